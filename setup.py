@@ -1,0 +1,145 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Package metadata, and the generation of the protobuf messages during every kind of build.
+
+The metadata stand here and not in pyproject.toml because Humble's setuptools ignores `[project]`.
+"""
+
+from glob import glob
+import os
+from pathlib import Path
+import re
+import subprocess
+import sys
+import tempfile
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.develop import develop
+
+NAME = 'nurec_ros'
+ROOT = Path(__file__).resolve().parent
+PROTO_DIR = Path(NAME, 'rendering', 'protos')
+VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / NAME / '__init__.py').read_text()).group(1)
+
+
+def generate_messages(target):
+    """Write the `_pb2.py` files of our .proto files below the folder `target`."""
+    protos = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PROTO_DIR).glob('*.proto'))
+    Path(target).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, '-m', 'grpc_tools.protoc', '-I.', f'--python_out={target}', *protos]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def protobuf_requirement():
+    """
+    Give the oldest protobuf runtime that accepts what this machine's generator writes.
+
+    A generated file refuses a runtime older than its generator, and pip chooses the two apart.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            generate_messages(folder)
+        except (OSError, subprocess.CalledProcessError):
+            # Metadata are asked for on machines without the generator too (rosdep, colcon list).
+            return 'protobuf>=3.12'
+        text = (Path(folder) / PROTO_DIR / 'common_pb2.py').read_text()
+    named = re.search(r'Domain\.PUBLIC,\s*(\d+),\s*(\d+),\s*(\d+)', text)
+    return 'protobuf>=' + '.'.join(named.groups()) if named else 'protobuf>=3.12'
+
+
+class BuildPy(build_py):
+    """Build the Python modules, the generated messages among them."""
+
+    def run(self):
+        editable = getattr(self, 'editable_mode', False)
+        generate_messages(ROOT if editable else (ROOT / self.build_lib))
+        super().run()
+
+    def get_outputs(self, include_bytecode=1):
+        written = [
+            str(Path(self.build_lib) / PROTO_DIR / f'{path.stem}_pb2.py')
+            for path in (ROOT / PROTO_DIR).glob('*.proto')
+        ]
+        return super().get_outputs(include_bytecode) + written
+
+
+class Develop(develop):
+    """Install in place (`colcon build --symlink-install`), the messages beside their source."""
+
+    def run(self):
+        generate_messages(ROOT)
+        super().run()
+
+
+COMMANDS = ('player', 'preview', 'probe', 'example', 'demo')
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description='Play NVIDIA NuRec scenarios as a live ROS 2 system',
+    long_description=(ROOT / 'README.md').read_text() if (ROOT / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    author='nurec_ros contributors',
+    maintainer='nurec_ros contributors',
+    maintainer_email='maintainers@users.noreply.r-seed-a9bbc301.example',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={
+        NAME: ['py.typed'],
+        f'{NAME}.rendering.protos': ['*.proto'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (os.path.join('share', NAME, 'launch'), sorted(glob('launch/*.launch.py'))),
+        (os.path.join('share', NAME, 'config'), sorted(glob('config/*'))),
+    ],
+    python_requires='>=3.10',
+    install_requires=[
+        'grpcio>=1.30',
+        'numpy>=1.21',
+        'opencv-python-headless>=4.5',
+        'pyyaml>=5.4',
+        'scipy>=1.8',
+        'tqdm>=4.57',
+        protobuf_requirement(),
+    ],
+    extras_require={
+        # Real ROS 2 on a machine without a distribution; never beside one.
+        'wheels': [
+            'ros-rclpy[fastrtps]',
+            'ros-ament-index-python',
+            'ros-builtin-interfaces',
+            'ros-diagnostic-msgs',
+            'ros-geometry-msgs',
+            'ros-nav-msgs',
+            'ros-rosgraph-msgs',
+            'ros-sensor-msgs',
+            'ros-std-msgs',
+            'ros-std-srvs',
+            'ros-visualization-msgs',
+        ],
+        'fast': ['orjson', 'simplejpeg'],
+        'demo': ['mcap', 'rosbags'],
+        'test': ['hypothesis', 'mcap', 'pytest', 'rosbags'],
+        'lint': ['mypy', 'ruff'],
+    },
+    entry_points={
+        'console_scripts': [f'nurec_{name} = {NAME}.cli.{name}:main' for name in COMMANDS],
+    },
+    zip_safe=False,
+    cmdclass={'build_py': BuildPy, 'develop': Develop},
+)
