@@ -1,0 +1,82 @@
+# The two commands: `make demo` shows the main job, `make test` passes the tests.
+# Everything is installed into $(VENV); nothing outside this folder is touched.
+
+SHELL := /bin/bash
+VENV ?= .venv
+USDZ ?=
+bin := $(VENV)/bin
+
+# The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
+# inherit them.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport LD_LIBRARY_PATH
+endif
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport PYTHONHOME
+
+# A sourced ROS distribution brings rclpy and every message package: its own are used then.
+ifdef ROS_DISTRO
+extras := fast,demo,test,lint
+venv_options := --system-site-packages
+interfaces :=
+else
+extras := wheels,fast,demo,test,lint
+venv_options :=
+interfaces := tf2_msgs rosbag2_interfaces vision_msgs
+unexport PYTHONPATH
+endif
+interface_stamps := $(interfaces:%=$(VENV)/.interface-%)
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo 'make demo            set up, play the example scenario to its end, leave pictures in demo/'
+	@echo 'make demo USDZ=FILE  the same for a scenario of your own'
+	@echo 'make test            set up and run the tests'
+	@echo 'make lint            ruff, mypy'
+	@echo 'make setup           only create $(VENV) and install everything into it'
+	@echo 'make bench           the side-by-side benchmarks'
+	@echo 'make clean           remove what the other targets made'
+
+setup: $(VENV)/.installed $(interface_stamps)
+	@echo 'Ready: $(bin)/ holds nurec_player, nurec_preview, nurec_probe, nurec_example, nurec_demo.'
+
+$(VENV)/.python: scripts/find_python.sh
+	@python=$$(bash scripts/find_python.sh) && \
+	  echo "Creating $(VENV) with $$($$python --version)" && \
+	  $$python -m venv $(venv_options) $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python setup.py setup.cfg pyproject.toml $(wildcard nurec_ros/rendering/protos/*.proto)
+	@echo 'Installing nurec_ros and what it needs (a few minutes the first time)'
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
+	@touch $@
+
+$(VENV)/.interface-tools: $(VENV)/.installed interfaces/build-requirements.txt
+	@echo 'Installing the tools that build ROS interfaces'
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check -r interfaces/build-requirements.txt
+	@touch $@
+
+$(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmake interfaces/%/package.xml
+	@echo 'Building the ROS interfaces $*'
+	@PATH="$(abspath $(bin)):$$PATH" $(bin)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-build-isolation --no-deps --force-reinstall ./interfaces/$*
+	@touch $@
+
+demo: setup
+	@$(bin)/nurec_demo $(if $(USDZ),--usdz '$(USDZ)')
+
+test: setup
+	@$(bin)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+
+bench: setup
+	@for bench in bench/bench_*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
+
+clean:
+	rm -rf $(VENV) build install log demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -f nurec_ros/rendering/protos/*_pb2.py
