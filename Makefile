@@ -57,7 +57,7 @@ $(VENV)/.interface-tools: $(VENV)/.installed interfaces/build-requirements.txt
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check -r interfaces/build-requirements.txt
 	@touch $@
 
-$(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmake interfaces/%/package.xml
+$(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmake $(wildcard interfaces/*/*/*.*) $(wildcard interfaces/*/*.*)
 	@echo 'Building the ROS interfaces $*'
 	@PATH="$(abspath $(bin)):$$PATH" $(bin)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-build-isolation --no-deps --force-reinstall ./interfaces/$*

@@ -11,3 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""Playback time: what the position is and what is due, in pure Python and integers."""
+
+from nurec_ros.playback.clock import Advance, PlaybackClock
+from nurec_ros.playback.schedule import camera_times, Due, Schedule
+
+__all__ = ['Advance', 'Due', 'PlaybackClock', 'Schedule', 'camera_times']
