@@ -1,0 +1,238 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The playback clock: scenario time driven by an injected steady clock.
+
+All times are integer nanoseconds, and every position is a whole microsecond, so that a stamp, a
+render request and the shown time agree exactly. The clock moves only when `advance` or `tick` is
+called; it owns no timer and no thread, and one thread alone may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+
+MICROSECOND = 1000
+MIN_RATE = 0.01
+MAX_RATE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """
+    What one movement of the clock passed over.
+
+    The span is half-open: (after_ns, until_ns]. `wrapped`: the clock started over; in `advance`
+    the span ends at the end of the range and the position is begin again, in `tick` the span is
+    the one after begin. `finished`: this call brought the position to the end, and it stays
+    there; never true together with `wrapped` in `advance`.
+    """
+
+    after_ns: int
+    until_ns: int
+    position_ns: int
+    wrapped: bool = False
+    finished: bool = False
+
+
+class PlaybackClock:
+    """
+    Play, stop, seek, tick and loop over the closed range [begin_ns, end_ns].
+
+    A range that does not lie on whole microseconds is moved inward. `now` gives steady
+    nanoseconds. Raises ValueError for a range without a whole microsecond in it, or a bad rate.
+    """
+
+    def __init__(
+        self,
+        begin_ns: int,
+        end_ns: int,
+        *,
+        now: Callable[[], int] = time.monotonic_ns,
+        rate: float = 1.0,
+        loop: bool = False,
+    ) -> None:
+        self._begin = -(-int(begin_ns) // MICROSECOND) * MICROSECOND
+        self._end = _whole(int(end_ns))
+        if self._begin > self._end:
+            raise ValueError(f'the range from {begin_ns} ns to {end_ns} ns is empty')
+        self._now = now
+        self.loop = loop
+        self._rate = 1.0
+        self._playing = False
+        self._position = self._begin
+        # Up to here everything was passed over; one below the position where the moment of the
+        # position itself is still due.
+        self._passed = self._begin
+        # While playing, the position is anchor + (now - anchor's wall time) * rate, computed
+        # afresh from the anchor each time: no rounding accumulates.
+        self._anchor = self._begin
+        self._anchor_wall = 0
+        self.set_rate(rate)
+
+    @property
+    def begin_ns(self) -> int:
+        return self._begin
+
+    @property
+    def end_ns(self) -> int:
+        return self._end
+
+    @property
+    def position_ns(self) -> int:
+        """Give the position that the last movement reached; time alone does not change it."""
+        return self._position
+
+    @property
+    def passed_ns(self) -> int:
+        """Give where the next span starts: the position, or 1 ns before it after a jump."""
+        return self._passed
+
+    @property
+    def is_playing(self) -> bool:
+        return self._playing
+
+    @property
+    def done(self) -> bool:
+        """Say whether the position is the end."""
+        return self._position == self._end
+
+    @property
+    def rate(self) -> float:
+        """Give the scenario seconds per wall second."""
+        return self._rate
+
+    @property
+    def duration_s(self) -> float:
+        return (self._end - self._begin) / 1e9
+
+    @property
+    def seconds_since_start(self) -> float:
+        return (self._position - self._begin) / 1e9
+
+    @property
+    def progress(self) -> float:
+        """Give the part of the range that lies behind, 0 to 1; 1 for a range of one moment."""
+        if self._end == self._begin:
+            return 1.0
+        return (self._position - self._begin) / (self._end - self._begin)
+
+    def play(self) -> None:
+        """Run from the position; at the end from begin, whose own moment is then due as well."""
+        if self._playing:
+            return
+        if self.done:
+            self._position = self._begin
+            self._passed = self._begin - 1
+        self._playing = True
+        self._set_anchor(self._position)
+
+    def stop(self) -> None:
+        """Halt and keep the position that was reached last."""
+        self._playing = False
+
+    def reset(self) -> None:
+        """Go back to begin and halt; the rate stays."""
+        self._playing = False
+        self._position = self._passed = self._begin
+
+    def seek(self, t_ns: int) -> int:
+        """
+        Set the position, clamped to the range, and give it back; playing goes on.
+
+        While playing, the moment of the new position itself is due in the next span: no other
+        picture of it is made. While halted it is not. At the end the clock halts unless it loops.
+        """
+        self._position = min(max(_whole(int(t_ns)), self._begin), self._end)
+        if self.done and not self.loop:
+            self._playing = False
+        self._passed = self._position - 1 if self._playing else self._position
+        self._set_anchor(self._position)
+        return self._position
+
+    def set_rate(self, rate: float) -> None:
+        """Set the scenario seconds per wall second; ValueError outside 0.01 to 100."""
+        if not MIN_RATE <= rate <= MAX_RATE:  # also false for NaN
+            raise ValueError(f'the rate is {rate}, expected {MIN_RATE} to {MAX_RATE:g}')
+        if self._playing:
+            # The wall time since the last movement passed at the old rate.
+            self._set_anchor(self._target())
+        self._rate = float(rate)
+
+    def tick(self, delta_ns: int) -> Advance:
+        """
+        Advance by an exact scenario duration, playing or not; the rate does not matter.
+
+        The movement is clamped at the end. At the end it moves nothing, or, with `loop`, starts
+        over: by `delta_ns` from begin, whose own moment is due as well. ValueError unless
+        `delta_ns` is a positive whole number of microseconds.
+        """
+        if delta_ns <= 0 or delta_ns % MICROSECOND:
+            raise ValueError(f'a tick of {delta_ns} ns is not a positive whole microsecond')
+        was_done = self.done
+        wrapped = was_done and self.loop
+        if wrapped:
+            self._position = self._begin
+            self._passed = self._begin - 1
+        after = self._passed
+        self._position = self._passed = min(self._position + delta_ns, self._end)
+        self._set_anchor(self._position)
+        if self.done and not self.loop:
+            self._playing = False
+        finished = self.done and (wrapped or not was_done)
+        return Advance(after, self._position, self._position, wrapped=wrapped, finished=finished)
+
+    def advance(self, limit_ns: int | None = None) -> Advance:
+        """
+        Move to where the wall clock says, but never beyond `limit_ns`.
+
+        Wall time that passes while the limit holds the clock is lost, not caught up. While
+        halted nothing moves and the span is empty.
+        """
+        after = self._passed
+        if not self._playing:
+            return Advance(self._position, self._position, self._position)
+        target = self._target()
+        if limit_ns is not None and target > limit_ns:
+            target = max(_whole(limit_ns), self._position)
+            self._set_anchor(target)
+        if target < self._end:
+            self._position = self._passed = _whole(target)
+            return Advance(after, self._position, self._position)
+        if self.loop:
+            self._position = self._begin
+            self._passed = self._begin - 1
+            self._set_anchor(self._begin)
+            return Advance(after, self._end, self._begin, wrapped=True)
+        self._position = self._passed = self._end
+        self._playing = False
+        return Advance(after, self._end, self._end, finished=True)
+
+    def _target(self) -> int:
+        """Give where the wall clock says that the position is; may lie beyond the end."""
+        elapsed = max(self._now() - self._anchor_wall, 0)
+        # In integers: a float loses nanoseconds from 2**53 on, about 100 days.
+        numerator, denominator = self._rate.as_integer_ratio()
+        return self._anchor + elapsed * numerator // denominator
+
+    def _set_anchor(self, position_ns: int) -> None:
+        self._anchor = position_ns
+        self._anchor_wall = self._now()
+
+
+def _whole(t_ns: int) -> int:
+    """Round down to a whole microsecond."""
+    return t_ns // MICROSECOND * MICROSECOND
