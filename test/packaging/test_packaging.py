@@ -1,0 +1,208 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What pip and colcon install: the messages generated, the data files in their places."""
+
+import configparser
+import importlib.util
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+import zipfile
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOS = 'nurec_ros/rendering/protos'
+COMMANDS = {'nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nurec_demo'}
+
+
+def _environment(**changes):
+    """Give the environment for another Python: without what the ROS wheels' hook leaves."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ('_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'LD_LIBRARY_PATH', 'PYTHONPATH')
+    }
+    return {**environment, **changes}
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    """Copy what git tracks: a bare clone, nothing generated."""
+    if importlib.util.find_spec('grpc_tools') is None:
+        pytest.skip('grpcio-tools is not installed')
+    if not (ROOT / '.git').exists():
+        pytest.skip('not a git checkout')
+    listed = subprocess.run(
+        ['git', 'ls-files', '-z'], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    target = tmp_path_factory.mktemp('source') / 'nurec_ros'
+    for name in filter(None, listed.stdout.split('\0')):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    assert not list(target.rglob('*_pb2.py')), 'nothing generated is committed'
+    return target
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('wheel')
+    command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps']
+    command += ['--no-build-isolation', '--wheel-dir', str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob('*.whl')
+    with zipfile.ZipFile(path) as archive:
+        yield {name: archive.read(name) for name in archive.namelist()} | {'': str(path).encode()}
+
+
+def _member(wheel, ending):
+    (name,) = (name for name in wheel if name.endswith(ending))
+    return wheel[name].decode()
+
+
+def test_wheel_holds_the_generated_messages_and_the_marker(wheel):
+    for stem in ('common', 'sensorsim', 'health'):
+        assert f'{PROTOS}/{stem}_pb2.py' in wheel
+        assert f'{PROTOS}/{stem}.proto' in wheel
+    assert 'nurec_ros/py.typed' in wheel
+    assert not [name for name in wheel if name.startswith(('test/', 'bench/', 'interfaces/'))]
+
+
+@pytest.mark.parametrize('folder', ['launch', 'config'])
+def test_wheel_holds_every_data_file(wheel, folder):
+    expected = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
+    found = {name.rsplit('/', 1)[1] for name in wheel if f'/share/nurec_ros/{folder}/' in name}
+    assert found == expected
+    assert expected
+
+
+def test_wheel_holds_the_ament_marker_and_package_xml(wheel):
+    assert _member(wheel, 'share/ament_index/resource_index/packages/nurec_ros') == ''
+    assert '<build_type>ament_python' in _member(wheel, 'share/nurec_ros/package.xml')
+
+
+def test_wheel_names_every_command_and_each_has_a_main(wheel):
+    parser = configparser.ConfigParser()
+    parser.read_string(_member(wheel, 'entry_points.txt'))
+    scripts = dict(parser['console_scripts'])
+    assert set(scripts) == COMMANDS
+    for target in scripts.values():
+        module, function = target.split(':')
+        assert f'def {function}(' in wheel[module.replace('.', '/') + '.py'].decode()
+
+
+def test_wheel_asks_for_a_runtime_that_accepts_the_generated_files(wheel):
+    """Read the generator's version from the generated code, and the requirement from METADATA."""
+    code = wheel[f'{PROTOS}/sensorsim_pb2.py'].decode()
+    named = re.search(r'# Protobuf Python Version: (\S+)', code)
+    wanted = re.search(r'^Requires-Dist: protobuf>=(\S+)$', _member(wheel, 'METADATA'), re.M)
+    assert named is not None
+    assert wanted is not None
+    assert wanted.group(1) == named.group(1)
+
+
+def test_requirements_hold_no_ros_package(wheel):
+    required = re.findall(r'^Requires-Dist: ([\w-]+).*?(extra.*)?$', _member(wheel, 'METADATA'), re.M)
+    plain = {name for name, extra in required if not extra}
+    assert not {name for name in plain if name.startswith(('ros-', 'rclpy'))}
+    assert {'numpy', 'scipy', 'grpcio', 'protobuf'} <= plain
+
+
+def test_installed_wheel_imports_and_its_messages_work(wheel, tmp_path):
+    target = tmp_path / 'site'
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps']
+    command += ['--target', str(target), wheel[''].decode()]
+    subprocess.run(command, check=True, env=_environment(), capture_output=True)
+    code = (
+        'import nurec_ros; from nurec_ros.rendering.protos import sensorsim_pb2 as pb;'
+        'print(nurec_ros.__file__);'
+        'print(pb.RGBRenderRequest(resolution_w=480).SerializeToString().hex())'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=_environment(PYTHONPATH=str(target)),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    file, encoded = done.stdout.split()
+    assert Path(file).is_relative_to(target)
+    # Field 3, varint: tag 0x18; 480 = 0xe0 0x03.
+    assert encoded == '18e003'
+
+
+@pytest.mark.parametrize('options', [[], ['--symlink-install']], ids=['copy', 'symlink'])
+def test_colcon_builds_a_package_that_runs(source, tmp_path, options):
+    pytest.importorskip('colcon_ros', reason='colcon with its ROS extensions is not installed')
+    (tmp_path / 'src').mkdir()
+    shutil.copytree(source, tmp_path / 'src' / 'nurec_ros')
+    command = [sys.executable, '-m', 'colcon', 'build', *options]
+    environment = _environment(PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    prefix = tmp_path / 'install' / 'nurec_ros'
+    assert COMMANDS <= {path.name for path in (prefix / 'lib' / 'nurec_ros').iterdir()}
+    share = prefix / 'share'
+    assert (share / 'ament_index/resource_index/packages/nurec_ros').exists()
+    assert (share / 'nurec_ros/launch/nurec.launch.py').exists()
+    assert (share / 'nurec_ros/config/nurec.yaml').exists()
+    code = (
+        'import nurec_ros; from nurec_ros.rendering.protos import sensorsim_pb2;'
+        'print(nurec_ros.__file__)'
+    )
+    script = f'. {tmp_path}/install/setup.sh && {sys.executable} -c "{code}"'
+    run = subprocess.run(
+        ['sh', '-c', script], cwd='/', env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(run.stdout.strip()).is_relative_to(tmp_path)
+    version = subprocess.run(
+        ['sh', '-c', f'. {tmp_path}/install/setup.sh && {prefix}/lib/nurec_ros/nurec_preview --version'],
+        cwd='/', env=environment, capture_output=True, text=True, check=True,
+    )
+    assert re.search(r'\d+\.\d+\.\d+', version.stdout)
+
+
+def test_package_xml_and_setup_agree_on_the_version():
+    from nurec_ros import __version__
+
+    assert ET.parse(ROOT / 'package.xml').getroot().findtext('version') == __version__
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    """A missing exec_depend shows only on somebody else's machine."""
+    pattern = re.compile(
+        r'^\s*(?:from|import) +((?:rclpy|launch|\w+_msgs|\w+_interfaces|std_srvs|tf2_ros|'
+        r'ament_index_python|launch_ros)\b)',
+        re.M,
+    )
+    imported = {
+        name
+        for folder in ('nurec_ros', 'launch')
+        for path in (ROOT / folder).rglob('*.py')
+        for name in pattern.findall(path.read_text())
+    }
+    declared = {
+        node.text for node in ET.parse(ROOT / 'package.xml').getroot().iter('exec_depend')
+    }
+    assert imported <= declared
+    assert 'rclpy' in imported
