@@ -1,0 +1,176 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+nurec_preview: serve scenarios over NuRec's gRPC interface, drawn without a GPU.
+
+Exit codes: 0 after SIGINT or SIGTERM, 1 for a file or a port that cannot be used, 2 for wrong
+arguments, 70 when --crash-after struck.
+"""
+
+# The heavy imports are made after the signal handlers are in place, so that a Ctrl-C during the
+# second that they take ends as quietly as one later.
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from nurec_ros import __version__
+from nurec_ros.errors import NurecError
+
+DEFAULT_PORT = 46435
+CRASHED = 70
+
+
+class _Signals:
+    """SIGINT and SIGTERM: the first one interrupts, whatever it is; more of them are nothing."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: Any) -> None:
+        if not self.came:
+            self.came = True
+            raise KeyboardInterrupt
+
+    def wait(self) -> None:
+        """Wait for a signal; looks at the flag too, in case a callback swallowed the exception."""
+        while not self.came:
+            time.sleep(0.5)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+_port.__name__ = 'port'  # argparse: "invalid port value"
+
+
+def _ratio(text: str) -> tuple[int, int]:
+    width, height = text.replace('x', ':').split(':')
+    return int(width), int(height)
+
+
+_ratio.__name__ = 'ratio'
+
+
+def _parser() -> argparse.ArgumentParser:
+    from nurec_ros.preview import behaviour
+
+    parser = argparse.ArgumentParser(
+        prog='nurec_preview',
+        description="Serve scenarios over NuRec's gRPC interface, drawn from their geometry "
+        'without a GPU. Prints "serving on HOST:PORT" when it is ready.',
+        epilog='exit codes: 0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, '
+        f'2 wrong arguments, {CRASHED} --crash-after struck',
+    )
+    parser.add_argument('--version', action='version', version=f'nurec_preview {__version__}')
+    parser.add_argument(
+        '--usdz', nargs='+', required=True, metavar='FILE', help='one or more NuRec archives'
+    )
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (%(default)s)')
+    parser.add_argument(
+        '--port',
+        type=_port,
+        default=DEFAULT_PORT,
+        metavar='N',
+        help='TCP port, 0 picks a free one (%(default)s)',
+    )
+    parser.add_argument(
+        '--no-caption',
+        dest='caption',
+        action='store_false',
+        help='no line with camera, time and size in the pictures',
+    )
+    played = parser.add_argument_group(
+        'behaviour', 'what real servers do at one time or another; off unless given'
+    )
+    choices = {
+        'api': behaviour.API_VERSIONS,
+        'replies': behaviour.REPLIES,
+        'batch_replies': behaviour.BATCH_REPLIES,
+    }
+    defaults = behaviour.Behaviour()
+    for name, (text, metavar) in behaviour.help_texts().items():
+        default = getattr(defaults, name)
+        flag = name.removesuffix('_s').replace('_', '-')
+        if isinstance(default, bool):
+            played.add_argument(f'--no-{flag}', dest=name, action='store_false', help=text)
+            continue
+        options: dict[str, Any] = {'default': default, 'type': type(default), 'metavar': metavar}
+        if name in choices:
+            options.update(choices=choices[name], metavar=None)
+        if name == 'native_aspect':
+            options.update(type=_ratio, nargs='?', const=(0, 0))
+        else:
+            text += ' (%(default)s)'
+        played.add_argument(f'--{flag}', dest=name, help=text, **options)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace, signals: _Signals) -> None:
+    from nurec_ros.preview.behaviour import Behaviour, help_texts
+    from nurec_ros.preview.server import PreviewServer
+    from nurec_ros.scenario import Scenario
+
+    behaviour = Behaviour(**{name: getattr(arguments, name) for name in help_texts()})
+    scenarios = [Scenario.load(path) for path in arguments.usdz]
+    for scenario in scenarios:
+        for warning in scenario.warnings:
+            logging.warning('%s', warning)
+    server = PreviewServer(
+        scenarios,
+        host=arguments.host,
+        port=arguments.port,
+        behaviour=behaviour,
+        caption=arguments.caption,
+        on_crash=lambda: os._exit(CRASHED),
+    )
+    server.start()
+    try:
+        print(f'serving on {server.address}', flush=True)
+        signals.wait()
+    finally:
+        server.stop()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; gives the exit code."""
+    signals = _Signals()
+    try:
+        arguments = _parser().parse_args(argv)
+        logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
+        _serve(arguments, signals)
+    except KeyboardInterrupt:
+        pass
+    except NurecError as error:
+        print(f'nurec_preview: {error}', file=sys.stderr)
+        return 1
+    # While Python ends, a further signal would find its handlers half gone.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

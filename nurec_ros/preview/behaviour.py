@@ -1,0 +1,145 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a preview server can play: versions, delays and failures of real NuRec servers, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+import math
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError
+
+SERVICE_PREFIX = 'nre.grpc.protos.sensorsim.SensorsimService'
+API_VERSIONS = ('v1', 'v2')
+REPLIES = ('good', 'garbage', 'truncated', 'empty', 'black')
+BATCH_REPLIES = ('good', 'shuffled', 'missing', 'duplicate', 'unknown')
+
+
+def _switch(default: Any, text: str, metavar: str | None = None) -> Any:
+    """Declare one behaviour: its ordinary value and the sentence of the command's help."""
+    return field(default=default, metadata={'help': text, 'metavar': metavar})
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """
+    How the server behaves; the defaults are a healthy server of 2026 that allows editing.
+
+    Every field is also a switch of `nurec_preview`, described by its metadata's `help`.
+    Raises ConfigurationError for a value that cannot be played.
+    """
+
+    api: str = _switch(
+        'v2',
+        'v1 answers as servers of 2025 did: no batch_render_rgb, no get_server_config, no health '
+        'service, and the OpenCV pinhole message is empty',
+    )
+    service_prefix: str = _switch(
+        SERVICE_PREFIX, 'full name of the gRPC service, for servers that renamed it', 'NAME'
+    )
+    editing: bool = _switch(
+        True,
+        'reject requests that carry dynamic_objects, as a server without '
+        '--enable-editing-actors does',
+    )
+    health: bool = _switch(True, 'serve no grpc.health.v1.Health')
+    native_aspect: tuple[int, int] | None = _switch(
+        None,
+        'keep an aspect ratio instead of the size asked for: the height as asked, the width by '
+        "this ratio (0:0, or no value, means that of the request's CameraSpec)",
+        'W:H',
+    )
+    startup_s: float = _switch(
+        0.0,
+        'seconds after the port opened in which every call is UNAVAILABLE and health says '
+        'NOT_SERVING',
+        'S',
+    )
+    first_frame_s: float = _switch(
+        0.0,
+        'seconds that the first frame of each scene takes; every other call, health included, '
+        'waits meanwhile, as during the compilation of the CUDA kernels',
+        'S',
+    )
+    latency_s: float = _switch(0.0, 'seconds added to every frame', 'S')
+    jitter_s: float = _switch(0.0, 'at most so many random seconds more in every frame', 'S')
+    failure_rate: float = _switch(
+        0.0, 'share of frames, 0 to 1, that fail with "NRenderer.render failed"', 'P'
+    )
+    seed: int = _switch(0, 'seed of the random failures and jitter', 'N')
+    oom_pixels: int = _switch(
+        0, 'a frame of more pixels fails with a CUDA out of memory text (0: none does)', 'N'
+    )
+    replies: str = _switch(
+        'good', 'what image_bytes hold: a good picture, or something a client must not publish'
+    )
+    batch_replies: str = _switch('good', 'what is wrong with the list of items in batch replies')
+    max_workers: int = _switch(
+        1, 'frames that are drawn at the same time; further requests queue', 'N'
+    )
+    crash_after: int = _switch(
+        0, 'after so many frames the next one kills the server (0: never)', 'N'
+    )
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ('api', API_VERSIONS),
+            ('replies', REPLIES),
+            ('batch_replies', BATCH_REPLIES),
+        ):
+            if getattr(self, name) not in allowed:
+                self._refuse(name, f'one of {", ".join(allowed)}')
+        for name in ('startup_s', 'first_frame_s', 'latency_s', 'jitter_s'):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                self._refuse(name, 'a number of seconds, 0 or more')
+        if not 0.0 <= self.failure_rate <= 1.0:
+            self._refuse('failure_rate', '0 to 1')
+        for name, least in (('oom_pixels', 0), ('crash_after', 0), ('max_workers', 1)):
+            if getattr(self, name) < least:
+                self._refuse(name, f'{least} or more')
+        if self.native_aspect is not None and not (
+            min(self.native_aspect) >= 1 or self.native_aspect == (0, 0)
+        ):
+            self._refuse('native_aspect', 'two positive numbers, or 0:0')
+        if not self.service_prefix or '/' in self.service_prefix:
+            self._refuse('service_prefix', 'the name of a gRPC service without a slash')
+
+    def _refuse(self, name: str, expected: str) -> None:
+        raise ConfigurationError(f'{name} is {getattr(self, name)!r}, expected {expected}')
+
+    @property
+    def batch_served(self) -> bool:
+        """Say whether the version has batch_render_rgb and get_server_config."""
+        return self.api != 'v1'
+
+    @property
+    def health_served(self) -> bool:
+        """Say whether the standard health service is there."""
+        return self.health and self.api != 'v1'
+
+    def output_size(self, asked: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:
+        """Give the reply's (width, height) for the size asked and the size of the CameraSpec."""
+        if self.native_aspect is None:
+            return asked
+        width, height = native if self.native_aspect == (0, 0) else self.native_aspect
+        return max(1, asked[1] * width // height), asked[1]
+
+
+def help_texts() -> dict[str, tuple[str, str | None]]:
+    """Give help sentence and metavar of every behaviour, by field name."""
+    return {
+        entry.name: (entry.metadata['help'], entry.metadata['metavar'])
+        for entry in fields(Behaviour)
+    }

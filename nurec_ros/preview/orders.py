@@ -1,0 +1,160 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""RGBRenderRequest to a checked order for the drawing, or a refusal with the code servers use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.encoding import check_format
+from nurec_ros.preview.poses import matrix_of
+from nurec_ros.preview.refusal import invalid, raised, RefusalError
+from nurec_ros.preview.spec import camera_model
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras import CameraModel
+
+# One 8K picture: what a client may cost us in memory and time with one request.
+MAX_PIXELS = 7680 * 4320
+
+TrackPoses = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One picture to draw: all that a request says, checked; poses are T_map_camera."""
+
+    scene_id: str
+    camera: str
+    model: CameraModel
+    width: int
+    height: int
+    start_us: int
+    end_us: int
+    T_map_camera_start: NDArray[np.float64]
+    T_map_camera_end: NDArray[np.float64]
+    tracks: TrackPoses | None
+    image_format: int
+    quality: float
+
+
+def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
+    """Give the scenario of that name; NOT_FOUND lists the names that there are."""
+    try:
+        return scenes[scene_id]
+    except KeyError:
+        known = ', '.join(sorted(scenes))
+        text = f'scene_id {scene_id!r} is not available; this server has: {known}'
+        raise RefusalError(grpc.StatusCode.NOT_FOUND, text) from None
+
+
+def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> Order:
+    """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
+    scenario = find_scene(scenes, request.scene_id)
+    _check_time(request, scenario)
+    if not request.HasField('camera_intrinsics'):
+        raise invalid('camera_intrinsics is missing')
+    spec = request.camera_intrinsics
+    if spec.logical_id not in scenario.cameras:
+        raise raised(
+            f'Missing camera {spec.logical_id}@{scenario.sequence_id} in camera calibration'
+        )
+    model = camera_model(spec, pinhole_known=behaviour.api != 'v1')
+    width, height = _size(request, model, behaviour)
+    check_format(request.image_format, request.image_quality)
+    if request.insert_ego_mask:
+        raise invalid('insert_ego_mask is set, but get_available_ego_masks lists none')
+    start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return Order(
+        scene_id=request.scene_id,
+        camera=spec.logical_id,
+        model=model,
+        width=width,
+        height=height,
+        start_us=request.frame_start_us,
+        end_us=request.frame_end_us,
+        T_map_camera_start=start,
+        T_map_camera_end=end,
+        tracks=_tracks(request, scenario, behaviour),
+        image_format=request.image_format,
+        quality=request.image_quality,
+    )
+
+
+def _check_time(request: Any, scenario: Scenario) -> None:
+    start, end = request.frame_start_us, request.frame_end_us
+    if start >= end:
+        raise invalid(
+            f'frame_start_us {start} is not before frame_end_us {end}: the exposure is half-open'
+        )
+    first, last = scenario.start_ns // 1000, scenario.end_ns // 1000
+    if start < first or end > last:
+        raise RefusalError(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f'exposure [{start}, {end}) us is outside the scene, [{first}, {last}) us',
+        )
+
+
+def _size(request: Any, model: CameraModel, behaviour: Behaviour) -> tuple[int, int]:
+    asked = request.resolution_w, request.resolution_h
+    if min(asked) < 1:
+        raise invalid(f'the size asked for is {asked[0]}x{asked[1]}, expected at least 1x1')
+    width, height = behaviour.output_size(asked, model.resolution)
+    if width * height > MAX_PIXELS:
+        raise RefusalError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f'a picture of {width}x{height} is more than this server draws, {MAX_PIXELS} pixels',
+        )
+    return width, height
+
+
+def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPoses | None:
+    """
+    Give the client's poses of the tracks that may be moved; None where recorded ones are drawn.
+
+    As on real servers only CONTROLLABLE tracks follow, and unknown ids are passed over.
+    """
+    if not request.dynamic_objects:
+        return None
+    if not behaviour.editing:
+        raise RefusalError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            'dynamic_objects need a server that runs with --enable-editing-actors',
+        )
+    tracks = scenario.tracks
+    movable = {name for name, moves in zip(tracks.ids, tracks.controllable, strict=True) if moves}
+    return [
+        (item.track_id, *_pose_pair(item, 'pose_pair', f'dynamic_objects of {item.track_id}'))
+        for item in request.dynamic_objects
+        if item.track_id in movable
+    ]
+
+
+def _pose_pair(
+    message: Any, field: str, where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    pair = getattr(message, field)
+    for name in ('start_pose', 'end_pose'):
+        if not pair.HasField(name):
+            raise invalid(f'{where}: {name} is missing')
+    try:
+        return matrix_of(pair.start_pose), matrix_of(pair.end_pose)
+    except ValueError as error:
+        raise invalid(f'{where}: {error}') from None

@@ -1,0 +1,203 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""PreviewServer: scenarios, a port and a behaviour; starts, stops, and dies when it is told to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+import logging
+from pathlib import Path
+import socket
+import threading
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.service import PreviewService, Renderer
+from nurec_ros.preview.stage import MAX_QUEUED, Stage
+from nurec_ros.scenario import Scenario
+
+_log = logging.getLogger(__name__)
+
+# Queued requests hold a thread each, so there are some left for health and the lists.
+_THREADS = MAX_QUEUED + 16
+_OPTIONS = (
+    # Else a second server on the same port steals half the calls instead of failing.
+    ('grpc.so_reuseport', 0),
+    ('grpc.max_send_message_length', -1),
+    ('grpc.max_receive_message_length', 64 * 2**20),
+)
+
+
+class PreviewServer:
+    """
+    A SensorsimService over one or more scenarios, on `host`:`port` (0 picks a free port).
+
+    `renderer_factory(scenario)` gives what draws, SceneRenderer by default. When the behaviour's
+    crash is due, `on_crash()` is called from a handler thread; by default the server just stops.
+    Raises ConfigurationError when two scenarios have the same scene id, or from `start` when the
+    port cannot be had; ScenarioError for a path that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario | str | Path],
+        *,
+        host: str = '127.0.0.1',
+        port: int = 0,
+        behaviour: Behaviour | None = None,
+        caption: bool = True,
+        renderer_factory: Callable[[Scenario], Renderer] | None = None,
+        on_crash: Callable[[], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._behaviour = behaviour or Behaviour()
+        self._caption = caption
+        self._on_crash = on_crash
+        self._scenes = _by_scene_id(scenarios)
+        factory = renderer_factory or _scene_renderer
+        self._renderers = {name: factory(scene) for name, scene in self._scenes.items()}
+        self._run: _Run | None = None
+        self._last: _Run | None = None
+
+    @property
+    def address(self) -> str:
+        """Give HOST:PORT as a gRPC client takes it."""
+        return _address(self.host, self.port)
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Give how often each method was called since the last start."""
+        return Counter() if self._last is None else Counter(self._last.service.calls)
+
+    @property
+    def frames(self) -> int:
+        """Give how many frames were begun since the last start, failed ones too."""
+        return 0 if self._last is None else self._last.stage.frames
+
+    def start(self) -> int:
+        """Open the port and answer; gives the port. A stopped server starts afresh on its port."""
+        _check_free(self.host, self.port)
+        stage = Stage(self._behaviour)
+        service = PreviewService(
+            self._scenes,
+            self._renderers,
+            self._behaviour,
+            stage,
+            caption=self._caption,
+            on_crash=self._crash,
+        )
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix='preview')
+        server = grpc.server(pool, handlers=service.handlers(), options=_OPTIONS)
+        try:
+            port = server.add_insecure_port(self.address)
+        except RuntimeError:  # older gRPC gives 0 instead
+            port = 0
+        if port == 0:
+            pool.shutdown(wait=False)
+            raise ConfigurationError(f'cannot listen on {self.address}')
+        server.start()
+        self.port = port
+        self._run = self._last = _Run(server, pool, stage, service)
+        return port
+
+    def stop(self, grace: float = 0.0) -> None:
+        """Close the port and end the calls in flight, after `grace` seconds at the latest."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        ended = run.server.stop(grace)
+        if grace > 0.0:
+            ended.wait()
+        run.stage.stop()
+        ended.wait()
+        run.pool.shutdown(wait=True)
+
+    def _crash(self, context: grpc.ServicerContext) -> None:
+        if self._on_crash is not None:
+            self._on_crash()
+            return
+        _log.warning('the preview server stops after %d frames, as asked', self.frames - 1)
+        # Once the call has its status; a thread, because stopping joins the handlers'.
+        stopper = threading.Thread(target=self.stop, name='preview-crash', daemon=True)
+        if not context.add_callback(stopper.start):
+            stopper.start()
+
+    def __enter__(self) -> PreviewServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What lives from one start to the stop after it."""
+
+    server: Any
+    pool: ThreadPoolExecutor
+    stage: Stage
+    service: PreviewService
+
+
+def _by_scene_id(scenarios: Sequence[Scenario | str | Path]) -> dict[str, Scenario]:
+    if not scenarios:
+        raise ConfigurationError('a preview server needs at least one scenario')
+    scenes: dict[str, Scenario] = {}
+    for entry in scenarios:
+        scenario = entry if isinstance(entry, Scenario) else Scenario.load(entry)
+        if scenario.scene_id in scenes:
+            raise ConfigurationError(
+                f'{scenes[scenario.scene_id].path} and {scenario.path} are the same scene, '
+                f'{scenario.scene_id}'
+            )
+        scenes[scenario.scene_id] = scenario
+    return scenes
+
+
+def _scene_renderer(scenario: Scenario) -> Renderer:
+    # Late, so that a server with a renderer of its own starts without the drawing's tables.
+    from nurec_ros.preview.scene import SceneRenderer
+
+    return SceneRenderer(scenario)
+
+
+def _address(host: str, port: int) -> str:
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
+def _check_free(host: str, port: int) -> None:
+    """Fail with the system's reason; gRPC's own is some lines of its log."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise ConfigurationError(f'cannot listen on {_address(host, port)}: {reason}') from None

@@ -1,0 +1,288 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The methods of SensorsimService and of the standard health service, over drawn pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+import threading
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from nurec_ros import __version__
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.encoding import encode
+from nurec_ros.preview.orders import check, find_scene, Order, TrackPoses
+from nurec_ros.preview.poses import pose_at, pose_of
+from nurec_ros.preview.refusal import RefusalError
+from nurec_ros.preview.spec import spec_of
+from nurec_ros.preview.spoil import spoil_items, spoil_picture
+from nurec_ros.preview.stage import Stage
+from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras import CameraModel
+
+HEALTH_SERVICE = 'grpc.health.v1.Health'
+MAX_BATCH = 64
+
+Handler = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class Renderer(Protocol):
+    """What the service draws with; `SceneRenderer` is the one outside tests."""
+
+    def render(
+        self,
+        model: CameraModel,
+        width: int,
+        height: int,
+        *,
+        start_ns: int,
+        end_ns: int,
+        T_map_camera_start: NDArray[np.float64],
+        T_map_camera_end: NDArray[np.float64],
+        tracks: TrackPoses | None = None,
+        caption: str = '',
+    ) -> NDArray[np.uint8]:
+        """Draw one (height, width, 3) RGB picture."""
+        ...
+
+
+class PreviewService:
+    """
+    One object per server: answers each method for every scene it was given.
+
+    `calls` counts the calls by method name. `on_crash(context)` is called in the handler of the
+    frame at which the behaviour's server dies.
+    """
+
+    def __init__(
+        self,
+        scenes: Mapping[str, Scenario],
+        renderers: Mapping[str, Renderer],
+        behaviour: Behaviour,
+        stage: Stage,
+        *,
+        caption: bool,
+        on_crash: Callable[[grpc.ServicerContext], None],
+    ) -> None:
+        self._scenes = scenes
+        self._renderers = renderers
+        self._behaviour = behaviour
+        self._stage = stage
+        self._caption = caption
+        self._on_crash = on_crash
+        self._lock = threading.Lock()  # guards calls
+        self.calls: Counter[str] = Counter()
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Give the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
+        behaviour = self._behaviour
+        methods: dict[str, tuple[Handler, Any]] = {
+            'get_version': (self._get_version, common_pb2.Empty),
+            'get_available_scenes': (self._get_available_scenes, common_pb2.Empty),
+            'get_available_cameras': (
+                self._get_available_cameras,
+                sensorsim_pb2.AvailableCamerasRequest,
+            ),
+            'get_available_trajectories': (
+                self._get_available_trajectories,
+                sensorsim_pb2.AvailableTrajectoriesRequest,
+            ),
+            # No masks: a reply without fields, which Empty is on the wire.
+            'get_available_ego_masks': (_nothing, common_pb2.Empty),
+            'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
+        }
+        if behaviour.batch_served:
+            methods['batch_render_rgb'] = (
+                self._batch_render_rgb,
+                sensorsim_pb2.BatchRGBRenderRequest,
+            )
+            methods['get_server_config'] = (self._get_server_config, common_pb2.Empty)
+        services = [self._service(behaviour.service_prefix, methods, self._guard)]
+        if behaviour.health_served:
+            check_health = {'Check': (self._check_health, health_pb2.HealthCheckRequest)}
+            services.append(self._service(HEALTH_SERVICE, check_health, self._guard_health))
+        return tuple(services)
+
+    def _service(
+        self,
+        name: str,
+        methods: Mapping[str, tuple[Handler, Any]],
+        guard: Callable[[str, Handler], Handler],
+    ) -> grpc.GenericRpcHandler:
+        return grpc.method_handlers_generic_handler(
+            name,
+            {
+                method: grpc.unary_unary_rpc_method_handler(
+                    guard(method, handler),
+                    request_deserializer=message.FromString,
+                    response_serializer=lambda reply: reply.SerializeToString(),
+                )
+                for method, (handler, message) in methods.items()
+            },
+        )
+
+    def _guard(self, method: str, handler: Handler) -> Handler:
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            self._count(method)
+            self._stage.enter()
+            try:
+                if not self._stage.serving:
+                    raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'the server is starting')
+                return handler(request, context)
+            except RefusalError as refusal:
+                context.abort(refusal.code, refusal.text)
+
+        return handle
+
+    def _guard_health(self, method: str, handler: Handler) -> Handler:
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            self._count(method)
+            self._stage.enter()
+            return handler(request, context)
+
+        return handle
+
+    def _count(self, method: str) -> None:
+        with self._lock:
+            self.calls[method] += 1
+
+    def _check_health(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if request.service not in ('', self._behaviour.service_prefix):
+            context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
+        response = health_pb2.HealthCheckResponse
+        return response(status=response.SERVING if self._stage.serving else response.NOT_SERVING)
+
+    def _get_version(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        patch = 5 if self._behaviour.batch_served else 1
+        return common_pb2.VersionId(
+            version_id=f'preview-{__version__}-{self._behaviour.api}',
+            git_hash='',
+            grpc_api_version=common_pb2.VersionId.ApiVersion(patch=patch),
+        )
+
+    def _get_available_scenes(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return common_pb2.AvailableScenesReturn(scene_ids=list(self._scenes))
+
+    def _get_available_cameras(self, request: Any, _context: grpc.ServicerContext) -> Any:
+        scenario = find_scene(self._scenes, request.scene_id)
+        pinhole_known = self._behaviour.api != 'v1'
+        return sensorsim_pb2.AvailableCamerasReturn(
+            available_cameras=[
+                sensorsim_pb2.AvailableCamera(
+                    intrinsics=spec_of(name, camera.model, pinhole_known=pinhole_known),
+                    # The field's name lies: like real servers this sends camera to rig.
+                    rig_to_camera=pose_of(camera.T_rig_camera),
+                    logical_id=name,
+                )
+                for name, camera in scenario.cameras.items()
+                if camera.model is not None
+            ]
+        )
+
+    def _get_available_trajectories(self, request: Any, _context: grpc.ServicerContext) -> Any:
+        ego = find_scene(self._scenes, request.scene_id).ego
+        samples = zip(ego.times_ns, ego.positions, ego.quaternions, strict=True)
+        poses = [
+            pose_at(position, quaternion, int(t_ns) // 1000)
+            for t_ns, position, quaternion in samples
+        ]
+        trajectory = sensorsim_pb2.AvailableTrajectory(
+            trajectory=common_pb2.Trajectory(poses=poses)
+        )
+        return sensorsim_pb2.AvailableTrajectoriesReturn(available_trajectories=[trajectory])
+
+    def _get_server_config(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        behaviour = self._behaviour
+        return sensorsim_pb2.ServerConfig(
+            server_config={
+                'renderer': 'preview',
+                'max_workers': str(behaviour.max_workers),
+                'enable_editing_actors': str(behaviour.editing),
+            }
+        )
+
+    def _render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
+        order = check(request, self._scenes, self._behaviour)
+        with self._stage.turn():
+            return self._frame(order, context)
+
+    def _batch_render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if len(request.items) > MAX_BATCH:
+            text = f'a batch of {len(request.items)} items, expected at most {MAX_BATCH}'
+            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        items, names = [], set()
+        for item in request.items:
+            reply = sensorsim_pb2.BatchRGBRenderReturnItem(camera_name=item.camera_name)
+            if item.camera_name in names:
+                reply.error_message = f'camera_name {item.camera_name!r} is used twice'
+            else:
+                names.add(item.camera_name)
+                self._fill(reply, item.request, context)
+            items.append(reply)
+        spoil_items(items, self._behaviour.batch_replies)
+        return sensorsim_pb2.BatchRGBRenderReturn(items=items)
+
+    def _fill(self, reply: Any, request: Any, context: grpc.ServicerContext) -> None:
+        try:
+            order = check(request, self._scenes, self._behaviour)
+            with self._stage.turn():
+                reply.result.CopyFrom(self._frame(order, context))
+        except RefusalError as refusal:
+            reply.error_message = refusal.text
+        else:
+            reply.success = True
+
+    def _frame(self, order: Order, context: grpc.ServicerContext) -> Any:
+        if not context.is_active():
+            raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
+        self._stage.begin_frame(order.scene_id, order.width * order.height)
+        if self._stage.crashed:
+            self._on_crash(context)
+            raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'Socket closed')
+        replies = self._behaviour.replies
+        picture = self._draw(order) if replies != 'black' else _black(order)
+        encoded = encode(picture, order.image_format, order.quality)
+        return sensorsim_pb2.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
+
+    def _draw(self, order: Order) -> NDArray[np.uint8]:
+        caption = ''
+        if self._caption:
+            seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
+            caption = f'{order.camera}  {seconds:.3f} s  {order.width}x{order.height}'
+        drawn = {} if order.tracks is None else {'tracks': order.tracks}
+        return self._renderers[order.scene_id].render(
+            order.model,
+            order.width,
+            order.height,
+            start_ns=order.start_us * 1000,
+            end_ns=order.end_us * 1000,
+            T_map_camera_start=order.T_map_camera_start,
+            T_map_camera_end=order.T_map_camera_end,
+            caption=caption,
+            **drawn,
+        )
+
+
+def _nothing(_request: Any, _context: grpc.ServicerContext) -> Any:
+    return common_pb2.Empty()
+
+
+def _black(order: Order) -> NDArray[np.uint8]:
+    return np.zeros((order.height, order.width, 3), np.uint8)
