@@ -1,0 +1,113 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fitting an OpenCV fisheye (ROS: `equidistant`) to any camera model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
+
+if TYPE_CHECKING:
+    from nurec_ros.scenario.cameras.base import Array, CameraModel
+
+_COLUMNS = 193
+_ROWS = 109
+_TERMS = 5
+_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FitResidual:
+    """Distance in native pixels between where the model and its fit see the same ray."""
+
+    rms_px: float
+    max_px: float
+
+
+def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
+    """
+    Fit f and k1 … k4 by least squares over the image's pixels that the model sees.
+
+    The principal point is kept. fx and fy differ only where the model itself is not round. The
+    fit's max_angle is the largest angle in the image. Raises ValueError for a model that sees
+    nothing of its image.
+    """
+    if isinstance(model, FisheyeCamera) and model.windshield is None:
+        return model, FitResidual(0.0, 0.0)
+    uv, angle, direction = _samples(model)
+    offset = uv - model.principal_point
+    sideways = np.abs(offset[:, 0] * direction[:, 1] - offset[:, 1] * direction[:, 0])
+    is_round = bool(sideways.max() < 1e-9 * (1.0 + np.abs(offset).max()))
+    widest = float(angle.max())
+    # A polynomial that turns back inside the image could not be inverted by anybody.
+    for terms in range(_TERMS, 0, -1):
+        fx, fy, coefficients = _solved(offset, angle, direction, terms, is_round)
+        k1, k2, k3, k4 = (*coefficients, *(0.0,) * (_TERMS - terms))
+        fitted = FisheyeCamera(
+            resolution=model.resolution,
+            principal_point=model.principal_point,
+            shutter_type=model.shutter_type,
+            focal_length=(fx, fy),
+            radial_coeffs=(k1, k2, k3, k4),
+            max_angle=widest,
+        )
+        if fitted.view_angle >= widest * (1.0 - 1e-9):
+            break
+    rho = sum(k * angle ** (2 * i + 3) for i, k in enumerate(fitted.radial_coeffs)) + angle
+    error = direction * rho[:, np.newaxis] * (fx, fy) - offset
+    squares = (error**2).sum(axis=1)
+    return fitted, FitResidual(float(np.sqrt(squares.mean())), float(np.sqrt(squares.max())))
+
+
+def _samples(model: CameraModel) -> tuple[Array, Array, Array]:
+    """Give pixels, angles from the axis and directions about it, off the axis itself."""
+    width, height = model.resolution
+    u, v = np.meshgrid(
+        np.linspace(-0.5, width - 0.5, _COLUMNS), np.linspace(-0.5, height - 0.5, _ROWS)
+    )
+    uv = np.stack([u.ravel(), v.ravel()], axis=1)
+    rays, valid = model.unproject(uv)
+    distance = np.hypot(rays[:, 0], rays[:, 1])
+    kept = valid & (distance > 1e-12)
+    if np.count_nonzero(kept) < _TERMS:
+        raise ValueError('the camera model sees nothing of its own image')
+    uv, rays, distance = uv[kept], rays[kept], distance[kept]
+    return uv, np.arctan2(distance, rays[:, 2]), rays[:, :2] / distance[:, np.newaxis]
+
+
+def _solved(
+    offset: Array, angle: Array, direction: Array, terms: int, is_round: bool
+) -> tuple[float, float, tuple[float, ...]]:
+    """Solve offset = (fx, fy) direction (angle + k1 angle^3 …): linear but for fy / fx."""
+    widest = angle.max()
+    powers = np.stack([(angle / widest) ** (2 * i + 1) for i in range(terms)], axis=1)
+    aspect = 1.0
+    for _ in range(_ROUNDS):
+        stretched = direction * (1.0, aspect)
+        weight = (stretched**2).sum(axis=1)
+        target = (offset * stretched).sum(axis=1) / np.sqrt(weight)
+        found = np.linalg.lstsq(powers * np.sqrt(weight)[:, np.newaxis], target, rcond=None)[0]
+        if is_round:
+            break
+        sideways = powers @ found * direction[:, 1]
+        before, aspect = aspect, float((offset[:, 1] @ sideways) / (sideways @ sideways))
+        if abs(aspect - before) < 1e-13:
+            break
+    scaled = found / widest ** (2 * np.arange(terms) + 1)
+    focal = float(scaled[0])
+    return focal, focal * aspect, tuple(float(value) for value in scaled[1:] / scaled[0])

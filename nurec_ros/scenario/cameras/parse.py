@@ -1,0 +1,261 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A camera model from what stands under `camera_model` in an archive, in any of its spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+import math
+
+import numpy as np
+
+from nurec_ros.scenario.cameras.base import CameraModel
+from nurec_ros.scenario.cameras.checks import floats, number
+from nurec_ros.scenario.cameras.errors import CameraModelError, shortened
+from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
+from nurec_ros.scenario.cameras.ftheta import (
+    ANGLE_TO_PIXELDIST,
+    FthetaCamera,
+    PIXELDIST_TO_ANGLE,
+)
+from nurec_ros.scenario.cameras.pinhole import PinholeCamera
+from nurec_ros.scenario.cameras.windshield import POLYNOMIALS, Windshield
+
+Parameters = Mapping[str, object]
+
+# Beyond the farthest corner by this much, as in the calibrations that name max_angle.
+_MARGIN = math.radians(0.1)
+
+
+def parse_camera_model(model_type: object, parameters: object) -> CameraModel:
+    """
+    Build the model from the archive's `type` and `parameters`.
+
+    Types are taken in any case, with _ or -, and `pinhole` and `fisheye` mean OpenCV's. Unknown
+    parameters are ignored. Raises CameraModelError with the key below `camera_model`.
+    """
+    kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
+    build = _KINDS.get(kind)
+    if build is None:
+        raise CameraModelError('type', model_type if kind else shortened(model_type), _EXPECTED)
+    if not isinstance(parameters, Mapping):
+        raise CameraModelError('parameters', parameters, 'an object')
+    # null stands for absent throughout.
+    return build({key: value for key, value in parameters.items() if value is not None})
+
+
+def _ftheta(given: Parameters) -> CameraModel:
+    polynomials = {
+        name: floats(given.get(name, ()), name)
+        for name in ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly')
+    }
+    model = FthetaCamera(
+        **_shared(given),  # type: ignore[arg-type]
+        pixeldist_to_angle_poly=polynomials['pixeldist_to_angle_poly'],
+        angle_to_pixeldist_poly=polynomials['angle_to_pixeldist_poly'],
+        reference_poly=_reference(given, polynomials),
+        max_angle=_max_angle(given),
+        linear_cde=_linear_cde(given.get('linear_cde')),
+    )
+    return model if 'max_angle' in given else _with_max_angle(model)
+
+
+def _pinhole(given: Parameters) -> CameraModel:
+    bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 12)
+    k1, k2, p1, p2, k3, k4, k5, k6, *prism = bent
+    return PinholeCamera(
+        **_shared(given),  # type: ignore[arg-type]
+        focal_length=_focal_length(given),
+        radial_coeffs=_coefficients(given, 'radial', 'k', 6, (k1, k2, k3, k4, k5, k6)),
+        tangential_coeffs=_coefficients(given, 'tangential', 'p', 2, (p1, p2)),
+        thin_prism_coeffs=_coefficients(given, 'thin_prism', 's', 4, tuple(prism)),
+    )
+
+
+def _fisheye(given: Parameters) -> CameraModel:
+    bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 4)
+    k1, k2, k3, k4 = _coefficients(given, 'radial', 'k', 4, bent)
+    model = FisheyeCamera(
+        **_shared(given),  # type: ignore[arg-type]
+        focal_length=_focal_length(given),
+        radial_coeffs=(k1, k2, k3, k4),
+        max_angle=_max_angle(given),
+    )
+    return model if 'max_angle' in given else _with_max_angle(model)
+
+
+_KINDS: Mapping[str, Callable[[Parameters], CameraModel]] = {
+    'ftheta': _ftheta,
+    'f-theta': _ftheta,
+    'opencv-pinhole': _pinhole,
+    'pinhole': _pinhole,
+    'opencv-fisheye': _fisheye,
+    'fisheye': _fisheye,
+}
+_EXPECTED = 'ftheta, opencv-pinhole or opencv-fisheye'
+
+
+def _shared(given: Parameters) -> dict[str, object]:
+    resolution = _resolution(given)
+    point = _pair(given, 'principal_point', ('cx', 'cy'))
+    _check_order(resolution, point)
+    return {
+        'resolution': resolution,
+        'principal_point': point,
+        'shutter_type': _name(given.get('shutter_type', 'GLOBAL'), 'shutter_type'),
+        'windshield': _windshield(given.get('external_distortion_parameters')),
+    }
+
+
+def _resolution(given: Parameters) -> tuple[float, float]:
+    if 'resolution' not in given and 'resolution_hw' in given:
+        height, width = floats(given['resolution_hw'], 'resolution_hw', 2)
+        return width, height
+    return _pair(given, 'resolution', ('width', 'height'))
+
+
+def _check_order(resolution: tuple[float, float], point: tuple[float, float]) -> None:
+    """
+    Refuse a resolution that was written [height, width].
+
+    Lenses are centred across the image, though crops may move them far up or down it; so it is
+    the swapped width that gives itself away.
+    """
+    width, height = resolution
+    if width <= 0.0 or height <= 0.0:
+        return
+    off_centre = abs(point[0] / width - 0.5)
+    off_centre_swapped = abs(point[0] / height - 0.5)
+    inside = 0.0 <= point[0] <= width and 0.0 <= point[1] <= height
+    inside_swapped = 0.0 <= point[0] <= height and 0.0 <= point[1] <= width
+    if (off_centre > 0.25 and off_centre_swapped < 0.05) or (inside_swapped and not inside):
+        raise CameraModelError(
+            'parameters.resolution',
+            f'[{width:g}, {height:g}]',
+            f'[width, height] around the principal point ({point[0]:g}, {point[1]:g}): '
+            'this looks like [height, width]',
+        )
+
+
+def _pair(given: Parameters, name: str, short: tuple[str, str]) -> tuple[float, float]:
+    """Read a pair that is a list, or two numbers of short or of long names."""
+    if name in given:
+        first, second = floats(given[name], name, 2)
+        return first, second
+    for names in (short, (f'{name}_x', f'{name}_y'), (f'{name}_w', f'{name}_h')):
+        if all(one in given for one in names):
+            return number(given[names[0]], names[0]), number(given[names[1]], names[1])
+    raise CameraModelError(f'parameters.{name}', 'nothing', 'a list of 2 numbers')
+
+
+def _focal_length(given: Parameters) -> tuple[float, float]:
+    value = given.get('focal_length')
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value), float(value)
+    return _pair(given, 'focal_length', ('fx', 'fy'))
+
+
+def _list(given: Parameters, names: tuple[str, ...], count: int) -> tuple[float, ...]:
+    """Read coefficients of any of the names, short ones filled with zeros; none: all zeros."""
+    for name in names:
+        if name in given:
+            values = floats(given[name], name)
+            if any(values[count:]):
+                raise CameraModelError(
+                    f'parameters.{name}', f'{len(values)} numbers', f'at most {count}'
+                )
+            return (*values, *(0.0,) * count)[:count]
+    return (0.0,) * count
+
+
+def _coefficients(
+    given: Parameters, name: str, letter: str, count: int, otherwise: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Read `radial_coeffs`, `radial` or `k`, or else `k1`, `k2` and so on."""
+    names = (f'{name}_coeffs', name, letter)
+    if any(one in given for one in names):
+        return _list(given, names, count)
+    single = [f'{letter}{i + 1}' for i in range(count)]
+    if any(one in given for one in single):
+        return tuple(number(given.get(one, 0.0), one) for one in single)
+    return otherwise
+
+
+def _name(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise CameraModelError(f'parameters.{key}', value, 'a name')
+    return value.strip().upper().replace('-', '_')
+
+
+def _reference(given: Parameters, polynomials: Mapping[str, tuple[float, ...]]) -> str:
+    if 'reference_poly' in given:
+        return _name(given['reference_poly'], 'reference_poly')
+    named = [name for name, values in polynomials.items() if any(values)]
+    if len(named) == 1:
+        return named[0].upper().removesuffix('_POLY')
+    raise CameraModelError(
+        'parameters.reference_poly', 'nothing', f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}'
+    )
+
+
+def _linear_cde(value: object) -> tuple[float, float, float]:
+    if value is None:
+        return (1.0, 0.0, 0.0)
+    if isinstance(value, Mapping):
+        entries = {str(key).removeprefix('linear_'): item for key, item in value.items()}
+        value = [entries.get(letter, 0.0) for letter in 'cde']
+    c, d, e = floats(value, 'linear_cde', 3)
+    return (c, d, e)
+
+
+def _max_angle(given: Parameters) -> float:
+    return number(given.get('max_angle', math.pi), 'max_angle')
+
+
+def _with_max_angle(model: FthetaCamera | FisheyeCamera) -> CameraModel:
+    """Set max_angle as calibrations do: a little beyond the image's farthest corner."""
+    width, height = model.resolution
+    right, bottom = width - 0.5, height - 0.5
+    corners = [(-0.5, -0.5), (right, -0.5), (-0.5, bottom), (right, bottom)]
+    lens = replace(model, windshield=None)
+    rays, valid = lens.unproject(corners)
+    if not valid.all():
+        return replace(model, max_angle=lens.view_angle)
+    return replace(
+        model, max_angle=float(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).max()) + _MARGIN
+    )
+
+
+def _windshield(value: object) -> Windshield | None:
+    key = 'external_distortion_parameters'
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise CameraModelError(f'parameters.{key}', value, 'null or an object')
+    given = {name: item for name, item in value.items() if item is not None}
+    kind = given.get('external_distortion_type', given.get('type', 'bivariate-windshield'))
+    if str(kind).lower().replace('_', '-') not in ('bivariate-windshield', 'windshield'):
+        raise CameraModelError(
+            f'parameters.{key}.external_distortion_type', kind, 'bivariate-windshield'
+        )
+    polynomials = {
+        name: floats(given[name], f'{key}.{name}') for name in POLYNOMIALS if name in given
+    }
+    if 'reference_poly' not in given:
+        raise CameraModelError(
+            f'parameters.{key}.reference_poly', 'nothing', 'FORWARD or BACKWARD'
+        )
+    reference = _name(given['reference_poly'], f'{key}.reference_poly')
+    return Windshield(reference_poly=reference, **polynomials)
