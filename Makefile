@@ -20,7 +20,7 @@ extras := fast,demo,test,lint
 venv_options := --system-site-packages
 interfaces :=
 else
-extras := wheels,fast,demo,test,lint
+extras := wheels,wheels-lint,fast,demo,test,lint
 venv_options :=
 interfaces := tf2_msgs rosbag2_interfaces vision_msgs
 unexport PYTHONPATH

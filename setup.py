@@ -132,6 +132,8 @@ setup(
             'ros-std-srvs',
             'ros-visualization-msgs',
         ],
+        # ROS's own linters, likewise.
+        'wheels-lint': ['ros-ament-flake8', 'ros-ament-pep257'],
         'fast': ['orjson', 'simplejpeg'],
         'demo': ['mcap', 'rosbags'],
         'test': [
