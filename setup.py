@@ -133,7 +133,19 @@ setup(
             'ros-visualization-msgs',
         ],
         # ROS's own linters, likewise.
-        'wheels-lint': ['ros-ament-flake8', 'ros-ament-pep257'],
+        'wheels-lint': [
+            'flake8',
+            'flake8-builtins',
+            'flake8-class-newline',
+            'flake8-comprehensions',
+            'flake8-deprecated',
+            'flake8-docstrings',
+            'flake8-import-order',
+            'flake8-quotes',
+            'pydocstyle',
+            'ros-ament-flake8',
+            'ros-ament-pep257',
+        ],
         'fast': ['orjson', 'simplejpeg'],
         'demo': ['mcap', 'rosbags'],
         'test': [

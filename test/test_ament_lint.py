@@ -1,0 +1,63 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""ROS's own linters over the whole tree, as `colcon test` runs them, where they are installed."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ('nurec_ros', 'test', 'launch', 'bench')
+
+
+def _sources():
+    """Give every Python file of ours; generated ones follow their generator's style."""
+    found = [ROOT / 'setup.py']
+    for folder in FOLDERS:
+        found += sorted((ROOT / folder).rglob('*.py'))
+    return [str(path) for path in found if not path.name.endswith('_pb2.py')]
+
+
+@pytest.mark.linter
+def test_flake8():
+    main = pytest.importorskip('ament_flake8.main', reason='ament_flake8 is not installed')
+    code, errors = main.main_with_errors(argv=_sources())
+    assert code == 0, '\n'.join(errors)
+
+
+@pytest.mark.linter
+def test_pep257():
+    main = pytest.importorskip('ament_pep257.main', reason='ament_pep257 is not installed')
+    assert main.main(argv=_sources()) == 0
+
+
+@pytest.mark.linter
+def test_copyright():
+    main = pytest.importorskip('ament_copyright.main', reason='ament_copyright is not installed')
+    assert main.main(argv=_sources()) == 0
+
+
+@pytest.mark.linter
+def test_xmllint():
+    main = pytest.importorskip('ament_xmllint.main', reason='ament_xmllint is not installed')
+    paths = [ROOT / 'package.xml', *sorted((ROOT / 'interfaces').glob('*/package.xml'))]
+    assert main.main(argv=[str(path) for path in paths]) == 0
+
+
+def test_every_source_begins_with_the_licence():
+    """Hold where ament_copyright is not installed."""
+    for path in _sources():
+        lines = Path(path).read_text().splitlines()
+        assert lines[0].startswith('# Copyright '), path
+        assert lines[2].startswith('# Licensed under the Apache License, Version 2.0'), path
