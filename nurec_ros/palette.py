@@ -1,0 +1,62 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+One colour per class of road user, the same in rviz's markers and in drawn pictures.
+
+Labels in scenarios are free text; they are looked up without regard to case, and any that is
+not known has the one colour of the unknown.
+"""
+
+from __future__ import annotations
+
+Rgb = tuple[int, int, int]
+
+UNKNOWN: Rgb = (150, 150, 150)
+
+PALETTE: dict[str, Rgb] = {
+    'automobile': (66, 133, 244),
+    'heavy_truck': (142, 68, 173),
+    'trailer': (103, 58, 183),
+    'bus': (0, 150, 136),
+    'train_or_tram_car': (0, 105, 92),
+    'other_vehicle': (63, 81, 181),
+    'person': (244, 67, 54),
+    'stroller': (233, 30, 99),
+    'rider': (255, 112, 67),
+    'bicycle': (255, 152, 0),
+    'motorcycle': (255, 193, 7),
+    'wheeled_device': (205, 220, 57),
+    'animal': (121, 85, 72),
+    'protruding_object': (141, 110, 99),
+}
+
+# What converters of other data sets write for the same.
+SYNONYMS: dict[str, str] = {
+    'car': 'automobile',
+    'vehicle': 'automobile',
+    'truck': 'heavy_truck',
+    'tram': 'train_or_tram_car',
+    'train': 'train_or_tram_car',
+    'pedestrian': 'person',
+    'cyclist': 'rider',
+    'motorcyclist': 'rider',
+    'bike': 'bicycle',
+    'motorbike': 'motorcycle',
+}
+
+
+def colour_of(label: str) -> Rgb:
+    """Give the colour of a class, red, green and blue from 0 to 255."""
+    key = label.strip().lower()
+    return PALETTE.get(SYNONYMS.get(key, key), UNKNOWN)

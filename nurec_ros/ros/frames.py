@@ -1,0 +1,143 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Names of frames and topics: legal, unique, and made in one place.
+
+A camera's logical name comes out of the USDZ and may be any text. Its *token* is the legal and
+unique form of it, which names the camera's topics, its two frames and its parameters alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+import re
+
+from nurec_ros.errors import ConfigurationError
+
+OPTICAL_SUFFIX = '_optical_frame'
+# A camera must not take the frame that something else is known by.
+RESERVED = ('map', 'odom', 'base_link', 'earth')
+
+_LEGAL = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
+
+
+def topic_name(name: str) -> str:
+    """
+    Turn any text into one token of a topic name; a legal name stays as it is.
+
+    A token holds letters, digits and underscores and starts with a letter. A run of anything
+    else becomes one underscore.
+    """
+    if _LEGAL.match(name) and '__' not in name:
+        return name
+    token = re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')
+    if not token:
+        return 'camera'
+    return token if token[0].isalpha() else f'camera_{token}'
+
+
+def topic_names(names: Iterable[str]) -> dict[str, str]:
+    """
+    Give each name a token of its own, by logical name, in the order of `names`.
+
+    Names that are legal keep their form even where a mended one before them would have taken
+    it; any other collision is resolved by the suffixes `_2`, `_3` and so on.
+    """
+    wanted = {name: topic_name(name) for name in names}
+    taken = set(RESERVED)
+    tokens: dict[str, str] = {}
+    # Python's sort is stable: names that need no change come first, in their own order.
+    for name in sorted(wanted, key=lambda key: wanted[key] != key):
+        token, number = wanted[name], 1
+        while token in taken or token + OPTICAL_SUFFIX in taken:
+            number += 1
+            token = f'{wanted[name]}_{number}'
+        taken.update((token, token + OPTICAL_SUFFIX))
+        tokens[name] = token
+    return {name: tokens[name] for name in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class FrameNames:
+    """
+    The frames of one player, complete with prefix.
+
+    `odom` is empty where no such frame is wanted. `tokens` maps logical camera names to the
+    tokens that `topic_names` gave them.
+    """
+
+    map: str = 'map'
+    base: str = 'base_link'
+    odom: str = ''
+    earth: str = 'earth'
+    prefix: str = ''
+    tokens: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        map_frame: str = 'map',
+        base_frame: str = 'base_link',
+        odom_frame: str = '',
+        prefix: str = '',
+        cameras: Iterable[str] = (),
+    ) -> FrameNames:
+        """
+        Build the names from the parameters' values and the scenario's camera names.
+
+        The prefix goes before base, odom and the camera frames, and not before the map.
+        ConfigurationError where two frames would have the same name.
+        """
+        frames = cls(
+            map=map_frame,
+            base=prefix + base_frame,
+            odom=prefix + odom_frame if odom_frame else '',
+            prefix=prefix,
+            tokens=topic_names(cameras),
+        )
+        seen: set[str] = set()
+        for name in frames.all():
+            if name in seen:
+                raise ConfigurationError(
+                    f"two frames would be called '{name}': choose other values for map_frame, "
+                    'base_frame, odom_frame or frame_prefix'
+                )
+            seen.add(name)
+        return frames
+
+    @property
+    def parent(self) -> str:
+        """The frame that the ego's pose is given in: odom where there is one, else map."""
+        return self.odom or self.map
+
+    def token(self, camera: str) -> str:
+        """Give the token of a camera by its logical name."""
+        return self.tokens.get(camera) or topic_name(camera)
+
+    def camera(self, name: str) -> str:
+        """Give the camera's body frame: x forward, y left, z up."""
+        return self.prefix + self.token(name)
+
+    def optical(self, name: str) -> str:
+        """Give the camera's optical frame: z forward, x right, y down."""
+        return self.camera(name) + OPTICAL_SUFFIX
+
+    def all(self) -> tuple[str, ...]:
+        """List every frame's name, those of the cameras last."""
+        named = [self.earth, self.map, self.odom, self.base]
+        for camera in self.tokens:
+            named += [self.camera(camera), self.optical(camera)]
+        return tuple(name for name in named if name)
