@@ -11,3 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""A scenario of a plausible street, made by our own code, for the demo and for tests."""
+
+from nurec_ros.example.writer import make_example, write_example
+
+__all__ = ['make_example', 'write_example']

@@ -1,0 +1,143 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One road user: what it is, how it moves on its road, and the track that a recording keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from nurec_ros.example.road import KERB, KERB_HEIGHT, Road
+
+Motion: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+MOVABLE = 'DYNAMIC|CONTROLLABLE'
+FIXED = 'NONE'
+# The recording's own clock of boxes: near 10 Hz, unlike that of the poses.
+SPIN_US = 99_754
+FIRST_SPIN_US = 31_000
+SHORTEST_TRACK = 4  # poses
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """
+    A road user. `along` and `across` give s and t (m) at seconds since the drive's begin.
+
+    `dims` is length, width, height in metres, `yaw` the heading relative to the road's. `seen` is
+    the distance (m) at which the ego's sensors have it; `glimpse` keeps a single pose of it.
+    `kerb` is the |t| beyond which it stands on the pavement.
+    """
+
+    label: str
+    dims: tuple[float, float, float]
+    road: Road
+    along: Motion
+    across: Motion
+    yaw: float = 0.0
+    flags: str = MOVABLE
+    seen: float = 80.0
+    glimpse: bool = False
+    kerb: float = KERB
+
+    def poses(self, seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """
+        Give x y z qx qy qz qw (N, 7) of the box's centre in the map, and where it is on its road.
+
+        The box stands on its bottom, on the road's surface or the pavement's.
+        """
+        s, t = self.along(seconds), self.across(seconds)
+        there = np.isfinite(s) & (s >= 0) & (s <= self.road.length)
+        s = np.where(there, s, 0.0)
+        rotation = self.road.rotation(s, np.full(len(s), self.yaw))
+        centre = self.road.place(s, t) + rotation[:, :, 2] * (self.dims[2] / 2)
+        centre[:, 2] += np.where(np.abs(t) > self.kerb, KERB_HEIGHT, 0.0)
+        return np.hstack([centre, Rotation.from_matrix(rotation).as_quat()]), there
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What `sequence_tracks.json` keeps of a road user; times in microseconds, poses (K, 7)."""
+
+    label: str
+    dims: tuple[float, float, float]
+    flags: str
+    times_us: NDArray[np.int64]
+    poses: NDArray[np.float64]
+
+
+def still(value: float) -> Motion:
+    """Give a motion that stays at `value`."""
+    return lambda seconds: np.full(len(seconds), value)
+
+
+def steady(at_zero: float, speed: float) -> Motion:
+    """Give a motion at `speed` m/s that is at `at_zero` when the drive begins."""
+    return lambda seconds: at_zero + speed * seconds
+
+
+def halting(stop: float, speed: float, seconds_left: float) -> Motion:
+    """Give a motion towards lower s that brakes evenly from `speed` and halts at `stop`."""
+    brake = speed / seconds_left
+    return lambda seconds: stop + brake / 2 * np.maximum(seconds_left - seconds, 0.0) ** 2
+
+
+def spin_times(start_us: int, end_us: int, jitter: Callable[[], float]) -> NDArray[np.int64]:
+    """Give the moments in microseconds at which boxes are seen; `jitter` gives -1 to 1 (2 ms)."""
+    count = math.ceil((end_us - start_us) / SPIN_US)
+    times = [start_us + FIRST_SPIN_US + k * SPIN_US + round(2000 * jitter()) for k in range(count)]
+    return np.array([t for t in times if t <= end_us], dtype=np.int64)
+
+
+def record(
+    actors: Iterable[Actor],
+    spins_us: NDArray[np.int64],
+    start_us: int,
+    ego: NDArray[np.float64],
+) -> list[Track]:
+    """
+    Keep of each actor the longest run of moments at which the ego's sensors have it.
+
+    `ego` (N, 3) are the ego's positions at the moments. Who is seen too briefly leaves no track.
+    """
+    seconds = (spins_us - start_us) / 1e6
+    tracks = []
+    for actor in actors:
+        poses, there = actor.poses(seconds)
+        seen = there & (np.linalg.norm(poses[:, :2] - ego[:, :2], axis=1) <= actor.seen)
+        begin, end = _longest_run(seen)
+        if end - begin < SHORTEST_TRACK:
+            continue
+        if actor.glimpse:
+            begin = (begin + end) // 2
+            end = begin + 1
+        kept = poses[begin:end].round(9) + 0.0
+        tracks.append(Track(actor.label, actor.dims, actor.flags, spins_us[begin:end], kept))
+    return tracks
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> tuple[int, int]:
+    """Give begin and end (exclusive) of the longest run of true values; 0, 0 if there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    runs = edges.reshape(-1, 2)
+    if not len(runs):
+        return 0, 0
+    begin, end = runs[np.argmax(runs[:, 1] - runs[:, 0])]
+    return int(begin), int(end)

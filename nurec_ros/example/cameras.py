@@ -1,0 +1,173 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The rig's six F-theta cameras: where they sit, how they see, when they expose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH = 1920
+HEIGHT = 1080
+FRAME_PERIOD_US = 33_333.3
+DEGREE = 6  # coefficients of a polynomial, the first of them 0
+CORNER_MARGIN = math.radians(0.1)
+
+TO_ANGLE = 'PIXELDIST_TO_ANGLE'
+TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
+
+
+@dataclass(frozen=True, slots=True)
+class CameraDesign:
+    """
+    One camera: position (m) and yaw, pitch (deg, left and down positive) in the rig; its lens.
+
+    `polynomial` is the exact one, named by `reference`; exposure and phase are in microseconds.
+    """
+
+    name: str
+    position: tuple[float, float, float]
+    yaw: float
+    pitch: float
+    principal_point: tuple[float, float]
+    reference: str
+    polynomial: tuple[float, ...]
+    exposure_us: int
+    phase_us: int
+
+
+_WIDE = (0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17)
+_CROSS = (0.0, 1.0651e-3, 2.2e-8, -6.2e-11, 1.21e-13, -5.2e-17)
+
+CAMERAS = (
+    CameraDesign(
+        'camera_front_wide_120fov', (1.90, -0.05, 1.45), 0.0, 0.3,
+        (958.0, 752.0), TO_ANGLE, _WIDE, 27_000, 20_000,
+    ),
+    CameraDesign(
+        'camera_front_tele_30fov', (1.91, -0.10, 1.31), -0.2, 0.0,
+        (946.0, 541.0), TO_PIXELDIST, (0.0, 3690.0, -60.0, 260.0, -720.0, 810.0), 16_000, 26_400,
+    ),
+    CameraDesign(
+        'camera_cross_left_120fov', (2.59, 0.95, 0.90), 67.0, 0.0,
+        (961.0, 746.0), TO_ANGLE, _CROSS, 30_000, 23_100,
+    ),
+    CameraDesign(
+        'camera_cross_right_120fov', (2.58, -0.95, 0.89), -67.0, 0.2,
+        (956.0, 747.0), TO_ANGLE, _CROSS, 30_000, 24_900,
+    ),
+    CameraDesign(
+        'camera_rear_left_70fov', (2.18, 1.03, 0.98), 153.0, 0.5,
+        (957.0, 539.0), TO_PIXELDIST, (0.0, 1576.0, -26.0, 120.0, -330.0, 333.0), 22_000, 31_700,
+    ),
+    CameraDesign(
+        'camera_rear_right_70fov', (2.07, -0.98, 1.02), -151.0, 0.4,
+        (955.0, 543.0), TO_PIXELDIST, (0.0, 1573.0, -30.0, 130.0, -350.0, 358.0), 22_000, 33_200,
+    ),
+)  # fmt: skip
+
+
+def evaluate(polynomial: tuple[float, ...], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Evaluate a polynomial whose coefficients stand lowest order first."""
+    return np.polyval(np.array(polynomial[::-1]), x)
+
+
+def farthest_corner(principal_point: tuple[float, float]) -> float:
+    """Give the distance (px) from the principal point to the farthest corner's pixel centre."""
+    u, v = principal_point
+    return math.hypot(max(u, WIDTH - 1 - u), max(v, HEIGHT - 1 - v))
+
+
+def fit_inverse(polynomial: tuple[float, ...], limit: float) -> tuple[float, ...]:
+    """
+    Fit the inverse of a monotone polynomial without constant term on 0 to `limit`.
+
+    Least squares of the same degree, also without constant term. The unknowns are scaled by the
+    interval, without which a fit over pixels to the sixth power loses every digit.
+    """
+    x = np.linspace(0.0, limit, 4001)
+    y = evaluate(polynomial, x)
+    scale = y[-1]
+    powers = np.arange(1, DEGREE)
+    solution = np.linalg.lstsq((y[:, None] / scale) ** powers, x, rcond=None)[0]
+    return (0.0, *(float(f'{value:.12g}') for value in solution / scale**powers))
+
+
+def lens(design: CameraDesign) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Give the polynomials px to angle and angle to px, and the greatest angle (rad) of a lens."""
+    corner = farthest_corner(design.principal_point)
+    if design.reference == TO_ANGLE:
+        to_angle = design.polynomial
+        to_pixel = fit_inverse(to_angle, corner)
+        angle = float(evaluate(to_angle, np.array(corner)))
+    else:
+        to_pixel = design.polynomial
+        # The angle of the corner: where the reference polynomial reaches it, by bisection.
+        grid = np.linspace(0.0, 1.6, 160_001)
+        angle = float(np.interp(corner, evaluate(to_pixel, grid), grid))
+        to_angle = fit_inverse(to_pixel, angle)
+    return to_angle, to_pixel, round(angle + CORNER_MARGIN, 5)
+
+
+def sensor_to_rig(design: CameraDesign) -> NDArray[np.float64]:
+    """Give T_rig_camera (4, 4) of the optical axes: x right, y down, z forward."""
+    yaw, pitch = math.radians(design.yaw), math.radians(design.pitch)
+    forward = np.array(
+        [math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), -math.sin(pitch)]
+    )
+    right = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
+    pose = np.eye(4)
+    pose[:3, :3] = np.column_stack([right, np.cross(forward, right), forward])
+    pose[:3, 3] = design.position
+    return pose
+
+
+def calibration(design: CameraDesign, index: int, sequence_id: str) -> dict[str, Any]:
+    """Give the entry of `camera_calibrations`."""
+    to_angle, to_pixel, max_angle = lens(design)
+    return {
+        'sequence_id': sequence_id,
+        'logical_sensor_name': design.name,
+        'unique_sensor_idx': index,
+        'T_sensor_rig': (sensor_to_rig(design).round(12) + 0.0).tolist(),
+        'camera_model': {
+            'type': 'ftheta',
+            'parameters': {
+                'resolution': [WIDTH, HEIGHT],
+                'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
+                'external_distortion_parameters': None,
+                'principal_point': list(design.principal_point),
+                'reference_poly': design.reference,
+                'pixeldist_to_angle_poly': list(to_angle),
+                'angle_to_pixeldist_poly': list(to_pixel),
+                'max_angle': max_angle,
+                'linear_cde': [1.0, 0.0, 0.0],
+            },
+        },
+    }
+
+
+def frame_times(design: CameraDesign, start_us: int, end_us: int) -> list[list[int]]:
+    """Give the exposures [start, end] in microseconds, 30 a second, all within the pose range."""
+    count = int((end_us - start_us) / FRAME_PERIOD_US) + 1
+    starts = [start_us + design.phase_us + round(k * FRAME_PERIOD_US) for k in range(count)]
+    return [
+        [start, start + design.exposure_us]
+        for start in starts
+        if start + design.exposure_us <= end_us
+    ]

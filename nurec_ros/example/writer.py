@@ -1,0 +1,223 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Puts the example together: street, drive, road users and cameras as the members of a USDZ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+import math
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+import uuid
+
+import numpy as np
+from numpy.typing import NDArray
+import yaml
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.example.actors import record, spin_times, Track
+from nurec_ros.example.archive import write_usdz
+from nurec_ros.example.cameras import calibration, CAMERAS, frame_times
+from nurec_ros.example.drive import (
+    ego_poses,
+    make_progress,
+    pose_count,
+    pose_times,
+    Progress,
+    street_length,
+)
+from nurec_ros.example.opendrive import earth_pose, road_map, Site
+from nurec_ros.example.people import people
+from nurec_ros.example.road import EGO_BEGIN, make_street, Street
+from nurec_ros.example.traffic import vehicles
+
+START_US = 27_567_868_848
+VERSION = '26.4.96-91b06fb8'
+RIG_BBOX = {'centroid': [1.40, 0.0, 0.75], 'dim': [5.39, 2.11, 1.50], 'rot': [0.0, 0.0, 0.0]}
+VOLUME_SIZE = 65_536
+DURATIONS = (1.0, 120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A drive of the example's street before it becomes JSON: poses T_map_rig (N, 4, 4)."""
+
+    sequence_id: str
+    street: Street
+    site: Site
+    times_us: NDArray[np.int64]
+    poses: NDArray[np.float64]
+    tracks: tuple[Track, ...]
+
+    @property
+    def path_length(self) -> float:
+        """Length of the ego's path in metres."""
+        steps = np.diff(self.poses[:, :3, 3], axis=0)
+        return float(np.linalg.norm(steps, axis=1).sum())
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first pose to the last."""
+        return float(self.times_us[-1] - self.times_us[0]) / 1e6
+
+
+def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
+    """
+    Make up a drive of `duration_s` (1 to 120 s); equal arguments give equal drives.
+
+    Raise ConfigurationError for a duration or a seed out of range.
+    """
+    low, high = DURATIONS
+    if not low <= duration_s <= high:
+        message = f'duration is {duration_s:g} s, expected {low:g} to {high:g}'
+        raise ConfigurationError(message)
+    if seed < 0:
+        message = f'seed is {seed}, expected 0 or more'
+        raise ConfigurationError(message)
+    rng = Random(seed)
+    sequence_id = f'clipgt-{uuid.UUID(int=rng.getrandbits(128), version=4)}'
+    cruise = 11.6 + 0.8 * rng.random()
+    street = make_street(street_length(duration_s, cruise), math.radians(62 + 24 * rng.random()))
+    progress = make_progress(street.main, cruise)
+    site = Site(59.35, 17.96, 31.5, math.radians(24 + 20 * rng.random()))
+
+    def jitter() -> float:
+        return 2 * rng.random() - 1
+
+    times_us = pose_times(START_US, duration_s, [jitter() for _ in range(pose_count(duration_s))])
+    spins_us = spin_times(START_US, int(times_us[-1]), jitter)
+    actors = [
+        *vehicles(street, progress, duration_s, rng),
+        *people(street, progress, rng),
+    ]
+    ego_at_spins = _ego(street, progress, spins_us)[:, :3, 3]
+    tracks = record(actors, spins_us, START_US, ego_at_spins)
+    poses = _ego(street, progress, times_us)
+    return Example(sequence_id, street, site, times_us, poses, tuple(tracks))
+
+
+def write_example(
+    path: str | os.PathLike[str], *, seed: int = 1, duration_s: float = 20.0
+) -> Path:
+    """
+    Write a USDZ of a made-up street at `path`; equal arguments give equal bytes.
+
+    Raise ConfigurationError for arguments out of range, OSError where the file cannot be written.
+    """
+    return write_usdz(path, members(make_example(seed=seed, duration_s=duration_s)))
+
+
+def members(example: Example) -> Mapping[str, bytes | str]:
+    """Give the archive's members in their order."""
+    return {
+        'default.usda': '#usda 1.0\n',
+        'metadata.yaml': _metadata(example),
+        # Stands for the trained scene: large, and nothing that a client may read.
+        'volume.nurec': bytes(VOLUME_SIZE),
+        'rig_trajectories.json': _json(_rig(example)),
+        'sequence_tracks.json': _json(_tracks(example)),
+        'data_info.json': _json(_data_info(example)),
+        'map.xodr': road_map(example.street, example.site, 'nurec_ros example street'),
+    }
+
+
+def _ego(street: Street, progress: Progress, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    seconds = (times_us - START_US) / 1e6
+    return ego_poses(street.main, progress.distance(progress.time(EGO_BEGIN) + seconds))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(',', ':'))
+
+
+def _metadata(example: Example) -> str:
+    return str(
+        yaml.safe_dump(
+            {
+                'scene_id': example.sequence_id,
+                'uuid': str(uuid.uuid5(uuid.NAMESPACE_OID, example.sequence_id)),
+                'version_string': VERSION,
+                'training_date': '2026-01-01',
+                'is_resumable': False,
+                'sensors': {'camera_ids': [c.name for c in CAMERAS], 'lidar_ids': []},
+                'logger': {'name': None, 'run_id': None, 'run_url': None},
+                'time_range': {
+                    'start': float(example.times_us[0]),
+                    'end': float(example.times_us[-1]),
+                },
+            },
+            sort_keys=False,
+        )
+    )
+
+
+def _data_info(example: Example) -> dict[str, Any]:
+    return {
+        'sequence_id': example.sequence_id,
+        'pose-range': {
+            'start-timestamp_us': int(example.times_us[0]),
+            'end-timestamp_us': int(example.times_us[-1]),
+            'num-poses': len(example.times_us),
+        },
+    }
+
+
+def _rig(example: Example) -> dict[str, Any]:
+    start_us, end_us = int(example.times_us[0]), int(example.times_us[-1])
+    keys = {camera.name: f'{camera.name}@{example.sequence_id}' for camera in CAMERAS}
+    middle = example.poses[len(example.poses) // 2, :2, 3]
+    world_to_nre = np.eye(4)
+    world_to_nre[:2, 3] = -middle.round(1)
+    return {
+        'T_world_base': earth_pose(example.site).tolist(),
+        'world_to_nre': {'matrix': world_to_nre.tolist()},
+        'camera_calibrations': {
+            keys[camera.name]: calibration(camera, index, example.sequence_id)
+            for index, camera in enumerate(CAMERAS)
+        },
+        'lidar_calibrations': {},
+        'rig_trajectories': [
+            {
+                'sequence_id': example.sequence_id,
+                'rig_bbox': RIG_BBOX,
+                # Rounding keeps the text alike where machines differ in the last bit.
+                'T_rig_worlds': (example.poses.round(10) + 0.0).tolist(),
+                'T_rig_world_timestamps_us': example.times_us.tolist(),
+                'cameras_frame_timestamps_us': {
+                    keys[camera.name]: frame_times(camera, start_us, end_us) for camera in CAMERAS
+                },
+                'lidars_frame_timestamps_us': {},
+            }
+        ],
+    }
+
+
+def _tracks(example: Example) -> dict[str, Any]:
+    tracks = example.tracks
+    return {
+        'dummy_chunk_id': {
+            'tracks_data': {
+                'tracks_id': [str(number) for number in range(len(tracks))],
+                'tracks_poses': [track.poses.tolist() for track in tracks],
+                'tracks_timestamps_us': [track.times_us.tolist() for track in tracks],
+                'tracks_label_class': [track.label for track in tracks],
+                'tracks_flags': [track.flags for track in tracks],
+            },
+            'cuboidtracks_data': {'cuboids_dims': [list(track.dims) for track in tracks]},
+        }
+    }
