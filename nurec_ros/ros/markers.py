@@ -24,11 +24,10 @@ from typing import Any
 
 from geometry_msgs.msg import Point
 import numpy as np
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker
-
 from nurec_ros.palette import colour_of
 from nurec_ros.ros.conversions import points
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker
 
 TEXT_NS, VELOCITY_NS, TRAIL_NS = 'text', 'velocity', 'trail'
 

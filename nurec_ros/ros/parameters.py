@@ -25,6 +25,10 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
+from nurec_ros.ros.parameter_values import check_together, convert
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -32,11 +36,6 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.parameter import Parameter
-
-from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros.frames import topic_names
-from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
-from nurec_ros.ros.parameter_values import check_together, convert
 
 __all__ = [
     'CAMERA_TABLE',
@@ -257,7 +256,7 @@ class Parameters:
                     pass
                 else:
                     stored = _stored(spec, value)
-                    parameter = Parameter(parameter.name, _TYPES[spec.kind], stored)  # noqa: PLW2901
+                    parameter = Parameter(parameter.name, _TYPES[spec.kind], stored)
             normalised.append(parameter)
         return normalised
 

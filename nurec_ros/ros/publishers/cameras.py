@@ -18,12 +18,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
 from nurec_ros.ros.camera_info import Calibration, calibration, camera_info
 from nurec_ros.ros.conversions import byte_array, set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, reliable
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 DEPTH = 10
 

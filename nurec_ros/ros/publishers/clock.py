@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rosgraph_msgs.msg import Clock
-
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.publishers.qos import advertise, reliable
+from rosgraph_msgs.msg import Clock
 
 TOPIC = '/clock'
 

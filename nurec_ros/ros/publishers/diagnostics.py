@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.publishers.qos import advertise, reliable
 

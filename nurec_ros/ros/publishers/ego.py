@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
-
 from nurec_ros.ros.conversions import set_time, set_vector
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, new_marker
 from nurec_ros.ros.publishers.qos import advertise, latched
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 NAMESPACE = 'ego'
 

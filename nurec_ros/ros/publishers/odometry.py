@@ -19,7 +19,6 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 import numpy as np
-
 from nurec_ros.ros.conversions import set_pose, set_time, set_vector
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, reliable

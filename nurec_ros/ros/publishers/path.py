@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 from nav_msgs.msg import Path
-
 from nurec_ros.ros.conversions import path_message, set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, latched

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nurec_ros.errors import ConfigurationError
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
-
-from nurec_ros.errors import ConfigurationError
 
 
 def reliable(depth: int) -> QoSProfile:

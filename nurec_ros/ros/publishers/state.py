@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-
 from nurec_ros.ros.publishers.qos import advertise, latched
 from nurec_ros.ros.state import PlaybackState
 

@@ -20,11 +20,10 @@ from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 import numpy as np
-from tf2_msgs.msg import TFMessage
-
 from nurec_ros.ros.conversions import R_BODY_OPTICAL, transform_stamped
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, latched, reliable
+from tf2_msgs.msg import TFMessage
 
 try:
     from tf2_ros import TransformBroadcaster

@@ -19,13 +19,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from std_msgs.msg import Header
-from visualization_msgs.msg import Marker, MarkerArray
-
 from nurec_ros.ros.conversions import quaternions, set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, TrackMarkers
 from nurec_ros.ros.publishers.qos import advertise, reliable
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 
 class TracksPublisher:
