@@ -199,7 +199,8 @@ class PlaybackClock:
         """
         Move to where the wall clock says, but never beyond `limit_ns`.
 
-        Wall time that passes while the limit holds the clock is lost, not caught up. While
+        Wall time that passes while the limit holds the clock is lost, not caught up. A limit that
+        is the end holds a looping clock there too: the next call without one starts over. While
         halted nothing moves and the span is empty.
         """
         after = self._passed
@@ -209,7 +210,7 @@ class PlaybackClock:
         if limit_ns is not None and target > limit_ns:
             target = max(_whole(limit_ns), self._position)
             self._set_anchor(target)
-        if target < self._end:
+        if target < self._end or (self.loop and limit_ns is not None and limit_ns <= self._end):
             self._position = self._passed = _whole(target)
             return Advance(after, self._position, self._position)
         if self.loop:

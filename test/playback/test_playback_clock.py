@@ -18,9 +18,8 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import pytest
-
 from nurec_ros.playback import Advance, PlaybackClock
+import pytest
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -529,6 +528,35 @@ def test_limit_at_the_end_is_reached_and_finishes(clock: PlaybackClock, wall: Wa
     assert clock.advance(END) == Advance(BEGIN, END, END, finished=True)
 
 
+def test_limit_at_the_end_holds_a_looping_clock_there(clock: PlaybackClock, wall: Wall) -> None:
+    clock.loop = True
+    clock.play()
+    wall += 30 * S
+    assert clock.advance(END) == Advance(BEGIN, END, END)
+    wall += 30 * S
+    assert clock.advance(END) == Advance(END, END, END)
+    assert clock.is_playing
+    assert clock.advance() == Advance(END, END, BEGIN, wrapped=True)
+    wall += 10 * MS
+    assert clock.advance(END).position_ns == BEGIN + 10 * MS
+
+
+def test_limit_at_the_end_lets_a_looping_clock_reach_it_exactly(
+    clock: PlaybackClock, wall: Wall
+) -> None:
+    clock.loop = True
+    clock.play()
+    wall += 20 * S
+    assert clock.advance(END) == Advance(BEGIN, END, END)
+
+
+def test_limit_beyond_the_end_lets_a_looping_clock_wrap(clock: PlaybackClock, wall: Wall) -> None:
+    clock.loop = True
+    clock.play()
+    wall += 30 * S
+    assert clock.advance(END + 1_000).wrapped
+
+
 def test_new_rate_after_a_hold_does_not_catch_up(clock: PlaybackClock, wall: Wall) -> None:
     clock.play()
     wall += 1 * S
@@ -577,7 +605,7 @@ def test_invariants(actions: list[tuple[str, object]]) -> None:
         assert clock.passed_ns in (clock.position_ns, clock.position_ns - 1)
         if clock.done and clock.is_playing:
             # Only switching the loop off leaves it so, until the next advance.
-            assert clock.loop or action in ('loop', 'wait', 'rate', 'play')
+            assert clock.loop or action in ('loop', 'wait', 'rate', 'play', 'advance')
         if action == 'stop':
             assert clock.position_ns == before
         if span is not None:

@@ -19,9 +19,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
-import pytest
-
 from nurec_ros.playback import camera_times, Due, Schedule
+import pytest
 
 MS = 1_000_000
 S = 1_000_000_000
