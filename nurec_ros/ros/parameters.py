@@ -229,13 +229,12 @@ class Parameters:
         """
         # rclpy has no public way to list the overrides; without this one nothing is reported.
         overrides = getattr(self._node, '_parameter_overrides', {})
+        endings = {spec.name for spec in CAMERA_TABLE}
         unused = []
         for name in overrides:
             if self._node.has_parameter(name) or name.startswith('qos_overrides.'):
                 continue
-            if not self._tokens and name.rpartition('.')[2] in {
-                spec.name for spec in CAMERA_TABLE
-            }:
+            if not self._tokens and name.rpartition('.')[2] in endings:
                 continue
             nearest = difflib.get_close_matches(name, self._specs, n=1, cutoff=0.6)
             unused.append((name, nearest[0] if nearest else ''))
@@ -245,20 +244,18 @@ class Parameters:
 
     def normalise(self, parameter_list: list[Parameter[Any]]) -> list[Parameter[Any]]:
         """Put the values that are right into the table's types; the others stay as they are."""
-        normalised = []
-        for parameter in parameter_list:
-            spec = self._specs.get(parameter.name)
-            if spec is not None and parameter.type_ != Parameter.Type.NOT_SET:
-                try:
-                    value = convert(spec, parameter.name, parameter.value)
-                except ConfigurationError:
-                    # The check that follows refuses it with the reason.
-                    pass
-                else:
-                    stored = _stored(spec, value)
-                    parameter = Parameter(parameter.name, _TYPES[spec.kind], stored)
-            normalised.append(parameter)
-        return normalised
+        return [self._normalised(parameter) for parameter in parameter_list]
+
+    def _normalised(self, parameter: Parameter[Any]) -> Parameter[Any]:
+        spec = self._specs.get(parameter.name)
+        if spec is None or parameter.type_ == Parameter.Type.NOT_SET:
+            return parameter
+        try:
+            stored = _stored(spec, convert(spec, parameter.name, parameter.value))
+        except ConfigurationError:
+            # The check that follows refuses it with the reason.
+            return parameter
+        return Parameter(parameter.name, _TYPES[spec.kind], stored)
 
     def check(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
         """Say whether a run-time change of all of these at once is allowed, and why not."""

@@ -1,0 +1,84 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""An observer of ROS topics for tests: collects what comes, spins until it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import time
+from typing import Any
+
+TIMEOUT_S = 10.0
+
+
+class Listener:
+    """A node of its own in a context of its own, spun only while a test waits for something."""
+
+    def __init__(self, context: Any, name: str = 'listener') -> None:
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.node import Node
+
+        self.node = Node(name, context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+
+    def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
+        """Subscribe, reliably; give the list that the messages will be in."""
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+        qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        if latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        messages: list[Any] = []
+        self.node.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def until(self, condition: Callable[[], Any], what: str = 'what was waited for') -> Any:
+        """Spin until `condition` gives something true, and give that; fail after a while."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            found = condition()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                raise AssertionError(f'{what} did not come within {TIMEOUT_S:g} s')
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def received(self, messages: list[Any], count: int = 1) -> list[Any]:
+        """Spin until there are `count` messages, and give them."""
+        self.until(lambda: len(messages) >= count, f'message {count}')
+        return messages
+
+    def matched(self, publisher: Any, count: int = 1) -> None:
+        """Spin until a publisher, of whatever node, has `count` subscriptions."""
+        self.until(lambda: publisher.get_subscription_count() >= count, 'the subscription')
+
+    def call(self, service_type: type, name: str, request: Any, server: Any) -> Any:
+        """Call a service of a node whose executor, `server`, is spun in turn; give the reply."""
+        client = self.node.create_client(service_type, name)
+        self.until(client.service_is_ready, f'service {name}')
+        future = client.call_async(request)
+
+        def answered() -> bool:
+            server.spin_once(timeout_sec=0.0)
+            return future.done()
+
+        self.until(answered, f'the answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        """End node and executor."""
+        self.executor.shutdown()
+        self.node.destroy_node()
