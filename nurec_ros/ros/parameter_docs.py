@@ -1,0 +1,148 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The parameter table as text: `config/nurec.yaml`, and the Markdown of the documents.
+
+`python -m nurec_ros.ros.parameter_docs yaml` prints the one, `… markdown` the other, and
+`… write` brings the files of a source tree up to date; a test fails when they are not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+import textwrap
+
+from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
+
+BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.parameter_docs write -->'
+END = '<!-- /parameters -->'
+
+YAML_FILE = Path('config', 'nurec.yaml')
+DOCUMENTS = (Path('docs', 'parameters.md'), Path('README.md'))
+
+_WORDS = {START: 'start', RUNTIME: 'run time', LOAD: '`~/load`'}
+_YAML_WORDS = {START: '', RUNTIME: 'At run time too.', LOAD: 'Takes effect at the next ~/load.'}
+
+
+def yaml_value(value: Value) -> str:
+    """Write a value as YAML that ROS's parser reads as the same type."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, tuple):
+        return '[' + ', '.join(yaml_value(entry) for entry in value) + ']'
+    return str(value)
+
+
+def yaml_text() -> str:
+    """Give the whole of `config/nurec.yaml`: every parameter with its default."""
+    lines = [
+        '# Every parameter of nurec_player with its default, written from the table in',
+        '# nurec_ros/ros/parameter_table.py by: python -m nurec_ros.ros.parameter_docs write',
+        '# Keyed /**, so that it holds under any node name and namespace.',
+        '/**:',
+        '  ros__parameters:',
+    ]
+    for spec in TABLE:
+        lines += ['', *_comment(spec), f'    {spec.name}: {yaml_value(spec.default)}']
+    lines += [
+        '',
+        "    # A camera's own values stand under its name, for example:",
+        '    # camera_front_wide_120fov:',
+    ]
+    for spec in CAMERA_TABLE:
+        lines += [f'    #   {line[4:]}' for line in _comment(spec)]
+        lines.append(f'    #   {spec.name}: {yaml_value(spec.default)}')
+    return '\n'.join(lines) + '\n'
+
+
+def _comment(spec: Spec) -> list[str]:
+    parts = [spec.description]
+    if spec.allowed:
+        parts.append(f'Allowed: {spec.allowed}.')
+    parts.append(_YAML_WORDS[spec.applies])
+    text = ' '.join(part for part in parts if part)
+    return textwrap.wrap(text, 93, initial_indent='    # ', subsequent_indent='    # ')
+
+
+def markdown_text() -> str:
+    """Give the tables for the documents, the players' first and the cameras' after it."""
+    cameras = [_row(spec, prefix='<camera>.') for spec in CAMERA_TABLE]
+    return '\n'.join(
+        [
+            '| parameter | default | allowed | can be set | meaning |',
+            '|---|---|---|---|---|',
+            *(_row(spec) for spec in TABLE),
+            *cameras,
+        ]
+    )
+
+
+def _row(spec: Spec, prefix: str = '') -> str:
+    default = f'`{yaml_value(spec.default)}`'
+    if spec.kind == 'string_array' and spec.default == ('',):
+        default = "`['']`"
+    allowed = ', '.join(f'`{choice}`' for choice in spec.choices) or spec.allowed or _kind(spec)
+    cells = (f'`{prefix}{spec.name}`', default, allowed, _WORDS[spec.applies], spec.description)
+    return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |'
+
+
+def _kind(spec: Spec) -> str:
+    return {'string': 'text', 'bool': 'true, false', 'string_array': 'list of text'}[spec.kind]
+
+
+def replaced(document: str) -> str:
+    """Give a document with the text between the two markers brought up to date."""
+    before, found, rest = document.partition(BEGIN)
+    if not found:
+        return document
+    _, _, after = rest.partition(END)
+    return f'{before}{BEGIN}\n{markdown_text()}\n{END}{after}'
+
+
+def write(root: Path) -> list[Path]:
+    """Bring the files of the source tree at `root` up to date; give those that changed."""
+    changed = []
+    wanted = {root / YAML_FILE: yaml_text()}
+    for document in DOCUMENTS:
+        path = root / document
+        if path.is_file():
+            wanted[path] = replaced(path.read_text(encoding='utf-8'))
+    for path, text in wanted.items():
+        if not path.is_file() or path.read_text(encoding='utf-8') != text:
+            path.write_text(text, encoding='utf-8')
+            changed.append(path)
+    return changed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that the module's description gives."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words == ['yaml']:
+        sys.stdout.write(yaml_text())
+    elif words == ['markdown']:
+        sys.stdout.write(markdown_text() + '\n')
+    elif words == ['write']:
+        for path in write(Path(__file__).resolve().parents[2]):
+            sys.stdout.write(f'wrote {path}\n')
+    else:
+        sys.stderr.write('usage: python -m nurec_ros.ros.parameter_docs yaml|markdown|write\n')
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,406 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The parameters on a real node: at start, at run time and over the parameter services."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.ros.parameters import CAMERA_TABLE, ParameterGate, Parameters, TABLE
+import pytest
+from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+pytestmark = pytest.mark.ros
+
+NAMES = ('camera_front', 'camera_rear')
+
+
+class GatedNode(ParameterGate, Node):
+    """What NurecPlayer is to the parameters."""
+
+
+class Started:
+    """A node with parameters, and the changes that were announced."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.changes: list[dict] = []
+        self.parameters = Parameters(node, lambda changed: self.changes.append(dict(changed)))
+
+    def stored(self, name: str) -> tuple[Parameter.Type, Any]:
+        parameter = self.node.get_parameter(name)
+        return parameter.type_, parameter.value
+
+
+@pytest.fixture
+def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
+    def started(*overrides: str, node_class: type = GatedNode) -> Started:
+        arguments = [part for override in overrides for part in ('-p', override)]
+        return Started(make_node(*arguments, node_class=node_class))
+
+    return started
+
+
+@pytest.fixture
+def start_with_file(make_node: Callable[..., Any], tmp_path: Path) -> Callable[..., Started]:
+    def started(*lines: str) -> Started:
+        path = tmp_path / 'parameters.yaml'
+        text = '/**:\n  ros__parameters:\n' + ''.join(f'    {line}\n' for line in lines)
+        path.write_text(text)
+        return Started(make_node('--params-file', str(path), node_class=GatedNode))
+
+    return started
+
+
+# At start.
+
+
+def test_without_overrides_the_defaults_hold(start):
+    started = start()
+    for spec in TABLE:
+        expected = () if spec.name == 'cameras' else spec.default
+        assert getattr(started.parameters, spec.name) == expected
+    assert started.changes == []
+    assert started.parameters.unused_overrides() == []
+
+
+def test_numbers_serve_for_doubles_and_strings_and_are_stored_in_the_tables_type(start):
+    started = start('rate:=2', 'scene_id:=1234', 'rig_offset:=[0,0,1,0,0,0]', 'cameras:=[1, 2]')
+    assert started.parameters.rate == 2.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert started.parameters.scene_id == '1234'
+    assert started.stored('scene_id') == (Parameter.Type.STRING, '1234')
+    assert started.parameters.rig_offset == (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    kind, value = started.stored('rig_offset')
+    assert kind == Parameter.Type.DOUBLE_ARRAY
+    assert list(value) == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert started.parameters.cameras == ('1', '2')
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, ['1', '2'])
+
+
+@pytest.mark.parametrize('text', ['[]', "['']", '[""]'])
+def test_an_empty_list_of_cameras_means_all(start_with_file, text):
+    started = start_with_file(f'cameras: {text}')
+    assert started.parameters.cameras == ()
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
+
+
+@pytest.mark.parametrize(
+    ('override', 'sentence'),
+    [
+        ('rate:=300', "parameter 'rate' is 300; expected a number, 0.01 to 100"),
+        ('rate:=300.5', "parameter 'rate' is 300.5; expected a number, 0.01 to 100"),
+        ('rate:=abc', "parameter 'rate' is 'abc'; expected a number, 0.01 to 100"),
+        ('rate:=true', "parameter 'rate' is true (a boolean); expected a number"),
+        ('rate:=.nan', "parameter 'rate' is nan; expected a number"),
+        ('clock_rate:=.inf', "parameter 'clock_rate' is inf; expected a number, 1 to 1000"),
+        ('image_format:=bmp', "is 'bmp'; expected one of jpeg, png, rgb"),
+        ('image_quality:=95.0', 'is 95.0; expected an integer, 1 to 100'),
+        ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
+        ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 numbers'),
+        ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
+    ],
+)
+def test_a_wrong_override_is_refused_at_start(start, override, sentence):
+    with pytest.raises(ConfigurationError) as caught:
+        start(override)
+    assert sentence in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_an_override_that_nobody_declared_comes_with_the_nearest_name(start):
+    started = start('raet:=2', 'resolutoin_scale:=1', 'zzz:=1', 'use_sim_time:=true')
+    assert sorted(started.parameters.unused_overrides()) == [
+        ('raet', 'rate'),
+        ('resolutoin_scale', 'resolution_scale'),
+        ('zzz', ''),
+    ]
+
+
+def test_qos_overrides_and_those_of_cameras_to_come_are_not_reported(start):
+    started = start('camera_front.rate:=5', 'qos_overrides./clock.publisher.depth:=1')
+    assert started.parameters.unused_overrides() == []
+    started.parameters.declare_cameras(NAMES)
+    assert started.parameters.unused_overrides() == []
+
+
+def test_use_sim_time_stays_rclpys(start):
+    started = start('use_sim_time:=true')
+    assert started.node.get_parameter('use_sim_time').value is True
+    result = started.node.set_parameters_atomically([Parameter('use_sim_time', value=False)])
+    assert result.successful
+    assert started.changes == []
+
+
+def test_an_attribute_that_is_no_parameter_is_an_attribute_error(start):
+    with pytest.raises(AttributeError, match="no parameter is called 'raet'"):
+        _ = start().parameters.raet
+
+
+@pytest.mark.parametrize('spec', TABLE, ids=lambda spec: spec.name)
+def test_the_descriptors_carry_the_table(start_once, spec):
+    descriptor = start_once.node.describe_parameter(spec.name)
+    assert descriptor.description == spec.description
+    assert descriptor.read_only == (spec.applies == 'start')
+    assert descriptor.dynamic_typing
+    if spec.kind == 'int':
+        (bounds,) = descriptor.integer_range
+        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+    elif spec.kind == 'double':
+        (bounds,) = descriptor.floating_point_range
+        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+    else:
+        assert not descriptor.integer_range
+        assert not descriptor.floating_point_range
+    for choice in spec.choices:
+        assert choice in descriptor.additional_constraints
+
+
+@pytest.fixture(scope='module')
+def start_once() -> Any:
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    node = GatedNode('nurec', context=context)
+    yield Started(node)
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+# At run time.
+
+
+def set_one(started: Started, name: str, value: Any) -> Any:
+    return started.node.set_parameters_atomically([Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize('node_class', [GatedNode, Node])
+def test_a_change_is_announced_once_and_stored_in_the_tables_type(start, node_class):
+    started = start(node_class=node_class)
+    for name, value, expected in (
+        ('rate', 3, 3.0),
+        ('rig_offset', [1, 0, 0, 0, 0, 0], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+        ('scene_id', 99, '99'),
+        ('cameras', [], ('',)),
+        ('loop', True, True),
+        ('tick_us', 5, 5),
+    ):
+        started.changes.clear()
+        assert set_one(started, name, value).successful
+        assert started.changes == [{name: expected}]
+    assert started.parameters.rate == 3.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 3.0)
+    assert started.stored('scene_id') == (Parameter.Type.STRING, '99')
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
+    assert started.parameters.cameras == ()
+
+
+@pytest.mark.parametrize('node_class', [GatedNode, Node])
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('rate', 300),
+        ('rate', 300.0),
+        ('rate', 'abc'),
+        ('rate', True),
+        ('rate', float('nan')),
+        ('tick_us', 2.0),
+        ('rig_offset', [1.0]),
+        ('cameras', 'front'),
+        ('clock_rate', 50.0),
+        ('image_format', 'png'),
+    ],
+)
+def test_a_refused_change_changes_nothing(start, node_class, name, value):
+    started = start(node_class=node_class)
+    before = started.stored(name)
+    result = set_one(started, name, value)
+    assert not result.successful
+    assert name in result.reason
+    assert started.stored(name) == before
+    assert started.changes == []
+
+
+def test_the_allowed_values_stand_in_the_reason(start):
+    started = start()
+    assert set_one(started, 'rate', 300.0).reason == (
+        "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
+    )
+    assert set_one(started, 'resolution_scale', 3).reason == (
+        "parameter 'resolution_scale' is 3; expected a number, 0.01 to 2"
+    )
+
+
+def test_what_is_set_at_start_only_says_so(start):
+    assert set_one(start(), 'clock_rate', 50.0).reason == (
+        "parameter 'clock_rate' can be set at start only, with -p clock_rate:=VALUE or in a "
+        'parameter file'
+    )
+
+
+def test_a_parameter_cannot_be_removed(start):
+    started = start()
+    result = started.node.set_parameters_atomically([Parameter('rate', Parameter.Type.NOT_SET)])
+    assert result.reason == "parameter 'rate' cannot be removed"
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 1.0)
+    assert started.parameters.rate == 1.0
+
+
+def test_changes_are_checked_together_and_announced_together(start):
+    started = start()
+    good = [Parameter('rate', value=2), Parameter('loop', value=True)]
+    bad = [Parameter('rate', value=4), Parameter('tick_us', value=0)]
+    assert started.node.set_parameters_atomically(good).successful
+    assert started.changes == [{'rate': 2.0, 'loop': True}]
+    result = started.node.set_parameters_atomically(bad)
+    assert result.reason == "parameter 'tick_us' is 0; expected an integer, 1 to 3600000000"
+    assert started.parameters.rate == 2.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert len(started.changes) == 1
+
+
+def test_the_nodes_own_change_is_in_step_and_announced(start):
+    started = start()
+    started.parameters.set('rate', 5)
+    assert started.parameters.rate == 5.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 5.0)
+    assert started.changes == [{'rate': 5.0}]
+    with pytest.raises(ConfigurationError, match=r"'rate' is 0; expected a number, 0\.01 to 100"):
+        started.parameters.set('rate', 0)
+    assert started.parameters.rate == 5.0
+
+
+def test_without_the_newer_callbacks_the_values_are_checked_and_announced_too(start, monkeypatch):
+    # Humble's rclpy has neither of them.
+    monkeypatch.delattr(Node, 'add_pre_set_parameters_callback')
+    monkeypatch.delattr(Node, 'add_post_set_parameters_callback')
+    for node_class in (GatedNode, Node):
+        started = start('rate:=2', node_class=node_class)
+        assert set_one(started, 'rate', 3).successful
+        assert started.parameters.rate == 3.0
+        assert started.changes == [{'rate': 3.0}]
+        assert not set_one(started, 'rate', 'abc').successful
+        assert started.parameters.rate == 3.0
+        started.parameters.set('rate', 4)
+        assert started.parameters.rate == 4.0
+        started.parameters.declare_cameras(NAMES)
+        assert set_one(started, 'camera_front.rate', 5).successful
+        assert started.parameters.camera('camera_front').rate == 5.0
+
+
+# Cameras.
+
+
+def test_a_cameras_own_parameters(start):
+    started = start('camera_front.resolution_scale:=1', 'camera_rear.rate:=0')
+    parameters = started.parameters
+    parameters.declare_cameras(NAMES)
+    assert parameters.camera('camera_front').resolution_scale == 1.0
+    assert parameters.camera('camera_front').rate is None
+    assert parameters.camera('camera_rear').rate == 0.0
+    assert parameters.camera_scales() == {'camera_front': 1.0}
+    assert started.stored('camera_front.resolution_scale') == (Parameter.Type.DOUBLE, 1.0)
+    assert set_one(started, 'camera_front.resolution_scale', 0).successful
+    assert parameters.camera('camera_front').resolution_scale is None
+    assert started.changes == [{'camera_front.resolution_scale': 0.0}]
+    assert not set_one(started, 'camera_front.resolution_scale', 5.0).successful
+
+
+def test_a_name_that_is_not_legal_is_spelt_as_in_its_topics(start):
+    started = start('camera_front_left.rate:=3')
+    started.parameters.declare_cameras(['camera:front left'])
+    assert started.parameters.camera('camera:front left').rate == 3.0
+
+
+def test_another_scenarios_cameras_replace_the_old_ones(start):
+    started = start()
+    started.parameters.declare_cameras(NAMES)
+    assert set_one(started, 'camera_front.rate', 5.0).successful
+    started.parameters.declare_cameras(['camera_front', 'camera_left'])
+    assert started.parameters.camera('camera_front').rate == 5.0
+    assert started.node.has_parameter('camera_left.rate')
+    assert not started.node.has_parameter('camera_rear.rate')
+    started.parameters.undeclare_cameras()
+    for spec in CAMERA_TABLE:
+        assert not started.node.has_parameter(f'camera_front.{spec.name}')
+    assert started.parameters.camera('camera_front').rate is None
+
+
+def test_a_wrong_override_of_a_new_camera_leaves_the_old_ones(start):
+    started = start('camera_bad.rate:=-5')
+    started.parameters.declare_cameras(NAMES)
+    with pytest.raises(ConfigurationError, match=r"'camera_bad\.rate' is -5; expected"):
+        started.parameters.declare_cameras(['camera_new', 'camera_bad'])
+    assert started.node.has_parameter('camera_rear.rate')
+    assert not started.node.has_parameter('camera_new.rate')
+    assert not started.node.has_parameter('camera_bad.rate')
+    assert set_one(started, 'camera_rear.rate', 2).successful
+
+
+def test_a_misspelt_camera_is_reported_once_cameras_are_known(start):
+    started = start('camera_fornt.rate:=5')
+    started.parameters.declare_cameras(NAMES)
+    assert started.parameters.unused_overrides() == [('camera_fornt.rate', 'camera_front.rate')]
+
+
+# From another process's point of view.
+
+
+@pytest.fixture
+def served(start, listener):
+    started = start()
+    executor = SingleThreadedExecutor(context=started.node.context)
+    executor.add_node(started.node)
+
+    def call(service_type: type, name: str, request: Any) -> Any:
+        return listener.call(service_type, f'/nurec/{name}', request, executor)
+
+    yield started, call
+    executor.shutdown()
+
+
+def test_the_services_refuse_and_accept_as_the_node_does(served):
+    started, call = served
+    request = SetParameters.Request()
+    request.parameters = [
+        Parameter('rate', value=2).to_parameter_msg(),
+        Parameter('rate', value=300.0).to_parameter_msg(),
+        Parameter('clock_rate', value=10.0).to_parameter_msg(),
+        Parameter('raet', value=10.0).to_parameter_msg(),
+    ]
+    results = call(SetParameters, 'set_parameters', request).results
+    assert [result.successful for result in results] == [True, False, False, False]
+    assert results[1].reason == "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
+    assert 'can be set at start only' in results[2].reason
+    assert results[3].reason
+    assert started.parameters.rate == 2.0
+
+    request = SetParametersAtomically.Request()
+    request.parameters = [
+        Parameter('loop', value=True).to_parameter_msg(),
+        Parameter('rate', value='fast').to_parameter_msg(),
+    ]
+    result = call(SetParametersAtomically, 'set_parameters_atomically', request).result
+    assert result.reason == "parameter 'rate' is 'fast'; expected a number, 0.01 to 100"
+    assert started.parameters.loop is False
+
+    request = DescribeParameters.Request(names=['rate'])
+    (descriptor,) = call(DescribeParameters, 'describe_parameters', request).descriptors
+    assert descriptor.description == 'Scenario seconds per wall second.'
+    assert descriptor.additional_constraints == '0.01 to 100; changes at once'
