@@ -75,7 +75,9 @@ def _comment(spec: Spec) -> list[str]:
         parts.append(f'Allowed: {spec.allowed}.')
     parts.append(_YAML_WORDS[spec.applies])
     text = ' '.join(part for part in parts if part)
-    return textwrap.wrap(text, 93, initial_indent='    # ', subsequent_indent='    # ')
+    return textwrap.wrap(
+        text, 93, initial_indent='    # ', subsequent_indent='    # ', break_on_hyphens=False
+    )
 
 
 def markdown_text() -> str:
