@@ -11,3 +11,22 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""Reading of NuRec scenario archives (USDZ)."""
+
+from nurec_ros.scenario.camera import Camera
+from nurec_ros.scenario.rig_schema import Box
+from nurec_ros.scenario.scenario import Scenario
+from nurec_ros.scenario.tracks import ActiveTracks, TrackChanges, Tracks
+from nurec_ros.scenario.trajectory import TimeOutsideError, Trajectory, Twist
+
+__all__ = [
+    'ActiveTracks',
+    'Box',
+    'Camera',
+    'Scenario',
+    'TimeOutsideError',
+    'TrackChanges',
+    'Tracks',
+    'Trajectory',
+    'Twist',
+]

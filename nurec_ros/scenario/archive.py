@@ -1,0 +1,247 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Single members of a USDZ, read without extracting the archive.
+
+A USDZ is an ordinary zip. Only the members that are asked for are read, in pieces, and never more
+than a stated number of bytes: an archive of gigabytes costs no more than its few JSON members,
+and one made to exhaust memory is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import io
+from pathlib import Path, PurePosixPath
+import stat
+from typing import IO
+import zipfile
+import zlib
+
+from nurec_ros.errors import ScenarioError
+
+RIG = 'rig_trajectories.json'
+TRACKS = 'sequence_tracks.json'
+DATA_INFO = 'data_info.json'
+METADATA = 'metadata.yaml'
+ROAD_MAP = 'map.xodr'
+
+MEBIBYTE = 1 << 20
+# Largest sizes read, unpacked. Real files hold 1 to 10 MB of JSON and some kB of YAML.
+LARGEST_MEMBER: Mapping[str, int] = {
+    RIG: 256 * MEBIBYTE,
+    TRACKS: 256 * MEBIBYTE,
+    DATA_INFO: 1 * MEBIBYTE,
+    METADATA: MEBIBYTE // 8,
+    ROAD_MAP: 64 * MEBIBYTE,
+}
+# Largest list of members: some 150,000 names. Real archives have fewer than 100.
+LARGEST_DIRECTORY = 16 * MEBIBYTE
+
+_PIECE = MEBIBYTE
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+_ZIP_START = b'PK\x03\x04'
+
+# What zipfile and zlib raise for damaged archives. The last three come out of header fields that
+# make no sense (struct, seek and name decoding raise ValueError, RuntimeError or its subclasses).
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+)
+
+
+class MemberError(Exception):
+    """A member that cannot be read; the text says why and names neither file nor member."""
+
+
+class Archive:
+    """
+    The members of one archive, open for reading; a context manager.
+
+    `folder` is '' or the sub-folder that holds the scenario ('name/'): one is used only where
+    there is no rig_trajectories.json at the top.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = _open_file(self.path)
+        try:
+            self._zip = _open_zip(self.path, self._file)
+            self._members = {_plain_name(info.filename): info for info in self._zip.infolist()}
+            self.folder = self._find_folder()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def __contains__(self, member: str) -> bool:
+        return self.folder + member in self._members
+
+    def name(self, member: str) -> str:
+        """Give the member's full name in the archive."""
+        return self.folder + member
+
+    def read(self, member: str) -> bytes:
+        """Give the member's bytes; raises MemberError where that is impossible or too much."""
+        info = self._members.get(self.folder + member)
+        if info is None:
+            raise MemberError('is missing')
+        limit = LARGEST_MEMBER.get(member, MEBIBYTE)
+        self._check(info, limit)
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            with self._zip.open(info) as stream:
+                while piece := stream.read(_PIECE):
+                    size += len(piece)
+                    # The size in the header is only a promise.
+                    if size > limit:
+                        raise MemberError(_too_large(size, limit))
+                    pieces.append(piece)
+        except _DAMAGE as error:
+            raise MemberError(f'is damaged ({_text(error)})') from error
+        if size < info.file_size:
+            raise MemberError(f'is cut short: {size} of {info.file_size} bytes are there')
+        return pieces[0] if len(pieces) == 1 else b''.join(pieces)
+
+    def _check(self, info: zipfile.ZipInfo, limit: int) -> None:
+        if info.is_dir():
+            raise MemberError('is a folder, expected a file')
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise MemberError('is a symbolic link, expected the file itself')
+        if info.flag_bits & _ENCRYPTED:
+            raise MemberError('is encrypted, expected a plain member')
+        if info.compress_type not in _METHODS:
+            raise MemberError(
+                f'has compression method {info.compress_type}, expected stored or deflated'
+            )
+        if info.file_size > limit:
+            raise MemberError(_too_large(info.file_size, limit))
+
+    def _find_folder(self) -> str:
+        if RIG in self._members:
+            return ''
+        folders = sorted(
+            name[: -len(RIG)] for name in self._members if PurePosixPath(name).name == RIG
+        )
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
+            listed = ', '.join(folders[:5])
+            raise ScenarioError(
+                f'{self.path}: {RIG} is in {len(folders)} folders ({listed}), '
+                'expected one scenario'
+            )
+        raise ScenarioError(f'{self.path}: {self._what_it_is()}')
+
+    def _what_it_is(self) -> str:
+        names = set(self._members)
+        if any(PurePosixPath(name).name == 'gauss.usda' for name in names) or (
+            any(name.endswith('.nurec') for name in names)
+            and not any(name.endswith('.json') for name in names)
+        ):
+            return (
+                f'is a plain Gaussian export ({_listed(names)}): it has no {RIG}, so neither ego '
+                'poses nor cameras; expected the scenario archive of the same scene'
+            )
+        return f'{RIG} is missing; the archive holds {_listed(names)}'
+
+
+class _BoundedFile(io.FileIO):
+    """
+    A file that refuses to be read in one go beyond the largest directory.
+
+    zipfile reads the whole list of members at once, whatever size the archive claims for it.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > LARGEST_DIRECTORY:
+            raise zipfile.BadZipFile(
+                f'its list of members has {size} bytes, at most {LARGEST_DIRECTORY} are read'
+            )
+        return super().read(-1 if size is None else size) or b''
+
+
+def _open_file(path: Path) -> _BoundedFile:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ScenarioError(f'{path}: is a folder, expected a USDZ file')
+        if not stat.S_ISREG(mode):
+            raise ScenarioError(f'{path}: is not a regular file, expected a USDZ file')
+        return _BoundedFile(path)
+    except FileNotFoundError:
+        raise ScenarioError(f'{path}: there is no such file, expected a USDZ file') from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ScenarioError(
+            f'{path}: cannot be opened ({reason}), expected a USDZ file'
+        ) from error
+
+
+def _open_zip(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except _DAMAGE as error:
+        reason = _text(error)
+    try:
+        file.seek(0)
+        start = file.read(len(_ZIP_START))
+    except OSError as error:
+        raise ScenarioError(f'{path}: cannot be read ({_text(error)})') from error
+    if not start:
+        raise ScenarioError(f'{path}: is empty, expected a USDZ (zip) archive')
+    if start == _ZIP_START:
+        raise ScenarioError(
+            f'{path}: begins as a zip archive but is cut short or damaged ({reason}), '
+            'expected a whole USDZ'
+        )
+    raise ScenarioError(f'{path}: is not a zip archive ({reason}), expected a USDZ')
+
+
+def _plain_name(name: str) -> str:
+    """Give a member's name with forward slashes and without a leading './'."""
+    name = name.replace('\\', '/')
+    while name.startswith('./'):
+        name = name[2:]
+    return name.lstrip('/')
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f'has {size} bytes or more, at most {limit} ({limit / MEBIBYTE:g} MiB) are read'
+
+
+def _text(error: BaseException) -> str:
+    return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+
+
+def _listed(names: set[str]) -> str:
+    if not names:
+        return 'nothing'
+    shown = [name if len(name) <= 60 else name[:59] + '…' for name in sorted(names)[:5]]
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(shown) + more

@@ -1,0 +1,48 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A camera of the rig, as a scenario lists it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario.cameras import CameraModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """
+    One camera.
+
+    name: its logical name, the renderer's logical_id; key: its key in the file; T_rig_camera
+    (4, 4): optical axes (x right, y down, z forward) to the rig frame; model: None where the file
+    has none that is known; resolution: (width, height) in pixels, None where unknown;
+    shutter_type: the name in the wire's enum; frame_times_ns (F, 2): start and end of each
+    recorded exposure.
+    """
+
+    name: str
+    key: str
+    T_rig_camera: NDArray[np.float64]
+    model: CameraModel | None
+    resolution: tuple[int, int] | None
+    shutter_type: str
+    frame_times_ns: NDArray[np.int64]
+
+    @property
+    def renderable(self) -> bool:
+        """Tell whether frames of this camera can be asked for: it has a model."""
+        return self.model is not None

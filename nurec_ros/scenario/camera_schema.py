@@ -1,0 +1,251 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Calibrations and frame times of the cameras, out of rig_trajectories.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario.camera import Camera
+from nurec_ros.scenario.cameras import CameraModel, CameraModelError, parse_camera_model
+from nurec_ros.scenario.fields import (
+    as_list,
+    as_object,
+    described,
+    encodable,
+    FieldError,
+    get,
+    is_number,
+    is_time,
+    join,
+    numbers,
+    time_array,
+)
+from nurec_ros.scenario.interpolation import frozen
+from nurec_ros.scenario.rigid import rigid_transform
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+Warn = Callable[[str], None]
+
+_CALIBRATIONS = 'camera_calibrations'
+_FRAME_TIMES = 'cameras_frame_timestamps_us'
+_DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
+# A camera is bolted to a car.
+_FARTHEST_IN_RIG = 1e3
+# How far off the middle, in parts of the side, the principal point makes [height, width] likelier.
+_FAR_OFF = 0.25
+
+
+def parse_cameras(
+    top: dict[str, Any], entry: dict[str, Any], path: str, warn: Warn
+) -> Mapping[str, Camera]:
+    """
+    Give the cameras by logical name, in the file's order.
+
+    None of them is required: what cannot be used is told to `warn` and left out.
+    """
+    cameras: dict[str, Camera] = {}
+    try:
+        calibrations = as_object(get(top, _CALIBRATIONS, ''), _CALIBRATIONS)
+    except FieldError as error:
+        warn(f'{error}, so there are no cameras')
+        return MappingProxyType(cameras)
+    if not calibrations:
+        warn(f'{_CALIBRATIONS} is empty, so there are no cameras')
+    times = entry.get(_FRAME_TIMES)
+    times_path = join(path, _FRAME_TIMES)
+    if not isinstance(times, dict):
+        if calibrations:
+            warn(f'{times_path} is {described(times)}, expected an object, so no camera has times')
+        times = None
+    without_times: list[str] = []
+    for key, value in calibrations.items():
+        name = _name(key, value)
+        if name in cameras:
+            name = key
+        camera = _camera(key, name, value, warn)
+        if camera is None or name in cameras:
+            continue
+        if times is not None:
+            frame_times = _frame_times_of(times, key, name, times_path, warn)
+            if frame_times is None:
+                without_times.append(name)
+            else:
+                camera = replace(camera, frame_times_ns=frame_times)
+        cameras[name] = camera
+    if without_times:
+        warn(f'{times_path} has no times of {", ".join(without_times)}')
+    return MappingProxyType(cameras)
+
+
+def _name(key: str, value: object) -> str:
+    """Give the logical name, the one that the renderer knows the camera by."""
+    name = value.get('logical_sensor_name') if isinstance(value, dict) else None
+    if isinstance(name, str) and name and encodable(name):
+        return name
+    return key.split('@')[0] or key
+
+
+def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
+    path = f'{_CALIBRATIONS}.{key}'
+    try:
+        if not encodable(key):
+            raise FieldError(path.encode('utf-8', 'replace').decode(), 'no text', 'a text')
+        calibration = as_object(value, path)
+        matrix_path = join(path, 'T_sensor_rig')
+        matrix = numbers(get(calibration, 'T_sensor_rig', path), matrix_path, (4, 4))
+        T_rig_camera = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
+    except FieldError as error:
+        warn(f'{error}, so the camera is left out')
+        return None
+    frozen(T_rig_camera)
+    model = _model(calibration.get('camera_model'), join(path, 'camera_model'), warn)
+    no_times = np.empty((0, 2), dtype=np.int64)
+    frozen(no_times)
+    return Camera(
+        name=name,
+        key=key,
+        T_rig_camera=T_rig_camera,
+        model=model,
+        resolution=model.resolution if model else _resolution_without_model(calibration),
+        shutter_type=model.shutter_type if model else _DEFAULT_SHUTTER,
+        frame_times_ns=no_times,
+    )
+
+
+def _model(value: object, path: str, warn: Warn) -> CameraModel | None:
+    without = 'so the camera is listed but not rendered'
+    if value is None:
+        warn(f'{path} is null or missing, {without}')
+        return None
+    try:
+        described_model = as_object(value, path)
+        kind = get(described_model, 'type', path)
+        if not isinstance(kind, str):
+            raise FieldError(join(path, 'type'), described(kind), 'the name of a camera model')
+        parameters_path = join(path, 'parameters')
+        parameters = as_object(get(described_model, 'parameters', path), parameters_path)
+        parameters = _with_checked_resolution(parameters, parameters_path, warn)
+        return parse_camera_model(kind, parameters)
+    except FieldError as error:
+        warn(f'{error}, {without}')
+    except CameraModelError as error:
+        warn(f'{join(path, error.key)} is {error.found}, expected {error.expected}, {without}')
+    return None
+
+
+def _with_checked_resolution(parameters: dict[str, Any], path: str, warn: Warn) -> dict[str, Any]:
+    """
+    Give the parameters with `resolution` as [width, height].
+
+    The order is that of the file, unless the principal point shows that its producer turned it
+    around; `resolution_hw` is taken where it stands instead.
+    """
+    if 'resolution' not in parameters and isinstance(parameters.get('resolution_hw'), list):
+        return {**parameters, 'resolution': parameters['resolution_hw'][::-1]}
+    size, point = parameters.get('resolution'), parameters.get('principal_point')
+    if not (_is_pair(size) and _is_pair(point)):
+        return parameters
+    assert isinstance(size, list)
+    assert isinstance(point, list)
+    turned = [size[1], size[0]]
+    if size[0] != size[1] and _fits(turned, point) and not _fits(size, point):
+        warn(
+            f'{path}.resolution is {size}, which does not go with the principal point {point}, '
+            f'expected [width, height]: it is taken as {turned}'
+        )
+        return {**parameters, 'resolution': turned}
+    if not _contains(size, point):
+        warn(f'{path}.principal_point is {point}, outside of the image of {size[0]} x {size[1]}')
+    return parameters
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+
+
+def _contains(size: list[float], point: list[float]) -> bool:
+    return all(-0.5 <= p <= side - 0.5 for p, side in zip(point, size, strict=True))
+
+
+def _fits(size: list[float], point: list[float]) -> bool:
+    """Tell whether a principal point is plausible: in the image, and near the middle in x."""
+    off = abs(point[0] / size[0] - 0.5) if size[0] else 1.0
+    return _contains(size, point) and off < _FAR_OFF
+
+
+def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | None:
+    model = calibration.get('camera_model')
+    parameters = model.get('parameters') if isinstance(model, dict) else None
+    size = parameters.get('resolution') if isinstance(parameters, dict) else None
+    if _is_pair(size) and all(side == int(side) and 1 <= side <= 65535 for side in size or ()):
+        return int(size[0]), int(size[1])  # type: ignore[index]
+    return None
+
+
+def _frame_times_of(
+    times: dict[str, Any], key: str, name: str, path: str, warn: Warn
+) -> Times | None:
+    """Give the exposures (F, 2) in nanoseconds, None where the file has none of the camera."""
+    used = key if key in times else name
+    if used not in times:
+        return None
+    path = f'{path}.{used}'
+    try:
+        rows = as_list(times[used], path)
+    except FieldError as error:
+        warn(f'{error}, so the camera has no frame times')
+        rows = []
+    else:
+        if not rows:
+            return None
+    frame_times_ns = _exposures(rows, path, warn) * 1000
+    frozen(frame_times_ns)
+    return frame_times_ns
+
+
+def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
+    """Give [start, end] (F, 2) in microseconds with start < end, by rising end."""
+    pairs = None
+    if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
+        pairs = time_array(list(chain.from_iterable(rows)))
+    elif rows and all(map(is_time, rows)):
+        warn(
+            f'{path} has single times, expected pairs [start, end] of the exposure: each is taken '
+            'as the end of one of 1 us'
+        )
+        pairs = np.repeat([int(row) for row in rows], 2) - np.tile([1, 0], len(rows))
+    if pairs is None:
+        good = [row for row in rows if isinstance(row, list) and len(row) == 2]
+        good = [row for row in good if is_time(row[0]) and is_time(row[1])]
+        pairs = np.array([int(time) for row in good for time in row], dtype=np.int64)
+    exposures = pairs.reshape(-1, 2)
+    exposures = exposures[(exposures[:, 1] > exposures[:, 0]) & (exposures[:, 0] >= 0)]
+    # np.unique sorts as well.
+    _, first = np.unique(exposures[:, 1], return_index=True)
+    if len(first) < len(rows):
+        warn(
+            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out, expected '
+            '[start, end] with start < end, each end once'
+        )
+    elif (np.diff(first) < 0).any():
+        warn(f'{path} is not in the order of time, so it is sorted')
+    return np.asarray(exposures[first], dtype=np.int64)

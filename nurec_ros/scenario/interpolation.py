@@ -1,0 +1,105 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Timed poses in one flat table, and the poses between them.
+
+One table holds one trajectory or thousands of tracks, one after the other; who uses it knows
+which rows belong together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario import rotations
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+Indices = NDArray[np.intp]
+
+
+def frozen(array: NDArray[np.generic]) -> None:
+    """Make an array read-only, so that records that hold it can be shared between threads."""
+    array.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseTable:
+    """
+    Sampled poses: times_ns (S,), positions (S, 3) in metres, unit quaternions (S, 4) x y z w.
+
+    The quaternions are kept with signs that make the way from each to the next one the short one.
+    """
+
+    times_ns: Times
+    positions: Array
+    quaternions: Array
+    half_angles: Array = field(init=False)
+    _table: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Shared fields are copies or views made read-only: nobody can change a loaded scenario.
+        table = np.empty((len(self.times_ns), 7))
+        table[:, :3] = self.positions
+        table[:, 3:] = rotations.continuous(self.quaternions)
+        times = np.array(self.times_ns, dtype=np.int64)
+        angles = rotations.half_angles(table[:, 3:])
+        for array in (table, times, angles):
+            frozen(array)
+        object.__setattr__(self, 'times_ns', times)
+        object.__setattr__(self, 'positions', table[:, :3])
+        object.__setattr__(self, 'quaternions', table[:, 3:])
+        object.__setattr__(self, 'half_angles', angles)
+        object.__setattr__(self, '_table', table)
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    def poses(self, low: Indices, high: Indices, t_ns: Times | int) -> Array:
+        """
+        Give the transforms (N, 4, 4) at t_ns between the rows low (N,) and high (N,).
+
+        Positions by lerp, rotations by slerp; low == high gives that row as it stands.
+        """
+        start_ns = self.times_ns.take(low)
+        span = self.times_ns.take(high) - start_ns
+        fraction = (t_ns - start_ns) / np.maximum(span, 1)
+        first, second = rotations.slerp_weights(self.half_angles.take(low), fraction)
+        before = self._table.take(low, axis=0)
+        after = self._table.take(high, axis=0)
+        before[:, :3] *= (1.0 - fraction)[:, np.newaxis]
+        before[:, 3:] *= first[:, np.newaxis]
+        after[:, :3] *= fraction[:, np.newaxis]
+        after[:, 3:] *= second[:, np.newaxis]
+        before += after
+        return rotations.transforms(before[:, :3], before[:, 3:])
+
+    def linear_velocities(self, low: Indices, high: Indices) -> Array:
+        """Give the velocities (N, 3), metres a second, on the way from low to high."""
+        seconds = (self.times_ns[high] - self.times_ns[low]) * 1e-9
+        return _per_second(self.positions[high] - self.positions[low], seconds)
+
+    def angular_velocities(self, low: Indices, high: Indices) -> Array:
+        """Give the angular velocities (N, 3), rad a second, in the moving body's own frame."""
+        seconds = (self.times_ns[high] - self.times_ns[low]) * 1e-9
+        turn = rotations.rotation_vectors(self.quaternions[low], self.quaternions[high])
+        return _per_second(turn, seconds)
+
+
+def _per_second(change: Array, seconds: Array) -> Array:
+    """Give changes (N, 3) by seconds (N,), 0 where no time passes."""
+    rate: Array = change / np.where(seconds > 0.0, seconds, np.inf)[:, np.newaxis]
+    return rate

@@ -1,0 +1,258 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""rig_trajectories.json: the ego's way, its box, its place on Earth, and the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario import camera_schema, rotations
+from nurec_ros.scenario.camera import Camera
+from nurec_ros.scenario.fields import (
+    as_list,
+    as_object,
+    as_text,
+    described,
+    FieldError,
+    get,
+    increasing,
+    join,
+    numbers,
+    times_us,
+)
+from nurec_ros.scenario.interpolation import frozen, PoseTable
+from nurec_ros.scenario.rigid import rigid_transform, rigid_transforms
+from nurec_ros.scenario.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+Warn = Callable[[str], None]
+
+# Distances from the Earth's centre that a street can have: the ellipsoid's radii are 6,356,752
+# and 6,378,137 m.
+_EARTH_RADII = (6.34e6, 6.40e6)
+_FARTHEST_ECEF = 1e7
+# The world frame's z axis points up, within what a street's slope and a rolled rig allow.
+_SMALLEST_UP = 0.9
+_LARGEST_BOX_ROTATION = 1e-3
+
+_KEYS = {
+    'T_world_base',
+    'world_to_nre',
+    'world_to_scene',
+    'camera_calibrations',
+    'lidar_calibrations',
+    'rig_trajectories',
+}
+_ENTRY_KEYS = {
+    'sequence_id',
+    'T_rig_worlds',
+    'T_rig_world_timestamps_us',
+    'cameras_frame_timestamps_us',
+    'lidars_frame_timestamps_us',
+    'cameras_frame_T_rig_worlds',
+    'lidars_frame_T_rig_worlds',
+    'cameras_linear_start_frame_indices',
+    'lidars_linear_start_frame_indices',
+    'rig_bbox',
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """The ego's box in the rig frame: centre (3,) and dims (3,), metres; axes along the rig's."""
+
+    centre: Array
+    dims: Array
+
+    @property
+    def length(self) -> float:
+        """Extent along x."""
+        return float(self.dims[0])
+
+    @property
+    def width(self) -> float:
+        """Extent along y."""
+        return float(self.dims[1])
+
+    @property
+    def height(self) -> float:
+        """Extent along z."""
+        return float(self.dims[2])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rig:
+    """What rig_trajectories.json holds."""
+
+    sequence_id: str
+    ego: Trajectory
+    bbox: Box | None
+    T_earth_map: Array | None
+    world_to_nre: Array | None
+    cameras: Mapping[str, Camera]
+
+
+def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
+    """
+    Give the rig; poses and times are required, for the rest `warn` is told what is wrong.
+
+    `sequence_id`, where not empty, chooses between several trajectories. Raises FieldError.
+    """
+    top = as_object(document, '')
+    entry, path = _entry(get(top, 'rig_trajectories', ''), sequence_id, warn)
+    ego = _ego(entry, path)
+    _name_unknown(top, _KEYS, '', warn)
+    _name_unknown(entry, _ENTRY_KEYS, path, warn)
+    return Rig(
+        sequence_id=_sequence_id(entry, path, warn),
+        ego=ego,
+        bbox=_bbox(entry.get('rig_bbox'), join(path, 'rig_bbox'), warn),
+        T_earth_map=_earth(top, warn),
+        world_to_nre=_world_to_nre(top, warn),
+        cameras=camera_schema.parse_cameras(top, entry, path, warn),
+    )
+
+
+def _entry(value: object, sequence_id: str, warn: Warn) -> tuple[dict[str, Any], str]:
+    if isinstance(value, dict):
+        return value, 'rig_trajectories'
+    entries = as_list(value, 'rig_trajectories')
+    if not entries:
+        raise FieldError('rig_trajectories', 'an empty list', 'a list of one trajectory')
+    chosen = 0
+    if len(entries) > 1:
+        ids = [entry.get('sequence_id') if isinstance(entry, dict) else None for entry in entries]
+        chosen = ids.index(sequence_id) if sequence_id in ids else 0
+        warn(f'rig_trajectories has {len(entries)} trajectories, only [{chosen}] is used')
+    path = f'rig_trajectories[{chosen}]'
+    return as_object(entries[chosen], path), path
+
+
+def _ego(entry: dict[str, Any], path: str) -> Trajectory:
+    poses_path = join(path, 'T_rig_worlds')
+    times_path = join(path, 'T_rig_world_timestamps_us')
+    matrices = numbers(get(entry, 'T_rig_worlds', path), poses_path, (None, 4, 4))
+    if not len(matrices):
+        raise FieldError(poses_path, 'an empty list', 'at least one pose')
+    times = times_us(get(entry, 'T_rig_world_timestamps_us', path), times_path)
+    if len(times) != len(matrices):
+        raise FieldError(
+            times_path,
+            f'a list of {len(times)}',
+            f'{len(matrices)} times, one for each of {poses_path}',
+        )
+    increasing(times, times_path)
+    T_map_rig = rigid_transforms(matrices, poses_path)
+    quaternions = rotations.quaternions_of(T_map_rig[:, :3, :3])
+    return Trajectory(PoseTable(times * 1000, T_map_rig[:, :3, 3], quaternions))
+
+
+def _sequence_id(entry: dict[str, Any], path: str, warn: Warn) -> str:
+    if 'sequence_id' not in entry:
+        return ''
+    try:
+        return as_text(entry['sequence_id'], join(path, 'sequence_id'))
+    except FieldError as error:
+        warn(f'{error}, so it is not used')
+        return ''
+
+
+def _bbox(value: object, path: str, warn: Warn) -> Box | None:
+    if value is None:
+        warn(f'{path} is null or missing, so the ego is drawn without a box')
+        return None
+    try:
+        bbox = as_object(value, path)
+        centre = numbers(get(bbox, 'centroid', path), join(path, 'centroid'), (3,))
+        dims = numbers(get(bbox, 'dim', path), join(path, 'dim'), (3,))
+        turn = numbers(bbox.get('rot', [0.0, 0.0, 0.0]), join(path, 'rot'), (3,))
+        if not ((dims > 0.0).all() and (dims < 1e3).all() and (np.abs(centre) < 1e3).all()):
+            raise FieldError(path, 'of no car', 'positive dims, and a centre, below 1000 m')
+        if np.abs(turn).max() > _LARGEST_BOX_ROTATION:
+            raise FieldError(join(path, 'rot'), described(value), 'a box along the rig axes')
+    except FieldError as error:
+        warn(f'{error}, so the ego is drawn without a box')
+        return None
+    frozen(centre)
+    frozen(dims)
+    return Box(centre, dims)
+
+
+def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
+    """Give T_world_base (world to ECEF); None, without a word, for the identity."""
+    path = 'T_world_base'
+    without = 'so the scenario has no place on Earth'
+    if top.get(path) is None:
+        warn(f'{path} is null or missing, {without}')
+        return None
+    try:
+        matrix = numbers(top[path], path, (4, 4))
+        T_earth_map = rigid_transform(matrix, path, farthest=_FARTHEST_ECEF)
+    except FieldError as error:
+        warn(f'{error}, {without}')
+        return None
+    if np.allclose(T_earth_map, np.eye(4), rtol=0.0, atol=1e-9):
+        return None
+    if not _stands_on_earth(T_earth_map):
+        inverse: Array = np.linalg.inv(T_earth_map)
+        if not _stands_on_earth(inverse):
+            distance = float(np.linalg.norm(T_earth_map[:3, 3]))
+            warn(
+                f'{path} is a pose {distance:.6g} m from the centre of the Earth, expected one '
+                f'upright on its surface, {without}'
+            )
+            return None
+        warn(f'{path} leads from the Earth to the world, expected the other way: it is inverted')
+        T_earth_map = inverse
+    frozen(T_earth_map)
+    return T_earth_map
+
+
+def _stands_on_earth(T_earth_map: Array) -> bool:
+    """Tell whether the pose is near the ellipsoid, with its z axis away from the centre."""
+    position = T_earth_map[:3, 3]
+    distance = float(np.linalg.norm(position))
+    if not _EARTH_RADII[0] < distance < _EARTH_RADII[1]:
+        return False
+    return float(T_earth_map[:3, 2] @ position) / distance > _SMALLEST_UP
+
+
+def _world_to_nre(top: dict[str, Any], warn: Warn) -> Array | None:
+    key = 'world_to_nre' if top.get('world_to_nre') is not None else 'world_to_scene'
+    value = top.get(key)
+    if value is None:
+        return None
+    path = key
+    try:
+        if isinstance(value, dict):
+            value, path = get(value, 'matrix', key), f'{key}.matrix'
+        matrix = rigid_transform(numbers(value, path, (4, 4)), path)
+    except FieldError as error:
+        warn(f'{error}, so it is not known (nothing but information depends on it)')
+        return None
+    frozen(matrix)
+    return matrix
+
+
+def _name_unknown(found: dict[str, Any], known: set[str], path: str, warn: Warn) -> None:
+    unknown = sorted(key for key in found if key not in known)
+    if unknown:
+        shown = ', '.join(described(key) for key in unknown[:5])
+        more = f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''
+        where = f' in {path}' if path else ''
+        warn(f'keys that are not known{where} are ignored: {shown}{more}')

@@ -1,0 +1,99 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Rotations as files hold them: nearly exact, and made exact here.
+
+Real files are text of float32 values, so that a matrix is rigid to 1e-7 only, and some producers
+are worse. What is within the tolerance is replaced by the nearest rotation; the rest is refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario import rotations
+from nurec_ros.scenario.fields import FARTHEST_METRES, FieldError
+
+Array = NDArray[np.float64]
+
+RIGID_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-2
+
+# Larger entries are wrong in any case; their squares must not overflow.
+_CLIP = 4.0
+
+
+def rigid_transforms(matrices: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+    """
+    Give transforms (N, 4, 4) with exact rotations, of matrices that are rigid within 1e-3.
+
+    `path` names the list; raises FieldError with the index of the first that is not rigid.
+    """
+    clipped = np.clip(matrices[:, :3, :3], -_CLIP, _CLIP)
+    error = rotations.orthonormality_error(clipped)
+    error = np.maximum(error, np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1))
+    wrong = np.flatnonzero(error > RIGID_TOLERANCE)
+    if len(wrong):
+        i = int(wrong[0])
+        raise FieldError(
+            f'{path}[{i}]',
+            _what_is_wrong(matrices[i], float(error[i])),
+            f'a rotation and a translation, exact within {RIGID_TOLERANCE:g}',
+        )
+    result: Array = np.zeros_like(matrices)
+    result[:, :3, :3] = rotations.orthonormalised(matrices[:, :3, :3])
+    result[:, :3, 3] = checked_positions(matrices[:, :3, 3], path, farthest=farthest)
+    result[:, 3, 3] = 1.0
+    return result
+
+
+def rigid_transform(matrix: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+    """Give one transform (4, 4) with an exact rotation; `path` names it."""
+    try:
+        return rigid_transforms(matrix[np.newaxis], path, farthest=farthest)[0]
+    except FieldError as error:
+        raise FieldError(path, error.found, error.expected) from None
+
+
+def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+    """Refuse positions (N, 3) so far out that they can only be garbage."""
+    wrong = np.flatnonzero(np.abs(positions).max(axis=1, initial=0.0) > farthest)
+    if len(wrong):
+        i = int(wrong[0])
+        raise FieldError(
+            f'{path}[{i}]',
+            f'at {np.array2string(positions[i], precision=6, separator=", ")}',
+            f'coordinates within {farthest:g} m',
+        )
+    return positions
+
+
+def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
+    """Give quaternions (N, 4) brought to unit length, and the first row that is none, or None."""
+    lengths = np.linalg.norm(np.clip(quaternions, -_CLIP, _CLIP), axis=1)
+    wrong = np.flatnonzero(np.abs(lengths - 1.0) > UNIT_TOLERANCE)
+    if len(wrong):
+        return quaternions, int(wrong[0])
+    unit: Array = quaternions / lengths[:, np.newaxis]
+    return unit, None
+
+
+def _what_is_wrong(matrix: Array, error: float) -> str:
+    rotation = np.clip(matrix[:3, :3], -_CLIP, _CLIP)
+    determinant = float(np.linalg.det(rotation))
+    if abs(determinant) < 1e-6:
+        return 'singular'
+    if determinant < 0.0:
+        return 'a mirror image'
+    return f'not rigid (off by {error:.3g})'

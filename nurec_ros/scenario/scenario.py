@@ -1,0 +1,180 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A scenario: what the rest of the package sees of a USDZ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import ScenarioError
+from nurec_ros.scenario import archive, json_text
+from nurec_ros.scenario.archive import Archive, MemberError
+from nurec_ros.scenario.camera import Camera
+from nurec_ros.scenario.fields import FieldError
+from nurec_ros.scenario.info_schema import (
+    DataInfo,
+    Metadata,
+    MetadataError,
+    parse_data_info,
+    parse_metadata,
+)
+from nurec_ros.scenario.json_text import JsonError
+from nurec_ros.scenario.rig_schema import Box, parse_rig, Rig
+from nurec_ros.scenario.tracks import Tracks
+from nurec_ros.scenario.tracks_schema import no_tracks, parse_tracks
+from nurec_ros.scenario.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenario:
+    """
+    One drive: the ego's way, the other road users, the cameras, and the time range.
+
+    Immutable, arrays included, so that one thread may load it and any others use it. The map
+    frame is the USDZ's world frame, the rig frame has x forward, y left, z up and its origin on
+    the ground below the rear axle; metres, nanoseconds.
+
+    start_ns and end_ns are the first and last moment that both the poses and data_info.json cover,
+    whole microseconds; scene_id is the name that the render server knows the scene by;
+    metadata_scene_id is metadata.yaml's, '' where it has none; T_earth_map maps map coordinates to
+    ECEF, None where the file does not say or not plausibly; world_to_nre is information only;
+    warnings are sentences about what was missing or broken, to be said once.
+    """
+
+    path: Path
+    sequence_id: str
+    scene_id: str
+    metadata_scene_id: str
+    version_string: str
+    start_ns: int
+    end_ns: int
+    ego: Trajectory
+    tracks: Tracks
+    cameras: Mapping[str, Camera]
+    rig_bbox: Box | None
+    T_earth_map: Array | None
+    world_to_nre: Array | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str | Path, *, min_track_lifetime_s: float = 0.1) -> Scenario:
+        """
+        Read a USDZ.
+
+        Tracks that live min_track_lifetime_s or less are left out, 0 keeps all. Raises
+        ScenarioError: one sentence with file, member, key path, what was found and expected.
+        """
+        if not (math.isfinite(min_track_lifetime_s) and min_track_lifetime_s >= 0.0):
+            raise ValueError(f'min_track_lifetime_s is {min_track_lifetime_s}, expected 0 or more')
+        with Archive(path) as opened:
+            return _Loader(opened).load(round(min_track_lifetime_s * 1e9))
+
+
+class _Loader:
+    """One load: the open archive, and what there is to say about it."""
+
+    def __init__(self, opened: Archive) -> None:
+        self._archive = opened
+        self._warnings: list[str] = []
+
+    def load(self, min_track_lifetime_ns: int) -> Scenario:
+        info = self._data_info()
+        metadata = self._metadata()
+        rig = self._rig(info.sequence_id)
+        tracks = self._tracks()
+        if min_track_lifetime_ns:
+            tracks = tracks.kept(tracks.end_ns - tracks.start_ns > min_track_lifetime_ns)
+        start_ns, end_ns = self._time_range(rig.ego, info)
+        path = self._archive.path
+        sequence_id = info.sequence_id or rig.sequence_id or path.stem
+        return Scenario(
+            path=path,
+            sequence_id=sequence_id,
+            scene_id=sequence_id,
+            metadata_scene_id=metadata.scene_id,
+            version_string=metadata.version_string,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            ego=rig.ego,
+            tracks=tracks,
+            cameras=rig.cameras,
+            rig_bbox=rig.bbox,
+            T_earth_map=rig.T_earth_map,
+            world_to_nre=rig.world_to_nre,
+            warnings=tuple(self._warnings),
+        )
+
+    def _rig(self, sequence_id: str) -> Rig:
+        try:
+            return parse_rig(self._json(archive.RIG), sequence_id, self._warner(archive.RIG))
+        except (MemberError, JsonError, FieldError) as error:
+            raise self._refusal(archive.RIG, error) from error
+
+    def _tracks(self) -> Tracks:
+        warn = self._warner(archive.TRACKS)
+        if archive.TRACKS not in self._archive:
+            warn('is missing, so there are no tracks')
+            return no_tracks()
+        try:
+            return parse_tracks(self._json(archive.TRACKS), warn)
+        except (MemberError, JsonError, FieldError) as error:
+            raise self._refusal(archive.TRACKS, error) from error
+
+    def _data_info(self) -> DataInfo:
+        warn = self._warner(archive.DATA_INFO)
+        try:
+            return parse_data_info(self._json(archive.DATA_INFO), warn)
+        except (MemberError, JsonError, FieldError) as error:
+            warn(f'{error}, so the range is that of the poses')
+            return DataInfo()
+
+    def _metadata(self) -> Metadata:
+        warn = self._warner(archive.METADATA)
+        try:
+            return parse_metadata(self._archive.read(archive.METADATA), warn)
+        except (MemberError, MetadataError) as error:
+            warn(f'{error}, so the scene id and the version are not known from it')
+            return Metadata()
+
+    def _time_range(self, ego: Trajectory, info: DataInfo) -> tuple[int, int]:
+        """Give the range that poses and data_info both cover."""
+        if info.start_us is None or info.end_us is None:
+            return ego.start_ns, ego.end_ns
+        start_ns = max(ego.start_ns, info.start_us * 1000)
+        end_ns = min(ego.end_ns, info.end_us * 1000)
+        if start_ns > end_ns:
+            self._warner(archive.DATA_INFO)(
+                f'pose-range is {info.start_us} to {info.end_us}, expected some of the time of '
+                f'the poses ({ego.start_ns // 1000} to {ego.end_ns // 1000}), so theirs is used'
+            )
+            return ego.start_ns, ego.end_ns
+        return start_ns, end_ns
+
+    def _json(self, member: str) -> Any:
+        return json_text.parse(self._archive.read(member))
+
+    def _warner(self, member: str) -> Callable[[str], None]:
+        head = f'{self._archive.path.name}: {self._archive.name(member)}'
+        return lambda text: self._warnings.append(f'{head}: {text}')
+
+    def _refusal(self, member: str, error: Exception) -> ScenarioError:
+        return ScenarioError(f'{self._archive.path}: {self._archive.name(member)}: {error}')

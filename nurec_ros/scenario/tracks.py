@@ -1,0 +1,217 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The other road users: who is there at a time, where, and what changed since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario.activation import ActivationIndex
+from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
+from nurec_ros.scenario.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActiveTracks:
+    """
+    The tracks that exist at one moment, in the file's order.
+
+    t_ns: the moment; indices (N,) into Tracks; ids and labels as in the file; dims (N, 3): length,
+    width, height in metres; poses (N, 4, 4): T_map_box, the box's centre in the map frame; static
+    and controllable (N,).
+    """
+
+    t_ns: int
+    indices: Indices
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    dims: Array
+    poses: Array
+    static: Mask
+    controllable: Mask
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackChanges:
+    """Ids of the tracks that are in the later set only, and in the earlier one only."""
+
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracks:
+    """
+    All tracks of a scenario; each exists from its first to its last sample, both included.
+
+    ids, labels: texts of the file; dims (T, 3): length, width, height in metres; flags: names such
+    as DYNAMIC and CONTROLLABLE; samples: the poses T_map_box of all tracks, one track after the
+    other; counts (T,): how many of them each track has, at least one.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    dims: Array
+    flags: tuple[frozenset[str], ...]
+    samples: PoseTable
+    counts: Indices
+    static: Mask = field(init=False)
+    controllable: Mask = field(init=False)
+    start_ns: Times = field(init=False)
+    end_ns: Times = field(init=False)
+    _first: Indices = field(init=False, repr=False)
+    _last: Indices = field(init=False, repr=False)
+    _names: tuple[NDArray[np.object_], NDArray[np.object_]] = field(init=False, repr=False)
+    _index: ActivationIndex = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dims = np.array(self.dims, dtype=np.float64).reshape(len(self.ids), 3)
+        counts = np.array(self.counts, dtype=np.intp)
+        last = np.cumsum(counts) - 1
+        first = last - counts + 1
+        start_ns, end_ns = self.samples.times_ns[first], self.samples.times_ns[last]
+        controllable = np.array(['CONTROLLABLE' in flags for flags in self.flags], dtype=np.bool_)
+        dynamic = np.array(['DYNAMIC' in flags for flags in self.flags], dtype=np.bool_)
+        static = ~(dynamic | controllable)
+        for array in (dims, counts, first, last, start_ns, end_ns, static, controllable):
+            frozen(array)
+        object.__setattr__(self, 'dims', dims)
+        object.__setattr__(self, 'counts', counts)
+        object.__setattr__(self, 'static', static)
+        object.__setattr__(self, 'controllable', controllable)
+        object.__setattr__(self, 'start_ns', start_ns)
+        object.__setattr__(self, 'end_ns', end_ns)
+        object.__setattr__(self, '_first', first)
+        object.__setattr__(self, '_last', last)
+        object.__setattr__(self, '_names', (_objects(self.ids), _objects(self.labels)))
+        object.__setattr__(self, '_index', ActivationIndex(start_ns, end_ns))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, t_ns: int) -> ActiveTracks:
+        """
+        Give the tracks that exist at t_ns, first time <= t_ns <= last time, and their poses.
+
+        The cost grows with the tracks that exist then, not with all; any order of times is fine.
+        """
+        t_ns = int(t_ns)
+        active = self._index.at(t_ns)
+        low, high = self._segments(active, t_ns)
+        ids, labels = self._names
+        return ActiveTracks(
+            t_ns=t_ns,
+            indices=active,
+            ids=tuple(ids[active].tolist()),
+            labels=tuple(labels[active].tolist()),
+            dims=self.dims.take(active, axis=0),
+            poses=self.samples.poses(low, high, t_ns),
+            static=self.static.take(active),
+            controllable=self.controllable.take(active),
+        )
+
+    def difference(self, before: ActiveTracks, after: ActiveTracks) -> TrackChanges:
+        """Give the ids that `after` has and `before` has not, and the other way round."""
+        new = np.setdiff1d(after.indices, before.indices, assume_unique=True)
+        gone = np.setdiff1d(before.indices, after.indices, assume_unique=True)
+        ids = self._names[0]
+        return TrackChanges(tuple(ids[new].tolist()), tuple(ids[gone].tolist()))
+
+    def velocities(self, active: ActiveTracks) -> Array:
+        """Give the linear velocities (N, 3) of an active set in the map frame, metres a second."""
+        return self.samples.linear_velocities(*self._segments(active.indices, active.t_ns))
+
+    def trajectory(self, index: int) -> Trajectory:
+        """Give the whole way of one track's centre."""
+        rows = self._rows(index)
+        samples = self.samples
+        return Trajectory(
+            PoseTable(samples.times_ns[rows], samples.positions[rows], samples.quaternions[rows])
+        )
+
+    def trail(self, index: int, from_ns: int, to_ns: int) -> Array:
+        """
+        Give the way (M, 3) of one track's centre between two times, ends included.
+
+        What lies before the track's first or after its last sample is left out; M is 0 where
+        nothing is left.
+        """
+        from_ns = max(int(from_ns), int(self.start_ns[index]))
+        to_ns = min(int(to_ns), int(self.end_ns[index]))
+        if to_ns < from_ns:
+            return np.empty((0, 3))
+        rows = self._rows(index)
+        times, positions = self.samples.times_ns[rows], self.samples.positions[rows]
+        within = slice(
+            int(np.searchsorted(times, from_ns, side='right')),
+            int(np.searchsorted(times, to_ns, side='left')),
+        )
+        ends = np.array([from_ns, to_ns] if to_ns > from_ns else [from_ns])
+        # Relative times are exact in float64, absolute nanoseconds are not.
+        at_ends = np.stack(
+            [
+                np.interp(ends - times[0], times - times[0], positions[:, axis])
+                for axis in range(3)
+            ],
+            axis=1,
+        )
+        return np.concatenate([at_ends[:1], positions[within], at_ends[1:]])
+
+    def kept(self, keep: Mask) -> Tracks:
+        """Give only the tracks for which keep (T,) is true, in the same order."""
+        rows = np.repeat(keep, self.counts)
+        chosen = np.flatnonzero(keep).tolist()
+        samples = self.samples
+        return Tracks(
+            ids=tuple(self.ids[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            dims=self.dims[keep],
+            flags=tuple(self.flags[i] for i in chosen),
+            samples=PoseTable(
+                samples.times_ns[rows], samples.positions[rows], samples.quaternions[rows]
+            ),
+            counts=self.counts[keep],
+        )
+
+    def _rows(self, index: int) -> slice:
+        return slice(int(self._first[index]), int(self._last[index]) + 1)
+
+    def _segments(self, tracks: Indices, t_ns: int) -> tuple[Indices, Indices]:
+        """Give the rows before and after t_ns of tracks that exist then, by bisection of all."""
+        first, last = self._first.take(tracks), self._last.take(tracks)
+        times = self.samples.times_ns
+        low = first
+        step = 1 << int((last - first).max(initial=0)).bit_length() >> 1
+        while step:
+            probe = np.minimum(low + step, last)
+            low = np.where(times.take(probe) <= t_ns, probe, low)
+            step >>= 1
+        # At its last sample a track is still on its last segment.
+        low = np.maximum(np.minimum(low, last - 1), first)
+        return low, np.minimum(low + 1, last)
+
+
+def _objects(texts: tuple[str, ...]) -> NDArray[np.object_]:
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return array

@@ -1,0 +1,277 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+sequence_tracks.json: the other road users.
+
+Chunks have any name, there may be several, and they may be wrapped or not: whatever object holds
+`tracks_data` is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario.fields import (
+    as_list,
+    as_object,
+    as_text,
+    described,
+    FARTHEST_METRES,
+    FieldError,
+    float_array,
+    get,
+    increasing,
+    join,
+    numbers,
+    time_array,
+    times_us,
+)
+from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.rigid import checked_positions, unit_quaternions, UNIT_TOLERANCE
+from nurec_ros.scenario.track_flags import parse_flags
+from nurec_ros.scenario.tracks import Tracks
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+Counts = NDArray[np.intp]
+Warn = Callable[[str], None]
+
+_DATA = 'tracks_data'
+_CUBOIDS = 'cuboidtracks_data'
+_POSE = 'x, y, z, qx, qy, qz, qw'
+# {"sequence_tracks": {chunk: {...}}} is the deepest nesting that was ever seen.
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    name: str
+    ids: list[str]
+    labels: list[str]
+    dims: Array
+    flags: list[frozenset[str]]
+    times_us: Times
+    poses: Array
+    counts: Counts
+
+
+def no_tracks() -> Tracks:
+    """Give an empty set of tracks."""
+    return _assembled([])
+
+
+def parse_tracks(document: object, warn: Warn) -> Tracks:
+    """
+    Give the tracks; ids, poses, times, labels and dims are required, flags are not.
+
+    `warn` is told what is odd but harmless. Raises FieldError.
+    """
+    top = as_object(document, '')
+    chunks = [_chunk(value, path, warn) for path, value in _find_chunks(top, '', warn)]
+    if not chunks and not _is_hollow(top):
+        raise FieldError('the top level', described(top), f'a chunk, an object with {_DATA}')
+    tracks = _assembled(chunks)
+    if not len(tracks):
+        warn('it has no tracks')
+    return tracks
+
+
+def _find_chunks(
+    value: dict[str, Any], path: str, warn: Warn, depth: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if _DATA in value:
+        yield path, value
+        return
+    if _CUBOIDS in value:
+        raise FieldError(join(path, _DATA), 'missing', f'it beside {_CUBOIDS}')
+    strangers = []
+    for key, inner in value.items():
+        if isinstance(inner, dict) and depth < _DEEPEST:
+            yield from _find_chunks(inner, join(path, key), warn, depth + 1)
+        else:
+            strangers.append(key)
+    if strangers:
+        where = f' in {path}' if path else ''
+        shown = ', '.join(map(described, strangers[:5]))
+        more = f' and {len(strangers) - 5} more' if len(strangers) > 5 else ''
+        warn(f'keys that are not known{where} are ignored: {shown}{more}')
+
+
+def _is_hollow(value: dict[str, Any], depth: int = 0) -> bool:
+    """Tell whether there is nothing but empty objects."""
+    return depth <= _DEEPEST and all(
+        isinstance(inner, dict) and _is_hollow(inner, depth + 1) for inner in value.values()
+    )
+
+
+def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
+    data_path = join(path, _DATA)
+    data = as_object(value[_DATA], data_path)
+    ids_path = join(data_path, 'tracks_id')
+    ids = _ids(as_list(get(data, 'tracks_id', data_path), ids_path), ids_path)
+    count = len(ids)
+
+    labels_path = join(data_path, 'tracks_label_class')
+    labels = _per_track(get(data, 'tracks_label_class', data_path), labels_path, count)
+    labels = [as_text(label, f'{labels_path}[{i}]') for i, label in enumerate(labels)]
+
+    poses, counts = _poses(
+        get(data, 'tracks_poses', data_path), join(data_path, 'tracks_poses'), count
+    )
+    times = _times(
+        get(data, 'tracks_timestamps_us', data_path),
+        join(data_path, 'tracks_timestamps_us'),
+        counts,
+    )
+    flags = parse_flags(data.get('tracks_flags'), join(data_path, 'tracks_flags'), count, warn)
+    return _Chunk(path, ids, labels, _dims(value, path, count), flags, times, poses, counts)
+
+
+def _ids(values: list[Any], path: str) -> list[str]:
+    ids = []
+    for i, value in enumerate(values):
+        if type(value) is int or (type(value) is float and value.is_integer()):
+            ids.append(described(int(value)))
+        else:
+            ids.append(as_text(value, f'{path}[{i}]'))
+    if len(set(ids)) < len(ids):
+        seen: dict[str, int] = {}
+        for i, track in enumerate(ids):
+            if track in seen:
+                raise FieldError(
+                    f'{path}[{i}]', described(track), f'an id other than that of [{seen[track]}]'
+                )
+            seen[track] = i
+    return ids
+
+
+def _per_track(value: object, path: str, count: int) -> list[Any]:
+    if isinstance(value, list) and len(value) != count:
+        raise FieldError(path, described(value), f'{count} elements, one for each of tracks_id')
+    return as_list(value, path)
+
+
+def _poses(value: object, path: str, count: int) -> tuple[Array, Counts]:
+    """Give the poses (S, 7) of all tracks, quaternions of unit length, and how many each has."""
+    tracks = _per_track(value, path, count)
+    for i, track in enumerate(tracks):
+        as_list(track, f'{path}[{i}]')
+    counts = np.array(list(map(len, tracks)), dtype=np.intp)
+    rows = list(chain.from_iterable(tracks))
+    poses = None
+    if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {7}:
+        poses = float_array(list(chain.from_iterable(rows)))
+    if poses is None:
+        for i, track in enumerate(tracks):
+            numbers(track, f'{path}[{i}]', (None, 7))
+        raise FieldError(path, described(value), f'poses [{_POSE}]')
+    poses = poses.reshape(-1, 7)
+    quaternions, wrong = unit_quaternions(poses[:, 3:])
+    if wrong is not None:
+        found = ', '.join(f'{number:.6g}' for number in poses[wrong, 3:])
+        raise FieldError(
+            f'{path}{_element(wrong, counts)}',
+            f'a pose with the quaternion [{found}]',
+            f'one of length 1, exact within {UNIT_TOLERANCE:g}',
+        )
+    poses[:, 3:] = quaternions
+    try:
+        checked_positions(poses[:, :3], '')
+    except FieldError as error:
+        row = int(error.key.strip('[]'))
+        raise FieldError(f'{path}{_element(row, counts)}', error.found, error.expected) from None
+    return poses, counts
+
+
+def _times(value: object, path: str, counts: Counts) -> Times:
+    """Give the times (S,) of all tracks, rising within each of them."""
+    tracks = _per_track(value, path, len(counts))
+    for i, (track, count) in enumerate(zip(tracks, counts.tolist(), strict=True)):
+        if not isinstance(track, list) or len(track) != count:
+            raise FieldError(f'{path}[{i}]', described(track), f'{count} times, one for each pose')
+    times = time_array(list(chain.from_iterable(tracks)))
+    if times is None:
+        for i, track in enumerate(tracks):
+            times_us(track, f'{path}[{i}]')
+        raise FieldError(path, described(value), 'times')
+    wrong = np.diff(times) <= 0
+    # From the end of one track to the beginning of the next the time may do what it likes.
+    ends = np.cumsum(counts)[:-1]
+    wrong[ends[(ends > 0) & (ends < len(times))] - 1] = False
+    if wrong.any():
+        for i, track in enumerate(tracks):
+            increasing(times_us(track, ''), f'{path}[{i}]')
+    return times
+
+
+def _dims(chunk: dict[str, Any], path: str, count: int) -> Array:
+    if not count and _CUBOIDS not in chunk:
+        return np.empty((0, 3))
+    cuboids_path = join(path, _CUBOIDS)
+    cuboids = as_object(get(chunk, _CUBOIDS, path), cuboids_path)
+    dims_path = join(cuboids_path, 'cuboids_dims')
+    value = _per_track(get(cuboids, 'cuboids_dims', cuboids_path), dims_path, count)
+    dims = numbers(value, dims_path, (count, 3))
+    wrong = np.flatnonzero(((dims < 0.0) | (dims > FARTHEST_METRES)).any(axis=1))
+    if len(wrong):
+        i = int(wrong[0])
+        raise FieldError(
+            f'{dims_path}[{i}]', f'{dims[i].tolist()}', '[length, width, height] in metres'
+        )
+    return dims
+
+
+def _element(row: int, counts: Counts) -> str:
+    """Give the indices [track][pose] of a row of all tracks."""
+    ends = np.cumsum(counts)
+    track = int(np.searchsorted(ends, row, side='right'))
+    return f'[{track}][{row - int(ends[track] - counts[track])}]'
+
+
+def _assembled(chunks: list[_Chunk]) -> Tracks:
+    """Put the chunks together; ids that more than one of them has get the chunk's name before."""
+    counts = np.concatenate([np.empty(0, np.intp), *(chunk.counts for chunk in chunks)])
+    poses = np.concatenate([np.empty((0, 7)), *(chunk.poses for chunk in chunks)])
+    times = np.concatenate([np.empty(0, np.int64), *(chunk.times_us for chunk in chunks)])
+    dims = np.concatenate([np.empty((0, 3)), *(chunk.dims for chunk in chunks)])
+    return Tracks(
+        ids=tuple(_unique_ids(chunks)),
+        labels=tuple(chain.from_iterable(chunk.labels for chunk in chunks)),
+        dims=dims,
+        flags=tuple(chain.from_iterable(chunk.flags for chunk in chunks)),
+        samples=PoseTable(times * 1000, poses[:, :3], poses[:, 3:]),
+        counts=counts,
+    )
+
+
+def _unique_ids(chunks: list[_Chunk]) -> list[str]:
+    uses = Counter(chain.from_iterable(chunk.ids for chunk in chunks))
+    ids: list[str] = []
+    taken = {track for track, times in uses.items() if times == 1}
+    for chunk in chunks:
+        for track in chunk.ids:
+            unique = track
+            if uses[track] > 1:
+                unique = f'{chunk.name}/{track}'
+                while unique in taken:
+                    unique += "'"
+                taken.add(unique)
+            ids.append(unique)
+    return ids

@@ -1,0 +1,148 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One body's way through the map frame: timed poses, and the pose and velocity between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from nurec_ros.errors import ScenarioError
+from nurec_ros.scenario.interpolation import Indices, PoseTable
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+# A block's temporaries stay in the processor's cache; one pass over a million rows would not.
+_BLOCK = 8192
+
+
+class TimeOutsideError(ScenarioError, ValueError):
+    """A time was asked for at which the trajectory has no pose."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Twist:
+    """Linear (3,) m/s and angular (3,) rad/s velocity in the body's own frame, or (M, 3) each."""
+
+    linear: Array
+    angular: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """
+    Timed poses of one body in the map frame, at least one.
+
+    Between two samples the position moves on a straight line and the rotation on the shortest
+    arc, both evenly in time.
+    """
+
+    samples: PoseTable
+
+    def __post_init__(self) -> None:
+        if not len(self.samples):
+            raise ValueError('a trajectory needs at least one pose')
+
+    @property
+    def times_ns(self) -> Times:
+        """Times (N,) of the samples."""
+        return self.samples.times_ns
+
+    @property
+    def positions(self) -> Array:
+        """Positions (N, 3) of the samples in metres."""
+        return self.samples.positions
+
+    @property
+    def quaternions(self) -> Array:
+        """Rotations (N, 4) of the samples as unit quaternions x y z w."""
+        return self.samples.quaternions
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first sample."""
+        return int(self.samples.times_ns[0])
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last sample."""
+        return int(self.samples.times_ns[-1])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def at(self, t_ns: ArrayLike, *, outside: Literal['clamp', 'raise'] = 'clamp') -> Array:
+        """
+        Give the pose T_map_body (4, 4) at a time, or (M, 4, 4) at times (M,).
+
+        Outside of the samples it holds the first or last pose, or with outside='raise' refuses
+        with TimeOutsideError, which is both a ScenarioError and a ValueError.
+        """
+        times = self._checked(t_ns)
+        first, last = self.start_ns, self.end_ns
+        if outside == 'raise':
+            beyond = np.flatnonzero((times < first) | (times > last))
+            if len(beyond):
+                raise TimeOutsideError(
+                    f'time {times[beyond[0]]} ns is outside of the trajectory, '
+                    f'which runs from {first} to {last} ns'
+                )
+        elif outside != 'clamp':
+            raise ValueError(f"outside must be 'clamp' or 'raise', not {outside!r}")
+        times = np.clip(times, first, last)
+        if len(times) <= _BLOCK:
+            result = self.samples.poses(*self._segments(times), times)
+        else:
+            result = np.empty((len(times), 4, 4))
+            for start in range(0, len(times), _BLOCK):
+                stop = start + _BLOCK
+                part = times[start:stop]
+                result[start:stop] = self.samples.poses(*self._segments(part), part)
+        return result if np.ndim(t_ns) else result[0]
+
+    def velocity(self, t_ns: ArrayLike) -> Twist:
+        """
+        Give the derivative of `at` in the body's frame, at a time or at times (M,).
+
+        Constant over a segment in the map frame; at a sample it is that of the segment that
+        begins there, at the last sample that of the last segment. Zero outside of the samples,
+        where the pose is held, and for a trajectory of one sample.
+        """
+        times = self._checked(t_ns)
+        low, high = self._segments(times)
+        moving = ((times >= self.start_ns) & (times <= self.end_ns))[:, np.newaxis]
+        in_map = self.samples.linear_velocities(low, high)
+        clamped = np.clip(times, self.start_ns, self.end_ns)
+        T_map_body = self.samples.poses(low, high, clamped)
+        linear = np.einsum('nji,nj->ni', T_map_body[:, :3, :3], in_map) * moving
+        angular = self.samples.angular_velocities(low, high) * moving
+        return Twist(linear, angular) if np.ndim(t_ns) else Twist(linear[0], angular[0])
+
+    def _checked(self, t_ns: ArrayLike) -> Times:
+        times = np.asarray(t_ns)
+        if times.dtype.kind not in 'iu' and times.size:
+            raise ValueError(f'times are whole nanoseconds, not {times.dtype}')
+        if times.ndim > 1:
+            raise ValueError(f'expected one time or times (M,), got shape {times.shape}')
+        return np.atleast_1d(times).astype(np.int64, copy=False)
+
+    def _segments(self, times: Times) -> tuple[Indices, Indices]:
+        """Give the rows before and after each time; the last segment reaches to its end."""
+        last = len(self.samples) - 1
+        low = np.searchsorted(self.samples.times_ns, times, side='right') - 1
+        low = np.clip(low, 0, max(last - 1, 0))
+        return low, np.minimum(low + 1, last)
