@@ -22,9 +22,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
-
 from nurec_ros.example.road import KERB, KERB_HEIGHT, Road
+from scipy.spatial.transform import Rotation
 
 Motion: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

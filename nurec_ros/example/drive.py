@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from nurec_ros.example.road import CROSSING, LANE, Road
 
 CROSSING_SPEED = 4.0

@@ -26,7 +26,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-
 from nurec_ros.example.road import (
     BIKING,
     CROSSING,

@@ -20,7 +20,6 @@ import math
 from random import Random
 
 import numpy as np
-
 from nurec_ros.example.actors import Actor, FIXED, Motion, steady, still
 from nurec_ros.example.drive import Progress
 from nurec_ros.example.road import (
@@ -123,7 +122,7 @@ def _walkers(street: Street, rng: Random) -> Iterator[Actor]:
                 continue
             yield walker('person', _person(rng), 0.0)
             if side == -1 and number % 9 == 3:
-                yield walker('stroller', STROLLER, 0.88)
+                yield walker('stroller', STROLLER, 1.2)
             if side == 1 and number % 9 == 2:
                 yield walker('animal', DOG, 1.05)
 

@@ -111,6 +111,11 @@ class Road:
         dx, dy = _along(s - begin, curvature, heading)
         return np.column_stack([x + dx, y + dy]), heading + curvature * (s - begin)
 
+    def stretch(self, s: float, t: float) -> float:
+        """Give how long a metre along the reference line is at t: less on a curve's inside."""
+        index = sum(begin <= s for begin, *_ in self.starts()) - 1
+        return 1.0 - self.segments[max(index, 0)].curvature * t
+
     def cubics(self) -> list[tuple[float, float, float, float, float]]:
         """Give s, a, b, c, d of each elevation record: z = a + b u + c u^2 + d u^3, u from s."""
         found = []

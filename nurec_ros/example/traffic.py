@@ -19,8 +19,6 @@ from collections.abc import Iterator
 import math
 from random import Random
 
-import numpy as np
-
 from nurec_ros.example.actors import Actor, FIXED, halting, Motion, steady, still
 from nurec_ros.example.drive import Progress
 from nurec_ros.example.road import (
@@ -30,6 +28,7 @@ from nurec_ros.example.road import (
     EGO_BEGIN,
     LANE,
     PARKING_LANE,
+    Road,
     SIDE_STREET,
     SIDE_STREET_HALF_WIDTH,
     Street,
@@ -179,11 +178,12 @@ def _cyclists(street: Street, progress: Progress) -> Iterator[Actor]:
 
 def _parked(street: Street, rng: Random) -> Iterator[Actor]:
     """Park along both kerbs, in the direction of the lane beside, a slot at a time."""
+    road = street.main
     for side in (-1, 1):
-        for s in np.arange(6.0, street.main.length - 6.0, PARKING_SLOT):
+        for s in _slots(road, side * PARKING_LANE):
             draw, along, across, turn = (rng.random() for _ in range(4))
             dims = _car(rng)
-            if draw > OCCUPANCY or _no_parking(float(s), side):
+            if draw > OCCUPANCY or _no_parking(s, side):
                 continue
             label = 'automobile'
             if draw < 0.03:
@@ -191,13 +191,22 @@ def _parked(street: Street, rng: Random) -> Iterator[Actor]:
             yield Actor(
                 label,
                 dims,
-                street.main,
-                still(float(s) + 0.6 * (along - 0.5)),
+                road,
+                still(s + 0.6 * (along - 0.5)),
                 still(side * (PARKING_LANE + 0.16 * (across - 0.5))),
                 yaw=(0.0 if side < 0 else math.pi) + math.radians(2.4 * (turn - 0.5)),
                 flags=FIXED,
                 seen=70.0,
             )
+
+
+def _slots(road: Road, t: float) -> Iterator[float]:
+    """Give the middles of the parking slots, as far apart along t as they are on a straight."""
+    s = 6.0
+    while s < road.length - 6.0:
+        yield s
+        ahead = s + PARKING_SLOT
+        s += PARKING_SLOT / min(road.stretch(s, t), road.stretch(ahead, t), 1.0)
 
 
 def _no_parking(s: float, side: int) -> bool:

@@ -27,8 +27,6 @@ import uuid
 
 import numpy as np
 from numpy.typing import NDArray
-import yaml
-
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example.actors import record, spin_times, Track
 from nurec_ros.example.archive import write_usdz
@@ -45,6 +43,7 @@ from nurec_ros.example.opendrive import earth_pose, road_map, Site
 from nurec_ros.example.people import people
 from nurec_ros.example.road import EGO_BEGIN, make_street, Street
 from nurec_ros.example.traffic import vehicles
+import yaml
 
 START_US = 27_567_868_848
 VERSION = '26.4.96-91b06fb8'

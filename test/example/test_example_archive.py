@@ -1,0 +1,111 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The archive: stored, aligned, the same bytes each time, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import struct
+import zipfile
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.example import write_example
+from nurec_ros.example.archive import write_usdz
+import pytest
+
+
+def data_offsets(path: Path) -> dict[str, int]:
+    """Give where each member's bytes begin, from the local headers themselves."""
+    content = path.read_bytes()
+    offsets = {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            begin = info.header_offset
+            assert content[begin : begin + 4] == b'PK\x03\x04'
+            name_size, extra_size = struct.unpack_from('<HH', content, begin + 26)
+            offsets[info.filename] = begin + 30 + name_size + extra_size
+    return offsets
+
+
+@pytest.mark.parametrize('size', [0, 1, 5, 63, 64, 65, 1000])
+def test_members_are_stored_and_begin_at_multiples_of_64(tmp_path: Path, size: int):
+    members = {
+        'default.usda': '#usda 1.0\n',
+        'x' * (size % 97 + 1): bytes(size),
+        'ends/below/a folder.txt': 'ümlaut',
+    }
+    path = write_usdz(tmp_path / 'a.usdz', members)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == list(members)
+        for info in archive.infolist():
+            assert info.compress_type == zipfile.ZIP_STORED
+            assert info.flag_bits & 0x08 == 0, 'sizes stand in the local header'
+        assert archive.read('ends/below/a folder.txt') == 'ümlaut'.encode()
+        assert len(archive.read('x' * (size % 97 + 1))) == size
+    for offset in data_offsets(path).values():
+        assert offset % 64 == 0
+
+
+def test_extra_fields_are_well_formed(tmp_path: Path):
+    path = write_usdz(tmp_path / 'a.usdz', {'a': b'1', 'bb': b'2', 'ccc': b'3'})
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            field, size = struct.unpack_from('<HH', info.extra)
+            assert field == 0x1986
+            assert len(info.extra) == 4 + size
+
+
+def test_example_is_aligned_and_begins_with_the_root_layer(example):
+    offsets = data_offsets(example.path)
+    assert next(iter(offsets)) == 'default.usda'
+    assert set(offsets) == {
+        'default.usda',
+        'metadata.yaml',
+        'volume.nurec',
+        'rig_trajectories.json',
+        'sequence_tracks.json',
+        'data_info.json',
+        'map.xodr',
+    }
+    assert all(offset % 64 == 0 for offset in offsets.values())
+    with zipfile.ZipFile(example.path) as archive:
+        assert archive.read('volume.nurec') == bytes(64 * 1024)
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
+    first = write_example(tmp_path / 'a.usdz', seed=5, duration_s=4).read_bytes()
+    assert write_example(tmp_path / 'b.usdz', seed=5, duration_s=4).read_bytes() == first
+    assert write_example(tmp_path / 'c.usdz', seed=6, duration_s=4).read_bytes() != first
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path):
+    path = write_usdz(tmp_path / 'a.usdz', {'a': b'old'})
+    with pytest.raises(TypeError):
+        write_usdz(path, {'a': b'new', 'b': 3})  # type: ignore[dict-item]
+    assert [entry.name for entry in tmp_path.iterdir()] == ['a.usdz']
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read('a') == b'old'
+
+
+@pytest.mark.parametrize('duration', [0.0, -3.0, 121.0, float('nan')])
+def test_durations_out_of_range_are_refused(tmp_path: Path, duration: float):
+    with pytest.raises(ConfigurationError, match=r'duration is .* expected 1 to 120'):
+        write_example(tmp_path / 'a.usdz', duration_s=duration)
+    assert not list(tmp_path.iterdir())
+
+
+def test_negative_seeds_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match='seed is -1, expected 0 or more'):
+        write_example(tmp_path / 'a.usdz', seed=-1)

@@ -1,0 +1,150 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The rig's calibration: consistent polynomials, the fact sheet's numbers, exposures in range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+W, H = 1920, 1080
+# Per camera: degrees seen across, px/rad in the middle, max_angle (rad), yaw (deg).
+TABLE = {
+    'camera_front_wide_120fov': (119.8, 945, 1.35, 0),
+    'camera_front_tele_30fov': (29.8, 3690, 0.30, 0),
+    'camera_cross_left_120fov': (119.8, 939, 1.355, 67),
+    'camera_cross_right_120fov': (119.8, 939, 1.353, -67),
+    'camera_rear_left_70fov': (69.8, 1576, 0.695, 153),
+    'camera_rear_right_70fov': (69.8, 1573, 0.70, -151),
+}
+
+
+def horner(coefficients: list[float], x: np.ndarray) -> np.ndarray:
+    total = np.zeros_like(x, dtype=float)
+    for coefficient in reversed(coefficients):
+        total = total * x + coefficient
+    return total
+
+
+@pytest.fixture(params=sorted(TABLE))
+def entry(request: pytest.FixtureRequest, example):
+    """Give one camera's logical name, its key and its calibration."""
+    for key, value in example.rig['camera_calibrations'].items():
+        if value['logical_sensor_name'] == request.param:
+            return request.param, key, value
+    pytest.fail(f'{request.param} is missing')
+
+
+def test_keys_are_name_at_sequence(entry, example):
+    name, key, value = entry
+    assert key == f'{name}@{example.info["sequence_id"]}'
+    assert value['sequence_id'] == example.info['sequence_id']
+    assert example.info['sequence_id'].startswith('clipgt-')
+    assert key in example.trajectory['cameras_frame_timestamps_us']
+
+
+def test_polynomials_undo_each_other_within_a_tenth_of_a_pixel(entry):
+    name, _, value = entry
+    parameters = value['camera_model']['parameters']
+    to_angle, to_pixel = (
+        parameters['pixeldist_to_angle_poly'],
+        parameters['angle_to_pixeldist_poly'],
+    )
+    assert len(to_angle) == len(to_pixel) == 6
+    assert to_angle[0] == to_pixel[0] == 0
+    u, v = parameters['principal_point']
+    corner = max(np.hypot(x - u, y - v) for x in (0, W - 1) for y in (0, H - 1))
+    if parameters['reference_poly'] == 'PIXELDIST_TO_ANGLE':
+        radius = np.linspace(0, corner, 2000)
+        angle = horner(to_angle, radius)
+        back = horner(to_pixel, angle)
+    else:
+        angle = np.linspace(0, parameters['max_angle'] - np.radians(0.1), 2000)
+        radius = horner(to_pixel, angle)
+        back = horner(to_pixel, horner(to_angle, radius))
+    assert np.all(np.diff(radius) > 0), name
+    assert np.all(np.diff(angle) > 0), name
+    assert np.abs(back - radius).max() <= 0.1
+    assert radius[-1] == pytest.approx(corner, abs=0.5), 'the farthest corner is within'
+    assert parameters['max_angle'] == pytest.approx(angle[-1] + np.radians(0.1), abs=2e-4)
+
+
+def test_lenses_are_those_of_the_table(entry):
+    name, _, value = entry
+    across, scale, max_angle, yaw = TABLE[name]
+    parameters = value['camera_model']['parameters']
+    assert value['camera_model']['type'] == 'ftheta'
+    assert parameters['resolution'] == [W, H]
+    assert parameters['shutter_type'] == 'ROLLING_TOP_TO_BOTTOM'
+    assert parameters['linear_cde'] == [1.0, 0.0, 0.0]
+    to_angle = parameters['pixeldist_to_angle_poly']
+    u = parameters['principal_point'][0]
+    seen = horner(to_angle, np.array([u])) + horner(to_angle, np.array([W - u]))
+    assert np.degrees(seen[0]) == pytest.approx(across, abs=0.4)
+    assert parameters['angle_to_pixeldist_poly'][1] == pytest.approx(scale, rel=2e-3)
+    assert parameters['max_angle'] == pytest.approx(max_angle, abs=0.012)
+    pose = np.array(value['T_sensor_rig'])
+    rotation = pose[:3, :3]
+    assert np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-10)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    right, down, forward = rotation.T
+    assert np.degrees(np.arctan2(forward[1], forward[0])) == pytest.approx(yaw, abs=0.3)
+    assert abs(forward[2]) < 0.02
+    assert down[2] < -0.99
+    # A camera that looks ahead has its right on the rig's right.
+    assert right @ [np.sin(np.radians(yaw)), -np.cos(np.radians(yaw)), 0] > 0.99
+
+
+def test_wide_cameras_sit_low_in_the_image(example):
+    for value in example.rig['camera_calibrations'].values():
+        v = value['camera_model']['parameters']['principal_point'][1]
+        wide = '120' in value['logical_sensor_name']
+        assert v / H == pytest.approx(0.69 if wide else 0.5, abs=0.012)
+
+
+def test_exposures_lie_within_the_drive(entry, example):
+    _, key, _ = entry
+    frames = np.array(example.trajectory['cameras_frame_timestamps_us'][key])
+    assert 595 <= len(frames) <= 602
+    exposure = frames[:, 1] - frames[:, 0]
+    assert np.all((exposure >= 15_000) & (exposure <= 33_000))
+    assert np.all(np.abs(np.diff(frames[:, 0]) - 33_333.3) < 1)
+    assert frames[0, 0] >= example.times_us[0]
+    assert frames[-1, 1] <= example.times_us[-1]
+
+
+def test_cameras_do_not_expose_at_the_same_moments(example):
+    firsts = [f[0][1] for f in example.trajectory['cameras_frame_timestamps_us'].values()]
+    assert len(set(firsts)) == len(firsts) == 6
+
+
+def test_metadata_agree_with_the_rig(example):
+    metadata = yaml.safe_load(example.metadata)
+    assert metadata['scene_id'] == example.info['sequence_id']
+    assert metadata['scene_id'] == example.trajectory['sequence_id']
+    assert metadata['sensors']['camera_ids'] == list(TABLE)
+    assert metadata['time_range'] == {
+        'start': float(example.times_us[0]),
+        'end': float(example.times_us[-1]),
+    }
+    assert example.info['pose-range'] == {
+        'start-timestamp_us': example.times_us[0],
+        'end-timestamp_us': example.times_us[-1],
+        'num-poses': 202,
+    }
+    assert example.trajectory['rig_bbox']['rot'] == [0.0, 0.0, 0.0]
+    matrix = np.array(example.rig['world_to_nre']['matrix'])
+    assert np.array_equal(matrix[:3, :3], np.eye(3))
+    assert np.linalg.norm(matrix[:3, 3]) > 10

@@ -1,0 +1,84 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command `nurec_example`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+import zipfile
+
+from nurec_ros.cli.example import main
+import pytest
+
+
+def test_it_writes_the_default_file_where_it_is_called(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith('wrote nurec_example.usdz (')
+    assert '202 poses' in printed
+    assert zipfile.is_zipfile('nurec_example.usdz')
+
+
+def test_seed_and_duration(tmp_path: Path, capsys):
+    first, second = tmp_path / 'a.usdz', tmp_path / 'b.usdz'
+    assert main([str(first), '--duration', '3', '--seed', '4']) == 0
+    assert main([str(second), '--duration', '3', '--seed', '5']) == 0
+    assert '32 poses' in capsys.readouterr().out
+    assert first.read_bytes() != second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['--duration', '0'], 'duration is 0 s, expected 1 to 120'),
+        (['--seed', '-2'], 'seed is -2, expected 0 or more'),
+        (['no/such/folder/a.usdz'], 'cannot write no/such/folder/a.usdz: No such file'),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert reason in captured.err
+    assert captured.err.count('\n') == 1
+    assert not captured.out
+
+
+def test_it_needs_no_ros(tmp_path: Path):
+    code = (
+        'import sys\n'
+        'class Block:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        "        if name.split('.')[0] in {'rclpy', 'std_msgs', 'grpc'}:\n"
+        "            raise ImportError(f'{name} is blocked')\n"
+        'sys.meta_path.insert(0, Block())\n'
+        'from nurec_ros.cli.example import main\n'
+        "sys.exit(main(['a.usdz', '--duration', '1']))\n"
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])}
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / 'a.usdz').exists()
