@@ -29,15 +29,13 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from nurec_ros.scenario.cameras.cache import BoundedCache
 from nurec_ros.scenario.cameras.windshield import Windshield
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
     from nurec_ros.scenario.cameras.fit import FitResidual
+    from typing_extensions import Self
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

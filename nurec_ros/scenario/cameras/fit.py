@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
 
 if TYPE_CHECKING:

@@ -26,7 +26,6 @@ import math
 from typing import ClassVar, TYPE_CHECKING
 
 import numpy as np
-
 from nurec_ros.scenario.cameras.base import Array, CameraModel, Mask
 from nurec_ros.scenario.cameras.checks import checked_max_angle, checked_size, floats
 from nurec_ros.scenario.cameras.errors import CameraModelError

@@ -20,7 +20,6 @@ from dataclasses import replace
 import math
 
 import numpy as np
-
 from nurec_ros.scenario.cameras.base import CameraModel
 from nurec_ros.scenario.cameras.checks import floats, number
 from nurec_ros.scenario.cameras.errors import CameraModelError, shortened
@@ -140,7 +139,8 @@ def _check_order(resolution: tuple[float, float], point: tuple[float, float]) ->
     off_centre_swapped = abs(point[0] / height - 0.5)
     inside = 0.0 <= point[0] <= width and 0.0 <= point[1] <= height
     inside_swapped = 0.0 <= point[0] <= height and 0.0 <= point[1] <= width
-    if (off_centre > 0.25 and off_centre_swapped < 0.05) or (inside_swapped and not inside):
+    outside = inside_swapped and not inside and off_centre > 0.05
+    if outside or (off_centre > 0.25 and off_centre_swapped < 0.05):
         raise CameraModelError(
             'parameters.resolution',
             f'[{width:g}, {height:g}]',

@@ -29,7 +29,6 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.polynomial import polynomial
-
 from nurec_ros.scenario.cameras.base import Array, CameraModel, Mask
 from nurec_ros.scenario.cameras.checks import checked_focal_length, checked_size, floats
 from nurec_ros.scenario.cameras.polynomial import derivative, horner
@@ -80,7 +79,8 @@ def _radial(coefficients: tuple[float, ...]) -> _Radial:
     )
     least = _LEAST_SLOPE * polynomial.polymul(below, below)
     end = min(_first_root(polynomial.polysub(slope, least)), _first_root(below))
-    end = math.sqrt(end)
+    # Just inside, where the denominator is surely still above 0.
+    end = math.sqrt(end) * (1.0 - 1e-9)
     knots = np.tan(np.linspace(0.0, min(math.atan(end), _WIDEST), _KNOTS))
     s = knots * knots
     return _Radial(end, knots, knots * horner(tuple(above), s) / horner(tuple(below), s))

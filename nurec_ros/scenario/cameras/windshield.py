@@ -27,7 +27,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-
 from nurec_ros.scenario.cameras.checks import floats
 from nurec_ros.scenario.cameras.errors import CameraModelError
 

@@ -1,0 +1,239 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The two OpenCV models against OpenCV itself."""
+
+import math
+
+import cv2
+import numpy as np
+from nurec_ros.scenario.cameras import CameraModelError, FisheyeCamera, PinholeCamera
+import pytest
+
+from test.scenario.cameras.lens_samples import (
+    OPENCV_FISHEYE,
+    PINHOLE,
+    pixel_grid,
+    random_rays,
+)
+
+ZERO = np.zeros(3)
+
+
+def _matrix(model):
+    (fx, fy), (u0, v0) = model.focal_length, model.principal_point
+    return np.array([[fx, 0.0, u0], [0.0, fy, v0], [0.0, 0.0, 1.0]])
+
+
+def _opencv_pinhole(model, points):
+    k, p, s = model.radial_coeffs, model.tangential_coeffs, model.thin_prism_coeffs
+    twelve = np.array([k[0], k[1], p[0], p[1], k[2], k[3], k[4], k[5], *s])
+    found = cv2.projectPoints(points[:, np.newaxis], ZERO, ZERO, _matrix(model), twelve)[0]
+    return found.reshape(-1, 2)
+
+
+def _opencv_fisheye(model, points):
+    bent = np.array(model.radial_coeffs)
+    found = cv2.fisheye.projectPoints(points[:, np.newaxis], ZERO, ZERO, _matrix(model), bent)[0]
+    return found.reshape(-1, 2)
+
+
+@pytest.fixture
+def pinhole():
+    return PinholeCamera(**PINHOLE)
+
+
+@pytest.fixture
+def fisheye():
+    return FisheyeCamera(**OPENCV_FISHEYE)
+
+
+def test_pinhole_projects_as_opencv(pinhole):
+    points = random_rays(2000, 0.9) * 13.0
+    uv, valid = pinhole.project(points)
+    assert valid.all()
+    np.testing.assert_allclose(uv, _opencv_pinhole(pinhole, points), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('index', range(12))
+def test_each_pinhole_coefficient_means_what_opencv_means(index):
+    values = [0.0] * 12
+    values[index] = 0.013 * (-1) ** index
+    model = PinholeCamera(
+        resolution=(640, 480),
+        principal_point=(320.0, 240.0),
+        focal_length=(500.0, 510.0),
+        radial_coeffs=tuple(values[:6]),
+        tangential_coeffs=tuple(values[6:8]),
+        thin_prism_coeffs=tuple(values[8:]),
+    )
+    points = random_rays(200, 0.8, seed=index) * 3.0
+    uv, valid = model.project(points)
+    assert valid.all()
+    np.testing.assert_allclose(uv, _opencv_pinhole(model, points), rtol=0, atol=1e-9)
+    back, again = model.unproject(uv)
+    assert again.all()
+    np.testing.assert_allclose(back * 3.0, points, atol=1e-10)
+
+
+def test_pinhole_hands_out_opencvs_order(pinhole):
+    points = random_rays(100, 0.7)
+    bent = np.array(pinhole.distortion)
+    found = cv2.projectPoints(points[:, np.newaxis], ZERO, ZERO, _matrix(pinhole), bent)[0]
+    np.testing.assert_allclose(found.reshape(-1, 2), pinhole.project(points)[0], atol=1e-9)
+
+
+def test_pinhole_round_trip_over_the_image(pinhole):
+    pixels = pixel_grid(pinhole.resolution, 13)
+    rays, valid = pinhole.unproject(pixels)
+    assert valid.all()
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=1), 1.0, atol=1e-14)
+    back, again = pinhole.project(rays)
+    assert again.all()
+    assert np.abs(back - pixels).max() < 1e-8
+    np.testing.assert_allclose(_opencv_pinhole(pinhole, rays), pixels, atol=1e-8)
+
+
+def test_pinhole_without_distortion_is_similar_triangles():
+    model = PinholeCamera(
+        resolution=(640, 480), principal_point=(319.5, 239.5), focal_length=(500.0, 400.0)
+    )
+    uv, valid = model.project([(2.0, -1.0, 4.0), (0.0, 0.0, 1.0), (1e5, 0.0, 1.0)])
+    assert valid.all()
+    np.testing.assert_allclose(uv[:2], [(569.5, 139.5), (319.5, 239.5)], atol=1e-12)
+    rays, valid = model.unproject(uv)
+    assert valid.all()
+    np.testing.assert_allclose(rays[0], np.array([2.0, -1.0, 4.0]) / math.sqrt(21), atol=1e-15)
+
+
+def test_pinhole_sees_nothing_behind_it(pinhole):
+    points = [(0, 0, -1), (1, 1, 0), (0, 0, 0), (math.nan, 0, 1), (0.1, 0.1, math.inf)]
+    assert not pinhole.project(points)[1].any()
+
+
+def test_barrel_distortion_that_folds_ends_the_view():
+    # r (1 - 0.2 r^2) rises until r = sqrt(5 / 3) = 1.291, where it is 0.8607.
+    model = PinholeCamera(
+        resolution=(1000, 1000),
+        principal_point=(500.0, 500.0),
+        focal_length=(400.0, 400.0),
+        radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0),
+    )
+    _uv, valid = model.project([(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1)])
+    assert valid.tolist() == [True, False, False, True]
+    pixels = [(500 + 400 * 0.86, 500.0), (500 + 400 * 0.8611, 500.0), (0.0, 0.0), (500.0, 200.0)]
+    rays, valid = model.unproject(pixels)
+    assert valid.tolist() == [True, False, False, True]
+    back = model.project(rays[valid])[0]
+    np.testing.assert_allclose(back, np.array(pixels)[valid], atol=1e-6)
+
+
+def test_denominator_through_zero_ends_the_view():
+    model = PinholeCamera(
+        resolution=(1000, 1000),
+        principal_point=(500.0, 500.0),
+        focal_length=(400.0, 400.0),
+        radial_coeffs=(0.0, 0.0, 0.0, -0.25, 0.0, 0.0),
+    )
+    assert model.project([(1.9, 0, 1), (2.1, 0, 1)])[1].tolist() == [True, False]
+
+
+def test_fisheye_projects_as_opencv(fisheye):
+    points = random_rays(2000, math.radians(88)) * 5.0
+    uv, valid = fisheye.project(points)
+    assert valid.all()
+    np.testing.assert_allclose(uv, _opencv_fisheye(fisheye, points), rtol=0, atol=1e-9)
+
+
+def test_fisheye_reaches_past_a_right_angle(fisheye):
+    angle = 1.59
+    k = OPENCV_FISHEYE['radial_coeffs']
+    bent = angle * (1 + sum(c * angle ** (2 * i + 2) for i, c in enumerate(k)))
+    uv, valid = fisheye.project([(math.sin(angle), 0.0, math.cos(angle))])
+    assert valid.all()
+    np.testing.assert_allclose(uv[0], (644.0 + 402.0 * bent, 396.5), atol=1e-9)
+    assert not fisheye.project([(math.sin(1.61), 0.0, math.cos(1.61))])[1].any()
+
+
+def test_fisheye_round_trip_over_the_image(fisheye):
+    pixels = pixel_grid(fisheye.resolution, 9)
+    rays, valid = fisheye.unproject(pixels)
+    assert valid.mean() > 0.9
+    back, again = fisheye.project(rays[valid])
+    assert again.all()
+    assert np.abs(back - pixels[valid]).max() < 1e-9
+    angle = np.arccos(np.clip(rays[valid][:, 2], -1, 1))
+    front = angle < 1.5
+    found = _opencv_fisheye(fisheye, rays[valid][front])
+    np.testing.assert_allclose(found, pixels[valid][front], atol=1e-8)
+
+
+def test_fisheye_that_folds_ends_the_view():
+    model = FisheyeCamera(
+        resolution=(1000, 1000),
+        principal_point=(500.0, 500.0),
+        focal_length=(400.0, 400.0),
+        radial_coeffs=(-0.3, 0.0, 0.0, 0.0),
+    )
+    # theta (1 - 0.3 theta^2) rises until sqrt(1 / 0.9).
+    assert model.view_angle == pytest.approx(math.sqrt(1 / 0.9), abs=1e-3)
+    uv, valid = model.project(random_rays(300, 3.0, seed=1))
+    assert valid.any()
+    assert not valid.all()
+    assert model.unproject(uv[valid])[1].all()
+
+
+@pytest.mark.parametrize('name', ['pinhole', 'fisheye'])
+def test_scaled_and_resized(request, name):
+    model = request.getfixturevalue(name)
+    rays = random_rays(200, 0.9, seed=6)
+    uv = model.project(rays)[0]
+    half = model.scaled(0.5)
+    np.testing.assert_allclose(half.project(rays)[0], (uv + 0.5) * 0.5 - 0.5, atol=1e-9)
+    odd = model.resized(333, 222)
+    ratio = np.array([333.0, 222.0]) / model.resolution
+    np.testing.assert_allclose(odd.project(rays)[0], (uv + 0.5) * ratio - 0.5, atol=1e-9)
+    assert odd.resolution == (333, 222)
+    with pytest.raises(ValueError, match='cannot have the size'):
+        model.resized(0, 222)
+
+
+def test_scaled_pinhole_is_what_opencv_resizes_to(pinhole):
+    """A bright dot at a point's pixel is found there again after OpenCV shrank the image."""
+    image = np.zeros((1080, 1920), dtype=np.float32)
+    point = np.array([[0.31, -0.22, 1.0]])
+    u, v = np.rint(pinhole.project(point)[0][0]).astype(int)
+    image[v - 20 : v + 21, u - 20 : u + 21] = 1.0
+    small = cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA)
+    rows, columns = np.indices(small.shape)
+    centre = ((small * columns).sum() / small.sum(), (small * rows).sum() / small.sum())
+    expected = pinhole.scaled(0.25).project(point)[0][0]
+    assert np.abs(expected - centre).max() < 0.5 * 0.25 + 1e-3
+
+
+@pytest.mark.parametrize(
+    ('cls', 'values', 'change', 'key'),
+    [
+        (PinholeCamera, PINHOLE, {'focal_length': (0.0, 1.0)}, 'focal_length'),
+        (PinholeCamera, PINHOLE, {'radial_coeffs': (0.0,) * 5}, 'radial_coeffs'),
+        (PinholeCamera, PINHOLE, {'thin_prism_coeffs': (math.nan,) * 4}, 'thin_prism_coeffs[0]'),
+        (FisheyeCamera, OPENCV_FISHEYE, {'radial_coeffs': (0.0,) * 6}, 'radial_coeffs'),
+        (FisheyeCamera, OPENCV_FISHEYE, {'max_angle': -1.0}, 'max_angle'),
+        (FisheyeCamera, OPENCV_FISHEYE, {'focal_length': 'long'}, 'focal_length'),
+    ],
+)
+def test_impossible_parameters_are_named(cls, values, change, key):
+    with pytest.raises(CameraModelError) as caught:
+        cls(**{**values, **change})
+    assert caught.value.key == f'parameters.{key}'
+    assert f'parameters.{key}: found' in str(caught.value)

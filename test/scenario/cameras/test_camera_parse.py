@@ -1,0 +1,303 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every spelling of a calibration, and one clear sentence for what is none."""
+
+import math
+
+import numpy as np
+from nurec_ros.scenario.cameras import (
+    CameraModelError,
+    FisheyeCamera,
+    FthetaCamera,
+    parse_camera_model,
+    PinholeCamera,
+)
+import pytest
+
+from test.scenario.cameras.lens_samples import (
+    FRONT_WIDE,
+    OPENCV_FISHEYE,
+    PINHOLE,
+    random_rays,
+    REAR,
+    WINDSHIELD,
+)
+
+
+def _without(parameters, *names):
+    return {key: value for key, value in parameters.items() if key not in names}
+
+
+@pytest.mark.parametrize(
+    ('spelling', 'parameters', 'cls'),
+    [
+        ('ftheta', FRONT_WIDE, FthetaCamera),
+        ('FTheta', FRONT_WIDE, FthetaCamera),
+        ('opencv-pinhole', PINHOLE, PinholeCamera),
+        ('OpenCV_Pinhole', PINHOLE, PinholeCamera),
+        ('pinhole', PINHOLE, PinholeCamera),
+        ('opencv-fisheye', OPENCV_FISHEYE, FisheyeCamera),
+        ('opencv_fisheye', OPENCV_FISHEYE, FisheyeCamera),
+    ],
+)
+def test_type_strings(spelling, parameters, cls):
+    model = parse_camera_model(spelling, parameters)
+    assert type(model) is cls
+    assert model.kind in ('ftheta', 'opencv-pinhole', 'opencv-fisheye')
+    assert model.resolution == tuple(parameters['resolution'])
+    assert model.principal_point == tuple(parameters['principal_point'])
+    assert model.shutter_type == parameters['shutter_type']
+
+
+@pytest.mark.parametrize(
+    'spelling', ['kannala-brandt', '', 'omnidirectional', None, 3, ['ftheta']]
+)
+def test_unknown_types_are_named(spelling):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model(spelling, FRONT_WIDE)
+    assert caught.value.key == 'type'
+    assert 'ftheta, opencv-pinhole or opencv-fisheye' in str(caught.value)
+    assert str(spelling or '') in str(caught.value)
+
+
+@pytest.mark.parametrize('parameters', [None, [], 'ftheta', 7])
+def test_parameters_must_be_an_object(parameters):
+    with pytest.raises(CameraModelError, match=r'^parameters: found .*, expected an object'):
+        parse_camera_model('ftheta', parameters)
+
+
+def test_unknown_parameters_are_ignored_and_null_is_absent():
+    more = {**FRONT_WIDE, 'colour': 'blue', 'linear_cde': None, 'shutter_type': None}
+    model = parse_camera_model('ftheta', more)
+    assert model.linear_cde == (1.0, 0.0, 0.0)
+    assert model.shutter_type == 'GLOBAL'
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ([0, 0, 0], (1.0, 0.0, 0.0)),
+        ([1, 0, 0], (1.0, 0.0, 0.0)),
+        ([1.01, 0.02, -0.03], (1.01, 0.02, -0.03)),
+        ({'c': 1.01, 'd': 0.02, 'e': -0.03}, (1.01, 0.02, -0.03)),
+        ({'linear_c': 1.01, 'linear_d': 0.02, 'linear_e': -0.03}, (1.01, 0.02, -0.03)),
+        ({'linear_c': 0.0, 'linear_d': 0.0, 'linear_e': 0.0}, (1.0, 0.0, 0.0)),
+        ({}, (1.0, 0.0, 0.0)),
+        (None, (1.0, 0.0, 0.0)),
+    ],
+)
+def test_linear_cde(given, expected):
+    assert parse_camera_model('ftheta', {**FRONT_WIDE, 'linear_cde': given}).linear_cde == expected
+
+
+def test_reference_in_any_case_and_found_where_there_is_one_polynomial():
+    lower = {**FRONT_WIDE, 'reference_poly': 'pixeldist-to-angle'}
+    assert parse_camera_model('ftheta', lower).reference_poly == 'PIXELDIST_TO_ANGLE'
+    only = _without(REAR, 'reference_poly')
+    assert parse_camera_model('ftheta', only).reference_poly == 'ANGLE_TO_PIXELDIST'
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', _without(FRONT_WIDE, 'reference_poly'))
+    assert caught.value.key == 'parameters.reference_poly'
+
+
+def test_short_names_of_pinholes():
+    short = {
+        'resolution': [1920, 1080],
+        'shutter_type': 'GLOBAL',
+        'fx': 1120.5,
+        'fy': 1118.25,
+        'cx': 951.2,
+        'cy': 547.9,
+        **{f'k{i + 1}': value for i, value in enumerate(PINHOLE['radial_coeffs'])},
+        **{f'p{i + 1}': value for i, value in enumerate(PINHOLE['tangential_coeffs'])},
+        **{f's{i + 1}': value for i, value in enumerate(PINHOLE['thin_prism_coeffs'])},
+    }
+    expected = PinholeCamera(**PINHOLE)
+    assert parse_camera_model('pinhole', short) == expected
+    words = {
+        **_without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs'),
+        'radial': PINHOLE['radial_coeffs'],
+        'tangential': PINHOLE['tangential_coeffs'],
+        'thin_prism': PINHOLE['thin_prism_coeffs'],
+    }
+    assert parse_camera_model('opencv_pinhole', words) == expected
+    bare = _without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs')
+    opencv = {**bare, 'dist_coeffs': list(expected.distortion)}
+    assert parse_camera_model('pinhole', opencv) == expected
+    wire = {
+        **_without(PINHOLE, 'focal_length', 'principal_point', 'resolution'),
+        'focal_length_x': 1120.5,
+        'focal_length_y': 1118.25,
+        'principal_point_x': 951.2,
+        'principal_point_y': 547.9,
+        'resolution_w': 1920,
+        'resolution_h': 1080,
+    }
+    assert parse_camera_model('pinhole', wire) == expected
+
+
+def test_missing_and_short_coefficients_are_zero():
+    bare = _without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs')
+    assert parse_camera_model('pinhole', bare).distortion == (0.0,) * 12
+    three = parse_camera_model('pinhole', {**bare, 'radial_coeffs': [0.1, 0.2, 0.3]})
+    assert three.radial_coeffs == (0.1, 0.2, 0.3, 0.0, 0.0, 0.0)
+    five = parse_camera_model('pinhole', {**bare, 'dist_coeffs': [0.1, 0.2, 0.01, 0.02, 0.3]})
+    assert five.radial_coeffs == (0.1, 0.2, 0.3, 0.0, 0.0, 0.0)
+    assert five.tangential_coeffs == (0.01, 0.02)
+    scalar = parse_camera_model('pinhole', {**bare, 'focal_length': 900})
+    assert scalar.focal_length == (900.0, 900.0)
+
+
+def test_fisheye_coefficients():
+    bare = _without(OPENCV_FISHEYE, 'radial_coeffs')
+    expected = tuple(OPENCV_FISHEYE['radial_coeffs'])
+    single = {**bare, **{f'k{i + 1}': value for i, value in enumerate(expected)}}
+    assert parse_camera_model('fisheye', single).radial_coeffs == expected
+    padded = {**bare, 'radial_coeffs': [*expected, 0.0, 0.0]}
+    assert parse_camera_model('fisheye', padded).radial_coeffs == expected
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('fisheye', {**bare, 'radial_coeffs': [*expected, 0.1]})
+    assert caught.value.key == 'parameters.radial_coeffs'
+
+
+@pytest.mark.parametrize(('kind', 'parameters'), [('ftheta', REAR), ('fisheye', OPENCV_FISHEYE)])
+def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters):
+    wide = {**parameters, 'max_angle': 3.0}
+    model = parse_camera_model(kind, _without(parameters, 'max_angle'))
+    width, height = parameters['resolution']
+    corners = [
+        (-0.5, -0.5),
+        (width - 0.5, -0.5),
+        (-0.5, height - 0.5),
+        (width - 0.5, height - 0.5),
+    ]
+    rays = parse_camera_model(kind, wide).unproject(corners)[0]
+    farthest = np.arccos(rays[:, 2]).max()
+    assert farthest < model.max_angle < farthest + math.radians(0.2)
+
+
+@pytest.mark.parametrize('value', [0, 0.0, -1.3, 'wide', math.nan, math.inf, True, [1.3]])
+@pytest.mark.parametrize(('kind', 'parameters'), [('ftheta', REAR), ('fisheye', OPENCV_FISHEYE)])
+def test_max_angle_must_be_above_zero(kind, parameters, value):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model(kind, {**parameters, 'max_angle': value})
+    assert caught.value.key == 'parameters.max_angle'
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'point'),
+    [([1080, 1920], [958.0, 752.0]), ([1080, 1920], [946.0, 541.0]), ([800, 1280], [1000, 396])],
+)
+def test_swapped_resolutions_are_recognised(resolution, point):
+    parameters = {**FRONT_WIDE, 'resolution': resolution, 'principal_point': point}
+    with pytest.raises(CameraModelError, match=r'looks like \[height, width\]') as caught:
+        parse_camera_model('ftheta', parameters)
+    assert caught.value.key == 'parameters.resolution'
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'point'),
+    [
+        ([1920, 1080], [958.0, 752.0]),
+        ([1080, 1920], [541.0, 960.0]),
+        ([1080, 1920], [541.0, 300.0]),
+        ([1000, 1000], [500.0, 900.0]),
+        ([1920, 1080], [958.0, 1300.0]),
+        ([1920, 1080], [400.0, 500.0]),
+    ],
+)
+def test_sound_resolutions_are_not_suspected(resolution, point):
+    parameters = {**FRONT_WIDE, 'resolution': resolution, 'principal_point': point}
+    assert parse_camera_model('ftheta', parameters).resolution == tuple(resolution)
+
+
+def test_the_key_that_says_height_first():
+    parameters = {**_without(FRONT_WIDE, 'resolution'), 'resolution_hw': [1080, 1920]}
+    assert parse_camera_model('ftheta', parameters).resolution == (1920, 1080)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'parameters', 'change', 'key'),
+    [
+        ('ftheta', FRONT_WIDE, {'resolution': [1920]}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'resolution': [1920.5, 1080]}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'resolution': [0, 0]}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'resolution': [10**12, 10**12]}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'resolution': '1920x1080'}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'resolution': ['1920', '1080']}, 'resolution[0]'),
+        ('ftheta', FRONT_WIDE, {'resolution': None}, 'resolution'),
+        ('ftheta', FRONT_WIDE, {'principal_point': [958.0, None]}, 'principal_point[1]'),
+        ('ftheta', FRONT_WIDE, {'principal_point': [[958.0], 752.0]}, 'principal_point[0]'),
+        ('ftheta', FRONT_WIDE, {'principal_point': None}, 'principal_point'),
+        ('ftheta', FRONT_WIDE, {'principal_point': [10**400, 1]}, 'principal_point[0]'),
+        ('ftheta', FRONT_WIDE, {'reference_poly': 3}, 'reference_poly'),
+        ('ftheta', FRONT_WIDE, {'reference_poly': 'UNKNOWN'}, 'reference_poly'),
+        ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': []}, 'pixeldist_to_angle_poly'),
+        ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': {}}, 'pixeldist_to_angle_poly'),
+        ('ftheta', FRONT_WIDE, {'linear_cde': [1, 0]}, 'linear_cde'),
+        ('ftheta', FRONT_WIDE, {'shutter_type': 5}, 'shutter_type'),
+        ('ftheta', FRONT_WIDE, {'shutter_type': 'ROLLING'}, 'shutter_type'),
+        ('pinhole', PINHOLE, {'focal_length': None}, 'focal_length'),
+        ('pinhole', PINHOLE, {'radial_coeffs': [0.1] * 7}, 'radial_coeffs'),
+        ('pinhole', PINHOLE, {'tangential_coeffs': [0.1, math.nan]}, 'tangential_coeffs[1]'),
+        ('fisheye', OPENCV_FISHEYE, {'focal_length': [0, 0]}, 'focal_length'),
+    ],
+)
+def test_broken_parameters_are_named(kind, parameters, change, key):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model(kind, {**parameters, **change})
+    assert caught.value.key == f'parameters.{key}'
+    assert len(str(caught.value)) < 300
+    assert '\n' not in str(caught.value)
+
+
+def test_windshield_is_read():
+    given = {**FRONT_WIDE, 'external_distortion_parameters': WINDSHIELD}
+    glass = parse_camera_model('ftheta', given).windshield
+    assert glass.reference_poly == 'FORWARD'
+    assert glass.vertical_poly == tuple(WINDSHIELD['vertical_poly'])
+    untyped = _without(WINDSHIELD, 'external_distortion_type')
+    untyped['reference_poly'] = 'forward'
+    given = {**FRONT_WIDE, 'external_distortion_parameters': untyped}
+    assert parse_camera_model('ftheta', given).windshield == glass
+    for kind, parameters in (('pinhole', PINHOLE), ('fisheye', OPENCV_FISHEYE)):
+        glazed = {**parameters, 'external_distortion_parameters': WINDSHIELD}
+        assert parse_camera_model(kind, glazed).windshield == glass
+
+
+@pytest.mark.parametrize(
+    ('glass', 'key'),
+    [
+        ('tinted', ''),
+        ({**WINDSHIELD, 'external_distortion_type': 'rain'}, '.external_distortion_type'),
+        (_without(WINDSHIELD, 'reference_poly'), '.reference_poly'),
+        ({**WINDSHIELD, 'horizontal_poly': [1, 2]}, '.horizontal_poly'),
+        ({**WINDSHIELD, 'vertical_poly': [1, None, 2]}, '.vertical_poly[1]'),
+    ],
+)
+def test_broken_glass_is_named(glass, key):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', {**FRONT_WIDE, 'external_distortion_parameters': glass})
+    assert caught.value.key == f'parameters.external_distortion_parameters{key}'
+
+
+def test_numpy_values_are_taken():
+    arrays = {
+        key: np.array(value, dtype=np.float32) if isinstance(value, list) else value
+        for key, value in FRONT_WIDE.items()
+    }
+    rays = random_rays(50, 1.2)
+    found = parse_camera_model('ftheta', arrays).project(rays)[0]
+    expected = parse_camera_model('ftheta', FRONT_WIDE).project(rays)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-2)

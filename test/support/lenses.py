@@ -1,0 +1,95 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The lens formulas once more, point by point in plain Python, as a truth for tests.
+
+Nothing here is shared with the package: inverses are bisections, polynomials are sums of powers.
+"""
+
+import json
+import math
+import zipfile
+
+
+def power_sum(coefficients, x):
+    """Evaluate a polynomial, lowest order first."""
+    return sum(c * x**i for i, c in enumerate(coefficients))
+
+
+def bisect(function, target, lower, upper):
+    """Solve function(x) = target for an increasing function, to the last bit."""
+    for _ in range(200):
+        middle = 0.5 * (lower + upper)
+        if function(middle) < target:
+            lower = middle
+        else:
+            upper = middle
+    return 0.5 * (lower + upper)
+
+
+def ftheta_radius(parameters, angle, longest=4000.0):
+    """Give the pixel distance of an angle, by the reference polynomial alone."""
+    if parameters['reference_poly'] == 'ANGLE_TO_PIXELDIST':
+        return power_sum(parameters['angle_to_pixeldist_poly'], angle)
+    return bisect(
+        lambda r: power_sum(parameters['pixeldist_to_angle_poly'], r), angle, 0.0, longest
+    )
+
+
+def ftheta_angle(parameters, radius):
+    """Give the angle of a pixel distance, by the reference polynomial alone."""
+    if parameters['reference_poly'] == 'PIXELDIST_TO_ANGLE':
+        return power_sum(parameters['pixeldist_to_angle_poly'], radius)
+    return bisect(
+        lambda a: power_sum(parameters['angle_to_pixeldist_poly'], a),
+        radius,
+        0.0,
+        parameters['max_angle'],
+    )
+
+
+def ftheta_project(parameters, point, longest=4000.0):
+    """Project one point in optical coordinates; None beyond max_angle."""
+    x, y, z = (float(value) for value in point)
+    sideways = math.hypot(x, y)
+    angle = math.atan2(sideways, z)
+    if angle > parameters['max_angle']:
+        return None
+    factor = ftheta_radius(parameters, angle, longest) / sideways if sideways else 0.0
+    c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
+    u0, v0 = parameters['principal_point']
+    return (
+        factor * (c * x + d * y) + u0,
+        factor * (e * x + y) + v0,
+    )
+
+
+def ftheta_unproject(parameters, u, v):
+    """Give the unit ray of one pixel."""
+    c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
+    u0, v0 = parameters['principal_point']
+    determinant = c - d * e
+    x = ((u - u0) - d * (v - v0)) / determinant
+    y = (c * (v - v0) - e * (u - u0)) / determinant
+    radius = math.hypot(x, y)
+    angle = ftheta_angle(parameters, radius)
+    factor = math.sin(angle) / radius if radius else 0.0
+    return (x * factor, y * factor, math.cos(angle))
+
+
+def archive_cameras(path):
+    """Read the raw calibrations of an archive: logical name -> entry."""
+    with zipfile.ZipFile(path) as archive:
+        rig = json.loads(archive.read('rig_trajectories.json'))
+    return {entry['logical_sensor_name']: entry for entry in rig['camera_calibrations'].values()}
