@@ -15,12 +15,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from nurec_ros.preview.refusal import invalid, raised
 from nurec_ros.rendering.protos import sensorsim_pb2
 
@@ -89,7 +88,7 @@ def _by_opencv(extension: str, rgb: NDArray[np.uint8], parameters: list[int]) ->
     return bytes(encoded.data)
 
 
-_ENCODERS: dict[int, Any] = {
+_ENCODERS: dict[int, Callable[[NDArray[np.uint8], int], bytes]] = {
     sensorsim_pb2.PNG: _png,
     sensorsim_pb2.JPEG: _jpeg,
     sensorsim_pb2.RGB_UINT8_PLANAR: _planar,

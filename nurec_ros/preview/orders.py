@@ -22,7 +22,6 @@ from typing import Any
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.encoding import check_format
 from nurec_ros.preview.poses import matrix_of

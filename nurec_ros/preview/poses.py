@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
-
 from nurec_ros.rendering.protos import common_pb2
+from scipy.spatial.transform import Rotation
 
 
 def matrix_of(pose: Any) -> NDArray[np.float64]:

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import grpc
-
 from nurec_ros.errors import RenderError
 
 
@@ -27,6 +26,13 @@ class RefusalError(RenderError):
         super().__init__(text)
         self.code = code
         self.text = text
+
+
+class CrashError(RefusalError):
+    """The end of the whole server: what a client sees when the process under its call dies."""
+
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.UNAVAILABLE, 'Socket closed')
 
 
 def invalid(text: str) -> RefusalError:

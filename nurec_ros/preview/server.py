@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import Any
 
 import grpc
-
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.service import PreviewService, Renderer
@@ -108,7 +107,7 @@ class PreviewServer:
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix='preview')
         server = grpc.server(pool, handlers=service.handlers(), options=_OPTIONS)
         try:
-            port = server.add_insecure_port(self.address)
+            port = int(server.add_insecure_port(self.address))
         except RuntimeError:  # older gRPC gives 0 instead
             port = 0
         if port == 0:

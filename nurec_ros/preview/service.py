@@ -17,25 +17,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+import logging
 import threading
 from typing import Any, Protocol
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.encoding import encode
 from nurec_ros.preview.orders import check, find_scene, Order, TrackPoses
 from nurec_ros.preview.poses import pose_at, pose_of
-from nurec_ros.preview.refusal import RefusalError
+from nurec_ros.preview.refusal import CrashError, raised, RefusalError
 from nurec_ros.preview.spec import spec_of
 from nurec_ros.preview.spoil import spoil_items, spoil_picture
 from nurec_ros.preview.stage import Stage
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
+
+_log = logging.getLogger(__name__)
 
 HEALTH_SERVICE = 'grpc.health.v1.Health'
 MAX_BATCH = 64
@@ -147,6 +149,8 @@ class PreviewService:
                     raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'the server is starting')
                 return handler(request, context)
             except RefusalError as refusal:
+                if isinstance(refusal, CrashError):
+                    self._on_crash(context)
                 context.abort(refusal.code, refusal.text)
 
         return handle
@@ -244,6 +248,8 @@ class PreviewService:
             order = check(request, self._scenes, self._behaviour)
             with self._stage.turn():
                 reply.result.CopyFrom(self._frame(order, context))
+        except CrashError:
+            raise
         except RefusalError as refusal:
             reply.error_message = refusal.text
         else:
@@ -253,9 +259,6 @@ class PreviewService:
         if not context.is_active():
             raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
         self._stage.begin_frame(order.scene_id, order.width * order.height)
-        if self._stage.crashed:
-            self._on_crash(context)
-            raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'Socket closed')
         replies = self._behaviour.replies
         picture = self._draw(order) if replies != 'black' else _black(order)
         encoded = encode(picture, order.image_format, order.quality)
@@ -267,17 +270,22 @@ class PreviewService:
             seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
             caption = f'{order.camera}  {seconds:.3f} s  {order.width}x{order.height}'
         drawn = {} if order.tracks is None else {'tracks': order.tracks}
-        return self._renderers[order.scene_id].render(
-            order.model,
-            order.width,
-            order.height,
-            start_ns=order.start_us * 1000,
-            end_ns=order.end_us * 1000,
-            T_map_camera_start=order.T_map_camera_start,
-            T_map_camera_end=order.T_map_camera_end,
-            caption=caption,
-            **drawn,
-        )
+        try:
+            return self._renderers[order.scene_id].render(
+                order.model,
+                order.width,
+                order.height,
+                start_ns=order.start_us * 1000,
+                end_ns=order.end_us * 1000,
+                T_map_camera_start=order.T_map_camera_start,
+                T_map_camera_end=order.T_map_camera_end,
+                caption=caption,
+                **drawn,
+            )
+        # Whatever broke, it costs this frame and not the rest of its batch.
+        except Exception as error:
+            _log.exception('a frame of %s could not be drawn', order.camera)
+            raise raised(f'{type(error).__name__}: {error}') from error
 
 
 def _nothing(_request: Any, _context: grpc.ServicerContext) -> Any:

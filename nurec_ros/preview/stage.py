@@ -22,9 +22,8 @@ import threading
 import time
 
 import grpc
-
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.refusal import raised, RefusalError
+from nurec_ros.preview.refusal import CrashError, raised, RefusalError
 
 # Longer queues than this mean that clients outrun the drawing for good.
 MAX_QUEUED = 48
@@ -62,11 +61,6 @@ class Stage:
         """Give how many frames were begun."""
         return self._frames
 
-    @property
-    def crashed(self) -> bool:
-        """Say whether the frame after the last one that the behaviour grants was asked for."""
-        return 0 < self._behaviour.crash_after < self._frames
-
     def stop(self) -> None:
         """End every wait, now and later."""
         self._stopping.set()
@@ -102,7 +96,11 @@ class Stage:
             self._slots.release()
 
     def begin_frame(self, scene_id: str, pixels: int) -> None:
-        """Count a frame, let its delays pass and raise its failure, all within its turn."""
+        """
+        Count a frame, let its delays pass and raise its failure, all within its turn.
+
+        Raises CrashError where the server's end is due, else RefusalError.
+        """
         behaviour = self._behaviour
         with self._lock:
             self._frames += 1
@@ -110,8 +108,9 @@ class Stage:
             self._warm.add(scene_id)
             fails = self._random.random() < behaviour.failure_rate
             extra = self._random.random() * behaviour.jitter_s
-        if self.crashed:
-            return
+            dead = 0 < behaviour.crash_after < self._frames
+        if dead:
+            raise CrashError
         if cold:
             with self._compiling:
                 self._open.clear()

@@ -1,0 +1,374 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Requests over the wire: what the drawing gets, and with which code a bad one comes back."""
+
+import cv2
+import numpy as np
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+import pytest
+from scipy.spatial.transform import Rotation
+
+from test.preview.preview_client import (
+    Client,
+    FRONT_FTHETA,
+    gradient,
+    Painter,
+    pose,
+    refused,
+    request,
+    serve,
+)
+
+
+@pytest.fixture(scope='module')
+def painter():
+    return Painter()
+
+
+@pytest.fixture(scope='module')
+def client(scenario, painter):
+    with serve(scenario, painter, caption=False) as server, Client(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def last(painter):
+    """Give the last order that reached the drawing."""
+    return lambda: painter.orders[-1]
+
+
+def decoded(data):
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), 1), cv2.COLOR_BGR2RGB)
+
+
+def test_the_picture_that_was_drawn_comes_back(client, scenario):
+    data = client.call('render_rgb', request(scenario)).image_bytes
+    np.testing.assert_array_equal(decoded(data), gradient(48, 27))
+
+
+@pytest.mark.parametrize('name', ['PNG', 'JPEG', 'RGB_UINT8_PLANAR'])
+def test_in_every_format(client, scenario, name):
+    asked = request(scenario, image_format=sim.ImageFormat.Value(name), image_quality=100.0)
+    data = client.call('render_rgb', asked).image_bytes
+    if name == 'RGB_UINT8_PLANAR':
+        picture = np.frombuffer(data, np.uint8).reshape(3, 27, 48).transpose(1, 2, 0)
+    else:
+        picture = decoded(data)
+    assert np.abs(picture.astype(int) - gradient(48, 27)).mean() < 4.0
+
+
+def test_the_camera_is_the_one_of_the_request_at_its_native_size(client, scenario, last):
+    client.call('render_rgb', request(scenario))
+    model = last()['model']
+    assert model.resolution == (1920, 1080)
+    assert model.kind == 'ftheta'
+    assert tuple(model.principal_point) == (958.0, 752.0)
+    assert (last()['width'], last()['height']) == (48, 27)
+
+
+def test_the_exposure_arrives_in_nanoseconds(client, scenario, last):
+    middle = (scenario.start_ns + scenario.end_ns) // 2000
+    asked = request(scenario, frame_start_us=middle, frame_end_us=middle + 15000)
+    client.call('render_rgb', asked)
+    assert last()['start_ns'] == middle * 1000
+    assert last()['end_ns'] == (middle + 15000) * 1000
+
+
+def test_the_poses_arrive_as_matrices(client, scenario, last):
+    pair = sim.PosePair(
+        start_pose=pose(10.0, -20.0, 1.5, yaw=30.0, pitch=4.0), end_pose=pose(11.0, yaw=-170.0)
+    )
+    client.call('render_rgb', request(scenario, sensor_pose=pair))
+    start = np.eye(4)
+    start[:3, :3] = Rotation.from_euler('ZY', [30.0, 4.0], degrees=True).as_matrix()
+    start[:3, 3] = 10.0, -20.0, 1.5
+    np.testing.assert_allclose(last()['T_map_camera_start'], start, atol=1e-6)
+    assert last()['T_map_camera_end'][0, 3] == 11.0
+    np.testing.assert_allclose(
+        last()['T_map_camera_end'][:2, 0],
+        [np.cos(np.pi / 18 * 17), -np.sin(np.pi / 18 * 17)],
+        atol=1e-6,
+    )
+
+
+def test_a_quaternion_of_another_length_means_the_same_rotation(client, scenario, last):
+    once = pose(1.0, yaw=40.0)
+    twice = common_pb2.Pose(
+        vec=once.vec,
+        quat=common_pb2.Quat(w=2 * once.quat.w, z=2 * once.quat.z),
+    )
+    client.call(
+        'render_rgb', request(scenario, sensor_pose={'start_pose': once, 'end_pose': twice})
+    )
+    np.testing.assert_allclose(last()['T_map_camera_start'], last()['T_map_camera_end'], atol=1e-6)
+
+
+def test_the_first_and_the_last_microsecond_are_in_the_scene(client, scenario):
+    first, last_us = scenario.start_ns // 1000, scenario.end_ns // 1000
+    for start, end in ((first, first + 1), (last_us - 1, last_us)):
+        client.call('render_rgb', request(scenario, frame_start_us=start, frame_end_us=end))
+
+
+def test_without_caption_nothing_is_written(client, scenario, last):
+    client.call('render_rgb', request(scenario))
+    assert not last()['caption']
+
+
+def test_the_caption_names_camera_time_and_size(scenario):
+    painter = Painter()
+    start = scenario.start_ns // 1000 + 1_234_000
+    with serve(scenario, painter) as server, Client(server.address) as client:
+        asked = request(scenario, frame_start_us=start, frame_end_us=start + 1)
+        client.call('render_rgb', asked)
+    caption = painter.orders[-1]['caption']
+    assert asked.camera_intrinsics.logical_id in caption
+    assert '1.234 s' in caption
+    assert '48x27' in caption
+
+
+def spec(scenario, **changes):
+    """Give the good request's CameraSpec with other fields."""
+    message = request(scenario).camera_intrinsics
+    message.MergeFrom(sim.CameraSpec(**changes))
+    return message
+
+
+def without(scenario, *path):
+    """Give the good request without one field."""
+    message = asked = request(scenario)
+    for name in path[:-1]:
+        message = getattr(message, name)
+    message.ClearField(path[-1])
+    return asked
+
+
+def timed(scenario, start, end):
+    """Give the good request with an exposure that is relative to the scene's end."""
+    last_us = scenario.end_ns // 1000
+    return request(scenario, frame_start_us=last_us + start, frame_end_us=last_us + end)
+
+
+NAN = common_pb2.Pose(vec=common_pb2.Vec3(x=float('nan')), quat=common_pb2.Quat(w=1.0))
+FLAT = common_pb2.Pose(vec=common_pb2.Vec3(x=1.0))
+BAD = {
+    'another scene': (lambda s: request(s, scene_id='x'), 'NOT_FOUND', "'x' is not available"),
+    'no scene': (lambda s: request(s, scene_id=''), 'NOT_FOUND', 'this server has: '),
+    'empty exposure': (lambda s: timed(s, -9, -9), 'INVALID_ARGUMENT', 'is not before'),
+    'reversed exposure': (lambda s: timed(s, -8, -9), 'INVALID_ARGUMENT', 'half-open'),
+    'past the end': (lambda s: timed(s, 0, 1), 'OUT_OF_RANGE', 'outside the scene'),
+    'long past the end': (lambda s: timed(s, 1000, 2000), 'OUT_OF_RANGE', 'outside the scene'),
+    'before the start': (
+        lambda s: request(s, frame_start_us=s.start_ns // 1000 - 1),
+        'OUT_OF_RANGE',
+        'outside the scene',
+    ),
+    'no camera': (lambda s: without(s, 'camera_intrinsics'), 'INVALID_ARGUMENT', 'missing'),
+    'no lens': (
+        lambda s: without(s, 'camera_intrinsics', 'ftheta_param'),
+        'INVALID_ARGUMENT',
+        'none of ftheta_param',
+    ),
+    'unknown camera': (
+        lambda s: request(s, camera_intrinsics=spec(s, logical_id='camera_x')),
+        'UNKNOWN',
+        'Missing camera camera_x@',
+    ),
+    'unnamed camera': (
+        lambda s: without(s, 'camera_intrinsics', 'logical_id'),
+        'UNKNOWN',
+        'in camera calibration',
+    ),
+    'no native size': (
+        lambda s: without(s, 'camera_intrinsics', 'resolution_h'),
+        'INVALID_ARGUMENT',
+        '1920x0',
+    ),
+    'empty pinhole': (
+        lambda s: request(s, camera_intrinsics=spec(s, opencv_pinhole_param={})),
+        'UNKNOWN',
+        'radial_coeffs has 0 coefficients, expected 6',
+    ),
+    'no max_angle': (
+        lambda s: without(s, 'camera_intrinsics', 'ftheta_param', 'max_angle'),
+        'UNKNOWN',
+        'max_angle',
+    ),
+    'shutter 9': (
+        lambda s: request(s, camera_intrinsics=spec(s, shutter_type=9)),
+        'INVALID_ARGUMENT',
+        'shutter_type is 9',
+    ),
+    'no width': (lambda s: without(s, 'resolution_w'), 'INVALID_ARGUMENT', '0x27'),
+    'no height': (lambda s: without(s, 'resolution_h'), 'INVALID_ARGUMENT', '48x0'),
+    'huge': (
+        lambda s: request(s, resolution_w=60000, resolution_h=60000),
+        'RESOURCE_EXHAUSTED',
+        '60000x60000',
+    ),
+    'no format': (lambda s: without(s, 'image_format'), 'INVALID_ARGUMENT', 'UNDEFINED'),
+    'video': (lambda s: request(s, image_format=sim.AV1), 'INVALID_ARGUMENT', 'AV1'),
+    'quality as a share': (
+        lambda s: request(s, image_format=sim.JPEG, image_quality=0.95),
+        'UNKNOWN',
+        'nvJPEG',
+    ),
+    'no quality': (
+        lambda s: request(s, image_format=sim.JPEG, image_quality=0.0),
+        'UNKNOWN',
+        'nvJPEG',
+    ),
+    'mask': (lambda s: request(s, insert_ego_mask=True), 'INVALID_ARGUMENT', 'ego_mask'),
+    'no pose': (lambda s: without(s, 'sensor_pose'), 'INVALID_ARGUMENT', 'start_pose is missing'),
+    'no end pose': (
+        lambda s: without(s, 'sensor_pose', 'end_pose'),
+        'INVALID_ARGUMENT',
+        'sensor_pose: end_pose is missing',
+    ),
+    'nan pose': (
+        lambda s: request(s, sensor_pose={'start_pose': NAN, 'end_pose': pose()}),
+        'INVALID_ARGUMENT',
+        'not finite',
+    ),
+    'no rotation': (
+        lambda s: request(s, sensor_pose={'start_pose': pose(), 'end_pose': FLAT}),
+        'INVALID_ARGUMENT',
+        'length 0',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_a_bad_request_is_refused_with_its_code(client, scenario, name):
+    make, expected, words = BAD[name]
+    asked = make(scenario)
+    code, text = refused(lambda: client.call('render_rgb', asked))
+    assert code.name == expected, text
+    assert words in text
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_a_bad_item_fails_alone_in_a_batch(client, scenario, name):
+    make, _, words = BAD[name]
+    items = [
+        sim.BatchRGBRenderItem(camera_name='good', request=request(scenario)),
+        sim.BatchRGBRenderItem(camera_name='bad', request=make(scenario)),
+        sim.BatchRGBRenderItem(camera_name='also good', request=request(scenario)),
+    ]
+    reply = client.call('batch_render_rgb', sim.BatchRGBRenderRequest(items=items))
+    assert [(item.camera_name, item.success) for item in reply.items] == [
+        ('good', True),
+        ('bad', False),
+        ('also good', True),
+    ]
+    good, bad, _ = reply.items
+    np.testing.assert_array_equal(decoded(good.result.image_bytes), gradient(48, 27))
+    assert not good.error_message
+    assert words in bad.error_message
+    assert not bad.HasField('result')
+
+
+def test_a_camera_named_twice_in_a_batch_is_drawn_once(client, scenario):
+    item = sim.BatchRGBRenderItem(camera_name='a', request=request(scenario))
+    reply = client.call('batch_render_rgb', sim.BatchRGBRenderRequest(items=[item, item]))
+    assert [entry.success for entry in reply.items] == [True, False]
+    assert "'a' is used twice" in reply.items[1].error_message
+
+
+def test_an_empty_batch_is_answered(client):
+    assert not client.call('batch_render_rgb', sim.BatchRGBRenderRequest()).items
+
+
+def test_a_batch_without_bound_is_refused(client, scenario):
+    items = [
+        sim.BatchRGBRenderItem(camera_name=str(i), request=request(scenario)) for i in range(65)
+    ]
+    asked = sim.BatchRGBRenderRequest(items=items)
+    code, text = refused(lambda: client.call('batch_render_rgb', asked))
+    assert code.name == 'RESOURCE_EXHAUSTED'
+    assert '65 items' in text
+
+
+def objects(*names):
+    pair = sim.PosePair(start_pose=pose(5.0, yaw=90.0), end_pose=pose(6.0, yaw=90.0))
+    return [sim.DynamicObject(track_id=name, pose_pair=pair) for name in names]
+
+
+def movable(scenario, wanted):
+    """Give the ids of the tracks that are, or are not, CONTROLLABLE."""
+    return [
+        name
+        for name, flag in zip(scenario.tracks.ids, scenario.tracks.controllable, strict=True)
+        if flag == wanted
+    ]
+
+
+def test_without_dynamic_objects_the_recording_is_drawn(client, scenario, last):
+    client.call('render_rgb', request(scenario))
+    assert last().get('tracks', 'recorded') == 'recorded'
+
+
+def test_dynamic_objects_are_drawn_where_the_client_put_them(client, scenario, last):
+    name = movable(scenario, True)[0]
+    client.call('render_rgb', request(scenario, dynamic_objects=objects(name)))
+    ((given, start, end),) = last()['tracks']
+    assert given == name
+    np.testing.assert_allclose(
+        start, [[0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], atol=1e-6
+    )
+    assert end[0, 3] == 6.0
+
+
+def test_unknown_and_fixed_tracks_do_not_move(client, scenario, last):
+    names = ['nobody', *movable(scenario, False)[:1], movable(scenario, True)[0]]
+    client.call('render_rgb', request(scenario, dynamic_objects=objects(*names)))
+    assert [name for name, _, _ in last()['tracks']] == [names[-1]]
+
+
+def test_a_dynamic_object_without_pose_is_refused(client, scenario):
+    name = movable(scenario, True)[0]
+    asked = request(scenario, dynamic_objects=[sim.DynamicObject(track_id=name)])
+    code, text = refused(lambda: client.call('render_rgb', asked))
+    assert code.name == 'INVALID_ARGUMENT'
+    assert f'dynamic_objects of {name}: start_pose is missing' in text
+
+
+def test_without_editing_dynamic_objects_are_refused(scenario):
+    behaviour = Behaviour(editing=False)
+    with serve(scenario, behaviour=behaviour) as server, Client(server.address) as client:
+        asked = request(scenario, dynamic_objects=objects('1'))
+        code, text = refused(lambda: client.call('render_rgb', asked))
+        assert client.call('render_rgb', request(scenario)).image_bytes
+    assert code.name == 'FAILED_PRECONDITION'
+    assert '--enable-editing-actors' in text
+
+
+def test_custom_intrinsics_of_a_known_camera_are_drawn(client, scenario, last):
+    wide = sim.OpenCVFisheyeCameraParam(
+        principal_point_x=320.0,
+        principal_point_y=240.0,
+        focal_length_x=200.0,
+        focal_length_y=200.0,
+        radial_coeffs=[0.0] * 4,
+        max_angle=1.7,
+    )
+    camera = request(scenario).camera_intrinsics.logical_id
+    own = sim.CameraSpec(
+        logical_id=camera, resolution_w=640, resolution_h=480, opencv_fisheye_param=wide
+    )
+    client.call('render_rgb', request(scenario, camera_intrinsics=own))
+    assert last()['model'].kind == 'opencv-fisheye'
+    assert last()['model'].resolution == (640, 480)
+    assert FRONT_FTHETA['max_angle'] < last()['model'].max_angle

@@ -1,0 +1,194 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The server's life: ports, scenes, starting again, stopping while it works."""
+
+import socket
+import threading
+
+import grpc
+from nurec_ros.errors import ConfigurationError, ScenarioError
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.server import PreviewServer
+import pytest
+
+from test.preview.preview_client import Client, Painter, refused, request, serve, until
+
+
+def test_a_free_port_is_found_and_told(scenario):
+    server = serve(scenario)
+    port = server.start()
+    assert port > 0
+    assert server.port == port
+    assert server.address == f'127.0.0.1:{port}'
+    server.stop()
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(scenario):
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            ConfigurationError, match=f'cannot listen on 127.0.0.1:{port}: Address'
+        ):
+            serve(scenario, port=port).start()
+
+
+def test_two_servers_do_not_share_a_port(scenario):
+    with serve(scenario) as first, pytest.raises(ConfigurationError, match='cannot listen'):
+        serve(scenario, port=first.port).start()
+
+
+@pytest.mark.parametrize('host', ['no.such.host.invalid', '192.0.2.1'])
+def test_a_host_that_is_not_this_machine_is_refused(scenario, host):
+    with pytest.raises(ConfigurationError, match=f'cannot listen on {host}'):
+        serve(scenario, host=host).start()
+
+
+def test_ipv6_where_the_machine_has_it(scenario):
+    server = serve(scenario, host='::1')
+    try:
+        server.start()
+    except ConfigurationError:
+        pytest.skip('no IPv6 here')
+    assert server.address.startswith('[::1]:')
+    with Client(server.address) as client:
+        client.call('get_version')
+    server.stop()
+
+
+def test_paths_are_loaded(scenario_path, scenario):
+    server = PreviewServer([str(scenario_path)], renderer_factory=Painter)
+    with server, Client(server.address) as client:
+        assert list(client.call('get_available_scenes').scene_ids) == [scenario.scene_id]
+
+
+def test_a_path_that_cannot_be_loaded_says_why(tmp_path):
+    with pytest.raises(ScenarioError, match='nowhere'):
+        PreviewServer([tmp_path / 'nowhere.usdz'], renderer_factory=Painter)
+
+
+def test_no_scenario_is_refused():
+    with pytest.raises(ConfigurationError, match='at least one scenario'):
+        PreviewServer([])
+
+
+def test_the_same_scene_twice_is_refused(scenario):
+    with pytest.raises(ConfigurationError, match=scenario.scene_id):
+        serve([scenario, scenario])
+
+
+def test_each_scene_has_its_own_drawing(scenario, other_scenario):
+    painters = {}
+
+    def factory(entry):
+        return painters.setdefault(entry.scene_id, Painter(entry))
+
+    server = PreviewServer([scenario, other_scenario], renderer_factory=factory)
+    with server, Client(server.address) as client:
+        assert set(client.call('get_available_scenes').scene_ids) == set(painters)
+        for entry in (scenario, other_scenario, other_scenario):
+            client.call('render_rgb', request(entry))
+        code, text = refused(lambda: client.call('render_rgb', request(scenario, scene_id='?')))
+    assert len(painters[scenario.scene_id].orders) == 1
+    assert len(painters[other_scenario.scene_id].orders) == 2
+    assert painters[scenario.scene_id].scenario is scenario
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert scenario.scene_id in text
+    assert other_scenario.scene_id in text
+
+
+def test_it_starts_again_on_its_port(scenario):
+    server = serve(scenario)
+    first = server.start()
+    with Client(server.address) as client:
+        client.call('render_rgb', request(scenario))
+        server.stop()
+        assert refused(lambda: client.call('get_version', timeout=5.0))[0] is (
+            grpc.StatusCode.UNAVAILABLE
+        )
+        assert server.start() == first
+        until(lambda: answers(client), 'the return')
+        assert server.frames == 0
+    server.stop()
+
+
+def answers(client):
+    try:
+        return client.call('get_version', timeout=1.0).version_id
+    except grpc.RpcError:
+        return ''
+
+
+def test_stopping_twice_or_before_the_start_is_nothing(scenario):
+    server = serve(scenario)
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+
+@pytest.mark.parametrize('behaviour', [{'latency_s': 1000.0}, {'first_frame_s': 1000.0}])
+def test_stopping_does_not_wait_for_a_slow_frame(scenario, behaviour):
+    server = serve(scenario, behaviour=Behaviour(**behaviour))
+    server.start()
+    with Client(server.address) as client:
+        frames = [client.start('render_rgb', request(scenario)) for _ in range(3)]
+        until(lambda: server.frames == 1, 'the frame')
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        stopper.join(20.0)
+        assert not stopper.is_alive()
+        for frame in frames:
+            assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+
+
+def test_with_grace_a_frame_is_finished(scenario):
+    painter = Painter()
+    painter.gate.clear()
+    server = serve(scenario, painter)
+    server.start()
+    with Client(server.address) as client:
+        frame = client.start('render_rgb', request(scenario))
+        until(lambda: painter.inside == 1, 'the frame')
+        stopper = threading.Thread(target=server.stop, args=(20.0,))
+        stopper.start()
+        painter.gate.set()
+        assert frame.result().image_bytes
+        stopper.join(20.0)
+        assert not stopper.is_alive()
+
+
+def test_a_crash_can_be_handed_to_the_caller(scenario):
+    crashed = threading.Event()
+    server = serve(scenario, behaviour=Behaviour(crash_after=1), on_crash=crashed.set)
+    with server, Client(server.address) as client:
+        client.call('render_rgb', request(scenario))
+        assert not crashed.is_set()
+        refused(lambda: client.call('render_rgb', request(scenario)))
+        assert crashed.is_set()
+
+
+def test_a_drawing_that_breaks_is_an_unknown_error_and_the_server_lives(scenario):
+    class Broken:
+        def render(self, *_, **__):
+            raise ZeroDivisionError('the drawing broke')
+
+    server = PreviewServer([scenario], renderer_factory=lambda _: Broken())
+    with server, Client(server.address) as client:
+        for _ in range(2):
+            code, text = refused(lambda: client.call('render_rgb', request(scenario)))
+            assert code is grpc.StatusCode.UNKNOWN
+            assert 'the drawing broke' in text
+        assert client.health() == 'SERVING'

@@ -1,0 +1,238 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""CameraSpec messages to models whose projection is checked in closed form and by OpenCV."""
+
+import cv2
+import numpy as np
+from nurec_ros.preview.refusal import RefusalError
+from nurec_ros.preview.spec import camera_model, spec_of
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera, Windshield
+import pytest
+
+from test.preview.preview_client import FRONT_FTHETA
+
+POINTS = np.array(
+    [[0.0, 0.0, 5.0], [2.0, -1.0, 10.0], [-3.0, 0.5, 8.0], [1.0, 1.2, 3.0], [-0.2, -0.1, 30.0]]
+)
+PINHOLE = {
+    'principal_point_x': 955.0,
+    'principal_point_y': 541.0,
+    'focal_length_x': 1500.0,
+    'focal_length_y': 1495.0,
+    'radial_coeffs': [-0.1, 0.02, -0.003, 0.01, 0.002, 0.0005],
+    'tangential_coeffs': [0.001, -0.002],
+    'thin_prism_coeffs': [0.0002, -0.0001, 0.0003, 0.0001],
+}
+FISHEYE = {
+    'principal_point_x': 960.0,
+    'principal_point_y': 540.0,
+    'focal_length_x': 520.0,
+    'focal_length_y': 521.0,
+    'radial_coeffs': [0.02, -0.01, 0.003, -0.0005],
+    'max_angle': 1.7,
+}
+
+
+def spec(**camera):
+    """Give a 1920x1080 CameraSpec."""
+    return sim.CameraSpec(
+        logical_id='camera',
+        resolution_w=1920,
+        resolution_h=1080,
+        **{'shutter_type': sim.ROLLING_TOP_TO_BOTTOM, **camera},
+    )
+
+
+def ftheta_spec(**changes):
+    return spec(ftheta_param=sim.FthetaCameraParam(**{**FRONT_FTHETA, **changes}))
+
+
+def pinhole_spec(**changes):
+    return spec(opencv_pinhole_param=sim.OpenCVPinholeCameraParam(**{**PINHOLE, **changes}))
+
+
+def fisheye_spec(**changes):
+    return spec(opencv_fisheye_param=sim.OpenCVFisheyeCameraParam(**{**FISHEYE, **changes}))
+
+
+def test_ftheta_projects_as_its_formula_says():
+    uv, valid = camera_model(ftheta_spec()).project(POINTS)
+    distance = np.hypot(POINTS[:, 0], POINTS[:, 1])
+    angle = np.arctan2(distance, POINTS[:, 2])
+    radius = sum(a * angle**i for i, a in enumerate(FRONT_FTHETA['angle_to_pixeldist_poly']))
+    direction = POINTS[:, :2] / np.maximum(distance, 1e-12)[:, np.newaxis]
+    assert valid.all()
+    np.testing.assert_allclose(uv, direction * radius[:, np.newaxis] + [958.0, 752.0], atol=1e-9)
+
+
+def test_ftheta_by_the_other_polynomial_inverts_it():
+    reference = sim.FthetaCameraParam.PIXELDIST_TO_ANGLE
+    rays, valid = camera_model(ftheta_spec(reference_poly=reference)).unproject(
+        np.array([[958.0 + 300.0, 752.0]])
+    )
+    b = FRONT_FTHETA['pixeldist_to_angle_poly']
+    angle = sum(value * 300.0**i for i, value in enumerate(b))
+    assert valid.all()
+    np.testing.assert_allclose(rays, [[np.sin(angle), 0.0, np.cos(angle)]], atol=1e-12)
+
+
+def test_ftheta_with_a_shear():
+    cde = sim.LinearCde(linear_c=1.01, linear_d=0.002, linear_e=-0.003)
+    straight, _ = camera_model(ftheta_spec()).project(POINTS)
+    sheared, _ = camera_model(ftheta_spec(linear_cde=cde)).project(POINTS)
+    centre = np.array([958.0, 752.0])
+    shear = np.array([[1.01, 0.002], [-0.003, 1.0]])
+    np.testing.assert_allclose(sheared - centre, (straight - centre) @ shear.T, atol=1e-9)
+
+
+def test_pinhole_projects_as_opencv_does():
+    uv, valid = camera_model(pinhole_spec()).project(POINTS)
+    k, p, s = (PINHOLE[f'{name}_coeffs'] for name in ('radial', 'tangential', 'thin_prism'))
+    matrix = np.array([[1500.0, 0.0, 955.0], [0.0, 1495.0, 541.0], [0.0, 0.0, 1.0]])
+    expected, _ = cv2.projectPoints(
+        POINTS, np.zeros(3), np.zeros(3), matrix, np.array([*k[:2], *p, *k[2:], *s])
+    )
+    assert valid.all()
+    np.testing.assert_allclose(uv, expected[:, 0], atol=1e-6)
+
+
+def test_fisheye_projects_as_opencv_does():
+    uv, valid = camera_model(fisheye_spec()).project(POINTS)
+    matrix = np.array([[520.0, 0.0, 960.0], [0.0, 521.0, 540.0], [0.0, 0.0, 1.0]])
+    expected, _ = cv2.fisheye.projectPoints(
+        POINTS[:, np.newaxis], np.zeros(3), np.zeros(3), matrix, np.array(FISHEYE['radial_coeffs'])
+    )
+    assert valid.all()
+    np.testing.assert_allclose(uv, expected[:, 0], atol=1e-6)
+
+
+def test_the_windshield_bends_the_rays():
+    # Behind this glass every angle is a tenth larger: phi' = 1.1 phi, theta' = 1.1 theta.
+    glass = sim.BivariateWindshieldModelParameters(
+        reference_poly=sim.BivariateWindshieldModelParameters.FORWARD,
+        horizontal_poly=[0.0, 1.1, 0.0],
+        vertical_poly=[0.0, 0.0, 1.1],
+    )
+    message = ftheta_spec()
+    message.bivariate_windshield_model_param.CopyFrom(glass)
+    angle = 0.2
+    uv, valid = camera_model(message).project(np.array([[np.sin(angle), 0.0, np.cos(angle)]]))
+    a = FRONT_FTHETA['angle_to_pixeldist_poly']
+    radius = sum(value * (1.1 * angle) ** i for i, value in enumerate(a))
+    assert valid.all()
+    np.testing.assert_allclose(uv, [[958.0 + radius, 752.0]], atol=1e-9)
+
+
+def test_equal_specs_give_the_same_model_and_others_do_not():
+    first = camera_model(ftheta_spec())
+    assert camera_model(ftheta_spec()) is first
+    assert camera_model(ftheta_spec(max_angle=1.34)) != first
+
+
+@pytest.mark.parametrize(
+    ('number', 'name'),
+    [(0, 'GLOBAL'), (1, 'ROLLING_TOP_TO_BOTTOM'), (4, 'ROLLING_RIGHT_TO_LEFT'), (5, 'GLOBAL')],
+)
+def test_the_shutter_type_is_kept(number, name):
+    message = ftheta_spec()
+    message.shutter_type = number
+    assert camera_model(message).shutter_type == name
+
+
+def windshield_spec(**polynomials):
+    message = ftheta_spec()
+    message.bivariate_windshield_model_param.CopyFrom(
+        sim.BivariateWindshieldModelParameters(**polynomials)
+    )
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'code', 'words'),
+    [
+        (spec(), 'INVALID_ARGUMENT', 'none of ftheta_param'),
+        (sim.CameraSpec(ftheta_param=ftheta_spec().ftheta_param), 'INVALID_ARGUMENT', '0x0'),
+        (spec(opencv_pinhole_param={}), 'UNKNOWN', 'radial_coeffs has 0 coefficients, expected 6'),
+        (pinhole_spec(radial_coeffs=[0.0] * 3), 'UNKNOWN', 'has 3 coefficients, expected 6'),
+        (pinhole_spec(tangential_coeffs=[]), 'UNKNOWN', 'tangential_coeffs has 0 .* 2'),
+        (pinhole_spec(thin_prism_coeffs=[0.0] * 5), 'UNKNOWN', 'thin_prism_coeffs has 5 .* 4'),
+        (pinhole_spec(focal_length_x=0.0), 'UNKNOWN', 'focal_length'),
+        (pinhole_spec(focal_length_y=float('nan')), 'UNKNOWN', 'focal_length'),
+        (fisheye_spec(radial_coeffs=[0.0] * 6), 'UNKNOWN', 'has 6 coefficients, expected 4'),
+        (fisheye_spec(max_angle=0.0), 'UNKNOWN', 'max_angle'),
+        (ftheta_spec(max_angle=0.0), 'UNKNOWN', 'max_angle'),
+        (ftheta_spec(max_angle=-1.0), 'UNKNOWN', 'max_angle'),
+        (ftheta_spec(angle_to_pixeldist_poly=[0.0] * 7), 'UNKNOWN', 'at most 6'),
+        (ftheta_spec(angle_to_pixeldist_poly=[]), 'UNKNOWN', 'reference polynomial'),
+        (ftheta_spec(reference_poly=0), 'UNKNOWN', 'reference_poly'),
+        (ftheta_spec(principal_point_x=float('inf')), 'UNKNOWN', 'principal_point'),
+        (windshield_spec(), 'UNKNOWN', 'horizontal_poly'),
+        (windshield_spec(horizontal_poly=[0.0] * 4), 'UNKNOWN', '4 coefficients'),
+    ],
+)  # fmt: skip
+def test_what_servers_assert_is_refused(message, code, words):
+    with pytest.raises(RefusalError, match=words) as caught:
+        camera_model(message)
+    assert caught.value.code.name == code
+    if code == 'UNKNOWN':
+        assert caught.value.text.startswith('Exception calling application: AssertionError: ')
+
+
+def test_a_server_of_2025_sees_no_pinhole_fields():
+    with pytest.raises(RefusalError, match='has 0 coefficients, expected 6'):
+        camera_model(pinhole_spec(), pinhole_known=False)
+
+
+def test_a_refusal_is_not_remembered_as_an_answer():
+    for _ in range(2):
+        with pytest.raises(RefusalError):
+            camera_model(fisheye_spec(max_angle=0.0))
+
+
+@pytest.mark.parametrize('message', [ftheta_spec(), pinhole_spec(), fisheye_spec()])
+def test_a_listed_camera_is_the_one_that_was_sent(message):
+    assert spec_of('camera', camera_model(message)) == message
+
+
+def test_a_listed_windshield_is_complete():
+    model = FthetaCamera(
+        resolution=(1920, 1080),
+        principal_point=(958.0, 752.0),
+        reference_poly='ANGLE_TO_PIXELDIST',
+        angle_to_pixeldist_poly=(0.0, 945.0),
+        max_angle=1.3,
+        windshield=Windshield(
+            reference_poly='BACKWARD',
+            horizontal_poly=(0.0, 1.0, 0.0),
+            vertical_poly=(0.0, 0.0, 1.0),
+            horizontal_poly_inverse=(0.0, 1.01, 0.0),
+            vertical_poly_inverse=(0.0, 0.0, 1.02),
+        ),
+    )
+    glass = spec_of('camera', model).bivariate_windshield_model_param
+    assert glass.reference_poly == sim.BivariateWindshieldModelParameters.BACKWARD
+    assert list(glass.horizontal_poly) == [0.0, 1.0, 0.0]
+    assert list(glass.vertical_poly) == [0.0, 0.0, 1.0]
+    assert list(glass.horizontal_poly_inverse) == [0.0, 1.01, 0.0]
+    assert list(glass.vertical_poly_inverse) == [0.0, 0.0, 1.02]
+
+
+def test_a_server_of_2025_lists_an_empty_pinhole():
+    model = PinholeCamera(
+        resolution=(640, 480), principal_point=(320.0, 240.0), focal_length=(500.0, 500.0)
+    )
+    message = spec_of('camera', model, pinhole_known=False)
+    assert message.WhichOneof('camera_param') == 'opencv_pinhole_param'
+    assert not message.opencv_pinhole_param.ListFields()
