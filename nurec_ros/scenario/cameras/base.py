@@ -147,14 +147,15 @@ class CameraModel(ABC):
         valid = np.empty((height, width), dtype=np.bool_)
         rows = max(1, _CHUNK // width)
         for top in range(0, height, rows):
-            part = v[top : top + rows]
+            bottom = top + rows
+            part = v[top:bottom]
             uv = np.empty((len(part), width, 2))
             uv[..., 0] = u
             uv[..., 1] = part[:, np.newaxis]
             found, good = self._unproject(uv.reshape(-1, 2))
             found[~good] = 0.0
-            rays[top : top + rows] = found.reshape(len(part), width, 3)
-            valid[top : top + rows] = good.reshape(len(part), width)
+            rays[top:bottom] = found.reshape(len(part), width, 3)
+            valid[top:bottom] = good.reshape(len(part), width)
         rays.flags.writeable = False
         valid.flags.writeable = False
         return RayMap(rays, valid)

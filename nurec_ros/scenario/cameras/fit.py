@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ class FitResidual:
     max_px: float
 
 
+@lru_cache(maxsize=64)
 def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
     """
     Fit f and k1 … k4 by least squares over the image's pixels that the model sees.

@@ -170,3 +170,8 @@ def test_a_model_that_sees_nothing_of_its_image_is_refused():
     model = parse_camera_model('ftheta', parameters)
     with pytest.raises(ValueError, match='sees nothing'):
         model.fit('equidistant')
+
+
+def test_a_fit_is_made_once_for_equal_models():
+    first = parse_camera_model('ftheta', FRONT_WIDE).fit('equidistant')
+    assert parse_camera_model('ftheta', FRONT_WIDE).fit('equidistant') is first

@@ -239,9 +239,10 @@ def test_many_points_at_once_equal_few():
     rays = random_rays(50_001, 1.6, seed=4)
     uv, valid = model.project(rays)
     for start in (0, 16_380, 49_990):
-        part, good = model.project(rays[start : start + 11])
-        np.testing.assert_array_equal(good, valid[start : start + 11])
-        np.testing.assert_allclose(part, uv[start : start + 11], atol=1e-9)
+        some = slice(start, start + 11)
+        part, good = model.project(rays[some])
+        np.testing.assert_array_equal(good, valid[some])
+        np.testing.assert_allclose(part, uv[some], atol=1e-9)
     assert 0.5 < valid.mean() < 1.0
 
 

@@ -213,7 +213,8 @@ def test_scaled_pinhole_is_what_opencv_resizes_to(pinhole):
     image = np.zeros((1080, 1920), dtype=np.float32)
     point = np.array([[0.31, -0.22, 1.0]])
     u, v = np.rint(pinhole.project(point)[0][0]).astype(int)
-    image[v - 20 : v + 21, u - 20 : u + 21] = 1.0
+    around_v, around_u = slice(v - 20, v + 21), slice(u - 20, u + 21)
+    image[around_v, around_u] = 1.0
     small = cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA)
     rows, columns = np.indices(small.shape)
     centre = ((small * columns).sum() / small.sum(), (small * rows).sum() / small.sum())
