@@ -37,7 +37,8 @@ class Calibration:
 
     `focal` and `principal` are in pixels, with pixel centres at whole coordinates. `residual`
     is that of a fit (`rms_px`, `max_px`), None where nothing was fitted. `notes` are sentences
-    about what ROS's model cannot say.
+    about what ROS's model cannot say. A camera that cannot be described has no distortion model
+    and a focal length of 0, which is how CameraInfo says "not calibrated" (REP 104).
     """
 
     distortion_model: str
@@ -53,23 +54,27 @@ def calibration(model: Any) -> Calibration:
     """
     Put a camera model into ROS's terms.
 
-    An F-theta model is fitted by an equidistant one over its image circle, which takes a
-    moment: keep the result. TypeError for a model of another kind.
+    An F-theta model, and a fisheye behind a windshield, is fitted by an equidistant one over the
+    image, which takes a moment: keep the result.
     """
     if model.kind == 'opencv-pinhole':
         return _pinhole(model)
-    if model.kind == 'opencv-fisheye':
-        return _fisheye(model, None, _windshield_notes(model))
-    if model.kind == 'ftheta':
+    if model.kind == 'opencv-fisheye' and model.windshield is None:
+        return _fisheye(model, None)
+    try:
         fitted, residual = model.fit('equidistant')
-        return _fisheye(fitted, residual, ())
-    raise TypeError(f"a camera model of kind '{model.kind}' has no CameraInfo")
+    except ValueError as error:
+        note = f'camera_info says uncalibrated: {error}'
+        return Calibration('', (), (0.0, 0.0), (0.0, 0.0), tuple(model.resolution), notes=(note,))
+    return _fisheye(fitted, residual)
 
 
 def _pinhole(model: Any) -> Calibration:
     k1, k2, k3, k4, k5, k6 = (float(value) for value in model.radial_coeffs)
     p1, p2 = (float(value) for value in model.tangential_coeffs)
-    notes = _windshield_notes(model)
+    notes: tuple[str, ...] = ()
+    if model.windshield is not None:
+        notes += ('the windshield is left out of camera_info: ROS has no model for it',)
     if any(model.thin_prism_coeffs):
         notes += (
             'the thin prism terms are left out of camera_info: rational_polynomial has no room',
@@ -80,9 +85,9 @@ def _pinhole(model: Any) -> Calibration:
     return Calibration(name, d, *_intrinsics(model), notes=notes)
 
 
-def _fisheye(model: Any, residual: Any, notes: tuple[str, ...]) -> Calibration:
+def _fisheye(model: Any, residual: Any) -> Calibration:
     d = tuple(float(value) for value in model.radial_coeffs)
-    return Calibration(EQUIDISTANT, d, *_intrinsics(model), residual=residual, notes=notes)
+    return Calibration(EQUIDISTANT, d, *_intrinsics(model), residual=residual)
 
 
 def _intrinsics(
@@ -92,12 +97,6 @@ def _intrinsics(
     cx, cy = (float(value) for value in model.principal_point)
     width, height = (int(value) for value in model.resolution)
     return (fx, fy), (cx, cy), (width, height)
-
-
-def _windshield_notes(model: Any) -> tuple[str, ...]:
-    if model.windshield is None:
-        return ()
-    return ('the windshield is left out of camera_info: ROS has no model for it',)
 
 
 def camera_info(calibrated: Calibration, width: int, height: int, frame: str) -> CameraInfo:

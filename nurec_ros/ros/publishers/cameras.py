@@ -19,7 +19,7 @@ import threading
 from typing import Any
 
 from nurec_ros.ros.camera_info import Calibration, calibration, camera_info
-from nurec_ros.ros.conversions import byte_array, set_time
+from nurec_ros.ros.conversions import set_bytes, set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, reliable
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -123,7 +123,7 @@ class CameraPublisher:
             message = self._compressed_message
             set_time(message.header.stamp, frame.t_ns)
             message.format = text
-            message.data = byte_array(frame.data)
+            set_bytes(message.data, frame.data)
             self._compressed.publish(message)
 
     def _publish_info(self, frame: Any, model: Any) -> None:
@@ -140,7 +140,7 @@ class CameraPublisher:
         set_time(message.header.stamp, t_ns)
         message.height, message.width = rgb.shape[:2]
         message.step = 3 * message.width
-        message.data = byte_array(rgb)
+        set_bytes(message.data, rgb)
         self._raw.publish(message)
 
     def destroy(self) -> None:
