@@ -32,7 +32,7 @@ def data_offsets(path: Path) -> dict[str, int]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             begin = info.header_offset
-            assert content[begin : begin + 4] == b'PK\x03\x04'
+            assert content.startswith(b'PK\x03\x04', begin)
             name_size, extra_size = struct.unpack_from('<HH', content, begin + 26)
             offsets[info.filename] = begin + 30 + name_size + extra_size
     return offsets
