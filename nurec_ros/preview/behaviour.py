@@ -80,7 +80,7 @@ class Behaviour:
     )
     seed: int = _switch(0, 'seed of the random failures and jitter', 'N')
     oom_pixels: int = _switch(
-        0, 'a frame of more pixels fails with a CUDA out of memory text (0: none does)', 'N'
+        0, 'a frame of more pixels fails with a CUDA out of memory text; 0 for none', 'N'
     )
     replies: str = _switch(
         'good', 'what image_bytes hold: a good picture, or something a client must not publish'
@@ -90,7 +90,7 @@ class Behaviour:
         1, 'frames that are drawn at the same time; further requests queue', 'N'
     )
     crash_after: int = _switch(
-        0, 'after so many frames the next one kills the server (0: never)', 'N'
+        0, 'after so many frames the next one kills the server; 0 for never', 'N'
     )
 
     def __post_init__(self) -> None:

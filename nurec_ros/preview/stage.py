@@ -117,6 +117,8 @@ class Stage:
                 self.wait(behaviour.first_frame_s)
                 self._open.set()
         self.wait(behaviour.latency_s + extra)
+        if self._stopping.is_set():
+            raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'the server is stopping')
         if 0 < behaviour.oom_pixels < pixels:
             raise RefusalError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,

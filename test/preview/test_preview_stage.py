@@ -77,7 +77,7 @@ def test_the_first_frame_of_each_scene_is_slow():
 def test_the_slow_first_frame_holds_every_call():
     """As the compilation of kernels does: health and lists answer only after it."""
     stage = Stage(Behaviour(first_frame_s=1000.0))
-    frame = threading.Thread(target=stage.begin_frame, args=('a', 1))
+    frame = threading.Thread(target=outcome, args=(stage, 1, 'a'))
     frame.start()
     passed = threading.Event()
     until(lambda: not stage._open.is_set(), 'the hold')
@@ -187,10 +187,11 @@ def test_a_queue_without_end_is_refused():
         pass
 
 
-def test_stopping_ends_a_wait_at_once():
+def test_stopping_ends_a_wait_at_once_and_its_frame_with_it():
     stage = Stage(Behaviour(latency_s=1000.0))
-    frame = threading.Thread(target=stage.begin_frame, args=('a', 1))
+    texts = []
+    frame = threading.Thread(target=lambda: texts.append(outcome(stage, 1, 'a')))
     frame.start()
     stage.stop()
     frame.join(20.0)
-    assert not frame.is_alive()
+    assert texts == ['the server is stopping']
