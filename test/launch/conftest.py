@@ -1,0 +1,194 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fixtures for tests of the launch file: launches in processes of their own, with stand-ins."""
+
+from collections.abc import Callable, Iterator
+import importlib.util
+import json
+import os
+from pathlib import Path
+import signal
+import stat
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+# The same domain as the other ROS tests of this run.
+from test.ros.conftest import ros_environment  # noqa: F401
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LAUNCH_FILE = ROOT / 'launch' / 'nurec.launch.py'
+TIMEOUT_S = 30.0
+
+
+class Launch:
+    """A launch under way: its output so far, its stand-ins' reports, Ctrl-C, its end."""
+
+    def __init__(self, process: 'subprocess.Popen[bytes]', folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+
+    @property
+    def output(self) -> str:
+        """Give what came on the screen so far."""
+        return (self.folder / 'output').read_text()
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Wait until `condition` gives something true, and give that."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            ended = self.process.poll() is not None
+            found = condition()
+            if found:
+                return found
+            if ended:
+                raise AssertionError(f'the launch ended before {what}:\n{self.output}')
+            if time.monotonic() > deadline:
+                raise AssertionError(f'{what}: not within {TIMEOUT_S:g} s:\n{self.output}')
+            time.sleep(0.02)
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Give the report of the stand-in for an executable."""
+        path = self.folder / f'{name}.json'
+        self.until(path.is_file, f'the report of {name}')
+        return json.loads(path.read_text())
+
+    def interrupt(self, times: int = 1) -> int:
+        """
+        Press Ctrl-C; give the exit code.
+
+        As in a terminal, the signal reaches the launch and all that it started, and the launch
+        then sends its own to each of them.
+        """
+        for _ in range(times):
+            os.killpg(self.process.pid, signal.SIGINT)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait for the end; give the exit code."""
+        try:
+            return self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'not ended within {TIMEOUT_S:g} s:\n{self.output}') from None
+
+
+def make_prefix(prefix: Path, executables: dict[str, dict[str, Path]]) -> Path:
+    """Lay out an ament prefix: executables by package and name, each an existing script."""
+    index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    index.mkdir(parents=True)
+    for package, scripts in executables.items():
+        (index / package).touch()
+        folder = prefix / 'lib' / package
+        folder.mkdir(parents=True)
+        for name, script in scripts.items():
+            path = folder / name
+            path.write_text(f'#!{sys.executable}\n{script.read_text()}')
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return prefix
+
+
+def with_prefix(prefix: Path) -> str:
+    """Give AMENT_PREFIX_PATH with a prefix before what is there."""
+    return os.pathsep.join(filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')]))
+
+
+@pytest.fixture(scope='session')
+def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an ament prefix where a stand-in takes the place of each executable."""
+    script = HERE / 'standin.py'
+    packages = {
+        'nurec_ros': {'nurec_player': script, 'nurec_preview': script},
+        'rviz2': {'rviz2': script},
+    }
+    return make_prefix(tmp_path_factory.mktemp('standins'), packages)
+
+
+@pytest.fixture(scope='session')
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """
+    Give the ament prefix that holds the real executables.
+
+    Without `colcon build`, one that is made of the scripts which pip has put beside the
+    interpreter.
+    """
+    from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+
+    try:
+        prefix = Path(get_package_prefix('nurec_ros'))
+    except PackageNotFoundError:
+        prefix = Path(sys.prefix)
+    if (prefix / 'lib' / 'nurec_ros' / 'nurec_player').is_file():
+        return prefix
+    scripts = {}
+    for name in ('nurec_player', 'nurec_preview'):
+        scripts[name] = Path(sys.executable).parent / name
+        if not scripts[name].is_file():
+            pytest.skip(f'{name} is not installed')
+    return make_prefix(tmp_path_factory.mktemp('installed'), {'nurec_ros': scripts})
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+    """
+    Give a function that starts the launch file: by a prefix, arguments, and keywords.
+
+    The keywords are more environment variables; the working folder is the test's `tmp_path`.
+    """
+    for module in ('launch', 'launch_ros'):
+        pytest.importorskip(module, reason=f"ROS's package {module} is not installed")
+    started = []
+
+    def start(prefix: Path, *words: str, **environment: str) -> Launch:
+        folder = tmp_path / f'run{len(started)}'
+        folder.mkdir()
+        with (folder / 'output').open('wb') as output:
+            process = subprocess.Popen(
+                [sys.executable, str(HERE / 'launch_driver.py'), str(LAUNCH_FILE), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=tmp_path,
+                env={
+                    **os.environ,
+                    'AMENT_PREFIX_PATH': with_prefix(prefix),
+                    'ROS_LOG_DIR': str(folder / 'log'),
+                    'STANDIN_REPORTS': str(folder),
+                    **environment,
+                },
+                # A process group of its own, for Ctrl-C.
+                start_new_session=True,
+            )
+        started.append(Launch(process, folder))
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
+
+
+@pytest.fixture(scope='session')
+def launch_module() -> Any:
+    """Give the launch file as a module."""
+    for module in ('launch', 'launch_ros'):
+        pytest.importorskip(module, reason=f"ROS's package {module} is not installed")
+    spec = importlib.util.spec_from_file_location('nurec_launch', LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,213 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What the launch file starts, with stand-ins for the executables.
+
+Real launches, and real ROS nodes that say which parameters reached them.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+
+def params_file(folder, **by_key):
+    """Write a YAML file of parameters, keyed as given; keywords cannot hold slashes."""
+    keys = {'wildcard': '/**', 'name': 'nurec', 'full_name': '/nurec', 'under_ns': '/ns/nurec'}
+    path = folder / 'params.yaml'
+    content = {keys[key]: {'ros__parameters': values} for key, values in by_key.items()}
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_nothing_given_sets_nothing(launch, standins):
+    run = launch(standins)
+    report = run.report('nurec_player')
+    assert report['node'] == '/nurec'
+    assert report['parameters'] == {}
+    assert '--log-level' not in report['arguments']
+    assert run.interrupt() == 0
+
+
+def test_everything_given(launch, standins, tmp_path):
+    run = launch(
+        standins,
+        'usdz_path:=street.usdz',
+        'server:=gpu:46435',
+        'cameras:=front,rear',
+        'resolution_scale:=1',
+        'rate:=2',
+        'autoplay:=true',
+        'loop:=1',
+        'mode:=lockstep',
+        'namespace:=fleet',
+        'name:=second',
+        'log_level:=second:=debug',
+    )
+    report = run.report('nurec_player')
+    assert report['node'] == '/fleet/second'
+    assert report['parameters'] == {
+        'usdz_path': str(tmp_path / 'street.usdz'),
+        'server': 'gpu:46435',
+        'cameras': ['front', 'rear'],
+        'resolution_scale': 1.0,
+        'rate': 2.0,
+        'autoplay': True,
+        'loop': True,
+        'mode': 'lockstep',
+    }
+    assert isinstance(report['parameters']['rate'], float)
+    arguments = report['arguments']
+    assert arguments[arguments.index('--log-level') + 1] == 'second:=debug'
+    assert run.interrupt() == 0
+
+
+def test_what_looks_like_a_number_stays_text(launch, standins, tmp_path):
+    run = launch(standins, 'usdz_path:=1234', 'cameras:=[0012, true]', 'server:=46435')
+    assert run.report('nurec_player')['parameters'] == {
+        'usdz_path': str(tmp_path / '1234'),
+        'cameras': ['0012', 'true'],
+        'server': '46435',
+    }
+    assert run.interrupt() == 0
+
+
+@pytest.mark.parametrize('key', ['wildcard', 'name', 'full_name'])
+def test_arguments_go_before_the_params_file(launch, standins, tmp_path, key):
+    path = params_file(tmp_path, **{key: {'rate': 0.5, 'loop': True, 'tick_us': 5}})
+    run = launch(standins, f'params_file:={path}', 'rate:=2')
+    expected = {'rate': 2.0, 'loop': True, 'tick_us': 5}
+    assert run.report('nurec_player')['parameters'] == expected
+    assert run.interrupt() == 0
+
+
+def test_arguments_go_before_the_params_file_under_a_namespace(launch, standins, tmp_path):
+    path = params_file(tmp_path, wildcard={'rate': 0.1}, under_ns={'rate': 0.5, 'tick_us': 5})
+    run = launch(standins, 'params_file:=params.yaml', 'rate:=2', 'namespace:=/ns')
+    assert path.is_file()
+    assert run.report('nurec_player')['parameters'] == {'rate': 2.0, 'tick_us': 5}
+    assert run.interrupt() == 0
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        (['rate:=fast'], "rate: 'fast' is not a number"),
+        (['loop:=maybe'], "loop: 'maybe' is neither true nor false"),
+        (['rviz:=maybe'], "rviz: 'maybe' is neither true nor false"),
+        (['cameras:=[a'], "cameras: '[a' is not a list of names"),
+        (['params_file:=/nowhere/p.yaml'], 'params_file: /nowhere/p.yaml is not a file'),
+        (['preview:=true'], 'preview:=true draws usdz_path, which is not given'),
+        (
+            ['preview:=true', 'usdz_path:=a.usdz', 'server:=a:1,b:2'],
+            "server: preview:=true needs one HOST:PORT, not 'a:1,b:2'",
+        ),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_1(launch, standins, words, sentence):
+    run = launch(standins, *words)
+    assert run.end() == 1
+    assert sentence in run.output
+    assert 'Traceback' not in run.output
+    assert not (run.folder / 'nurec_player.json').exists()
+
+
+def test_preview_draws_for_the_player_on_one_port(launch, standins, tmp_path):
+    run = launch(standins, 'preview:=true', 'usdz_path:=street.usdz')
+    preview, player = run.report('nurec_preview'), run.report('nurec_player')
+    flag, path, port_flag, port = preview['arguments']
+    assert (flag, path, port_flag) == ('--usdz', str(tmp_path / 'street.usdz'), '--port')
+    assert 1024 <= int(port) < 65536
+    assert player['parameters'] == {'usdz_path': path, 'server': f'127.0.0.1:{port}'}
+    # The profile is the player's alone.
+    assert [variable in preview['environment'] for variable in PROFILES] == [False, False]
+    assert run.interrupt() == 0
+
+
+def test_preview_on_the_port_of_server(launch, standins):
+    run = launch(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=localhost:50051')
+    assert run.report('nurec_preview')['arguments'][2:] == ['--port', '50051']
+    assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
+    assert run.interrupt() == 0
+
+
+def test_shm_profile_reaches_the_player(launch, standins):
+    run = launch(standins)
+    environment = run.report('nurec_player')['environment']
+    profile = str(ROOT / 'config' / 'fastdds_shm.xml')
+    found = [environment.get(variable) for variable in PROFILES]
+    # Where /dev/shm is too small, the launch has said so.
+    assert found == [profile, profile] or 'use_shm_profile is left out' in run.output
+    assert run.interrupt() == 0
+
+
+def test_shm_profile_is_not_forced_on_anybody(launch, standins):
+    run = launch(standins, 'use_shm_profile:=false')
+    environment = run.report('nurec_player')['environment']
+    assert [variable in environment for variable in PROFILES] == [False, False]
+    assert run.interrupt() == 0
+
+
+def test_rviz_shows_the_player(launch, standins):
+    run = launch(standins, 'rviz:=true')
+    report = run.report('rviz2')
+    assert report['node'] == '/nurec_rviz'
+    assert report['arguments'][:2] == ['-d', str(ROOT / 'config' / 'nurec.rviz')]
+    assert report['parameters'] == {'use_sim_time': True}
+    # The player makes the time, it does not follow it.
+    assert 'use_sim_time' not in run.report('nurec_player')['parameters']
+    assert [variable in report['environment'] for variable in PROFILES] == [False, False]
+    assert run.interrupt() == 0
+
+
+def test_rviz_shows_a_player_of_another_name(launch, standins):
+    run = launch(standins, 'rviz:=true', 'namespace:=fleet', 'name:=second')
+    flag, path = run.report('rviz2')['arguments'][:2]
+    assert flag == '-d'
+    ours = (ROOT / 'config' / 'nurec.rviz').read_text()
+    theirs = Path(path).read_text()
+    assert '/nurec/' in ours
+    assert '/nurec/' not in theirs
+    assert theirs.replace('/fleet/second/', '/nurec/') == ours
+    Path(path).unlink()
+    assert run.interrupt() == 0
+
+
+@pytest.mark.parametrize('code', [0, 1, 3])
+def test_the_launch_ends_with_the_player(launch, standins, code):
+    """Show the player's exit code, and end what was started beside it."""
+    run = launch(
+        standins, 'preview:=true', 'usdz_path:=a.usdz', 'rviz:=true', STANDIN_EXIT=str(code)
+    )
+    assert run.end() == (0 if code == 0 else 1)
+    if code != 0:
+        assert f'the player ended with exit code {code}' in run.output
+        assert f'exit code {code}, cmd' in run.output
+    for name in ('nurec_preview', 'rviz2'):
+        assert f'[INFO] [{name}-' in run.output
+        assert f'[ERROR] [{name}-' not in run.output
+
+
+def test_one_interrupt_ends_all_quietly(launch, standins):
+    run = launch(standins, 'preview:=true', 'usdz_path:=a.usdz')
+    run.report('nurec_preview')
+    run.report('nurec_player')
+    assert run.interrupt() == 0
+    assert 'Traceback' not in run.output
+    assert 'process has died' not in run.output
