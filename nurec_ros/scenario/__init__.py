@@ -13,8 +13,8 @@
 # limitations under the License.
 """Reading of NuRec scenario archives (USDZ)."""
 
-from nurec_ros.scenario.camera import Camera
-from nurec_ros.scenario.rig_schema import Box
+from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.road_map import RoadMap
 from nurec_ros.scenario.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks, TrackChanges, Tracks
 from nurec_ros.scenario.trajectory import TimeOutsideError, Trajectory, Twist
@@ -23,6 +23,7 @@ __all__ = [
     'ActiveTracks',
     'Box',
     'Camera',
+    'RoadMap',
     'Scenario',
     'TimeOutsideError',
     'TrackChanges',

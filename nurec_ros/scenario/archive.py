@@ -44,7 +44,7 @@ LARGEST_MEMBER: Mapping[str, int] = {
     TRACKS: 256 * MEBIBYTE,
     DATA_INFO: 1 * MEBIBYTE,
     METADATA: MEBIBYTE // 8,
-    ROAD_MAP: 64 * MEBIBYTE,
+    ROAD_MAP: 32 * MEBIBYTE,
 }
 # Largest list of members: some 150,000 names. Real archives have fewer than 100.
 LARGEST_DIRECTORY = 16 * MEBIBYTE

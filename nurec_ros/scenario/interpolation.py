@@ -89,14 +89,17 @@ class PoseTable:
 
     def linear_velocities(self, low: Indices, high: Indices) -> Array:
         """Give the velocities (N, 3), metres a second, on the way from low to high."""
-        seconds = (self.times_ns[high] - self.times_ns[low]) * 1e-9
+        seconds = self._seconds(low, high)
         return _per_second(self.positions[high] - self.positions[low], seconds)
 
     def angular_velocities(self, low: Indices, high: Indices) -> Array:
         """Give the angular velocities (N, 3), rad a second, in the moving body's own frame."""
-        seconds = (self.times_ns[high] - self.times_ns[low]) * 1e-9
+        seconds = self._seconds(low, high)
         turn = rotations.rotation_vectors(self.quaternions[low], self.quaternions[high])
         return _per_second(turn, seconds)
+
+    def _seconds(self, low: Indices, high: Indices) -> Array:
+        return np.asarray(self.times_ns[high] - self.times_ns[low], dtype=np.float64) * 1e-9
 
 
 def _per_second(change: Array, seconds: Array) -> Array:

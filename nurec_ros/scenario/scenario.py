@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ScenarioError
-from nurec_ros.scenario import archive, json_text
+from nurec_ros.scenario import archive
 from nurec_ros.scenario.archive import Archive, MemberError
-from nurec_ros.scenario.camera import Camera
-from nurec_ros.scenario.fields import FieldError
-from nurec_ros.scenario.info_schema import (
+from nurec_ros.scenario.height import with_smooth_heights
+from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.road_map import parse_road_map, RoadMap
+from nurec_ros.scenario.schema import json_text
+from nurec_ros.scenario.schema.fields import FieldError
+from nurec_ros.scenario.schema.info import (
     DataInfo,
     Metadata,
     MetadataError,
     parse_data_info,
     parse_metadata,
 )
-from nurec_ros.scenario.json_text import JsonError
-from nurec_ros.scenario.rig_schema import Box, parse_rig, Rig
+from nurec_ros.scenario.schema.json_text import JsonError
+from nurec_ros.scenario.schema.rig import parse_rig, Rig
+from nurec_ros.scenario.schema.tracks import no_tracks, parse_tracks
 from nurec_ros.scenario.tracks import Tracks
-from nurec_ros.scenario.tracks_schema import no_tracks, parse_tracks
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -73,20 +76,31 @@ class Scenario:
     rig_bbox: Box | None
     T_earth_map: Array | None
     world_to_nre: Array | None
+    road_map: RoadMap | None
     warnings: tuple[str, ...]
 
     @classmethod
-    def load(cls, path: str | Path, *, min_track_lifetime_s: float = 0.1) -> Scenario:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        min_track_lifetime_s: float = 0.1,
+        smooth_track_height: bool = False,
+    ) -> Scenario:
         """
         Read a USDZ.
 
-        Tracks that live min_track_lifetime_s or less are left out, 0 keeps all. Raises
+        Tracks that live min_track_lifetime_s or less are left out, 0 keeps all; with
+        smooth_track_height their heights are smoothed, their horizontal motion is not. Raises
         ScenarioError: one sentence with file, member, key path, what was found and expected.
         """
         if not (math.isfinite(min_track_lifetime_s) and min_track_lifetime_s >= 0.0):
             raise ValueError(f'min_track_lifetime_s is {min_track_lifetime_s}, expected 0 or more')
         with Archive(path) as opened:
-            return _Loader(opened).load(round(min_track_lifetime_s * 1e9))
+            scenario = _Loader(opened).load(round(min_track_lifetime_s * 1e9))
+        if smooth_track_height:
+            return replace(scenario, tracks=with_smooth_heights(scenario.tracks))
+        return scenario
 
 
 class _Loader:
@@ -120,6 +134,7 @@ class _Loader:
             rig_bbox=rig.bbox,
             T_earth_map=rig.T_earth_map,
             world_to_nre=rig.world_to_nre,
+            road_map=self._road_map(rig),
             warnings=tuple(self._warnings),
         )
 
@@ -154,6 +169,18 @@ class _Loader:
         except (MemberError, MetadataError) as error:
             warn(f'{error}, so the scene id and the version are not known from it')
             return Metadata()
+
+    def _road_map(self, rig: Rig) -> RoadMap | None:
+        # Most archives have one, those that people train themselves do not: nothing to say then.
+        if archive.ROAD_MAP not in self._archive:
+            return None
+        warn = self._warner(archive.ROAD_MAP)
+        try:
+            data = self._archive.read(archive.ROAD_MAP)
+        except MemberError as error:
+            warn(f'{error}, so there is no road map')
+            return None
+        return parse_road_map(data, rig.T_earth_map, warn)
 
     def _time_range(self, ego: Trajectory, info: DataInfo) -> tuple[int, int]:
         """Give the range that poses and data_info both cover."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nurec_ros.scenario.fields import described, encodable
+from nurec_ros.scenario.schema.fields import described, encodable
 
 Warn = Callable[[str], None]
 

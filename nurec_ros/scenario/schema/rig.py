@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario import camera_schema, rotations
-from nurec_ros.scenario.camera import Camera
-from nurec_ros.scenario.fields import (
+from nurec_ros.scenario import rotations
+from nurec_ros.scenario.interpolation import frozen, PoseTable
+from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.schema.cameras import parse_cameras
+from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     as_text,
@@ -35,8 +37,7 @@ from nurec_ros.scenario.fields import (
     numbers,
     times_us,
 )
-from nurec_ros.scenario.interpolation import frozen, PoseTable
-from nurec_ros.scenario.rigid import rigid_transform, rigid_transforms
+from nurec_ros.scenario.schema.rigid import rigid_transform, rigid_transforms
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -73,29 +74,6 @@ _ENTRY_KEYS = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Box:
-    """The ego's box in the rig frame: centre (3,) and dims (3,), metres; axes along the rig's."""
-
-    centre: Array
-    dims: Array
-
-    @property
-    def length(self) -> float:
-        """Extent along x."""
-        return float(self.dims[0])
-
-    @property
-    def width(self) -> float:
-        """Extent along y."""
-        return float(self.dims[1])
-
-    @property
-    def height(self) -> float:
-        """Extent along z."""
-        return float(self.dims[2])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Rig:
     """What rig_trajectories.json holds."""
 
@@ -124,7 +102,7 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
         bbox=_bbox(entry.get('rig_bbox'), join(path, 'rig_bbox'), warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
-        cameras=camera_schema.parse_cameras(top, entry, path, warn),
+        cameras=parse_cameras(top, entry, path, warn),
     )
 
 
@@ -209,7 +187,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
     if np.allclose(T_earth_map, np.eye(4), rtol=0.0, atol=1e-9):
         return None
     if not _stands_on_earth(T_earth_map):
-        inverse: Array = np.linalg.inv(T_earth_map)
+        inverse = np.asarray(np.linalg.inv(T_earth_map), dtype=np.float64)
         if not _stands_on_earth(inverse):
             distance = float(np.linalg.norm(T_earth_map[:3, 3]))
             warn(

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A camera of the rig, as a scenario lists it."""
+"""What is fixed to the rig: the ego's box and the cameras."""
 
 from __future__ import annotations
 
@@ -20,6 +20,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.cameras import CameraModel
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """The ego's box in the rig frame: centre (3,) and dims (3,), metres; axes along the rig's."""
+
+    centre: Array
+    dims: Array
+
+    @property
+    def length(self) -> float:
+        """Extent along x."""
+        return float(self.dims[0])
+
+    @property
+    def width(self) -> float:
+        """Extent along y."""
+        return float(self.dims[1])
+
+    @property
+    def height(self) -> float:
+        """Extent along z."""
+        return float(self.dims[2])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +61,7 @@ class Camera:
 
     name: str
     key: str
-    T_rig_camera: NDArray[np.float64]
+    T_rig_camera: Array
     model: CameraModel | None
     resolution: tuple[int, int] | None
     shutter_type: str

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario import rotations
-from nurec_ros.scenario.fields import FARTHEST_METRES, FieldError
+from nurec_ros.scenario.schema.fields import FARTHEST_METRES, FieldError
 
 Array = NDArray[np.float64]
 
@@ -61,9 +61,10 @@ def rigid_transforms(matrices: Array, path: str, *, farthest: float = FARTHEST_M
 def rigid_transform(matrix: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
     """Give one transform (4, 4) with an exact rotation; `path` names it."""
     try:
-        return rigid_transforms(matrix[np.newaxis], path, farthest=farthest)[0]
+        transform: Array = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)[0]
     except FieldError as error:
         raise FieldError(path, error.found, error.expected) from None
+    return transform
 
 
 def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
@@ -85,8 +86,7 @@ def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
     wrong = np.flatnonzero(np.abs(lengths - 1.0) > UNIT_TOLERANCE)
     if len(wrong):
         return quaternions, int(wrong[0])
-    unit: Array = quaternions / lengths[:, np.newaxis]
-    return unit, None
+    return np.asarray(quaternions / lengths[:, np.newaxis], dtype=np.float64), None
 
 
 def _what_is_wrong(matrix: Array, error: float) -> str:

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.camera import Camera
 from nurec_ros.scenario.cameras import CameraModel, CameraModelError, parse_camera_model
-from nurec_ros.scenario.fields import (
+from nurec_ros.scenario.interpolation import frozen
+from nurec_ros.scenario.records import Camera
+from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     described,
@@ -38,8 +39,7 @@ from nurec_ros.scenario.fields import (
     numbers,
     time_array,
 )
-from nurec_ros.scenario.interpolation import frozen
-from nurec_ros.scenario.rigid import rigid_transform
+from nurec_ros.scenario.schema.rigid import rigid_transform
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import math
 
-from nurec_ros.scenario.fields import (
+from nurec_ros.scenario.schema.fields import (
     as_object,
     as_text,
     described,
@@ -90,8 +90,8 @@ def _time(pose_range: dict[str, object], key: str) -> float:
 def parse_metadata(data: bytes, warn: Warn) -> Metadata:
     """Give the scene id and the version of the producer; raises MetadataError."""
     try:
-        # Every scalar stays the text that it is: a version 26.10 is not the number 26.1. The loader
-        # written in C is avoided: deep nesting overflows its stack, and nothing catches that.
+        # Every scalar stays the text that it is: a version 26.10 is not the number 26.1. Not the
+        # loader written in C: deep nesting overflows its stack, and nothing catches that.
         document = yaml.load(data, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)

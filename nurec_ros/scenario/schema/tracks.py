@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.fields import (
+from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     as_text,
@@ -43,9 +44,8 @@ from nurec_ros.scenario.fields import (
     time_array,
     times_us,
 )
-from nurec_ros.scenario.interpolation import PoseTable
-from nurec_ros.scenario.rigid import checked_positions, unit_quaternions, UNIT_TOLERANCE
-from nurec_ros.scenario.track_flags import parse_flags
+from nurec_ros.scenario.schema.flags import parse_flags
+from nurec_ros.scenario.schema.rigid import checked_positions, unit_quaternions, UNIT_TOLERANCE
 from nurec_ros.scenario.tracks import Tracks
 
 Array = NDArray[np.float64]
