@@ -1,0 +1,193 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The command `nurec_player`: one player in a process of its own.
+
+This module alone takes signals. Its imports are few, so that they are taken as early as can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from nurec_ros import __version__
+from nurec_ros.errors import NurecError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+DESCRIPTION = 'Play a NuRec scenario (USDZ) as a live ROS 2 system.'
+EPILOG = """
+Everything else is set the ROS way, for example:
+  nurec_player --ros-args -p usdz_path:=street.usdz -p server:=localhost:46435
+  nurec_player --ros-args --params-file config/nurec.yaml -r __node:=second
+
+Without usdz_path the player waits for the service ~/load.
+`ros2 param describe /nurec NAME` explains each parameter, as config/nurec.yaml does.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the player until a signal ends it; give the process' exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    own, ros = split_ros_arguments(arguments)
+    _parser().parse_args(own)
+    stop = _Stop()
+    try:
+        with stop:
+            return _run(ros, stop)
+    except _Stopped:
+        # Ended while starting up: nothing was shown yet.
+        return 0
+
+
+def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the command's own arguments from those between `--ros-args` and `--` or the end."""
+    own: list[str] = []
+    ros: list[str] = []
+    current = own
+    for argument in arguments:
+        if argument == '--ros-args':
+            current = ros
+        if current is ros and argument == '--':
+            ros.append(argument)
+            current = own
+            continue
+        current.append(argument)
+    return own, ros
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='nurec_player',
+        usage='%(prog)s [--help] [--version] [--ros-args ...]',
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    return parser
+
+
+class _Stopped(BaseException):
+    """A signal came while there was nothing yet that could be ended in order."""
+
+
+class _Stop:
+    """
+    Both signals, from the first moment to the last.
+
+    The first one ends the start-up at once, or is noticed by the loop; the later ones, which
+    `ros2 launch` sends in the middle of the clean-up, are nothing. When it is over both are
+    ignored: while the interpreter finalises, another SIGINT would kill it.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._starting = True
+        self._wake: Any = None
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def __enter__(self) -> _Stop:
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        # Python runs handlers between bytecodes of the main thread, which may be asleep inside
+        # the middleware for long: this descriptor is written to at once.
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        self._writer.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        first, self.requested = not self.requested, True
+        if first and self._starting:
+            raise _Stopped
+
+    def started(self, wake: Any) -> None:
+        """Call `wake`, in a thread, when a signal comes; and interrupt nothing from now on."""
+        self._wake = wake
+        threading.Thread(target=self._watch, name='nurec-signals', daemon=True).start()
+        self._starting = False
+
+    def finishing(self) -> None:
+        """Interrupt nothing from now on."""
+        self._starting = False
+
+    def _watch(self) -> None:
+        # Empty when the writer is closed.
+        while self._reader.recv(16):
+            self._wake()
+
+
+def _run(ros_arguments: list[str], stop: _Stop) -> int:
+    try:
+        from nurec_ros.ros.player import NurecPlayer
+        import rclpy
+        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+        from rclpy.signals import SignalHandlerOptions
+    except ImportError as error:
+        return _fail(f'{error}; source a ROS 2 distribution, or run `make setup`')
+
+    context = rclpy.Context()
+    try:
+        # With rclpy's own handlers the context is dead before anything can be said goodbye to.
+        rclpy.init(
+            args=['nurec_player', *ros_arguments],
+            context=context,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except Exception as error:  # noqa: BLE001, rcl's parser raises types that differ by release
+        return _fail(_one_line(error))
+    player = None
+    try:
+        player = NurecPlayer(context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(player)
+        stop.started(lambda: executor.create_task(lambda: None))
+        while not stop.requested and context.ok():
+            executor.spin_once()
+    except NurecError as error:
+        return _fail(_one_line(error))
+    except ExternalShutdownException:
+        pass
+    finally:
+        stop.finishing()
+        if player is not None:
+            player.destroy_node()
+        context.try_shutdown()
+    return 0
+
+
+def _fail(reason: str) -> int:
+    print(f'nurec_player: {reason}', file=sys.stderr)
+    return 1
+
+
+def _one_line(error: BaseException) -> str:
+    return ' '.join(str(error).split())
+
+
+if __name__ == '__main__':
+    sys.exit(main())

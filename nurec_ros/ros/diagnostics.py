@@ -1,0 +1,198 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What the player says about itself on /diagnostics (REP 107).
+
+OK means that nothing needs doing, WARN that something gets lost or is about to, ERROR that
+something does not work at all. Every level but OK says in its message what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from nurec_ros.ros.conversions import diagnostic
+from nurec_ros.ros.state import PlaybackState
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+SECOND_CLOCK = (
+    'somebody else publishes {topic} too: time jumps to and fro for everybody; '
+    'start all players but one with publish_clock:=false'
+)
+CANNOT_KEEP_UP = (
+    'the renderer cannot keep up, {rate:.1f} frames/s are dropped: '
+    'lower resolution_scale, camera_rate or rate, or listen to fewer cameras'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A camera's counters; they only ever grow."""
+
+    asked: int = 0
+    received: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+class Diagnostics:
+    """
+    Composes the statuses; remembers the last counters, so that rates come from differences.
+
+    `name` is the node's, `hardware_id` its full name. `now` gives steady seconds.
+    """
+
+    def __init__(
+        self, name: str, hardware_id: str, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._hardware_id = hardware_id
+        self._now = now
+        self._session: Any = None
+        self._before_s = now()
+        self._counts: dict[str, Counts] = {}
+
+    def compose(
+        self, state: PlaybackState, session: Any, *, loading: bool, mode: str, clock_conflict: str
+    ) -> list[DiagnosticStatus]:
+        """
+        Give all statuses of the moment.
+
+        `session` is None while no scenario is loaded. `clock_conflict` is the topic that
+        somebody else publishes the time on as well, '' where all is well.
+        """
+        if session is not self._session:
+            self._session, self._counts = session, {}
+        now_s = self._now()
+        elapsed_s = max(now_s - self._before_s, 1e-3)
+        self._before_s = now_s
+        statuses = [self._playback(state, session, loading, mode, clock_conflict)]
+        if session is not None:
+            statuses.append(self._renderer(session))
+            statuses += [self._camera(session, name, elapsed_s) for name in session.cameras]
+        return statuses
+
+    def _status(
+        self, part: str, level: bytes, message: str, values: dict[str, object]
+    ) -> DiagnosticStatus:
+        return diagnostic(f'{self._name}: {part}', level, message, values, self._hardware_id)
+
+    def _playback(
+        self, state: PlaybackState, session: Any, loading: bool, mode: str, clock_conflict: str
+    ) -> DiagnosticStatus:
+        level, message = OK, state.summary
+        if session is None:
+            message = 'idle: no scenario is loaded; set usdz_path and call ~/load'
+        elif session.waiting:
+            message = 'waiting for images (lockstep)'
+        if clock_conflict:
+            level, message = WARN, SECOND_CLOCK.format(topic=clock_conflict)
+        values: dict[str, object] = {
+            'scenario': state.scenario,
+            'mode': mode,
+            'loading': loading,
+            'is_playing': state.is_playing,
+            'speed': state.speed,
+            'current_time_us': state.current_time_us,
+            'seconds_since_start': round(state.seconds_since_start, 6),
+            'duration_s': state.duration_s,
+            'done': state.done,
+            'active_tracks': state.active_tracks,
+        }
+        return self._status('playback', level, message, values)
+
+    def _renderer(self, session: Any) -> DiagnosticStatus:
+        status = session.pipeline.status()
+        values: dict[str, object] = {
+            'server': status.server,
+            'connected': status.connected,
+            'service': status.service_prefix,
+            'version': status.version,
+            'scene_id': status.scene_id,
+            'batch': 'unknown' if status.batch is None else status.batch,
+            'in_flight': status.in_flight,
+            'last_error': status.last_error,
+            'remedy': status.remedy,
+        }
+        text = _joined(status.last_error, status.remedy)
+        if not status.connected:
+            level, message = ERROR, text or f'connecting to {status.server}'
+        elif self._lost_since(session):
+            level, message = WARN, text or 'frames are lost'
+        else:
+            level, message = OK, f'connected to {status.server}'
+        return self._status('renderer', level, message, values)
+
+    def _lost_since(self, session: Any) -> bool:
+        """Say whether a frame failed since the statuses before these."""
+        return any(
+            session.pipeline.camera_status(name).failed > self._counts.get(name, Counts()).failed
+            for name in session.cameras
+        )
+
+    def _camera(self, session: Any, name: str, elapsed_s: float) -> DiagnosticStatus:
+        status = session.pipeline.camera_status(name)
+        outrun = session.outrun[name]
+        counts = Counts(
+            status.asked + outrun, status.received, status.dropped + outrun, status.failed
+        )
+        before = self._counts.get(name, Counts())
+        self._counts[name] = counts
+        asked = (counts.asked - before.asked) / elapsed_s
+        received = (counts.received - before.received) / elapsed_s
+        dropped = (counts.dropped - before.dropped) / elapsed_s
+        failed = counts.failed - before.failed
+        if failed and not received:
+            level, message = ERROR, f'no image comes: {status.last_error}'
+        elif failed:
+            level, message = WARN, f'frames are lost: {status.last_error}'
+        elif dropped:
+            level, message = WARN, CANNOT_KEEP_UP.format(rate=dropped)
+        elif name not in session.listened:
+            level, message = OK, 'nobody listens'
+        else:
+            level, message = OK, f'{received:.1f} images/s'
+        width, height = session.pipeline.frame_size(name)
+        values: dict[str, object] = {
+            'asked_hz': round(asked, 2),
+            'received_hz': round(received, 2),
+            'dropped_hz': round(dropped, 2),
+            'asked': counts.asked,
+            'received': counts.received,
+            'dropped': counts.dropped,
+            'failed': counts.failed,
+            'latency_p50_ms': _milliseconds(status.latency_p50_s),
+            'latency_p95_ms': _milliseconds(status.latency_p95_s),
+            'subscribers': session.outputs[name].subscribers,
+            'size': f'{width}x{height}',
+            'last_error': status.last_error,
+        }
+        residual = session.outputs[name].residual
+        if residual is not None:
+            values['fit_rms_px'] = round(residual.rms_px, 3)
+            values['fit_max_px'] = round(residual.max_px, 3)
+        return self._status(name, level, message, values)
+
+
+def _milliseconds(seconds: float | None) -> float | str:
+    return 'none yet' if seconds is None or seconds != seconds else round(1000 * seconds, 1)
+
+
+def _joined(*texts: str) -> str:
+    return ': '.join(text for text in texts if text)

@@ -1,0 +1,432 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The node: a scenario on a clock, shown on ROS topics and steered by services.
+
+Everything runs in callbacks of one executor, whichever program it belongs to; what other threads
+have to say comes through the mailbox. No callback waits for the network or for a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+import threading
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.playback.clock import Advance
+from nurec_ros.playback.schedule import Due
+from nurec_ros.ros.mailbox import in_thread, Mailbox
+from nurec_ros.ros.parameters import ParameterGate, Parameters
+from nurec_ros.ros.presenter import frames_of, Presenter
+from nurec_ros.ros.reading import Order, read, Reading
+from nurec_ros.ros.reporter import difference, Reporter
+from nurec_ros.ros.services import create_services
+from nurec_ros.ros.session import Session
+from nurec_ros.ros.state import PlaybackState
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+
+NO_SCENARIO = 'no scenario is loaded: set the parameter usdz_path and call ~/load'
+
+WATCH_PERIOD_S = 0.05
+# While halted, so that a viewer started then sees the moment.
+REPEAT_PERIOD_S = 0.5
+REPORT_PERIOD_S = 1.0
+# rviz has cleared its displays by then, whichever topic reached it first.
+AGAIN_AFTER_S = 0.5
+CLOSING_S = 0.3
+
+
+class NurecPlayer(ParameterGate, Node):
+    """
+    Plays one scenario at a time.
+
+    May live in any program: it takes no signal, configures no logging, and uses the context and
+    the executor that it is given to. `node_options` are those of `rclpy.node.Node`. Raises
+    NurecError, and leaves no node behind, where parameters or the scenario cannot be used.
+    `destroy_node` closes it.
+    """
+
+    def __init__(self, name: str = 'nurec', **node_options: Any) -> None:
+        # With a single-threaded executor nobody ever waits for this lock. With another one the
+        # coroutine services, in groups of their own, would run beside the timers.
+        self._lock = threading.RLock()
+        self._closed = False
+        self._loading = False
+        self._session: Session | None = None
+        self._presenter: Presenter | None = None
+        # Who waits for a jump back to be shown.
+        self._unsettled: list[Future] = []
+        super().__init__(name, **node_options)
+        try:
+            self._set_up()
+        except BaseException:
+            self.destroy_node()
+            raise
+
+    def _set_up(self) -> None:
+        self._mailbox = Mailbox(self)
+        self.parameters = Parameters(self, self._on_parameters)
+        self._reporter = Reporter(self, self.parameters)
+        create_services(self)
+        self._start_timer(1.0 / self.parameters.clock_rate, self._on_clock)
+        self._start_timer(1.0 / self.parameters.marker_rate, self._on_markers)
+        self._start_timer(WATCH_PERIOD_S, self._on_watch)
+        self._start_timer(REPEAT_PERIOD_S, self._on_repeat)
+        self._start_timer(REPORT_PERIOD_S, self._on_report)
+        self._again = self._start_timer(AGAIN_AFTER_S, self._on_again)
+        self._again.cancel()
+        if self.parameters.usdz_path:
+            order = Order.from_parameters(self.parameters)
+            self._take(read(order), order)
+        else:
+            self.get_logger().info(f'idle: {NO_SCENARIO}')
+            self._publish_state()
+        self._reporter.unused(self.parameters.unused_overrides())
+
+    def _start_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
+        def locked() -> None:
+            with self._lock:
+                if not self._closed:
+                    callback()
+
+        # A timer of rclpy's default clock follows the simulated time that this node publishes,
+        # and stands still once use_sim_time is set.
+        return self.create_timer(period_s, locked, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # What the services do, for other programs too.
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the clock runs."""
+        return self._session is not None and self._session.clock.is_playing
+
+    @property
+    def rate(self) -> float:
+        """The scenario seconds per wall second."""
+        return float(self.parameters.rate)
+
+    def play(self) -> PlaybackState:
+        """Let the clock run from its position; at the end from begin."""
+        with self._lock:
+            session = self._loaded()
+            clock = session.clock
+            if clock.is_playing:
+                return self._state()
+            before_ns = clock.position_ns
+            clock.play()
+            session.pictures.forget()
+            if clock.position_ns < before_ns:
+                self._show_jump_back(session)
+            return self._publish_state()
+
+    def stop(self) -> PlaybackState:
+        """Halt the clock where it is."""
+        with self._lock:
+            session = self._loaded()
+            if not session.clock.is_playing:
+                return self._state()
+            session.clock.stop()
+            self._presenter.show(session.clock.position_ns)
+            return self._publish_state()
+
+    def reset(self) -> PlaybackState:
+        """Put the position back to begin and halt."""
+        with self._lock:
+            session = self._loaded()
+            before_ns = session.clock.position_ns
+            session.clock.reset()
+            return self._jumped(session, before_ns)
+
+    def seek(self, t_ns: int) -> PlaybackState:
+        """Set the position, clamped to begin and end; playing goes on."""
+        with self._lock:
+            session = self._loaded()
+            before_ns = session.clock.position_ns
+            session.clock.seek(t_ns)
+            return self._jumped(session, before_ns)
+
+    def set_rate(self, rate: float) -> PlaybackState:
+        """Set the rate, and the parameter with it."""
+        with self._lock:
+            self.parameters.set('rate', rate)
+            return self._state()
+
+    async def tick(self) -> PlaybackState:
+        """
+        Advance by the parameter `tick_us`; ends when every frame of that span is out or lost.
+
+        The state is that right after the advance, with the track ids that came and went in it.
+        """
+        await self._settled()
+        with self._lock:
+            session = self._loaded()
+            state, due = self._step(session, self.parameters.tick_us * 1000)
+        await self._step_images(session, due)
+        return state
+
+    async def play_next(self) -> PlaybackState:
+        """Advance to the next frame time of any selected camera, as `tick` does."""
+        await self._settled()
+        with self._lock:
+            session = self._loaded()
+            clock = session.clock
+            if clock.is_playing:
+                raise ConfigurationError('the clock runs; halt it first, with ~/pause or ~/stop')
+            if clock.done:
+                raise ConfigurationError('the position is the end; go back with ~/seek or ~/reset')
+            next_ns = session.schedule.next_after(clock.position_ns)
+            if next_ns is None:
+                raise ConfigurationError('no camera has a frame between the position and the end')
+            state, due = self._step(session, next_ns - clock.position_ns)
+        await self._step_images(session, due)
+        return state
+
+    async def load(self) -> PlaybackState:
+        """
+        Read the file of `usdz_path` and play it instead, from begin, halted unless `autoplay`.
+
+        Where that fails, everything stays as it was.
+        """
+        with self._lock:
+            order = Order.from_parameters(self.parameters)
+            self._loading = True
+        try:
+            future = in_thread(lambda: read(order), 'nurec-load')
+            await self._mailbox.wait(future)
+            with self._lock:
+                self._take(future.result(), order)
+                return self._state()
+        finally:
+            self._loading = False
+
+    def _state(self) -> PlaybackState:
+        return self._reporter.state(self._session)
+
+    def _publish_state(self) -> PlaybackState:
+        return self._reporter.publish_state(self._session)
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            raise ConfigurationError(NO_SCENARIO)
+        return self._session
+
+    # Changing the scenario.
+
+    def _take(self, reading: Reading, order: Order) -> None:
+        """Put a scenario in the place of the one before, or raise and leave all as it was."""
+        scenario = reading.scenario
+        old = self._session
+        frames = frames_of(self.parameters, scenario)
+        self.parameters.declare_cameras(scenario.cameras)
+        try:
+            session = Session(
+                self,
+                self.parameters,
+                frames,
+                reading,
+                order,
+                self._mailbox.post,
+                self._reporter.log,
+            )
+            presenter = self._presenter or Presenter(self, self.parameters, scenario)
+        except BaseException:
+            self.parameters.declare_cameras(() if old is None else old.scenario.cameras)
+            raise
+        session.on_released = lambda: self._on_released(session)
+        self._session, self._presenter = session, presenter
+        presenter.change(scenario)
+        if old is not None:
+            old.jumped_back()
+            old.destroy_publishers()
+            threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
+        self._settle(session)
+        session.start()
+        if self.parameters.autoplay:
+            session.clock.play()
+        else:
+            self._watch(session)
+        self._reporter.loaded(session, reading.warnings, order.path)
+        self._publish_state()
+
+    # Moving.
+
+    def _go_on(self, session: Session) -> None:
+        """Let the clock follow the wall, and show what that passes over."""
+        if self._presenter.unsettled:
+            return
+        advance = session.advance()
+        if advance.wrapped:
+            session.drop(advance)
+            self._show_jump_back(session)
+            self._publish_state()
+            return
+        due = session.due(advance)
+        self._presenter.clock(advance.position_ns)
+        self._presenter.pose(advance.position_ns, _times(due))
+        session.render(due)
+        if advance.finished:
+            self._presenter.tracks(advance.position_ns)
+            self._publish_state()
+
+    def _step(self, session: Session, delta_ns: int) -> tuple[PlaybackState, list[Due]]:
+        """Advance by an exact duration, show the new position, and say what is due."""
+        session.look_around()
+        clock = session.clock
+        before = session.active_ids
+        advance: Advance = clock.tick(delta_ns)
+        due = session.all_due(advance)
+        if advance.wrapped:
+            self._show_jump_back(session)
+        else:
+            self._presenter.show(clock.position_ns)
+        state = self._publish_state()
+        new, removed = difference(before, session.active_ids)
+        return replace(state, new_track_ids=new, removed_track_ids=removed), due
+
+    async def _step_images(self, session: Session, due: list[Due]) -> None:
+        """Have the frames of a step rendered, and wait for them."""
+        if not due:
+            return
+        await self._settled()
+        with self._lock:
+            now_ns = session.clock.position_ns
+            if session is not self._session or now_ns < due[-1].t_ns:
+                # Reset or loaded meanwhile: the frames belong to a future that is no more.
+                return
+            self._presenter.pose(now_ns, _times(due))
+            future = session.render_at_once(due)
+        await self._mailbox.wait(future)
+
+    def _jumped(self, session: Session, before_ns: int) -> PlaybackState:
+        """Show where a reset or a seek led to."""
+        now_ns = session.clock.position_ns
+        if now_ns < before_ns:
+            self._show_jump_back(session)
+        else:
+            self._presenter.show(now_ns)
+        if not session.clock.is_playing:
+            session.pictures.owe(session.cameras)
+            self._watch(session)
+        return self._publish_state()
+
+    def _show_jump_back(self, session: Session) -> None:
+        """Show a position that lies before the one that was shown last."""
+        session.jumped_back()
+        self._presenter.jump_back()
+        self._settle(session)
+
+    def _settle(self, session: Session) -> None:
+        """Show what a jump back led to, as soon as its time has come."""
+        if self._presenter.settle(session.clock.position_ns):
+            self._again.reset()
+            waiting, self._unsettled = self._unsettled, []
+            for future in waiting:
+                future.set_result(None)
+
+    async def _settled(self) -> None:
+        """Wait until the last jump back is shown."""
+        while self._presenter is not None and self._presenter.unsettled:
+            future: Future = Future()
+            self._unsettled.append(future)
+            await future
+
+    # Timers.
+
+    def _on_clock(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        self._settle(session)
+        if session.clock.is_playing:
+            self._go_on(session)
+        else:
+            self._presenter.clock(session.clock.position_ns)
+
+    def _on_released(self, session: Session) -> None:
+        """Go on at once when lockstep has its images: the next frame may be due already."""
+        with self._lock:
+            if session is self._session and session.clock.is_playing and not self._closed:
+                self._go_on(session)
+
+    def _on_markers(self) -> None:
+        if self.is_playing:
+            self._presenter.tracks(self._session.clock.position_ns)
+
+    def _on_watch(self) -> None:
+        if self._session is not None:
+            self._watch(self._session)
+
+    def _watch(self, session: Session) -> None:
+        """Look for listeners, and give new ones a picture while no frames come by themselves."""
+        self._settle(session)
+        session.look_around()
+        if self._presenter.unsettled or session.clock.is_playing:
+            return
+        if session.picture_owed:
+            # Whoever has just come may not have this frame yet.
+            self._presenter.pose(session.clock.position_ns)
+            session.make_pictures()
+
+    def _on_repeat(self) -> None:
+        session = self._session
+        if session is not None and not session.clock.is_playing:
+            self._presenter.repeat(session.clock.position_ns)
+
+    def _on_report(self) -> None:
+        self._publish_state()
+        others = self._presenter.other_clocks() if self._presenter is not None else 0
+        self._reporter.publish_diagnostics(
+            self._session, loading=self._loading, other_clocks=others
+        )
+
+    def _on_again(self) -> None:
+        self._again.cancel()
+        if self._session is not None:
+            self._presenter.whole(self._session.clock.position_ns)
+
+    # Parameters.
+
+    def _on_parameters(self, changed: Mapping[str, object]) -> None:
+        with self._lock:
+            if self._session is not None and self._session.apply(changed):
+                self._publish_state()
+
+    # The end.
+
+    def close(self) -> None:
+        """Delete the markers and leave the renderer; takes at most 0.3 s of waiting."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            session, presenter = self._session, self._presenter
+            if session is None or presenter is None:
+                return
+            if self.context.ok():
+                presenter.delete_markers(session.clock.position_ns)
+                presenter.wait_for_markers(CLOSING_S / 3)
+            session.close(CLOSING_S * 2 / 3)
+
+    def destroy_node(self) -> Any:
+        """Close, and remove the node from the graph."""
+        self.close()
+        return super().destroy_node()
+
+
+def _times(due: Iterable[Due]) -> list[int]:
+    return [item.t_ns for item in due]

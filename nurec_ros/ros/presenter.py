@@ -1,0 +1,211 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What is shown of a moment, images apart: clock, frames, odometry, markers and objects.
+
+A jump back in time is shown with care, because ROS orders nothing between topics. A listener
+whose clock has jumped and that then gets a transform of the time before keeps it, and refuses
+the true ones as old: so nothing of the new time goes out until listeners have had a few
+milliseconds for what came before. And rviz clears its displays when it notices the jump, and
+never asks latched topics again: so everything goes out at once, and a second time a little later
+(the player's timer calls `whole` again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+import time
+from typing import Any
+
+import numpy as np
+from nurec_ros.ros.frames import FrameNames
+from nurec_ros.ros.publishers.clock import ClockPublisher
+from nurec_ros.ros.publishers.ego import EgoPublisher
+from nurec_ros.ros.publishers.objects import ObjectsPublisher
+from nurec_ros.ros.publishers.odometry import OdometryPublisher
+from nurec_ros.ros.publishers.path import PathPublisher
+from nurec_ros.ros.publishers.tf import TfPublisher
+from nurec_ros.ros.publishers.tracks import TracksPublisher
+from nurec_ros.scenario import Scenario
+
+SECOND = 1_000_000_000
+
+# Between the last transform of the time before a jump and the first message of the time after.
+# A little less than a period of the clock: the next tick after a jump while playing is in time.
+QUIET_S = 0.008
+
+
+class Presenter:
+    """
+    The scenario-wide topics, for the scenario that was given last.
+
+    Used by the executor's thread alone. The publishers are made when the first scenario comes: a
+    player without one offers its state and its diagnostics only. While a jump back is not
+    settled, nothing at all goes out; `now` gives steady seconds.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        parameters: Any,
+        scenario: Scenario,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parameters = parameters
+        self._scenario = scenario
+        self._now = now
+        self._last_pose_s = -float('inf')
+        self._unsettled = False
+        # A scenario that is not on its topics yet; the first one takes nobody's place.
+        self._changed = True
+        self._any_shown = False
+        self._ego_shown = False
+        frames = frames_of(parameters, scenario)
+        self._clock = ClockPublisher(node) if parameters.publish_clock else None
+        self._tf = TfPublisher(
+            node,
+            frames,
+            publish_tf=parameters.publish_tf,
+            publish_camera_frames=parameters.publish_camera_frames,
+        )
+        self._odometry = OdometryPublisher(node, frames) if parameters.publish_tf else None
+        self._path = PathPublisher(node, frames)
+        self._ego = EgoPublisher(node, frames)
+        self._tracks = TracksPublisher(node, frames)
+        self._objects = ObjectsPublisher(node, frames)
+
+    # Jumps.
+
+    def change(self, scenario: Scenario) -> None:
+        """Show another scenario from now on; on its topics once that is settled."""
+        self._scenario = scenario
+        self._tf.frames = frames_of(self._parameters, scenario)
+        self._changed = self._unsettled = True
+
+    def jump_back(self) -> None:
+        """Note that the position now lies before the one that was shown last."""
+        self._unsettled = True
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a jump is still to be shown, and everything else waits for that."""
+        return self._unsettled
+
+    def settle(self, t_ns: int) -> bool:
+        """Show the jump to a position if it is time; say whether it was shown just now."""
+        if not self._unsettled or self._now() - self._last_pose_s < QUIET_S:
+            return False
+        self._unsettled = False
+        self.clock(t_ns)
+        if self._any_shown:
+            self.delete_markers(t_ns)
+        if self._changed:
+            self._changed = False
+            self._static(t_ns)
+        self._any_shown = True
+        self.whole(t_ns)
+        return True
+
+    # Moments.
+
+    def show(self, t_ns: int) -> None:
+        """Publish a position that was jumped forward to, or halted at."""
+        self.clock(t_ns)
+        self.pose(t_ns)
+        self.tracks(t_ns)
+
+    def repeat(self, t_ns: int) -> None:
+        """Publish again what is not latched and does not go out by itself while halted."""
+        self.pose(t_ns)
+        self.tracks(t_ns)
+
+    def whole(self, t_ns: int) -> None:
+        """Publish everything of a moment, as rviz needs it after it cleared its displays."""
+        if self._unsettled:
+            return
+        self._path.publish(self._scenario.ego)
+        if self._scenario.rig_bbox is not None:
+            self._ego.publish(t_ns, self._scenario.rig_bbox)
+            self._ego_shown = True
+        elif self._ego_shown:
+            self._ego.delete(t_ns)
+            self._ego_shown = False
+        self.pose(t_ns)
+        self.tracks(t_ns)
+
+    def clock(self, t_ns: int) -> None:
+        """Publish the clock, where this player owns it."""
+        if self._clock is not None and not self._unsettled:
+            self._clock.publish(t_ns)
+
+    def pose(self, t_ns: int, image_times_ns: Iterable[int] = ()) -> None:
+        """Publish the ego's frame and odometry of a moment, and its frame at images' stamps."""
+        if self._odometry is None or self._unsettled:
+            return
+        ego = self._scenario.ego
+        image_times = set(image_times_ns)
+        if image_times:
+            times = np.array(sorted(image_times | {t_ns}), dtype=np.int64)
+            poses = ego.at(times)
+            self._tf.publish_many(times, poses)
+            T_map_rig = poses[-1]
+        else:
+            T_map_rig = ego.at(t_ns)
+            self._tf.publish(t_ns, T_map_rig)
+        self._last_pose_s = self._now()
+        self._odometry.publish(t_ns, T_map_rig, ego.velocity(t_ns))
+
+    def tracks(self, t_ns: int) -> None:
+        """Publish the road users of a moment."""
+        if self._unsettled:
+            return
+        tracks = self._scenario.tracks
+        active = tracks.at(t_ns)
+        velocities = tracks.velocities(active) if self._parameters.velocity_arrows else None
+        trails = None
+        if self._parameters.trail_length_s > 0:
+            start_ns = t_ns - round(self._parameters.trail_length_s * SECOND)
+            trails = [tracks.trail(int(index), start_ns, t_ns) for index in active.indices]
+        self._tracks.publish(active, velocities=velocities, trails=trails)
+        self._objects.publish(active)
+
+    def _static(self, stamp_ns: int) -> None:
+        scenario = self._scenario
+        earth = scenario.T_earth_map if self._parameters.publish_earth_frame else None
+        self._tf.publish_static(scenario.cameras.values(), earth, stamp_ns)
+
+    # The end, and others.
+
+    def delete_markers(self, t_ns: int) -> None:
+        """Take all tracks' markers off the displays."""
+        self._tracks.delete_all(t_ns)
+
+    def wait_for_markers(self, timeout_s: float) -> None:
+        """Wait until every viewer has the markers, or their deletion, but not for long."""
+        self._tracks.wait(timeout_s)
+
+    def other_clocks(self) -> int:
+        """Count the others who publish the time where this player does."""
+        return self._clock.others() if self._clock is not None else 0
+
+
+def frames_of(parameters: Any, scenario: Scenario) -> FrameNames:
+    """Give the frames' names; ConfigurationError where two would be the same."""
+    return FrameNames.create(
+        map_frame=parameters.map_frame,
+        base_frame=parameters.base_frame,
+        odom_frame=parameters.odom_frame,
+        prefix=parameters.frame_prefix,
+        cameras=scenario.cameras,
+    )

@@ -1,0 +1,174 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The services: adapters of a few lines each over the player's methods.
+
+`~/tick`, `~/play_next` and `~/load` answer when their work is done, and the executor goes on
+meanwhile: they are coroutines in callback groups of their own. In the default group a pending
+service would keep timers and parameters from running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+import inspect
+from typing import Any
+
+from nurec_ros.errors import NurecError
+from nurec_ros.ros.state import PlaybackState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from std_srvs.srv import Trigger
+
+try:
+    from rosbag2_interfaces import srv as rosbag2
+except ImportError:
+    rosbag2 = None
+
+WITHOUT_ROSBAG2 = (
+    'rosbag2_interfaces is not installed: ~/pause, ~/resume, ~/toggle_paused, ~/is_paused, '
+    '~/get_rate, ~/set_rate, ~/seek and ~/play_next are not offered'
+)
+
+NS_PER_S = 1_000_000_000
+
+
+def create_services(player: Any) -> None:
+    """Offer all services of `player`, a NurecPlayer, on it."""
+    # Each waits for something else, and a tick that waits for a renderer must not keep the
+    # scenario from being changed.
+    stepping, loading = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+    trigger = _TriggerServices(player)
+    trigger.offer('play', player.play)
+    trigger.offer('stop', player.stop)
+    trigger.offer('reset', player.reset)
+    trigger.offer('tick', player.tick, stepping)
+    trigger.offer('load', player.load, loading)
+    if rosbag2 is None:
+        player.get_logger().warning(WITHOUT_ROSBAG2)
+    else:
+        _Rosbag2Services(player).offer_all(stepping)
+
+
+class _TriggerServices:
+    """Services that answer with the state, or with the reason why not."""
+
+    def __init__(self, player: Any) -> None:
+        self._player = player
+
+    def offer(
+        self,
+        name: str,
+        action: Callable[[], PlaybackState | Awaitable[PlaybackState]],
+        group: MutuallyExclusiveCallbackGroup | None = None,
+    ) -> None:
+        async def answer_later(_: Any, response: Any) -> Any:
+            try:
+                state = await action()
+            except NurecError as error:
+                return self._refuse(name, response, error)
+            return self._confirm(response, state)
+
+        def answer(_: Any, response: Any) -> Any:
+            try:
+                state = action()
+            except NurecError as error:
+                return self._refuse(name, response, error)
+            return self._confirm(response, state)
+
+        callback = answer_later if inspect.iscoroutinefunction(action) else answer
+        self._player.create_service(Trigger, f'~/{name}', callback, callback_group=group)
+
+    def _confirm(self, response: Any, state: PlaybackState) -> Any:
+        response.success = True
+        response.message = state.to_json()
+        return response
+
+    def _refuse(self, name: str, response: Any, error: NurecError) -> Any:
+        self._player.get_logger().warning(f'~/{name} refused: {error}')
+        response.success = False
+        response.message = str(error)
+        return response
+
+
+class _Rosbag2Services:
+    """
+    The control surface of `ros2 bag play`.
+
+    Its answers have no room for a reason, so that goes to the log.
+    """
+
+    def __init__(self, player: Any) -> None:
+        self._player = player
+
+    def offer_all(self, stepping: MutuallyExclusiveCallbackGroup) -> None:
+        create = self._player.create_service
+        create(rosbag2.Pause, '~/pause', self.pause)
+        create(rosbag2.Resume, '~/resume', self.resume)
+        create(rosbag2.TogglePaused, '~/toggle_paused', self.toggle_paused)
+        create(rosbag2.IsPaused, '~/is_paused', self.is_paused)
+        create(rosbag2.GetRate, '~/get_rate', self.get_rate)
+        create(rosbag2.SetRate, '~/set_rate', self.set_rate)
+        create(rosbag2.Seek, '~/seek', self.seek)
+        create(rosbag2.PlayNext, '~/play_next', self.play_next, callback_group=stepping)
+
+    def _done(self, name: str, action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except NurecError as error:
+            self._refused(name, error)
+            return False
+        return True
+
+    def _refused(self, name: str, error: NurecError) -> None:
+        self._player.get_logger().warning(f'~/{name} refused: {error}')
+
+    def pause(self, _: Any, response: Any) -> Any:
+        self._done('pause', self._player.stop)
+        return response
+
+    def resume(self, _: Any, response: Any) -> Any:
+        self._done('resume', self._player.play)
+        return response
+
+    def toggle_paused(self, _: Any, response: Any) -> Any:
+        action = self._player.stop if self._player.is_playing else self._player.play
+        self._done('toggle_paused', action)
+        return response
+
+    def is_paused(self, _: Any, response: Any) -> Any:
+        response.paused = not self._player.is_playing
+        return response
+
+    def get_rate(self, _: Any, response: Any) -> Any:
+        response.rate = self._player.rate
+        return response
+
+    def set_rate(self, request: Any, response: Any) -> Any:
+        response.success = self._done('set_rate', lambda: self._player.set_rate(request.rate))
+        return response
+
+    def seek(self, request: Any, response: Any) -> Any:
+        t_ns = request.time.sec * NS_PER_S + request.time.nanosec
+        response.success = self._done('seek', lambda: self._player.seek(t_ns))
+        return response
+
+    async def play_next(self, _: Any, response: Any) -> Any:
+        try:
+            await self._player.play_next()
+        except NurecError as error:
+            self._refused('play_next', error)
+            response.success = False
+        else:
+            response.success = True
+        return response
