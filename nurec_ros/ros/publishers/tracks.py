@@ -23,6 +23,7 @@ from nurec_ros.ros.conversions import quaternions, set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, TrackMarkers
 from nurec_ros.ros.publishers.qos import advertise, reliable
+from rclpy.duration import Duration
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -97,6 +98,11 @@ class TracksPublisher:
             track.shown.clear()
         self._active = {}
         self._publisher.publish(MarkerArray(markers=[delete_all_marker(self._header)]))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until every reader has all that was published; say whether it has."""
+        wait = getattr(self._publisher, 'wait_for_all_acked', None)
+        return wait is None or bool(wait(Duration(nanoseconds=round(timeout_s * 1e9))))
 
     def destroy(self) -> None:
         """Remove the topic; what viewers show stays unless `delete_all` came before."""
