@@ -18,9 +18,12 @@ from __future__ import annotations
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
+
+MAXIMUM_DEPTH = 1_000_000
 
 
 def reliable(depth: int) -> QoSProfile:
@@ -55,7 +58,7 @@ def advertise(node: Any, message_type: type, topic: str, qos: QoSProfile) -> Any
             message_type,
             topic,
             qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check),
         )
     except (
         InvalidParameterTypeException,
@@ -70,6 +73,13 @@ def advertise(node: Any, message_type: type, topic: str, qos: QoSProfile) -> Any
                 f'QoS override of {_resolved(node, topic)}: {error}'
             ) from error
         raise
+
+
+def _check(qos: QoSProfile) -> SetParametersResult:
+    # The middleware's own words for this do not name the depth.
+    fits = 1 <= qos.depth <= MAXIMUM_DEPTH
+    reason = '' if fits else f'depth is {qos.depth}; expected 1 to {MAXIMUM_DEPTH}'
+    return SetParametersResult(successful=fits, reason=reason)
 
 
 def _resolved(node: Any, topic: str) -> str:
