@@ -1,0 +1,100 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`nurec_demo`: play a scenario through every layer, record it, draw it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import importlib.util
+import sys
+
+from nurec_ros import __version__
+from nurec_ros.errors import NurecError
+
+# What only the demo needs, and where it comes from.
+NEEDED = {
+    'rclpy': 'source a ROS 2 distribution, or run `make setup`',
+    'rosbags': 'pip install rosbags',
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the command line's description."""
+    result = argparse.ArgumentParser(
+        prog='nurec_demo',
+        description='Play a scenario through preview server and player to its end; leave a '
+        'contact sheet, a plot from above and a recording.',
+    )
+    result.add_argument('--usdz', default='', metavar='PATH', help='default: a generated example')
+    result.add_argument('--output', default='demo', metavar='DIR', help='folder to fill (demo)')
+    result.add_argument('--rate', type=float, default=1.0, metavar='R', help='playing speed (1)')
+    result.add_argument(
+        '--cameras', nargs='+', default=[], metavar='NAME', help='default: all of the scenario'
+    )
+    result.add_argument(
+        '--camera-rate',
+        type=float,
+        default=10.0,
+        metavar='HZ',
+        help='images a scenario second of each camera; 0: the recorded times (10)',
+    )
+    result.add_argument(
+        '--resolution-scale', type=float, default=0.25, metavar='S', help='size of images (0.25)'
+    )
+    result.add_argument(
+        '--server', default='', metavar='HOST:PORT', help='a render server that runs already'
+    )
+    result.add_argument(
+        '--domain-id', type=int, default=0, metavar='N', help='ROS_DOMAIN_ID (one of its own)'
+    )
+    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 when all is there, 1 with the reason, 130 or 143 after a signal."""
+    options = parser().parse_args(arguments)
+    for module, remedy in NEEDED.items():
+        if importlib.util.find_spec(module) is None:
+            print(f'nurec_demo: needs {module}: {remedy}', file=sys.stderr)
+            return 1
+    from nurec_ros.demo.processes import Interrupted, Signals
+    from nurec_ros.demo.run import Options, run
+
+    try:
+        with Signals():
+            run(
+                Options(
+                    usdz=options.usdz,
+                    output=options.output,
+                    rate=options.rate,
+                    cameras=tuple(options.cameras),
+                    camera_rate=options.camera_rate,
+                    resolution_scale=options.resolution_scale,
+                    server=options.server,
+                    domain_id=options.domain_id,
+                )
+            )
+    except Interrupted as signal:
+        print('nurec_demo: interrupted; everything was ended', file=sys.stderr)
+        return 128 + signal.number
+    except NurecError as error:
+        print(f'nurec_demo: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,109 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The contact sheet: what each camera published at some moments of the drive."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from nurec_ros.demo.drawing import BOLD, GREY, Image, INK, PAPER, put_text, text_width
+
+CELL_WIDTH = 384
+GAP = 6
+MARGIN = 22
+TITLE = 64
+HEADING = 26
+EMPTY = (226, 227, 229)
+
+Images = Mapping[str, Sequence[tuple[int, bytes]]]
+
+
+def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
+    """Give moments spread evenly over the drive, both ends among them."""
+    if count == 1:
+        return [begin_ns]
+    return [begin_ns + (end_ns - begin_ns) * k // (count - 1) for k in range(count)]
+
+
+def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:
+    """Give the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
+    if not entries:
+        return None
+    index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
+    near = entries[max(index - 1, 0) : index + 1]
+    return min(near, key=lambda entry: abs(entry[0] - t_ns))
+
+
+def draw_contact_sheet(
+    images: Images, times_ns: Sequence[int], *, begin_ns: int, title: str, subtitle: str = ''
+) -> Image:
+    """
+    Draw cameras as rows and moments as columns; `images` are sorted (stamp ns, JPEG or PNG) each.
+
+    A cell shows the image nearest to its column's moment, with its own time above it.
+    """
+    rows = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
+    height = _cell_height(rows)
+    width = 2 * MARGIN + len(times_ns) * (CELL_WIDTH + GAP) - GAP
+    total = TITLE + 2 * MARGIN + len(rows) * (height + GAP + HEADING) - GAP
+    sheet = np.full((total, width, 3), PAPER, dtype=np.uint8)
+    put_text(sheet, title, (MARGIN, MARGIN + 24), size=26, weight=BOLD)
+    put_text(sheet, subtitle, (MARGIN, MARGIN + 52), size=17, colour=GREY)
+    y = MARGIN + TITLE
+    for name, row in zip(images, rows, strict=True):
+        for column, found in enumerate(row):
+            x = MARGIN + column * (CELL_WIDTH + GAP)
+            if column == 0:
+                put_text(sheet, name, (x, y + 19), size=17, weight=BOLD)
+            time = 'no image' if found is None else f'{(found[0] - begin_ns) / 1e9:.2f} s'
+            right = x + CELL_WIDTH - text_width(time, size=16)
+            put_text(sheet, time, (right, y + 19), size=16, colour=INK if found else GREY)
+            rows_of_cell = slice(y + HEADING, y + HEADING + height)
+            columns_of_cell = slice(x, x + CELL_WIDTH)
+            sheet[rows_of_cell, columns_of_cell] = _cell(found, height)
+        y += HEADING + height + GAP
+    return sheet
+
+
+def _cell_height(rows: Sequence[Sequence[tuple[int, bytes] | None]]) -> int:
+    """Give the height at which the first image that can be decoded keeps its shape."""
+    for entry in (entry for row in rows for entry in row if entry is not None):
+        image = _decoded(entry[1])
+        if image is not None:
+            return max(1, round(CELL_WIDTH * image.shape[0] / image.shape[1]))
+    return round(CELL_WIDTH * 9 / 16)
+
+
+def _decoded(data: bytes) -> Image | None:
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _cell(found: tuple[int, bytes] | None, height: int) -> Image:
+    """Give an image fitted into a cell, its shape kept; grey where there is none."""
+    cell = np.full((height, CELL_WIDTH, 3), EMPTY, dtype=np.uint8)
+    image = None if found is None else _decoded(found[1])
+    if image is None:
+        return cell
+    scale = min(CELL_WIDTH / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(image, size, interpolation=how)
+    top, left = (height - size[1]) // 2, (CELL_WIDTH - size[0]) // 2
+    bottom, right = top + size[1], left + size[0]
+    cell[top:bottom, left:right] = small
+    return cell

@@ -1,0 +1,105 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Text and shapes for the demo's pictures: colours are red, green, blue; images too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Rgb = tuple[int, int, int]
+
+INK: Rgb = (38, 40, 44)
+GREY: Rgb = (120, 124, 130)
+PAPER: Rgb = (250, 250, 248)
+
+BOLD, REGULAR = 600, 400
+# Shapes are placed to a sixteenth of a pixel.
+SHIFT = 4
+
+# OpenCV 5 draws real fonts; before it there are only Hershey's strokes.
+_FACE = cv2.FontFace('sans') if hasattr(cv2, 'FontFace') else None
+
+
+def put_text(
+    image: Image,
+    text: str,
+    place: tuple[float, float],
+    *,
+    size: int,
+    colour: Rgb = INK,
+    weight: int = REGULAR,
+) -> None:
+    """Write a line whose baseline begins at `place` (x, y), its capitals about 0.7 `size` high."""
+    at = (round(place[0]), round(place[1]))
+    if _FACE is not None:
+        cv2.putText(image, text, at, colour, _FACE, size, weight)
+        return
+    thickness = max(1, round(size / (16 if weight >= BOLD else 26)))
+    cv2.putText(image, text, at, *_strokes(size), colour, thickness, cv2.LINE_AA)
+
+
+def text_width(text: str, *, size: int, weight: int = REGULAR) -> int:
+    """Give the width in pixels of a line of text."""
+    if _FACE is not None:
+        return int(cv2.getTextSize((1, 1), text, (0, 0), _FACE, size, weight)[2])
+    return int(cv2.getTextSize(text, *_strokes(size), 1)[0][0])
+
+
+def _strokes(size: int) -> tuple[int, float]:
+    """Give Hershey's font and its scale: its capitals are 21 units high."""
+    return cv2.FONT_HERSHEY_SIMPLEX, size * 0.7 / 21
+
+
+def fixed(points: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.int32]:
+    """Give points (N, 2) as OpenCV's drawing functions take fractions of a pixel."""
+    return np.rint(np.asarray(points, dtype=np.float64) * (1 << SHIFT)).astype(np.int32)
+
+
+def polyline(
+    image: Image, points: NDArray[np.float64], colour: Rgb, thickness: int, *, closed: bool = False
+) -> None:
+    """Draw a line through points (N, 2) in pixels."""
+    cv2.polylines(image, [fixed(points)], closed, colour, thickness, cv2.LINE_AA, SHIFT)
+
+
+def polygon(image: Image, points: NDArray[np.float64], colour: Rgb) -> None:
+    """Fill the polygon of points (N, 2) in pixels."""
+    cv2.fillPoly(image, [fixed(points)], colour, cv2.LINE_AA, SHIFT)
+
+
+def disc(image: Image, place: Sequence[float], radius: float, colour: Rgb) -> None:
+    """Fill a circle about a place in pixels."""
+    x, y = (int(value) for value in fixed([place])[0])
+    cv2.circle(image, (x, y), round(radius * (1 << SHIFT)), colour, -1, cv2.LINE_AA, SHIFT)
+
+
+def mixed(colour: Rgb, other: Rgb, share: float) -> Rgb:
+    """Give `colour` with a share (0 to 1) of another one."""
+    r, g, b = (round(c * (1 - share) + o * share) for c, o in zip(colour, other, strict=True))
+    return r, g, b
+
+
+def write_png(path: str, image: Image) -> None:
+    """Write an image; OSError where that is not possible."""
+    done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        message = f'cannot encode {path}'
+        raise OSError(message)
+    with open(path, 'wb') as file:
+        file.write(data.tobytes())

@@ -1,0 +1,312 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The overview: the drive from above, with lanes, the ego's path and everybody on the street."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.demo.drawing import (
+    BOLD,
+    disc,
+    GREY,
+    Image,
+    INK,
+    mixed,
+    PAPER,
+    polygon,
+    polyline,
+    put_text,
+    Rgb,
+    text_width,
+)
+from nurec_ros.demo.reading import Recorded, Way
+from nurec_ros.palette import colour_of
+
+# Drawn twice as large and averaged down: thin lines at any angle stay even.
+OVERSAMPLING = 2
+WIDTH, LEAST_HEIGHT, MOST_HEIGHT = 1800, 520, 1250
+AROUND = 32.0  # metres of surroundings of the path
+GRID = 20.0
+MARGIN = 28
+TITLE = 84
+LEGEND_LINE = 30
+LANE: Rgb = (196, 200, 205)
+GRID_COLOUR: Rgb = (238, 238, 236)
+EGO: Rgb = (20, 24, 30)
+EGO_PATH: Rgb = (0, 122, 204)
+STANDS = 0.5  # m; who moved less has stood
+TICK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """From metres in the map to pixels of the large picture; `turned` by a quarter to the left."""
+
+    left: float
+    top: float
+    scale: float
+    offset: tuple[float, float]
+    turned: bool
+
+    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give pixels (N, 2) of points (N, 2 or more)."""
+        flat = turn(np.asarray(points, dtype=np.float64)[:, :2], turned=self.turned)
+        x = (flat[:, 0] - self.left) * self.scale + self.offset[0]
+        y = (self.top - flat[:, 1]) * self.scale + self.offset[1]
+        return np.column_stack([x, y])
+
+
+def turn(points: NDArray[np.float64], *, turned: bool) -> NDArray[np.float64]:
+    """Turn points (N, 2) by a quarter to the right, where a drive is longer along y than x."""
+    return np.column_stack([points[:, 1], -points[:, 0]]) if turned else points
+
+
+def outline(pose: Sequence[float], box: Sequence[float]) -> NDArray[np.float64]:
+    """
+    Give the corners (4, 2) of a box on the ground, the front two first.
+
+    `pose` is x, y, yaw of its frame; `box` centre x, centre y, length, width in that frame.
+    """
+    x, y, yaw = pose
+    cx, cy, length, width = box
+    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * [length / 2, width / 2] + [cx, cy]
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    return corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+
+
+def draw_overview(
+    drive: Recorded,
+    *,
+    title: str,
+    subtitle: str = '',
+    lanes: Sequence[NDArray[np.float64]] = (),
+) -> Image:
+    """Draw the drive; boxes of who moves stand where they were at the middle of it."""
+    begin_ns, end_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
+    middle_ns = (begin_ns + end_ns) // 2
+    users = list(drive.road_users.values())
+    legend = _legend(users)
+    view, size = _fit(drive, len(legend))
+    k = OVERSAMPLING
+    image = np.full((size[1] * k, size[0] * k, 3), PAPER, dtype=np.uint8)
+
+    map_end = (size[1] - len(legend) * LEGEND_LINE - MARGIN) * k
+    _draw_map(image[:map_end], drive, view, lanes, middle_ns)
+    image[: TITLE * k] = PAPER
+    put_text(image, title, (MARGIN * k, 42 * k), size=26 * k, weight=BOLD)
+    put_text(image, subtitle, (MARGIN * k, 69 * k), size=17 * k, colour=GREY)
+    _draw_scale(image, view, size, len(legend))
+    for number, line in enumerate(legend):
+        _draw_legend_line(image, line, size[1] - MARGIN + (number - len(legend) + 1) * LEGEND_LINE)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _fit(drive: Recorded, legend_lines: int) -> tuple[View, tuple[int, int]]:
+    """Choose scale and size so that the path and its surroundings fill the picture."""
+    points = np.vstack([drive.path[:, :2], drive.odometry[:, :2]])
+    extent = np.ptp(points, axis=0)
+    turned = bool(extent[1] > extent[0])
+    points = turn(points, turned=turned)
+    low, high = points.min(axis=0) - AROUND, points.max(axis=0) + AROUND
+    span = high - low
+    scale = min((WIDTH - 2 * MARGIN) / span[0], MOST_HEIGHT / span[1])
+    map_height = int(max(LEAST_HEIGHT, span[1] * scale))
+    height = TITLE + map_height + MARGIN + legend_lines * LEGEND_LINE
+    # What is left over goes to both sides alike.
+    spare = np.array([WIDTH - span[0] * scale, map_height - span[1] * scale]) / 2
+    k = OVERSAMPLING
+    offset = (float(spare[0]) * k, float(TITLE + spare[1]) * k)
+    return View(float(low[0]), float(high[1]), scale * k, offset, turned), (WIDTH, height)
+
+
+def _draw_map(
+    image: Image,
+    drive: Recorded,
+    view: View,
+    lanes: Sequence[NDArray[np.float64]],
+    middle_ns: int,
+) -> None:
+    k = OVERSAMPLING
+    _draw_grid(image, view)
+    for lane in lanes:
+        polyline(image, view(lane), LANE, 1 * k)
+    users = sorted(drive.road_users.values(), key=lambda way: way.moved)
+    for way in users:
+        if way.moved < STANDS:
+            pale = mixed(colour_of(way.label), PAPER, 0.45)
+            _draw_box(image, view, way, way.poses[-1], pale)
+    for way in users:
+        if way.moved >= STANDS and len(way.poses) > 1:
+            pale = mixed(colour_of(way.label), PAPER, 0.35)
+            polyline(image, view(way.array()), pale, round(1.5 * k))
+    polyline(image, view(drive.path), mixed(EGO_PATH, PAPER, 0.55), 3 * k)
+    polyline(image, view(drive.odometry), EGO_PATH, 4 * k)
+    ends_ns = (int(drive.odometry_ns[0]), int(drive.odometry_ns[-1]))
+    _draw_ego(image, drive, view, ends_ns, mixed(EGO, PAPER, 0.55))
+    for way in users:
+        pose = _pose_at(way, middle_ns)
+        if way.moved >= STANDS and pose is not None:
+            _draw_box(image, view, way, pose, colour_of(way.label))
+    _draw_ego(image, drive, view, (middle_ns,), EGO)
+    _draw_ticks(image, drive, view)
+
+
+def _draw_grid(image: Image, view: View) -> None:
+    """Draw a line every 20 m of both axes of the map."""
+    reach = max(image.shape[:2]) / view.scale + 2 * GRID
+    middle = np.array([view.left, view.top])
+    first = np.floor(middle / GRID) * GRID
+    count = math.ceil(reach / GRID) + 1
+    untilted = View(view.left, view.top, view.scale, view.offset, turned=False)
+    for number in range(-count, count + 1):
+        for axis in (0, 1):
+            ends = np.array([[0.0, 0.0], [0.0, 0.0]])
+            ends[:, axis] = first[axis] + number * GRID
+            ends[:, 1 - axis] = middle[1 - axis] + np.array([-reach, reach])
+            polyline(image, untilted(ends), GRID_COLOUR, OVERSAMPLING)
+
+
+def _draw_box(image: Image, view: View, way: Way, pose: Sequence[float], colour: Rgb) -> None:
+    corners = view(outline(pose, (0.0, 0.0, *way.size)))
+    polygon(image, corners, colour)
+    polyline(image, corners, mixed(colour, INK, 0.35), OVERSAMPLING, closed=True)
+    if way.moved >= STANDS:
+        _draw_nose(image, corners, mixed(colour, PAPER, 0.75))
+
+
+def _draw_nose(image: Image, corners: NDArray[np.float64], colour: Rgb) -> None:
+    """Mark the front of a box with a triangle."""
+    front, rear = corners[:2].mean(axis=0), corners[2:].mean(axis=0)
+    depth = 0.9 * _length(corners[0] - corners[1]) / max(1e-9, _length(front - rear))
+    back = front + (rear - front) * min(1.0, depth)
+    across = (corners[0] - corners[1]) * 0.32
+    tip = front + (rear - front) * 0.08
+    polygon(image, np.array([tip, back + across, back - across]), colour)
+
+
+def _length(vector: NDArray[np.float64]) -> float:
+    return float(np.hypot(*vector))
+
+
+def _draw_ego(
+    image: Image, drive: Recorded, view: View, times_ns: Sequence[int], colour: Rgb
+) -> None:
+    """Draw the ego's box at some moments, where the recording holds it."""
+    if drive.ego_box is None:
+        return
+    for t_ns in times_ns:
+        corners = view(outline(_odometry_at(drive, t_ns), drive.ego_box))
+        polygon(image, corners, colour)
+        polyline(image, corners, EGO, OVERSAMPLING, closed=True)
+        _draw_nose(image, corners, (255, 255, 255))
+
+
+def _draw_ticks(image: Image, drive: Recorded, view: View) -> None:
+    """Mark the ego's path every 5 s."""
+    k = OVERSAMPLING
+    begin_ns, end_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
+    seconds = np.arange(0.0, (end_ns - begin_ns) / 1e9 + 0.05, TICK_S)
+    for second in seconds:
+        x, y, yaw = _odometry_at(drive, begin_ns + round(second * 1e9))
+        place = view(np.array([[x, y]]))[0]
+        disc(image, place, 6 * k, PAPER)
+        disc(image, place, 4 * k, EGO_PATH)
+        ahead = view(np.array([[x + math.cos(yaw), y + math.sin(yaw)]]))[0] - place
+        normal = np.array([-ahead[1], ahead[0]]) / max(_length(ahead), 1e-9)
+        text = f'{second:g} s'
+        width = text_width(text, size=17 * k, weight=BOLD)
+        at = place + normal * (26 * k + abs(normal[0]) * width / 2)
+        corner = (at[0] - width / 2, at[1] + 6 * k)
+        _put_on_paper(image, text, corner, size=17 * k)
+
+
+def _put_on_paper(image: Image, text: str, place: tuple[float, float], *, size: int) -> None:
+    """Write bold text with a pale ground below it, so that it reads over anything."""
+    width = text_width(text, size=size, weight=BOLD)
+    left, right = place[0] - size * 0.3, place[0] + width + size * 0.3
+    top, bottom = place[1] - size * 0.85, place[1] + size * 0.3
+    polygon(image, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), PAPER)
+    put_text(image, text, place, size=size, weight=BOLD, colour=EGO_PATH)
+
+
+def _odometry_at(drive: Recorded, t_ns: int) -> tuple[float, float, float]:
+    index = int(np.argmin(np.abs(drive.odometry_ns - t_ns)))
+    x, y, yaw = (float(value) for value in drive.odometry[index])
+    return x, y, yaw
+
+
+def _pose_at(way: Way, t_ns: int) -> tuple[float, float, float] | None:
+    """Give where a road user was at a moment, None where it was not there."""
+    times = np.array(way.times_ns)
+    index = int(np.argmin(np.abs(times - t_ns)))
+    return way.poses[index] if abs(int(times[index]) - t_ns) < 500_000_000 else None
+
+
+def _draw_scale(image: Image, view: View, size: tuple[int, int], legend_lines: int) -> None:
+    """Draw a bar of a round length, and where x and y of the map point."""
+    k = OVERSAMPLING
+    length = next((m for m in (100, 50, 20, 10) if m * view.scale <= 240 * k), 10)
+    right, y = (size[0] - MARGIN) * k, 52 * k
+    left = right - length * view.scale
+    bar = np.array([[left, y - 5 * k], [left, y], [right, y], [right, y - 5 * k]])
+    polyline(image, bar, INK, 2 * k)
+    text = f'{length} m'
+    middle = (left + right - text_width(text, size=17 * k)) / 2
+    put_text(image, text, (middle, y - 8 * k), size=17 * k)
+    origin = np.array([left - 62 * k, y + 6 * k])
+    for axis, name in ((np.array([[1.0, 0.0]]), 'x'), (np.array([[0.0, 1.0]]), 'y')):
+        way = turn(axis, turned=view.turned)[0] * [1, -1] * 30 * k
+        polyline(image, np.array([origin, origin + way]), INK, 2 * k)
+        put_text(image, name, tuple(origin + way * 1.25 + [-4 * k, 4 * k]), size=16 * k)
+
+
+Entry = tuple[str, Rgb]
+
+
+def _legend(users: Sequence[Way]) -> list[list[Entry]]:
+    """Give the legend's lines: each class with its colour and number, the ego first."""
+    counts = Counter(way.label for way in users)
+    entries: list[Entry] = [('ego path', EGO_PATH)]
+    entries += [(f'{label} {count}', colour_of(label)) for label, count in counts.most_common()]
+    lines: list[list[Entry]] = [[]]
+    x = MARGIN
+    for entry in entries:
+        width = _entry_width(entry[0])
+        if x + width > WIDTH - MARGIN and lines[-1]:
+            lines.append([])
+            x = MARGIN
+        lines[-1].append(entry)
+        x += width
+    return lines
+
+
+def _entry_width(text: str) -> int:
+    return 22 + text_width(text, size=17) + 26
+
+
+def _draw_legend_line(image: Image, line: Sequence[Entry], y: int) -> None:
+    k, x = OVERSAMPLING, MARGIN
+    for text, colour in line:
+        top, bottom = (y - 13) * k, y * k
+        corners = [[x * k, top], [(x + 14) * k, top], [(x + 14) * k, bottom], [x * k, bottom]]
+        polygon(image, np.array(corners, dtype=np.float64), colour)
+        put_text(image, text, ((x + 22) * k, y * k), size=17 * k)
+        x += _entry_width(text)

@@ -1,0 +1,228 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The demo's child processes: started with a log each, watched, and ended whatever happens.
+
+A child gets a session of its own, so that Ctrl-C in the terminal reaches this process alone, which
+then ends the children in order. Should this process be killed, the kernel ends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import ctypes
+import os
+from pathlib import Path
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+
+from nurec_ros.errors import NurecError
+
+LAST_LINES = 12
+POLL_S = 0.05
+# What each signal gets before the next one is sent.
+PATIENCE_S = {signal.SIGINT: 6.0, signal.SIGTERM: 3.0, signal.SIGKILL: 3.0}
+PR_SET_PDEATHSIG = 1
+
+
+class DemoError(NurecError):
+    """The demo cannot go on; says which piece failed and shows what it said last."""
+
+
+class Child:
+    """One process, and the file that its output goes to."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open('wb') as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """Raise DemoError where the process has ended by itself."""
+        code = self.returncode
+        if code is None:
+            return
+        how = f'exit code {code}' if code >= 0 else f'signal {signal.Signals(-code).name}'
+        message = f'{self.name} ended with {how}; {self.last_lines()}'
+        raise DemoError(message)
+
+    def last_lines(self, count: int = LAST_LINES) -> str:
+        """Quote the end of the log."""
+        lines = self.log.read_text(errors='replace').splitlines()[-count:]
+        if not lines:
+            return f'it said nothing ({self.log} is empty)'
+        return '\n    '.join([f'the end of {self.log}:', *lines])
+
+    def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
+        """Wait until a line of the log matches; raise DemoError at the end or after the time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            code = self.returncode
+            found = re.search(pattern, self.log.read_text(errors='replace'), re.MULTILINE)
+            if found:
+                return found
+            if code is not None:
+                self.check()
+            if time.monotonic() > deadline:
+                message = f'{self.name} was not ready in {timeout_s:g} s; {self.last_lines()}'
+                raise DemoError(message)
+            time.sleep(POLL_S)
+
+    def end(self) -> int | None:
+        """End the process, firmly in steps; give its exit code, None if nothing could end it."""
+        for number, patience in PATIENCE_S.items():
+            if self.returncode is not None:
+                break
+            # The whole session: a child's own children go too.
+            _signal_group(self._process.pid, number)
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+        return self.returncode
+
+
+class Children:
+    """All child processes, as a context manager that leaves none of them running."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = dict(environment)
+        self._children: list[Child] = []
+
+    def start(self, name: str, command: Sequence[str]) -> Child:
+        """Start a process whose output goes to `<name>.log`."""
+        child = Child(name, command, self._folder / f'{name}.log', self._environment)
+        self._children.append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise DemoError where one of them has ended by itself."""
+        for child in self._children:
+            child.check()
+
+    def end(self) -> dict[str, int | None]:
+        """End all, the last one first; give the exit codes by name."""
+        codes = {}
+        while self._children:
+            child = self._children.pop()
+            codes[child.name] = child.end()
+        return codes
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+
+class Interrupted(BaseException):
+    """SIGINT, SIGTERM or SIGHUP came; `number` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Signals:
+    """
+    While entered, the first signal raises Interrupted in the main thread, later ones do nothing.
+
+    So a second Ctrl-C cannot stop the children's being ended.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._came = False
+        self._before: dict[int, object] = {}
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if not self._came:
+            self._came = True
+            raise Interrupted(number)
+
+    def __enter__(self) -> Signals:
+        for number in self.NUMBERS:
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def command(name: str) -> list[str]:
+    """Give the command line of one of this package's commands, run by this very Python."""
+    return [sys.executable, '-m', f'nurec_ros.cli.{name}']
+
+
+def free_port() -> int:
+    """Give a TCP port of this machine that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, step: Callable[[], None]) -> bool:
+    """Call `step` until `condition` holds, at most `timeout_s`; say whether it does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        step()
+    return True
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent dies (runs in the child, on Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

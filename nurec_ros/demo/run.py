@@ -1,0 +1,234 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The demo from end to end: example, preview server, player, recording, pictures, table.
+
+Everything is bounded in time, and whatever happens no child process is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import shutil
+import sys
+import time
+
+import numpy as np
+from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
+from nurec_ros.demo.drawing import write_png
+from nurec_ros.demo.overview import draw_overview
+from nurec_ros.demo.processes import Children, command, DemoError, free_port
+from nurec_ros.demo.report import file_lines, table, topic_rows
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.scenario import Scenario
+
+PREVIEW_S = 60.0
+# Ports that ROS derives from the domain's number stay clear of those the system hands out.
+DOMAINS = 101
+LOOPBACK = '127.0.0.1'
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; empty `usdz` and `server` mean the demo's own."""
+
+    usdz: str = ''
+    output: str = 'demo'
+    rate: float = 1.0
+    cameras: tuple[str, ...] = ()
+    camera_rate: float = 10.0
+    resolution_scale: float = 0.25
+    server: str = ''
+    domain_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where everything goes."""
+
+    folder: Path
+
+    @property
+    def example(self) -> Path:
+        """The generated scenario."""
+        return self.folder / 'example.usdz'
+
+    @property
+    def recording(self) -> Path:
+        """The rosbag2 folder."""
+        return self.folder / 'recording'
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Cameras and moments."""
+        return self.folder / 'contact_sheet.png'
+
+    @property
+    def overview(self) -> Path:
+        """The drive from above."""
+        return self.folder / 'overview.png'
+
+    def clear(self) -> None:
+        """Make the folder, and remove from it what an earlier demo left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.recording, ignore_errors=True)
+        old = (self.contact_sheet, self.overview, *self.folder.glob('*.log'))
+        for path in old:
+            path.unlink(missing_ok=True)
+
+
+def run(options: Options, say: Callable[[str], None] = print) -> None:
+    """
+    Show the demo; `say` takes the lines for the screen.
+
+    Raise NurecError where something fails; DemoError names the piece and quotes its last lines.
+    """
+    from nurec_ros.demo.play import Played, record_drive
+
+    files = Files(Path(options.output))
+    try:
+        files.clear()
+    except OSError as error:
+        message = f'cannot use {files.folder}: {error.strerror or error}'
+        raise ConfigurationError(message) from error
+    usdz = scenario_file(options, files, say)
+    scenario = Scenario.load(usdz)
+    cameras = chosen_cameras(scenario, options.cameras)
+    domain = options.domain_id or 1 + os.getpid() % DOMAINS
+    environment = ros_environment(domain)
+    os.environ.update(environment)
+    with Children(files.folder, os.environ) as children:
+        server = options.server or start_preview(children, usdz)
+        say(f'render server: {server}')
+        children.start('player', player_command(options, usdz, server, cameras))
+        say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
+        began = time.monotonic()
+        played: Played = record_drive(files.recording, children.check, scenario, cameras, options)
+        say(f'played in {time.monotonic() - began:.1f} s, recorded in {files.recording}')
+        codes = children.end()
+    draw(files, scenario, usdz, played.ego_begin_ns)
+    say('')
+    rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)
+    say(table(rows))
+    for line in played.remarks:
+        say(line)
+    say('')
+    say(
+        file_lines(
+            {
+                files.contact_sheet: 'what each camera saw',
+                files.overview: 'the drive from above',
+                files.recording: 'rosbag2 folder: ros2 bag play, Foxglove (its .mcap), rosbags',
+                files.example: 'the scenario that was generated',
+            }
+        )
+    )
+    failed = {name: code for name, code in codes.items() if code != 0}
+    if failed:
+        message = ', '.join(f'{name} ended with exit code {code}' for name, code in failed.items())
+        raise DemoError(message)
+
+
+def scenario_file(options: Options, files: Files, say: Callable[[str], None]) -> Path:
+    """Give the file to play: the one asked for, else an example written now."""
+    if options.usdz:
+        say(f'scenario: {options.usdz}')
+        return Path(options.usdz).resolve()
+    from nurec_ros.example import write_example
+
+    path = write_example(files.example)
+    say(f'scenario: {path} (generated)')
+    return path.resolve()
+
+
+def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the cameras to listen to; ConfigurationError for a name that is not in the file."""
+    known = [name for name, camera in scenario.cameras.items() if camera.renderable]
+    for name in wanted:
+        if name not in known:
+            message = f'no camera is called {name!r}; there are {", ".join(known) or "none"}'
+            raise ConfigurationError(message)
+    return wanted or tuple(known)
+
+
+def ros_environment(domain: int) -> dict[str, str]:
+    """Keep ROS to a domain of its own on this machine, in each distribution's words."""
+    return {
+        'ROS_DOMAIN_ID': str(domain),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'ROS_LOCALHOST_ONLY': '1',  # before Iron
+    }
+
+
+def start_preview(children: Children, usdz: Path) -> str:
+    """Start the preview server and give its address, once it is ready."""
+    port = free_port()
+    arguments = ['--usdz', str(usdz), '--host', LOOPBACK, '--port', str(port)]
+    preview = children.start('preview', [*command('preview'), *arguments])
+    return preview.wait_for(r'^serving on (\S+)', PREVIEW_S)[1]
+
+
+def player_command(
+    options: Options, usdz: Path, server: str, cameras: tuple[str, ...]
+) -> list[str]:
+    """Give the player's command line."""
+    parameters: Mapping[str, object] = {
+        'usdz_path': usdz,
+        'server': server,
+        'rate': float(options.rate),
+        'camera_rate': float(options.camera_rate),
+        'resolution_scale': float(options.resolution_scale),
+        'cameras': '[' + ', '.join(f"'{name}'" for name in cameras) + ']',
+    }
+    pairs = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
+    return [*command('player'), '--ros-args', *pairs]
+
+
+def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
+    """Draw both pictures from the recording."""
+    from nurec_ros.demo.reading import read_recording
+
+    drive = read_recording(files.recording)
+    if not len(drive.odometry_ns):
+        message = f'{files.recording} holds no odometry of the player'
+        raise DemoError(message)
+    end_ns = int(drive.odometry_ns[-1])
+    begin_ns = min(begin_ns, int(drive.odometry_ns[0]))
+    way = np.linalg.norm(np.diff(drive.odometry[:, :2], axis=0), axis=1).sum()
+    seconds = (end_ns - begin_ns) / 1e9
+    about = f'{usdz.name}: {seconds:.1f} s, {way:.0f} m, {len(drive.road_users)} road users'
+    sheet = draw_contact_sheet(
+        drive.images,
+        moments(begin_ns, end_ns),
+        begin_ns=begin_ns,
+        title=scenario.sequence_id,
+        subtitle=f'{about}; images as they came over ROS',
+    )
+    write_png(str(files.contact_sheet), sheet)
+    lanes = () if scenario.road_map is None else scenario.road_map.boundaries
+    overview = draw_overview(
+        drive,
+        title=scenario.sequence_id,
+        subtitle=f'{about}; boxes at {seconds / 2:.1f} s, from the recorded markers',
+        lanes=lanes,
+    )
+    write_png(str(files.overview), overview)
+
+
+def is_terminal() -> bool:
+    """Say whether a person watches the progress."""
+    return sys.stderr.isatty()
