@@ -11,3 +11,27 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""The client of a NuRec render server: due frames in, encoded pictures out; no ROS in here."""
+
+from nurec_ros.rendering.frames import (
+    CameraStatus,
+    DueFrame,
+    Failure,
+    Frame,
+    RendererStatus,
+)
+from nurec_ros.rendering.images import decode_rgb, image_size
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.pipeline import RenderPipeline
+
+__all__ = [
+    'CameraStatus',
+    'DueFrame',
+    'Failure',
+    'Frame',
+    'RenderOptions',
+    'RenderPipeline',
+    'RendererStatus',
+    'decode_rgb',
+    'image_size',
+]

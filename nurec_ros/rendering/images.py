@@ -1,0 +1,155 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Replies: what kind of image it is, whether it is whole, how large; and pixels out of it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering.frames import Frame
+
+# An accelerator only: the same pictures come out of OpenCV. No rosdep key, so never required.
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+JPEG_START = b'\xff\xd8\xff'
+JPEG_END = b'\xff\xd9'
+PNG_START = b'\x89PNG\r\n\x1a\n'
+PNG_END = b'\x00\x00\x00\x00IEND\xaeB`\x82'
+# Start-of-frame markers; C4, C8 and CC lie among them and mean something else.
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MARKERS_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
+_SCAN_MARKER = 0xDA
+
+
+def decoder_name() -> str:
+    """Name the JPEG decoder in use."""
+    return 'OpenCV' if simplejpeg is None else 'simplejpeg'
+
+
+def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[str, int, int]:
+    """
+    Give encoding, width and height of a reply's image; RenderError if it is none, or not whole.
+
+    image_format: 'jpeg', 'png' or 'rgb' as asked for; `size` (width, height) as asked for. An
+    image may have another size, and be a PNG where a JPEG was asked for, or the other way round.
+    Planes of bytes carry no size, so that they must have the length of the size asked for.
+    """
+    if not data:
+        raise RenderError('the reply holds no image')
+    if image_format == 'rgb':
+        width, height = size
+        if len(data) != 3 * width * height:
+            raise RenderError(
+                f'the reply holds {len(data)} bytes, expected {3 * width * height} for '
+                f'{width}x{height} RGB planes; servers that keep the aspect ratio answer so, '
+                'image_format jpeg or png carry their size'
+            )
+        return 'rgb8', width, height
+    encoding = sniff(data)
+    width, height = image_size(data, encoding)
+    if encoding == 'jpeg':
+        # Inside of the compressed data FF is never followed by D9: an end marker after the
+        # frame's header is the image's own. Some encoders pad behind it.
+        whole = data.endswith(JPEG_END) or JPEG_END in data[_jpeg_frame(data) :]
+    else:
+        whole = data.endswith(PNG_END) or PNG_END in data
+    if not whole:
+        raise RenderError(f'the {encoding.upper()} is cut off after {len(data)} bytes')
+    return encoding, width, height
+
+
+def sniff(data: bytes) -> str:
+    """Give 'jpeg' or 'png' from an image's first bytes; RenderError if it is neither."""
+    if data.startswith(JPEG_START):
+        return 'jpeg'
+    if data.startswith(PNG_START):
+        return 'png'
+    raise RenderError(f'the reply is neither JPEG nor PNG: {len(data)} bytes, {data[:8].hex(" ")}')
+
+
+def image_size(data: bytes, encoding: str) -> tuple[int, int]:
+    """Read (width, height) from the header of a 'jpeg' or 'png'; RenderError if it has none."""
+    if encoding == 'jpeg':
+        offset = _jpeg_frame(data)
+        height, width = struct.unpack_from('>HH', data, offset + 5)
+    elif encoding == 'png':
+        if len(data) < 24 or data[:8] != PNG_START or data[12:16] != b'IHDR':
+            raise RenderError(f'the PNG has no header in its {len(data)} bytes')
+        width, height = struct.unpack_from('>II', data, 16)
+    else:
+        raise RenderError(f'a {encoding} image carries no size')
+    if not width or not height:
+        raise RenderError(f'the {encoding.upper()} says that its size is {width}x{height}')
+    return width, height
+
+
+def decode_rgb(frame: Frame) -> NDArray[np.uint8]:
+    """Decode to (height, width, 3) uint8 RGB, C-contiguous; RenderError if it cannot be."""
+    if frame.encoding == 'rgb8':
+        planes: NDArray[Any] = np.frombuffer(frame.data, np.uint8)
+        if len(planes) != 3 * frame.height * frame.width:
+            raise RenderError(
+                f'{len(planes)} bytes are no RGB planes of {frame.width}x{frame.height}'
+            )
+        # Ten times as fast as a transposed copy.
+        return np.asarray(cv2.merge(list(planes.reshape(3, frame.height, frame.width))))
+    if frame.encoding == 'jpeg' and simplejpeg is not None:
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(frame.data, 'RGB'))
+        except ValueError as error:
+            raise RenderError(f'the JPEG of {frame.camera} does not decode: {error}') from error
+    try:
+        image = cv2.imdecode(np.frombuffer(frame.data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise RenderError(f'the image of {frame.camera} does not decode: {error}') from error
+    if image is None:
+        raise RenderError(
+            f'the {frame.encoding.upper()} of {frame.camera} does not decode '
+            f'({len(frame.data)} bytes)'
+        )
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image))
+
+
+def _jpeg_frame(data: bytes) -> int:
+    """Find the start-of-frame marker, which holds the size, by going from segment to segment."""
+    offset = 2
+    length = len(data)
+    if not data.startswith(JPEG_START):
+        raise RenderError(f'the JPEG does not begin as one: {data[:4].hex(" ")}')
+    while offset + 9 <= length:
+        if data[offset] != 0xFF:
+            break
+        marker = data[offset + 1]
+        if marker == 0xFF:  # fill byte
+            offset += 1
+        elif marker in _MARKERS_WITHOUT_LENGTH:
+            offset += 2
+        elif marker in _FRAME_MARKERS:
+            return offset
+        elif marker == _SCAN_MARKER:
+            break
+        else:
+            segment = data[offset + 2] << 8 | data[offset + 3]
+            if segment < 2:
+                break
+            offset += 2 + segment
+    raise RenderError(f'the JPEG has no frame header in its {length} bytes')

@@ -1,0 +1,91 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Everything that a user can say about rendering, as one immutable record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import math
+
+from nurec_ros.errors import ConfigurationError
+
+IMAGE_FORMATS = ('jpeg', 'png', 'rgb')
+PROJECTIONS = ('native', 'pinhole')
+SHUTTERS = ('instant', 'recorded')
+BATCH_MODES = ('auto', 'never')
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """
+    The options of a RenderPipeline; ConfigurationError for a value that cannot be honoured.
+
+    server: one address as gRPC takes it, or several host:port separated by commas.
+    tls_root_certificate: a PEM file, empty for plaintext. service_prefix and scene_id: empty to
+    find them. hfov_deg: horizontal field of view of `projection: pinhole`. rig_offset: x y z in
+    metres, roll pitch yaw in degrees about the fixed axes of the rig frame. camera_scales: by
+    logical name, instead of resolution_scale.
+    """
+
+    server: str = 'localhost:46435'
+    tls_root_certificate: str = ''
+    service_prefix: str = ''
+    scene_id: str = ''
+    image_format: str = 'jpeg'
+    image_quality: int = 95
+    projection: str = 'native'
+    hfov_deg: float = 90.0
+    shutter: str = 'instant'
+    batch: str = 'auto'
+    render_timeout_s: float = 10.0
+    first_render_timeout_s: float = 300.0
+    send_tracks: bool = False
+    rig_offset: tuple[float, ...] = (0.0,) * 6
+    resolution_scale: float = 0.25
+    camera_scales: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ('image_format', IMAGE_FORMATS),
+            ('projection', PROJECTIONS),
+            ('shutter', SHUTTERS),
+            ('batch', BATCH_MODES),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigurationError(f'{name} is {value!r}, expected {" or ".join(allowed)}')
+        # Servers that cast the quality to int make 0 of a fraction, and their encoder then fails.
+        _within('image_quality', self.image_quality, 1, 100)
+        if self.projection == 'pinhole':
+            _within('hfov_deg', self.hfov_deg, 1, 179)
+        for name in ('render_timeout_s', 'first_render_timeout_s'):
+            _within(name, getattr(self, name), 1e-3, 1e6)
+        _within('resolution_scale', self.resolution_scale, 1e-3, 16)
+        for camera, scale in self.camera_scales.items():
+            _within(f'{camera}.resolution_scale', scale, 1e-3, 16)
+        offset = tuple(self.rig_offset)
+        if len(offset) != 6 or not all(math.isfinite(value) for value in offset):
+            raise ConfigurationError(
+                f'rig_offset is {list(offset)}, expected x y z roll pitch yaw'
+            )
+
+    def scale_of(self, camera: str) -> float:
+        """Give the output size of a camera as a fraction of its native size."""
+        return self.camera_scales.get(camera, self.resolution_scale)
+
+
+def _within(name: str, value: float, minimum: float, maximum: float) -> None:
+    if not minimum <= value <= maximum:  # also false for NaN
+        raise ConfigurationError(f'{name} is {value}, expected {minimum:g} to {maximum:g}')

@@ -1,0 +1,181 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Due frames in, encoded frames out: what the player sees of rendering.
+
+`submit` puts jobs into the lanes and returns; a thread of the dispatcher's sends them, gRPC's own
+thread takes the replies, a small pool delivers. No call here waits for any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+import dataclasses
+import logging
+import time
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.rendering.client import RenderClient
+from nurec_ros.rendering.delivery import Log
+from nurec_ros.rendering.dispatcher import Dispatcher
+from nurec_ros.rendering.frames import CameraStatus, DueFrame, Failure, Frame, RendererStatus
+from nurec_ros.rendering.lanes import Job, Ticket
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.rendering.statistics import problem_of, remedy_of, Statistics
+from nurec_ros.rendering.target import addresses
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras import CameraModel
+
+__all__ = ['Failure', 'Frame', 'RenderPipeline']
+
+RUN_TIME_OPTIONS = ('resolution_scale', 'camera_scales', 'send_tracks', 'rig_offset')
+_LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'error': logging.ERROR}
+
+
+def _log_by_default(level: str, text: str) -> None:
+    logging.getLogger('nurec_ros.rendering').log(_LEVELS.get(level, logging.WARNING), '%s', text)
+
+
+class RenderPipeline:
+    """
+    Renders due frames of one scenario and hands them to `deliver`.
+
+    `deliver` gets Frames and Failures from a small pool, in the order of submission within a
+    camera, and may take its time. mode 'lockstep': nothing submitted is ever dropped. log(level,
+    text) is called from any thread, level being debug, info, warn or error. Making one touches no
+    network; ConfigurationError for options that cannot work at all.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        options: RenderOptions,
+        deliver: Callable[[Frame | Failure], None],
+        *,
+        mode: str = 'realtime',
+        log: Log = _log_by_default,
+    ) -> None:
+        if mode not in ('realtime', 'lockstep'):
+            raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
+        self._keep_all = mode == 'lockstep'
+        self._options = options
+        self._client = RenderClient(
+            scenario, options, log=log, on_change=lambda: self._dispatcher.connection_changed()
+        )
+        self._dispatcher = Dispatcher(
+            self._client,
+            RequestBuilder(scenario, options),
+            scenario.cameras,
+            len(addresses(options.server)),
+            deliver,
+            log,
+        )
+
+    def start(self) -> None:
+        """Connect in the background, for ever, and begin to render what is submitted."""
+        self._dispatcher.start()
+        self._client.start(busy=lambda: self._dispatcher.busy)
+
+    def submit(
+        self, due: Sequence[DueFrame], *, keep: bool = False, fail_if_down: bool = False
+    ) -> Future[None]:
+        """
+        Take frames to render; never blocks.
+
+        keep: none is dropped, they wait for a server that is away; else the newest of a camera
+        replaces the one that waits. fail_if_down: they fail at once while the server is away.
+        The future completes, always with None, when each was delivered or dropped.
+        """
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # nobody cancels it: a pool thread completes it
+        if not due:
+            future.set_result(None)
+            return future
+        ticket = Ticket(future, len(due))
+        keep = keep or self._keep_all
+        self._dispatcher.submit(
+            [Job(frame.name, frame.t_ns, keep, fail_if_down, ticket) for frame in due]
+        )
+        return future
+
+    def discard(self) -> None:
+        """
+        Give up all that was submitted and not yet delivered, for a jump of the clock.
+
+        Frames in flight come back to nobody; one that is being delivered at this moment still
+        is. The futures complete.
+        """
+        self._dispatcher.discard()
+
+    def update(self, **changes: Any) -> None:
+        """Change options that may change at run time, for all frames sent from now on."""
+        unknown = sorted(set(changes) - set(RUN_TIME_OPTIONS))
+        if unknown:
+            raise ConfigurationError(f'{", ".join(unknown)} cannot change while rendering')
+        self._options = dataclasses.replace(self._options, **changes)
+        self._dispatcher.builder = self._dispatcher.builder.with_options(self._options)
+
+    def frame_size(self, camera: str) -> tuple[int, int]:
+        """Give the (width, height) that will be asked for; RenderError if not renderable."""
+        return self._dispatcher.builder.frame_size(camera)
+
+    def output_model(self, camera: str) -> CameraModel:
+        """Give the camera model behind the pictures, at native size; RenderError without one."""
+        return self._dispatcher.builder.output_model(camera)
+
+    def status(self) -> RendererStatus:
+        """Give what is known about the server now."""
+        client = self._client
+        session, known = client.session, client.known
+
+        def status(statistics: Statistics, in_flight: int) -> RendererStatus:
+            totals = statistics.totals()
+            error: RenderError | None = client.error or statistics.current_error()
+            return RendererStatus(
+                connected=session is not None,
+                server=self._options.server,
+                service_prefix=known.prefix if known else '',
+                version=known.version if known else '',
+                scene_id=known.scene_id if known else '',
+                scenes=known.scenes if known else (),
+                batch=known.batch if known else None,
+                tracks_refused=known is not None and not known.tracks,
+                last_error=problem_of(error),
+                remedy=remedy_of(error),
+                in_flight=in_flight,
+                asked=totals.asked,
+                received=totals.received,
+                dropped=totals.dropped,
+                failed=totals.failed,
+            )
+
+        return self._dispatcher.read(status)
+
+    def camera_status(self, camera: str) -> CameraStatus:
+        """Give the counters and latencies of one camera."""
+        return self._dispatcher.read(lambda statistics, _: statistics.camera(camera))
+
+    def close(self, timeout_s: float = 0.3) -> None:
+        """
+        Cancel what is in flight and end the threads, within the limit.
+
+        Nothing is delivered any more; every future completes.
+        """
+        until = time.monotonic() + timeout_s
+        self._dispatcher.stop()
+        self._client.close(max(until - time.monotonic(), 0.0))
+        self._dispatcher.join(until)

@@ -1,0 +1,403 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+How the client behaves towards a server: names, channel options, deadlines, retries, remedies.
+
+All of it is data with the reason beside each row; client.py and pipeline.py only apply it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import random
+import re
+
+import grpc
+from nurec_ros.errors import RenderError
+
+# A failed request is dealt with in one of these ways.
+FAIL = 'fail'  # the frame is lost, the rest goes on
+RECONNECT = 'reconnect'  # the server is away: connect, ask it anew; kept frames wait for it
+ASK_AGAIN = 'ask again'  # the frame is lost, and what is known about the server is asked anew
+RETRY = 'retry'  # the same request again, a little later
+WITHOUT_TRACKS = 'without tracks'  # the same frame without poses of road users, from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting: its value, and why it is that."""
+
+    value: float
+    reason: str
+
+
+SERVICE_PREFIXES = (
+    # The path on the wire of every server from 0.2.0 to 26.08.
+    'nre.grpc.protos.sensorsim.SensorsimService',
+    # 26.10 renamed its Python package so; whether the path followed is not known.
+    'nurec.grpc.protos.sensorsim.SensorsimService',
+    # The package's name as the documentation of 26.10 titles it.
+    'sensorsim.SensorsimService',
+)
+
+CHANNEL_OPTIONS: dict[str, Row] = {
+    'grpc.max_receive_message_length': Row(
+        256 << 20, 'the default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB'
+    ),
+    'grpc.max_send_message_length': Row(
+        64 << 20, 'a request is a few kB, one with all tracks in a batch still below 1 MB'
+    ),
+    'grpc.initial_reconnect_backoff_ms': Row(
+        100, 'a restarted preview server is back within a second'
+    ),
+    'grpc.max_reconnect_backoff_ms': Row(
+        1000, 'images are to be back within 2 s of the server; gRPC adds its own jitter'
+    ),
+    'grpc.min_reconnect_backoff_ms': Row(
+        5000, 'one attempt to connect may take this long: a blocked server accepts late'
+    ),
+    'grpc.client_idle_timeout_ms': Row(
+        2**31 - 1, 'a halted player keeps its connection: the next picture is wanted at once'
+    ),
+    # No grpc.keepalive_time_ms: while a server compiles its kernels (up to a minute) it answers
+    # no ping, and a client that insists would cut the connection on which its first frame comes.
+}
+
+DEADLINES: dict[str, Row] = {
+    'get_version': Row(5.0, 'answered at once unless the server is blocked; asked again then'),
+    'get_available_scenes': Row(10.0, 'lists archives, on a slow disk perhaps'),
+    'await server': Row(2.0, 'wait-for-ready while it boots; renewed until it answers'),
+}
+
+# Seconds: how often, while nothing is rendered, a get_version tells whether the server is still
+# there and still the same.
+IDLE_CHECK_S = 2.0
+# Seconds between looks at the list of scenes while ours is not in it.
+SCENE_CHECK_S = 2.0
+
+MAX_IN_FLIGHT = Row(
+    3, 'two or three keep a server busy; more only wait in its queue and make pictures late'
+)
+BATCH_WEIGHT = Row(
+    1.5, 'a batch is several frames of work: two in flight, one rendered and one waiting'
+)
+# Frames of one camera that are sent or waiting for an older one, beyond MAX_IN_FLIGHT: bounds
+# what can pile up behind one stuck frame.
+LANE_MARGIN = 2
+
+TRANSIENT_DELAYS_S = (0.5, 2.0)
+BATCH_FAILURES = Row(3, 'whole batches that fail in a row: single calls do better from then on')
+
+BACKOFF_S = (0.1, 0.2, 0.4, 0.8)
+
+
+def backoff_s(attempt: int) -> float:
+    """Give how long to wait before attempt 0, 1, …: doubling, at most 1 s, with jitter."""
+    base = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+    return base * random.uniform(0.75, 1.25)
+
+
+class ServerError(RenderError):
+    """
+    What went wrong between client and server, with its remedy.
+
+    kind: a short word, one for each row of RULES; action: how the client deals with it. The text
+    is the problem and the remedy in one line.
+    """
+
+    def __init__(self, kind: str, problem: str, remedy: str, action: str = FAIL) -> None:
+        super().__init__(f'{problem}: {remedy}' if remedy else problem)
+        self.kind = kind
+        self.problem = problem
+        self.remedy = remedy
+        self.action = action
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    What an error of a server means.
+
+    Matches when the status code is one of `codes` (empty: any) and `text` is found in the details
+    (empty: anything). In `problem` and `remedy`, {server}, {details}, {scene_id}, {scenes},
+    {method}, {timeout_s} and {prefix} are filled in.
+    """
+
+    kind: str
+    codes: tuple[grpc.StatusCode, ...]
+    text: str
+    problem: str
+    remedy: str
+    action: str
+    reason: str
+
+
+UNREACHABLE = (
+    'is the NuRec container running and port 46435 published? it needs 10-30 s after a restart'
+)
+MEMORY = (
+    'lower resolution_scale, take fewer cameras, restart the container with '
+    'PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True'
+)
+_CODE = grpc.StatusCode
+_CODE_NAMES = re.compile('|'.join(status.name for status in _CODE if status is not _CODE.OK))
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        'transient',
+        (),
+        r'A load persistent id instruction was encountered|Stopped waiting for backend',
+        'the renderer was not ready for this frame ({details})',
+        'it was tried again and failed again; restart the container if this goes on',
+        RETRY,
+        'the two texts that other clients found to vanish by themselves',
+    ),
+    Rule(
+        'tracks refused',
+        (),
+        r'(?i)enable[-_]editing|editing[-_ ]actors|dynamic[-_ ]?objects',
+        'the server takes no poses of other road users, the recorded ones are shown',
+        'start it with --enable-editing-actors, or switch send_tracks off',
+        WITHOUT_TRACKS,
+        'servers from 26.03 on refuse dynamic objects unless they run with this flag',
+    ),
+    Rule(
+        'message size',
+        (),
+        r'message larger than max',
+        'a message is too large for gRPC ({details})',
+        'lower resolution_scale or ask for image_format jpeg',
+        FAIL,
+        'RESOURCE_EXHAUSTED as well, but no lack of memory',
+    ),
+    Rule(
+        'memory',
+        (),
+        r'(?i)CUDA[^\n]*out of memory|OutOfMemory|CUBLAS_STATUS_ALLOC_FAILED',
+        'the GPU is out of memory ({details})',
+        MEMORY,
+        FAIL,
+        'comes as UNKNOWN, INTERNAL or RESOURCE_EXHAUSTED, depending on where it struck',
+    ),
+    Rule(
+        'encoder',
+        (),
+        r'(?i)nvjpeg',
+        'the image encoder of the server failed ({details})',
+        'set image_quality to 1 … 100, or image_format to png',
+        FAIL,
+        'a quality of 0 does this, and so does a size that the encoder does not take',
+    ),
+    Rule(
+        'gpu',
+        (),
+        r'(?i)CUDA error|illegal memory access|device-side assert|CUDNN_STATUS',
+        'the GPU of the server failed ({details})',
+        'restart the container: a CUDA process does not recover from this',
+        FAIL,
+        'every later call of that process fails as well',
+    ),
+    Rule(
+        'renderer',
+        (),
+        r'NRenderer\.render failed',
+        'the renderer failed ({details})',
+        'lower resolution_scale, take fewer cameras, restart the container if it goes on',
+        FAIL,
+        'the catch-all of the renderer, most often memory',
+    ),
+    Rule(
+        'camera',
+        (),
+        r'(?i)missing camera|unknown camera|no such camera',
+        'the server does not know this camera ({details})',
+        'the scenario file and the scene on the server differ: load the same archive in both, or '
+        'leave the camera out of the parameter cameras',
+        FAIL,
+        'an assertion or NOT_FOUND, depending on the version',
+    ),
+    Rule(
+        'tls',
+        (_CODE.UNAVAILABLE,),
+        r'(?i)\bSSL|\bTLS|certificate|handshake',
+        'cannot agree on TLS with {server} ({details})',
+        'NuRec servers speak plaintext unless a proxy adds TLS: tls_root_certificate must be the '
+        'certificate that signed its own, and empty for plaintext',
+        RECONNECT,
+        'UNAVAILABLE too, but restarting the container does not help',
+    ),
+    Rule(
+        'name',
+        (_CODE.UNAVAILABLE,),
+        r'(?i)DNS resolution|name resolution|lookup failed',
+        'cannot resolve the name of {server} ({details})',
+        'is the host name in the parameter server spelled right?',
+        RECONNECT,
+        'UNAVAILABLE too, but it never came as far as the server',
+    ),
+    Rule(
+        'unreachable',
+        (_CODE.UNAVAILABLE,),
+        '',
+        'cannot reach {server}',
+        UNREACHABLE,
+        RECONNECT,
+        'nothing listens, the connection broke, or the server says that it is still starting',
+    ),
+    Rule(
+        'timeout',
+        (_CODE.DEADLINE_EXCEEDED,),
+        '',
+        '{server} did not answer {method} within {timeout_s:g} s',
+        'it may be compiling its kernels (up to a minute at the first frame) or overloaded: lower '
+        'resolution_scale, take fewer cameras, raise render_timeout_s',
+        FAIL,
+        'a frame is not worth more than its deadline; the next one may be answered',
+    ),
+    Rule(
+        'memory',
+        (_CODE.RESOURCE_EXHAUSTED,),
+        '',
+        'the server is out of memory or cache ({details})',
+        MEMORY,
+        FAIL,
+        'GPU memory or the cache of scenes (--cache-size)',
+    ),
+    Rule(
+        'range',
+        (_CODE.OUT_OF_RANGE,),
+        '',
+        'the time lies outside of the scene on the server ({details})',
+        'the scenario file and the scene on the server differ: load the same archive in both, or '
+        'set start_offset_s and end_offset_s',
+        FAIL,
+        'requests are kept inside the range of our own file',
+    ),
+    Rule(
+        'scene',
+        (_CODE.NOT_FOUND,),
+        '',
+        'the server has no scene {scene_id} ({details})',
+        'it has {scenes}: set scene_id, or start it with --artifact-glob for this file',
+        ASK_AGAIN,
+        'its archives may have been exchanged meanwhile',
+    ),
+    Rule(
+        'version',
+        (_CODE.UNIMPLEMENTED,),
+        '',
+        'the server does not have {method} under {prefix}',
+        'is it a NuRec render server? set service_prefix if its service has another name',
+        ASK_AGAIN,
+        'another version may have been started at the same address',
+    ),
+    Rule(
+        'request',
+        (_CODE.INVALID_ARGUMENT,),
+        '',
+        'the server refuses the request ({details})',
+        'try projection native, shutter instant and image_format jpeg; the scenario file must be '
+        'the archive that the server loaded',
+        FAIL,
+        'bad scene, camera, interval or coefficients, as the details say',
+    ),
+    Rule(
+        'feature',
+        (_CODE.FAILED_PRECONDITION,),
+        '',
+        'the server has this feature switched off ({details})',
+        'start it with the flag that the message names, or switch the option off here',
+        FAIL,
+        'FAILED_PRECONDITION is what features that are not enabled answer',
+    ),
+    Rule(
+        'access',
+        (_CODE.UNAUTHENTICATED, _CODE.PERMISSION_DENIED),
+        '',
+        '{server} denies access ({details})',
+        'is a proxy in between? NuRec servers ask for no credentials',
+        FAIL,
+        'none of the known servers authenticates',
+    ),
+    Rule(
+        'assertion',
+        (_CODE.UNKNOWN,),
+        '',
+        'the server failed ({details})',
+        'its log tells more; servers before 26.02 know no pinhole model (projection native), and '
+        'the scenario file must be the archive that the server loaded',
+        FAIL,
+        'a Python exception in the server, often an assertion about the request',
+    ),
+    Rule(
+        'cancelled',
+        (_CODE.CANCELLED,),
+        '',
+        'the call was cancelled ({details})',
+        'the server or a proxy gave it up; its log tells more',
+        FAIL,
+        'our own cancelled calls belong to frames that nobody wants any more',
+    ),
+    Rule(
+        'server',
+        (),
+        '',
+        'the server failed ({details})',
+        'its log tells more; restart the container if it goes on',
+        FAIL,
+        'whatever else a server may answer',
+    ),
+)
+
+
+def classify(code: grpc.StatusCode | None, details: str, **context: object) -> ServerError:
+    """
+    Give the error with its remedy for a status, or for an item of a batch (code None).
+
+    context: server, scene_id, scenes, method, timeout_s, prefix, as far as they are known.
+    """
+    if code is None:
+        named = re.search(
+            '|'.join(status.name for status in _CODE if status is not _CODE.OK), details
+        )
+        code = _CODE[named.group()] if named else None
+    for rule in RULES:
+        if rule.codes and code not in rule.codes:
+            continue
+        if rule.text and not re.search(rule.text, details):
+            continue
+        name = code.name if code is not None else 'batch item'
+        words = {
+            'server': 'the server',
+            'scene_id': 'of that name',
+            'scenes': 'others',
+            'method': 'the call',
+            'timeout_s': 0.0,
+            'prefix': 'the known names',
+            **context,
+            'details': short(details) or name,
+        }
+        return ServerError(
+            rule.kind, rule.problem.format(**words), rule.remedy.format(**words), rule.action
+        )
+    raise AssertionError('the last rule matches everything')
+
+
+def short(details: str, limit: int = 200) -> str:
+    """Give the line of a server's message that says most: of a traceback the last one."""
+    lines = [line.strip() for line in details.splitlines() if line.strip()]
+    if not lines:
+        return ''
+    line = lines[-1] if 'Traceback' in details else lines[0]
+    return line if len(line) <= limit else line[: limit - 1] + '…'

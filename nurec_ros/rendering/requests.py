@@ -1,0 +1,348 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What to ask the server: from scenario, camera and time to an RGBRenderRequest.
+
+Poses are the camera's in the map frame (the USDZ's world frame), T_map_rig @ T_rig_offset @
+T_rig_camera with optical axes; `world_to_nre` is never applied, the server does that. The exposure
+is a half-open interval of microseconds, kept inside the scenario's range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.scenario import Camera, Scenario
+from nurec_ros.scenario.cameras import (
+    CameraModel,
+    FisheyeCamera,
+    FthetaCamera,
+    PinholeCamera,
+    Windshield,
+)
+
+Array = NDArray[np.float64]
+
+IMAGE_FORMATS = {
+    'jpeg': sensorsim_pb2.JPEG,
+    'png': sensorsim_pb2.PNG,
+    'rgb': sensorsim_pb2.RGB_UINT8_PLANAR,
+}
+# Servers assert exactly these lengths; empty lists end in a Python assertion there.
+PINHOLE_COEFFICIENTS = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
+FISHEYE_COEFFICIENTS = 4
+FTHETA_COEFFICIENTS = 6
+
+
+class RequestBuilder:
+    """
+    Builds the requests of one scenario under one set of options; immutable but for its cache.
+
+    What does not change from frame to frame is built once per camera.
+    """
+
+    def __init__(self, scenario: Scenario, options: RenderOptions) -> None:
+        self.options = options
+        self._scenario = scenario
+        self._first_us = -(-scenario.start_ns // 1000)
+        self._last_us = scenario.end_ns // 1000
+        self._T_rig_offset = rig_offset(options.rig_offset)
+        self._templates: dict[str, tuple[sensorsim_pb2.RGBRenderRequest, Array]] = {}
+
+    def with_options(self, options: RenderOptions) -> RequestBuilder:
+        """Give a builder for the same scenario under other options."""
+        return RequestBuilder(self._scenario, options)
+
+    def output_model(self, camera: str) -> CameraModel:
+        """Give the model behind the pictures of a camera, at its native size."""
+        model = self._camera(camera).model
+        if model is None:
+            raise RenderError(f'{camera} has no camera model in the scenario: not renderable')
+        if self.options.projection == 'pinhole':
+            return pinhole_view(model, self.options.hfov_deg)
+        return model
+
+    def frame_size(self, camera: str) -> tuple[int, int]:
+        """Give the (width, height) to ask for: the native size scaled and rounded, at least 1."""
+        scale = self.options.scale_of(camera)
+        width, height = self.output_model(camera).resolution
+        return _rounded(width * scale), _rounded(height * scale)
+
+    def build(
+        self, scene_id: str, camera: str, t_ns: int, *, with_tracks: bool = True
+    ) -> sensorsim_pb2.RGBRenderRequest:
+        """
+        Build the request for a camera's frame at the frame time t_ns.
+
+        Other road users are placed by the client only with the option `send_tracks`. RenderError
+        if the camera cannot be rendered.
+        """
+        template, T_rig_camera = self._template(camera)
+        recorded = self.options.shutter == 'recorded'
+        start_us, end_us = exposure(
+            self._camera(camera), t_ns, recorded, self._first_us, self._last_us
+        )
+        request = sensorsim_pb2.RGBRenderRequest()
+        request.CopyFrom(template)
+        request.scene_id = scene_id
+        request.frame_start_us = start_us
+        request.frame_end_us = end_us
+        # The window of an instant is 1 us long because an empty one is refused; the picture is of
+        # the instant itself, so that both poses are the one at the stamp.
+        moments = (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
+        T_map_rig = self._scenario.ego.at(np.array(moments, dtype=np.int64))
+        _fill_pair(request.sensor_pose, T_map_rig @ T_rig_camera)
+        if with_tracks and self.options.send_tracks:
+            request.dynamic_objects.extend(track_poses(self._scenario, *moments))
+        return request
+
+    def _camera(self, name: str) -> Camera:
+        camera = self._scenario.cameras.get(name)
+        if camera is None:
+            raise RenderError(f'the scenario has no camera {name}')
+        return camera
+
+    def _template(self, name: str) -> tuple[sensorsim_pb2.RGBRenderRequest, Array]:
+        kept = self._templates.get(name)
+        if kept is not None:
+            return kept
+        width, height = self.frame_size(name)
+        request = sensorsim_pb2.RGBRenderRequest(
+            resolution_h=height,
+            resolution_w=width,
+            camera_intrinsics=camera_spec(name, self.output_model(name)),
+            image_format=IMAGE_FORMATS[self.options.image_format],
+            # Meant for JPEG; left out it is 0, which no encoder takes.
+            image_quality=self.options.image_quality,
+        )
+        T_rig_camera = self._T_rig_offset @ self._camera(name).T_rig_camera
+        self._templates[name] = request, T_rig_camera
+        return request, T_rig_camera
+
+
+def exposure(
+    camera: Camera, t_ns: int, recorded: bool, first_us: int, last_us: int
+) -> tuple[int, int]:
+    """
+    Give the exposure [start, end) in microseconds of the frame at the frame time t_ns.
+
+    An instant is [t, t + 1). A recorded exposure is the camera's own one that ends at t; at any
+    other time it is as long as the one that ends nearest, and ends at t. Both are moved into
+    [first_us, last_us], which servers refuse to leave, and never empty.
+    """
+    t_us = t_ns // 1000
+    length_us = _recorded_length(camera, t_us) if recorded else 0
+    if length_us:
+        end_us = min(max(t_us, first_us + 1), max(last_us, first_us + 1))
+        return max(min(end_us - length_us, end_us - 1), first_us), end_us
+    start_us = max(min(t_us, last_us - 1), first_us)
+    return start_us, start_us + 1
+
+
+def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:
+    """
+    Give a camera model as the server takes it: native resolution, native intrinsics.
+
+    RenderError where the model has more coefficients than servers accept.
+    """
+    width, height = model.resolution
+    spec = sensorsim_pb2.CameraSpec(
+        logical_id=logical_id,
+        resolution_h=height,
+        resolution_w=width,
+        shutter_type=_shutter_type(model.shutter_type),
+    )
+    if isinstance(model, FthetaCamera):
+        _fill_ftheta(spec.ftheta_param, model)
+    elif isinstance(model, PinholeCamera):
+        param = spec.opencv_pinhole_param
+        _fill_opencv(param, model)
+        for name, count in PINHOLE_COEFFICIENTS.items():
+            getattr(param, name).extend(_padded(getattr(model, name), count, logical_id, name))
+    elif isinstance(model, FisheyeCamera):
+        fisheye = spec.opencv_fisheye_param
+        _fill_opencv(fisheye, model)
+        fisheye.radial_coeffs.extend(
+            _padded(model.radial_coeffs, FISHEYE_COEFFICIENTS, logical_id, 'radial_coeffs')
+        )
+        fisheye.max_angle = model.max_angle
+    else:
+        raise RenderError(f'{logical_id} has a camera model that no server knows: {model.kind}')
+    if model.windshield is not None:
+        _fill_windshield(spec.bivariate_windshield_model_param, model.windshield)
+    return spec
+
+
+def pinhole_view(model: CameraModel, hfov_deg: float) -> PinholeCamera:
+    """
+    Give the undistorted view of that horizontal field of view, of a camera's native size.
+
+    Its axis is the camera's own, the principal point the image's centre; pixels are square.
+    """
+    width, height = model.resolution
+    focal_length = 0.5 * width / math.tan(math.radians(hfov_deg) / 2)
+    return PinholeCamera(
+        resolution=(width, height),
+        principal_point=((width - 1) / 2, (height - 1) / 2),
+        shutter_type=model.shutter_type,
+        focal_length=(focal_length, focal_length),
+    )
+
+
+def rig_offset(values: Iterable[float]) -> Array:
+    """
+    Give T_rig_offset (4, 4) of x y z in metres, roll pitch yaw in degrees.
+
+    The rotations are about the rig's fixed axes, roll first: R = Rz(yaw) Ry(pitch) Rx(roll).
+    """
+    x, y, z, *angles = values
+    roll, pitch, yaw = (math.radians(angle) for angle in angles)
+    cr, sr = math.cos(roll), math.sin(roll)
+    cp, sp = math.cos(pitch), math.sin(pitch)
+    cy, sy = math.cos(yaw), math.sin(yaw)
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr, x],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr, y],
+            [-sp, cp * sr, cp * cr, z],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+
+
+def track_poses(
+    scenario: Scenario, start_ns: int, end_ns: int
+) -> list[sensorsim_pb2.DynamicObject]:
+    """
+    Give the poses of the CONTROLLABLE tracks at both ends of an exposure, in the file's order.
+
+    Others cannot be placed by a client. A track that exists at one end only stands still.
+    """
+    start = scenario.tracks.at(start_ns)
+    end = start if end_ns == start_ns else scenario.tracks.at(end_ns)
+    both: dict[int, tuple[str, Array, Array]] = {}
+    for active, at_start in ((start, True), (end, False)):
+        for row in np.flatnonzero(active.controllable).tolist():
+            index = int(active.indices[row])
+            pose = active.poses[row]
+            known = both.get(index)
+            both[index] = (active.ids[row], pose if at_start or known is None else known[1], pose)
+    found = []
+    for index in sorted(both):
+        track_id, T_start, T_end = both[index]
+        message = sensorsim_pb2.DynamicObject(track_id=track_id)
+        _fill_pair(message.pose_pair, (T_start, T_end))
+        found.append(message)
+    return found
+
+
+def quaternion(T: Array) -> tuple[float, float, float, float]:
+    """
+    Give the rotation of a rigid transform (4, 4) as a unit quaternion x y z w.
+
+    Shepperd's method: the largest component is computed from the trace, the others by it.
+    """
+    (a, b, c, _), (d, e, f, _), (g, h, i, _) = T[:3].tolist()
+    trace = a + e + i
+    if trace >= max(a, e, i):
+        x, y, z, w = h - f, c - g, d - b, 1.0 + trace
+    elif a >= max(e, i):
+        x, y, z, w = 1.0 + a - e - i, b + d, c + g, h - f
+    elif e >= i:
+        x, y, z, w = b + d, 1.0 - a + e - i, f + h, c - g
+    else:
+        x, y, z, w = c + g, f + h, 1.0 - a - e + i, d - b
+    norm = math.sqrt(x * x + y * y + z * z + w * w)
+    return x / norm, y / norm, z / norm, w / norm
+
+
+def _fill_pair(message: sensorsim_pb2.PosePair, T: Iterable[Array]) -> None:
+    """Fill in the poses at both ends of an exposure; signs so that a slerp goes the short way."""
+    T_start, T_end = T
+    start = quaternion(T_start)
+    end = quaternion(T_end)
+    if sum(a * b for a, b in zip(start, end)) < 0:  # noqa: B905 (both have four)
+        end = (-end[0], -end[1], -end[2], -end[3])
+    for pose, T_pose, (x, y, z, w) in (
+        (message.start_pose, T_start, start),
+        (message.end_pose, T_end, end),
+    ):
+        pose.vec.x, pose.vec.y, pose.vec.z = T_pose[:3, 3].tolist()
+        # The protocol's quaternion is w x y z, ours x y z w: this is the one place that turns it.
+        pose.quat.w, pose.quat.x, pose.quat.y, pose.quat.z = w, x, y, z
+
+
+def _fill_ftheta(param: sensorsim_pb2.FthetaCameraParam, model: FthetaCamera) -> None:
+    param.principal_point_x, param.principal_point_y = model.principal_point
+    param.reference_poly = getattr(param, model.reference_poly)
+    param.pixeldist_to_angle_poly.extend(model.pixeldist_to_angle_poly)
+    param.angle_to_pixeldist_poly.extend(model.angle_to_pixeldist_poly)
+    param.max_angle = model.max_angle
+    c, d, e = model.linear_cde
+    param.linear_cde.linear_c, param.linear_cde.linear_d, param.linear_cde.linear_e = c, d, e
+
+
+def _fill_opencv(
+    param: sensorsim_pb2.OpenCVPinholeCameraParam | sensorsim_pb2.OpenCVFisheyeCameraParam,
+    model: PinholeCamera | FisheyeCamera,
+) -> None:
+    param.principal_point_x, param.principal_point_y = model.principal_point
+    param.focal_length_x, param.focal_length_y = model.focal_length
+
+
+def _fill_windshield(
+    param: sensorsim_pb2.BivariateWindshieldModelParameters, windshield: Windshield
+) -> None:
+    param.reference_poly = getattr(param, windshield.reference_poly)
+    for name in (
+        'horizontal_poly',
+        'vertical_poly',
+        'horizontal_poly_inverse',
+        'vertical_poly_inverse',
+    ):
+        getattr(param, name).extend(getattr(windshield, name))
+
+
+def _padded(values: Iterable[float], count: int, camera: str, name: str) -> list[float]:
+    found = list(values)
+    if len(found) > count:
+        raise RenderError(f'{camera} has {len(found)} {name}, servers take {count}')
+    return found + [0.0] * (count - len(found))
+
+
+def _shutter_type(name: str) -> int:
+    names = sensorsim_pb2.ShutterType.keys()
+    return int(sensorsim_pb2.ShutterType.Value(name if name in names else 'SHUTTER_UNKNOWN'))
+
+
+def _recorded_length(camera: Camera, t_us: int) -> int:
+    """Give how long the exposure that ends nearest to t_us is; 0 without a recorded one."""
+    times_us = camera.frame_times_ns // 1000
+    if not len(times_us):
+        return 0
+    ends = times_us[:, 1]
+    after = int(np.searchsorted(ends, t_us))
+    around = [index for index in (after - 1, after) if 0 <= index < len(ends)]
+    nearest = min(around, key=lambda index: abs(int(ends[index]) - t_us))
+    return int(ends[nearest] - times_us[nearest, 0])
+
+
+def _rounded(value: float) -> int:
+    return max(1, math.floor(value + 0.5))

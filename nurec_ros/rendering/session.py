@@ -1,0 +1,90 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One connection to a server: what it is called, what it holds, what was learned about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.scenario import Scenario
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """
+    One connection to a server that answered.
+
+    scene_id is empty, and scene_error says why, while the server does not have our scene.
+    `batch`: None until tried. `tracks`: False once the server refused them. `warm`: a frame of
+    the scene came. All that has a default is written by the pipeline, under its lock.
+    """
+
+    number: int
+    prefix: str
+    version: str
+    build: str
+    scenes: tuple[str, ...]
+    scene_id: str
+    scene_error: ServerError | None
+    servers: int
+    since: float
+    render_rgb: Any
+    batch_render_rgb: Any
+    batch: bool | None = None
+    batch_failures: int = 0
+    tracks: bool = True
+    warm: bool = False
+    first_pending: int = 0
+
+
+def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:
+    """
+    Give the name under which the server has the scenario.
+
+    `wanted` alone, where it is given; else the sequence id, the metadata's scene id, the only
+    name that holds the file's stem, the only name at all. ServerError listing the names that the
+    server has.
+    """
+    if wanted:
+        if wanted in scenes:
+            return wanted
+    else:
+        for name in (scenario.scene_id, scenario.metadata_scene_id):
+            if name and name in scenes:
+                return name
+        stem = Path(scenario.path).stem
+        matching = [name for name in scenes if stem and stem in name]
+        if len(matching) == 1:
+            return matching[0]
+        if len(scenes) == 1:
+            return scenes[0]
+    raise classify(
+        grpc.StatusCode.NOT_FOUND,
+        'its list was asked for',
+        scene_id=wanted or scenario.scene_id,
+        scenes=', '.join(sorted(scenes)) or 'none',
+    )
+
+
+def version_text(version: common_pb2.VersionId) -> str:
+    """Give version id and API version for people; the API version where it says one."""
+    api = version.grpc_api_version
+    numbers = f'{api.major}.{api.minor}.{api.patch}'
+    text = version.version_id or 'unknown'
+    return text if numbers == '0.0.0' else f'{text} (gRPC API {numbers})'

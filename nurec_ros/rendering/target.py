@@ -1,0 +1,143 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""From what a user types as `server` to what gRPC takes: one address, or a balanced list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import socket
+
+import grpc
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.policy import CHANNEL_OPTIONS, ServerError
+
+Resolver = Callable[[str, int], list[tuple[int, str]]]
+
+ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    Where to connect.
+
+    address: gRPC's target. servers: how many addresses it names. host: the host name that a
+    certificate must carry where the target does not show it, else empty. notes: what was left
+    out, one sentence each.
+    """
+
+    address: str
+    servers: int = 1
+    host: str = ''
+    notes: tuple[str, ...] = ()
+
+
+def addresses(server: str) -> list[str]:
+    """Split what was typed; ConfigurationError if it is empty, or a list entry has no port."""
+    typed = [part.strip() for part in server.split(',') if part.strip()]
+    if not typed:
+        raise ConfigurationError("server is empty, expected an address such as 'localhost:46435'")
+    if len(typed) > 1:
+        for part in typed:
+            _host_and_port(part)
+    return typed
+
+
+def look_up(host: str, port: int) -> list[tuple[int, str]]:
+    """Resolve a host to (address family, address) pairs; OSError if it has none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
+
+
+def resolve(server: str, resolver: Resolver = look_up) -> Target:
+    """
+    Give the target of what was typed; a list is resolved here and now, all addresses of each.
+
+    gRPC balances over an `ipv4:` or an `ipv6:` list, never over both, nor over host names:
+    `ipv6:` is used where there is no IPv4 at all. ServerError if nothing of a list resolves.
+    """
+    typed = addresses(server)
+    if len(typed) == 1:
+        return Target(typed[0])
+    by_family: dict[int, dict[str, str]] = {socket.AF_INET: {}, socket.AF_INET6: {}}
+    notes = []
+    for part in typed:
+        host, port = _host_and_port(part)
+        try:
+            found = resolver(host, port)
+        except OSError as error:
+            notes.append(f'server {part} is left out: {error.strerror or error}')
+            continue
+        for family, address in found:
+            if family == socket.AF_INET:
+                by_family[family].setdefault(f'{address}:{port}', part)
+            elif family == socket.AF_INET6:
+                by_family[family].setdefault(f'[{address}]:{port}', part)
+    family = socket.AF_INET if by_family[socket.AF_INET] else socket.AF_INET6
+    chosen = by_family[family]
+    if not chosen:
+        raise ServerError(
+            'name',
+            f'none of {server} resolves ({"; ".join(notes)})',
+            'are the host names in the parameter server spelled right?',
+        )
+    served = set(chosen.values())
+    for part in typed:
+        if part not in served and not any(part in note for note in notes):
+            notes.append(f'server {part} is left out: it has no IPv4 address and others have')
+    scheme = 'ipv4' if family == socket.AF_INET else 'ipv6'
+    return Target(
+        f'{scheme}:{",".join(chosen)}', len(chosen), _host_and_port(typed[0])[0], tuple(notes)
+    )
+
+
+def root_certificate(options: RenderOptions) -> bytes | None:
+    """Read the root certificate; None for plaintext, ConfigurationError if it cannot be read."""
+    path = options.tls_root_certificate
+    if not path:
+        return None
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f'tls_root_certificate {path} cannot be read: {error.strerror}'
+        ) from error
+
+
+def open_channel(target: Target, certificate: bytes | None) -> grpc.Channel:
+    """Open a channel, without waiting for it to connect."""
+    options = [(name, int(row.value)) for name, row in CHANNEL_OPTIONS.items()]
+    extra: list[tuple[str, object]] = []
+    if target.servers > 1 or target.host:
+        extra.append(('grpc.service_config', ROUND_ROBIN))
+    if certificate is None:
+        return grpc.insecure_channel(target.address, [*options, *extra])
+    if target.host:
+        # The target holds bare addresses; the certificate carries the name that was typed.
+        extra.append(('grpc.ssl_target_name_override', target.host))
+    credentials = grpc.ssl_channel_credentials(certificate)
+    return grpc.secure_channel(target.address, credentials, [*options, *extra])
+
+
+def _host_and_port(part: str) -> tuple[str, int]:
+    host, colon, port = part.rpartition(':')
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or not host:
+        raise ConfigurationError(
+            f'server {part!r} in a list of several is not host:port with a port of 1 to 65535'
+        )
+    return host.strip('[]'), int(port)

@@ -1,0 +1,182 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A render server for tests: answers what it is told to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent import futures
+import struct
+import threading
+from typing import Any
+import zlib
+
+import grpc
+from nurec_ros.rendering.policy import SERVICE_PREFIXES
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+
+
+def png(width: int, height: int, grey: int = 0) -> bytes:
+    """Encode a picture of one grey by hand: small, and its size is where it should be."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        )
+
+    rows = (b'\0' + bytes([grey]) * width) * height
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + parts
+
+
+def picture(request: sensorsim_pb2.RGBRenderRequest, _context: Any = None) -> bytes:
+    """Give a picture of the size that was asked for."""
+    return png(request.resolution_w, request.resolution_h)
+
+
+Render = Callable[[sensorsim_pb2.RGBRenderRequest, grpc.ServicerContext], bytes]
+
+
+class FakeServer:
+    """
+    A SensorsimService on a loopback port.
+
+    render: makes the bytes of one picture, or aborts. batch: whether there is batch_render_rgb;
+    batch_reply may turn its reply into something else. calls: (method, request) in order.
+    """
+
+    def __init__(
+        self,
+        render: Render = picture,
+        *,
+        scenes: Sequence[str] = (),
+        prefix: str = SERVICE_PREFIXES[0],
+        version: str = 'fake 1',
+        batch: bool = True,
+        batch_reply: Callable[[Any], Any] | None = None,
+        port: int = 0,
+        workers: int = 8,
+        credentials: grpc.ServerCredentials | None = None,
+        host: str = '127.0.0.1',
+    ) -> None:
+        self.render = render
+        self.scenes = list(scenes)
+        self.version = version
+        self.batch = batch
+        self.batch_reply = batch_reply
+        self.calls: list[tuple[str, Any]] = []
+        self.flying = 0
+        self.most_flying = 0
+        self._lock = threading.Lock()
+        self._prefix = prefix
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(workers), options=[('grpc.so_reuseport', 0)]
+        )
+        self._server.add_generic_rpc_handlers([_Handler(self)])
+        address = f'{host}:{port}'
+        if credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, credentials)
+        self._server.start()
+
+    @property
+    def address(self) -> str:
+        return f'127.0.0.1:{self.port}'
+
+    def requests(self, method: str = 'render_rgb') -> list[Any]:
+        with self._lock:
+            return [request for name, request in self.calls if name == method]
+
+    def methods(self) -> list[str]:
+        with self._lock:
+            return [name for name, _ in self.calls]
+
+    def stop(self) -> None:
+        """Cut every connection, like a process that is killed."""
+        self._server.stop(0).wait()
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def handler(self, path: str) -> grpc.RpcMethodHandler | None:
+        service, _, method = path.lstrip('/').partition('/')
+        types = {
+            'get_version': (self._version, common_pb2.Empty),
+            'get_available_scenes': (self._scenes, common_pb2.Empty),
+            'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
+            'batch_render_rgb': (self._batch, sensorsim_pb2.BatchRGBRenderRequest),
+        }
+        if service != self._prefix or method not in types:
+            return None
+        if method == 'batch_render_rgb' and not self.batch:
+            with self._lock:
+                self.calls.append(('refused batch', None))
+            return None
+        answer, request_type = types[method]
+
+        def behaviour(request: Any, context: grpc.ServicerContext) -> Any:
+            with self._lock:
+                self.calls.append((method, request))
+            return answer(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour, request_type.FromString, lambda message: message.SerializeToString()
+        )
+
+    def _version(self, _request: Any, _context: Any) -> common_pb2.VersionId:
+        return common_pb2.VersionId(version_id=self.version, git_hash='abc')
+
+    def _scenes(self, _request: Any, _context: Any) -> common_pb2.AvailableScenesReturn:
+        return common_pb2.AvailableScenesReturn(scene_ids=self.scenes)
+
+    def _picture(self, request: Any, context: Any) -> bytes:
+        with self._lock:
+            self.flying += 1
+            self.most_flying = max(self.most_flying, self.flying)
+        try:
+            return self.render(request, context)
+        finally:
+            with self._lock:
+                self.flying -= 1
+
+    def _render_rgb(self, request: Any, context: Any) -> sensorsim_pb2.RGBRenderReturn:
+        return sensorsim_pb2.RGBRenderReturn(image_bytes=self._picture(request, context))
+
+    def _batch(self, request: Any, context: Any) -> Any:
+        reply = sensorsim_pb2.BatchRGBRenderReturn()
+        for item in request.items:
+            one = reply.items.add(camera_name=item.camera_name)
+            try:
+                one.result.image_bytes = self._picture(item.request, context)
+                one.success = True
+            except ItemError as error:
+                one.error_message = str(error)
+        return self.batch_reply(reply) if self.batch_reply else reply
+
+
+class ItemError(Exception):
+    """Raised by a render function to fail one item of a batch, not the whole call."""
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+    def __init__(self, server: FakeServer) -> None:
+        self._fake = server
+
+    def service(self, details: Any) -> Any:
+        return self._fake.handler(details.method)
