@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
 from typing import Any
 
-Render = Callable[[tuple[str, ...]], 'ThreadFuture[Any]']
+Render = Callable[[tuple[str, ...]], ThreadFuture[Any]]
 
 
 class Pictures:

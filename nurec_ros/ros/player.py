@@ -28,15 +28,15 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.clock import Advance
 from nurec_ros.playback.schedule import Due
-from nurec_ros.ros.mailbox import in_thread, Mailbox
 from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.ros.presenter import frames_of, Presenter
 from nurec_ros.ros.reading import Order, read, Reading
 from nurec_ros.ros.reporter import difference, Reporter
+from nurec_ros.ros.rounds import Rounds
 from nurec_ros.ros.services import create_services
 from nurec_ros.ros.session import Session
 from nurec_ros.ros.state import PlaybackState
-from rclpy.clock import Clock, ClockType
+from nurec_ros.ros.threads import in_thread, Mailbox
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -83,12 +83,14 @@ class NurecPlayer(ParameterGate, Node):
         self.parameters = Parameters(self, self._on_parameters)
         self._reporter = Reporter(self, self.parameters)
         create_services(self)
-        self._start_timer(1.0 / self.parameters.clock_rate, self._on_clock)
-        self._start_timer(1.0 / self.parameters.marker_rate, self._on_markers)
-        self._start_timer(WATCH_PERIOD_S, self._on_watch)
-        self._start_timer(REPEAT_PERIOD_S, self._on_repeat)
-        self._start_timer(REPORT_PERIOD_S, self._on_report)
-        self._again = self._start_timer(AGAIN_AFTER_S, self._on_again)
+        clock_period_s = 1.0 / self.parameters.clock_rate
+        rounds = Rounds(self, clock_period_s)
+        rounds.every(clock_period_s, self._guarded(self._on_clock))
+        rounds.every(1.0 / self.parameters.marker_rate, self._guarded(self._on_markers))
+        rounds.every(WATCH_PERIOD_S, self._guarded(self._on_watch))
+        rounds.every(REPEAT_PERIOD_S, self._guarded(self._on_repeat))
+        rounds.every(REPORT_PERIOD_S, self._guarded(self._on_report))
+        self._again = rounds.timer(AGAIN_AFTER_S, self._guarded(self._on_again))
         self._again.cancel()
         if self.parameters.usdz_path:
             order = Order.from_parameters(self.parameters)
@@ -98,26 +100,24 @@ class NurecPlayer(ParameterGate, Node):
             self._publish_state()
         self._reporter.unused(self.parameters.unused_overrides())
 
-    def _start_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
-        def locked() -> None:
+    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        def guarded() -> None:
             with self._lock:
                 if not self._closed:
                     callback()
 
-        # A timer of rclpy's default clock follows the simulated time that this node publishes,
-        # and stands still once use_sim_time is set.
-        return self.create_timer(period_s, locked, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        return guarded
 
     # What the services do, for other programs too.
 
     @property
     def is_playing(self) -> bool:
-        """Whether the clock runs."""
+        """Say whether the clock runs."""
         return self._session is not None and self._session.clock.is_playing
 
     @property
     def rate(self) -> float:
-        """The scenario seconds per wall second."""
+        """Give the scenario seconds per wall second."""
         return float(self.parameters.rate)
 
     def play(self) -> PlaybackState:

@@ -99,7 +99,7 @@ class Presenter:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a jump is still to be shown, and everything else waits for that."""
+        """Say whether a jump is still to be shown, and everything else waits for that."""
         return self._unsettled
 
     def settle(self, t_ns: int) -> bool:

@@ -110,12 +110,12 @@ class Session:
 
     @property
     def listened(self) -> tuple[str, ...]:
-        """The cameras that somebody listened to when the session last looked around."""
+        """Give the cameras that somebody listened to when the session last looked around."""
         return self._listened
 
     @property
     def picture_owed(self) -> bool:
-        """Whether a camera that somebody listens to has no picture of the position yet."""
+        """Say whether a camera that somebody listens to has no picture of the position yet."""
         return bool(self.pictures.ready(self._listened))
 
     def make_pictures(self) -> None:
@@ -126,7 +126,7 @@ class Session:
 
     @property
     def active_ids(self) -> tuple[str, ...]:
-        """The ids of the tracks that are there at the position."""
+        """Give the ids of the tracks that are there at the position."""
         return self.scenario.tracks.at(self.clock.position_ns).ids
 
     def advance(self) -> Advance:
@@ -166,7 +166,7 @@ class Session:
 
     @property
     def waiting(self) -> bool:
-        """Whether lockstep holds the clock."""
+        """Say whether lockstep holds the clock."""
         return bool(self._held)
 
     # Frames.
