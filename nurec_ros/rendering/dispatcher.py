@@ -30,6 +30,7 @@ import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.client import DOWN, RenderClient
+from nurec_ros.rendering.counters import Statistics
 from nurec_ros.rendering.delivery import Delivery, Log
 from nurec_ros.rendering.frames import Failure, Frame
 from nurec_ros.rendering.lanes import Job, Lanes, Ticket
@@ -38,7 +39,6 @@ from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.replies import batch_results, Sent, single_result
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.session import Session
-from nurec_ros.rendering.statistics import Statistics
 
 Read = TypeVar('Read')
 

@@ -69,7 +69,7 @@ def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[
     if encoding == 'jpeg':
         # Inside of the compressed data FF is never followed by D9: an end marker after the
         # frame's header is the image's own. Some encoders pad behind it.
-        whole = data.endswith(JPEG_END) or JPEG_END in data[_jpeg_frame(data) :]
+        whole = data.endswith(JPEG_END) or data.find(JPEG_END, _jpeg_frame(data)) > 0
     else:
         whole = data.endswith(PNG_END) or PNG_END in data
     if not whole:

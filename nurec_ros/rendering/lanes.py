@@ -38,12 +38,12 @@ class Ticket:
     """One call of submit: the future that completes with the last of its jobs."""
 
     future: Future[None]
-    open: int
+    left: int
 
     def close_one(self) -> bool:
         """Count one job as done; say whether it was the last."""
-        self.open -= 1
-        return self.open == 0
+        self.left -= 1
+        return self.left == 0
 
 
 @dataclass(eq=False, slots=True)

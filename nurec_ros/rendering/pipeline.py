@@ -29,13 +29,13 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.rendering.client import RenderClient
+from nurec_ros.rendering.counters import problem_of, remedy_of, Statistics
 from nurec_ros.rendering.delivery import Log
 from nurec_ros.rendering.dispatcher import Dispatcher
 from nurec_ros.rendering.frames import CameraStatus, DueFrame, Failure, Frame, RendererStatus
 from nurec_ros.rendering.lanes import Job, Ticket
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
-from nurec_ros.rendering.statistics import problem_of, remedy_of, Statistics
 from nurec_ros.rendering.target import addresses
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
