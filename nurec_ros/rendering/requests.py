@@ -208,7 +208,7 @@ def pinhole_view(model: CameraModel, hfov_deg: float) -> PinholeCamera:
 
 def rig_offset(values: Iterable[float]) -> Array:
     """
-    Turn x y z in metres, roll pitch yaw in degrees into T_rig_offset (4, 4).
+    Turn x y z in metres, roll pitch yaw in degrees into T_rig_offset, of shape (4, 4).
 
     The rotations are about the rig's fixed axes, roll first: R = Rz(yaw) Ry(pitch) Rx(roll).
     """

@@ -175,6 +175,8 @@ class ItemError(Exception):
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Looks every method up anew."""
+
     def __init__(self, server: FakeServer) -> None:
         self._fake = server
 
