@@ -63,7 +63,8 @@ class ActivationIndex:
         bucket = int(self._edges.searchsorted(t, side='right')) - 1
         if bucket < 0:
             return np.empty(0, dtype=np.intp)
-        candidates = self._members[self._offsets[bucket] : self._offsets[bucket + 1]]
+        begin, end = self._offsets[bucket], self._offsets[bucket + 1]
+        candidates = self._members[begin:end]
         holds = self.starts.take(candidates) <= t
         holds &= self.ends.take(candidates) >= t
         return candidates[holds].astype(np.intp)

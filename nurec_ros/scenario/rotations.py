@@ -55,7 +55,7 @@ _PRODUCTS_TO_MATRIX = _product_table()
 
 
 def transforms(positions: Array, quaternions: Array) -> Array:
-    """Give the rigid transforms (N, 4, 4) of positions (N, 3) and unit quaternions (N, 4)."""
+    """Give rigid (N, 4, 4), of positions (N, 3) and unit quaternions (N, 4)."""
     count = len(quaternions)
     products = quaternions[:, :, np.newaxis] * quaternions[:, np.newaxis, :]
     result: Array = (products.reshape(count, 16) @ _PRODUCTS_TO_MATRIX).reshape(count, 4, 4)

@@ -138,7 +138,7 @@ class Tracks:
         return TrackChanges(tuple(ids[new].tolist()), tuple(ids[gone].tolist()))
 
     def velocities(self, active: ActiveTracks) -> Array:
-        """Give the linear velocities (N, 3) of an active set in the map frame, metres a second."""
+        """Give (N, 3): how fast each of an active set moves in the map frame, metres a second."""
         return self.samples.linear_velocities(*self._segments(active.indices, active.t_ns))
 
     def trajectory(self, index: int) -> Trajectory:
@@ -179,6 +179,8 @@ class Tracks:
 
     def kept(self, keep: Mask) -> Tracks:
         """Give only the tracks for which keep (T,) is true, in the same order."""
+        if keep.all():
+            return self
         rows = np.repeat(keep, self.counts)
         chosen = np.flatnonzero(keep).tolist()
         samples = self.samples

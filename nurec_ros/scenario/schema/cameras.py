@@ -51,7 +51,7 @@ _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 # A camera is bolted to a car.
 _FARTHEST_IN_RIG = 1e3
 # How far off the middle, in parts of the side, the principal point makes [height, width] likelier.
-_FAR_OFF = 0.25
+_FAR_OFF, _NEAR = 0.25, 0.05
 
 
 def parse_cameras(
@@ -157,17 +157,15 @@ def _with_checked_resolution(parameters: dict[str, Any], path: str, warn: Warn) 
     Give the parameters with `resolution` as [width, height].
 
     The order is that of the file, unless the principal point shows that its producer turned it
-    around; `resolution_hw` is taken where it stands instead.
+    around: crops move it far up or down the image, but hardly off the middle of the width.
     """
-    if 'resolution' not in parameters and isinstance(parameters.get('resolution_hw'), list):
-        return {**parameters, 'resolution': parameters['resolution_hw'][::-1]}
     size, point = parameters.get('resolution'), parameters.get('principal_point')
     if not (_is_pair(size) and _is_pair(point)):
         return parameters
     assert isinstance(size, list)
     assert isinstance(point, list)
     turned = [size[1], size[0]]
-    if size[0] != size[1] and _fits(turned, point) and not _fits(size, point):
+    if size[0] != size[1] and _is_likelier(turned, size, point):
         warn(
             f'{path}.resolution is {size}, which does not go with the principal point {point}, '
             f'expected [width, height]: it is taken as {turned}'
@@ -186,10 +184,12 @@ def _contains(size: list[float], point: list[float]) -> bool:
     return all(-0.5 <= p <= side - 0.5 for p, side in zip(point, size, strict=True))
 
 
-def _fits(size: list[float], point: list[float]) -> bool:
-    """Tell whether a principal point is plausible: in the image, and near the middle in x."""
-    off = abs(point[0] / size[0] - 0.5) if size[0] else 1.0
-    return _contains(size, point) and off < _FAR_OFF
+def _is_likelier(turned: list[float], size: list[float], point: list[float]) -> bool:
+    """Tell whether a principal point speaks for the turned size."""
+    off, off_turned = (abs(point[0] / max(width, 1) - 0.5) for width, _ in (size, turned))
+    if not _contains(turned, point):
+        return False
+    return (off > _FAR_OFF and off_turned < _NEAR) or not _contains(size, point)
 
 
 def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,0 +1,214 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which tracks exist at a time, and where, beside scipy's Slerp."""
+
+import numpy as np
+from nurec_ros.scenario import Tracks
+from nurec_ros.scenario.interpolation import PoseTable
+import pytest
+from scipy.spatial.transform import Rotation, Slerp
+
+BEGIN_NS = 27_567_868_848_000
+
+
+class Truth:
+    """One track, its pose by scipy."""
+
+    def __init__(self, times, positions, rotations):
+        self.times, self.positions, self.rotations = times, positions, rotations
+
+    def pose(self, t):
+        result = np.eye(4)
+        if len(self.times) == 1:
+            result[:3, :3] = self.rotations[0].as_matrix()
+            result[:3, 3] = self.positions[0]
+            return result
+        seconds, at = (self.times - self.times[0]) * 1e-9, (t - self.times[0]) * 1e-9
+        result[:3, :3] = Slerp(seconds, self.rotations)(at).as_matrix()
+        result[:3, 3] = [np.interp(at, seconds, axis) for axis in self.positions.T]
+        return result
+
+
+def random_tracks(count=120, seed=1):
+    random = np.random.default_rng(seed)
+    truths = []
+    for i in range(count):
+        samples = 1 if i % 10 == 0 else int(random.integers(2, 90))
+        steps = random.integers(80_000, 120_000, samples) * 1000
+        times = BEGIN_NS + int(random.integers(0, 10_000)) * 1_000_000 + np.cumsum(steps)
+        rotations = Rotation.random(samples, rng=random)
+        truths.append(Truth(times, random.normal(0, 30, (samples, 3)), rotations))
+    return truths
+
+
+def assembled(truths, flags=None):
+    count = len(truths)
+    return Tracks(
+        ids=tuple(f'id {i}' for i in range(count)),
+        labels=tuple('automobile' if i % 2 else 'person' for i in range(count)),
+        dims=np.arange(3.0 * count).reshape(count, 3),
+        flags=flags or (frozenset(),) * count,
+        samples=PoseTable(
+            np.concatenate([t.times for t in truths]),
+            np.concatenate([t.positions for t in truths]),
+            np.concatenate([t.rotations.as_quat() for t in truths]),
+        ),
+        counts=np.array([len(t.times) for t in truths]),
+    )
+
+
+TRUTHS = random_tracks()
+TRACKS = assembled(TRUTHS)
+
+
+def test_active_tracks_and_their_poses_at_random_times():
+    low, high = TRACKS.start_ns.min(), TRACKS.end_ns.max()
+    for t in np.random.default_rng(2).integers(low - 10**9, high + 10**9, 300).tolist():
+        active = TRACKS.at(t)
+        expected = [i for i, one in enumerate(TRUTHS) if one.times[0] <= t <= one.times[-1]]
+        assert active.indices.tolist() == expected
+        assert active.t_ns == t
+        assert len(active) == len(expected)
+        for pose, i in zip(active.poses, expected, strict=True):
+            np.testing.assert_allclose(pose, TRUTHS[i].pose(t), atol=1e-9)
+
+
+def test_at_every_first_and_last_sample():
+    for i, truth in enumerate(TRUTHS):
+        for t in (int(truth.times[0]), int(truth.times[-1])):
+            active = TRACKS.at(t)
+            place = active.indices.tolist().index(i)
+            np.testing.assert_allclose(active.poses[place], truth.pose(t), atol=1e-12)
+        assert i not in TRACKS.at(int(truth.times[0]) - 1).indices
+        assert i not in TRACKS.at(int(truth.times[-1]) + 1).indices
+
+
+def test_what_an_active_set_tells():
+    active = TRACKS.at(int(TRUTHS[5].times[3]))
+    for place, i in enumerate(active.indices.tolist()):
+        assert active.ids[place] == f'id {i}'
+        assert active.labels[place] == TRACKS.labels[i]
+        np.testing.assert_array_equal(active.dims[place], TRACKS.dims[i])
+
+
+def test_order_of_questions_does_not_matter():
+    times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 50).astype(int).tolist()
+    forth = [TRACKS.at(t).ids for t in times]
+    back = [TRACKS.at(t).ids for t in reversed(times)]
+    assert forth == back[::-1]
+
+
+def test_numpy_times_are_fine():
+    t = TRACKS.start_ns[3]
+    assert TRACKS.at(t).ids == TRACKS.at(int(t)).ids
+
+
+def test_difference():
+    times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 40).astype(int).tolist()
+    sets = [TRACKS.at(t) for t in times]
+    for before, after in [*zip(sets, sets[1:], strict=False), (sets[30], sets[4])]:
+        changes = TRACKS.difference(before, after)
+        assert set(changes.new) == set(after.ids) - set(before.ids)
+        assert set(changes.gone) == set(before.ids) - set(after.ids)
+    assert TRACKS.difference(sets[9], sets[9]).new == ()
+
+
+def test_static_and_controllable():
+    kinds = [{'DYNAMIC', 'CONTROLLABLE'}, {'DYNAMIC'}, {'CONTROLLABLE'}, set(), {'PARKED'}]
+    tracks = assembled(TRUTHS[:5], tuple(map(frozenset, kinds)))
+    assert tracks.static.tolist() == [False, False, False, True, True]
+    assert tracks.controllable.tolist() == [True, False, True, False, False]
+    active = tracks.at(int(tracks.start_ns[3]))
+    assert active.static[active.ids.index('id 3')]
+    assert not active.controllable[active.ids.index('id 3')]
+
+
+def test_velocities_are_those_of_the_way():
+    t = int(TRUTHS[5].times[3]) + 1_234_567
+    active = TRACKS.at(t)
+    velocities = TRACKS.velocities(active)
+    assert velocities.shape == (len(active), 3)
+    for velocity, i in zip(velocities, active.indices, strict=True):
+        truth = TRUTHS[i]
+        if len(truth.times) == 1:
+            expected = np.zeros(3)
+        else:
+            k = min(int(np.searchsorted(truth.times, t, side='right')) - 1, len(truth.times) - 2)
+            span = (truth.times[k + 1] - truth.times[k]) * 1e-9
+            expected = (truth.positions[k + 1] - truth.positions[k]) / span
+        np.testing.assert_allclose(velocity, expected)
+
+
+def test_trail():
+    truth = TRUTHS[7]
+    begin, end = int(truth.times[2]) + 5_000_000, int(truth.times[6]) - 7_000_000
+    trail = TRACKS.trail(7, begin, end)
+    np.testing.assert_allclose(trail[0], truth.pose(begin)[:3, 3])
+    np.testing.assert_array_equal(trail[1:-1], truth.positions[3:6])
+    np.testing.assert_allclose(trail[-1], truth.pose(end)[:3, 3])
+
+
+def test_trail_ends_with_the_track():
+    truth = TRUTHS[7]
+    whole = TRACKS.trail(7, 0, 2**62)
+    np.testing.assert_array_equal(whole, truth.positions)
+    assert TRACKS.trail(7, int(truth.times[-1]) + 1, 2**62).shape == (0, 3)
+    assert TRACKS.trail(7, 9, 5).shape == (0, 3)
+    np.testing.assert_array_equal(TRACKS.trail(0, 0, 2**62), TRUTHS[0].positions)
+    moment = int(truth.times[4])
+    np.testing.assert_array_equal(TRACKS.trail(7, moment, moment), truth.positions[4:5])
+
+
+def test_trajectory_of_one_track():
+    for i in (0, 7):
+        way = TRACKS.trajectory(i)
+        t = (way.start_ns + way.end_ns) // 2
+        np.testing.assert_allclose(way.at(t), TRUTHS[i].pose(t), atol=1e-9)
+        assert (way.start_ns, way.end_ns) == (TRACKS.start_ns[i], TRACKS.end_ns[i])
+
+
+def test_kept():
+    keep = np.arange(len(TRACKS)) % 3 == 1
+    kept = TRACKS.kept(keep)
+    assert kept.ids == tuple(f'id {i}' for i in np.flatnonzero(keep))
+    t = int(TRUTHS[7].times[3])
+    active, fewer = TRACKS.at(t), kept.at(t)
+    rows = [active.ids.index(track) for track in fewer.ids]
+    np.testing.assert_allclose(fewer.poses, active.poses[rows], atol=1e-15)
+    assert TRACKS.kept(np.ones(len(TRACKS), bool)) is TRACKS
+    assert len(TRACKS.kept(np.zeros(len(TRACKS), bool)).at(t)) == 0
+
+
+def test_no_tracks():
+    nothing = TRACKS.kept(np.zeros(len(TRACKS), bool))
+    active = nothing.at(0)
+    assert (len(active), active.poses.shape, active.dims.shape) == (0, (0, 4, 4), (0, 3))
+    assert nothing.velocities(active).shape == (0, 3)
+    assert nothing.difference(active, active).gone == ()
+
+
+def test_tracks_of_one_pose_at_one_moment():
+    truths = [Truth(np.array([BEGIN_NS]), np.ones((1, 3)), Rotation.identity(1))] * 200
+    tracks = assembled(truths)
+    assert len(tracks.at(BEGIN_NS)) == 200
+    assert len(tracks.at(BEGIN_NS + 1)) == 0
+
+
+def test_nothing_can_be_changed():
+    arrays = (TRACKS.dims, TRACKS.start_ns, TRACKS.end_ns, TRACKS.static, TRACKS.controllable)
+    for array in (*arrays, TRACKS.samples.positions):
+        with pytest.raises(ValueError, match='read-only'):
+            array[0] = 0
+    with pytest.raises(AttributeError):
+        TRACKS.ids = ()
