@@ -40,15 +40,19 @@ CANNOT_KEEP_UP = (
     'lower resolution_scale, camera_rate or rate, or listen to fewer cameras'
 )
 
+# A single late frame is nothing to act on.
+TOLERATED = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A camera's counters; they only ever grow."""
+    """Counters of frames; they only ever grow."""
 
     asked: int = 0
     received: int = 0
     dropped: int = 0
     failed: int = 0
+    jumped_over: int = 0
 
 
 class Diagnostics:
@@ -66,6 +70,7 @@ class Diagnostics:
         self._now = now
         self._session: Any = None
         self._before_s = now()
+        # By camera; those of all together under no name.
         self._counts: dict[str, Counts] = {}
 
     def compose(
@@ -126,31 +131,33 @@ class Diagnostics:
             'version': status.version,
             'scene_id': status.scene_id,
             'batch': 'unknown' if status.batch is None else status.batch,
+            'takes_tracks': not status.tracks_refused,
             'in_flight': status.in_flight,
             'last_error': status.last_error,
             'remedy': status.remedy,
         }
+        before = self._counts.get('', Counts())
+        self._counts[''] = Counts(status.asked, status.received, status.dropped, status.failed)
         text = _joined(status.last_error, status.remedy)
         if not status.connected:
             level, message = ERROR, text or f'connecting to {status.server}'
-        elif self._lost_since(session):
-            level, message = WARN, text or 'frames are lost'
-        else:
+        elif not text:
             level, message = OK, f'connected to {status.server}'
+        elif status.failed > before.failed and status.received == before.received:
+            level, message = ERROR, text
+        else:
+            level, message = WARN, text
         return self._status('renderer', level, message, values)
-
-    def _lost_since(self, session: Any) -> bool:
-        """Say whether a frame failed since the statuses before these."""
-        return any(
-            session.pipeline.camera_status(name).failed > self._counts.get(name, Counts()).failed
-            for name in session.cameras
-        )
 
     def _camera(self, session: Any, name: str, elapsed_s: float) -> DiagnosticStatus:
         status = session.pipeline.camera_status(name)
         outrun = session.outrun[name]
         counts = Counts(
-            status.asked + outrun, status.received, status.dropped + outrun, status.failed
+            status.asked + outrun,
+            status.received,
+            status.dropped + outrun,
+            status.failed,
+            session.jumped_over[name],
         )
         before = self._counts.get(name, Counts())
         self._counts[name] = counts
@@ -158,12 +165,15 @@ class Diagnostics:
         received = (counts.received - before.received) / elapsed_s
         dropped = (counts.dropped - before.dropped) / elapsed_s
         failed = counts.failed - before.failed
+        # What a jump of the clock makes obsolete says nothing about the renderer.
+        late = dropped - (counts.jumped_over - before.jumped_over) / elapsed_s
+        reason = _joined(status.last_error, status.remedy)
         if failed and not received:
-            level, message = ERROR, f'no image comes: {status.last_error}'
+            level, message = ERROR, f'no image comes: {reason}'
         elif failed:
-            level, message = WARN, f'frames are lost: {status.last_error}'
-        elif dropped:
-            level, message = WARN, CANNOT_KEEP_UP.format(rate=dropped)
+            level, message = WARN, f'frames are lost: {reason}'
+        elif late > TOLERATED * asked:
+            level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
         elif name not in session.listened:
             level, message = OK, 'nobody listens'
         else:
@@ -177,8 +187,8 @@ class Diagnostics:
             'received': counts.received,
             'dropped': counts.dropped,
             'failed': counts.failed,
-            'latency_p50_ms': _milliseconds(status.latency_p50_s),
-            'latency_p95_ms': _milliseconds(status.latency_p95_s),
+            'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
+            'latency_p95_ms': round(1000 * status.latency_p95_s, 1),
             'subscribers': session.outputs[name].subscribers,
             'size': f'{width}x{height}',
             'last_error': status.last_error,
@@ -188,10 +198,6 @@ class Diagnostics:
             values['fit_rms_px'] = round(residual.rms_px, 3)
             values['fit_max_px'] = round(residual.max_px, 3)
         return self._status(name, level, message, values)
-
-
-def _milliseconds(seconds: float | None) -> float | str:
-    return 'none yet' if seconds is None or seconds != seconds else round(1000 * seconds, 1)
 
 
 def _joined(*texts: str) -> str:

@@ -255,12 +255,12 @@ class NurecPlayer(ParameterGate, Node):
             old.destroy_publishers()
             threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
         self._settle(session)
+        self._reporter.loaded(session, reading.warnings, order.path)
         session.start()
         if self.parameters.autoplay:
             session.clock.play()
         else:
             self._watch(session)
-        self._reporter.loaded(session, reading.warnings, order.path)
         self._publish_state()
 
     # Moving.

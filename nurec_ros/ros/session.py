@@ -64,7 +64,10 @@ class Session:
         self.clock = PlaybackClock(
             reading.begin_ns, reading.end_ns, rate=parameters.rate, loop=parameters.loop
         )
+        # Due frames that were dropped before the pipeline saw them; and how many of all dropped
+        # ones fell to a jump of the clock and not to a slow renderer.
         self.outrun: dict[str, int] = dict.fromkeys(self.cameras, 0)
+        self.jumped_over: dict[str, int] = dict.fromkeys(self.cameras, 0)
         self._parameters = parameters
         self._frame_ends = {
             name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
@@ -159,6 +162,7 @@ class Session:
         """Count what a span made due as dropped: the clock starts over, and nobody waits."""
         for item in self.all_due(advance):
             self.outrun[item.name] += 1
+            self.jumped_over[item.name] += 1
 
     def all_due(self, advance: Advance) -> list[Due]:
         """List every frame of a span, of the cameras that somebody listens to."""
@@ -209,7 +213,10 @@ class Session:
 
     def jumped_back(self) -> None:
         """Forget the frames that are on their way: their stamps are in the future now."""
+        before = {name: self.pipeline.camera_status(name).dropped for name in self.cameras}
         self.pipeline.discard()
+        for name, dropped in before.items():
+            self.jumped_over[name] += self.pipeline.camera_status(name).dropped - dropped
 
     def apply(self, changed: Mapping[str, object]) -> bool:
         """Take changed parameters, by name; say whether the playback's state is another now."""
