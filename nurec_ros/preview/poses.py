@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.rendering.protos import common_pb2
-from scipy.spatial.transform import Rotation
+from nurec_ros.rendering.requests import quaternion
 
 
 def matrix_of(pose: Any) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def matrix_of(pose: Any) -> NDArray[np.float64]:
 
 def pose_of(matrix: NDArray[np.float64]) -> Any:
     """Give the Pose message of a 4x4 rigid transform."""
-    x, y, z, w = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    x, y, z, w = quaternion(matrix)
     return common_pb2.Pose(
         vec=common_pb2.Vec3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
         quat=common_pb2.Quat(w=w, x=x, y=y, z=z),  # the wire's order is w x y z

@@ -21,6 +21,7 @@ from typing import Any
 
 from nurec_ros.preview.refusal import invalid, raised
 from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario.cameras import (
     CameraModel,
     CameraModelError,
@@ -30,18 +31,12 @@ from nurec_ros.scenario.cameras import (
     Windshield,
 )
 
-# The wire's oneof field of each kind, and its lists with the counts that servers assert.
-_FIELDS = {
-    'ftheta': 'ftheta_param',
-    'opencv-pinhole': 'opencv_pinhole_param',
-    'opencv-fisheye': 'opencv_fisheye_param',
-}
+# The kinds of the wire, and their lists with the counts that servers assert.
 _COUNTS: Mapping[str, Mapping[str, int]] = {
     'ftheta_param': {},
     'opencv_pinhole_param': {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4},
     'opencv_fisheye_param': {'radial_coeffs': 4},
 }
-_FTHETA_POLYNOMIALS = ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly')
 _WINDSHIELD_POLYNOMIALS = (
     'horizontal_poly',
     'vertical_poly',
@@ -162,35 +157,10 @@ def _shutter_name(number: int) -> str:
         raise invalid(f'shutter_type is {number}, expected 0 to 5') from None
 
 
-def spec_of(name: str, model: Any, *, pinhole_known: bool = True) -> Any:
+def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> Any:
     """Give the CameraSpec message of a scenario's camera, as get_available_cameras lists it."""
-    width, height = model.resolution
-    spec = sensorsim_pb2.CameraSpec(
-        logical_id=name,
-        resolution_w=width,
-        resolution_h=height,
-        shutter_type=sensorsim_pb2.ShutterType.Value(model.shutter_type),
-    )
-    field = _FIELDS[model.kind]
-    message = getattr(spec, field)
-    message.SetInParent()
-    if field == 'opencv_pinhole_param' and not pinhole_known:
-        return spec
-    message.principal_point_x, message.principal_point_y = model.principal_point
-    if field == 'ftheta_param':
-        message.reference_poly = message.PolynomialType.Value(model.reference_poly)
-        c, d, e = model.linear_cde
-        message.linear_cde.CopyFrom(sensorsim_pb2.LinearCde(linear_c=c, linear_d=d, linear_e=e))
-    else:
-        message.focal_length_x, message.focal_length_y = model.focal_length
-    if field != 'opencv_pinhole_param':
-        message.max_angle = model.max_angle
-    lists = _COUNTS[field] or _FTHETA_POLYNOMIALS
-    for entry in lists:
-        getattr(message, entry).extend(getattr(model, entry))
-    if model.windshield is not None:
-        glass = spec.bivariate_windshield_model_param
-        glass.reference_poly = glass.PolynomialType.Value(model.windshield.reference_poly)
-        for entry in _WINDSHIELD_POLYNOMIALS:
-            getattr(glass, entry).extend(getattr(model.windshield, entry))
+    spec = camera_spec(name, model)
+    if spec.HasField('opencv_pinhole_param') and not pinhole_known:
+        spec.opencv_pinhole_param.Clear()
+        spec.opencv_pinhole_param.SetInParent()
     return spec
