@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import importlib.util
+from signal import SIG_IGN
+from signal import signal as set_signal
 import sys
 
 from nurec_ros import __version__
@@ -87,9 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     domain_id=options.domain_id,
                 )
             )
-    except Interrupted as signal:
+    except Interrupted as interrupted:
+        # While the interpreter finalises, another one would show a traceback.
+        for number in Signals.NUMBERS:
+            set_signal(number, SIG_IGN)
         print('nurec_demo: interrupted; everything was ended', file=sys.stderr)
-        return 128 + signal.number
+        return 128 + interrupted.number
     except NurecError as error:
         print(f'nurec_demo: {error}', file=sys.stderr)
         return 1

@@ -33,10 +33,14 @@ Images = Mapping[str, Sequence[tuple[int, bytes]]]
 
 
 def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
-    """Give moments spread evenly over the drive, both ends among them."""
-    if count == 1:
-        return [begin_ns]
-    return [begin_ns + (end_ns - begin_ns) * k // (count - 1) for k in range(count)]
+    """
+    Give moments spread evenly over the drive, the first and the last close to its ends.
+
+    Not the ends themselves: in many scenarios the road users come a little later than the ego.
+    """
+    near = (end_ns - begin_ns) // 40
+    first, last = begin_ns + near, end_ns - near
+    return [first + (last - first) * k // max(count - 1, 1) for k in range(count)]
 
 
 def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:

@@ -74,9 +74,8 @@ class Progress:
         if self._lines and quarter > self._quarter:
             self._quarter = quarter
             percent = 100 * quarter // self.QUARTERS
-            print(
-                f'playing {percent:3d} %: {seconds:.1f} s, {note}', file=self._stream, flush=True
-            )
+            line = f'playing {percent:3d} %: {seconds:.1f} s, {note}'
+            print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -142,8 +142,9 @@ class Children:
         """End all, the last one first; give the exit codes by name."""
         codes = {}
         while self._children:
-            child = self._children.pop()
+            child = self._children[-1]
             codes[child.name] = child.end()
+            self._children.pop()
         return codes
 
     def __enter__(self) -> Children:

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 import shutil
-import sys
 import time
 
 import numpy as np
@@ -201,6 +200,7 @@ def player_command(
 def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
     """Draw both pictures from the recording."""
     from nurec_ros.demo.reading import read_recording
+    from nurec_ros.ros.frames import topic_names
 
     drive = read_recording(files.recording)
     if not len(drive.odometry_ns):
@@ -211,8 +211,11 @@ def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
     way = np.linalg.norm(np.diff(drive.odometry[:, :2], axis=0), axis=1).sum()
     seconds = (end_ns - begin_ns) / 1e9
     about = f'{usdz.name}: {seconds:.1f} s, {way:.0f} m, {len(drive.road_users)} road users'
+    # In the scenario's order, by the topics' names.
+    tokens = topic_names(scenario.cameras)
+    images = {name: drive.images[tokens[name]] for name in tokens if tokens[name] in drive.images}
     sheet = draw_contact_sheet(
-        drive.images,
+        images,
         moments(begin_ns, end_ns),
         begin_ns=begin_ns,
         title=scenario.sequence_id,
@@ -227,8 +230,3 @@ def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
         lanes=lanes,
     )
     write_png(str(files.overview), overview)
-
-
-def is_terminal() -> bool:
-    """Say whether a person watches the progress."""
-    return sys.stderr.isatty()

@@ -76,10 +76,12 @@ class Watch:
 
     def close(self) -> None:
         """Finish the recording and leave ROS."""
-        self.recorder.close()
-        self._executor.shutdown(timeout_sec=1.0)
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        try:
+            self.recorder.close()
+        finally:
+            self._executor.shutdown(timeout_sec=1.0)
+            self._node.destroy_node()
+            rclpy.try_shutdown(context=self._context)
 
     def step(self) -> None:
         """Take what has arrived, at most for a twentieth of a second."""

@@ -31,7 +31,8 @@ MOVABLE = 'DYNAMIC|CONTROLLABLE'
 FIXED = 'NONE'
 # The recording's own clock of boxes: near 10 Hz, unlike that of the poses.
 SPIN_US = 99_754
-FIRST_SPIN_US = 31_000
+# The boxes' clock begins before the poses' and ends after it: nobody appears or vanishes in view.
+FIRST_SPIN_US = -31_000
 SHORTEST_TRACK = 4  # poses
 
 
@@ -100,9 +101,9 @@ def halting(stop: float, speed: float, seconds_left: float) -> Motion:
 
 def spin_times(start_us: int, end_us: int, jitter: Callable[[], float]) -> NDArray[np.int64]:
     """Give the moments in microseconds at which boxes are seen; `jitter` gives -1 to 1 (2 ms)."""
-    count = math.ceil((end_us - start_us) / SPIN_US)
+    count = math.ceil((end_us - start_us - FIRST_SPIN_US) / SPIN_US) + 2
     times = [start_us + FIRST_SPIN_US + k * SPIN_US + round(2000 * jitter()) for k in range(count)]
-    return np.array([t for t in times if t <= end_us], dtype=np.int64)
+    return np.array([t for t in times if t < end_us + SPIN_US], dtype=np.int64)
 
 
 def record(
