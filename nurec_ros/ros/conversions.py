@@ -50,9 +50,9 @@ def time_message(t_ns: int) -> Time:
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
     """
-    Give the unit quaternions (..., 4), x y z w with w >= 0, of rotation matrices (..., 3, 3).
+    Give the unit quaternions, x y z w with w >= 0, of rotation matrices.
 
-    Shepperd's method: of the four squares that the trace and the diagonal give, the largest is
+    Matrices (..., 3, 3) give quaternions (..., 4). Shepperd's method: of the four squares that the trace and the diagonal give, the largest is
     divided by, so that nothing is lost near a half turn.
     """
     R = np.asarray(rotations, dtype=np.float64)

@@ -74,14 +74,14 @@ class FrameNames:
     """
     The frames of one player, complete with prefix.
 
-    `odom` is empty where no such frame is wanted. `tokens` maps logical camera names to the
+    `odom_frame` is empty where no such frame is wanted. `tokens` maps logical camera names to the
     tokens that `topic_names` gave them.
     """
 
-    map: str = 'map'
-    base: str = 'base_link'
-    odom: str = ''
-    earth: str = 'earth'
+    map_frame: str = 'map'
+    base_frame: str = 'base_link'
+    odom_frame: str = ''
+    earth_frame: str = 'earth'
     prefix: str = ''
     tokens: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,14 +102,14 @@ class FrameNames:
         ConfigurationError where two frames would have the same name.
         """
         frames = cls(
-            map=map_frame,
-            base=prefix + base_frame,
-            odom=prefix + odom_frame if odom_frame else '',
+            map_frame=map_frame,
+            base_frame=prefix + base_frame,
+            odom_frame=prefix + odom_frame if odom_frame else '',
             prefix=prefix,
             tokens=topic_names(cameras),
         )
         seen: set[str] = set()
-        for name in frames.all():
+        for name in frames.names():
             if name in seen:
                 raise ConfigurationError(
                     f"two frames would be called '{name}': choose other values for map_frame, "
@@ -120,8 +120,8 @@ class FrameNames:
 
     @property
     def parent(self) -> str:
-        """The frame that the ego's pose is given in: odom where there is one, else map."""
-        return self.odom or self.map
+        """Give the frame that the ego's pose is in: odom where there is one, else map."""
+        return self.odom_frame or self.map_frame
 
     def token(self, camera: str) -> str:
         """Give the token of a camera by its logical name."""
@@ -135,9 +135,9 @@ class FrameNames:
         """Give the camera's optical frame: z forward, x right, y down."""
         return self.camera(name) + OPTICAL_SUFFIX
 
-    def all(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """List every frame's name, those of the cameras last."""
-        named = [self.earth, self.map, self.odom, self.base]
+        named = [self.earth_frame, self.map_frame, self.odom_frame, self.base_frame]
         for camera in self.tokens:
             named += [self.camera(camera), self.optical(camera)]
         return tuple(name for name in named if name)

@@ -130,7 +130,7 @@ class Parameters:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """The cameras asked for, empty for all of them."""
+        """Give the cameras asked for, empty for all of them."""
         return tuple(name for name in self._values['cameras'] if name)
 
     # Declaration.
@@ -208,9 +208,9 @@ class Parameters:
         scales = {name: self.camera(name).resolution_scale for name in self._tokens}
         return {name: scale for name, scale in scales.items() if scale is not None}
 
-    def set(self, name: str, value: object) -> None:
+    def change(self, name: str, value: object) -> None:
         """
-        Make a change of the node's own, as if a user had made it: `on_change` is called too.
+        Change a value on the node's own account, as if a user had made it: `on_change` is called too.
 
         ConfigurationError with the reason where the value is refused.
         """

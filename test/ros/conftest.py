@@ -20,11 +20,10 @@ Everything runs over loopback. Where rclpy is missing, nothing here is collected
 from collections.abc import Callable, Iterator
 import importlib.util
 import os
+from test.support.listener import Listener
 from typing import Any
 
 import pytest
-
-from test.support.listener import Listener
 
 HAS_ROS = importlib.util.find_spec('rclpy') is not None
 collect_ignore_glob = [] if HAS_ROS else ['test_*.py']

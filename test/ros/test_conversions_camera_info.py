@@ -14,6 +14,7 @@
 """camera_info of every model, at every size, against OpenCV and the F-theta formula."""
 
 import math
+from test.support.lenses import ftheta_project
 from typing import Any
 
 import cv2
@@ -21,8 +22,6 @@ import numpy as np
 from nurec_ros.ros.camera_info import calibration, camera_info
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
 import pytest
-
-from test.support.lenses import ftheta_project
 
 pytestmark = pytest.mark.ros
 

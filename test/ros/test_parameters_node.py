@@ -277,12 +277,12 @@ def test_changes_are_checked_together_and_announced_together(start):
 
 def test_the_nodes_own_change_is_in_step_and_announced(start):
     started = start()
-    started.parameters.set('rate', 5)
+    started.parameters.change('rate', 5)
     assert started.parameters.rate == 5.0
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 5.0)
     assert started.changes == [{'rate': 5.0}]
     with pytest.raises(ConfigurationError, match=r"'rate' is 0; expected a number, 0\.01 to 100"):
-        started.parameters.set('rate', 0)
+        started.parameters.change('rate', 0)
     assert started.parameters.rate == 5.0
 
 
@@ -297,7 +297,7 @@ def test_without_the_newer_callbacks_the_values_are_checked_and_announced_too(st
         assert started.changes == [{'rate': 3.0}]
         assert not set_one(started, 'rate', 'abc').successful
         assert started.parameters.rate == 3.0
-        started.parameters.set('rate', 4)
+        started.parameters.change('rate', 4)
         assert started.parameters.rate == 4.0
         started.parameters.declare_cameras(NAMES)
         assert set_one(started, 'camera_front.rate', 5).successful

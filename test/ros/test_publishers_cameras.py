@@ -14,6 +14,7 @@
 """A camera's three topics: content, laziness, and the end of a camera in mid-flight."""
 
 from dataclasses import dataclass
+from test.support.recorder import Recorder
 import threading
 from typing import Any
 
@@ -24,8 +25,6 @@ from nurec_ros.ros.publishers import CameraPublisher
 from nurec_ros.scenario.cameras import PinholeCamera
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
-from test.support.recorder import Recorder
 
 pytestmark = pytest.mark.ros
 

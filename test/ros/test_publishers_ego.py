@@ -15,6 +15,7 @@
 
 from collections.abc import Callable
 import json
+from test.support.recorder import Recorder
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,8 +39,6 @@ import pytest
 from rosgraph_msgs.msg import Clock
 from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker, MarkerArray
-
-from test.support.recorder import Recorder
 
 pytestmark = pytest.mark.ros
 

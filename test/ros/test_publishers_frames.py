@@ -70,7 +70,7 @@ def test_any_names_give_legal_and_different_topics_and_frames(names: list[str]):
     tokens = topic_names(names)
     assert list(tokens) == names
     frames = FrameNames.create(cameras=names)
-    assert len(frames.all()) == 3 + 2 * len(names)
+    assert len(frames.names()) == 3 + 2 * len(names)
     for token in tokens.values():
         assert token.isascii()
         assert token.replace('_', 'a').isalnum()
@@ -88,7 +88,7 @@ def test_ros_takes_every_mended_name(node: Any, name: str):
 
 def test_the_default_frames():
     frames = FrameNames.create(cameras=SIX)
-    assert (frames.map, frames.base, frames.odom, frames.earth) == (
+    assert (frames.map_frame, frames.base_frame, frames.odom_frame, frames.earth_frame) == (
         'map',
         'base_link',
         '',
@@ -104,7 +104,7 @@ def test_the_prefix_goes_before_all_but_the_map():
     frames = FrameNames.create(
         map_frame='world', base_frame='rig', odom_frame='odo', prefix='p2/', cameras=['a b']
     )
-    assert (frames.map, frames.base, frames.odom, frames.earth) == (
+    assert (frames.map_frame, frames.base_frame, frames.odom_frame, frames.earth_frame) == (
         'world',
         'p2/rig',
         'p2/odo',

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Frames as a listener composes them: base, cameras, odom, earth."""
 
+from test.support.recorder import Recorder
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +23,6 @@ from nurec_ros.ros.publishers import tf, TfPublisher
 import pytest
 from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
-
-from test.support.recorder import Recorder
 
 pytestmark = pytest.mark.ros
 

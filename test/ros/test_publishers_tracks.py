@@ -16,6 +16,7 @@
 from collections.abc import Sequence
 import math
 from pathlib import Path
+from test.support.recorder import Recorder
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,8 +28,6 @@ from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker, MarkerArray
-
-from test.support.recorder import Recorder
 
 pytestmark = pytest.mark.ros
 

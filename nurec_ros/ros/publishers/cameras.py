@@ -65,17 +65,17 @@ class CameraPublisher:
 
     @property
     def subscribers(self) -> int:
-        """How many subscriptions there are to the camera's topics, all together."""
+        """Count the subscriptions to the camera's topics, all together."""
         return sum(publisher.get_subscription_count() for publisher in self._publishers)
 
     @property
     def raw_wanted(self) -> bool:
-        """Whether somebody subscribes to image_raw: only then is anything decoded."""
+        """Say whether somebody subscribes to image_raw: only then is anything decoded."""
         return self._raw in self._publishers and self._raw.get_subscription_count() > 0
 
     @property
     def listened(self) -> bool:
-        """Whether somebody subscribes to any of the camera's topics."""
+        """Say whether somebody subscribes to any of the camera's topics."""
         return any(publisher.get_subscription_count() > 0 for publisher in self._publishers)
 
     def calibration(self, model: Any) -> Calibration:
@@ -88,12 +88,12 @@ class CameraPublisher:
 
     @property
     def residual(self) -> Any:
-        """The fit's residual in pixels of the calibration's size, None before or without one."""
+        """Give the fit's residual in native pixels, None before or without a fit."""
         return self._calibration.residual if self._calibration is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What camera_info cannot say about this camera, one sentence each."""
+        """Say what camera_info cannot about this camera, one sentence each."""
         return self._calibration.notes if self._calibration is not None else ()
 
     def publish(self, frame: Any, model: Any, rgb: Any = None) -> None:

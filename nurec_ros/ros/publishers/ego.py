@@ -33,7 +33,7 @@ class EgoPublisher:
     def __init__(self, node: Any, frames: FrameNames) -> None:
         self._node = node
         self._publisher = advertise(node, MarkerArray, '~/ego', latched())
-        self._header = Header(frame_id=frames.base)
+        self._header = Header(frame_id=frames.base_frame)
         self._marker = new_marker(self._header, NAMESPACE, 0, Marker.CUBE)
         self._marker.frame_locked = True
         self._marker.color = ColorRGBA(r=0.46, g=0.73, b=0.0, a=0.8)

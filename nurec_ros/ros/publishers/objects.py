@@ -36,12 +36,12 @@ class ObjectsPublisher:
         if Detection3DArray is not None:
             self._publisher = advertise(node, Detection3DArray, '~/objects', reliable(10))
             self._message = Detection3DArray()
-            self._message.header.frame_id = frames.map
+            self._message.header.frame_id = frames.map_frame
             self._pool: list[Any] = []
 
     @property
     def available(self) -> bool:
-        """Whether vision_msgs is installed and the topic exists."""
+        """Say whether vision_msgs is installed and the topic exists."""
         return self._publisher is not None
 
     def publish(self, active: Any) -> None:

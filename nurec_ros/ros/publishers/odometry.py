@@ -30,7 +30,7 @@ class OdometryPublisher:
     def __init__(self, node: Any, frames: FrameNames) -> None:
         self._node = node
         self._publisher = advertise(node, Odometry, '~/odom', reliable(10))
-        self._message = Odometry(child_frame_id=frames.base)
+        self._message = Odometry(child_frame_id=frames.base_frame)
         self._message.header.frame_id = frames.parent
 
     def publish(self, t_ns: int, T_map_base: np.ndarray, twist: Any) -> None:

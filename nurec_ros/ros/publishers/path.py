@@ -28,7 +28,7 @@ class PathPublisher:
 
     def __init__(self, node: Any, frames: FrameNames) -> None:
         self._node = node
-        self._frame = frames.map
+        self._frame = frames.map_frame
         self._publisher = advertise(node, Path, '~/path', latched())
         self._trajectory: Any = None
         self._message = Path()

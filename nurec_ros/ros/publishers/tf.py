@@ -71,7 +71,7 @@ class TfPublisher:
     def publish_many(self, times_ns: Iterable[int], poses: Iterable[np.ndarray]) -> None:
         """Publish the ego's poses, (N, 4, 4), at several moments in one message."""
         if self._send is not None:
-            parent, child = self.frames.parent, self.frames.base
+            parent, child = self.frames.parent, self.frames.base_frame
             self._send(
                 [
                     transform_stamped(int(t_ns), parent, child, T)
@@ -94,9 +94,13 @@ class TfPublisher:
         frames = self.frames
         transforms = []
         if T_earth_map is not None:
-            transforms.append(transform_stamped(stamp_ns, frames.earth, frames.map, T_earth_map))
-        if frames.odom and self._publish_tf:
-            transforms.append(transform_stamped(stamp_ns, frames.map, frames.odom, np.eye(4)))
+            transforms.append(
+                transform_stamped(stamp_ns, frames.earth_frame, frames.map_frame, T_earth_map)
+            )
+        if frames.odom_frame and self._publish_tf:
+            transforms.append(
+                transform_stamped(stamp_ns, frames.map_frame, frames.odom_frame, np.eye(4))
+            )
         if self._publish_camera_frames:
             for camera in cameras:
                 transforms += camera_transforms(frames, camera.name, camera.T_rig_camera, stamp_ns)
@@ -119,6 +123,6 @@ def camera_transforms(
     T_base_body[:3, :3] = T_base_body[:3, :3] @ R_BODY_OPTICAL.T
     body, optical = frames.camera(name), frames.optical(name)
     return [
-        transform_stamped(stamp_ns, frames.base, body, T_base_body),
+        transform_stamped(stamp_ns, frames.base_frame, body, T_base_body),
         transform_stamped(stamp_ns, body, optical, T_body_optical),
     ]

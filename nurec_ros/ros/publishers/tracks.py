@@ -39,7 +39,7 @@ class TracksPublisher:
     def __init__(self, node: Any, frames: FrameNames) -> None:
         self._node = node
         self._publisher = advertise(node, MarkerArray, '~/tracks', reliable(10))
-        self._header = Header(frame_id=frames.map)
+        self._header = Header(frame_id=frames.map_frame)
         self._tracks: dict[tuple[str, str, bool], TrackMarkers] = {}
         self._active: dict[tuple[str, str, bool], TrackMarkers] = {}
 
