@@ -163,7 +163,7 @@ class NurecPlayer(ParameterGate, Node):
     def set_rate(self, rate: float) -> PlaybackState:
         """Set the rate, and the parameter with it."""
         with self._lock:
-            self.parameters.set('rate', rate)
+            self.parameters.change('rate', rate)
             return self._state()
 
     async def tick(self) -> PlaybackState:
