@@ -52,8 +52,9 @@ def quaternions(rotations: np.ndarray) -> np.ndarray:
     """
     Give the unit quaternions, x y z w with w >= 0, of rotation matrices.
 
-    Matrices (..., 3, 3) give quaternions (..., 4). Shepperd's method: of the four squares that the trace and the diagonal give, the largest is
-    divided by, so that nothing is lost near a half turn.
+    Matrices (..., 3, 3) give quaternions (..., 4). Shepperd's method: of the four squares that
+    the trace and the diagonal give, the largest is divided by, so that nothing is lost near a
+    half turn.
     """
     R = np.asarray(rotations, dtype=np.float64)
     xx, yy, zz = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]

@@ -210,7 +210,7 @@ class Parameters:
 
     def change(self, name: str, value: object) -> None:
         """
-        Change a value on the node's own account, as if a user had made it: `on_change` is called too.
+        Change a value on the node's own account; `on_change` is called as for a user's change.
 
         ConfigurationError with the reason where the value is refused.
         """

@@ -192,6 +192,8 @@ def test_tf2_ros_sends_tf_where_it_is_installed(monkeypatch: pytest.MonkeyPatch)
     sent = []
 
     class Broadcaster:
+        """What tf2_ros offers."""
+
         def __init__(self, node: Any) -> None:
             self.node = node
 
