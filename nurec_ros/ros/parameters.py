@@ -26,6 +26,7 @@ import difflib
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
 from nurec_ros.ros.parameter_values import check_together, convert
@@ -325,10 +326,8 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
     return message
 
 
-def render_options(parameters: Parameters) -> Any:
+def render_options(parameters: Parameters) -> RenderOptions:
     """Give the `RenderOptions` that the parameters ask for."""
-    from nurec_ros.rendering.options import RenderOptions
-
     names = (
         'server',
         'tls_root_certificate',

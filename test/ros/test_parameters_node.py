@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros.parameters import CAMERA_TABLE, ParameterGate, Parameters, TABLE
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.ros.parameters import (
+    CAMERA_TABLE,
+    ParameterGate,
+    Parameters,
+    render_options,
+    TABLE,
+)
 import pytest
 from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
@@ -357,6 +364,47 @@ def test_a_misspelt_camera_is_reported_once_cameras_are_known(start):
     started = start('camera_fornt.rate:=5')
     started.parameters.declare_cameras(NAMES)
     assert started.parameters.unused_overrides() == [('camera_fornt.rate', 'camera_front.rate')]
+
+
+# What the renderer gets.
+
+
+def test_the_render_options_are_the_parameters(start):
+    started = start(
+        'server:=gpu:1,gpu:2',
+        'scene_id:=77',
+        'image_format:=png',
+        'image_quality:=50',
+        'projection:=pinhole',
+        'hfov_deg:=60',
+        'shutter:=recorded',
+        'batch:=never',
+        'render_timeout_s:=5',
+        'first_render_timeout_s:=60',
+        'send_tracks:=true',
+        'rig_offset:=[0, 1, 0, 0, 0, 90]',
+        'resolution_scale:=1',
+        'camera_rear.resolution_scale:=0.5',
+    )
+    started.parameters.declare_cameras(NAMES)
+    assert render_options(started.parameters) == RenderOptions(
+        server='gpu:1,gpu:2',
+        scene_id='77',
+        image_format='png',
+        image_quality=50,
+        projection='pinhole',
+        hfov_deg=60.0,
+        shutter='recorded',
+        batch='never',
+        render_timeout_s=5.0,
+        first_render_timeout_s=60.0,
+        send_tracks=True,
+        rig_offset=(0.0, 1.0, 0.0, 0.0, 0.0, 90.0),
+        resolution_scale=1.0,
+        camera_scales={'camera_rear': 0.5},
+    )
+    defaults = start()
+    assert render_options(defaults.parameters) == RenderOptions()
 
 
 # From another process's point of view.

@@ -302,6 +302,12 @@ def test_trails_are_lines_through_the_positions_given(street: Street):
     assert len(street.display.markers) == 4
 
 
+def test_what_is_static_has_no_trail(street: Street):
+    way = np.array([[0.0, 0, 0], [1, 0, 0]])
+    street.publish(active('1', '4'), trails=[way, way])
+    assert len(street.display.kind(Marker.LINE_STRIP)) == 1
+
+
 def test_destroy_removes_the_topic(street: Street):
     street.publisher.destroy()
     assert street.node.topics['~/tracks'].destroyed

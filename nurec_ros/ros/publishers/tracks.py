@@ -55,6 +55,7 @@ class TracksPublisher:
 
         `velocities` (N, 3), m/s in map, and `trails`, N arrays (M, 3) in map, are drawn where
         they are given, and deleted where they were drawn before and are not given any more.
+        What is static has no trail.
         """
         set_time(self._header.stamp, active.t_ns)
         markers: list[Marker] = []
@@ -71,7 +72,7 @@ class TracksPublisher:
             drawn: list[Marker | None] = [*track.show_box(positions[i], rotations[i], dims[i])]
             if speeds is not None:
                 drawn.append(track.show_arrow(positions[i], speeds[i]))
-            if trails is not None:
+            if trails is not None and not static[i]:
                 drawn.append(track.show_trail(trails[i]))
             if len(track.shown) > 2:
                 markers += track.hide(keep=tuple(drawn))
