@@ -308,6 +308,25 @@ def test_what_is_static_has_no_trail(street: Street):
     assert len(street.display.kind(Marker.LINE_STRIP)) == 1
 
 
+def test_what_vanishes_while_nobody_listens_is_deleted_afterwards(street: Street):
+    street.publish(active('1', '2'))
+    topic = street.node.topics['~/tracks']
+    topic.subscriptions = 0
+    street.publisher.publish(active('2'))
+    street.publisher.publish(active('2', '3'))
+    assert len(street.messages) == 1
+    topic.subscriptions = 1
+    street.publish(active('2', '3'))
+    assert {ns for ns, _ in street.display.deleted} == {'automobile', 'automobile/text'}
+    assert len(street.display.markers) == 4
+
+
+def test_delete_all_goes_out_whoever_listens(street: Street):
+    street.node.topics['~/tracks'].subscriptions = 0
+    street.delete_all(3)
+    assert len(street.messages) == 1
+
+
 def test_destroy_removes_the_topic(street: Street):
     street.publisher.destroy()
     assert street.node.topics['~/tracks'].destroyed

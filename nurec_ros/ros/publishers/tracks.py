@@ -55,8 +55,11 @@ class TracksPublisher:
 
         `velocities` (N, 3), m/s in map, and `trails`, N arrays (M, 3) in map, are drawn where
         they are given, and deleted where they were drawn before and are not given any more.
-        What is static has no trail.
+        What is static has no trail. Nothing happens while nobody subscribes; what vanished in
+        the meantime is deleted with the next message.
         """
+        if not self._publisher.get_subscription_count():
+            return
         set_time(self._header.stamp, active.t_ns)
         markers: list[Marker] = []
         shown: dict[tuple[str, str, bool], TrackMarkers] = {}
