@@ -22,13 +22,13 @@ import signal
 import stat
 import subprocess
 import sys
+
+# The same domain as the other ROS tests of this run.
+from test.ros.conftest import ros_environment  # noqa: F401
 import time
 from typing import Any
 
 import pytest
-
-# The same domain as the other ROS tests of this run.
-from test.ros.conftest import ros_environment  # noqa: F401
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
