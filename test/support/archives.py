@@ -223,7 +223,13 @@ def example_tracks(*, duration_s: float = 2.0, start_us: int = START_US) -> list
             dims=(0.7, 0.8, 1.8),
             flags='DYNAMIC',
         ),
-        track('3', 'heavy_truck', [yawed(30.0, -4.0, 1.5, 0.0)] * len(whole), whole, flags='NONE'),
+        track(
+            '3',
+            'heavy_truck',
+            [yawed(30.0, -4.0, 1.5, 0.0) for _ in whole],
+            list(whole),
+            flags='NONE',
+        ),
         track('4', 'unheard_of', [yawed(5.0, 5.0, 0.5, 1.0)], whole[3:4]),
     ]
 

@@ -141,7 +141,16 @@ def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
         counts,
     )
     flags = parse_flags(data.get('tracks_flags'), join(data_path, 'tracks_flags'), count, warn)
-    return _Chunk(path, ids, labels, _dims(value, path, count), flags, times, poses, counts)
+    dims = _dims(value, path, count)
+    if not counts.all():
+        kept = np.flatnonzero(counts).tolist()
+        warn(
+            f'{data_path}.tracks_poses[{int(counts.argmin())}] is an empty list, expected at '
+            f'least one pose: {count - len(kept)} such tracks are left out'
+        )
+        ids, labels, flags = ([texts[i] for i in kept] for texts in (ids, labels, flags))
+        dims, counts = dims[kept], counts[kept]
+    return _Chunk(path, ids, labels, dims, flags, times, poses, counts)
 
 
 def _ids(values: list[Any], path: str) -> list[str]:

@@ -1,0 +1,194 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Both real drives beside an independent computation: own reading, scipy's interpolation."""
+
+import json
+import zipfile
+
+import numpy as np
+from nurec_ros.scenario import Scenario
+import pytest
+from scipy.spatial.transform import Rotation, Slerp
+
+
+class Truth:
+    """A file, read by hand."""
+
+    def __init__(self, path):
+        with zipfile.ZipFile(path) as archive:
+            self.rig = json.loads(archive.read('rig_trajectories.json'))
+            self.info = json.loads(archive.read('data_info.json'))
+            (chunk,) = json.loads(archive.read('sequence_tracks.json')).values()
+        self.entry = self.rig['rig_trajectories'][0]
+        self.data = chunk['tracks_data']
+        self.dims = chunk['cuboidtracks_data']['cuboids_dims']
+
+    def tracks_at(self, t_us):
+        """Give {id: T_map_box} at whole microseconds."""
+        poses = {}
+        for name, samples, times in zip(
+            self.data['tracks_id'],
+            self.data['tracks_poses'],
+            self.data['tracks_timestamps_us'],
+            strict=True,
+        ):
+            if times[-1] - times[0] > 100_000 and times[0] <= t_us <= times[-1]:
+                samples = np.array(samples)
+                poses[name] = interpolated(times, samples[:, :3], samples[:, 3:], t_us)
+        return poses
+
+
+def interpolated(times, positions, quaternions, t_us):
+    seconds = (np.array(times) - times[0]) * 1e-6
+    at = (t_us - times[0]) * 1e-6
+    pose = np.eye(4)
+    pose[:3, :3] = Slerp(seconds, Rotation.from_quat(quaternions))(at).as_matrix()
+    pose[:3, 3] = [np.interp(at, seconds, axis) for axis in np.transpose(positions)]
+    return pose
+
+
+@pytest.fixture(params=['pittsburgh', 'miami'])
+def drive(request):
+    path = request.getfixturevalue(request.param)
+    return Scenario.load(path), Truth(path)
+
+
+def test_ego_at_a_thousand_times(drive):
+    scenario, truth = drive
+    matrices = np.array(truth.entry['T_rig_worlds'])
+    quaternions = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()
+    times = truth.entry['T_rig_world_timestamps_us']
+    asked = np.random.default_rng(1).integers(times[0], times[-1] + 1, 1000)
+    seconds, at = (np.array(times) - times[0]) * 1e-6, (asked - times[0]) * 1e-6
+    found = scenario.ego.at(asked * 1000)
+    rotations = Slerp(seconds, Rotation.from_quat(quaternions))(at)
+    np.testing.assert_allclose(found[:, :3, :3], rotations.as_matrix(), atol=1e-9)
+    for axis in range(3):
+        expected = np.interp(at, seconds, matrices[:, axis, 3])
+        np.testing.assert_allclose(found[:, axis, 3], expected, atol=1e-9)
+
+
+def test_tracks_at_random_times(drive):
+    scenario, truth = drive
+    low, high = scenario.start_ns // 1000, scenario.end_ns // 1000
+    for t_us in np.random.default_rng(2).integers(low, high, 40).tolist():
+        active = scenario.tracks.at(t_us * 1000)
+        expected = truth.tracks_at(t_us)
+        assert set(active.ids) == set(expected)
+        for name, pose in zip(active.ids, active.poses, strict=True):
+            np.testing.assert_allclose(pose, expected[name], atol=1e-9)
+
+
+def test_every_track_at_any_time_of_its_own(drive):
+    scenario, truth = drive
+    random = np.random.default_rng(3)
+    for name, times in zip(
+        truth.data['tracks_id'], truth.data['tracks_timestamps_us'], strict=True
+    ):
+        if times[-1] - times[0] <= 100_000:
+            assert name not in scenario.tracks.ids
+            continue
+        t_us = int(random.integers(times[0], times[-1] + 1))
+        active = scenario.tracks.at(t_us * 1000)
+        pose = active.poses[active.ids.index(name)]
+        np.testing.assert_allclose(pose, truth.tracks_at(t_us)[name], atol=1e-9)
+
+
+def test_labels_and_dims_are_the_files(drive):
+    scenario, truth = drive
+    labels = dict(zip(truth.data['tracks_id'], truth.data['tracks_label_class'], strict=True))
+    dims = dict(zip(truth.data['tracks_id'], truth.dims, strict=True))
+    for i, name in enumerate(scenario.tracks.ids):
+        assert scenario.tracks.labels[i] == labels[name]
+        np.testing.assert_array_equal(scenario.tracks.dims[i], dims[name])
+
+
+def test_cameras(drive):
+    scenario, truth = drive
+    calibrations = truth.rig['camera_calibrations']
+    assert len(scenario.cameras) == len(calibrations) == 6
+    for key, calibration in calibrations.items():
+        camera = scenario.cameras[calibration['logical_sensor_name']]
+        assert camera.key == key
+        assert camera.renderable
+        assert camera.resolution == (1920, 1080)
+        assert camera.shutter_type == 'ROLLING_TOP_TO_BOTTOM'
+        np.testing.assert_allclose(camera.T_rig_camera, calibration['T_sensor_rig'], atol=1e-12)
+        frames = truth.entry['cameras_frame_timestamps_us'][key]
+        np.testing.assert_array_equal(camera.frame_times_ns, np.array(frames) * 1000)
+
+
+def test_names_and_range(drive):
+    scenario, truth = drive
+    assert scenario.scene_id == scenario.sequence_id == truth.info['sequence_id']
+    assert scenario.metadata_scene_id == truth.info['sequence_id']
+    assert scenario.version_string == '26.4.96-91b06fb8'
+    times = truth.info['pose-range']
+    assert scenario.start_ns == times['start-timestamp_us'] * 1000
+    assert scenario.end_ns == times['end-timestamp_us'] * 1000
+    assert scenario.T_earth_map is None
+    assert scenario.road_map is None
+    assert scenario.warnings == ()
+    assert scenario.rig_bbox.length == pytest.approx(4.877)
+
+
+def test_the_short_lived_are_kept_on_wish(pittsburgh):
+    everything = Scenario.load(pittsburgh, min_track_lifetime_s=0)
+    assert len(everything.tracks) == 146
+    one_pose = everything.tracks.start_ns == everything.tracks.end_ns
+    assert one_pose.sum() == 3
+    index = int(np.flatnonzero(one_pose)[0])
+    active = everything.tracks.at(int(everything.tracks.start_ns[index]))
+    assert everything.tracks.ids[index] in active.ids
+    long_ones = Scenario.load(pittsburgh, min_track_lifetime_s=3.0).tracks
+    assert (long_ones.end_ns - long_ones.start_ns > 3_000_000_000).all()
+
+
+def test_flags_of_both_forms(pittsburgh, miami):
+    for path in (pittsburgh, miami):
+        tracks = Scenario.load(path).tracks
+        kinds = set(tracks.flags)
+        assert frozenset({'DYNAMIC', 'CONTROLLABLE'}) in kinds
+        assert frozenset() in kinds
+        assert tracks.static.any()
+        assert not tracks.static.all()
+
+
+def test_a_copy_rounded_to_float32_loads(tmp_path, drive):
+    scenario, _ = drive
+
+    def rounded(value):
+        if isinstance(value, float):
+            return float(np.float32(value))
+        if isinstance(value, list):
+            return [rounded(element) for element in value]
+        if isinstance(value, dict):
+            return {key: rounded(element) for key, element in value.items()}
+        return value
+
+    copy = tmp_path / 'rounded.usdz'
+    with zipfile.ZipFile(scenario.path) as source, zipfile.ZipFile(copy, 'w') as target:
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename.endswith('.json'):
+                data = json.dumps(rounded(json.loads(data))).encode()
+            target.writestr(info.filename, data)
+    found = Scenario.load(copy)
+    assert found.warnings == ()
+    assert found.tracks.ids == scenario.tracks.ids
+    t = (scenario.start_ns + scenario.end_ns) // 2
+    np.testing.assert_allclose(found.ego.at(t), scenario.ego.at(t), atol=1e-4)
+    np.testing.assert_allclose(found.tracks.at(t).poses, scenario.tracks.at(t).poses, atol=1e-4)
+    rotation = found.ego.at(t)[:3, :3]
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-14)

@@ -1,0 +1,441 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every variant of an archive that producers write, each as a small archive of its own."""
+
+import copy
+import json
+from test.support.archives import (
+    build_archive,
+    CAMERAS,
+    ego_pose,
+    example_tracks,
+    identity,
+    SEQUENCE_ID,
+    START_US,
+    track,
+    tracks_document,
+    translation,
+    yawed,
+)
+import zipfile
+
+import numpy as np
+from nurec_ros.scenario import Scenario
+import pytest
+
+START_NS = START_US * 1000
+
+
+def entry(document):
+    return document['rig_trajectories'][0]
+
+
+def data(document):
+    return next(iter(document.values()))['tracks_data']
+
+
+def loaded(tmp_path, **variants):
+    """Load an archive that must not cause a warning."""
+    scenario = Scenario.load(build_archive(tmp_path, **variants))
+    assert scenario.warnings == ()
+    return scenario
+
+
+def warned(tmp_path, *words, **variants):
+    """Load an archive that must cause one warning, with all the words."""
+    scenario = Scenario.load(build_archive(tmp_path, **variants))
+    (warning,) = scenario.warnings
+    assert warning.startswith('scenario.usdz: ')
+    for word in words:
+        assert word in warning
+    return scenario
+
+
+def assert_whole(scenario):
+    """Check what every variant of the example has in common."""
+    t_ns = START_NS + 1_000_000_000
+    np.testing.assert_allclose(scenario.ego.at(t_ns), ego_pose(1.0), atol=2e-3)
+    assert scenario.tracks.at(t_ns).ids == ('1', '2@scene:a', '3')
+    assert tuple(scenario.cameras) == CAMERAS
+
+
+def test_the_example(tmp_path):
+    scenario = loaded(tmp_path)
+    assert_whole(scenario)
+    assert (scenario.start_ns, scenario.end_ns) == (START_NS, START_NS + 2_000_000_000)
+    np.testing.assert_allclose(scenario.world_to_nre, translation(-38, 0, 0))
+    assert scenario.path.name == 'scenario.usdz'
+    np.testing.assert_array_equal(scenario.rig_bbox.centre, [1.4, 0, 0.75])
+    assert (scenario.rig_bbox.width, scenario.rig_bbox.height) == (1.9, 1.5)
+
+
+def test_path_as_text(tmp_path):
+    assert_whole(Scenario.load(str(build_archive(tmp_path))))
+
+
+@pytest.mark.parametrize('compression', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_stored_and_deflated(tmp_path, compression):
+    assert_whole(loaded(tmp_path, compression=compression))
+
+
+@pytest.mark.parametrize('prefix', ['drive/', 'a/b/', './', 'drive\\'])
+def test_members_in_a_folder(tmp_path, prefix):
+    assert_whole(loaded(tmp_path, prefix=prefix))
+
+
+def test_the_top_goes_before_a_folder(tmp_path):
+    scenario = loaded(
+        tmp_path, members={'old/rig_trajectories.json': '{', 'old/sequence_tracks.json': '{'}
+    )
+    assert_whole(scenario)
+
+
+@pytest.mark.parametrize('start_us', [0, 1_600_000_000_000_000, 2_147_000_000_000_000])
+def test_any_epoch(tmp_path, start_us):
+    scenario = loaded(tmp_path, start_us=start_us)
+    assert scenario.start_ns == start_us * 1000
+    np.testing.assert_allclose(
+        scenario.ego.at(scenario.start_ns + 1_000_000_000), ego_pose(1.0), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize('chunk', ['dummy_chunk_id', SEQUENCE_ID, 'chunk', 'ego', ''])
+def test_chunk_of_any_name(tmp_path, chunk):
+    assert_whole(loaded(tmp_path, chunk=chunk))
+
+
+def test_tracks_without_a_chunk(tmp_path):
+    assert_whole(loaded(tmp_path, edit_tracks=lambda tracks: next(iter(tracks.values()))))
+
+
+def test_wrapped_tracks(tmp_path):
+    assert_whole(loaded(tmp_path, edit_tracks=lambda tracks: {'sequence_tracks': tracks}))
+    bare = {'edit_tracks': lambda tracks: {'sequence_tracks': next(iter(tracks.values()))}}
+    assert_whole(loaded(tmp_path, **bare))
+
+
+def test_several_chunks(tmp_path):
+    first, second, third, blink = example_tracks()
+    chunks = {**tracks_document([first, second], chunk='a')}
+    chunks.update(tracks_document([third, blink], chunk='b'))
+    assert_whole(loaded(tmp_path, edit_tracks=lambda _: chunks))
+
+
+def test_ids_that_collide_get_their_chunk_before_them(tmp_path):
+    first, second, third, _ = example_tracks()
+    third['id'] = first['id']
+    chunks = {**tracks_document([first, second], chunk='a')}
+    chunks.update(tracks_document([third], chunk='b'))
+    scenario = loaded(tmp_path, edit_tracks=lambda _: chunks)
+    assert scenario.tracks.ids == ('a/1', '2@scene:a', 'b/1')
+
+
+def test_ids_stay_apart_whatever_the_chunks_are_called(tmp_path):
+    first, second, third, blink = example_tracks()
+    second['id'], third['id'], blink['id'] = 'a/1', '1', 'b/1'
+    chunks = {**tracks_document([first, second], chunk='a')}
+    chunks.update(tracks_document([third, blink], chunk='b'))
+    path = build_archive(tmp_path, edit_tracks=lambda _: chunks)
+    ids = Scenario.load(path, min_track_lifetime_s=0).tracks.ids
+    assert len(set(ids)) == 4
+
+
+def test_ids_as_numbers(tmp_path):
+    def edit(tracks):
+        data(tracks)['tracks_id'] = [28, 3.0, 10**25, 'x']
+
+    path = build_archive(tmp_path, edit_tracks=edit)
+    tracks = Scenario.load(path, min_track_lifetime_s=0).tracks
+    assert tracks.ids[:2] == ('28', '3')
+    assert tracks.ids[3] == 'x'
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ['DYNAMIC|CONTROLLABLE', 'DYNAMIC', 'NONE', 'NONE'],
+        [['DYNAMIC', 'CONTROLLABLE'], ['DYNAMIC'], [], ['NONE']],
+        ['dynamic | controllable', ' Dynamic', '', 0],
+        [['DYNAMIC|CONTROLLABLE'] * 21, ['DYNAMIC'] * 11, [0] * 21, [0]],
+        [[['DYNAMIC', 'CONTROLLABLE']] * 21, [['DYNAMIC']], None, [None]],
+    ],
+)
+def test_flags_of_any_form(tmp_path, flags):
+    scenario = loaded(tmp_path, edit_tracks=lambda t: data(t).update(tracks_flags=flags))
+    both = frozenset({'DYNAMIC', 'CONTROLLABLE'})
+    assert scenario.tracks.flags == (both, frozenset({'DYNAMIC'}), frozenset())
+    assert scenario.tracks.static.tolist() == [False, False, True]
+
+
+def test_flags_of_zero(tmp_path):
+    scenario = loaded(tmp_path, edit_tracks=lambda t: data(t).update(tracks_flags=[0] * 4))
+    assert scenario.tracks.static.all()
+
+
+@pytest.mark.parametrize('flags', [[3, 0, 0, 0], ['DYNAMIC', {}, None, 1.5]])
+def test_flags_without_a_meaning(tmp_path, flags):
+    warned(
+        tmp_path,
+        'tracks_flags[',
+        edit_tracks=lambda t: data(t).update(tracks_flags=flags),
+    )
+
+
+@pytest.mark.parametrize('flags', [None, 'DYNAMIC', ['NONE'], {}])
+def test_flags_missing_or_of_another_length(tmp_path, flags):
+    scenario = warned(
+        tmp_path,
+        'sequence_tracks.json',
+        'dummy_chunk_id.tracks_data.tracks_flags',
+        edit_tracks=lambda t: data(t).update(tracks_flags=flags),
+    )
+    assert scenario.tracks.static.all()
+
+
+def test_tracks_of_one_pose(tmp_path):
+    path = build_archive(tmp_path)
+    assert '4' not in Scenario.load(path).tracks.ids
+    tracks = Scenario.load(path, min_track_lifetime_s=0).tracks
+    index = tracks.ids.index('4')
+    moment = int(tracks.start_ns[index])
+    assert tracks.end_ns[index] == moment
+    active = tracks.at(moment)
+    np.testing.assert_array_equal(
+        active.poses[active.ids.index('4')][:3, 3], [5.0, 5.0, 0.5]
+    )
+    assert '4' not in tracks.at(moment + 1).ids
+
+
+def test_lifetime_limit_is_exclusive(tmp_path):
+    times = [START_US, START_US + 100_000]
+    poses = [yawed(0, 0, 0, 0), yawed(1, 0, 0, 0)]
+    longer = [START_US, START_US + 100_001]
+    tracks = [track('a', 'car', poses, times), track('b', 'car', poses, longer)]
+    path = build_archive(tmp_path, tracks=tracks)
+    assert Scenario.load(path).tracks.ids == ('b',)
+    assert Scenario.load(path, min_track_lifetime_s=0.05).tracks.ids == ('a', 'b')
+
+
+@pytest.mark.parametrize('lifetime', [-1.0, float('nan'), float('inf')])
+def test_lifetime_that_makes_no_sense(tmp_path, lifetime):
+    with pytest.raises(ValueError, match='min_track_lifetime_s'):
+        Scenario.load(build_archive(tmp_path), min_track_lifetime_s=lifetime)
+
+
+def test_labels_stay_the_files_text(tmp_path):
+    labels = ['Automobile', 'Fußgänger', '', '  two  words ']
+    scenario = Scenario.load(
+        build_archive(tmp_path, edit_tracks=lambda t: data(t).update(tracks_label_class=labels)),
+        min_track_lifetime_s=0,
+    )
+    assert scenario.tracks.labels == tuple(labels)
+
+
+@pytest.mark.parametrize('tracks', [{}, {'dummy_chunk_id': {}}, None])
+def test_no_tracks(tmp_path, tracks):
+    if tracks is None:
+        scenario = warned(tmp_path, 'sequence_tracks.json', 'no tracks', tracks=[])
+    else:
+        path_words = ('sequence_tracks.json', 'no tracks')
+        scenario = Scenario.load(build_archive(tmp_path, members={
+            'sequence_tracks.json': json.dumps(tracks)
+        }))
+        (warning,) = scenario.warnings
+        assert all(word in warning for word in path_words)
+    assert len(scenario.tracks) == 0
+    assert len(scenario.tracks.at(START_NS)) == 0
+
+
+def test_whole_numbers_where_floats_are_expected(tmp_path):
+    def edit(rig):
+        entry(rig)['T_rig_worlds'] = [identity()] * 21
+        entry(rig)['T_rig_worlds'] = json.loads(
+            json.dumps(entry(rig)['T_rig_worlds']).replace('.0', '')
+        )
+        times = entry(rig)['T_rig_world_timestamps_us']
+        entry(rig)['T_rig_world_timestamps_us'] = [float(time) for time in times]
+
+    scenario = loaded(tmp_path, edit_rig=edit)
+    np.testing.assert_array_equal(scenario.ego.at(START_NS + 1), np.eye(4))
+
+
+def test_matrices_that_are_rigid_within_the_tolerance(tmp_path):
+    def edit(rig):
+        matrices = np.array(entry(rig)['T_rig_worlds'])
+        matrices[:, :3, :3] += np.random.default_rng(1).uniform(-2e-4, 2e-4, (21, 3, 3))
+        entry(rig)['T_rig_worlds'] = matrices.tolist()
+
+    scenario = loaded(tmp_path, edit_rig=edit)
+    rotation = scenario.ego.at(START_NS + 1_000_000_000)[:3, :3]
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-14)
+
+
+def test_quaternions_that_are_unit_within_the_tolerance(tmp_path):
+    def edit(tracks):
+        poses = data(tracks)['tracks_poses'][0]
+        data(tracks)['tracks_poses'][0] = [
+            [*pose[:3], *(0.995 * part for part in pose[3:])] for pose in poses
+        ]
+
+    scenario = loaded(tmp_path, edit_tracks=edit)
+    pose = scenario.tracks.at(START_NS + 1_000_000_000).poses[0]
+    np.testing.assert_allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-14)
+
+
+@pytest.mark.parametrize('key', ['world_to_nre', 'world_to_scene'])
+@pytest.mark.parametrize('wrapped', [True, False])
+def test_world_to_nre_of_any_form(tmp_path, key, wrapped):
+    def edit(rig):
+        del rig['world_to_nre']
+        matrix = translation(-12, 0, 1)
+        rig[key] = {'matrix': matrix} if wrapped else matrix
+
+    scenario = loaded(tmp_path, edit_rig=edit)
+    np.testing.assert_allclose(scenario.world_to_nre, translation(-12, 0, 1))
+
+
+def test_world_to_nre_absent(tmp_path):
+    scenario = loaded(tmp_path, edit_rig=lambda rig: rig.pop('world_to_nre') and None)
+    assert scenario.world_to_nre is None
+
+
+@pytest.mark.parametrize(
+    'keys',
+    [('camera_0', 'camera_1'), ('unique-front', 'unique-rear'), CAMERAS, ('a.b[0]', 'ü@x@y')],
+)
+def test_calibration_keys_of_any_form(tmp_path, keys):
+    def edit(rig):
+        for member in (rig, entry(rig)):
+            for key in ('camera_calibrations', 'cameras_frame_timestamps_us'):
+                if key in member:
+                    member[key] = dict(zip(keys, member[key].values(), strict=True))
+
+    scenario = loaded(tmp_path, edit_rig=edit)
+    assert tuple(scenario.cameras) == CAMERAS
+    assert [camera.key for camera in scenario.cameras.values()] == list(keys)
+    assert all(len(camera.frame_times_ns) for camera in scenario.cameras.values())
+
+
+def test_camera_without_a_logical_name(tmp_path):
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            del calibration['logical_sensor_name']
+
+    assert tuple(loaded(tmp_path, edit_rig=edit).cameras) == CAMERAS
+
+
+def test_two_cameras_of_one_name(tmp_path):
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            calibration['logical_sensor_name'] = 'camera'
+
+    cameras = loaded(tmp_path, edit_rig=edit).cameras
+    assert tuple(cameras) == ('camera', f'{CAMERAS[1]}@{SEQUENCE_ID}')
+
+
+def test_a_bare_trajectory_instead_of_a_list(tmp_path):
+    def edit(rig):
+        rig['rig_trajectories'] = entry(rig)
+
+    assert_whole(loaded(tmp_path, edit_rig=edit))
+
+
+def test_data_info_narrows_the_range(tmp_path):
+    def edit(info):
+        info['pose-range']['start-timestamp_us'] += 200_000
+        info['pose-range']['end-timestamp_us'] = START_US + 1_700_000.9
+
+    scenario = loaded(tmp_path, edit_info=edit)
+    assert scenario.start_ns == START_NS + 200_000_000
+    assert scenario.end_ns == START_NS + 1_700_000_000
+
+
+def test_data_info_does_not_widen_the_range(tmp_path):
+    def edit(info):
+        info['pose-range']['start-timestamp_us'] -= 5_000_000
+        info['pose-range']['end-timestamp_us'] += 5_000_000
+
+    scenario = loaded(tmp_path, edit_info=edit)
+    assert (scenario.start_ns, scenario.end_ns) == (START_NS, START_NS + 2_000_000_000)
+
+
+def test_further_keys_of_data_info_are_fine(tmp_path):
+    loaded(tmp_path, edit_info=lambda info: info.update(shards=[1], shard_ids={}))
+
+
+def test_names(tmp_path):
+    edits = {'edit_info': lambda info: info.update(sequence_id='from-info')}
+    assert loaded(tmp_path, **edits).scene_id == 'from-info'
+    scenario = Scenario.load(build_archive(tmp_path, leave_out=['data_info.json']))
+    assert scenario.scene_id == scenario.sequence_id == SEQUENCE_ID
+    nameless = build_archive(
+        tmp_path,
+        'stem.usdz',
+        leave_out=['data_info.json'],
+        edit_rig=lambda rig: entry(rig).pop('sequence_id') and None,
+    )
+    assert Scenario.load(nameless).scene_id == 'stem'
+
+
+def test_metadata_stays_text(tmp_path):
+    metadata = 'scene_id: 1234\nversion_string: 26.10\ntime_range: {start: 1.0, end: .nan}\n'
+    scenario = loaded(tmp_path, metadata=metadata)
+    assert scenario.metadata_scene_id == '1234'
+    assert scenario.version_string == '26.10'
+
+
+def test_one_ego_pose(tmp_path):
+    def edit(rig):
+        for key in ('T_rig_worlds', 'T_rig_world_timestamps_us'):
+            entry(rig)[key] = entry(rig)[key][:1]
+
+    scenario = loaded(tmp_path, edit_rig=edit)
+    assert scenario.start_ns == scenario.end_ns == START_NS
+    np.testing.assert_array_equal(scenario.ego.at(START_NS + 5), np.eye(4))
+
+
+def test_nan_where_nobody_looks(tmp_path):
+    path = build_archive(
+        tmp_path, edit_rig=lambda rig: rig['lidar_calibrations'].update(lidar=float('nan'))
+    )
+    scenario = Scenario.load(path)
+    assert scenario.warnings == ()
+    assert_whole(scenario)
+
+
+def test_byte_order_mark(tmp_path):
+    path = build_archive(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        rig = archive.read('rig_trajectories.json')
+    members = {'rig_trajectories.json': b'\xef\xbb\xbf' + rig}
+    assert_whole(loaded(tmp_path, members=members))
+
+
+def test_standard_parser_gives_the_same(tmp_path, monkeypatch):
+    path = build_archive(tmp_path)
+    fast = Scenario.load(path)
+    monkeypatch.setattr('nurec_ros.scenario.schema.json_text.orjson', None)
+    slow = Scenario.load(path)
+    np.testing.assert_array_equal(fast.ego.positions, slow.ego.positions)
+    np.testing.assert_array_equal(fast.tracks.samples.positions, slow.tracks.samples.positions)
+    assert fast.tracks.ids == slow.tracks.ids
+    assert slow.warnings == ()
+
+
+def test_editing_helpers_leave_no_trace(tmp_path):
+    first = build_archive(tmp_path, 'a.usdz')
+    rig = {}
+    build_archive(tmp_path, 'b.usdz', edit_rig=lambda r: rig.update(copy.deepcopy(r)))
+    assert first.read_bytes() == (tmp_path / 'b.usdz').read_bytes()
+    assert rig['rig_trajectories']

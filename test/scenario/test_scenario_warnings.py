@@ -1,0 +1,434 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is missing or broken but not required: one sentence each, and a scenario all the same."""
+
+import math
+from test.support.archives import (
+    build_archive,
+    CAMERAS,
+    ftheta_parameters,
+    identity,
+    SEQUENCE_ID,
+    START_US,
+    translation,
+)
+
+import numpy as np
+from nurec_ros.scenario import Scenario
+import pytest
+
+NAN = float('nan')
+FRONT, REAR = (f'{name}@{SEQUENCE_ID}' for name in CAMERAS)
+# A pose on the ellipsoid at latitude 0, longitude 0: east is y, north is z, up is x.
+ON_EARTH = [[0, 0, 1, 6378137.0 + 20], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+
+
+def entry(document):
+    return document['rig_trajectories'][0]
+
+
+def warned(tmp_path, *words, **variants):
+    """Load an archive that must cause exactly one warning, with all the words."""
+    scenario = Scenario.load(build_archive(tmp_path, **variants))
+    (warning,) = scenario.warnings
+    assert warning.startswith('scenario.usdz: ')
+    assert '\n' not in warning
+    assert len(warning) < 600
+    for word in words:
+        assert word in warning, warning
+    usable(scenario)
+    return scenario
+
+
+def usable(scenario):
+    middle = (scenario.start_ns + scenario.end_ns) // 2
+    assert np.isfinite(scenario.ego.at(middle)).all()
+    assert np.isfinite(scenario.tracks.at(middle).poses).all()
+
+
+@pytest.mark.parametrize('member', ['sequence_tracks.json', 'data_info.json', 'metadata.yaml'])
+def test_member_missing(tmp_path, member):
+    warned(tmp_path, f'{member}: is missing', leave_out=[member])
+
+
+def test_everything_else_missing(tmp_path):
+    path = build_archive(
+        tmp_path, leave_out=['sequence_tracks.json', 'data_info.json', 'metadata.yaml']
+    )
+    scenario = Scenario.load(path)
+    assert len(scenario.warnings) == 3
+    assert (scenario.start_ns, scenario.end_ns) == (START_US * 1000, START_US * 1000 + 2 * 10**9)
+    usable(scenario)
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('', 'is not JSON'),
+        ('[]', 'the top level is an empty list'),
+        (b'\x80', 'is not UTF-8'),
+        ('{"sequence_id": "a"}', 'pose-range is missing'),
+        ('{"sequence_id": "a", "pose-range": []}', 'pose-range is an empty list'),
+        ('{"sequence_id": "a", "pose-range": {}}', 'pose-range.start-timestamp_us is missing'),
+        (
+            '{"sequence_id": "a", "pose-range": {"start-timestamp_us": 5, "end-timestamp_us": NaN}}',
+            'pose-range.end-timestamp_us is nan',
+        ),
+        (
+            '{"sequence_id": "a", "pose-range": {"start-timestamp_us": 5, "end-timestamp_us": 3}}',
+            'pose-range.end-timestamp_us is 3, expected a time not before 5',
+        ),
+        (
+            '{"sequence_id": "a", "pose-range": {"start-timestamp_us": 5, "end-timestamp_us": 9}}',
+            'pose-range is 5 to 9, expected some of the time of the poses',
+        ),
+    ],
+)
+def test_data_info_broken(tmp_path, content, words):
+    scenario = warned(tmp_path, 'data_info.json', words, members={'data_info.json': content})
+    assert scenario.start_ns == START_US * 1000
+    assert scenario.end_ns == START_US * 1000 + 2 * 10**9
+
+
+@pytest.mark.parametrize('sequence_id', [None, 5, '\ud800'])
+def test_sequence_id_broken(tmp_path, sequence_id):
+    scenario = warned(
+        tmp_path,
+        'data_info.json: sequence_id is',
+        edit_info=lambda info: info.update(sequence_id=sequence_id),
+    )
+    assert scenario.sequence_id == SEQUENCE_ID
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('', 'is '),
+        ('[1', 'is not YAML'),
+        ('just text', 'is '),
+        (b'\xff\xfe\x00', 'is not YAML'),
+        ('a: &a [*a, *a]\nb: *c\n', 'is not YAML'),
+        ('scene_id: [x]\n', 'scene_id is a list of 1'),
+        ('scene_id: {a: b}\n', 'scene_id is an object of 1'),
+        ('[' * 20_000, 'is nested too deeply'),
+        ('a: ' + 'x' * 200_000, 'at most 131072'),
+    ],
+)
+def test_metadata_broken(tmp_path, content, words):
+    scenario = warned(tmp_path, 'metadata.yaml', words, metadata=content)
+    assert scenario.metadata_scene_id == ''
+
+
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [
+        (None, 'is null or missing'),
+        ([[NAN] * 4] * 4, 'T_world_base[0][0] is nan'),
+        ([[1, 2], [3, 4]], 'is a list of 2'),
+        ('x', "is 'x'"),
+        ([[0.0] * 4] * 4, 'is singular'),
+        (translation(5, 5, 5), '8.66025 m from the centre of the Earth'),
+        (translation(6.5e6, 0, 0), '6.5e+06 m from the centre of the Earth'),
+        # Near the surface, but its z axis lies in it.
+        (translation(6378137, 0, 0), 'expected one upright on its surface'),
+        (translation(1e9, 0, 0), 'is at [1'),
+    ],
+)
+def test_place_on_earth_broken(tmp_path, value, words):
+    scenario = warned(
+        tmp_path,
+        'rig_trajectories.json: T_world_base',
+        words,
+        'no place on Earth',
+        edit_rig=lambda rig: rig.update(T_world_base=value),
+    )
+    assert scenario.T_earth_map is None
+
+
+def test_place_on_earth(tmp_path):
+    path = build_archive(tmp_path, edit_rig=lambda rig: rig.update(T_world_base=ON_EARTH))
+    scenario = Scenario.load(path)
+    assert scenario.warnings == ()
+    np.testing.assert_allclose(scenario.T_earth_map, ON_EARTH)
+
+
+def test_place_on_earth_the_wrong_way_round(tmp_path):
+    inverse = np.linalg.inv(ON_EARTH).tolist()
+    scenario = warned(
+        tmp_path, 'it is inverted', edit_rig=lambda rig: rig.update(T_world_base=inverse)
+    )
+    np.testing.assert_allclose(scenario.T_earth_map, ON_EARTH, atol=1e-8)
+
+
+@pytest.mark.parametrize('value', [[[NAN] * 4] * 4, {}, {'matrix': 5}, 'x', [[0.0] * 4] * 4])
+def test_world_to_nre_broken(tmp_path, value):
+    scenario = warned(
+        tmp_path, 'world_to_nre', edit_rig=lambda rig: rig.update(world_to_nre=value)
+    )
+    assert scenario.world_to_nre is None
+
+
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [
+        (None, 'is null or missing'),
+        ([], 'is an empty list'),
+        ({}, 'centroid is missing'),
+        ({'centroid': [1, 0, 1], 'dim': [4, 2]}, 'rig_bbox.dim is a list of 2'),
+        ({'centroid': [1, 0, NAN], 'dim': [4, 2, 1]}, 'rig_bbox.centroid[2] is nan'),
+        ({'centroid': [1, 0, 1], 'dim': [4, 0, 1]}, 'rig_bbox is of no car'),
+        ({'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': [0, 0, 0.5]}, 'rig_bbox.rot is'),
+    ],
+)
+def test_box_broken(tmp_path, value, words):
+    scenario = warned(
+        tmp_path,
+        'rig_trajectories[0].rig_bbox',
+        words,
+        edit_rig=lambda rig: entry(rig).update(rig_bbox=value),
+    )
+    assert scenario.rig_bbox is None
+
+
+def test_box_absent(tmp_path):
+    edit = {'edit_rig': lambda rig: entry(rig).pop('rig_bbox') and None}
+    assert warned(tmp_path, 'rig_bbox', **edit).rig_bbox is None
+
+
+def test_box_without_rotation(tmp_path):
+    path = build_archive(
+        tmp_path, edit_rig=lambda rig: entry(rig)['rig_bbox'].pop('rot') and None
+    )
+    assert Scenario.load(path).rig_bbox is not None
+
+
+@pytest.mark.parametrize('value', [None, [], 'x', {}])
+def test_no_cameras(tmp_path, value):
+    scenario = warned(
+        tmp_path,
+        'camera_calibrations',
+        'no cameras',
+        edit_rig=lambda rig: rig.update(camera_calibrations=value),
+    )
+    assert not scenario.cameras
+
+
+@pytest.mark.parametrize(
+    ('edit', 'words'),
+    [
+        (lambda c: c.clear(), 'T_sensor_rig is missing'),
+        (lambda c: c.update(T_sensor_rig=[[NAN] * 4] * 4), 'T_sensor_rig[0][0] is nan'),
+        (lambda c: c.update(T_sensor_rig=[[0.0] * 4] * 4), 'T_sensor_rig is singular'),
+        (lambda c: c.update(T_sensor_rig=translation(1e6, 0, 0)), 'T_sensor_rig is at'),
+    ],
+)
+def test_camera_that_cannot_be_placed_is_left_out(tmp_path, edit, words):
+    scenario = warned(
+        tmp_path,
+        f'camera_calibrations.{FRONT}.',
+        words,
+        edit_rig=lambda rig: edit(rig['camera_calibrations'][FRONT]),
+    )
+    assert list(scenario.cameras) == [CAMERAS[1]]
+
+
+@pytest.mark.parametrize(
+    ('model', 'words'),
+    [
+        (None, 'is null or missing'),
+        ([], 'is an empty list'),
+        ({}, 'camera_model.type is missing'),
+        ({'type': 5}, 'camera_model.type is 5'),
+        ({'type': 'ftheta'}, 'camera_model.parameters is missing'),
+        ({'type': 'mystery-lens', 'parameters': {}}, 'mystery-lens'),
+        ({'type': 'ftheta', 'parameters': {}}, 'camera_model.parameters.'),
+        (
+            {'type': 'ftheta', 'parameters': {**ftheta_parameters(), 'max_angle': NAN}},
+            'camera_model.parameters.max_angle',
+        ),
+    ],
+)
+def test_camera_without_a_usable_model_is_listed(tmp_path, model, words):
+    scenario = warned(
+        tmp_path,
+        f'camera_calibrations.{FRONT}.camera_model',
+        words,
+        'listed but not rendered',
+        edit_rig=lambda rig: rig['camera_calibrations'][FRONT].update(camera_model=model),
+    )
+    camera = scenario.cameras[CAMERAS[0]]
+    assert camera.model is None
+    assert not camera.renderable
+    assert len(camera.frame_times_ns)
+    assert scenario.cameras[CAMERAS[1]].renderable
+
+
+def test_size_of_a_camera_of_an_unknown_kind_is_kept(tmp_path):
+    model = {'type': 'mystery-lens', 'parameters': {'resolution': [640, 480]}}
+    scenario = warned(
+        tmp_path,
+        'mystery-lens',
+        edit_rig=lambda rig: rig['camera_calibrations'][FRONT].update(camera_model=model),
+    )
+    assert scenario.cameras[CAMERAS[0]].resolution == (640, 480)
+
+
+def parameters_of(rig):
+    return rig['camera_calibrations'][FRONT]['camera_model']['parameters']
+
+
+@pytest.mark.parametrize('point', [[958.0, 752.0], [958.0, 1000.0], [1500.0, 541.0]])
+def test_height_before_width_shows_at_the_principal_point(tmp_path, point):
+    scenario = warned(
+        tmp_path,
+        'resolution is [1080, 1920]',
+        'it is taken as [1920, 1080]',
+        edit_rig=lambda rig: parameters_of(rig).update(
+            resolution=[1080, 1920], principal_point=point
+        ),
+    )
+    assert scenario.cameras[CAMERAS[0]].resolution == (1920, 1080)
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'point'),
+    [([1080, 1920], [541.0, 1200.0]), ([1920, 1080], [958.0, 20.0]), ([960, 960], [470, 480])],
+)
+def test_plausible_sizes_are_taken_as_they_are(tmp_path, resolution, point):
+    path = build_archive(
+        tmp_path,
+        edit_rig=lambda rig: parameters_of(rig).update(
+            resolution=resolution, principal_point=point
+        ),
+    )
+    scenario = Scenario.load(path)
+    assert scenario.warnings == ()
+    assert scenario.cameras[CAMERAS[0]].resolution == tuple(resolution)
+
+
+def test_principal_point_outside_of_the_image(tmp_path):
+    warned(
+        tmp_path,
+        'principal_point is [958.0, 5000.0], outside of the image',
+        edit_rig=lambda rig: parameters_of(rig).update(principal_point=[958.0, 5000.0]),
+    )
+
+
+def frame_times(rig):
+    return entry(rig)['cameras_frame_timestamps_us']
+
+
+def test_single_frame_times(tmp_path):
+    ends = [START_US + 100_000 * i for i in range(1, 10)]
+    scenario = warned(
+        tmp_path,
+        f'cameras_frame_timestamps_us.{FRONT} has single times',
+        edit_rig=lambda rig: frame_times(rig).update({FRONT: ends}),
+    )
+    frames = scenario.cameras[CAMERAS[0]].frame_times_ns
+    np.testing.assert_array_equal(frames[:, 1], np.array(ends) * 1000)
+    np.testing.assert_array_equal(frames[:, 1] - frames[:, 0], 1000)
+
+
+@pytest.mark.parametrize(
+    'bad', [None, 5, [], [1], [START_US, START_US], [9, 5], ['a', 'b'], [1, NAN], [-5, 5], [1, 2, 3]]
+)
+def test_broken_frame_times_are_left_out(tmp_path, bad):
+    scenario = warned(
+        tmp_path,
+        f'cameras_frame_timestamps_us.{FRONT}: 1 of 20 entries are left out',
+        edit_rig=lambda rig: frame_times(rig)[FRONT].__setitem__(3, bad),
+    )
+    frames = scenario.cameras[CAMERAS[0]].frame_times_ns
+    assert len(frames) == 19
+    assert (np.diff(frames[:, 1]) > 0).all()
+
+
+def test_frame_times_out_of_order_are_sorted(tmp_path):
+    scenario = warned(
+        tmp_path, 'sorted', edit_rig=lambda rig: frame_times(rig)[FRONT].reverse()
+    )
+    assert (np.diff(scenario.cameras[CAMERAS[0]].frame_times_ns[:, 1]) > 0).all()
+
+
+@pytest.mark.parametrize('value', [None, [], 'x'])
+def test_no_frame_times_at_all(tmp_path, value):
+    scenario = warned(
+        tmp_path,
+        'cameras_frame_timestamps_us is',
+        edit_rig=lambda rig: entry(rig).update(cameras_frame_timestamps_us=value),
+    )
+    assert all(camera.frame_times_ns.shape == (0, 2) for camera in scenario.cameras.values())
+
+
+@pytest.mark.parametrize('value', [[], None])
+def test_cameras_without_frame_times_are_named_together(tmp_path, value):
+    def edit(rig):
+        if value is None:
+            frame_times(rig).clear()
+        else:
+            frame_times(rig).update(dict.fromkeys(frame_times(rig), value))
+
+    warned(tmp_path, f'has no times of {", ".join(CAMERAS)}', edit_rig=edit)
+
+
+def test_frame_times_that_are_no_list(tmp_path):
+    warned(
+        tmp_path,
+        f"cameras_frame_timestamps_us.{FRONT} is 'x'",
+        edit_rig=lambda rig: frame_times(rig).update({FRONT: 'x'}),
+    )
+
+
+def test_several_trajectories(tmp_path):
+    def edit(rig):
+        other = {**entry(rig), 'sequence_id': 'other', 'T_rig_worlds': [identity()] * 21}
+        rig['rig_trajectories'].insert(0, other)
+
+    scenario = warned(tmp_path, 'has 2 trajectories, only [1] is used', edit_rig=edit)
+    assert scenario.ego.positions[-1].any()
+
+
+@pytest.mark.parametrize('where', ['top', 'trajectory'])
+def test_keys_that_are_not_known(tmp_path, where):
+    def edit(rig):
+        (rig if where == 'top' else entry(rig)).update(brand_new=1, older={})
+
+    warned(tmp_path, "'brand_new', 'older'", 'ignored', edit_rig=edit)
+
+
+def test_keys_of_tracks_that_are_not_known(tmp_path):
+    def edit(tracks):
+        tracks['remark'] = 'hello'
+
+    warned(tmp_path, "sequence_tracks.json: keys that are not known", edit_tracks=edit)
+
+
+def test_sequence_id_of_the_rig_broken(tmp_path):
+    warned(
+        tmp_path,
+        'rig_trajectories[0].sequence_id is 5',
+        edit_rig=lambda rig: entry(rig).update(sequence_id=5),
+    )
+
+
+def test_tracks_without_poses_are_left_out(tmp_path):
+    def edit(tracks):
+        data = tracks['dummy_chunk_id']['tracks_data']
+        data['tracks_poses'][1] = []
+        data['tracks_timestamps_us'][1] = []
+
+    scenario = warned(tmp_path, 'tracks_poses[1] is an empty list', edit_tracks=edit)
+    assert scenario.tracks.ids == ('1', '3')
+    assert math.isfinite(scenario.tracks.at(START_US * 1000 + 10**9).poses.sum())
