@@ -141,7 +141,12 @@ class Parameters:
         # Declared open, so that a value can still be put into the table's type; the final
         # descriptor, which may say read-only, follows.
         open_descriptor = ParameterDescriptor(dynamic_typing=True)
-        found = self._node.declare_parameter(name, default, open_descriptor)
+        if self._node.has_parameter(name):
+            # The node's maker chose to have parameters declared from their overrides.
+            self._node.set_descriptor(name, open_descriptor)
+            found = self._node.get_parameter(name)
+        else:
+            found = self._node.declare_parameter(name, default, open_descriptor)
         try:
             value = convert(spec, name, found.value)
             self._specs[name] = spec

@@ -19,6 +19,7 @@ from typing import Any
 
 from nurec_ros.ros import parameter_docs
 from nurec_ros.ros.parameters import CAMERA_TABLE, Parameters, TABLE
+from nurec_ros.ros.player import NurecPlayer
 import pytest
 import yaml
 
@@ -66,6 +67,14 @@ def test_a_node_of_any_name_reads_the_yaml_and_keeps_the_defaults(
     for spec in TABLE:
         expected = () if spec.name == 'cameras' else spec.default
         assert getattr(parameters, spec.name) == expected
+
+
+def test_a_player_takes_the_yaml(make_node: Callable[..., Any]):
+    player = make_node('--params-file', str(YAML_FILE), node_class=NurecPlayer)
+    for spec in TABLE:
+        value = player.get_parameter(spec.name).value
+        assert value == (list(spec.default) if isinstance(spec.default, tuple) else spec.default)
+    assert player.parameters.unused_overrides() == []
 
 
 def test_the_cameras_example_in_the_yaml_holds_once_it_is_no_comment(

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The parameters on a real node: at start, at run time and over the parameter services."""
 
+import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersA
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+import yaml
 
 pytestmark = pytest.mark.ros
 
@@ -152,6 +154,42 @@ def test_use_sim_time_stays_rclpys(start):
     result = started.node.set_parameters_atomically([Parameter('use_sim_time', value=False)])
     assert result.successful
     assert started.changes == []
+
+
+def test_a_node_that_declares_its_overrides_itself_is_served_too(make_context):
+    node = GatedNode(
+        'nurec',
+        context=make_context('-p', 'rate:=2', '-p', 'camera_front.rate:=7'),
+        automatically_declare_parameters_from_overrides=True,
+    )
+    started = Started(node)
+    started.parameters.declare_cameras(NAMES)
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert started.parameters.camera('camera_front').rate == 7.0
+    assert not set_one(started, 'rate', 300).successful
+    node.destroy_node()
+
+
+def test_what_one_player_has_another_can_be_started_with(start, make_node, tmp_path):
+    # As `ros2 param dump` writes it.
+    started = start('rate:=2', 'rig_offset:=[0,0,1,0,0,0]', 'camera_front.rate:=7')
+    started.parameters.declare_cameras(NAMES)
+    names = started.node.list_parameters([], 0).names
+    values = {}
+    for name in names:
+        *groups, last = name.split('.')
+        group = values
+        for part in groups:
+            group = group.setdefault(part, {})
+        value = started.node.get_parameter(name).value
+        group[last] = list(value) if isinstance(value, array.array) else value
+    path = tmp_path / 'dump.yaml'
+    path.write_text(yaml.safe_dump({'/nurec': {'ros__parameters': values}}))
+    again = Started(make_node('--params-file', str(path), node_class=GatedNode))
+    again.parameters.declare_cameras(NAMES)
+    assert again.parameters.unused_overrides() == []
+    for name in names:
+        assert again.stored(name) == started.stored(name)
 
 
 def test_an_attribute_that_is_no_parameter_is_an_attribute_error(start):

@@ -14,6 +14,8 @@
 """The QoS of every publisher: as the contract says, and as parameters override it."""
 
 from collections.abc import Callable
+from pathlib import Path
+import textwrap
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
@@ -36,6 +38,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, ReliabilityPolicy
 
 pytestmark = pytest.mark.ros
 
+ROOT = Path(__file__).resolve().parents[2]
 FRAMES = FrameNames.create(cameras=['front'])
 
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
@@ -145,6 +148,18 @@ def test_a_camera_that_comes_back_keeps_its_override(make_node: Callable[..., An
         camera = CameraPublisher(node, FRAMES, 'front', 'jpeg')
         assert publishers_of(node)['/nurec/front/image_raw'].qos_profile.depth == 2
         camera.destroy()
+
+
+def test_the_documents_example_does_what_it_says(make_node: Callable[..., Any], tmp_path: Path):
+    text = (ROOT / 'docs' / 'parameters.md').read_text()
+    example = textwrap.dedent(text[text.index('    /**:') :])
+    path = tmp_path / 'qos.yaml'
+    path.write_text(example[: example.index('\n\n')])
+    node = make_node('--params-file', str(path))
+    name = 'camera_front_wide_120fov'
+    CameraPublisher(node, FrameNames.create(cameras=[name]), name, 'jpeg')
+    qos = publishers_of(node)[f'/nurec/{name}/image_raw'].qos_profile
+    assert (qos.depth, qos.reliability) == (1, ReliabilityPolicy.BEST_EFFORT)
 
 
 def test_two_publishers_share_no_profile(node: Any):

@@ -1,0 +1,65 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The legend of the classes' colours, as a picture for the documents.
+
+`python -m nurec_ros.ros.marker_legend > docs/classes.svg` writes it; a test fails when it is old.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from nurec_ros.palette import PALETTE, UNKNOWN
+from nurec_ros.ros.markers import track_colour
+
+COLUMNS = 3
+WIDTH, HEIGHT = 230, 26
+SWATCH = 16
+
+
+def legend_svg() -> str:
+    """Draw each class twice, as it moves and as it stands, with its label."""
+    rows = -(-(len(PALETTE) + 1) // COLUMNS)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{COLUMNS * WIDTH}" '
+        f'height="{(rows + 1) * HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<rect width="100%" height="100%" fill="{_hex((32, 34, 40))}"/>',
+    ]
+    for number, label in enumerate([*PALETTE, 'any other']):
+        x = 10 + WIDTH * (number // rows)
+        y = 8 + HEIGHT * (number % rows)
+        moving = _hex(PALETTE.get(label, UNKNOWN))
+        colour = track_colour(label, static=True)
+        standing = _hex(tuple(round(255 * c) for c in (colour.r, colour.g, colour.b)))
+        lines += [
+            f'<rect x="{x}" y="{y}" width="{SWATCH}" height="{SWATCH}" fill="{moving}"/>',
+            f'<rect x="{x + SWATCH + 4}" y="{y}" width="{SWATCH}" height="{SWATCH}" '
+            f'fill="{standing}" fill-opacity="{colour.a:.1f}"/>',
+            f'<text x="{x + 2 * SWATCH + 14}" y="{y + 13}" fill="#ffffff">{label}</text>',
+        ]
+    y = 8 + HEIGHT * rows + 13
+    lines += [
+        f'<text x="10" y="{y}" fill="#b0b0b0">left: moving, right: static</text>',
+        '</svg>',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _hex(rgb: tuple[int, ...]) -> str:
+    return '#' + ''.join(f'{value:02x}' for value in rgb)
+
+
+if __name__ == '__main__':
+    sys.stdout.write(legend_svg())
