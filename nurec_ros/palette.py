@@ -38,7 +38,7 @@ PALETTE: dict[str, Rgb] = {
     'motorcycle': (255, 193, 7),
     'wheeled_device': (205, 220, 57),
     'animal': (121, 85, 72),
-    'protruding_object': (141, 110, 99),
+    'protruding_object': (96, 125, 139),
 }
 
 # What converters of other data sets write for the same.

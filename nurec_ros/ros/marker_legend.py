@@ -32,10 +32,11 @@ SWATCH = 16
 def legend_svg() -> str:
     """Draw each class twice, as it moves and as it stands, with its label."""
     rows = -(-(len(PALETTE) + 1) // COLUMNS)
+    size = f'width="{COLUMNS * WIDTH}" height="{(rows + 1) * HEIGHT}"'
+    font = 'font-family="sans-serif" font-size="13"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{COLUMNS * WIDTH}" '
-        f'height="{(rows + 1) * HEIGHT}" font-family="sans-serif" font-size="13">',
-        f'<rect width="100%" height="100%" fill="{_hex((32, 34, 40))}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
+        f'<rect {size} fill="{_hex((32, 34, 40))}"/>',
     ]
     for number, label in enumerate([*PALETTE, 'any other']):
         x = 10 + WIDTH * (number // rows)
@@ -43,10 +44,11 @@ def legend_svg() -> str:
         moving = _hex(PALETTE.get(label, UNKNOWN))
         colour = track_colour(label, static=True)
         standing = _hex(tuple(round(255 * c) for c in (colour.r, colour.g, colour.b)))
+        square = f'y="{y}" width="{SWATCH}" height="{SWATCH}"'
+        paler = f'fill="{standing}" fill-opacity="{colour.a:.1f}"'
         lines += [
-            f'<rect x="{x}" y="{y}" width="{SWATCH}" height="{SWATCH}" fill="{moving}"/>',
-            f'<rect x="{x + SWATCH + 4}" y="{y}" width="{SWATCH}" height="{SWATCH}" '
-            f'fill="{standing}" fill-opacity="{colour.a:.1f}"/>',
+            f'<rect x="{x}" {square} fill="{moving}"/>',
+            f'<rect x="{x + SWATCH + 4}" {square} {paler}/>',
             f'<text x="{x + 2 * SWATCH + 14}" y="{y + 13}" fill="#ffffff">{label}</text>',
         ]
     y = 8 + HEIGHT * rows + 13
