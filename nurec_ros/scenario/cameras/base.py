@@ -131,12 +131,15 @@ class CameraModel(ABC):
 
         return fit_equidistant(self)
 
-    def ray_map(self, width: int, height: int) -> RayMap:
+    def ray_map(self, width: int, height: int, *, keep: bool = True) -> RayMap:
         """
         Give the ray of each pixel of the same view in an image of width by height pixels.
 
-        Kept while memory for it lasts, and shared by all equal models and all threads.
+        Kept while memory for it lasts, and shared by all equal models and all threads; with
+        keep=False it is computed for the caller alone.
         """
+        if not keep:
+            return self._ray_map(width, height)
         return _ray_maps.get((self, width, height), lambda: self._ray_map(width, height))
 
     def _ray_map(self, width: int, height: int) -> RayMap:

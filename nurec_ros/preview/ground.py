@@ -1,0 +1,183 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The ground of one picture: the painted map and the metric grid, seen through the lens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.preview.light import HAZE, visibility
+from nurec_ros.preview.noise import GRID_PERIOD, grid_tiles, NEUTRAL
+from nurec_ros.preview.paint import GroundPaint, VERGE
+
+Array = NDArray[np.float64]
+Plane32 = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+# No ray goes further than this, in metres; long before, all is haze.
+FARTHEST = 3000.0
+# Beyond this the grid's lines are too fine to show.
+_GRID_REACH = 90.0
+# A level of a texture serves until its pixels look this much smaller than the picture's.
+_FINER = 1.4
+
+
+class Spots(NamedTuple):
+    """
+    Where the rays of some rows of pixels meet the ground.
+
+    x, y (h, w): metres in the map from `base` (2,), whole tiles of the grid near the camera, so
+    that float32 keeps millimetres; distance (h, w) from the camera; nearest, farthest (h,) by
+    row; height of the camera above the ground.
+    """
+
+    x: Plane32
+    y: Plane32
+    base: Array
+    distance: Plane32
+    nearest: Plane32
+    farthest: Plane32
+    height: float
+
+
+def meet(directions: Plane32, heights: Array, eye: Array) -> Spots:
+    """
+    Let rays meet the ground.
+
+    directions (h, 3, w): x and y in the map, and along the ground's normal; heights of the camera
+    above the ground, and eye (2, …), its x and y in the map, are single or by row or column.
+    """
+    down = np.minimum(directions[:, 2], np.float32(-1e-6))
+    distance = np.divide((-np.asarray(heights)).astype(np.float32), down)
+    np.clip(distance, np.float32(0.0), np.float32(FARTHEST), out=distance)
+    base = np.floor(np.array([np.mean(eye[0]), np.mean(eye[1])]) / GRID_PERIOD) * GRID_PERIOD
+    x = directions[:, 0] * distance
+    x += (eye[0] - base[0]).astype(np.float32)
+    y = directions[:, 1] * distance
+    y += (eye[1] - base[1]).astype(np.float32)
+    nearest, farthest = distance.min(axis=1), distance.max(axis=1)
+    return Spots(x, y, base, distance, nearest, farthest, max(float(np.mean(heights)), 0.1))
+
+
+class Ground:
+    """Draws the ground of one scenario."""
+
+    def __init__(self, paint: GroundPaint) -> None:
+        self._paint = paint
+        self._tiles = grid_tiles()
+
+    def draw(self, spots: Spots, pixel_angle: float, shade: Image | None) -> Image:
+        """
+        Draw the ground at some spots, RGB (h, w, 3).
+
+        pixel_angle: radians that a pixel covers; shade (h, w): 255 where the sun shines, less in
+        the shadow.
+        """
+        picture = self._painted(spots, pixel_angle)
+        light = self._grain(spots, pixel_angle)
+        if shade is not None:
+            light = cv2.multiply(light, shade, scale=1.0 / 255.0)
+        light = cv2.merge([light, light, light])
+        cv2.multiply(picture, light, picture, 1.0 / NEUTRAL)
+        clear = visibility(spots.distance)
+        haze = np.empty_like(picture)
+        haze[:] = np.rint(HAZE)
+        return np.asarray(cv2.blendLinear(picture, haze, clear, 1.0 - clear), dtype=np.uint8)
+
+    def _painted(self, spots: Spots, pixel_angle: float) -> Image:
+        paint = self._paint
+        picture = np.empty((*spots.distance.shape, 3), dtype=np.uint8)
+        limits = _limits(paint.pixel, len(paint.levels), spots.height, pixel_angle)
+        for level, (begin, end) in enumerate(limits):
+            rows = _rows(spots, begin, end)
+            if rows is None:
+                continue
+            scale = 0.5**level / paint.pixel
+            u = spots.x[rows] * np.float32(scale)
+            u += np.float32((spots.base[0] - paint.x0) * scale - 0.5)
+            v = spots.y[rows] * np.float32(scale)
+            v += np.float32((spots.base[1] - paint.y0) * scale - 0.5)
+            seen = cv2.remap(
+                paint.levels[level],
+                u,
+                v,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=VERGE,
+            )
+            _put(seen, picture, spots, rows, begin, end)
+        return picture
+
+    def _grain(self, spots: Spots, pixel_angle: float) -> Image:
+        """Give the factor (h, w), in parts of NEUTRAL, that grain and grid put on the ground."""
+        factor = np.full(spots.distance.shape, NEUTRAL, dtype=np.uint8)
+        seen_rows = _rows(spots, 0.0, _GRID_REACH)
+        if seen_rows is None:
+            return factor
+        first = seen_rows.start
+        x = spots.x[seen_rows] * np.float32(1.0 / GRID_PERIOD)
+        x -= np.floor(x)
+        y = spots.y[seen_rows] * np.float32(1.0 / GRID_PERIOD)
+        y -= np.floor(y)
+        pixel = GRID_PERIOD / (self._tiles[0].shape[0] - 2)
+        limits = _limits(pixel, len(self._tiles), spots.height, pixel_angle)
+        for tile, (begin, end) in zip(self._tiles, limits, strict=True):
+            rows = _rows(spots, begin, min(end, _GRID_REACH))
+            if rows is None:
+                continue
+            size = np.float32(tile.shape[0] - 2)
+            within = slice(rows.start - first, rows.stop - first)
+            # Half a pixel back to the centres, one forward for the border.
+            u = x[within] * size + np.float32(0.5)
+            v = y[within] * size + np.float32(0.5)
+            seen = cv2.remap(tile, u, v, cv2.INTER_LINEAR)
+            _put(seen, factor, spots, rows, begin, min(end, _GRID_REACH))
+        return factor
+
+
+def _limits(
+    pixel: float, levels: int, height: float, pixel_angle: float
+) -> list[tuple[float, float]]:
+    """
+    Give the distances from and to which each level of a texture serves.
+
+    A pixel of the picture covers distance * angle across and distance^2 * angle / height along
+    the ground; the level is chosen by their geometric mean.
+    """
+    bounds = [
+        (_FINER * pixel * 2.0**level * height**0.5 / pixel_angle) ** (2.0 / 3.0)
+        for level in range(levels - 1)
+    ]
+    return list(zip([0.0, *bounds], [*bounds, np.inf], strict=True))
+
+
+def _rows(spots: Spots, begin: float, end: float) -> slice | None:
+    """Give the rows in which something lies from `begin` to `end`; None where nothing does."""
+    found = np.flatnonzero((spots.nearest < end) & (spots.farthest >= begin))
+    if begin >= end or not found.size:
+        return None
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def _put(seen: Image, picture: Image, spots: Spots, rows: slice, begin: float, end: float) -> None:
+    """Take over those pixels of some rows that lie between the two distances."""
+    if spots.nearest[rows].min() >= begin and spots.farthest[rows].max() < end:
+        picture[rows] = seen
+        return
+    distance = spots.distance[rows]
+    mask = ((distance >= begin) & (distance < end)).view(np.uint8)
+    cv2.copyTo(seen, mask, picture[rows])

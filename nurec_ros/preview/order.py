@@ -1,0 +1,104 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The order in which boxes are drawn, so that what is nearer covers what is behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_SIGNS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
+# Metres that boxes may reach into each other and still count as apart.
+_OVERLAP = 0.05
+
+
+def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) -> list[int]:
+    """
+    Give the indices of boxes in the order to draw them.
+
+    poses (N, 4, 4): T_map_box; halves (N, 3): half of their dimensions; eye (3,); rectangles
+    (N, 4): left, top, right, bottom of each in the picture. One box is in front of another where
+    the plane of a face parts them, eye and box on one side; only boxes whose rectangles overlap
+    are compared. Where no plane parts them the nearer centre is in front.
+    """
+    count = len(poses)
+    offset = eye - poses[:, :3, 3]
+    distance = np.sqrt((offset**2).sum(axis=1))
+    farthest_first = np.argsort(-distance, kind='stable')
+    left, top, right, bottom = rectangles.T
+    touching = (left[:, None] <= right) & (right[:, None] >= left)
+    touching &= (top[:, None] <= bottom) & (bottom[:, None] >= top)
+    first, second = np.nonzero(np.triu(touching, k=1))
+    if not first.size:
+        return [int(i) for i in farthest_first]
+    eyes = np.einsum('nji,nj->ni', poses[:, :3, :3], offset)
+    ahead = _in_front(first, second, poses, halves, eyes)
+    behind = _in_front(second, first, poses, halves, eyes)
+    nearer = distance[first] < distance[second]
+    # Where planes say both or neither, neither hides the other or nothing is known: by distance.
+    is_ahead = np.where(ahead != behind, ahead, nearer)
+    waits_for: list[set[int]] = [set() for _ in range(count)]
+    front = np.where(is_ahead, first, second).tolist()
+    back = np.where(is_ahead, second, first).tolist()
+    for before, after in zip(back, front, strict=True):
+        waits_for[after].add(before)
+    return _sorted([int(i) for i in farthest_first], waits_for)
+
+
+def _in_front(
+    these: NDArray[np.intp], others: NDArray[np.intp], poses: Array, halves: Array, eyes: Array
+) -> NDArray[np.bool_]:
+    """Tell for pairs of boxes whether a face of either has `these` and the eye on its outside."""
+    outside = np.zeros(len(these), dtype=np.bool_)
+    for faces, boxes, sign in ((these, others, 1.0), (others, these, -1.0)):
+        corners = _corners(boxes, faces, poses, halves)
+        half = halves[faces]
+        eye = eyes[faces]
+        for side in (-1.0, 1.0):
+            sees = side * eye > half
+            reach = side * corners
+            if sign > 0:
+                # The other lies wholly behind a face of this one that the eye sees.
+                apart = reach.max(axis=1) <= half + _OVERLAP
+            else:
+                # This one lies wholly before a face of the other that the eye sees.
+                apart = reach.min(axis=1) >= half - _OVERLAP
+            outside |= (sees & apart).any(axis=1)
+    return outside
+
+
+def _corners(
+    boxes: NDArray[np.intp], frames: NDArray[np.intp], poses: Array, halves: Array
+) -> Array:
+    """Give the corners (K, 8, 3) of boxes in the frames of other boxes."""
+    rotation = np.einsum('kji,kjl->kil', poses[frames, :3, :3], poses[boxes, :3, :3])
+    gap = poses[boxes, :3, 3] - poses[frames, :3, 3]
+    centre = np.einsum('kji,kj->ki', poses[frames, :3, :3], gap)
+    local = _SIGNS * halves[boxes][:, np.newaxis]
+    return np.einsum('kij,kcj->kci', rotation, local) + centre[:, np.newaxis]
+
+
+def _sorted(preferred: list[int], waits_for: list[set[int]]) -> list[int]:
+    """Take the first of the preferred order that waits for nothing left; break rings by it."""
+    left = list(preferred)
+    order = []
+    while left:
+        chosen = next((i for i in left if not waits_for[i]), left[0])
+        left.remove(chosen)
+        order.append(chosen)
+        for i in left:
+            waits_for[i].discard(chosen)
+    return order

@@ -1,0 +1,291 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What lies on the ground, painted once per scenario as a top-down map: road, lines, ego path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.preview.noise import seamless
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nurec_ros.scenario import Scenario
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+# RGB 0 … 255.
+VERGE = (134, 138, 122)
+PAVING = (158, 154, 146)
+ASPHALT = (86, 88, 93)
+LINE = (232, 232, 226)
+PATH = (28, 186, 150)
+CHEVRON = (150, 240, 214)
+
+FINEST = 0.04
+_MOST_PIXELS = 12_000_000
+_MASK_PIXEL = 0.25
+_MARGIN = 12.0
+_FARTHEST_TRACK = 70.0
+_EXTENSION = 60.0
+_STEP = 0.5
+_ROAD_HALF_WIDTH = 4.4
+_LANE_HALF_WIDTH = 1.75
+_PATH_HALF_WIDTH = 0.45
+_PATH_OPACITY = 0.62
+_DASH, _GAP = 3.0, 6.0
+_CHEVRON_EVERY = 6.0
+_SHIFT = 4
+_BLOCK = 512
+
+_ON_FOOT = frozenset({'person', 'pedestrian', 'stroller', 'animal'})
+_NOT_ON_ROADS = _ON_FOOT | {'protruding_object'}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundPaint:
+    """
+    Top-down pictures of the ground in the map frame, from fine to coarse, each half the last.
+
+    Pixel (row, column) of the first is centred at (x0 + (column + 0.5) pixel, y0 + (row + 0.5)
+    pixel): x runs along columns, y along rows. Beyond it the ground is VERGE.
+    """
+
+    levels: tuple[Image, ...]
+    x0: float
+    y0: float
+    pixel: float
+
+
+def paint_ground(scenario: Scenario) -> GroundPaint:
+    """Paint the ground about a scenario's drive; half a second for a drive of some 100 m."""
+    way = _smooth_way(scenario.ego.positions)
+    tracks = _Footprints.of(scenario, way)
+    corners = np.concatenate([way[:, :2], tracks.centres()])
+    low, high = corners.min(axis=0) - _MARGIN, corners.max(axis=0) + _MARGIN
+    size = high - low
+    pixel = max(FINEST, math.sqrt(size[0] * size[1] / _MOST_PIXELS))
+    canvas = _Canvas(float(low[0]), float(low[1]), pixel, size)
+    canvas.lay_surfaces(_extended(way), tracks)
+    road_map = getattr(scenario, 'road_map', None)
+    boundaries = tuple(road_map.boundaries) if road_map is not None else ()
+    if boundaries:
+        canvas.draw_lines([line[:, :2] for line in boundaries], LINE, 0.15)
+    else:
+        canvas.draw_lane(_extended(way))
+    canvas.draw_path(way)
+    levels = [canvas.image]
+    while min(levels[-1].shape[:2]) > 32 and len(levels) < 8:
+        height, width = levels[-1].shape[:2]
+        # Whole pixels drop off at the far edges only, so that every level begins at x0, y0.
+        half_w, half_h = width // 2, height // 2
+        even = levels[-1][slice(2 * half_h), slice(2 * half_w)]
+        levels.append(cv2.resize(even, (half_w, half_h), interpolation=cv2.INTER_AREA))
+    return GroundPaint(tuple(levels), canvas.x0, canvas.y0, pixel)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Footprints:
+    """Where vehicles (M, 4, 2) and people (K, 2) have been, in the map's x and y."""
+
+    vehicles: Array
+    people: Array
+
+    @classmethod
+    def of(cls, scenario: Scenario, way: Array) -> _Footprints:
+        tracks = scenario.tracks
+        vehicles, people = [], []
+        for index, label in enumerate(tracks.labels):
+            kind = label.strip().lower()
+            if kind in _NOT_ON_ROADS and kind not in _ON_FOOT:
+                continue
+            trajectory = tracks.trajectory(index)
+            span = np.linspace(trajectory.start_ns, trajectory.end_ns, 64).astype(np.int64)
+            poses = trajectory.at(span)
+            centres = poses[:, :2, 3]
+            moved = np.hypot(*np.diff(centres, axis=0).T).sum()
+            if moved < 0.2:
+                poses, centres = poses[:1], centres[:1]
+            near = _distance(centres, way[:, :2]) < _FARTHEST_TRACK
+            poses, centres = poses[near], centres[near]
+            if kind in _ON_FOOT:
+                people.append(centres)
+            else:
+                half = 0.5 * tracks.dims[index, :2] + (0.8, 0.9)
+                signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * half
+                turned = np.einsum('nij,kj->nki', poses[:, :2, :2], signs)
+                vehicles.append(centres[:, np.newaxis] + turned)
+        return cls(
+            np.concatenate(vehicles) if vehicles else np.empty((0, 4, 2)),
+            np.concatenate(people) if people else np.empty((0, 2)),
+        )
+
+    def centres(self) -> Array:
+        return np.concatenate([self.vehicles.mean(axis=1), self.people])
+
+
+class _Canvas:
+    """A picture being painted, in metres of the map frame."""
+
+    def __init__(self, x0: float, y0: float, pixel: float, size: Array) -> None:
+        self.x0, self.y0, self.pixel = x0, y0, pixel
+        self._size = size
+        width, height = (math.ceil(side / pixel) for side in size)
+        self.image: Image = np.empty((height, width, 3), dtype=np.uint8)
+
+    def lay_surfaces(self, way: Array, tracks: _Footprints) -> None:
+        """Cover everything: verge, paving where people went, asphalt where vehicles did."""
+        coarse_w, coarse_h = (math.ceil(side / _MASK_PIXEL) for side in self._size)
+        road = np.zeros((coarse_h, coarse_w), dtype=np.uint8)
+        paved = np.zeros_like(road)
+        thickness = round(2 * _ROAD_HALF_WIDTH / _MASK_PIXEL)
+        cv2.polylines(road, [self._fixed(way[:, :2], _MASK_PIXEL)], False, 255, thickness, 8, 4)
+        for corners in tracks.vehicles:
+            cv2.fillPoly(road, [self._fixed(corners, _MASK_PIXEL)], 255, 8, _SHIFT)
+        for centre in self._fixed(tracks.people, _MASK_PIXEL):
+            radius = round(2.2 / _MASK_PIXEL * 2**_SHIFT)
+            cv2.circle(paved, centre.tolist(), radius, 255, -1, 8, _SHIFT)
+        # Gaps between footprints are road as well; corners are round.
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17))
+        road = cv2.morphologyEx(road, cv2.MORPH_CLOSE, disc)
+        beside = cv2.dilate(road, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (19, 19)))
+        paved = cv2.max(cv2.morphologyEx(paved, cv2.MORPH_CLOSE, disc), beside)
+        masks = [cv2.GaussianBlur(mask, (0, 0), 2.0) for mask in (paved, road)]
+        patches = seamless(512, 1.4, seed=3)
+        for top in range(0, self.image.shape[0], _BLOCK):
+            self._lay_block(top, masks, patches)
+
+    def _lay_block(self, top: int, masks: list[Image], patches: NDArray[np.float32]) -> None:
+        bottom = top + _BLOCK
+        block = self.image[top:bottom]
+        height, width = block.shape[:2]
+        ratio = self.pixel / _MASK_PIXEL
+        u = (np.arange(width, dtype=np.float32) + 0.5) * ratio - 0.5
+        v = (np.arange(top, top + height, dtype=np.float32) + 0.5) * ratio - 0.5
+        u, v = np.broadcast_to(u, (height, width)), np.broadcast_to(v[:, None], (height, width))
+        colour = np.full((height, width, 3), VERGE, dtype=np.float32)
+        for mask, surface, sharpness in zip(masks, (PAVING, ASPHALT), (3.0, 6.0), strict=True):
+            cover = cv2.remap(mask, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            cover = np.clip((cover.astype(np.float32) / 255.0 - 0.5) * sharpness + 0.5, 0.0, 1.0)
+            colour += cover[..., np.newaxis] * (np.array(surface, dtype=np.float32) - colour)
+        wide = cv2.remap(patches, u * 1.3, v * 1.3, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        colour *= (1.0 + 0.035 * wide)[..., np.newaxis]
+        block[:] = cv2.convertScaleAbs(colour)
+
+    def draw_lane(self, way: Array) -> None:
+        """Draw the ego's lane where no map tells the real ones: dashes on both sides."""
+        arc = _arc_length(way)
+        dashes: list[Array] = []
+        for side in (-_LANE_HALF_WIDTH, _LANE_HALF_WIDTH):
+            shifted = _beside(way, side)
+            starts = np.arange(0.0, arc[-1] - _DASH, _DASH + _GAP)
+            dashes += [_cut(shifted, arc, start, start + _DASH) for start in starts]
+        self.draw_lines(dashes, LINE, 0.13)
+
+    def draw_path(self, way: Array) -> None:
+        """Draw the ego's way as a band with chevrons that point where it goes."""
+        over = self.image.copy()
+        thickness = round(2.0 * _PATH_HALF_WIDTH / self.pixel)
+        cv2.polylines(over, [self._fixed(way[:, :2])], False, PATH, thickness, cv2.LINE_AA, _SHIFT)
+        arc = _arc_length(way)
+        for at in np.arange(_CHEVRON_EVERY / 2, arc[-1] - 1.0, _CHEVRON_EVERY):
+            tip, tail = _cut(way[:, :2], arc, at, at + 0.5)[[-1, 0]]
+            ahead = (tip - tail) / max(float(np.hypot(*(tip - tail))), 1e-9)
+            side = np.array([-ahead[1], ahead[0]]) * 0.3
+            shape = np.array(
+                [tail + side, tip, tail - side, tail - side - 0.3 * ahead, tip - 0.3 * ahead]
+            )
+            shape = np.concatenate([shape, [tail + side - 0.3 * ahead]])
+            cv2.fillPoly(over, [self._fixed(shape)], CHEVRON, cv2.LINE_AA, _SHIFT)
+        cv2.addWeighted(over, _PATH_OPACITY, self.image, 1.0 - _PATH_OPACITY, 0.0, self.image)
+
+    def draw_lines(self, lines: Sequence[Array], colour: tuple[int, ...], width: float) -> None:
+        """Draw polylines (M, 2) of a width in metres."""
+        for line in lines:
+            if len(line) < 2:
+                continue
+            thickness = max(1, round(width / self.pixel))
+            points = [self._fixed(line)]
+            cv2.polylines(self.image, points, False, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def _fixed(self, points: Array, pixel: float | None = None) -> NDArray[np.int32]:
+        """Give pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
+        scaled = (points - (self.x0, self.y0)) / (pixel or self.pixel) - 0.5
+        return np.rint(scaled * 2**_SHIFT).astype(np.int32)
+
+
+def _arc_length(way: Array) -> Array:
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way[:, :2], axis=0).T))])
+
+
+def _smooth_way(positions: Array) -> Array:
+    """
+    Give a way as points some half a metre apart, without the jitter of standing still.
+
+    Two points at least, the same one twice where it never moves.
+    """
+    kept = [positions[0]]
+    for position in positions[1:]:
+        if math.dist(position[:2], kept[-1][:2]) >= _STEP:
+            kept.append(position)
+    kept.append(positions[-1])
+    way = np.array(kept)
+    arc = _arc_length(way)
+    wanted = np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / _STEP) + 1))
+    way = np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
+    inner = way.copy()
+    for _ in range(4):
+        inner[1:-1] = 0.25 * way[:-2] + 0.5 * way[1:-1] + 0.25 * way[2:]
+        way = inner.copy()
+    return way
+
+
+def _extended(way: Array) -> Array:
+    """Lead a way on straight at both ends."""
+    arc = _arc_length(way)
+    if arc[-1] < 1.0:
+        return way
+    reach = min(5.0, arc[-1])
+    start = way[0] - _cut(way, arc, reach, reach)[0]
+    end = way[-1] - _cut(way, arc, arc[-1] - reach, arc[-1] - reach)[0]
+    steps = np.arange(_STEP, _EXTENSION, _STEP)[:, np.newaxis] / reach
+    return np.concatenate([(way[0] + steps * start)[::-1], way, way[-1] + steps * end])
+
+
+def _cut(way: Array, arc: Array, start: float, end: float) -> Array:
+    """Give the part of a way between two lengths along it."""
+    inner = arc[(arc > start) & (arc < end)]
+    wanted = np.concatenate([[start], inner, [end]])
+    return np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
+
+
+def _beside(way: Array, distance: float) -> Array:
+    """Give the line (M, 2) at a distance to the left of a way."""
+    tangent = np.gradient(way[:, :2], axis=0)
+    length = np.maximum(np.hypot(*tangent.T), 1e-9)
+    return way[:, :2] + distance * np.stack([-tangent[:, 1], tangent[:, 0]], 1) / length[:, None]
+
+
+def _distance(points: Array, way: Array) -> Array:
+    """Give the distance of points (N, 2) to the nearest sample of a way (M, 2)."""
+    sparse = way[slice(None, None, max(1, len(way) // 64))]
+    gaps = points[:, np.newaxis] - sparse
+    return np.sqrt((gaps**2).sum(axis=2)).min(axis=1)

@@ -1,0 +1,94 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The directions that a picture's pixels look in, in the map frame, each at its own time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.preview.exposure import Exposure
+from nurec_ros.preview.lens import widest_angle
+from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.scenario.cameras.cache import BoundedCache
+
+Array = NDArray[np.float64]
+Rays = NDArray[np.float32]
+
+_CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RayTable:
+    """
+    What a lens sees in a picture of some size.
+
+    rays (H, 3, W): unit rays in the camera frame, x, y and z of a row one after the other, 0 where
+    there is none; outside (H, W): where there is none, or None where there is one everywhere;
+    pixel_angle: radians that a pixel covers, widest: the angle from the axis of the farthest ray.
+    """
+
+    rays: Rays
+    outside: NDArray[np.bool_] | None
+    pixel_angle: float
+    widest: float
+
+    @property
+    def nbytes(self) -> int:
+        """Give the memory that it takes."""
+        return self.rays.nbytes + (0 if self.outside is None else self.outside.nbytes)
+
+
+_tables: BoundedCache[RayTable] = BoundedCache(_CACHE_BYTES, lambda table: table.nbytes)
+
+
+def ray_table(model: CameraModel, width: int, height: int) -> RayTable:
+    """Give the rays of a picture of that size, from a cache of bounded size."""
+
+    def compute() -> RayTable:
+        rays, valid = model.ray_map(width, height, keep=False)
+        steps = np.linalg.norm(np.diff(rays[height // 2], axis=0), axis=1)
+        usual = steps[(steps > 0.0) & (steps < 0.5)]
+        pixel_angle = float(np.median(usual)) if usual.size else 1.0
+        # Row by row three runs of W floats: one matrix product per row, and planes to work on.
+        planes = np.ascontiguousarray(rays.transpose(0, 2, 1))
+        planes.flags.writeable = False
+        outside = None if valid.all() else ~valid
+        return RayTable(planes, outside, pixel_angle, widest_angle(model))
+
+    return _tables.get((model, width, height), compute)
+
+
+def turned(rays: Rays, exposure: Exposure, axes: Array, top: int = 0) -> tuple[Rays, Array]:
+    """
+    Turn the rays (h, 3, w) of a picture's rows from `top` on into the map.
+
+    axes (3, 3): the directions in the map, one a row, along which the result (h - top, 3, w) is
+    measured. Returned with it is the camera's position in the map: (3,), or where parts of the
+    picture are exposed one after the other (3, h - top, 1) for rows, (3, 1, w) for columns.
+    """
+    height, _, width = rays.shape
+    if exposure.axis is None:
+        matrix = (axes @ exposure.T_start[:3, :3]).astype(np.float32)
+        return np.matmul(matrix, rays[top:]), exposure.T_start[:3, 3]
+    times = exposure.fractions(height if exposure.axis == 0 else width)
+    if exposure.axis == 0:
+        times = times[top:]
+    rotations, positions = exposure.poses(times)
+    matrices = (axes @ rotations).astype(np.float32)
+    if exposure.axis == 0:
+        return np.matmul(matrices, rays[top:]), positions.T[:, :, np.newaxis]
+    by_column = np.einsum('wkj,hjw->hkw', matrices, rays[top:], optimize=False)
+    return by_column, positions.T[:, np.newaxis, :]
