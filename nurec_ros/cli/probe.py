@@ -1,0 +1,192 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+nurec_probe: tell where a missing picture comes from, past the player and ROS altogether.
+
+Exit codes: 0 every stage passed (notes are no failures), 1 a stage failed, 2 a file or an argument
+that cannot be used, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+from nurec_ros import __version__
+from nurec_ros.errors import NurecError
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0.0):
+        raise ValueError
+    return value
+
+
+_seconds.__name__ = 'seconds'  # argparse: "invalid seconds value"
+
+
+def _parser() -> argparse.ArgumentParser:
+    from nurec_ros.probe.run import ProbeOptions
+
+    defaults = ProbeOptions()
+    parser = argparse.ArgumentParser(
+        prog='nurec_probe',
+        description='Ask a NuRec render server, stage by stage, all that a picture needs, and '
+        'render some of every camera. Each stage gets a tick, a dot (worth knowing) or a cross '
+        'with its remedy.',
+        epilog='exit codes: 0 every stage passed, 1 a stage failed, 2 a file or an argument '
+        f'cannot be used, {INTERRUPTED} interrupted',
+    )
+    parser.add_argument('--version', action='version', version=f'nurec_probe {__version__}')
+    parser.add_argument('--usdz', required=True, metavar='FILE', help='the NuRec archive')
+    parser.add_argument(
+        '--server',
+        default=defaults.server,
+        metavar='HOST:PORT',
+        help='the render server, or several separated by commas (%(default)s)',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON value and nothing else on stdout'
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=defaults.output,
+        metavar='DIR',
+        help='folder for the pictures (./%(default)s)',
+    )
+    parser.add_argument(
+        '--cameras', nargs='+', default=(), metavar='NAME', help='only these cameras (all)'
+    )
+    parser.add_argument(
+        '--scale',
+        type=float,
+        default=defaults.scale,
+        metavar='F',
+        help='size of the small pictures, of the native size (%(default)s)',
+    )
+    parser.add_argument(
+        '--timeout',
+        type=_seconds,
+        default=defaults.timeout_s,
+        metavar='S',
+        help='seconds that each call may take (%(default)g)',
+    )
+    parser.add_argument(
+        '--first-timeout',
+        type=_seconds,
+        default=defaults.first_timeout_s,
+        metavar='S',
+        help='seconds that the first picture may take; a server compiles its kernels then, up to '
+        'a minute (%(default)g)',
+    )
+    parser.add_argument(
+        '--scene-id', default='', metavar='ID', help='name of the scene on the server (found)'
+    )
+    parser.add_argument(
+        '--service-prefix', default='', metavar='NAME', help='name of the gRPC service (found)'
+    )
+    parser.add_argument(
+        '--tls-root-certificate',
+        default='',
+        metavar='PEM',
+        help='root certificate of a server that speaks TLS (plaintext)',
+    )
+    return parser
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    from nurec_ros.probe.report import Stage, summary
+    from nurec_ros.probe.run import ProbeOptions, run
+    from nurec_ros.scenario import Scenario
+
+    options = ProbeOptions(
+        server=arguments.server,
+        scene_id=arguments.scene_id,
+        service_prefix=arguments.service_prefix,
+        tls_root_certificate=arguments.tls_root_certificate,
+        cameras=tuple(arguments.cameras),
+        scale=arguments.scale,
+        timeout_s=arguments.timeout,
+        first_timeout_s=arguments.first_timeout,
+        output=arguments.output,
+    )
+    scenario = Scenario.load(arguments.usdz)
+    plain = not _can_print('✓·✗–→')
+
+    def show(stage: Stage) -> None:
+        for line in stage.lines(plain=plain):
+            print(line, flush=True)
+
+    def patience() -> None:
+        print('waiting for the first picture; a server may compile its kernels', file=sys.stderr)
+
+    if not arguments.json:
+        print(f'nurec_probe {__version__}: {scenario.scene_id} on {options.server}', flush=True)
+        report = run(scenario, options, on_stage=show, patience=patience)
+        if report.pictures:
+            print(f'{len(report.pictures)} replies saved in {options.output}')
+        print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
+    else:
+        report = run(scenario, options, patience=patience)
+        code = 0 if report.ok else 1
+        head = {'usdz': arguments.usdz, 'server': options.server, 'scenario': scenario.scene_id}
+        _print_json({'exit_code': code, **head, **report.to_json()})
+    return 0 if report.ok else 1
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False), flush=True)
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or 'ascii')
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; gives the exit code."""
+    # The stages say what is wrong; gRPC's own log would only say it again, in its words.
+    os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
+    as_json = '--json' in (sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parser().parse_args(argv)
+        return _probe(arguments)
+    except KeyboardInterrupt:
+        return _stopped('interrupted', INTERRUPTED, as_json)
+    except NurecError as error:
+        return _stopped(str(error), USAGE, as_json)
+
+
+def _stopped(reason: str, code: int, as_json: bool) -> int:
+    print(f'nurec_probe: {reason}', file=sys.stderr)
+    if as_json:
+        _print_json({'exit_code': code, 'ok': False, 'error': reason})
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

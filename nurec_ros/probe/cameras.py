@@ -1,0 +1,156 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The server's list of cameras against the archive's calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
+
+_INTRINSICS_TOLERANCE = 1e-5  # relative; doubles on the wire
+_POSITION_TOLERANCE_M = 1e-3  # floats on the wire
+_ANGLE_TOLERANCE_RAD = 1e-4
+_MOST_NAMED = 4
+
+OTHER_VERSION = (
+    'the server has another version of this scene than the archive: give both the same file; '
+    'pictures are drawn all the same, with the calibration that the archive has'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """
+    One of the archive's cameras as it would be listed.
+
+    spec: its CameraSpec message; T_rig_camera: (4, 4); at_size: gives the CameraSpec message of
+    the same view at another native size (width, height).
+    """
+
+    spec: Any
+    T_rig_camera: NDArray[np.float64]
+    at_size: Callable[[int, int], Any]
+
+
+def compare(ours: Mapping[str, Calibration], listed: Mapping[str, Any]) -> Stage:
+    """Compare the archive's cameras to the server's AvailableCamera messages, both by name."""
+    missing = [name for name in ours if name not in listed]
+    extra = [name for name in listed if name not in ours]
+    details: dict[str, Any] = {'cameras': list(listed), 'missing': missing, 'extra': extra}
+    if missing:
+        message = f'the server lacks {", ".join(missing)}; it has {", ".join(listed) or "none"}'
+        remedy = (
+            'name only cameras that the server has (parameter cameras), or load the archive '
+            'that has them into the server'
+        )
+        return Stage('cameras', FAIL, message, remedy, details=details)
+    notes = []
+    differences: dict[str, list[str]] = {}
+    for name, camera in ours.items():
+        found = list(_differences(camera.spec, camera.T_rig_camera, listed[name]))
+        if found and _only_rescaled(camera, listed[name]):
+            size = listed[name].intrinsics
+            notes.append(f'{name} is listed at {size.resolution_w}x{size.resolution_h}')
+        elif found:
+            differences[name] = found
+    details['differences'] = differences
+    if differences:
+        texts = [
+            f'{name}: {"; ".join(found[:_MOST_NAMED])}' for name, found in differences.items()
+        ]
+        return Stage('cameras', FAIL, ' | '.join(texts), OTHER_VERSION, details=details)
+    if extra:
+        notes.append(f'the archive lacks {", ".join(extra)}')
+    if notes:
+        return Stage('cameras', NOTE, '; '.join(notes), details=details)
+    message = f'{len(ours)} cameras, calibrations equal'
+    return Stage('cameras', PASS, message, details=details)
+
+
+def _only_rescaled(camera: Calibration, other: Any) -> bool:
+    """Say whether the server lists the same view at another native size."""
+    size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
+    native = camera.spec.resolution_w, camera.spec.resolution_h
+    if size == native or min(size) < 1:
+        return False
+    return not list(_differences(camera.at_size(*size), camera.T_rig_camera, other))
+
+
+def _differences(spec: Any, mount: NDArray[np.float64], other: Any) -> Iterator[str]:
+    """Name what differs, the archive's value first."""
+    theirs = other.intrinsics
+    for name in ('resolution_w', 'resolution_h', 'shutter_type'):
+        if getattr(spec, name) != getattr(theirs, name):
+            yield f'{name} {getattr(spec, name)}, server {getattr(theirs, name)}'
+    lens, their_lens = spec.WhichOneof('camera_param'), theirs.WhichOneof('camera_param')
+    if lens != their_lens:
+        yield f'lens {lens}, server {their_lens}'
+    elif not (lens == 'opencv_pinhole_param' and not theirs.opencv_pinhole_param.ListFields()):
+        # Servers of 2025 list a pinhole without its numbers: nothing to compare then.
+        yield from _fields(getattr(spec, lens), getattr(theirs, lens), '')
+    glass = 'bivariate_windshield_model_param'
+    yield from _fields(getattr(spec, glass), getattr(theirs, glass), 'windshield ')
+    yield from _mounting(mount, other.rig_to_camera)
+
+
+def _fields(ours: Any, theirs: Any, prefix: str) -> Iterator[str]:
+    for field in ours.DESCRIPTOR.fields:
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.message_type is not None:
+            yield from _fields(mine, other, f'{prefix}{field.name}.')
+        elif not _close(mine, other):
+            yield f'{prefix}{field.name} {_text(mine)}, server {_text(other)}'
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    mine, other = np.atleast_1d(ours), np.atleast_1d(theirs)
+    return mine.shape == other.shape and np.allclose(
+        mine, other, rtol=_INTRINSICS_TOLERANCE, atol=0.0
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return f'{value:.9g}'
+    return '[' + ', '.join(f'{entry:.6g}' for entry in value) + ']'
+
+
+def _mounting(mount: NDArray[np.float64], pose: Any) -> Iterator[str]:
+    v, q = pose.vec, pose.quat
+    distance = float(np.linalg.norm(mount[:3, 3] - [v.x, v.y, v.z]))
+    if not distance <= _POSITION_TOLERANCE_M:
+        yield f'mounted {distance:.3f} m elsewhere'
+    angle = _angle_between(mount[:3, :3], (q.w, q.x, q.y, q.z))
+    if not angle <= _ANGLE_TOLERANCE_RAD:
+        yield f'turned by {math.degrees(angle):.2f} deg'
+
+
+def _angle_between(rotation: NDArray[np.float64], wxyz: tuple[float, ...]) -> float:
+    w, x, y, z = np.array(wxyz) / max(float(np.linalg.norm(wxyz)), 1e-12)
+    theirs = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    # The chord, because the arc cosine loses half the digits near zero.
+    chord = float(np.linalg.norm(rotation - theirs)) / math.sqrt(8.0)
+    return 2.0 * math.asin(min(chord, 1.0))

@@ -1,0 +1,122 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The pictures that came back: size, whether they are whole, whether anything is on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+import re
+
+from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.images import check_reply, decode_rgb
+
+# Of 255: darker than any night scene, brighter than a compressed nothing.
+_BLACK = 6
+_MOST_NAMED = 3
+
+_SPOILT = (
+    'the server or a proxy before it breaks the pictures: restart the container; its log and the '
+    'saved files tell more'
+)
+_DARK = (
+    'nothing is drawn there: is the scene the one of this archive, and does the server reach its '
+    'data? its log and the saved files tell more'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """
+    One picture that a server returned for a camera at a scale (`label`: low, full or batch).
+
+    asked and size are (width, height), size None where it could not be decoded; fault is why the
+    picture cannot be used, '' where it can.
+    """
+
+    camera: str
+    label: str
+    asked: tuple[int, int]
+    data: bytes
+    size: tuple[int, int] | None
+    fault: str
+    black: bool = False
+
+
+def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Picture:
+    """Decode a reply as the player does, and say what is wrong with it."""
+    try:
+        encoding, width, height = check_reply(data, 'jpeg', asked)
+        frame = Frame(camera, 0, data, encoding, width, height, 0.0)
+        brightest = int(decode_rgb(frame).max())
+    except RenderError as error:
+        return Picture(camera, label, asked, data, None, str(error))
+    black = brightest <= _BLACK
+    fault = 'the picture is black' if black else ''
+    return Picture(camera, label, asked, data, (width, height), fault, black)
+
+
+def save(picture: Picture, folder: Path) -> Path:
+    """Write the bytes as they came, no picture (.bin) or not; gives the path."""
+    kind = 'bin'
+    if picture.size is not None:
+        kind = 'png' if picture.data.startswith(b'\x89PNG') else 'jpg'
+    safe = re.sub(r'[^\w.-]', '_', picture.camera)
+    path = folder / f'{safe}_{picture.label}.{kind}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture.data)
+    except OSError as error:
+        raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
+    return path
+
+
+def sizes_stage(pictures: Sequence[Picture]) -> Stage:
+    """Compare the sizes that came to those asked for: another one is worth knowing, no fault."""
+    decoded = [picture for picture in pictures if picture.size is not None]
+    if not decoded:
+        return Stage('sizes', SKIP, 'no picture to look at')
+    other = [picture for picture in decoded if picture.size != picture.asked]
+    if not other:
+        return Stage('sizes', PASS, f'{len(decoded)} pictures of the size asked for')
+    named = '; '.join(
+        f'{picture.camera} {picture.label}: {_size(picture.size)} for {_size(picture.asked)}'
+        for picture in other[:_MOST_NAMED]
+    )
+    more = f' and {len(other) - _MOST_NAMED} more' if len(other) > _MOST_NAMED else ''
+    message = f'the server keeps its own aspect ratio, camera_info follows it: {named}{more}'
+    return Stage('sizes', NOTE, message, details={'other': len(other)})
+
+
+def images_stage(pictures: Sequence[Picture]) -> Stage:
+    """Say whether all pictures can be decoded and show something."""
+    if not pictures:
+        return Stage('images', SKIP, 'no picture to look at')
+    faulty = [picture for picture in pictures if picture.fault]
+    if not faulty:
+        return Stage('images', PASS, f'{len(pictures)} pictures decode and are not black')
+    named = '; '.join(
+        f'{picture.camera} {picture.label}: {picture.fault}' for picture in faulty[:_MOST_NAMED]
+    )
+    more = f' and {len(faulty) - _MOST_NAMED} more' if len(faulty) > _MOST_NAMED else ''
+    remedy = _DARK if all(picture.black for picture in faulty) else _SPOILT
+    message = f'{len(faulty)} of {len(pictures)} pictures cannot be used: {named}{more}'
+    return Stage('images', FAIL, message, remedy, details={'faulty': len(faulty)})
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return 'none' if size is None else f'{size[0]}x{size[1]}'

@@ -1,0 +1,467 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The whole probe against every behaviour that the preview server can play."""
+
+from dataclasses import replace
+import http.server
+import json
+import socket
+from test.preview.preview_client import Client, Painter, request, serve, until
+from test.support.render_scene import CAMERAS, write_scene
+import threading
+
+import cv2
+import grpc
+import numpy as np
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.probe.run import ProbeOptions, run
+from nurec_ros.scenario import Scenario
+import pytest
+
+STAGES = [
+    *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
+    *('render', 'render', 'render', 'render', 'batch', 'sizes', 'images'),
+]
+
+
+@pytest.fixture
+def probe(scenario, tmp_path):
+    """Probe a server of a behaviour; gives the report."""
+
+    def probed(options=(), served=None, **behaviour):
+        server = serve(served or scenario, behaviour=Behaviour(**behaviour))
+        with server:
+            return run(
+                scenario,
+                ProbeOptions(server=server.address, output=tmp_path / 'out', **dict(options)),
+            )
+
+    return probed
+
+
+def status(report, name):
+    """Give the set of statuses of the stages of that name."""
+    return {stage.status for stage in report.stages if stage.name == name}
+
+
+def stage(report, name, wanted):
+    """Give the first stage of that name and status."""
+    return next(s for s in report.stages if s.name == name and s.status == wanted)
+
+
+def failed(report):
+    return list(dict.fromkeys(s.name for s in report.stages if s.status == 'fail'))
+
+
+def test_a_healthy_server_passes_every_stage(probe):
+    report = probe()
+    assert [s.name for s in report.stages] == STAGES
+    assert {s.status for s in report.stages} == {'pass'}
+    assert report.ok
+
+
+def test_the_pictures_are_saved_at_low_and_full_scale(probe, tmp_path):
+    report = probe()
+    names = {path.name for path in report.pictures}
+    wanted = {f'{name}_{label}.jpg' for name in CAMERAS for label in ('low', 'full', 'batch')}
+    assert names == wanted
+    for name in CAMERAS:
+        low = cv2.imread(str(tmp_path / 'out' / f'{name}_low.jpg'))
+        full = cv2.imread(str(tmp_path / 'out' / f'{name}_full.jpg'))
+        assert low.shape == (270, 480, 3)
+        assert full.shape == (1080, 1920, 3)
+
+
+def test_renders_tell_time_size_and_latency(probe):
+    details = [s for s in probe().stages if s.name == 'render']
+    assert [s.details['scale'] for s in details] == ['low', 'low', 'full', 'full']
+    for entry in details:
+        assert entry.latency_s > 0.0
+        assert entry.details['size'] == entry.details['asked']
+        assert entry.details['bytes'] > 100
+
+
+def test_stages_come_as_they_are_known_and_the_report_is_json(scenario, tmp_path):
+    seen = []
+    with serve(scenario) as server:
+        options = ProbeOptions(server=server.address, output=tmp_path)
+        report = run(scenario, options, on_stage=seen.append)
+    assert tuple(seen) == report.stages
+    value = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert value['ok'] is True
+    assert [entry['stage'] for entry in value['stages']] == STAGES
+
+
+def test_only_some_cameras_and_another_scale(probe):
+    report = probe({'cameras': ('camera_front_tele_30fov',), 'scale': 0.5}.items())
+    low, full = (s.details for s in report.stages if s.name == 'render')
+    assert low['asked'] == [960, 540]
+    assert low['camera'] == full['camera'] == 'camera_front_tele_30fov'
+    assert report.ok
+
+
+# --- behaviours that are no failure --------------------------------------------------------------
+
+
+def test_a_server_of_2025_gets_notes_and_passes(probe):
+    report = probe(api='v1')
+    assert report.ok
+    for name in ('health', 'config', 'batch'):
+        assert status(report, name) == {'note'}
+    assert not failed(report)
+
+
+def test_a_server_without_health_gets_a_note(probe):
+    report = probe(health=False)
+    assert report.ok
+    assert status(report, 'health') == {'note'}
+
+
+@pytest.mark.parametrize(
+    'prefix', ['nurec.grpc.protos.sensorsim.SensorsimService', 'sensorsim.SensorsimService']
+)
+def test_a_renamed_service_is_found(probe, prefix):
+    report = probe(service_prefix=prefix)
+    assert report.ok
+    assert stage(report, 'service', 'pass').details['service_prefix'] == prefix
+
+
+def test_a_service_of_any_name_is_reached_when_it_is_given(probe):
+    assert probe({'service_prefix': 'my.own.Service'}.items(), service_prefix='my.own.Service').ok
+
+
+def test_a_server_that_forbids_editing_passes_and_says_so(probe):
+    report = probe(editing=False)
+    assert report.ok
+    assert stage(report, 'config', 'pass').details['config']['enable_editing_actors'] == 'False'
+
+
+def test_the_aspect_kept_is_a_note(probe):
+    report = probe(native_aspect=(2, 1))
+    assert report.ok
+    assert '540x270 for 480x270' in stage(report, 'sizes', 'note').message
+
+
+def test_a_slow_first_frame_is_waited_for(probe):
+    report = probe({'timeout_s': 0.9, 'first_timeout_s': 30.0}.items(), first_frame_s=1.2)
+    assert report.ok
+    assert 'slow because it was the first' in stage(report, 'render', 'note').message
+
+
+def test_a_shuffled_batch_is_in_order(probe):
+    assert probe(batch_replies='shuffled').ok
+
+
+def test_jitter_and_workers_change_nothing(probe):
+    assert probe(jitter_s=0.01, latency_s=0.01, max_workers=4).ok
+
+
+# --- behaviours that are failures ----------------------------------------------------------------
+
+
+def test_a_service_of_an_unknown_name_is_told_apart(probe):
+    report = probe(service_prefix='my.own.Service')
+    assert failed(report) == ['service']
+    assert 'service_prefix' in stage(report, 'service', 'fail').remedy
+    assert status(report, 'render') == {'skip'}
+    assert len({s.name for s in report.stages}) == len(set(STAGES))
+
+
+def test_a_server_that_starts_is_told_to_be_waited_for(probe):
+    report = probe(startup_s=1000.0)
+    assert failed(report)[0] == 'health'
+    assert 'NOT_SERVING' in stage(report, 'health', 'fail').message
+    for name in failed(report):
+        assert 'wait' in stage(report, name, 'fail').remedy
+
+
+def test_a_server_without_health_that_starts_is_told_to_be_waited_for(probe):
+    report = probe(startup_s=1000.0, health=False)
+    assert failed(report) == ['service']
+    assert 'wait' in stage(report, 'service', 'fail').remedy
+
+
+def test_a_first_frame_without_end_is_told_apart_by_the_silence_of_all(probe):
+    limits = {'timeout_s': 0.3, 'first_timeout_s': 0.3}
+    report = probe(limits.items(), first_frame_s=1000.0)
+    assert failed(report) == ['render']
+    found = stage(report, 'render', 'fail')
+    assert 'did not answer' in found.message
+    assert 'compiled' in found.remedy
+    assert [s.status for s in report.stages if s.name == 'render'] == ['fail', *['skip'] * 3]
+    assert status(report, 'batch') == {'skip'}
+
+
+def test_endless_renders_of_a_living_server_are_told_apart(probe):
+    report = probe({'timeout_s': 0.3, 'first_timeout_s': 0.3}.items(), latency_s=1000.0)
+    assert failed(report) == ['render']
+    assert 'overloaded or stuck' in stage(report, 'render', 'fail').remedy
+
+
+def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path):
+    server = serve(scenario, behaviour=Behaviour(first_frame_s=1000.0))
+    with server, Client(server.address) as other:
+        frame = other.start('render_rgb', request(scenario), timeout=60.0)
+        until(lambda: silent(other), 'the block')
+        report = unserved(scenario, server.address, tmp_path, timeout_s=0.3)
+        frame.cancel()
+    assert failed(report) == ['health']
+    assert 'blocked' in stage(report, 'health', 'fail').remedy
+    assert status(report, 'render') == {'skip'}
+
+
+def silent(client):
+    try:
+        client.health(timeout=0.2)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    return False
+
+
+def test_failing_renders_get_the_remedy_of_the_table(probe):
+    report = probe(failure_rate=1.0)
+    assert failed(report) == ['render', 'batch']
+    found = stage(report, 'render', 'fail')
+    assert 'NRenderer.render failed' in found.message
+    assert 'resolution_scale' in found.remedy
+    assert not report.pictures
+
+
+def test_memory_that_is_enough_for_small_pictures_only(probe):
+    report = probe(oom_pixels=480 * 270)
+    assert failed(report) == ['render']
+    assert [s.status for s in report.stages if s.name == 'render'] == [
+        *('pass', 'pass', 'fail', 'fail')
+    ]
+    found = stage(report, 'render', 'fail')
+    assert 'full at 1920x1080' in found.message
+    assert 'PYTORCH_CUDA_ALLOC_CONF' in found.remedy
+
+
+@pytest.mark.parametrize(
+    ('replies', 'words'),
+    [
+        ('garbage', 'neither JPEG nor PNG'),
+        ('truncated', 'cut off'),
+        ('empty', 'no image'),
+        ('black', 'black'),
+    ],
+)
+def test_replies_that_are_no_picture(probe, replies, words):
+    report = probe(replies=replies)
+    assert failed(report) == ['images']
+    found = stage(report, 'images', 'fail')
+    assert '6 of 6' in found.message
+    assert words in found.message
+    assert len(report.pictures) == 6
+
+
+@pytest.mark.parametrize(
+    ('batch_replies', 'words'),
+    [
+        ('missing', 'camera_front_tele_30fov is missing'),
+        ('duplicate', 'came twice'),
+        ('unknown', 'was not asked for'),
+    ],
+)
+def test_a_batch_that_does_not_match(probe, batch_replies, words):
+    report = probe(batch_replies=batch_replies)
+    assert failed(report) == ['batch']
+    found = stage(report, 'batch', 'fail')
+    assert words in found.message
+    assert 'never' in found.remedy
+
+
+@pytest.mark.parametrize('frames', [1, 3, 5])
+def test_a_crash_is_told_and_ends_the_probe(probe, frames):
+    report = probe(crash_after=frames)
+    assert failed(report) == ['render' if frames < 4 else 'batch']
+    found = next(s for s in report.stages if s.status == 'fail')
+    assert 'went away' in found.message
+    assert 'log' in found.remedy
+    assert len(report.pictures) == min(frames, 4)
+
+
+# --- what is served is not what the archive holds ------------------------------------------------
+
+
+def test_another_scene_is_told_by_its_drive(scenario, other_scenario, probe):
+    report = probe(served=other_scenario)
+    assert failed(report) == ['scenes']
+    found = stage(report, 'scenes', 'fail')
+    assert 'clipgt-other' in found.message
+    assert scenario.scene_id in found.message
+    assert '--artifact-glob' in found.remedy
+
+
+def test_several_other_scenes_are_listed(tmp_path, probe):
+    scenes = [
+        Scenario.load(write_scene(tmp_path / f'{name}.usdz', scene_id=name)) for name in 'ab'
+    ]
+    report = probe(served=scenes)
+    assert failed(report) == ['scenes']
+    found = stage(report, 'scenes', 'fail')
+    assert 'a, b' in found.message + found.remedy
+
+
+def test_the_same_drive_under_another_name_is_a_note(tmp_path, probe):
+    served = Scenario.load(write_scene(tmp_path / 'served.usdz', scene_id='renamed'))
+    report = probe(served=served)
+    assert report.ok
+    assert 'renamed stands for' in stage(report, 'scenes', 'note').message
+
+
+def test_a_scene_that_is_named_is_taken(scenario, other_scenario, probe):
+    named = {'scene_id': scenario.scene_id}
+    assert probe(named.items(), served=[scenario, other_scenario]).ok
+    report = probe({'scene_id': 'nothing'}.items())
+    assert failed(report) == ['scenes']
+    assert 'nothing' in stage(report, 'scenes', 'fail').message
+
+
+def test_another_calibration_is_named(scenario, tmp_path, probe):
+    model, mount = CAMERAS['camera_front_wide_120fov']
+    turned = {**model, 'parameters': {**model['parameters'], 'max_angle': 1.2}}
+    cameras = {**CAMERAS, 'camera_front_wide_120fov': (turned, [mount[0], 0.5, mount[2]])}
+    path = write_scene(tmp_path / 's.usdz', scene_id=scenario.scene_id, cameras=cameras)
+    report = probe(served=Scenario.load(path))
+    assert failed(report) == ['cameras']
+    found = stage(report, 'cameras', 'fail')
+    assert 'camera_front_wide_120fov: max_angle 1.35, server 1.2; mounted 0.500 m' in found.message
+    assert 'camera_front_tele_30fov' not in found.message
+
+
+def test_a_camera_that_the_server_lacks_is_named(scenario, tmp_path, probe):
+    cameras = {'camera_front_wide_120fov': CAMERAS['camera_front_wide_120fov']}
+    path = write_scene(tmp_path / 's.usdz', scene_id=scenario.scene_id, cameras=cameras)
+    report = probe(served=Scenario.load(path))
+    assert failed(report) == ['cameras', 'render', 'batch']
+    assert 'lacks camera_front_tele_30fov' in stage(report, 'cameras', 'fail').message
+
+
+# --- no server at all ----------------------------------------------------------------------------
+
+
+def unserved(scenario, server, tmp_path, **options):
+    return run(scenario, ProbeOptions(server=server, output=tmp_path / 'out', **options))
+
+
+def test_nothing_listens(scenario, tmp_path):
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        port = one.getsockname()[1]
+    report = unserved(scenario, f'127.0.0.1:{port}', tmp_path)
+    assert failed(report) == ['tcp']
+    assert 'is the NuRec container running' in stage(report, 'tcp', 'fail').remedy
+    assert {s.status for s in report.stages[2:]} == {'skip'}
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_name_that_nobody_knows(scenario, tmp_path):
+    report = unserved(scenario, 'no.such.host.invalid:46435', tmp_path)
+    assert failed(report) == ['resolve']
+
+
+def test_a_port_that_accepts_and_stays_silent(scenario, tmp_path):
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        one.listen()
+        address = f'127.0.0.1:{one.getsockname()[1]}'
+        report = unserved(scenario, address, tmp_path, timeout_s=0.3)
+    assert failed(report) == ['channel']
+    assert 'does not speak gRPC' in stage(report, 'channel', 'fail').remedy
+
+
+def test_a_web_server(scenario, tmp_path):
+    web = http.server.HTTPServer(('127.0.0.1', 0), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=web.serve_forever, kwargs={'poll_interval': 0.02})
+    thread.start()
+    try:
+        address = f'127.0.0.1:{web.server_port}'
+        report = unserved(scenario, address, tmp_path, timeout_s=0.5)
+    finally:
+        web.shutdown()
+        web.server_close()
+        thread.join(20.0)
+    assert failed(report) == ['channel']
+
+
+def test_a_grpc_server_that_is_no_renderer(scenario, tmp_path):
+    server = serve(scenario, behaviour=Behaviour(service_prefix='greeter.Greeter', api='v1'))
+    with server:
+        report = unserved(scenario, server.address, tmp_path)
+    assert failed(report) == ['service']
+    assert status(report, 'health') == {'note'}
+
+
+def test_one_dead_address_of_two(scenario, tmp_path):
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        dead = f'127.0.0.1:{one.getsockname()[1]}'
+        with serve(scenario) as server:
+            report = unserved(scenario, f'{dead},{server.address}', tmp_path)
+    assert failed(report) == ['tcp']
+    assert dead in stage(report, 'tcp', 'fail').message
+    assert status(report, 'render') == {'pass'}
+    assert not report.ok
+
+
+def test_two_living_addresses(scenario, tmp_path):
+    with serve(scenario) as first, serve(scenario) as second:
+        report = unserved(scenario, f'{first.address},{second.address}', tmp_path)
+        assert report.ok
+        assert first.frames + second.frames == 6
+
+
+# --- options that cannot be honoured -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'cameras': ('camera_x',)}, "cameras names 'camera_x', expected some of camera_front"),
+        ({'scale': 0.0}, 'resolution_scale'),
+        ({'tls_root_certificate': '/no/such.pem'}, '/no/such.pem'),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_asked(scenario, tmp_path, options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        unserved(scenario, '127.0.0.1:1', tmp_path, **options)
+
+
+def test_a_scene_without_a_camera_model_is_refused(scenario, tmp_path):
+    bare = {name: replace(camera, model=None) for name, camera in scenario.cameras.items()}
+    with pytest.raises(ConfigurationError, match='no camera that can be rendered'):
+        unserved(replace(scenario, cameras=bare), '127.0.0.1:1', tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(scenario, tmp_path):
+    (tmp_path / 'out').write_text('')
+    with serve(scenario) as server, pytest.raises(ConfigurationError, match='out'):
+        unserved(scenario, server.address, tmp_path)
+
+
+def test_the_frame_asked_for_is_a_recorded_one_near_the_middle(scenario, tmp_path):
+    painter = Painter()
+    with serve(scenario, painter) as server:
+        run(scenario, ProbeOptions(server=server.address, output=tmp_path))
+    ends = next(iter(scenario.cameras.values())).frame_times_ns[:, 1]
+    middle = (scenario.start_ns + scenario.end_ns) / 2
+    for order in painter.orders:
+        assert order['start_ns'] in ends
+        assert abs(order['start_ns'] - middle) <= 0.05e9
+        truth = scenario.ego.at(order['start_ns'])
+        assert abs(order['T_map_camera_start'][0, 3] - truth[0, 3] - 1.85) < 0.06
+        assert np.isclose(np.linalg.det(order['T_map_camera_start'][:3, :3]), 1.0)
