@@ -1,0 +1,95 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fixtures of the player's behaviour tests: a small scenario, a server, a running player."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import importlib.util
+from itertools import count
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from test.rendering.fake_server import FakeServer
+from test.support.archives import build_archive
+from test.support.player_bench import Bench, serve
+
+# 1 to 101 are safe everywhere; two runs on one machine begin at different places.
+DOMAINS = (1 + (os.getpid() + 37 * number) % 101 for number in count(1))
+
+collect_ignore_glob = [] if importlib.util.find_spec('rclpy') else ['test_*.py']
+
+
+@pytest.fixture(scope='module')
+def usdz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a scenario of 2 s with two cameras and four road users."""
+    return build_archive(tmp_path_factory.mktemp('usdz'))
+
+
+@pytest.fixture(scope='module')
+def server(usdz: Path) -> Iterator[FakeServer]:
+    """Give a render server that has it."""
+    with serve(usdz) as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Bench]]:
+    """
+    Give a function that starts a player from parameters and ROS arguments.
+
+    Each has a ROS domain of its own, unless it is given that of another one (`beside`). It lives
+    until the end of the test module, or until it is closed.
+    """
+    import rclpy
+
+    contexts, benches = [], []
+
+    def run(
+        *rules: str, name: str = '/nurec', beside: Bench | None = None, **parameters: Any
+    ) -> Bench:
+        domain = next(DOMAINS) if beside is None else beside.domain
+        context = rclpy.Context()
+        rclpy.init(args=['test'], context=context, domain_id=domain)
+        contexts.append(context)
+        folder = tmp_path_factory.mktemp('player')
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('ROS_DOMAIN_ID', str(domain))
+            bench = Bench(folder, context, parameters, *rules, name=name)
+        bench.domain = domain
+        benches.append(bench)
+        return bench
+
+    yield run
+    for bench in benches:
+        bench.close()
+    for context in contexts:
+        rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture(scope='module')
+def running(start: Callable[..., Bench], usdz: Path, server: FakeServer) -> Bench:
+    """Give the one player that the tests of a module share."""
+    return start(usdz_path=usdz, server=server.address).ready()
+
+
+@pytest.fixture
+def bench(running: Bench) -> Iterator[Bench]:
+    """Give the shared player, halted at begin, with its defaults."""
+    running.trigger('reset')
+    yield running
+    running.set(loop=False, rate=1.0, tick_us=100_000)

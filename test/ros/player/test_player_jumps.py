@@ -1,0 +1,195 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Jumps of the clock: seek both ways, loop, and what is shown again after each one back."""
+
+from nav_msgs.msg import Path
+import pytest
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from test.support.archives import START_US
+from test.support.player_bench import stamp_ns
+
+BEGIN_NS = START_US * 1000
+END_NS = BEGIN_NS + 2_000_000_000
+MS = 1_000_000
+
+
+class Shown:
+    """What is shown of the scene, counted anew from `begin` on."""
+
+    def __init__(self, bench):
+        self.tracks = bench.listen(MarkerArray, '~/tracks')
+        self.paths = bench.listen(Path, '~/path', latched=True)
+        self.egos = bench.listen(MarkerArray, '~/ego', latched=True)
+        self.transforms = bench.listen(TFMessage, '/tf')
+        self._bench = bench
+        bench.until(
+            lambda: self.tracks and self.paths and self.egos and self.transforms, 'the scene'
+        )
+
+    def begin(self):
+        """Forget what came so far, once what is on its way has come."""
+        self._bench.spin(self._bench.clocks, 5)
+        for messages in (self.tracks, self.paths, self.egos, self.transforms):
+            messages.clear()
+
+    @property
+    def deletions(self):
+        """Give the messages that clear the displays."""
+        return [
+            message
+            for message in self.tracks
+            if any(marker.action == Marker.DELETEALL for marker in message.markers)
+        ]
+
+    def after_deletion(self, count):
+        """Give what follows the first message that clears, if it is `count` messages at least."""
+        if not self.deletions:
+            return []
+        following = self.tracks[self.tracks.index(self.deletions[0]) + 1 :]
+        return following if len(following) >= count else []
+
+
+@pytest.fixture
+def shown(bench):
+    return Shown(bench)
+
+
+def seek_back(bench):
+    bench.seek(BEGIN_NS + 200 * MS)
+
+
+def reset(bench):
+    bench.trigger('reset')
+
+
+def play_at_the_end(bench):
+    bench.set(rate=0.05)
+    bench.trigger('play')
+
+
+@pytest.mark.parametrize('jump', [seek_back, reset, play_at_the_end])
+def test_everything_is_shown_at_once_and_once_more(bench, shown, jump):
+    bench.seek(END_NS)
+    # The second showing of jumps before this one, and its own picture.
+    bench.spin(bench.clocks, 80)
+    shown.begin()
+    jump(bench)
+    bench.until(
+        lambda: len(shown.paths) >= 2 and len(shown.egos) >= 2 and shown.after_deletion(2),
+        'path, ego and tracks, twice',
+    )
+    assert len(shown.paths) == len(shown.egos) == 2
+    # One message that clears, alone, before all others of the new time; never again.
+    assert [len(message.markers) for message in shown.deletions] == [1]
+    markers = [marker for message in shown.after_deletion(2) for marker in message.markers]
+    assert {marker.action for marker in markers} <= {Marker.ADD}
+    assert all(stamp_ns(marker) < END_NS for m in shown.tracks for marker in m.markers)
+
+
+@pytest.mark.parametrize('jump', [seek_back, reset])
+def test_transforms_of_the_new_time_follow_the_clock(bench, shown, jump):
+    bench.seek(END_NS)
+    shown.begin()
+    jump(bench)
+    bench.until(lambda: shown.transforms, 'a transform')
+    assert stamp_ns(shown.transforms[0].transforms[0]) < END_NS
+
+
+def test_seek_forward_clears_nothing_and_shows_at_once(bench, shown):
+    bench.spin(bench.clocks, 80)
+    shown.begin()
+    bench.seek(BEGIN_NS + 1000 * MS)
+    bench.until(lambda: shown.tracks and shown.transforms, 'the new moment')
+    assert bench.clock_ns == BEGIN_NS + 1000 * MS
+    bench.spin(bench.clocks, 80)
+    assert not shown.deletions
+    assert not shown.paths
+
+
+def test_tracks_that_are_jumped_over_are_deleted_one_by_one(bench, shown):
+    """Track 2@scene:a is there at 1 s, and gone at 1.9 s."""
+    bench.seek(BEGIN_NS + 1000 * MS)
+    bench.until(lambda: any(m.ns == 'person' for m in shown.tracks[-1].markers), 'the person')
+    person = next(m.id for m in shown.tracks[-1].markers if m.ns == 'person')
+    shown.begin()
+    bench.seek(BEGIN_NS + 1900 * MS)
+    bench.until(lambda: shown.tracks, 'the new moment')
+    gone = {(m.ns, m.id) for m in shown.tracks[0].markers if m.action == Marker.DELETE}
+    assert gone == {('person', person), ('person/text', person)}
+
+
+@pytest.mark.parametrize(
+    ('asked', 'got'),
+    [
+        (0, BEGIN_NS),
+        (BEGIN_NS - 1, BEGIN_NS),
+        (BEGIN_NS + 1, BEGIN_NS),
+        (BEGIN_NS + 1_234_567_890, BEGIN_NS + 1_234_567_000),
+        (END_NS, END_NS),
+        (END_NS + 1, END_NS),
+        (2_000_000_000 * 1_000_000_000, END_NS),
+    ],
+)
+def test_seek_clamps_to_the_range_and_whole_microseconds(bench, asked, got):
+    bench.seek(asked)
+    assert bench.trigger('stop')['current_time_us'] * 1000 == got
+    bench.until(lambda: bench.clock_ns == got, 'the clock')
+
+
+@pytest.mark.parametrize('target_ns', [BEGIN_NS + 100 * MS, BEGIN_NS + 1500 * MS])
+def test_seek_keeps_playing(bench, target_ns):
+    bench.set(rate=0.05)
+    bench.seek(BEGIN_NS + 1000 * MS)
+    bench.trigger('play')
+    bench.seek(target_ns)
+    state = bench.trigger('play')
+    assert state['is_playing']
+    assert 0 <= state['current_time_us'] * 1000 - target_ns < 100 * MS
+
+
+def test_loop_starts_over_and_is_never_done(bench, shown):
+    bench.set(loop=True, rate=2.0)
+    shown.begin()
+    before = len(bench.clocks)
+    bench.trigger('play')
+
+    def wraps():
+        stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
+        return sum(b < a for a, b in zip(stamps, stamps[1:], strict=False))
+
+    bench.until(lambda: wraps() >= 2, 'two laps')
+    state = bench.trigger('stop')
+    assert not any('"done": true' in value.value for m in bench.states for value in m.values)
+    assert state['current_time_us'] * 1000 < END_NS
+    bench.until(lambda: len(shown.deletions) >= wraps(), 'a DELETEALL for each lap')
+    assert len(shown.deletions) == wraps()
+
+
+def test_loop_can_be_switched_off_while_playing(bench):
+    bench.set(loop=True, rate=4.0)
+    bench.trigger('play')
+    bench.set(loop=False)
+    bench.until(lambda: bench.state['done'], 'the end')
+    assert not bench.state['is_playing']
+
+
+def test_jumps_in_quick_succession_end_where_the_last_one_led(bench):
+    bench.trigger('play')
+    for t_ns in (END_NS - MS, BEGIN_NS + MS, BEGIN_NS + 900 * MS, BEGIN_NS + 300 * MS):
+        bench.seek(t_ns)
+    bench.trigger('stop')
+    position = bench.trigger('tick')['current_time_us'] * 1000
+    bench.until(lambda: bench.clock_ns == position, 'the clock')

@@ -1,0 +1,171 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""tick: an exact duration, and an answer once its images are out."""
+
+import time
+
+from nurec_ros.scenario import Scenario
+import pytest
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
+
+BEGIN_NS = START_US * 1000
+END_NS = BEGIN_NS + 2_000_000_000
+
+
+@pytest.fixture
+def infos(bench):
+    """Listen to both cameras; give what comes, by camera, without the first picture."""
+    found = {name: bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS}
+    for name, messages in found.items():
+        bench.until(lambda messages=messages: messages, f'the first picture of {name}')
+        messages.clear()
+    return found
+
+
+def due_between(usdz, camera, after_ns, until_ns):
+    """Give the recorded frame ends in (after, until]."""
+    ends = Scenario.load(usdz).cameras[camera].frame_times_ns[:, 1]
+    return [int(t) for t in ends if after_ns < t <= until_ns]
+
+
+@pytest.mark.parametrize('tick_us', [1, 777, 100_000, 999_999])
+def test_advances_exactly(bench, tick_us):
+    bench.set(tick_us=tick_us)
+    for count in (1, 2):
+        assert bench.trigger('tick')['current_time_us'] == START_US + count * tick_us
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 2000 * tick_us, 'the clock')
+
+
+@pytest.mark.parametrize('rate', [0.1, 7.0])
+def test_rate_does_not_matter(bench, rate):
+    bench.set(rate=rate)
+    assert bench.trigger('tick')['current_time_us'] == START_US + 100_000
+
+
+def test_images_are_out_before_the_answer(bench, infos, usdz):
+    """Tick through; every frame due in (before, after], of each camera, and no other."""
+    before = BEGIN_NS
+    for _ in range(5):
+        after = bench.trigger('tick')['current_time_us'] * 1000
+        for name, messages in infos.items():
+            due = due_between(usdz, name, before, after)
+            assert due
+            # What the answer follows is sent; it may still be on its way to this process.
+            bench.until(lambda m=messages, due=due: len(m) >= len(due), f'frames of {name}')
+            assert [stamp_ns(message) for message in messages] == due
+            messages.clear()
+        before = after
+
+
+def test_transform_for_every_image_comes_first(bench, infos):
+    transforms = bench.listen(TFMessage, '/tf')
+    bench.until(lambda: transforms, '/tf')
+    for _ in range(3):
+        bench.trigger('tick')
+    bench.until(lambda: all(len(messages) >= 3 for messages in infos.values()), 'images')
+    stamps = {stamp_ns(one) for message in transforms for one in message.transforms}
+    assert {stamp_ns(info) for messages in infos.values() for info in messages} <= stamps
+
+
+def test_says_which_tracks_came_and_went(bench):
+    """Track 2@scene:a lives from 0.5 s to 1.5 s, the others all the time but the edges."""
+    bench.set(tick_us=400_000)
+    assert '2@scene:a' not in bench.trigger('tick')['new_track_ids']
+    assert bench.trigger('tick')['new_track_ids'] == ['2@scene:a']
+    assert bench.trigger('tick')['new_track_ids'] == []
+    assert bench.trigger('tick')['removed_track_ids'] == ['2@scene:a']
+
+
+def test_is_clamped_at_the_end(bench):
+    bench.set(tick_us=1_500_000)
+    assert not bench.trigger('tick')['done']
+    for _ in range(2):
+        state = bench.trigger('tick')
+        assert (state['done'], state['current_time_us']) == (True, START_US + 2_000_000)
+
+
+def test_with_loop_the_tick_after_the_end_starts_over(bench):
+    bench.set(tick_us=1_500_000, loop=True)
+    bench.trigger('tick')
+    assert bench.trigger('tick')['done']
+    state = bench.trigger('tick')
+    assert (state['done'], state['current_time_us']) == (False, START_US + 1_500_000)
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 1_500_000_000, 'the clock')
+
+
+def test_while_playing_the_clock_goes_on_from_there(bench):
+    bench.set(rate=0.01, tick_us=1_000_000)
+    bench.trigger('play')
+    state = bench.trigger('tick')
+    assert state['is_playing']
+    assert 0 <= state['current_time_us'] - START_US - 1_000_000 < 100_000
+    bench.passes(state['current_time_us'] * 1000 + 1000)
+
+
+def test_ticks_are_served_one_after_another(bench, infos):
+    calls = [bench.start_call(Trigger, 'tick') for _ in range(6)]
+    bench.until(lambda: all(call.done() for call in calls), 'all answers')
+    positions = sorted(call.result().message for call in calls)
+    assert len(set(positions)) == 6
+    assert bench.trigger('stop')['current_time_us'] == START_US + 600_000
+
+
+class SlowServer:
+    """Holds its pictures back until it is told to go on."""
+
+    def __init__(self, scenes):
+        self.hold = True
+        self.server = FakeServer(self.render, scenes=scenes)
+
+    def render(self, request, context):
+        """Wait while held, then draw."""
+        while self.hold and context.is_active():
+            time.sleep(0.005)
+        return picture(request)
+
+
+def test_nothing_else_waits_for_a_tick_that_waits(start, usdz):
+    """A renderer that is stuck: clock, state, parameters and stop go on; then the tick ends."""
+    slow = SlowServer([Scenario.load(usdz).scene_id])
+    slow.hold = False
+    with slow.server:
+        bench = start(usdz_path=usdz, server=slow.server.address).ready()
+        images = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+        bench.until(lambda: images, 'the first picture')
+        slow.hold = True
+        tick = bench.start_call(Trigger, 'tick')
+        bench.until(lambda: bench.clock_ns == BEGIN_NS + 100_000_000, 'the tick')
+        bench.spin(bench.clocks, 50)
+        bench.trigger('stop')
+        assert bench.set(rate=3.0)[0].successful
+        bench.trigger('play')
+        assert not tick.done()
+        slow.hold = False
+        bench.until(tick.done, 'the answer of tick')
+        assert tick.result().success
+
+
+def test_without_a_server_its_frames_fail_at_once(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    images = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    bench.matched(f'~/{CAMERAS[0]}/camera_info')
+    for count in range(1, 6):
+        assert bench.trigger('tick')['current_time_us'] == START_US + count * 100_000
+    assert not images

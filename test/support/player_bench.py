@@ -1,0 +1,173 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A running player with a client and a render server, for tests of what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+from typing import Any
+
+from test.rendering.fake_server import FakeServer
+from test.support.listener import Listener
+from test.support.running_player import RunningPlayer
+
+# A port that nobody listens on: the player goes on without pictures.
+NOWHERE = '127.0.0.1:1'
+SECOND = 1_000_000_000
+
+
+def stamp_ns(message: Any) -> int:
+    """Give the time of a message, of its header or of its clock, in nanoseconds."""
+    stamp = message.clock if hasattr(message, 'clock') else message.header.stamp
+    return stamp.sec * SECOND + stamp.nanosec
+
+
+class Bench:
+    """
+    A player in its own process, and a client that hears its clock and its state.
+
+    `parameters` and `rules` are those of RunningPlayer. Ends with `close`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        context: Any,
+        parameters: Mapping[str, Any] | None = None,
+        *rules: str,
+        name: str = '/nurec',
+    ) -> None:
+        from diagnostic_msgs.msg import DiagnosticStatus
+        from rosgraph_msgs.msg import Clock
+
+        self.listener = Listener(context)
+        self.clocks = self.listen(Clock, '/clock')
+        self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
+        self.player = RunningPlayer(folder, parameters, *rules)
+        self.player.name = name
+        self.domain = 0
+
+    def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
+        """Subscribe; `~/…` is the player's own namespace. Gives the list of what comes."""
+        if topic.startswith('~'):
+            topic = self.player.name + topic[1:]
+        return self.listener.listen(message_type, topic, latched=latched)
+
+    def until(self, condition: Any, what: str = 'what was waited for') -> Any:
+        """Wait until a condition is true, while the player lives."""
+        return self.listener.until(lambda: self.player.alive and condition(), what)
+
+    def ready(self) -> Bench:
+        """Wait until the player shows its first moment."""
+        self.until(lambda: self.states and self.clocks, 'the first state and clock')
+        return self
+
+    def spin(self, messages: list[Any], count: int) -> list[Any]:
+        """Wait for `count` more messages, and give them."""
+        before = len(messages)
+        self.until(lambda: len(messages) >= before + count, f'{count} more messages')
+        return messages[before:]
+
+    # Services.
+
+    def call(self, service_type: type, name: str, request: Any = None) -> Any:
+        """Call `~/name` and give the answer."""
+        return self.player.call(self.listener, service_type, name, request)
+
+    def trigger(self, name: str) -> dict[str, Any]:
+        """Call a Trigger service that must succeed; give its message, which is JSON."""
+        answer = json.loads(self.player.trigger(self.listener, name))
+        assert isinstance(answer, dict)
+        return answer
+
+    def refusal(self, name: str) -> str:
+        """Call a Trigger service that must refuse; give the reason."""
+        from std_srvs.srv import Trigger
+
+        answer = self.call(Trigger, name)
+        assert not answer.success, answer.message
+        return str(answer.message)
+
+    def seek(self, t_ns: int) -> None:
+        """Seek, which must succeed."""
+        self.player.seek(self.listener, t_ns)
+
+    def start_call(self, service_type: type, name: str) -> Any:
+        """Call `~/name`, and give the future of its answer."""
+        client = self.listener.node.create_client(service_type, f'{self.player.name}/{name}')
+        self.until(client.service_is_ready, f'service {name}')
+        return client.call_async(service_type.Request())
+
+    def set(self, **values: Any) -> list[Any]:
+        """Set parameters; give the results. A double underscore stands for a dot."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(
+            parameters=[
+                Parameter(key.replace('__', '.'), value=value).to_parameter_msg()
+                for key, value in values.items()
+            ]
+        )
+        return list(self.call(SetParameters, 'set_parameters', request).results)
+
+    def get(self, name: str) -> Any:
+        """Give the value of a parameter."""
+        from rcl_interfaces.srv import GetParameters
+        from rclpy.parameter import parameter_value_to_python
+
+        answer = self.call(GetParameters, 'get_parameters', GetParameters.Request(names=[name]))
+        return parameter_value_to_python(answer.values[0])
+
+    # What it shows.
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Give the last state, its values parsed."""
+        return state_of(self.states[-1])
+
+    @property
+    def clock_ns(self) -> int:
+        """Give what /clock said last."""
+        return stamp_ns(self.clocks[-1])
+
+    def passes(self, t_ns: int) -> None:
+        """Wait until /clock shows a moment or a later one."""
+        self.until(lambda: self.clocks and self.clock_ns >= t_ns, f'the clock at {t_ns}')
+
+    def matched(self, topic: str, count: int = 1) -> None:
+        """Wait until a topic has `count` publishers, as far as the client knows."""
+        name = topic if topic.startswith('/') else self.player.name + topic[1:]
+        self.until(
+            lambda: self.listener.node.count_publishers(name) >= count, f'a publisher of {name}'
+        )
+
+    def close(self) -> None:
+        """End client and player."""
+        self.player.__exit__()
+        self.listener.close()
+
+
+def state_of(message: Any) -> dict[str, Any]:
+    """Give the values of a state message, parsed."""
+    return {value.key: json.loads(value.value) for value in message.values}
+
+
+def serve(*paths: Path, **options: Any) -> FakeServer:
+    """Start a render server that has the scenes of these files, and answers at once."""
+    from nurec_ros.scenario import Scenario
+
+    return FakeServer(scenes=[Scenario.load(path).scene_id for path in paths], **options)
