@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.encoding import encode
-from nurec_ros.preview.orders import check, find_scene, Order, TrackPoses
 from nurec_ros.preview.poses import pose_at, pose_of
 from nurec_ros.preview.refusal import CrashError, raised, RefusalError
 from nurec_ros.preview.spec import spec_of
 from nurec_ros.preview.spoil import spoil_items, spoil_picture
 from nurec_ros.preview.stage import Stage
+from nurec_ros.preview.validation import check, find_scene, Order, TrackPoses
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
