@@ -226,7 +226,8 @@ class BoxPicture:
         what each is: box, face, and a detail's tint or None for the face itself.
         """
         boxes = self._boxes
-        starts, ends = [], []
+        starts: list[Array] = []
+        ends: list[Array] = []
         lengths: list[int] = []
         keys: list[tuple[int, int, float | None]] = []
         large = self._covered > _LEAST_DETAIL_ANGLE

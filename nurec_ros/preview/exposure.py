@@ -68,7 +68,7 @@ class Exposure:
         axis, forward = _DIRECTIONS[self.shutter_type]
         full = (self.height, self.width)[axis]
         # A coarser picture's pixels lie between the full one's.
-        index = (np.arange(count) + 0.5) * (full / count) - 0.5
+        index: Array = (np.arange(count, dtype=np.float64) + 0.5) * (full / count) - 0.5
         return self._times(index, full, forward=forward)
 
     def fractions_at(self, uv: Array) -> Array:
@@ -89,7 +89,7 @@ class Exposure:
 
     @staticmethod
     def _times(index: Array, count: int, *, forward: bool) -> Array:
-        fraction = np.clip(index / max(count - 1, 1), 0.0, 1.0)
+        fraction: Array = np.clip(index / max(count - 1, 1), 0.0, 1.0)
         return fraction if forward else 1.0 - fraction
 
 
@@ -101,4 +101,5 @@ def _turned(turn: Array, fractions: Array) -> Array:
     x, y, z = turn / angle
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     part = (fractions * angle)[:, np.newaxis, np.newaxis]
-    return np.eye(3) + np.sin(part) * cross + (1.0 - np.cos(part)) * (cross @ cross)
+    turns: Array = np.eye(3) + np.sin(part) * cross + (1.0 - np.cos(part)) * (cross @ cross)
+    return turns

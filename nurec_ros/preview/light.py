@@ -16,11 +16,13 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Float = TypeVar('Float', np.float32, np.float64)
 
 # Towards the horizon everything takes this colour; sky and ground meet in it. RGB 0 … 255.
 HAZE = np.array([203.0, 214.0, 223.0])
@@ -41,12 +43,13 @@ def sun_direction(heading: float) -> Array:
     )
 
 
-def visibility(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+def visibility(distance: NDArray[Float]) -> NDArray[Float]:
     """Give how much of a surface's own colour is left at a distance in metres: 1 to 0."""
     scaled = distance * (1.0 / _VISIBILITY)
     scaled *= scaled
     np.negative(scaled, out=scaled)
-    return np.exp(scaled, out=scaled)
+    np.exp(scaled, out=scaled)
+    return scaled
 
 
 def lit(colours: Array, normals: Array, sun: Array, distances: Array) -> Array:

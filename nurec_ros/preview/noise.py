@@ -41,14 +41,14 @@ def seamless(size: int, roughness: float, seed: int) -> NDArray[np.float32]:
     spectrum = np.fft.rfft2(rng.normal(size=(size, size))) / frequency**roughness
     spectrum[0, 0] = 0.0
     noise = np.fft.irfft2(spectrum, s=(size, size))
-    return (noise / noise.std()).astype(np.float32)
+    return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
 def cloud_tile(size: int) -> NDArray[np.float32]:
     """Give how thick the clouds are (size + 1, size + 1), 0 to 1, first row repeated as last."""
     cover = np.clip(0.42 * seamless(size, 1.75, seed=5) - 0.12, 0.0, 1.0)
     cover = (0.85 * np.sqrt(cover)).astype(np.float32)
-    return np.pad(cover, ((0, 1), (0, 1)), mode='wrap')
+    return np.asarray(np.pad(cover, ((0, 1), (0, 1)), mode='wrap'), dtype=np.float32)
 
 
 def grid_tiles() -> list[Image]:

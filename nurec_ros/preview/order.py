@@ -88,7 +88,8 @@ def _corners(
     gap = poses[boxes, :3, 3] - poses[frames, :3, 3]
     centre = np.einsum('kji,kj->ki', poses[frames, :3, :3], gap)
     local = _SIGNS * halves[boxes][:, np.newaxis]
-    return np.einsum('kij,kcj->kci', rotation, local) + centre[:, np.newaxis]
+    corners: Array = np.einsum('kij,kcj->kci', rotation, local) + centre[:, np.newaxis]
+    return corners
 
 
 def _sorted(preferred: list[int], waits_for: list[set[int]]) -> list[int]:

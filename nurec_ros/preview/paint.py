@@ -168,27 +168,38 @@ class _Canvas:
         road = cv2.morphologyEx(road, cv2.MORPH_CLOSE, disc)
         beside = cv2.dilate(road, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (19, 19)))
         paved = cv2.max(cv2.morphologyEx(paved, cv2.MORPH_CLOSE, disc), beside)
-        masks = [cv2.GaussianBlur(mask, (0, 0), 2.0) for mask in (paved, road)]
         patches = seamless(512, 1.4, seed=3)
+        repeats = (coarse_h // 512 + 1, coarse_w // 512 + 1)
+        patchy = np.clip(128.0 * (1.0 + 0.035 * np.tile(patches, repeats)), 0, 255)
+        layers = [cv2.GaussianBlur(mask, (0, 0), 2.0) for mask in (paved, road)]
+        layers.append(patchy[:coarse_h, :coarse_w].astype(np.uint8))
         for top in range(0, self.image.shape[0], _BLOCK):
-            self._lay_block(top, masks, patches)
+            self._lay_block(top, layers)
 
-    def _lay_block(self, top: int, masks: list[Image], patches: NDArray[np.float32]) -> None:
-        bottom = top + _BLOCK
-        block = self.image[top:bottom]
-        height, width = block.shape[:2]
+    def _lay_block(self, top: int, layers: list[Image]) -> None:
+        """Cover some rows, so that the whole is never there in more than one byte a colour."""
+        block = self.image[slice(top, top + _BLOCK)]
         ratio = self.pixel / _MASK_PIXEL
-        u = (np.arange(width, dtype=np.float32) + 0.5) * ratio - 0.5
-        v = (np.arange(top, top + height, dtype=np.float32) + 0.5) * ratio - 0.5
-        u, v = np.broadcast_to(u, (height, width)), np.broadcast_to(v[:, None], (height, width))
-        colour = np.full((height, width, 3), VERGE, dtype=np.float32)
-        for mask, surface, sharpness in zip(masks, (PAVING, ASPHALT), (3.0, 6.0), strict=True):
-            cover = cv2.remap(mask, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            cover = np.clip((cover.astype(np.float32) / 255.0 - 0.5) * sharpness + 0.5, 0.0, 1.0)
-            colour += cover[..., np.newaxis] * (np.array(surface, dtype=np.float32) - colour)
-        wide = cv2.remap(patches, u * 1.3, v * 1.3, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        colour *= (1.0 + 0.035 * wide)[..., np.newaxis]
-        block[:] = cv2.convertScaleAbs(colour)
+        shift = 0.5 * ratio - 0.5
+        to_coarse = np.array([[ratio, 0.0, shift], [0.0, ratio, shift + top * ratio]])
+        paved, road, patchy = (
+            cv2.warpAffine(
+                layer,
+                to_coarse,
+                (block.shape[1], block.shape[0]),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for layer in layers
+        )
+        block[:] = VERGE
+        for mask, surface, sharpness in ((paved, PAVING, 3.0), (road, ASPHALT, 6.0)):
+            levels = (np.arange(256) / 255.0 - 0.5) * sharpness + 0.5
+            cover = cv2.LUT(mask, np.clip(levels, 0.0, 1.0).astype(np.float32))
+            material = np.empty_like(block)
+            material[:] = surface
+            block[:] = cv2.blendLinear(material, block, cover, 1.0 - cover)
+        cv2.multiply(block, cv2.merge([patchy, patchy, patchy]), block, 1.0 / 128.0)
 
     def draw_lane(self, way: Array) -> None:
         """Draw the ego's lane where no map tells the real ones: dashes on both sides."""
@@ -229,7 +240,7 @@ class _Canvas:
     def _fixed(self, points: Array, pixel: float | None = None) -> NDArray[np.int32]:
         """Give pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
         scaled = (points - (self.x0, self.y0)) / (pixel or self.pixel) - 0.5
-        return np.rint(scaled * 2**_SHIFT).astype(np.int32)
+        return np.asarray(np.rint(scaled * 2**_SHIFT), dtype=np.int32)
 
 
 def _arc_length(way: Array) -> Array:
@@ -281,11 +292,13 @@ def _beside(way: Array, distance: float) -> Array:
     """Give the line (M, 2) at a distance to the left of a way."""
     tangent = np.gradient(way[:, :2], axis=0)
     length = np.maximum(np.hypot(*tangent.T), 1e-9)
-    return way[:, :2] + distance * np.stack([-tangent[:, 1], tangent[:, 0]], 1) / length[:, None]
+    normal: Array = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) / length[:, np.newaxis]
+    return way[:, :2] + distance * normal
 
 
 def _distance(points: Array, way: Array) -> Array:
     """Give the distance of points (N, 2) to the nearest sample of a way (M, 2)."""
     sparse = way[slice(None, None, max(1, len(way) // 64))]
     gaps = points[:, np.newaxis] - sparse
-    return np.sqrt((gaps**2).sum(axis=2)).min(axis=1)
+    distances: Array = np.sqrt((gaps**2).sum(axis=2)).min(axis=1)
+    return distances

@@ -69,4 +69,4 @@ class Sky:
         towards = np.clip((towards + 1.0) * (2 * _STEPS), 0, 4 * _STEPS - 1)
         glow = self._glow[towards.astype(np.intp)]
         colour += glow[..., np.newaxis] * (_SUN.astype(np.float32) - colour)
-        return cv2.convertScaleAbs(colour)
+        return np.asarray(cv2.convertScaleAbs(colour), dtype=np.uint8)
