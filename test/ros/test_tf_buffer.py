@@ -100,7 +100,7 @@ class Journey:
     def jumps(self):
         """Go through all kinds of jumps back; yields the name of each right after it."""
         player, listener = self._player, self._listener
-        self._until(lambda: self._clocks, 'the clock')
+        player.first(listener, self._clocks)
         player.trigger(listener, 'play')
         self._passes(17.0)
         # Farther back than a buffer remembers: there, what it has makes it refuse what comes.
@@ -122,7 +122,8 @@ class Journey:
         yield 'play at the end'
         set_parameters(player, listener, Parameter('loop', value=True))
         self._seek(22.0)
-        self._goes_back(lambda: self._passes(24.5))
+        self._passes(22.0)
+        self._goes_back(lambda: None)
         yield 'loop'
         player.trigger(listener, 'stop')
         other = build_archive(self._folder, 'other.usdz', duration_s=DURATION_S, start_us=OTHER_US)

@@ -21,9 +21,12 @@ import signal
 import subprocess
 import sys
 from test.support.listener import Listener
+import time
 from typing import Any
 
-TIMEOUT_S = 20.0
+# Importing and loading, on a busy machine.
+START_S = 60.0
+END_S = 20.0
 
 
 class RunningPlayer:
@@ -59,6 +62,15 @@ class RunningPlayer:
     def output(self) -> str:
         """Give what it said so far."""
         return self._path.read_text()
+
+    def first(self, listener: Listener, messages: list[Any]) -> Any:
+        """Wait for the first message, through the player's start; give it."""
+        deadline = time.monotonic() + START_S
+        while self.alive and not messages:
+            if time.monotonic() > deadline:
+                raise AssertionError(f'nothing came within {START_S:g} s:\n{self.output}')
+            listener.executor.spin_once(timeout_sec=0.05)
+        return messages[0]
 
     def call(self, listener: Listener, service_type: type, name: str, request: Any = None) -> Any:
         """Call `~/name` and give the answer."""
@@ -99,7 +111,7 @@ class RunningPlayer:
         """Send SIGINT and wait for the end; give the exit code."""
         for _ in range(times):
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(TIMEOUT_S)
+        return self.process.wait(END_S)
 
     def __enter__(self) -> RunningPlayer:
         return self
