@@ -71,7 +71,7 @@ class ActivationIndex:
 
     @property
     def size(self) -> int:
-        """Number of entries in all buckets together: what the index costs in memory."""
+        """Give the number of entries in all buckets together: what the index costs in memory."""
         return len(self._members)
 
 

@@ -33,17 +33,17 @@ class Box:
 
     @property
     def length(self) -> float:
-        """Extent along x."""
+        """Give the extent along x."""
         return float(self.dims[0])
 
     @property
     def width(self) -> float:
-        """Extent along y."""
+        """Give the extent along y."""
         return float(self.dims[1])
 
     @property
     def height(self) -> float:
-        """Extent along z."""
+        """Give the extent along z."""
         return float(self.dims[2])
 
 

@@ -59,27 +59,27 @@ class Trajectory:
 
     @property
     def times_ns(self) -> Times:
-        """Times (N,) of the samples."""
+        """Give the times (N,) of the samples."""
         return self.samples.times_ns
 
     @property
     def positions(self) -> Array:
-        """Positions (N, 3) of the samples in metres."""
+        """Give the positions (N, 3) of the samples in metres."""
         return self.samples.positions
 
     @property
     def quaternions(self) -> Array:
-        """Rotations (N, 4) of the samples as unit quaternions x y z w."""
+        """Give the rotations (N, 4) of the samples as unit quaternions x y z w."""
         return self.samples.quaternions
 
     @property
     def start_ns(self) -> int:
-        """Time of the first sample."""
+        """Give the time of the first sample."""
         return int(self.samples.times_ns[0])
 
     @property
     def end_ns(self) -> int:
-        """Time of the last sample."""
+        """Give the time of the last sample."""
         return int(self.samples.times_ns[-1])
 
     def __len__(self) -> int:

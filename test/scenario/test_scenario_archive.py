@@ -54,11 +54,16 @@ def patch(path, member, *, offset, value, directory_offset):
     name = member.encode()
     local = data.index(name) - 30
     entry = data.index(name, data.index(b'PK\x01\x02')) - 46
-    assert data[local:local + 4] == b'PK\x03\x04'
-    assert data[entry:entry + 4] == b'PK\x01\x02'
-    data[local + offset:local + offset + len(value)] = value
-    data[entry + directory_offset:entry + directory_offset + len(value)] = value
+    assert data.startswith(b'PK\x03\x04', local)
+    assert data.startswith(b'PK\x01\x02', entry)
+    overwrite(data, local + offset, value)
+    overwrite(data, entry + directory_offset, value)
     path.write_bytes(data)
+
+
+def overwrite(data, start, value):
+    end = start + len(value)
+    data[start:end] = value
 
 
 def test_no_file(tmp_path):
@@ -145,7 +150,7 @@ def test_damaged_deflate_stream(tmp_path):
     with zipfile.ZipFile(path) as source:
         start = source.getinfo(RIG).header_offset + 30 + len(RIG)
     data = bytearray(path.read_bytes())
-    data[start:start + 40] = b'\xff' * 40
+    overwrite(data, start, b'\xff' * 40)
     path.write_bytes(data)
     assert f'{RIG}: is damaged' in refusal(path)
 
@@ -189,10 +194,12 @@ def test_limits_hold_what_scenarios_need():
 
 def test_deflate_bomb(tmp_path):
     path = build_archive(tmp_path, leave_out=[TRACKS])
-    with zipfile.ZipFile(path, 'a', zipfile.ZIP_DEFLATED) as target:
-        with target.open(TRACKS, 'w', force_zip64=True) as stream:
-            for _ in range(300):
-                stream.write(b'[' * MEBIBYTE)
+    with (
+        zipfile.ZipFile(path, 'a', zipfile.ZIP_DEFLATED) as target,
+        target.open(TRACKS, 'w', force_zip64=True) as stream,
+    ):
+        for _ in range(300):
+            stream.write(b'[' * MEBIBYTE)
     assert path.stat().st_size < MEBIBYTE
     tracemalloc.start()
     try:
@@ -235,7 +242,7 @@ def test_claimed_list_of_members_is_not_believed(tmp_path):
     path = build_archive(tmp_path)
     data = bytearray(path.read_bytes())
     end = data.rindex(b'PK\x05\x06')
-    data[end + 12:end + 16] = struct.pack('<L', 2**31)
+    overwrite(data, end + 12, struct.pack('<L', 2**31))
     path.write_bytes(data)
     refusal(path)
 
@@ -243,9 +250,12 @@ def test_claimed_list_of_members_is_not_believed(tmp_path):
 def test_zip64(tmp_path):
     path = build_archive(tmp_path, leave_out=[RIG])
     other = build_archive(tmp_path, 'other.usdz')
-    with zipfile.ZipFile(other) as source, zipfile.ZipFile(path, 'a') as target:
-        with target.open(RIG, 'w', force_zip64=True) as stream:
-            stream.write(source.read(RIG))
+    with (
+        zipfile.ZipFile(other) as source,
+        zipfile.ZipFile(path, 'a') as target,
+        target.open(RIG, 'w', force_zip64=True) as stream,
+    ):
+        stream.write(source.read(RIG))
     assert len(Scenario.load(path).tracks) == 3
 
 

@@ -125,7 +125,10 @@ ROAD_USERS = {
     'list id': (tracks(put([], 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2]'),
     'true id': (tracks(put(True, 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2] is true'),
     'same id': (tracks(put('1', 'tracks_data', 'tracks_id', 2)), f"{DATA}.tracks_id[2] is '1'"),
-    'half a letter': (tracks(put('\ud800', 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2]'),
+    'half a letter': (
+        tracks(put('\ud800', 'tracks_data', 'tracks_id', 2)),
+        f'{DATA}.tracks_id[2]',
+    ),
     'no labels': (
         tracks(without('tracks_data', 'tracks_label_class')),
         f'{DATA}.tracks_label_class is missing',
@@ -138,7 +141,10 @@ ROAD_USERS = {
         tracks(without('tracks_data', 'tracks_label_class', 1)),
         f'{DATA}.tracks_label_class is a list of 3, expected 4',
     ),
-    'no poses': (tracks(without('tracks_data', 'tracks_poses')), f'{DATA}.tracks_poses is missing'),
+    'no poses': (
+        tracks(without('tracks_data', 'tracks_poses')),
+        f'{DATA}.tracks_poses is missing',
+    ),
     'null poses': (
         tracks(put(None, 'tracks_data', 'tracks_poses', 2)),
         f'{DATA}.tracks_poses[2] is null',

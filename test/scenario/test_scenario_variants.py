@@ -211,9 +211,7 @@ def test_tracks_of_one_pose(tmp_path):
     moment = int(tracks.start_ns[index])
     assert tracks.end_ns[index] == moment
     active = tracks.at(moment)
-    np.testing.assert_array_equal(
-        active.poses[active.ids.index('4')][:3, 3], [5.0, 5.0, 0.5]
-    )
+    np.testing.assert_array_equal(active.poses[active.ids.index('4')][:3, 3], [5.0, 5.0, 0.5])
     assert '4' not in tracks.at(moment + 1).ids
 
 
@@ -248,9 +246,9 @@ def test_no_tracks(tmp_path, tracks):
         scenario = warned(tmp_path, 'sequence_tracks.json', 'no tracks', tracks=[])
     else:
         path_words = ('sequence_tracks.json', 'no tracks')
-        scenario = Scenario.load(build_archive(tmp_path, members={
-            'sequence_tracks.json': json.dumps(tracks)
-        }))
+        scenario = Scenario.load(
+            build_archive(tmp_path, members={'sequence_tracks.json': json.dumps(tracks)})
+        )
         (warning,) = scenario.warnings
         assert all(word in warning for word in path_words)
     assert len(scenario.tracks) == 0

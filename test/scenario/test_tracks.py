@@ -13,6 +13,8 @@
 # limitations under the License.
 """Which tracks exist at a time, and where, beside scipy's Slerp."""
 
+from itertools import pairwise
+
 import numpy as np
 from nurec_ros.scenario import Tracks
 from nurec_ros.scenario.interpolation import PoseTable
@@ -117,7 +119,7 @@ def test_numpy_times_are_fine():
 def test_difference():
     times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 40).astype(int).tolist()
     sets = [TRACKS.at(t) for t in times]
-    for before, after in [*zip(sets, sets[1:], strict=False), (sets[30], sets[4])]:
+    for before, after in [*pairwise(sets), (sets[30], sets[4])]:
         changes = TRACKS.difference(before, after)
         assert set(changes.new) == set(after.ids) - set(before.ids)
         assert set(changes.gone) == set(before.ids) - set(after.ids)

@@ -49,9 +49,7 @@ def test_poses_equal_scipy():
     times, positions, rotations = random_trajectory()
     ego = trajectory(times, positions, rotations)
     asked = np.random.default_rng(2).integers(times[0], times[-1] + 1, 2000)
-    np.testing.assert_allclose(
-        ego.at(asked), truth(times, positions, rotations, asked), atol=1e-9
-    )
+    np.testing.assert_allclose(ego.at(asked), truth(times, positions, rotations, asked), atol=1e-9)
 
 
 def test_one_time_is_one_matrix():
@@ -161,9 +159,7 @@ def test_velocity_is_the_derivative_in_the_rig_frame():
     twist = ego.velocity(middles)
     in_rig = np.einsum('nji,nj->ni', here[:, :3, :3], in_map)
     np.testing.assert_allclose(twist.linear, in_rig, rtol=1e-6, atol=1e-6)
-    turned = Rotation.from_matrix(before[:, :3, :3]).inv() * Rotation.from_matrix(
-        after[:, :3, :3]
-    )
+    turned = Rotation.from_matrix(before[:, :3, :3]).inv() * Rotation.from_matrix(after[:, :3, :3])
     np.testing.assert_allclose(twist.angular, turned.as_rotvec() / seconds, rtol=1e-6, atol=1e-5)
 
 

@@ -1,0 +1,376 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""map.xodr: lane boundaries where they belong, and never a reason to fail."""
+
+import math
+from test.support.archives import build_archive
+
+import numpy as np
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.road_map import opendrive
+from nurec_ros.scenario.road_map.opendrive import OpenDriveError, parse_opendrive
+from nurec_ros.scenario.road_map.placing import enu_of_earth, geo_origin, GeoOrigin
+import pytest
+from scipy.spatial.transform import Rotation
+
+LATITUDE, LONGITUDE, ALTITUDE = 59.35, 17.96, 12.0
+PROJ = (
+    '+proj=tmerc +lat_0=59.35 +lon_0=17.96 +k=1 +x_0=0 +y_0=0 +datum=WGS84 '
+    '+geoidgrids=egm96_15.gtx +vunits=m +no_defs '
+)
+
+
+def xodr(
+    *,
+    roads='',
+    proj=PROJ + '+alt_0=12.0',
+    header='',
+    root='OpenDRIVE',
+):
+    reference = f'<geoReference><![CDATA[{proj}]]></geoReference>' if proj is not None else ''
+    return (
+        f'<?xml version="1.0"?><{root}><header revMajor="1" revMinor="4">{reference}{header}'
+        f'</header>{roads}</{root}>'
+    )
+
+
+def road(
+    geometry='<geometry s="0" x="0" y="0" hdg="0" length="100"><line/></geometry>',
+    *,
+    lanes='<lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>',
+    extra='',
+    offset='',
+    length=100,
+):
+    return (
+        f'<road id="1" length="{length}" junction="-1"><planView>{geometry}</planView>{extra}'
+        f'<lanes>{offset}<laneSection s="0"><left/><center><lane id="0" type="none"/></center>'
+        f'<right>{lanes}</right></laneSection></lanes></road>'
+    )
+
+
+def lines(*roads, **options):
+    return parse_opendrive(xodr(roads=''.join(roads), **options).encode()).boundaries
+
+
+def test_a_straight_road():
+    middle, edge = lines(road())
+    np.testing.assert_allclose(middle[[0, -1]], [[0, 0, 0], [100, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(edge[[0, -1]], [[0, -3.5, 0], [100, -3.5, 0]], atol=1e-12)
+    assert np.diff(middle[:, 0]).max() <= 5.0
+
+
+def test_lanes_add_up_on_both_sides_in_any_order():
+    lanes = ''.join(
+        f'<lane id="{i}" type="driving"><width sOffset="0" a="{a}" b="0" c="0" d="0"/></lane>'
+        for i, a in ((-2, 3.0), (2, 2.5), (-1, 3.5), (1, 1.5))
+    )
+    offsets = sorted(line[0, 1] for line in lines(road(lanes=lanes)))
+    np.testing.assert_allclose(offsets, [-6.5, -3.5, 0, 1.5, 4.0])
+
+
+def test_lane_offset_moves_all():
+    offset = '<laneOffset s="0" a="0.5" b="0.01" c="0" d="0"/>'
+    middle, edge = lines(road(offset=offset))
+    np.testing.assert_allclose(middle[[0, -1], 1], [0.5, 1.5])
+    np.testing.assert_allclose(edge[[0, -1], 1], [-3.0, -2.0])
+
+
+def test_widths_change_along_the_road():
+    lane = (
+        '<lane id="-1" type="driving"><width sOffset="0" a="3" b="0" c="0" d="0"/>'
+        '<width sOffset="40" a="3" b="0" c="0.0025" d="-0.00002"/></lane>'
+    )
+    _, edge = lines(road(lanes=lane))
+    way = np.maximum(edge[:, 0] - 40.0, 0.0)
+    np.testing.assert_allclose(edge[:, 1], -(3 + 0.0025 * way**2 - 0.00002 * way**3), atol=1e-12)
+
+
+def test_borders_instead_of_widths():
+    lane = '<lane id="-1" type="driving"><border sOffset="0" a="-4" b="0" c="0" d="0"/></lane>'
+    _, edge = lines(road(lanes=lane))
+    np.testing.assert_allclose(edge[:, 1], -4.0)
+
+
+def test_lanes_of_no_type_are_not_drawn_but_count():
+    lanes = (
+        '<lane id="-1" type="none"><width sOffset="0" a="1" b="0" c="0" d="0"/></lane>'
+        '<lane id="-2" type="driving"><width sOffset="0" a="3" b="0" c="0" d="0"/></lane>'
+    )
+    _, edge = lines(road(lanes=lanes))
+    np.testing.assert_allclose(edge[:, 1], -4.0)
+
+
+def test_elevation_and_superelevation():
+    extra = (
+        '<elevationProfile><elevation s="0" a="2" b="0.05" c="0" d="0"/></elevationProfile>'
+        '<lateralProfile><superelevation s="0" a="0.1" b="0" c="0" d="0"/></lateralProfile>'
+    )
+    middle, edge = lines(road(extra=extra))
+    np.testing.assert_allclose(middle[:, 2], 2 + 0.05 * middle[:, 0])
+    np.testing.assert_allclose(edge[:, 1], -3.5 * math.cos(0.1))
+    np.testing.assert_allclose(edge[:, 2] - middle[:, 2], -3.5 * math.sin(0.1))
+
+
+def test_edges_of_a_bend_are_circles():
+    bend = '<geometry s="0" x="0" y="0" hdg="0" length="60"><arc curvature="0.05"/></geometry>'
+    middle, edge = lines(road(bend, length=60))
+    np.testing.assert_allclose(np.hypot(middle[:, 0], middle[:, 1] - 20), 20, atol=1e-9)
+    np.testing.assert_allclose(np.hypot(edge[:, 0], edge[:, 1] - 20), 23.5, atol=1e-9)
+
+
+def test_lane_sections_end_where_the_next_begins():
+    text = road().replace(
+        '</laneSection>',
+        '</laneSection><laneSection s="40"><right><lane id="-1" type="driving">'
+        '<width sOffset="0" a="5" b="0" c="0" d="0"/></lane></right></laneSection>',
+    )
+    offset = (
+        '<lanes><laneOffset s="0" a="0" b="0" c="0" d="0"/>'
+        '<laneOffset s="40" a="1" b="0" c="0" d="0"/>'
+    )
+    first_middle, first_edge, _, second_edge = lines(text.replace('<lanes>', offset))
+    np.testing.assert_allclose(first_edge[[0, -1], 0], [0, 40], atol=1e-9)
+    np.testing.assert_allclose(first_middle[:, 1], 0)
+    np.testing.assert_allclose(first_edge[:, 1], -3.5)
+    np.testing.assert_allclose(second_edge[[0, -1], 0], [40, 100], atol=1e-9)
+    np.testing.assert_allclose(second_edge[:, 1], -4)
+
+
+ZEROS = 'aU="0" cU="0" dU="0" aV="0" bV="0" dV="0"'
+
+
+@pytest.mark.parametrize(
+    'shape',
+    [
+        '<spiral curvStart="0" curvEnd="0.05"/>',
+        '<poly3 a="0" b="0" c="0.001" d="0"/>',
+        f'<paramPoly3 pRange="normalized" bU="100" cV="9" {ZEROS}/>',
+        f'<paramPoly3 pRange="arcLength" bU="1" cV="1e-3" {ZEROS}/>',
+        f'<paramPoly3 bU="100" cV="9" {ZEROS}/>',
+    ],
+)
+def test_edges_keep_their_distance_from_any_shape(shape):
+    geometry = f'<geometry s="0" x="0" y="0" hdg="0.3" length="100">{shape}</geometry>'
+    middle, edge = lines(road(geometry))
+    np.testing.assert_allclose(np.linalg.norm(middle - edge, axis=1), 3.5)
+    along = np.diff(middle, axis=0)
+    across = (edge - middle)[1:]
+    side = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
+    assert (side < 0).all()
+
+
+def test_namespaces_do_not_matter():
+    text = xodr(roads=road()).replace('<OpenDRIVE>', '<OpenDRIVE xmlns="http://x.y/z">')
+    found = parse_opendrive(text.encode())
+    assert len(found.boundaries) == 2
+    assert found.geo_reference.startswith('+proj')
+
+
+BROKEN = {
+    'no plan': road(''),
+    'no shape': road('<geometry s="0" x="0" y="0" hdg="0" length="9"/>'),
+    'unknown shape': road('<geometry s="0" x="0" y="0" hdg="0" length="9"><nurbs/></geometry>'),
+    'text': road('<geometry s="0" x="zero" y="0" hdg="0" length="9"><line/></geometry>'),
+    'NaN': road('<geometry s="0" x="nan" y="0" hdg="0" length="9"><line/></geometry>'),
+    'negative': road('<geometry s="0" x="0" y="0" hdg="0" length="-9"><line/></geometry>'),
+    'missing': road('<geometry s="0" y="0" hdg="0" length="9"><line/></geometry>'),
+    'far': road('<geometry s="0" x="1e300" y="0" hdg="0" length="9"><line/></geometry>'),
+    'no width': road(lanes='<lane id="-1" type="driving"/>'),
+    'no length': road().replace(' length="100" junction', ' junction'),
+    'wild': road(
+        '<geometry s="0" x="0" y="0" hdg="0" length="9"><arc curvature="1e308"/></geometry>',
+        lanes='<lane id="-1"><width sOffset="0" a="1e308" b="1e308" c="0" d="0"/></lane>',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', BROKEN)
+def test_a_broken_road_is_left_out_and_counted(case):
+    found = parse_opendrive(xodr(roads=road() + BROKEN[case] + road()).encode())
+    assert found.broken == 1
+    assert len(found.boundaries) >= 4
+
+
+def test_size_is_bounded(monkeypatch):
+    monkeypatch.setattr(opendrive, 'MOST_MAP_POINTS', 100)
+    found = parse_opendrive(xodr(roads=road() * 50).encode())
+    assert found.cut
+    assert sum(map(len, found.boundaries)) <= 100
+    monkeypatch.setattr(opendrive, 'MOST_ROADS', 1)
+    found = parse_opendrive(xodr(roads=road() * 50).encode())
+    assert found.cut
+    assert len(found.boundaries) == 2
+
+
+def test_endless_road_is_bounded():
+    geometry = '<geometry s="0" x="0" y="0" hdg="0" length="1e5"><arc curvature="0.9"/></geometry>'
+    for line in lines(road(geometry, length=1e5)):
+        assert len(line) <= 4096
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('', 'is not XML'),
+        ('<OpenDRIVE>', 'is not XML'),
+        ('{}', 'is not XML'),
+        ('<svg/>', 'is a <svg> document, expected OpenDRIVE'),
+        ('<?xml version="1.0" encoding="klingon"?><OpenDRIVE/>', 'is not XML'),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><OpenDRIVE>&a;</OpenDRIVE>', 'document type declaration'),
+    ],
+)
+def test_no_opendrive(text, words):
+    with pytest.raises(OpenDriveError, match=words):
+        parse_opendrive(text.encode())
+
+
+@pytest.mark.parametrize('altitude', ['+alt_0=0', '+=alt_0=0', '+alt_0=-3.25e1', ''])
+def test_both_spellings_of_the_altitude(altitude):
+    origin = geo_origin(PROJ + altitude)
+    assert origin is not None
+    assert (origin.latitude, origin.longitude) == (LATITUDE, LONGITUDE)
+    assert origin.altitude == (-32.5 if '-3.25' in altitude else 0.0)
+
+
+@pytest.mark.parametrize(
+    'proj',
+    [
+        '',
+        '+proj=utm +zone=32',
+        '+lat_0=91 +lon_0=0',
+        '+lat_0=1',
+        '+lat_0=-+ +lon_0=0',
+        '+lat_0=1e999 +lon_0=0',
+        '+lat_0=1 +lon_0=2 +alt_0=1e300',
+    ],
+)
+def test_proj_strings_without_an_origin(proj):
+    assert geo_origin(proj) is None
+
+
+def ecef(latitude, longitude, altitude):
+    """Textbook geodetic to ECEF on WGS 84."""
+    a, f = 6378137.0, 1 / 298.257223563
+    phi, lam = math.radians(latitude), math.radians(longitude)
+    n = a / math.sqrt(1 - f * (2 - f) * math.sin(phi) ** 2)
+    return np.array(
+        [
+            (n + altitude) * math.cos(phi) * math.cos(lam),
+            (n + altitude) * math.cos(phi) * math.sin(lam),
+            (n * (1 - f) ** 2 + altitude) * math.sin(phi),
+        ]
+    )
+
+
+def test_enu_beside_small_moves_over_the_ellipsoid():
+    origin = GeoOrigin(LATITUDE, LONGITUDE, ALTITUDE)
+    T_enu_earth = enu_of_earth(origin)
+    np.testing.assert_allclose(
+        T_enu_earth @ [*ecef(LATITUDE, LONGITUDE, ALTITUDE), 1], [0, 0, 0, 1], atol=1e-8
+    )
+    north = T_enu_earth @ [*ecef(LATITUDE + 1e-5, LONGITUDE, ALTITUDE), 1]
+    east = T_enu_earth @ [*ecef(LATITUDE, LONGITUDE + 1e-5, ALTITUDE), 1]
+    up = T_enu_earth @ [*ecef(LATITUDE, LONGITUDE, ALTITUDE + 1), 1]
+    np.testing.assert_allclose(north[:3], [0, 1.1139, 0], atol=1e-3)
+    np.testing.assert_allclose(east[:3], [0.5687, 0, 0], atol=1e-3)
+    np.testing.assert_allclose(up[:3], [0, 0, 1], atol=1e-8)
+
+
+def earth_pose(yaw, east, north, up):
+    """Give T_world_base of a world at a place and heading of the map, by scipy."""
+    phi, lam = math.radians(LATITUDE), math.radians(LONGITUDE)
+    to_earth = Rotation.from_euler('ZYX', [lam, -phi, 0]) * Rotation.from_matrix(
+        [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    )
+    result = np.eye(4)
+    result[:3, :3] = (to_earth * Rotation.from_rotvec([0, 0, yaw])).as_matrix()
+    result[:3, 3] = ecef(LATITUDE, LONGITUDE, ALTITUDE) + to_earth.apply([east, north, up])
+    return result
+
+
+def loaded(tmp_path, text, T_world_base=None):
+    def edit(rig):
+        if T_world_base is not None:
+            rig['T_world_base'] = T_world_base.tolist()
+
+    return Scenario.load(build_archive(tmp_path, members={'map.xodr': text}, edit_rig=edit))
+
+
+def test_boundaries_come_into_the_map_frame(tmp_path):
+    yaw, place = 0.8, np.array([30.0, -12.0, 1.5])
+    scenario = loaded(tmp_path, xodr(roads=road()), earth_pose(yaw, *place))
+    assert scenario.warnings == ()
+    assert scenario.road_map.geo_reference.startswith('+proj=tmerc')
+    middle, edge = scenario.road_map.boundaries
+    turned = Rotation.from_rotvec([0, 0, yaw])
+    for line, y in ((middle, 0.0), (edge, -3.5)):
+        expected = turned.inv().apply(np.array([[0, y, 0], [100, y, 0]]) - place)
+        np.testing.assert_allclose(line[[0, -1]], expected, atol=1e-6)
+        assert not line.flags.writeable
+
+
+def test_false_origin_of_the_projection(tmp_path):
+    proj = (PROJ + '+alt_0=12.0').replace('+x_0=0 +y_0=0', '+x_0=500 +y_0=-20')
+    geometry = '<geometry s="0" x="500" y="-20" hdg="0" length="100"><line/></geometry>'
+    text = xodr(roads=road(geometry), proj=proj)
+    scenario = loaded(tmp_path, text, earth_pose(0, 0, 0, 0))
+    np.testing.assert_allclose(scenario.road_map.boundaries[0][0], [0, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('text', 'placed', 'words'),
+    [
+        (xodr(roads=road()), False, 'the scenario has no T_world_base'),
+        (xodr(roads=road(), proj=None), True, 'its geoReference is missing'),
+        (
+            xodr(roads=road(), proj='+proj=utm +zone=3'),
+            True,
+            "geoReference is '+proj=utm +zone=3'",
+        ),
+        (xodr(roads=road(), header='<offset x="5" y="0"/>'), True, 'its header has an offset'),
+        (xodr(roads=road(), header='<offset x="five"/>'), True, 'its header has an offset'),
+    ],
+)
+def test_boundaries_that_cannot_be_placed(tmp_path, text, placed, words):
+    scenario = loaded(tmp_path, text, earth_pose(0, 0, 0, 0) if placed else None)
+    (warning,) = scenario.warnings
+    assert words in warning
+    assert 'map.xodr: ' in warning
+    assert scenario.road_map.boundaries == ()
+    assert bool(scenario.road_map.geo_reference) == (PROJ in text or '+zone' in text)
+
+
+def test_broken_roads_are_said_once(tmp_path):
+    text = xodr(roads=road() + BROKEN['NaN'] * 3)
+    scenario = loaded(tmp_path, text, earth_pose(0, 0, 0, 0))
+    (warning,) = scenario.warnings
+    assert 'map.xodr: 3 roads cannot be evaluated' in warning
+    assert len(scenario.road_map.boundaries) == 2
+
+
+@pytest.mark.parametrize('text', ['', '<a/>', b'\xff\xff', '<OpenDRIVE>' + '<a>' * 100_000])
+def test_a_broken_map_is_no_reason_to_fail(tmp_path, text):
+    scenario = loaded(tmp_path, text)
+    (warning,) = scenario.warnings
+    assert 'map.xodr: is ' in warning
+    assert warning.endswith('so there is no road map')
+    assert scenario.road_map is None
+    assert len(scenario.tracks) == 3
+
+
+def test_without_a_map_there_is_nothing_to_say(tmp_path):
+    scenario = Scenario.load(build_archive(tmp_path))
+    assert scenario.road_map is None
+    assert scenario.warnings == ()
