@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         '--server', default='', metavar='HOST:PORT', help='a render server that runs already'
     )
     result.add_argument(
-        '--domain-id', type=int, default=0, metavar='N', help='ROS_DOMAIN_ID (one of its own)'
+        '--domain-id', type=int, metavar='N', help='ROS_DOMAIN_ID (one that nobody uses)'
     )
     result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result

@@ -48,7 +48,8 @@ def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes
     if not entries:
         return None
     index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
-    near = entries[max(index - 1, 0) : index + 1]
+    before, after = max(index - 1, 0), index + 1
+    near = entries[before:after]
     return min(near, key=lambda entry: abs(entry[0] - t_ns))
 
 

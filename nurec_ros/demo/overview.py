@@ -51,7 +51,6 @@ LEGEND_LINE = 30
 LANE: Rgb = (196, 200, 205)
 GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
-EGO_PATH: Rgb = (0, 122, 204)
 STANDS = 0.5  # m; who moved less has stood
 TICK_S = 5.0
 
@@ -157,8 +156,8 @@ def _draw_map(
         if way.moved >= STANDS and len(way.poses) > 1:
             pale = mixed(colour_of(way.label), PAPER, 0.35)
             polyline(image, view(way.array()), pale, round(1.5 * k))
-    polyline(image, view(drive.path), mixed(EGO_PATH, PAPER, 0.55), 3 * k)
-    polyline(image, view(drive.odometry), EGO_PATH, 4 * k)
+    polyline(image, view(drive.path), mixed(EGO, PAPER, 0.55), 3 * k)
+    polyline(image, view(drive.odometry), EGO, 4 * k)
     ends_ns = (int(drive.odometry_ns[0]), int(drive.odometry_ns[-1]))
     _draw_ego(image, drive, view, ends_ns, mixed(EGO, PAPER, 0.55))
     for way in users:
@@ -228,7 +227,7 @@ def _draw_ticks(image: Image, drive: Recorded, view: View) -> None:
         x, y, yaw = _odometry_at(drive, begin_ns + round(second * 1e9))
         place = view(np.array([[x, y]]))[0]
         disc(image, place, 6 * k, PAPER)
-        disc(image, place, 4 * k, EGO_PATH)
+        disc(image, place, 4 * k, EGO)
         ahead = view(np.array([[x + math.cos(yaw), y + math.sin(yaw)]]))[0] - place
         normal = np.array([-ahead[1], ahead[0]]) / max(_length(ahead), 1e-9)
         text = f'{second:g} s'
@@ -244,7 +243,7 @@ def _put_on_paper(image: Image, text: str, place: tuple[float, float], *, size: 
     left, right = place[0] - size * 0.3, place[0] + width + size * 0.3
     top, bottom = place[1] - size * 0.85, place[1] + size * 0.3
     polygon(image, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), PAPER)
-    put_text(image, text, place, size=size, weight=BOLD, colour=EGO_PATH)
+    put_text(image, text, place, size=size, weight=BOLD, colour=EGO)
 
 
 def _odometry_at(drive: Recorded, t_ns: int) -> tuple[float, float, float]:
@@ -284,7 +283,7 @@ Entry = tuple[str, Rgb]
 def _legend(users: Sequence[Way]) -> list[list[Entry]]:
     """Give the legend's lines: each class with its colour and number, the ego first."""
     counts = Counter(way.label for way in users)
-    entries: list[Entry] = [('ego path', EGO_PATH)]
+    entries: list[Entry] = [('ego', EGO)]
     entries += [(f'{label} {count}', colour_of(label)) for label, count in counts.most_common()]
     lines: list[list[Entry]] = [[]]
     x = MARGIN

@@ -137,13 +137,16 @@ def _play_to_the_end(watch: Watch, cameras: Sequence[str]) -> None:
 
 
 def _rendering(watch: Watch, cameras: Sequence[str]) -> list[str]:
-    """Sum up what the player's own diagnostics say of each camera."""
-    lines = []
+    """Sum up what the player's own diagnostics say of the cameras, a line for each remark."""
+    said: dict[str, list[str]] = {}
     for name, (text, _) in sorted(watch.diagnostics.items()):
         camera = name.rpartition(': ')[2]
         if camera in cameras:
-            lines.append(f'{camera}: {text}')
-    return ['', *lines] if lines else []
+            said.setdefault(text, []).append(camera)
+    return [
+        f'{"all cameras" if len(names) == len(cameras) else ", ".join(names)}: {text}'
+        for text, names in said.items()
+    ]
 
 
 def _skipped(skipped: dict[str, str]) -> list[str]:

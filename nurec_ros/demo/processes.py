@@ -39,6 +39,8 @@ POLL_S = 0.05
 # What each signal gets before the next one is sent.
 PATIENCE_S = {signal.SIGINT: 6.0, signal.SIGTERM: 3.0, signal.SIGKILL: 3.0}
 PR_SET_PDEATHSIG = 1
+# Few people choose these numbers, and their ports are above those that Linux hands out.
+DOMAINS = range(215, 232)
 
 
 class DemoError(NurecError):
@@ -66,12 +68,12 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Give the process id."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, None while it runs."""
+        """Give the exit code, None while it runs."""
         return self._process.poll()
 
     def check(self) -> None:
@@ -205,6 +207,25 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return int(probe.getsockname()[1])
+
+
+def free_domain() -> int:
+    """
+    Give a ROS domain that nobody uses on this machine; DemoError where all are taken.
+
+    A domain's first participant binds the UDP port 7410 + 250 times the domain's number (DDSI-RTPS
+    9.6.2.3), which is looked for here.
+    """
+    for offset in range(len(DOMAINS)):
+        domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', 7410 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    message = f'the ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use; choose --domain-id'
+    raise DemoError(message)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, step: Callable[[], None]) -> bool:

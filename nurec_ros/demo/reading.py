@@ -52,7 +52,7 @@ class Way:
     poses: list[tuple[float, float, float]] = field(default_factory=list)
 
     def array(self) -> NDArray[np.float64]:
-        """Give the poses as an array (K, 3)."""
+        """Give x, y and yaw of each pose, (K, 3)."""
         return np.array(self.poses)
 
     @property

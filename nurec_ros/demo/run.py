@@ -30,20 +30,18 @@ import numpy as np
 from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
 from nurec_ros.demo.drawing import write_png
 from nurec_ros.demo.overview import draw_overview
-from nurec_ros.demo.processes import Children, command, DemoError, free_port
+from nurec_ros.demo.processes import Children, command, DemoError, free_domain, free_port
 from nurec_ros.demo.report import file_lines, table, topic_rows
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
 
 PREVIEW_S = 60.0
-# Ports that ROS derives from the domain's number stay clear of those the system hands out.
-DOMAINS = 101
 LOOPBACK = '127.0.0.1'
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; empty `usdz` and `server` mean the demo's own."""
+    """What the command line says; empty `usdz` and `server` and no `domain_id` mean own ones."""
 
     usdz: str = ''
     output: str = 'demo'
@@ -52,7 +50,7 @@ class Options:
     camera_rate: float = 10.0
     resolution_scale: float = 0.25
     server: str = ''
-    domain_id: int = 0
+    domain_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +61,22 @@ class Files:
 
     @property
     def example(self) -> Path:
-        """The generated scenario."""
+        """Give the generated scenario's place."""
         return self.folder / 'example.usdz'
 
     @property
     def recording(self) -> Path:
-        """The rosbag2 folder."""
+        """Give the rosbag2 folder."""
         return self.folder / 'recording'
 
     @property
     def contact_sheet(self) -> Path:
-        """Cameras and moments."""
+        """Give the picture of cameras and moments."""
         return self.folder / 'contact_sheet.png'
 
     @property
     def overview(self) -> Path:
-        """The drive from above."""
+        """Give the picture of the drive from above."""
         return self.folder / 'overview.png'
 
     def clear(self) -> None:
@@ -107,7 +105,7 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
     usdz = scenario_file(options, files, say)
     scenario = Scenario.load(usdz)
     cameras = chosen_cameras(scenario, options.cameras)
-    domain = options.domain_id or 1 + os.getpid() % DOMAINS
+    domain = free_domain() if options.domain_id is None else options.domain_id
     environment = ros_environment(domain)
     os.environ.update(environment)
     with Children(files.folder, os.environ) as children:
@@ -123,6 +121,7 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
     say('')
     rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)
     say(table(rows))
+    say('')
     for line in played.remarks:
         say(line)
     say('')

@@ -66,8 +66,8 @@ ONCOMING = (
     ('automobile', None, 5.0),
     ('bus', BUS, 6.0),
     ('automobile', None, 4.6),
-    ('heavy_truck', TRACTOR, 7.4),
     ('automobile', None, 4.4),
+    ('heavy_truck', TRACTOR, 7.4),
     ('other_vehicle', MOTORCYCLE, 4.4),
     ('heavy_truck', TRUCK, 5.4),
 )

@@ -1,0 +1,120 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The contact sheet: the right image in the right cell."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from nurec_ros.demo.contact_sheet import (
+    CELL_WIDTH,
+    draw_contact_sheet,
+    EMPTY,
+    GAP,
+    HEADING,
+    MARGIN,
+    moments,
+    nearest,
+    TITLE,
+)
+import pytest
+
+S = 1_000_000_000
+
+
+def coded(colour: tuple[int, int, int], size=(480, 270), suffix='.png') -> bytes:
+    """Give an image of one colour (red, green, blue), encoded."""
+    image = np.full((size[1], size[0], 3), colour[::-1], dtype=np.uint8)
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+def cell(sheet: np.ndarray, row: int, column: int, height: int = 216) -> np.ndarray:
+    top = MARGIN + TITLE + HEADING + row * (height + HEADING + GAP)
+    left = MARGIN + column * (CELL_WIDTH + GAP)
+    bottom, right = top + height, left + CELL_WIDTH
+    return sheet[top:bottom, left:right]
+
+
+def test_moments_are_spread_evenly_and_close_to_the_ends():
+    times = moments(100 * S, 120 * S)
+    assert len(times) == 5
+    assert times[0] == 100 * S + S // 2
+    assert times[-1] == 120 * S - S // 2
+    assert len(set(np.diff(times))) == 1
+    assert moments(0, 40, 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ('t', 'expected'), [(-5, 0), (0, 0), (4, 0), (6, 10), (10, 10), (24, 20), (26, 30), (99, 30)]
+)
+def test_nearest_is_the_nearest(t: int, expected: int):
+    entries = [(stamp, b'') for stamp in (0, 10, 20, 30)]
+    assert nearest(entries, t)[0] == expected
+    assert nearest([], t) is None
+
+
+def test_each_cell_shows_its_camera_at_its_moment():
+    times = [0, 5 * S, 10 * S]
+    images = {
+        f'camera_{row}': [(t, coded((40 * row + 20, 60, 200 - 8 * (t // S)))) for t in times]
+        for row in range(4)
+    }
+    sheet = draw_contact_sheet(images, times, begin_ns=0, title='a drive')
+    assert sheet.dtype == np.uint8
+    assert sheet.shape[1] == 2 * MARGIN + 3 * CELL_WIDTH + 2 * GAP
+    for row in range(4):
+        for column, t in enumerate(times):
+            assert np.all(cell(sheet, row, column) == (40 * row + 20, 60, 200 - 8 * (t // S)))
+    end = MARGIN + TITLE + 4 * (216 + HEADING + GAP) - GAP
+    assert sheet.shape[0] == end + MARGIN, 'nothing hangs over'
+
+
+def test_the_nearest_image_is_shown_where_none_is_exact():
+    images = {'camera': [(1, coded((250, 0, 0))), (6 * S, coded((0, 250, 0)))]}
+    sheet = draw_contact_sheet(images, [2 * S, 4 * S], begin_ns=0, title='')
+    assert np.all(cell(sheet, 0, 0) == (250, 0, 0))
+    assert np.all(cell(sheet, 0, 1) == (0, 250, 0))
+
+
+def test_missing_and_broken_images_leave_empty_cells():
+    images = {'silent': [], 'broken': [(0, b'not an image')], 'good': [(0, coded((9, 9, 9)))]}
+    sheet = draw_contact_sheet(images, [0], begin_ns=0, title='')
+    assert np.all(cell(sheet, 0, 0) == EMPTY)
+    assert np.all(cell(sheet, 1, 0) == EMPTY)
+    assert np.all(cell(sheet, 2, 0) == (9, 9, 9))
+
+
+def test_other_shapes_keep_theirs():
+    images = {
+        'wide': [(0, coded((200, 0, 0)))],
+        'square': [(0, coded((0, 200, 0), (300, 300)))],
+    }
+    sheet = draw_contact_sheet(images, [0], begin_ns=0, title='')
+    square = cell(sheet, 1, 0)
+    green = np.all(square == (0, 200, 0), axis=2)
+    rows, columns = np.any(green, axis=1).sum(), np.any(green, axis=0).sum()
+    assert rows == columns == 216
+    assert np.all(square[:, 0] == EMPTY)
+
+
+def test_jpeg_is_shown_as_well_as_png():
+    images = {'camera': [(0, coded((30, 140, 220), suffix='.jpg'))]}
+    sheet = draw_contact_sheet(images, [0], begin_ns=0, title='')
+    assert np.abs(cell(sheet, 0, 0).astype(int) - (30, 140, 220)).max() <= 4
+
+
+def test_no_cameras_make_a_sheet_of_a_title():
+    sheet = draw_contact_sheet({}, [0, 1], begin_ns=0, title='a drive without cameras')
+    assert sheet.shape[0] > TITLE
+    assert sheet.min() < 100, 'the title is written'

@@ -1,0 +1,156 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The overview, checked by the pixels at places that are computed here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from nurec_ros.demo.overview import draw_overview, EGO, outline, WIDTH
+from nurec_ros.demo.reading import Recorded, Way
+from nurec_ros.palette import colour_of
+import pytest
+from scipy.spatial.transform import Rotation
+
+S = 1_000_000_000
+
+
+def straight_drive(users: dict[tuple[str, int], Way] | None = None, *, yaw: float = 0.0):
+    """Give 100 m in 10 s in one direction; the ego's box is 4 m by 2 m about the origin."""
+    t = np.linspace(0, 10, 101)
+    along = np.column_stack([10 * t * math.cos(yaw), 10 * t * math.sin(yaw)])
+    return Recorded(
+        path=np.column_stack([along, np.zeros(101)]),
+        odometry_ns=(t * 1e9).astype(np.int64),
+        odometry=np.column_stack([along, np.full(101, yaw)]),
+        ego_box=(0.0, 0.0, 4.0, 2.0),
+        road_users=users or {},
+        images={},
+    )
+
+
+def way(label: str, size: tuple[float, float], poses: list[tuple[float, float, float]]) -> Way:
+    times = [round(k * 10 * S / max(1, len(poses) - 1)) for k in range(len(poses))]
+    return Way(label, size, (0, 0, 0, 1), times, poses)
+
+
+class Finder:
+    """Places in the picture, found from the picture: the path's ends give scale and origin."""
+
+    def __init__(self, image: np.ndarray, *, turned: bool = False) -> None:
+        map_part = image[90 : image.shape[0] - 80]
+        near = np.abs(map_part.astype(int) - EGO).sum(axis=2) < 60
+        rows = near.sum(axis=1)
+        self.row = 90 + float(np.flatnonzero(rows > rows.max() / 2).mean())
+        columns = np.flatnonzero(near[round(self.row) - 90])
+        # From the rear of the box at the beginning to the front of the one at the end.
+        self.scale = (columns.max() - columns.min()) / 104
+        self.left = columns.min() + 2 * self.scale
+        self.image = image
+
+    def at(self, along: float, left: float) -> np.ndarray:
+        """Give the mean colour about a place: metres along the path, metres to its left."""
+        x, y = self.left + along * self.scale, self.row - left * self.scale
+        rows = slice(round(y) - 1, round(y) + 2)
+        columns = slice(round(x) - 1, round(x) + 2)
+        return self.image[rows, columns].reshape(-1, 3).mean(axis=0)
+
+
+def is_near(colour: np.ndarray, other: tuple[int, int, int], tolerance: float = 25) -> bool:
+    return bool(np.abs(colour - np.array(other)).max() < tolerance)
+
+
+@pytest.mark.parametrize('yaw', [0.0, 0.3, 1.9, -2.5])
+def test_outline_is_a_turned_rectangle(yaw: float):
+    corners = outline((3.0, -2.0, yaw), (1.4, 0.2, 5.0, 2.0))
+    turn = Rotation.from_euler('z', yaw).as_matrix()[:2, :2]
+    local = np.array([[3.9, 1.2], [3.9, -0.8], [-1.1, -0.8], [-1.1, 1.2]])
+    assert np.allclose(corners, local @ turn.T + [3.0, -2.0])
+
+
+def test_a_drive_fills_the_picture():
+    image = draw_overview(straight_drive(), title='title')
+    assert image.shape[1] == WIDTH
+    assert 600 < image.shape[0] < 1400
+    find = Finder(image)
+    # 100 m and 32 m at both ends across the width less margins.
+    assert find.scale == pytest.approx((WIDTH - 56) / 164, rel=0.02)
+
+
+def test_boxes_are_where_they_were_at_the_middle():
+    moving = way('automobile', (6.0, 4.0), [(20.0, 9.0, 0.0), (40.0, 9.0, 0.0), (60.0, 9.0, 0.0)])
+    standing = way('bus', (12.0, 4.0), [(70.0, -9.0, 0.0)] * 3)
+    gone = way('rider', (8.0, 4.0), [(10.0, 15.0, 0.0), (30.0, 15.0, 0.0)])
+    gone.times_ns = [0, 2 * S]
+    users = {('automobile', 1): moving, ('bus', 2): standing, ('rider', 3): gone}
+    find = Finder(draw_overview(straight_drive(users), title=''))
+    assert is_near(find.at(38.5, 10.2), colour_of('automobile'))
+    assert not is_near(find.at(21.0, 10.5), colour_of('automobile'), 60)
+    pale = find.at(70.0, -8.0)
+    assert not is_near(pale, colour_of('bus'), 15), 'standing ones are paler'
+    assert pale[1] > pale[0], 'but of the same colour'
+    assert is_near(find.at(20.0, 16.5), (250, 250, 248), 12), 'the one that is gone left a line'
+    assert not is_near(find.at(20.0, 15.0), (250, 250, 248), 12)
+
+
+def test_the_ego_is_black_in_the_middle_of_the_drive():
+    find = Finder(draw_overview(straight_drive(), title=''))
+    assert is_near(find.at(49.0, 0.8), (20, 24, 30), 40)
+    assert not is_near(find.at(54.0, 0.8), (20, 24, 30), 100)
+
+
+def test_lanes_are_drawn():
+    plain = draw_overview(straight_drive(), title='')
+    lane = np.array([[0.0, 5.0, 0.0], [100.0, 5.0, 0.0]])
+    with_lane = draw_overview(straight_drive(), title='', lanes=[lane])
+    find = Finder(with_lane)
+    assert not is_near(find.at(33.0, 5.0), (250, 250, 248), 8)
+    assert np.any(plain != with_lane)
+
+
+def test_a_drive_along_y_is_turned_and_keeps_its_sides():
+    left = way('person', (4.0, 4.0), [(-9.0, 50.0, 0.0)] * 2)
+    drive = straight_drive({('person', 1): left}, yaw=math.pi / 2)
+    find = Finder(draw_overview(drive, title=''))
+    assert find.scale == pytest.approx((WIDTH - 56) / 164, rel=0.02)
+    # To the left of the way there, above the path here.
+    assert find.at(50.0, 9.0)[0] > find.at(50.0, 9.0)[1] + 40
+    assert is_near(find.at(50.0, -9.0), (250, 250, 248), 12)
+
+
+def test_a_drive_that_stands_still_is_drawn():
+    drive = straight_drive()
+    drive.path[:] = drive.path[:1]
+    drive.odometry[:] = drive.odometry[:1]
+    image = draw_overview(drive, title='standing')
+    assert image.shape[1] == WIDTH
+
+
+def test_no_ego_box_no_path_no_users():
+    drive = straight_drive()
+    drive.ego_box = None
+    drive.path = drive.path[:0]
+    assert draw_overview(drive, title='').shape[1] == WIDTH
+
+
+def test_old_opencv_writes_with_strokes(monkeypatch):
+    from nurec_ros.demo import drawing
+
+    monkeypatch.setattr(drawing, '_FACE', None)
+    image = np.full((60, 600, 3), 255, dtype=np.uint8)
+    drawing.put_text(image, 'camera_front 12.5 s', (10, 40), size=26, weight=drawing.BOLD)
+    width = drawing.text_width('camera_front 12.5 s', size=26, weight=drawing.BOLD)
+    inked = np.flatnonzero((image < 128).any(axis=(0, 2)))
+    assert inked.max() - 10 == pytest.approx(width, abs=12)

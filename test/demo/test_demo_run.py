@@ -1,0 +1,274 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The whole demo in a process of its own, with real player and preview server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import cv2
+import numpy as np
+from nurec_ros.demo.run import chosen_cameras, Options, player_command
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.example import write_example
+import pytest
+from rosbags.highlevel import AnyReader
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMERAS = ('camera_front_wide_120fov', 'camera_rear_left_70fov')
+# Nothing here takes long; what hangs ends with the test.
+TIMEOUT_S = 150
+
+
+def environment() -> dict[str, str]:
+    found = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    # The demo takes a domain of its own.
+    for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+        found.pop(name, None)
+    return found
+
+
+def demo(*arguments: object) -> list[str]:
+    return [sys.executable, '-m', 'nurec_ros.cli.demo', *map(str, arguments)]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        demo(*arguments),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def processes_that_name(text: object) -> dict[int, str]:
+    """Give the command lines, by process id, that hold a text."""
+    found = {}
+    for entry in Path('/proc').iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / 'cmdline').read_bytes().replace(b'\0', b' ').decode()
+        except OSError:
+            continue
+        if str(text) in line:
+            found[int(entry.name)] = line
+    return found
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    pause = threading.Event()
+    for _ in range(TIMEOUT_S * 20):
+        if condition() or process.poll() is not None:
+            break
+        pause.wait(0.05)
+    assert condition(), process.communicate(timeout=10)
+
+
+@pytest.fixture(scope='module')
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a short example."""
+    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=3.0)
+
+
+@pytest.fixture(scope='module')
+def shown(street: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Give the folder that a demo of two cameras filled, and what it said."""
+    folder = tmp_path_factory.mktemp('shown') / 'demo'
+    result = run('--usdz', street, '--output', folder, '--cameras', *CAMERAS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result
+
+
+def test_everything_is_left_in_the_folder(shown):
+    folder, result = shown
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        'contact_sheet.png',
+        'overview.png',
+        'recording',
+        'player.log',
+        'preview.log',
+    }
+    for name in ('contact_sheet.png', 'overview.png', 'recording'):
+        assert str(folder / name) in result.stdout
+    assert 'Traceback' not in result.stdout + result.stderr
+    assert 'playing 100 %' in result.stderr
+
+
+def test_nothing_is_left_running(shown):
+    folder, _ = shown
+    assert not processes_that_name(folder.parent)
+
+
+def test_the_table_counts_what_the_recording_holds(shown):
+    folder, result = shown
+    with AnyReader([folder / 'recording']) as reader:
+        counts = Counter(connection.topic for connection, _, _ in reader.messages())
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith('/')]
+    table = {line[0]: line[1:] for line in lines if len(line) == 5}
+    expected = {'/clock', '/tf', '/tf_static', '/diagnostics'}
+    expected |= {f'/nurec/{name}' for name in ('odom', 'path', 'ego', 'tracks', 'state')}
+    expected |= {f'/nurec/{camera}/camera_info' for camera in CAMERAS}
+    expected |= {f'/nurec/{camera}/image_raw/compressed' for camera in CAMERAS}
+    assert expected <= set(table)
+    assert {topic: int(row[1]) for topic, row in table.items()} == counts
+    assert table['/nurec/odom'][0] == 'nav_msgs/Odometry'
+    for camera in CAMERAS:
+        row = table[f'/nurec/{camera}/image_raw/compressed']
+        assert 3.0 < float(row[3]) <= 11.0
+
+
+def test_every_recorded_image_has_a_transform_of_its_moment(shown):
+    folder, _ = shown
+    stamps: dict[str, set[int]] = {'tf': set()}
+    with AnyReader([folder / 'recording']) as reader:
+        for connection, _, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            if connection.topic == '/tf':
+                stamps['tf'] |= {
+                    t.header.stamp.sec * 10**9 + t.header.stamp.nanosec for t in message.transforms
+                }
+            elif connection.topic.endswith('/compressed'):
+                stamp = message.header.stamp
+                stamps.setdefault(connection.topic, set()).add(stamp.sec * 10**9 + stamp.nanosec)
+    assert len(stamps) == 3
+    tf = stamps.pop('tf')
+    for topic, images in stamps.items():
+        assert len(images) >= 10, topic
+        assert images <= tf
+        # At 10 Hz from the begin on.
+        assert {(t - min(images)) % 100_000_000 for t in images} == {0}
+
+
+def test_pictures_show_something(shown):
+    folder, _ = shown
+    sheet = cv2.imread(str(folder / 'contact_sheet.png'))
+    assert sheet.shape[1] > 1500
+    cells = sheet[130:330, 30:1900].reshape(-1, 3)
+    assert len(np.unique(cells, axis=0)) > 500, 'a street has many colours'
+    overview = cv2.imread(str(folder / 'overview.png'))
+    assert overview.shape[1] == 1800
+
+
+def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path):
+    broken = tmp_path / 'broken.usdz'
+    broken.write_bytes(b'no zip')
+    cases = [
+        (('--usdz', tmp_path / 'none.usdz'), 'none.usdz'),
+        (('--usdz', broken), 'broken.usdz'),
+        (('--usdz', street, '--cameras', 'nose'), "no camera is called 'nose'; there are camera_"),
+    ]
+    for arguments, reason in cases:
+        result = run(*arguments, '--output', tmp_path / 'demo')
+        assert result.returncode == 1
+        assert reason in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    result = run('--usdz', street, '--output', broken)
+    assert result.returncode == 1
+    assert re.fullmatch(r'nurec_demo: cannot use .*broken.usdz: .*\n', result.stderr)
+
+
+def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
+    result = run('--usdz', street, '--output', tmp_path / 'demo', '--rate', '1e6')
+    assert result.returncode == 1
+    assert 'player ended with exit code 1' in result.stderr
+    assert 'rate' in result.stderr
+    assert not processes_that_name(tmp_path)
+
+
+@pytest.fixture
+def playing(tmp_path: Path):
+    """Give a demo in the middle of its playing, and its folder."""
+    street = write_example(tmp_path / 'long.usdz', duration_s=60.0)
+    folder = tmp_path / 'demo'
+    arguments = ('--usdz', street, '--output', folder, '--cameras', CAMERAS[1])
+    with subprocess.Popen(
+        demo(*arguments),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            recording = folder / 'recording' / 'recording.mcap'
+            # A first chunk is on disk: it plays.
+            wait_for(lambda: recording.exists() and recording.stat().st_size > 100_000, process)
+            yield process, tmp_path
+        finally:
+            process.kill()
+
+
+def test_a_player_that_dies_is_named(playing):
+    process, folder = playing
+    players = [pid for pid, line in processes_that_name(folder).items() if 'cli.player' in line]
+    assert len(players) == 1
+    os.kill(players[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert 'player ended with signal SIGKILL' in errors
+    assert 'loaded' in errors, 'the end of its log'
+    assert 'Traceback' not in errors
+    assert not processes_that_name(folder)
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_everything(playing, number: int, code: int):
+    process, folder = playing
+    process.send_signal(number)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == code, errors
+    assert errors.splitlines()[-1] == 'nurec_demo: interrupted; everything was ended'
+    assert 'Traceback' not in errors
+    assert not processes_that_name(folder)
+    for log in (folder / 'demo').glob('*.log'):
+        assert 'Traceback' not in log.read_text()
+
+
+def test_the_player_is_told_what_was_chosen(street: Path):
+    options = Options(rate=2, camera_rate=0, resolution_scale=0.5)
+    line = player_command(options, street, '127.0.0.1:9', ('a', 'b'))
+    assert line[0] == sys.executable
+    assert line[3] == '--ros-args'
+    assert set(line[4::2]) == {'-p'}
+    pairs = line[5::2]
+    assert set(pairs) == {
+        f'usdz_path:={street}',
+        'server:=127.0.0.1:9',
+        'rate:=2.0',
+        'camera_rate:=0.0',
+        'resolution_scale:=0.5',
+        "cameras:=['a', 'b']",
+    }
+
+
+def test_all_cameras_are_chosen_unless_some_are_named(street: Path):
+    from nurec_ros.scenario import Scenario
+
+    scenario = Scenario.load(street)
+    assert chosen_cameras(scenario, ()) == tuple(scenario.cameras)
+    assert chosen_cameras(scenario, CAMERAS) == CAMERAS
+    with pytest.raises(ConfigurationError, match="'nose'"):
+        chosen_cameras(scenario, ('nose',))
