@@ -17,7 +17,8 @@ from dataclasses import replace
 import http.server
 import json
 import socket
-from test.preview.preview_client import Client, Painter, request, serve, until
+from test.preview.preview_client import Client, Painter, serve, until
+from test.preview.preview_client import request as good_request
 from test.support.render_scene import CAMERAS, write_scene
 import threading
 
@@ -26,6 +27,7 @@ import grpc
 import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.server import PreviewServer
 from nurec_ros.probe.run import ProbeOptions, run
 from nurec_ros.scenario import Scenario
 import pytest
@@ -110,6 +112,18 @@ def test_only_some_cameras_and_another_scale(probe):
     assert low['asked'] == [960, 540]
     assert low['camera'] == full['camera'] == 'camera_front_tele_30fov'
     assert report.ok
+
+
+@pytest.mark.parametrize('name', ['pittsburgh', 'miami'])
+def test_a_real_scene_drawn_by_the_preview_server_passes(name, request, tmp_path):
+    recorded = Scenario.load(request.getfixturevalue(name))
+    with PreviewServer([recorded]) as server:
+        report = run(recorded, ProbeOptions(server=server.address, output=tmp_path))
+    assert not failed(report), failed(report)
+    assert len(report.pictures) == 3 * len(recorded.cameras)
+    for path in report.pictures:
+        # A street, not a wall of one colour.
+        assert cv2.imread(str(path)).std() > 15.0
 
 
 # --- behaviours that are no failure --------------------------------------------------------------
@@ -213,7 +227,7 @@ def test_endless_renders_of_a_living_server_are_told_apart(probe):
 def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path):
     server = serve(scenario, behaviour=Behaviour(first_frame_s=1000.0))
     with server, Client(server.address) as other:
-        frame = other.start('render_rgb', request(scenario), timeout=60.0)
+        frame = other.start('render_rgb', good_request(scenario), timeout=60.0)
         until(lambda: silent(other), 'the block')
         report = unserved(scenario, server.address, tmp_path, timeout_s=0.3)
         frame.cancel()
