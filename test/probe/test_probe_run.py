@@ -174,6 +174,16 @@ def test_a_slow_first_frame_is_waited_for(probe):
     assert 'slow because it was the first' in stage(report, 'render', 'note').message
 
 
+def test_slow_renders_are_a_note(probe):
+    report = probe(latency_s=1.1)
+    assert report.ok
+    first, second, *full = (s for s in report.stages if s.name == 'render')
+    assert 'first' in first.message
+    assert second.status == 'note'
+    assert 'resolution_scale' in second.remedy
+    assert {s.status for s in full} == {'pass'}
+
+
 def test_a_shuffled_batch_is_in_order(probe):
     assert probe(batch_replies='shuffled').ok
 
