@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import shutil
 import sys
 import time
 from typing import Any, TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 READY_S = 90.0
 # So long the position may stand still while playing.
 STALL_S = 30.0
+MOST_COLUMNS = 100
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
 
@@ -61,6 +63,9 @@ class Progress:
             total=round(self._total, 1),
             desc='playing',
             bar_format=BAR,
+            # A terminal that does not know its size (in CI, say) would get no bar at all.
+            ncols=min(MOST_COLUMNS, shutil.get_terminal_size().columns or MOST_COLUMNS),
+            nrows=24,
             disable=not terminal,
             file=self._stream,
         )
@@ -144,7 +149,7 @@ def _rendering(watch: Watch, cameras: Sequence[str]) -> list[str]:
         if camera in cameras:
             said.setdefault(text, []).append(camera)
     return [
-        f'{"all cameras" if len(names) == len(cameras) else ", ".join(names)}: {text}'
+        f'{"all cameras" if len(names) == len(cameras) > 1 else ", ".join(names)}: {text}'
         for text, names in said.items()
     ]
 
@@ -154,4 +159,4 @@ def _skipped(skipped: dict[str, str]) -> list[str]:
     reasons: dict[str, int] = {}
     for reason in skipped.values():
         reasons[reason] = reasons.get(reason, 0) + 1
-    return [f'not recorded: {count} topics: {reason}' for reason, count in reasons.items()]
+    return [f'not recorded ({count}): {reason}' for reason, count in reasons.items()]

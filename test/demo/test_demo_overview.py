@@ -50,7 +50,8 @@ class Finder:
     """Places in the picture, found from the picture: the path's ends give scale and origin."""
 
     def __init__(self, image: np.ndarray, *, turned: bool = False) -> None:
-        map_part = image[90 : image.shape[0] - 80]
+        end = image.shape[0] - 80
+        map_part = image[90:end]
         near = np.abs(map_part.astype(int) - EGO).sum(axis=2) < 60
         rows = near.sum(axis=1)
         self.row = 90 + float(np.flatnonzero(rows > rows.max() / 2).mean())
