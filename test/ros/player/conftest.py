@@ -20,13 +20,12 @@ import importlib.util
 from itertools import count
 import os
 from pathlib import Path
-from typing import Any
-
-import pytest
-
 from test.rendering.fake_server import FakeServer
 from test.support.archives import build_archive
 from test.support.player_bench import Bench, serve
+from typing import Any
+
+import pytest
 
 # 1 to 101 are safe everywhere; two runs on one machine begin at different places.
 DOMAINS = (1 + (os.getpid() + 37 * number) % 101 for number in count(1))

@@ -14,13 +14,12 @@
 """/clock: at its rate from the first moment to the last, in scenario time, from one player."""
 
 from itertools import pairwise
+from test.support.archives import build_archive, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
 
 import pytest
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
-
-from test.support.archives import build_archive, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000

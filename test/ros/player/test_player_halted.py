@@ -13,14 +13,14 @@
 # limitations under the License.
 """A halted player: whoever comes sees the moment, and one picture of each camera."""
 
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
+
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
-
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
 
 BEGIN_NS = START_US * 1000
 FRONT, REAR = CAMERAS
@@ -98,20 +98,6 @@ def test_every_new_listener_gets_one_whoever_listens_already(bench):
     third = camera(bench, kind='image_raw', message_type=Image)
     bench.until(lambda: third, 'the picture of the third')
     assert {stamp_ns(message) for message in (*first, *second, *third)} == {BEGIN_NS}
-
-
-def test_only_cameras_that_somebody_listens_to_are_rendered(bench, server):
-    infos = camera(bench)
-    bench.until(lambda: infos, 'the picture')
-    batches = [request for request in server.requests('batch_render_rgb')]
-    single = len(server.requests())
-    infos.clear()
-    bench.trigger('reset')
-    bench.until(lambda: infos, 'the picture after reset')
-    # Batches were asked for only where both were listened to, by tests before this one.
-    assert len(server.requests()) > single or len(server.requests('batch_render_rgb')) > len(
-        batches
-    )
 
 
 def test_seek_and_reset_give_a_picture(bench):

@@ -13,13 +13,14 @@
 # limitations under the License.
 """Jumps of the clock: seek both ways, loop, and what is shown again after each one back."""
 
+from itertools import pairwise
+from test.support.archives import START_US
+from test.support.player_bench import stamp_ns
+
 from nav_msgs.msg import Path
 import pytest
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
-
-from test.support.archives import START_US
-from test.support.player_bench import stamp_ns
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
@@ -168,7 +169,7 @@ def test_loop_starts_over_and_is_never_done(bench, shown):
 
     def wraps():
         stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
-        return sum(b < a for a, b in zip(stamps, stamps[1:], strict=False))
+        return sum(b < a for a, b in pairwise(stamps))
 
     bench.until(lambda: wraps() >= 2, 'two laps')
     state = bench.trigger('stop')

@@ -13,10 +13,10 @@
 # limitations under the License.
 """play, stop and reset: the clock runs, halts where it is, goes back to begin."""
 
-import pytest
-
 from test.support.archives import START_US
 from test.support.player_bench import stamp_ns
+
+import pytest
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000

@@ -13,6 +13,9 @@
 # limitations under the License.
 """The control services of `ros2 bag play`: same types, same meanings."""
 
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import stamp_ns
+
 import pytest
 from rosbag2_interfaces.srv import (
     GetRate,
@@ -24,9 +27,6 @@ from rosbag2_interfaces.srv import (
     TogglePaused,
 )
 from sensor_msgs.msg import CameraInfo
-
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import stamp_ns
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
@@ -113,9 +113,7 @@ def test_play_next_renders_what_is_due_there(bench):
     for _ in range(4):
         assert play_next(bench)
     bench.until(lambda: sum(map(len, infos.values())) >= 4, 'four frames')
-    front, rear = (
-        [stamp_ns(info) // 1000 - START_US for info in infos[name]] for name in CAMERAS
-    )
+    front, rear = ([stamp_ns(info) // 1000 - START_US for info in infos[name]] for name in CAMERAS)
     assert (front, rear) == ([47_000, 147_000], [50_000, 150_000])
 
 

@@ -13,6 +13,9 @@
 # limitations under the License.
 """tick: an exact duration, and an answer once its images are out."""
 
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
 import time
 
 from nurec_ros.scenario import Scenario
@@ -20,10 +23,6 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
-
-from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000

@@ -1,0 +1,146 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""mode: lockstep. The clock waits at every due time for its images; nothing is dropped."""
+
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
+import time
+
+from nurec_ros.scenario import Scenario
+import pytest
+from sensor_msgs.msg import CameraInfo
+
+BEGIN_NS = START_US * 1000
+END_NS = BEGIN_NS + 2_000_000_000
+FRONT_DUE = [BEGIN_NS + 47_000_000 + 100_000_000 * k for k in range(20)]
+REAR_DUE = [BEGIN_NS + 50_000_000 + 100_000_000 * k for k in range(20)]
+
+
+class Slow:
+    """A server that takes its time, and may be told to wait for ever."""
+
+    def __init__(self, scene_id, seconds):
+        self.seconds = seconds
+        self.stuck = False
+        self.server = FakeServer(self.render, scenes=[scene_id])
+
+    def render(self, request, context):
+        time.sleep(self.seconds)
+        while self.stuck and context.is_active():
+            time.sleep(0.005)
+        return picture(request)
+
+
+@pytest.fixture
+def slow(usdz):
+    """Give a server that is slower than the cameras at rate 10."""
+    slow = Slow(Scenario.load(usdz).scene_id, 0.03)
+    with slow.server:
+        yield slow
+
+
+def listen(bench):
+    """Listen to both cameras; wait for their pictures of begin."""
+    found = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
+    for messages in found:
+        bench.until(lambda messages=messages: messages, 'the first picture')
+    return found
+
+
+def stamps(messages):
+    return [stamp_ns(message) for message in messages]
+
+
+def test_every_due_frame_comes_in_order_however_slow_the_server(start, usdz, slow):
+    bench = start(usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0).ready()
+    front, rear = listen(bench)
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
+    due_front = [t for t in FRONT_DUE if t <= END_NS]
+    due_rear = [t for t in REAR_DUE if t <= END_NS]
+    bench.until(lambda: len(front) > len(due_front) and len(rear) > len(due_rear), 'all frames')
+    # The first one is the picture of begin.
+    assert (stamps(front)[1:], stamps(rear)[1:]) == (due_front, due_rear)
+
+
+def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(start, usdz, slow):
+    bench = start(usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0).ready()
+    listen(bench)
+    slow.stuck = True
+    bench.trigger('play')
+    bench.passes(FRONT_DUE[0])
+    bench.spin(bench.clocks, 30)
+    assert bench.clock_ns == FRONT_DUE[0]
+    assert bench.state['is_playing']
+    slow.stuck = False
+    bench.passes(FRONT_DUE[1])
+
+
+def test_it_never_runs_faster_than_the_rate(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, mode='lockstep', rate=2.0).ready()
+    listen(bench)
+    begun = time.monotonic()
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
+    assert time.monotonic() - begun >= 0.99
+
+
+def test_it_waits_for_a_server_that_is_down(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep').ready()
+    bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    bench.matched(f'~/{CAMERAS[0]}/camera_info')
+    bench.spin(bench.clocks, 30)
+    bench.trigger('play')
+    bench.passes(FRONT_DUE[0])
+    bench.spin(bench.clocks, 50)
+    assert bench.clock_ns == FRONT_DUE[0]
+    bench.trigger('stop')
+    bench.trigger('reset')
+    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')
+
+
+def test_only_tick_fails_its_frames_at_once(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep').ready()
+    bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    bench.matched(f'~/{CAMERAS[0]}/camera_info')
+    bench.spin(bench.clocks, 30)
+    bench.trigger('play')
+    bench.passes(FRONT_DUE[0])
+    assert bench.trigger('tick')['current_time_us'] * 1000 == FRONT_DUE[0] + 100_000_000
+
+
+def test_without_listeners_it_runs_at_the_rate(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep', rate=4).ready()
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
+
+
+def test_a_loop_has_all_frames_of_each_lap(start, usdz, slow):
+    """The frame at the end of the range too: its image is out before the clock jumps back."""
+    bench = start(
+        usdz_path=usdz,
+        server=slow.server.address,
+        mode='lockstep',
+        rate=10.0,
+        loop=True,
+        camera_rate=5.0,
+        cameras=f'[{CAMERAS[0]}]',
+    ).ready()
+    infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    bench.until(lambda: infos, 'the first picture')
+    bench.trigger('play')
+    lap = [BEGIN_NS + 200_000_000 * k for k in range(11)]
+    bench.until(lambda: len(infos) >= 1 + 10 + 2 * 11, 'two laps and a half')
+    assert stamps(infos)[1 : 1 + 10 + 2 * 11] == lap[1:] + lap + lap

@@ -1,0 +1,240 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The render server: away, late, gone, back, refusing. All but the images goes on."""
+
+from test.rendering.fake_server import FakeServer, picture, png
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+import grpc
+from nurec_ros.scenario import Scenario
+import pytest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+BEGIN_NS = START_US * 1000
+END_NS = BEGIN_NS + 2_000_000_000
+FRONT, REAR = CAMERAS
+
+
+@pytest.fixture(scope='module')
+def scene(usdz):
+    """Give the scene's id."""
+    return Scenario.load(usdz).scene_id
+
+
+def status_of(messages, part):
+    """Give the last status of a part; one that says nothing before there is any."""
+    for message in reversed(messages):
+        for status in message.status:
+            if status.name == f'nurec: {part}':
+                return status
+    return DiagnosticStatus(level=DiagnosticStatus.STALE)
+
+
+def values_of(status):
+    return {value.key: value.value for value in status.values}
+
+
+def info_of(bench, name=FRONT):
+    return bench.listen(CameraInfo, f'~/{name}/camera_info')
+
+
+def test_without_a_server_the_scenario_plays(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    info_of(bench)
+    transforms = bench.listen(TFMessage, '/tf')
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.trigger('play')
+    bench.passes(END_NS)
+    assert transforms
+    bench.until(
+        lambda: 'cannot reach' in status_of(found, 'renderer').message,
+        'the diagnosis',
+    )
+    status = status_of(found, 'renderer')
+    assert status.level == DiagnosticStatus.ERROR
+    assert values_of(status)['connected'] == 'false'
+    assert all(
+        words in status.message
+        for words in ('is the NuRec container running', 'port 46435 published', '10-30 s')
+    )
+
+
+def test_pictures_come_when_the_server_comes(start, usdz, scene):
+    with FakeServer() as placeholder:
+        port = placeholder.port
+    bench = start(usdz_path=usdz, server=f'127.0.0.1:{port}').ready()
+    infos = info_of(bench)
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.spin(bench.clocks, 50)
+    assert not infos
+    with FakeServer(scenes=[scene], port=port):
+        bench.until(lambda: infos, 'the picture')
+        assert stamp_ns(infos[0]) == BEGIN_NS
+        bench.until(
+            lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK, 'all is well'
+        )
+
+
+def test_images_come_back_with_a_server_that_was_away(start, usdz, scene):
+    first = FakeServer(scenes=[scene])
+    bench = start(usdz_path=usdz, server=first.address, loop=True).ready()
+    infos = info_of(bench)
+    bench.until(lambda: infos, 'the picture')
+    bench.trigger('play')
+    bench.spin(infos, 3)
+    first.stop()
+    bench.spin(bench.clocks, 50)
+    with FakeServer(scenes=[scene], port=first.port):
+        bench.spin(infos, 5)
+
+
+class Moody:
+    """A server whose answer the test sets: an error code, bytes, or pictures."""
+
+    def __init__(self, scene):
+        self.answer = None
+        self.server = FakeServer(self.render, scenes=[scene])
+
+    def render(self, request, context):
+        if isinstance(self.answer, tuple):
+            context.abort(*self.answer)
+        return picture(request) if self.answer is None else self.answer
+
+
+@pytest.fixture(scope='module')
+def moody(scene):
+    moody = Moody(scene)
+    with moody.server:
+        yield moody
+
+
+@pytest.fixture(scope='module')
+def running(start, usdz, moody):
+    """Give a player that plays round and round, with one camera at 20 Hz."""
+    bench = start(
+        usdz_path=usdz,
+        server=moody.server.address,
+        loop=True,
+        camera_rate=20,
+        cameras=f'[{FRONT}]',
+        batch='never',
+    ).ready()
+    bench.infos = info_of(bench)
+    bench.images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
+    bench.found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.until(lambda: bench.infos and bench.images, 'the first picture')
+    bench.trigger('play')
+    return bench
+
+
+CODE = grpc.StatusCode
+
+
+@pytest.mark.parametrize(
+    ('answer', 'words'),
+    [
+        ((CODE.UNKNOWN, 'Exception calling application: NRenderer.render failed'), 'restart'),
+        ((CODE.INTERNAL, 'CUDA out of memory. Tried to allocate 2 GiB'), 'resolution_scale'),
+        ((CODE.RESOURCE_EXHAUSTED, 'no room'), 'resolution_scale'),
+        ((CODE.OUT_OF_RANGE, 'time outside'), ''),
+        (b'', 'holds no image'),
+        (b'garbage', 'neither JPEG nor PNG'),
+        (png(64, 36)[:-30], 'cut off'),
+    ],
+)
+def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer, words):
+    moody.answer = answer
+
+    def complaint():
+        status = status_of(running.found, FRONT)
+        bad = status.level in (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+        return bad and words in status.message
+
+    running.until(complaint, f'a diagnosis with {words!r}')
+    # While it fails nothing is published, and the clock runs.
+    count = len(running.infos)
+    running.spin(running.clocks, 20)
+    assert len(running.infos) <= count + 1
+    moody.answer = None
+    running.spin(running.infos, 5)
+    running.until(
+        lambda: status_of(running.found, FRONT).level == DiagnosticStatus.OK, 'all is well'
+    )
+
+
+def test_an_image_of_another_size_is_published_as_it_is(running, moody):
+    """Servers keep the native aspect; camera_info follows what came."""
+    moody.answer = png(300, 200)
+    running.until(lambda: (running.infos[-1].width, running.infos[-1].height) == (300, 200), 'it')
+    moody.answer = None
+    running.until(lambda: running.infos[-1].width == 480, 'the size asked for')
+
+
+def test_bytes_are_passed_through_untouched(running, moody):
+    moody.answer = png(480, 270, grey=77)
+    running.until(
+        lambda: bytes(running.images[-1].data) == moody.answer, 'the very bytes of the server'
+    )
+    assert running.images[-1].format == 'rgb8; png compressed bgr8'
+    moody.answer = None
+
+
+def test_info_and_image_have_the_same_stamps_and_frame(running):
+    running.spin(running.images, 5)
+    running.spin(running.infos, 2)
+    stamps = {stamp_ns(info) for info in running.infos}
+    assert {stamp_ns(image) for image in running.images[-5:]} <= stamps
+    assert running.infos[-1].header.frame_id == f'{FRONT}_optical_frame'
+    assert running.images[-1].header.frame_id == f'{FRONT}_optical_frame'
+
+
+def test_raw_images_are_decoded_for_those_who_want_them(running, moody):
+    moody.answer = png(480, 270, grey=90)
+    images = running.listen(Image, f'~/{FRONT}/image_raw')
+    running.until(lambda: images and images[-1].data[0] == 90, 'a decoded image')
+    image = images[-1]
+    assert (image.width, image.height, image.encoding, image.step) == (480, 270, 'rgb8', 1440)
+    assert set(image.data) == {90}
+    moody.answer = None
+
+
+def test_a_slow_server_makes_frames_drop_and_not_the_clock(start, usdz, scene):
+    def render(request, context):
+        time.sleep(0.2)
+        return picture(request)
+
+    with FakeServer(render, scenes=[scene], workers=1) as server:
+        bench = start(
+            usdz_path=usdz, server=server.address, loop=True, camera_rate=30, batch='never'
+        ).ready()
+        infos = info_of(bench)
+        found = bench.listen(DiagnosticArray, '/diagnostics')
+        bench.until(lambda: infos, 'the first picture')
+        bench.trigger('play')
+        bench.until(
+            lambda: 'cannot keep up' in status_of(found, FRONT).message,
+            'the diagnosis',
+        )
+        status = status_of(found, FRONT)
+        assert status.level == DiagnosticStatus.WARN
+        values = values_of(status)
+        assert float(values['dropped_hz']) > float(values['received_hz'])
+        assert float(values['latency_p50_ms']) >= 190
+        # Newest wins: what comes is never older than what came.
+        lap = [stamp_ns(info) for info in bench.spin(infos, 3)]
+        assert len(set(lap)) == 3

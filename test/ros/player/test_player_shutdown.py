@@ -1,0 +1,129 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The end: markers deleted, exit code 0, no traceback, soon; also when asked twice."""
+
+import os
+import signal
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import CAMERAS
+from test.support.player_bench import NOWHERE
+import time
+
+from nurec_ros.scenario import Scenario
+import pytest
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker, MarkerArray
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+# The promise is 1 s; a machine that does other things as well may take longer.
+SOON_S = 5.0
+
+
+def end(bench, *signals, between_s=0.0):
+    """Send signals, and give exit code and output."""
+    for number in signals:
+        if bench.player.process.poll() is None:
+            os.kill(bench.player.process.pid, number)
+        time.sleep(between_s)
+    code = bench.player.process.wait(SOON_S)
+    return code, bench.player.output
+
+
+def assert_clean(code, output):
+    assert code == 0, output
+    for word in ('Traceback', 'Error', 'Exception', 'terminate called', 'fatal'):
+        assert word not in output, output
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_markers_are_deleted(start, usdz, number):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    tracks = bench.listen(MarkerArray, '~/tracks')
+    bench.until(lambda: tracks, 'the tracks')
+    os.kill(bench.player.process.pid, number)
+    bench.listener.until(
+        lambda: any(marker.action == Marker.DELETEALL for marker in tracks[-1].markers),
+        'DELETEALL',
+    )
+    assert_clean(bench.player.process.wait(SOON_S), bench.player.output)
+
+
+@pytest.mark.parametrize('first', SIGNALS)
+@pytest.mark.parametrize('second', SIGNALS)
+@pytest.mark.parametrize('between_s', [0.0, 0.02, 0.05, 0.09])
+def test_twice_in_a_row(start, usdz, first, second, between_s):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    assert_clean(*end(bench, first, second, between_s=between_s))
+
+
+def test_many_times(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    assert_clean(*end(bench, *SIGNALS * 20, between_s=0.01))
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_an_idle_player_ends_too(start, number):
+    bench = start()
+    bench.until(lambda: bench.states, 'the state')
+    assert_clean(*end(bench, number))
+
+
+def test_while_playing_with_images(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, loop=True).ready()
+    infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    bench.trigger('play')
+    bench.until(lambda: len(infos) > 5, 'images')
+    assert_clean(*end(bench, signal.SIGINT, signal.SIGINT))
+
+
+@pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
+def test_in_the_middle_of_a_render(start, usdz, mode):
+    """A renderer that never answers, and a tick that waits for it."""
+    asked = []
+
+    def render(request, context):
+        asked.append(request)
+        while context.is_active():
+            time.sleep(0.01)
+        return picture(request)
+
+    with FakeServer(render, scenes=[Scenario.load(usdz).scene_id]) as server:
+        bench = start(usdz_path=usdz, server=server.address, mode=mode).ready()
+        bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+        bench.until(lambda: asked, 'a render under way')
+        bench.start_call(Trigger, 'tick')
+        bench.trigger('play')
+        bench.spin(bench.clocks, 10)
+        begun = time.monotonic()
+        assert_clean(*end(bench, signal.SIGINT))
+        assert time.monotonic() - begun < SOON_S
+
+
+def test_in_the_middle_of_a_load(start, usdz, pittsburgh):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    bench.set(usdz_path=str(pittsburgh))
+    bench.start_call(Trigger, 'load')
+    bench.spin(bench.clocks, 2)
+    assert_clean(*end(bench, signal.SIGINT))
+
+
+@pytest.mark.parametrize('after_s', [0.2, 0.4, 0.6, 0.8])
+def test_while_it_starts(start, pittsburgh, after_s):
+    bench = start(usdz_path=pittsburgh, server=NOWHERE)
+    time.sleep(after_s)
+    code, output = end(bench, signal.SIGINT, signal.SIGINT)
+    # Before Python runs our code at all the signal has its usual effect.
+    if code != -signal.SIGINT and 'KeyboardInterrupt' not in output:
+        assert_clean(code, output)
