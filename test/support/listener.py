@@ -19,7 +19,7 @@ from collections.abc import Callable
 import time
 from typing import Any
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class Listener:
