@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _SIGNS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
-# Metres that boxes may reach into each other and still count as apart.
-_OVERLAP = 0.05
 
 
 def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) -> list[int]:
@@ -31,8 +29,8 @@ def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) ->
 
     poses (N, 4, 4): T_map_box; halves (N, 3): half of their dimensions; eye (3,); rectangles
     (N, 4): left, top, right, bottom of each in the picture. One box is in front of another where
-    the plane of a face parts them, eye and box on one side; only boxes whose rectangles overlap
-    are compared. Where no plane parts them the nearer centre is in front.
+    the plane of a face parts them, eye and box on one side. Boxes that reach into each other are
+    parted where they do so least. Only boxes whose rectangles overlap are compared.
     """
     count = len(poses)
     offset = eye - poses[:, :3, 3]
@@ -45,11 +43,10 @@ def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) ->
     if not first.size:
         return [int(i) for i in farthest_first]
     eyes = np.einsum('nji,nj->ni', poses[:, :3, :3], offset)
-    ahead = _in_front(first, second, poses, halves, eyes)
-    behind = _in_front(second, first, poses, halves, eyes)
+    ahead = _margin(first, second, poses, halves, eyes)
+    behind = _margin(second, first, poses, halves, eyes)
     nearer = distance[first] < distance[second]
-    # Where planes say both or neither, neither hides the other or nothing is known: by distance.
-    is_ahead = np.where(ahead != behind, ahead, nearer)
+    is_ahead = np.where(ahead == behind, nearer, ahead > behind)
     waits_for: list[set[int]] = [set() for _ in range(count)]
     front = np.where(is_ahead, first, second).tolist()
     back = np.where(is_ahead, second, first).tolist()
@@ -58,26 +55,26 @@ def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) ->
     return _sorted([int(i) for i in farthest_first], waits_for)
 
 
-def _in_front(
+def _margin(
     these: NDArray[np.intp], others: NDArray[np.intp], poses: Array, halves: Array, eyes: Array
-) -> NDArray[np.bool_]:
-    """Tell for pairs of boxes whether a face of either has `these` and the eye on its outside."""
-    outside = np.zeros(len(these), dtype=np.bool_)
-    for faces, boxes, sign in ((these, others, 1.0), (others, these, -1.0)):
+) -> Array:
+    """
+    Give how clearly, in metres, `these` stand before `others` as the eye sees them, in pairs.
+
+    The largest margin to a face's plane that parts them with these and the eye on its outside;
+    negative where each such plane is cut.
+    """
+    margin = np.full(len(these), -np.inf)
+    for faces, boxes in ((these, others), (others, these)):
         corners = _corners(boxes, faces, poses, halves)
-        half = halves[faces]
-        eye = eyes[faces]
+        half, eye = halves[faces], eyes[faces]
         for side in (-1.0, 1.0):
-            sees = side * eye > half
             reach = side * corners
-            if sign > 0:
-                # The other lies wholly behind a face of this one that the eye sees.
-                apart = reach.max(axis=1) <= half + _OVERLAP
-            else:
-                # This one lies wholly before a face of the other that the eye sees.
-                apart = reach.min(axis=1) >= half - _OVERLAP
-            outside |= (sees & apart).any(axis=1)
-    return outside
+            # Of one of these: the other wholly behind it. Of one of the others: this before it.
+            apart = half - reach.max(axis=1) if faces is these else reach.min(axis=1) - half
+            seen = np.where(side * eye > half, apart, -np.inf)
+            np.maximum(margin, seen.max(axis=1), out=margin)
+    return margin
 
 
 def _corners(
