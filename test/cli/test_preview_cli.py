@@ -19,13 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
+from test.preview.preview_client import Client, refused, request
 
 import grpc
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour, SERVICE_PREFIX
 import pytest
-
-from test.preview.preview_client import Client, refused, request
 
 COMMAND = [sys.executable, '-m', 'nurec_ros.cli.preview']
 

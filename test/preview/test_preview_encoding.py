@@ -13,6 +13,8 @@
 # limitations under the License.
 """Pictures as bytes, read back by OpenCV."""
 
+from test.preview.preview_client import gradient
+
 import cv2
 import numpy as np
 from nurec_ros.preview import encoding
@@ -20,8 +22,6 @@ from nurec_ros.preview.encoding import check_format, encode
 from nurec_ros.preview.refusal import RefusalError
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
-
-from test.preview.preview_client import gradient
 
 SIZES = [(48, 27), (480, 270), (1, 1), (33, 7)]
 

@@ -14,6 +14,7 @@
 """The lists that a server gives, against the archive's own JSON."""
 
 import json
+from test.preview.preview_client import Client, PREFIX, refused, serve
 import zipfile
 
 import grpc
@@ -23,8 +24,6 @@ from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 from scipy.spatial.transform import Rotation
-
-from test.preview.preview_client import Client, PREFIX, refused, serve
 
 
 @pytest.fixture(scope='module')

@@ -14,6 +14,7 @@
 """Each behaviour as a client sees it over the wire."""
 
 from collections import Counter
+from test.preview.preview_client import Client, gradient, Painter, refused, request, serve, until
 
 import cv2
 import grpc
@@ -21,8 +22,6 @@ import numpy as np
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
-
-from test.preview.preview_client import Client, gradient, Painter, refused, request, serve, until
 
 
 def decoded(data):

@@ -14,6 +14,7 @@
 """The server's life: ports, scenes, starting again, stopping while it works."""
 
 import socket
+from test.preview.preview_client import Client, Painter, refused, request, serve, until
 import threading
 
 import grpc
@@ -21,8 +22,6 @@ from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
 import pytest
-
-from test.preview.preview_client import Client, Painter, refused, request, serve, until
 
 
 def test_a_free_port_is_found_and_told(scenario):
@@ -182,6 +181,8 @@ def test_a_crash_can_be_handed_to_the_caller(scenario):
 
 def test_a_drawing_that_breaks_is_an_unknown_error_and_the_server_lives(scenario):
     class Broken:
+        """Draws nothing."""
+
         def render(self, *_, **__):
             raise ZeroDivisionError('the drawing broke')
 

@@ -13,6 +13,8 @@
 # limitations under the License.
 """CameraSpec messages to models whose projection is checked in closed form and by OpenCV."""
 
+from test.preview.preview_client import FRONT_FTHETA
+
 import cv2
 import numpy as np
 from nurec_ros.preview.refusal import RefusalError
@@ -20,8 +22,6 @@ from nurec_ros.preview.spec import camera_model, spec_of
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera, Windshield
 import pytest
-
-from test.preview.preview_client import FRONT_FTHETA
 
 POINTS = np.array(
     [[0.0, 0.0, 5.0], [2.0, -1.0, 10.0], [-3.0, 0.5, 8.0], [1.0, 1.2, 3.0], [-0.2, -0.1, 30.0]]

@@ -14,6 +14,7 @@
 """Delays, turns and failures, with time that is handed in."""
 
 from collections import Counter
+from test.preview.preview_client import until
 import threading
 
 import grpc
@@ -21,8 +22,6 @@ from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.refusal import CrashError, RefusalError
 from nurec_ros.preview.stage import MAX_QUEUED, Stage
 import pytest
-
-from test.preview.preview_client import until
 
 
 class Timeless(Stage):

@@ -13,14 +13,6 @@
 # limitations under the License.
 """Requests over the wire: what the drawing gets, and with which code a bad one comes back."""
 
-import cv2
-import numpy as np
-from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.rendering.protos import common_pb2
-from nurec_ros.rendering.protos import sensorsim_pb2 as sim
-import pytest
-from scipy.spatial.transform import Rotation
-
 from test.preview.preview_client import (
     Client,
     FRONT_FTHETA,
@@ -31,6 +23,14 @@ from test.preview.preview_client import (
     request,
     serve,
 )
+
+import cv2
+import numpy as np
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+import pytest
+from scipy.spatial.transform import Rotation
 
 
 @pytest.fixture(scope='module')

@@ -13,19 +13,15 @@
 # limitations under the License.
 """The whole probe against every behaviour that the preview server can play."""
 
-from dataclasses import replace
-import http.server
 import json
-import socket
 from test.preview.preview_client import Client, Painter, serve, until
 from test.preview.preview_client import request as good_request
+from test.probe.probe_reports import failed, stage, status, unserved
 from test.support.render_scene import CAMERAS, write_scene
-import threading
 
 import cv2
 import grpc
 import numpy as np
-from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
 from nurec_ros.probe.run import ProbeOptions, run
@@ -51,20 +47,6 @@ def probe(scenario, tmp_path):
             )
 
     return probed
-
-
-def status(report, name):
-    """Give the set of statuses of the stages of that name."""
-    return {stage.status for stage in report.stages if stage.name == name}
-
-
-def stage(report, name, wanted):
-    """Give the first stage of that name and status."""
-    return next(s for s in report.stages if s.name == name and s.status == wanted)
-
-
-def failed(report):
-    return list(dict.fromkeys(s.name for s in report.stages if s.status == 'fail'))
 
 
 def test_a_healthy_server_passes_every_stage(probe):
@@ -373,108 +355,6 @@ def test_a_camera_that_the_server_lacks_is_named(scenario, tmp_path, probe):
     report = probe(served=Scenario.load(path))
     assert failed(report) == ['cameras', 'render', 'batch']
     assert 'lacks camera_front_tele_30fov' in stage(report, 'cameras', 'fail').message
-
-
-# --- no server at all ----------------------------------------------------------------------------
-
-
-def unserved(scenario, server, tmp_path, **options):
-    return run(scenario, ProbeOptions(server=server, output=tmp_path / 'out', **options))
-
-
-def test_nothing_listens(scenario, tmp_path):
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        port = one.getsockname()[1]
-    report = unserved(scenario, f'127.0.0.1:{port}', tmp_path)
-    assert failed(report) == ['tcp']
-    assert 'is the NuRec container running' in stage(report, 'tcp', 'fail').remedy
-    assert {s.status for s in report.stages[2:]} == {'skip'}
-    assert not (tmp_path / 'out').exists()
-
-
-def test_a_name_that_nobody_knows(scenario, tmp_path):
-    report = unserved(scenario, 'no.such.host.invalid:46435', tmp_path)
-    assert failed(report) == ['resolve']
-
-
-def test_a_port_that_accepts_and_stays_silent(scenario, tmp_path):
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        one.listen()
-        address = f'127.0.0.1:{one.getsockname()[1]}'
-        report = unserved(scenario, address, tmp_path, timeout_s=0.3)
-    assert failed(report) == ['channel']
-    assert 'does not speak gRPC' in stage(report, 'channel', 'fail').remedy
-
-
-def test_a_web_server(scenario, tmp_path):
-    web = http.server.HTTPServer(('127.0.0.1', 0), http.server.BaseHTTPRequestHandler)
-    thread = threading.Thread(target=web.serve_forever, kwargs={'poll_interval': 0.02})
-    thread.start()
-    try:
-        address = f'127.0.0.1:{web.server_port}'
-        report = unserved(scenario, address, tmp_path, timeout_s=0.5)
-    finally:
-        web.shutdown()
-        web.server_close()
-        thread.join(20.0)
-    assert failed(report) == ['channel']
-
-
-def test_a_grpc_server_that_is_no_renderer(scenario, tmp_path):
-    server = serve(scenario, behaviour=Behaviour(service_prefix='greeter.Greeter', api='v1'))
-    with server:
-        report = unserved(scenario, server.address, tmp_path)
-    assert failed(report) == ['service']
-    assert status(report, 'health') == {'note'}
-
-
-def test_one_dead_address_of_two(scenario, tmp_path):
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        dead = f'127.0.0.1:{one.getsockname()[1]}'
-        with serve(scenario) as server:
-            report = unserved(scenario, f'{dead},{server.address}', tmp_path)
-    assert failed(report) == ['tcp']
-    assert dead in stage(report, 'tcp', 'fail').message
-    assert status(report, 'render') == {'pass'}
-    assert not report.ok
-
-
-def test_two_living_addresses(scenario, tmp_path):
-    with serve(scenario) as first, serve(scenario) as second:
-        report = unserved(scenario, f'{first.address},{second.address}', tmp_path)
-        assert report.ok
-        assert first.frames + second.frames == 6
-
-
-# --- options that cannot be honoured -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('options', 'words'),
-    [
-        ({'cameras': ('camera_x',)}, "cameras names 'camera_x', expected some of camera_front"),
-        ({'scale': 0.0}, 'resolution_scale'),
-        ({'tls_root_certificate': '/no/such.pem'}, '/no/such.pem'),
-    ],
-)
-def test_bad_options_are_refused_before_anything_is_asked(scenario, tmp_path, options, words):
-    with pytest.raises(ConfigurationError, match=words):
-        unserved(scenario, '127.0.0.1:1', tmp_path, **options)
-
-
-def test_a_scene_without_a_camera_model_is_refused(scenario, tmp_path):
-    bare = {name: replace(camera, model=None) for name, camera in scenario.cameras.items()}
-    with pytest.raises(ConfigurationError, match='no camera that can be rendered'):
-        unserved(replace(scenario, cameras=bare), '127.0.0.1:1', tmp_path)
-
-
-def test_a_folder_that_cannot_be_made_is_named(scenario, tmp_path):
-    (tmp_path / 'out').write_text('')
-    with serve(scenario) as server, pytest.raises(ConfigurationError, match='out'):
-        unserved(scenario, server.address, tmp_path)
 
 
 def test_the_frame_asked_for_is_a_recorded_one_near_the_middle(scenario, tmp_path):

@@ -13,10 +13,10 @@
 # limitations under the License.
 """Two small scenes for the tests of the render service."""
 
+from test.support.render_scene import write_scene
+
 from nurec_ros.scenario import Scenario
 import pytest
-
-from test.support.render_scene import write_scene
 
 
 @pytest.fixture(scope='session')
