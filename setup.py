@@ -147,7 +147,7 @@ setup(
             'ros-ament-pep257',
         ],
         'fast': ['orjson', 'simplejpeg'],
-        'demo': ['mcap', 'rosbags'],
+        'demo': ['rosbags>=0.10'],
         'test': [
             'colcon-library-path',
             'colcon-python-setup-py',

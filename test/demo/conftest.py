@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import importlib.util
-import os
+from test.support.domain import claim_domain
 
 import pytest
 
@@ -32,7 +32,7 @@ collect_ignore_glob = [] if HAS_ROS else [f'test_demo_{name}.py' for name in (
 def demo_ros_environment() -> Iterator[None]:
     """Keep this run to a domain of its own on this machine."""
     patch = pytest.MonkeyPatch()
-    patch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 101))
+    patch.setenv('ROS_DOMAIN_ID', str(claim_domain()))
     patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     patch.setenv('ROS_LOCALHOST_ONLY', '1')
     yield
