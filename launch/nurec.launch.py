@@ -47,8 +47,9 @@ CONFIG = Path(__file__).resolve().parent.parent / 'config'
 SHM = '/dev/shm'
 # The profile's segment is 32 MiB, and whoever else runs on this machine needs some as well.
 SHM_NEEDED = 64 * 2**20
-# Fast DDS reads the first of these up to Jazzy and both from then on.
+# Up to Jazzy, Fast DDS reads the first of these alone; from Kilted on it warns of it.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+WITH_FIRST = ('humble', 'iron', 'jazzy')
 
 
 def a_string(text):
@@ -238,10 +239,12 @@ def end(event, context, who):
 
     An exception is how `ros2 launch` comes to an exit code other than 0.
     """
+    if context.is_shutdown:
+        return None
     reason = f'{who} ended with exit code {event.returncode}'
     if event.returncode != 0:
         raise RuntimeError(reason)
-    return None if context.is_shutdown else EmitEvent(event=Shutdown(reason=reason))
+    return EmitEvent(event=Shutdown(reason=reason))
 
 
 def preview_port(server):
@@ -272,7 +275,8 @@ def shm_profile():
             f'takes {SHM_NEEDED // 2**20}; images of more than 0.5 MB may get lost. '
             'In a container, start it with --shm-size=256m or --ipc=host'
         )
-    return dict.fromkeys(PROFILE_VARIABLES, str(profile)), ''
+    variable = PROFILE_VARIABLES[os.environ.get('ROS_DISTRO') not in WITH_FIRST]
+    return {variable: str(profile)}, ''
 
 
 def full_name(*parts):

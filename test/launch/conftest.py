@@ -62,6 +62,10 @@ class Launch:
                 raise AssertionError(f'{what}: not within {TIMEOUT_S:g} s:\n{self.output}')
             time.sleep(0.02)
 
+    def alive(self) -> None:
+        """Fail if it has ended."""
+        assert self.process.poll() is None, f'the launch ended:\n{self.output}'
+
     def report(self, name: str) -> dict[str, Any]:
         """Give the report of the stand-in for an executable."""
         path = self.folder / f'{name}.json'
@@ -119,12 +123,11 @@ def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     Give the ament prefix that holds the real executables.
 
-    Without `colcon build`, one that is made of the scripts which pip has put beside the
-    interpreter.
+    Without `colcon build`, one that is made of scripts which run this source tree.
     """
     from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 
@@ -134,16 +137,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
         prefix = Path(sys.prefix)
     if (prefix / 'lib' / 'nurec_ros' / 'nurec_player').is_file():
         return prefix
+    folder = tmp_path_factory.mktemp('scripts')
     scripts = {}
-    for name in ('nurec_player', 'nurec_preview'):
-        scripts[name] = Path(sys.executable).parent / name
-        if not scripts[name].is_file():
-            pytest.skip(f'{name} is not installed')
-    return make_prefix(tmp_path_factory.mktemp('installed'), {'nurec_ros': scripts})
+    for name in ('player', 'preview'):
+        scripts[f'nurec_{name}'] = folder / f'nurec_{name}'
+        scripts[f'nurec_{name}'].write_text(
+            f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
+            f'from nurec_ros.cli.{name} import main\nsys.exit(main())\n'
+        )
+    return make_prefix(folder / 'prefix', {'nurec_ros': scripts})
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """
     Give a function that starts the launch file: by a prefix, arguments, and keywords.
 

@@ -14,9 +14,9 @@
 """
 A stand-in for an executable that the launch file starts: reports what it was given, then waits.
 
-The report is $STANDIN_REPORTS/<its name>.json. With $STANDIN_EXIT, the player ends with that code
-at once, else all of them with 0 on SIGINT. Given ROS arguments, it is a node that takes whatever
-parameters come.
+The report is $STANDIN_REPORTS/<its name>.json. It ends with 0 on SIGINT; the one that
+$STANDIN_EXIT names, as in nurec_player:3, with that code at once. Given ROS arguments, it is a
+node that takes whatever parameters come.
 """
 
 import json
@@ -60,8 +60,9 @@ def main():
     unfinished = path.with_suffix('.part')
     unfinished.write_text(json.dumps(report))
     unfinished.rename(path)
-    if name == 'nurec_player' and 'STANDIN_EXIT' in os.environ:
-        return int(os.environ['STANDIN_EXIT'])
+    who, _, code = os.environ.get('STANDIN_EXIT', '').partition(':')
+    if who == name:
+        return int(code)
     signal.pause()
     return 0
 

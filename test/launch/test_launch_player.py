@@ -1,0 +1,153 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The launch file with the real player: it comes up, is drawn for, and goes down in order."""
+
+import json
+from pathlib import Path
+import re
+from test.launch.conftest import LAUNCH_FILE, with_prefix
+from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
+from test.support.listener import Listener
+import time
+
+import cv2
+from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage
+
+launch = pytest.importorskip('launch', reason="ROS's package launch is not installed")
+launch_pytest = pytest.importorskip('launch_pytest', reason='launch_pytest is not installed')
+pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+
+# For processes that import much on a busy machine.
+START_S = 60.0
+
+
+def first(listener, messages, meanwhile=lambda: None):
+    """Wait for the first of the messages of a process that is just starting."""
+    deadline = time.monotonic() + START_S
+    while not messages:
+        meanwhile()
+        assert time.monotonic() < deadline, f'nothing came within {START_S:g} s'
+        listener.executor.spin_once(timeout_sec=0.05)
+    return messages[0]
+
+
+@pytest.fixture
+def observer():
+    """Give an observer, with a context of its own."""
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    listener = Listener(context)
+    yield listener
+    listener.close()
+    rclpy.try_shutdown(context=context)
+
+
+@launch_pytest.fixture
+def description(installed, tmp_path, monkeypatch):
+    """Give the launch file with a scenario and the preview server."""
+    monkeypatch.setenv('AMENT_PREFIX_PATH', with_prefix(installed))
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    arguments = {
+        'usdz_path': str(build_archive(tmp_path)),
+        'preview': 'true',
+        'autoplay': 'true',
+        'loop': 'true',
+        'resolution_scale': '0.1',
+        'cameras': CAMERAS[0],
+        'namespace': 'fleet',
+    }
+    source = launch.launch_description_sources.PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+    include = launch.actions.IncludeLaunchDescription(
+        source, launch_arguments=list(arguments.items())
+    )
+    return launch.LaunchDescription([include, launch_pytest.actions.ReadyToTest()])
+
+
+@pytest.mark.launch(fixture=description)
+def test_the_player_comes_up_and_is_drawn_for(observer):
+    """Hear its state, and see a picture of the size that was asked for."""
+    states = observer.listen(DiagnosticStatus, '/fleet/nurec/state', latched=True)
+    state = first(observer, states)
+    values = {one.key: json.loads(one.value) for one in state.values}
+    assert values['scenario'] == SEQUENCE_ID
+
+    topic = f'/fleet/nurec/{CAMERAS[0]}/image_raw/compressed'
+    image = first(observer, observer.listen(CompressedImage, topic))
+    picture = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
+    # A tenth of 1920 x 1080.
+    assert picture.shape == (108, 192, 3)
+    # A drawing, not an empty page.
+    assert picture.std() > 10
+    # Only the camera that was named.
+    assert not observer.node.get_publishers_info_by_topic(
+        f'/fleet/nurec/{CAMERAS[1]}/image_raw/compressed'
+    )
+
+
+def exit_lines(output):
+    """Give how the launch says each process ended."""
+    return re.findall(r'\]: (process .*)', output)
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_interrupts_end_all_in_order(launch_file, installed, observer, tmp_path, times):
+    """Press Ctrl-C, once or twice, while images are under way."""
+    usdz_path = build_archive(tmp_path)
+    run = launch_file(
+        installed, f'usdz_path:={usdz_path}', 'preview:=true', 'autoplay:=true', 'loop:=true'
+    )
+    topic = f'/nurec/{CAMERAS[0]}/image_raw/compressed'
+    first(observer, observer.listen(CompressedImage, topic), run.alive)
+    assert run.interrupt(times) == 0
+    assert 'process has died' not in run.output
+    assert 'Traceback' not in run.output
+    ends = [line for line in exit_lines(run.output) if 'started' not in line]
+    assert len(ends) == 2, run.output
+    assert all('finished cleanly' in line for line in ends), run.output
+
+
+def test_a_scenario_that_is_not_there_ends_the_launch(launch_file, installed):
+    """Show the player's sentence, and exit code 1."""
+    run = launch_file(installed, 'usdz_path:=/nowhere/street.usdz')
+    assert run.end() == 1
+    assert '/nowhere/street.usdz' in run.output
+    assert 'the player ended with exit code 1' in run.output
+    assert 'Traceback' not in run.output
+
+
+def segments():
+    """Give the files of Fast DDS in this machine's shared memory; their names vary by version."""
+    return {path for path in Path('/dev/shm').glob('fast*_*') if path.is_file()}
+
+
+def test_the_shm_profile_is_one_that_the_middleware_takes(launch_file, installed, observer):
+    """Hear no complaint, and see the memory."""
+    import rclpy
+
+    before = segments()
+    run = launch_file(installed)
+    first(observer, observer.listen(DiagnosticStatus, '/nurec/state', latched=True), run.alive)
+    if 'use_shm_profile is left out' in run.output:
+        pytest.skip('/dev/shm is too small')
+    if 'fastrtps' not in rclpy.get_rmw_implementation_identifier():
+        pytest.skip('this middleware is not Fast DDS')
+    assert max(path.stat().st_size for path in segments() - before) >= 32 * 2**20
+    assert 'WARN' not in run.output
+    assert 'rror' not in run.output
+    assert run.interrupt() == 0
