@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+import re
 import signal
 import socket
 import sys
@@ -146,11 +147,14 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         from nurec_ros.ros.player import NurecPlayer
         import rclpy
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+        from rclpy.logging import get_logger_level, LoggingSeverity, set_logger_level
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:
         return _fail(f'{error}; source a ROS 2 distribution, or run `make setup`')
 
     context = rclpy.Context()
+    # rcl would say in a line of its own that it failed, before the line that says why.
+    set_logger_level('rcl', LoggingSeverity.FATAL)
     try:
         # With rclpy's own handlers the context is dead before anything can be said goodbye to.
         rclpy.init(
@@ -160,6 +164,9 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         )
     except Exception as error:  # noqa: BLE001, rcl's parser raises types that differ by release
         return _fail(_one_line(error))
+    # Unless the arguments have set another one.
+    if get_logger_level('rcl') == LoggingSeverity.FATAL:
+        set_logger_level('rcl', LoggingSeverity.UNSET)
     player = None
     try:
         player = NurecPlayer(context=context)
@@ -186,7 +193,8 @@ def _fail(reason: str) -> int:
 
 
 def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split())
+    # Where in rcl's sources it was noticed helps nobody who only mistyped a name.
+    return re.sub(r', at \S+:\d+', '', ' '.join(str(error).split()))
 
 
 if __name__ == '__main__':

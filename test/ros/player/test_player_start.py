@@ -1,0 +1,210 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command's start: help, version, and one clear line for whatever cannot be."""
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+from test.support.archives import build_archive, CAMERAS
+
+import pytest
+
+
+def run(*arguments):
+    """Run the command to its end; give exit code, stdout and stderr."""
+    command = [sys.executable, '-m', 'nurec_ros.cli.player', *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def complaint(*parameters):
+    """Start with parameters that cannot be; give the one line that says why."""
+    words = [word for parameter in parameters for word in ('-p', parameter)]
+    code, out, err = run('--ros-args', *words)
+    assert code == 1, (out, err)
+    assert 'Traceback' not in err
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith('nurec_player: ')
+    return lines[0]
+
+
+def test_help():
+    code, out, _ = run('--help')
+    assert code == 0
+    assert '--ros-args' in out
+    assert 'usdz_path' in out
+
+
+def test_version():
+    from nurec_ros import __version__
+
+    assert run('--version') == (0, f'nurec_player {__version__}\n', '')
+
+
+def test_unknown_argument():
+    code, _, err = run('scenario.usdz')
+    assert code == 2
+    assert 'scenario.usdz' in err
+    assert 'Traceback' not in err
+
+
+def test_missing_file(tmp_path):
+    assert 'missing.usdz' in complaint(f'usdz_path:={tmp_path / "missing.usdz"}')
+
+
+def test_folder(tmp_path):
+    assert str(tmp_path) in complaint(f'usdz_path:={tmp_path}')
+
+
+def test_not_a_zip(tmp_path):
+    path = tmp_path / 'text.usdz'
+    path.write_text('this is no archive')
+    assert 'text.usdz' in complaint(f'usdz_path:={path}')
+
+
+def test_zip_without_rig_trajectories(tmp_path):
+    path = build_archive(tmp_path, leave_out=['rig_trajectories.json'])
+    assert 'rig_trajectories.json' in complaint(f'usdz_path:={path}')
+
+
+def test_truncated_archive(tmp_path):
+    path = build_archive(tmp_path)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert path.name in complaint(f'usdz_path:={path}')
+
+
+@pytest.mark.parametrize(
+    ('parameter', 'words'),
+    [
+        ('rate:=fast', ['rate', 'fast', '0.01', '100']),
+        ('rate:=0', ['rate', '0.01', '100']),
+        ('resolution_scale:=3.0', ['resolution_scale', '0.01', '2']),
+        ('image_format:=bmp', ['image_format', 'bmp', 'jpeg', 'png', 'rgb']),
+        ('loop:=maybe', ['loop', 'maybe']),
+        ('image_quality:=101', ['image_quality', '1', '100']),
+        ('rig_offset:=[1.0, 2.0]', ['rig_offset', '6']),
+    ],
+)
+def test_parameter_of_the_wrong_type_or_out_of_range(parameter, words):
+    line = complaint(parameter)
+    assert all(word in line for word in words), line
+
+
+def test_what_rcl_cannot_parse():
+    line = complaint('rig_offset:=[1, 2.5]')
+    assert 'rig_offset' in line
+    assert '.c:' not in line
+
+
+def test_missing_parameter_file():
+    code, _, err = run('--ros-args', '--params-file', '/nowhere/params.yaml')
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1, err
+    assert '/nowhere/params.yaml' in err
+
+
+def test_unknown_cameras(usdz):
+    line = complaint(f'usdz_path:={usdz}', 'cameras:=[camera_nobody_knows]')
+    assert all(name in line for name in ('camera_nobody_knows', *CAMERAS))
+
+
+def test_offsets_that_leave_nothing(usdz):
+    line = complaint(f'usdz_path:={usdz}', 'start_offset_s:=1.5', 'end_offset_s:=1.0')
+    assert 'start_offset_s' in line
+
+
+def test_camera_parameter_out_of_range(usdz):
+    line = complaint(f'usdz_path:={usdz}', f'{CAMERAS[0]}.resolution_scale:=7.0')
+    assert f'{CAMERAS[0]}.resolution_scale' in line
+
+
+def test_missing_certificate(usdz):
+    line = complaint(f'usdz_path:={usdz}', 'tls_root_certificate:=/nowhere/ca.pem')
+    assert '/nowhere/ca.pem' in line
+
+
+def test_arguments_are_parted():
+    from nurec_ros.cli.player import split_ros_arguments as split
+
+    assert split(['a', '--ros-args', '-p', 'x:=1']) == (['a'], ['--ros-args', '-p', 'x:=1'])
+    assert split(['--ros-args', '-p', 'x:=1', '--', 'b']) == (
+        ['b'],
+        ['--ros-args', '-p', 'x:=1', '--'],
+    )
+    assert split([]) == ([], [])
+
+
+def test_unused_overrides_are_named_with_the_nearest(start, usdz):
+    bench = start(usdz_path=usdz, server='localhost:1', autplay=True).ready()
+    assert "there is no parameter 'autplay'; did you mean 'autoplay'?" in bench.player.output
+
+
+@pytest.mark.parametrize(
+    ('rule', 'value'), [('rate:=2', 2.0), ('scene_id:=1234', '1234'), ('cameras:=[]', [''])]
+)
+def test_lenient_values(start, usdz, rule, value):
+    bench = start('-p', rule, usdz_path=usdz, server='localhost:1').ready()
+    assert bench.get(rule.partition(':')[0]) == value
+
+
+def test_the_shipped_file_starts_a_player(start, usdz):
+    import nurec_ros
+
+    path = Path(nurec_ros.__file__).parent.parent / 'config' / 'nurec.yaml'
+    rules = ['--params-file', path, '-p', f'usdz_path:={usdz}', '-r', '__node:=other']
+    bench = start(*rules, name='/other').ready()
+    assert 'there is no parameter' not in bench.player.output
+
+
+def test_each_warning_of_the_scenario_is_said_once(start, tmp_path):
+    usdz = build_archive(tmp_path, leave_out=['sequence_tracks.json'])
+    bench = start(usdz_path=usdz, server='localhost:1').ready()
+    bench.spin(bench.clocks, 20)
+    assert bench.player.output.count('sequence_tracks.json') == 1
+    assert '[WARN]' in bench.player.output
+
+
+def test_offsets_move_begin_and_end(start, usdz):
+    from test.support.archives import START_US
+
+    bench = start(usdz_path=usdz, server='localhost:1', start_offset_s=0.5, end_offset_s=0.25)
+    bench.ready()
+    state = bench.trigger('stop')
+    assert state['current_time_us'] == START_US + 500_000
+    assert state['duration_s'] == pytest.approx(1.25)
+
+
+def test_autoplay(start, usdz):
+    bench = start(usdz_path=usdz, server='localhost:1', autoplay=True).ready()
+    bench.until(lambda: bench.state['done'], 'the end')
+
+
+def test_without_rclpy_the_way_out_is_named(tmp_path):
+    """A bare Python: one line that says what to install."""
+    (tmp_path / 'rclpy.py').write_text("raise ImportError('No module named rclpy')")
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, '-m', 'nurec_ros.cli.player'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 1
+    assert 'make setup' in done.stderr
+    assert 'Traceback' not in done.stderr
