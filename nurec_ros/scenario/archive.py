@@ -30,6 +30,7 @@ import zipfile
 import zlib
 
 from nurec_ros.errors import ScenarioError
+from nurec_ros.scenario.sentence import one_line, shortened
 
 RIG = 'rig_trajectories.json'
 TRACKS = 'sequence_tracks.json'
@@ -66,6 +67,11 @@ _DAMAGE = (
     RuntimeError,
     OverflowError,
 )
+
+
+def refusal(path: Path, text: str) -> ScenarioError:
+    """Give the error that refuses a file: its path and what is wrong with it."""
+    return ScenarioError(one_line(f'{path}: {text}'))
 
 
 class MemberError(Exception):
@@ -151,12 +157,11 @@ class Archive:
         if len(folders) == 1:
             return folders[0]
         if folders:
-            listed = ', '.join(folders[:5])
-            raise ScenarioError(
-                f'{self.path}: {RIG} is in {len(folders)} folders ({listed}), '
-                'expected one scenario'
+            listed = _listed(set(folders))
+            raise refusal(
+                self.path, f'{RIG} is in {len(folders)} folders ({listed}), expected one scenario'
             )
-        raise ScenarioError(f'{self.path}: {self._what_it_is()}')
+        raise refusal(self.path, self._what_it_is())
 
     def _what_it_is(self) -> str:
         names = set(self._members)
@@ -190,17 +195,15 @@ def _open_file(path: Path) -> _BoundedFile:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ScenarioError(f'{path}: is a folder, expected a USDZ file')
+            raise refusal(path, 'is a folder, expected a USDZ file')
         if not stat.S_ISREG(mode):
-            raise ScenarioError(f'{path}: is not a regular file, expected a USDZ file')
+            raise refusal(path, 'is not a regular file, expected a USDZ file')
         return _BoundedFile(path)
     except FileNotFoundError:
-        raise ScenarioError(f'{path}: there is no such file, expected a USDZ file') from None
+        raise refusal(path, 'there is no such file, expected a USDZ file') from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ScenarioError(
-            f'{path}: cannot be opened ({reason}), expected a USDZ file'
-        ) from error
+        raise refusal(path, f'cannot be opened ({reason}), expected a USDZ file') from error
 
 
 def _open_zip(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
@@ -212,15 +215,16 @@ def _open_zip(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
         file.seek(0)
         start = file.read(len(_ZIP_START))
     except OSError as error:
-        raise ScenarioError(f'{path}: cannot be read ({_text(error)})') from error
+        raise refusal(path, f'cannot be read ({_text(error)})') from error
     if not start:
-        raise ScenarioError(f'{path}: is empty, expected a USDZ (zip) archive')
+        raise refusal(path, 'is empty, expected a USDZ (zip) archive')
     if start == _ZIP_START:
-        raise ScenarioError(
-            f'{path}: begins as a zip archive but is cut short or damaged ({reason}), '
-            'expected a whole USDZ'
+        raise refusal(
+            path,
+            f'begins as a zip archive but is cut short or damaged ({reason}), '
+            'expected a whole USDZ',
         )
-    raise ScenarioError(f'{path}: is not a zip archive ({reason}), expected a USDZ')
+    raise refusal(path, f'is not a zip archive ({reason}), expected a USDZ')
 
 
 def _plain_name(name: str) -> str:
@@ -242,6 +246,6 @@ def _text(error: BaseException) -> str:
 def _listed(names: set[str]) -> str:
     if not names:
         return 'nothing'
-    shown = [name if len(name) <= 60 else name[:59] + '…' for name in sorted(names)[:5]]
+    shown = [shortened(name) for name in sorted(names)[:5]]
     more = f' and {len(names) - 5} more' if len(names) > 5 else ''
     return ', '.join(shown) + more

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import archive
-from nurec_ros.scenario.archive import Archive, MemberError
+from nurec_ros.scenario.archive import Archive, MemberError, refusal
 from nurec_ros.scenario.height import with_smooth_heights
 from nurec_ros.scenario.records import Box, Camera
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
@@ -41,10 +41,14 @@ from nurec_ros.scenario.schema.info import (
 from nurec_ros.scenario.schema.json_text import JsonError
 from nurec_ros.scenario.schema.rig import parse_rig, Rig
 from nurec_ros.scenario.schema.tracks import no_tracks, parse_tracks
+from nurec_ros.scenario.sentence import one_line
 from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
+
+# A broken file may be wrong in every one of its thousand cameras.
+MOST_WARNINGS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +113,7 @@ class _Loader:
     def __init__(self, opened: Archive) -> None:
         self._archive = opened
         self._warnings: list[str] = []
+        self._said = 0
 
     def load(self, min_track_lifetime_ns: int) -> Scenario:
         info = self._data_info()
@@ -119,7 +124,7 @@ class _Loader:
             tracks = tracks.kept(tracks.end_ns - tracks.start_ns > min_track_lifetime_ns)
         start_ns, end_ns = self._time_range(rig.ego, info)
         path = self._archive.path
-        sequence_id = info.sequence_id or rig.sequence_id or path.stem
+        sequence_id = info.sequence_id or rig.sequence_id or one_line(path.stem)
         return Scenario(
             path=path,
             sequence_id=sequence_id,
@@ -135,7 +140,7 @@ class _Loader:
             T_earth_map=rig.T_earth_map,
             world_to_nre=rig.world_to_nre,
             road_map=self._road_map(rig),
-            warnings=tuple(self._warnings),
+            warnings=self._all_warnings(),
         )
 
     def _rig(self, sequence_id: str) -> Rig:
@@ -196,12 +201,25 @@ class _Loader:
             return ego.start_ns, ego.end_ns
         return start_ns, end_ns
 
+    def _all_warnings(self) -> tuple[str, ...]:
+        more = self._said - len(self._warnings)
+        if more:
+            name = one_line(self._archive.path.name)
+            self._warnings.append(f'{name}: there are {more} further warnings')
+        return tuple(self._warnings)
+
     def _json(self, member: str) -> Any:
         return json_text.parse(self._archive.read(member))
 
     def _warner(self, member: str) -> Callable[[str], None]:
         head = f'{self._archive.path.name}: {self._archive.name(member)}'
-        return lambda text: self._warnings.append(f'{head}: {text}')
+
+        def warn(text: str) -> None:
+            self._said += 1
+            if self._said <= MOST_WARNINGS:
+                self._warnings.append(one_line(f'{head}: {text}'))
+
+        return warn
 
     def _refusal(self, member: str, error: Exception) -> ScenarioError:
-        return ScenarioError(f'{self._archive.path}: {self._archive.name(member)}: {error}')
+        return refusal(self._archive.path, f'{self._archive.name(member)}: {error}')

@@ -64,7 +64,7 @@ class Trajectory:
 
     @property
     def positions(self) -> Array:
-        """Give the positions (N, 3) of the samples in metres."""
+        """Give where the samples are (N, 3), in metres."""
         return self.samples.positions
 
     @property

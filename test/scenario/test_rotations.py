@@ -18,7 +18,7 @@ from nurec_ros.scenario import rotations
 import pytest
 from scipy.spatial.transform import Rotation
 
-RANDOM = Rotation.random(500, rng=np.random.default_rng(1))
+RANDOM = Rotation.from_quat(np.random.default_rng(1).normal(size=(500, 4)))
 HALF_TURNS = Rotation.from_rotvec(np.pi * np.vstack([np.eye(3), -np.eye(3), [[0.6, 0, 0.8]]]))
 NEAR_HALF_TURNS = HALF_TURNS * Rotation.from_rotvec(np.tile([1e-9, 2e-9, -1e-9], (7, 1)))
 TINY = Rotation.from_rotvec([[0, 0, 0], [1e-12, 0, 0], [0, 1e-8, 0], [1e-5, 1e-5, 1e-5]])

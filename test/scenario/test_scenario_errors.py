@@ -297,6 +297,23 @@ def test_sentence_stays_short_whatever_the_file_holds(tmp_path):
     refusal(path)
 
 
+@pytest.mark.parametrize('key', ['a\nb', '\ud800', 'x' * 9000, '\0', 'a b'])
+def test_keys_of_any_text_leave_one_line(tmp_path, key):
+    def edit(document):
+        document[key] = document.pop('dummy_chunk_id')
+        document[key]['tracks_data']['tracks_poses'][1][2][0] = None
+
+    text = refusal(build_archive(tmp_path, edit_tracks=edit))
+    assert 'tracks_data.tracks_poses[1][2][0] is null' in text
+    text.encode()
+
+
+def test_too_many_chunks(tmp_path):
+    chunks = {str(i): {'tracks_data': {}} for i in range(1001)}
+    path = build_archive(tmp_path, edit_tracks=lambda _: chunks)
+    assert f'{TRACKS}: the top level is an object of more than 1000 chunks' in refusal(path)
+
+
 def test_a_plain_gaussian_export_is_called_what_it_is(tmp_path):
     path = tmp_path / 'export.usdz'
     with zipfile.ZipFile(path, 'w') as archive:

@@ -82,6 +82,13 @@ def base_documents():
 
 BASE = base_documents()
 
+
+class Renamed(str):
+    """A new name for a key."""
+
+    __slots__ = ()
+
+
 # What a mutation may put in the place of a value.
 SCALARS = strategies.one_of(
     strategies.none(),
@@ -107,6 +114,7 @@ VALUES = strategies.one_of(
     strategies.just('SAME TWICE'),
     strategies.just('GONE'),
     strategies.just('SCALED'),
+    strategies.builds(Renamed, strategies.text(strategies.characters(), max_size=5)),
 )
 STEPS = strategies.lists(strategies.integers(0, 10**6), min_size=1, max_size=8)
 EDITS = strategies.lists(
@@ -127,7 +135,9 @@ def mutated(document, steps, value):
         inner = parent[key]
     if parent is None:
         return value
-    if value == 'GONE':
+    if isinstance(value, Renamed) and isinstance(parent, dict):
+        parent[value] = parent.pop(key)
+    elif value == 'GONE':
         del parent[key]
     elif value == 'SAME TWICE' and isinstance(parent, list):
         parent.insert(key, copy.deepcopy(inner))

@@ -83,7 +83,7 @@ def test_everything_else_missing(tmp_path):
         ('{"sequence_id": "a", "pose-range": {}}', 'pose-range.start-timestamp_us is missing'),
         (
             '{"sequence_id": "a", "pose-range": {"start-timestamp_us": 5, "end-timestamp_us": 0}}',
-            "pose-range.end-timestamp_us is 0",
+            'pose-range.end-timestamp_us is 0',
         ),
         (
             '{"sequence_id": "a", "pose-range": {"start-timestamp_us": 5, "end-timestamp_us": 3}}',
@@ -386,6 +386,35 @@ def test_frame_times_that_are_no_list(tmp_path):
         f"cameras_frame_timestamps_us.{FRONT} is 'x'",
         edit_rig=lambda rig: frame_times(rig).update({FRONT: 'x'}),
     )
+
+
+def test_more_cameras_than_a_rig_has(tmp_path):
+    names = [f'camera_{i}' for i in range(201)]
+    scenario = warned(tmp_path, 'has 201 cameras, the first 200 are used', cameras=names)
+    assert list(scenario.cameras) == names[:200]
+
+
+def test_warnings_do_not_flood(tmp_path):
+    names = [f'camera_{i}' for i in range(120)]
+
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            calibration['camera_model'] = None
+
+    path = build_archive(tmp_path, cameras=names, edit_rig=edit)
+    scenario = Scenario.load(path)
+    assert len(scenario.cameras) == 120
+    assert len(scenario.warnings) == 51
+    assert scenario.warnings[-1] == 'scenario.usdz: there are 70 further warnings'
+
+
+@pytest.mark.parametrize('key', ['a\nb', '\ud800', 'x' * 9000])
+def test_camera_keys_of_any_text_leave_one_line(tmp_path, key):
+    def edit(rig):
+        calibrations = rig['camera_calibrations']
+        calibrations[key] = {**calibrations[FRONT], 'T_sensor_rig': 5}
+
+    warned(tmp_path, 'T_sensor_rig' if key != '\ud800' else 'can be encoded', edit_rig=edit)
 
 
 def test_several_trajectories(tmp_path):

@@ -49,7 +49,7 @@ def random_tracks(count=120, seed=1):
         samples = 1 if i % 10 == 0 else int(random.integers(2, 90))
         steps = random.integers(80_000, 120_000, samples) * 1000
         times = BEGIN_NS + int(random.integers(0, 10_000)) * 1_000_000 + np.cumsum(steps)
-        rotations = Rotation.random(samples, rng=random)
+        rotations = Rotation.from_quat(random.normal(size=(samples, 4)))
         truths.append(Truth(times, random.normal(0, 30, (samples, 3)), rotations))
     return truths
 

@@ -31,7 +31,7 @@ def trajectory(times_ns, positions, rotations):
 def random_trajectory(count=60, start_ns=EPOCH_NS, seed=1):
     random = np.random.default_rng(seed)
     times = start_ns + np.cumsum(random.integers(70_000, 130_000, count)) * 1000
-    rotations = Rotation.random(count, rng=random)
+    rotations = Rotation.from_quat(random.normal(size=(count, 4)))
     return times, random.normal(0, 40, (count, 3)), rotations
 
 

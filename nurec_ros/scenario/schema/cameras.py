@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +40,7 @@ from nurec_ros.scenario.schema.fields import (
     time_array,
 )
 from nurec_ros.scenario.schema.rigid import rigid_transform
+from nurec_ros.scenario.sentence import shortened
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -47,6 +48,8 @@ Warn = Callable[[str], None]
 
 _CALIBRATIONS = 'camera_calibrations'
 _FRAME_TIMES = 'cameras_frame_timestamps_us'
+# A rig has some ten.
+MOST_CAMERAS = 200
 _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 # A camera is bolted to a car.
 _FARTHEST_IN_RIG = 1e3
@@ -77,7 +80,9 @@ def parse_cameras(
             warn(f'{times_path} is {described(times)}, expected an object, so no camera has times')
         times = None
     without_times: list[str] = []
-    for key, value in calibrations.items():
+    if len(calibrations) > MOST_CAMERAS:
+        warn(f'{_CALIBRATIONS} has {len(calibrations)} cameras, the first {MOST_CAMERAS} are used')
+    for key, value in islice(calibrations.items(), MOST_CAMERAS):
         name = _name(key, value)
         if name in cameras:
             name = key
@@ -92,7 +97,7 @@ def parse_cameras(
                 camera = replace(camera, frame_times_ns=frame_times)
         cameras[name] = camera
     if without_times:
-        warn(f'{times_path} has no times of {", ".join(without_times)}')
+        warn(f'{times_path} has no times of {shortened(", ".join(without_times), 300)}')
     return MappingProxyType(cameras)
 
 
@@ -105,10 +110,10 @@ def _name(key: str, value: object) -> str:
 
 
 def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
-    path = f'{_CALIBRATIONS}.{key}'
+    path = join(_CALIBRATIONS, key)
     try:
         if not encodable(key):
-            raise FieldError(path.encode('utf-8', 'replace').decode(), 'no text', 'a text')
+            raise FieldError(path, 'no text', 'a key that can be encoded')
         calibration = as_object(value, path)
         matrix_path = join(path, 'T_sensor_rig')
         matrix = numbers(get(calibration, 'T_sensor_rig', path), matrix_path, (4, 4))
@@ -148,7 +153,8 @@ def _model(value: object, path: str, warn: Warn) -> CameraModel | None:
     except FieldError as error:
         warn(f'{error}, {without}')
     except CameraModelError as error:
-        warn(f'{join(path, error.key)} is {error.found}, expected {error.expected}, {without}')
+        found = shortened(error.found, 100)
+        warn(f'{path}.{error.key} is {found}, expected {error.expected}, {without}')
     return None
 
 
@@ -208,7 +214,7 @@ def _frame_times_of(
     used = key if key in times else name
     if used not in times:
         return None
-    path = f'{path}.{used}'
+    path = join(path, used)
     try:
         rows = as_list(times[used], path)
     except FieldError as error:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.scenario.sentence import shortened
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -37,7 +38,7 @@ TIME = f'whole microseconds from 0 to {LAST_US}'
 # Further out than any map grid (UTM reaches 10,000 km): beyond it a coordinate is garbage.
 FARTHEST_METRES = 1e8
 
-_LONGEST = 60
+_LONGEST_KEY = 100
 _NUMBERS = {float, int}
 
 
@@ -61,11 +62,12 @@ def described(value: object) -> str:
         return 'an empty list' if not value else f'a list of {len(value)}'
     if isinstance(value, dict):
         return 'an empty object' if not value else f'an object of {len(value)}'
+    if isinstance(value, str):
+        value = shortened(value)
     try:
-        text = ' '.join(repr(value).split())
+        return shortened(repr(value))
     except ValueError:
         return 'a number of very many digits'
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'
 
 
 def get(parent: Mapping[str, Any], key: str, path: str) -> Any:
@@ -77,6 +79,7 @@ def get(parent: Mapping[str, Any], key: str, path: str) -> Any:
 
 def join(path: str, key: str) -> str:
     """Give the path of a key within an object."""
+    key = shortened(key, _LONGEST_KEY)
     return f'{path}.{key}' if path else key
 
 

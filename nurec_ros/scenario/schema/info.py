@@ -31,6 +31,7 @@ from nurec_ros.scenario.schema.fields import (
     LAST_US,
     TIME,
 )
+from nurec_ros.scenario.sentence import shortened
 import yaml
 
 Warn = Callable[[str], None]
@@ -97,7 +98,7 @@ def parse_metadata(data: bytes, warn: Warn) -> Metadata:
         mark = getattr(error, 'problem_mark', None)
         where = f' at line {mark.line + 1} column {mark.column + 1}' if mark else ''
         problem = getattr(error, 'problem', None) or 'it cannot be decoded'
-        raise MetadataError(f'is not YAML: {problem}{where}') from error
+        raise MetadataError(f'is not YAML: {shortened(problem, 150)}{where}') from error
     except RecursionError as error:
         raise MetadataError('is nested too deeply to be read') from error
     except ValueError as error:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ Warn = Callable[[str], None]
 _DATA = 'tracks_data'
 _CUBOIDS = 'cuboidtracks_data'
 _POSE = 'x, y, z, qx, qy, qz, qw'
+# Real files have one; each costs time, however small it is.
+MOST_CHUNKS = 1000
 # {"sequence_tracks": {chunk: {...}}} is the deepest nesting that was ever seen.
 _DEEPEST = 3
 
@@ -84,7 +86,14 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
     `warn` is told what is odd but harmless. Raises FieldError.
     """
     top = as_object(document, '')
-    chunks = [_chunk(value, path, warn) for path, value in _find_chunks(top, '', warn)]
+    found = list(islice(_find_chunks(top, '', warn), MOST_CHUNKS + 1))
+    if len(found) > MOST_CHUNKS:
+        raise FieldError(
+            'the top level',
+            f'an object of more than {MOST_CHUNKS} chunks',
+            f'{MOST_CHUNKS} at most',
+        )
+    chunks = [_chunk(value, path, warn) for path, value in found]
     if not chunks and not _is_hollow(top):
         raise FieldError('the top level', described(top), f'a chunk, an object with {_DATA}')
     tracks = _assembled(chunks)
