@@ -15,8 +15,8 @@
 A stand-in for an executable that the launch file starts: reports what it was given, then waits.
 
 The report is $STANDIN_REPORTS/<its name>.json. It ends with 0 on SIGINT; the one that
-$STANDIN_EXIT names, as in nurec_player:3, with that code at once. Given ROS arguments, it is a
-node that takes whatever parameters come.
+$STANDIN_EXIT names, as in nurec_player:3, with that code as soon as those that $STANDIN_AFTER
+names have reported. Given ROS arguments, it is a node that takes whatever parameters come.
 """
 
 import json
@@ -24,6 +24,7 @@ import os
 from pathlib import Path
 import signal
 import sys
+import time
 
 UNTOUCHED = ('use_sim_time', False)
 
@@ -62,6 +63,9 @@ def main():
     unfinished.rename(path)
     who, _, code = os.environ.get('STANDIN_EXIT', '').partition(':')
     if who == name:
+        others = [path.with_name(f'{other}.json') for other in os.environ['STANDIN_AFTER'].split()]
+        while not all(other.is_file() for other in others):
+            time.sleep(0.02)
         return int(code)
     signal.pause()
     return 0

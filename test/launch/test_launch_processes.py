@@ -198,6 +198,7 @@ def test_the_launch_ends_with_the_player(launch_file, standins, code):
         'usdz_path:=a.usdz',
         'rviz:=true',
         STANDIN_EXIT=f'nurec_player:{code}',
+        STANDIN_AFTER='nurec_preview rviz2',
     )
     assert run.end() == (0 if code == 0 else 1)
     if code != 0:
@@ -211,7 +212,11 @@ def test_the_launch_ends_with_the_player(launch_file, standins, code):
 def test_the_launch_ends_with_the_preview_server(launch_file, standins):
     """End, rather than play on without pictures that were asked for."""
     run = launch_file(
-        standins, 'preview:=true', 'usdz_path:=a.usdz', STANDIN_EXIT='nurec_preview:70'
+        standins,
+        'preview:=true',
+        'usdz_path:=a.usdz',
+        STANDIN_EXIT='nurec_preview:70',
+        STANDIN_AFTER='nurec_player',
     )
     assert run.end() == 1
     assert 'the preview server ended with exit code 70' in run.output
