@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 
 import numpy as np
@@ -70,18 +71,40 @@ class Lens:
         the time at which its own row or column is exposed, found by iteration.
         """
         if len(self._times) == 1 and not self._exposure.is_rolling:
-            seen = self._towards(start, 0)
-            return self._pixels(seen)
+            return self._pixels(self._towards(start, 0))
         if len(self._times) == 1:
             return self._moving(start, end)
         middle = 0.5 * (start + end)
         a, b, c = (self._towards(p, i) for i, p in enumerate((start, middle, end)))
-        uv, inside = self._pixels(b)
+
+        def seen(t: Array) -> tuple[Array, NDArray[np.bool_]]:
+            # The parabola through the three: exact to millionths of the small turn.
+            t = t[:, np.newaxis]
+            return self._pixels(
+                (1 - t) * (1 - 2 * t) * a + 4 * t * (1 - t) * b + t * (2 * t - 1) * c
+            )
+
+        return self._settled(seen, *self._pixels(b), np.full(len(b), 0.5))
+
+    def _settled(
+        self,
+        seen: Callable[[Array], tuple[Array, NDArray[np.bool_]]],
+        uv: Array,
+        inside: NDArray[np.bool_],
+        t: Array,
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        """Find the times at which points, seen at a time, are where that time is exposed."""
+        exposed = self._exposure.fractions_at(uv)
+        following = exposed
         for _ in range(_ROUNDS):
-            t = self._exposure.fractions_at(uv)[:, np.newaxis]
-            # The parabola through the three: exact to millionths of the exposure's small turn.
-            at = (1 - t) * (1 - 2 * t) * a + 4 * t * (1 - t) * b + t * (2 * t - 1) * c
-            uv, inside = self._pixels(at)
+            uv, inside = seen(following)
+            before, exposed = exposed, self._exposure.fractions_at(uv)
+            step = following - t
+            # How much later a point's pixel is exposed for each moment that it is seen later;
+            # below 1 by far, or a thing would be in two rows at once.
+            drift = np.divide(exposed - before, step, out=np.zeros_like(step), where=step != 0.0)
+            t = following
+            following = t + (exposed - t) / (1.0 - np.clip(drift, -0.9, 0.9))
         return uv, inside
 
     def _moving(self, start: Array, end: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -90,11 +113,10 @@ class Lens:
         uv, inside = self._pixels(a)
         if np.array_equal(start, end):
             return uv, inside
-        b = self._towards(end, 0)
-        for _ in range(_ROUNDS):
-            t = self._exposure.fractions_at(uv)[:, np.newaxis]
-            uv, inside = self._pixels(a + t * (b - a))
-        return uv, inside
+        way = self._towards(end, 0) - a
+        return self._settled(
+            lambda t: self._pixels(a + t[:, np.newaxis] * way), uv, inside, np.zeros(len(a))
+        )
 
     def _towards(self, points: Array, step: int) -> Array:
         turned: Array = (points - self._positions[step]) @ self._rotations[step]

@@ -143,14 +143,15 @@ class SceneRenderer:
         directions, _ = turned(rays, exposure, np.eye(3))
         x, y, z = (directions[:, axis] for axis in range(3))
         normal = plane.normal.astype(np.float32)
-        below = x * normal[0] + y * normal[1] + z * normal[2] < 0.0
+        above = x * normal[0] + y * normal[1] + z * normal[2]
+        below = above < 0.0
         rows = np.flatnonzero(below.any(axis=1))
         first = max(0, (int(rows[0]) - 2) * height // coarse[1]) if rows.size else height
         if below.all():
             return np.empty((height, width, 3), dtype=np.uint8), 0
         last = int(np.flatnonzero(~below.all(axis=1))[-1]) + 1
         sky = np.empty((coarse[1], coarse[0], 3), dtype=np.uint8)
-        sky[:last] = self._sky.draw(x[:last], y[:last], z[:last])
+        sky[:last] = self._sky.draw(x[:last], y[:last], z[:last], above[:last])
         sky[last:] = np.rint(HAZE)
         full = cv2.resize(sky, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full, dtype=np.uint8), first

@@ -52,9 +52,14 @@ class Sky:
         self._glow = glow.astype(np.float32)
         self._clouds = cloud_tile(_TILE)
 
-    def draw(self, x: Plane32, y: Plane32, z: Plane32) -> Image:
-        """Draw the sky but the sun's disc in unit directions (H, W) of the map; RGB (H, W, 3)."""
-        height = np.clip(z, 0.0, 1.0)
+    def draw(self, x: Plane32, y: Plane32, z: Plane32, height: Plane32) -> Image:
+        """
+        Draw the sky but the sun's disc, RGB (H, W, 3).
+
+        x, y, z (H, W): unit directions in the map; height: how high they look above the ground,
+        which may slope: there the haze lies in which both meet.
+        """
+        height = np.clip(height, 0.0, 1.0)
         rows = (height * (_STEPS - 1)).astype(np.intp)
         colour = self._gradient[rows]
         spread = _CLOUD_SCALE / (height + _CLOUD_BEND)
