@@ -35,8 +35,9 @@ class RayTable:
     """
     What a lens sees in a picture of some size.
 
-    rays (H, 3, W): unit rays in the camera frame, x, y and z of a row one after the other, 0 where
-    there is none; outside (H, W): where there is none, or None where there is one everywhere;
+    rays (H, 3, W): unit rays in the camera frame, x, y and z of a row one after the other; outside
+    (H, W): where there is none and the row's nearest stands in, or None where there is one
+    everywhere;
     pixel_angle: radians that a pixel covers, widest: the angle from the axis of the farthest ray.
     """
 
@@ -63,12 +64,30 @@ def ray_table(model: CameraModel, width: int, height: int) -> RayTable:
         usual = steps[(steps > 0.0) & (steps < 0.5)]
         pixel_angle = float(np.median(usual)) if usual.size else 1.0
         # Row by row three runs of W floats: one matrix product per row, and planes to work on.
-        planes = np.ascontiguousarray(rays.transpose(0, 2, 1))
+        planes = np.ascontiguousarray(_filled(rays, valid).transpose(0, 2, 1))
         planes.flags.writeable = False
         outside = None if valid.all() else ~valid
         return RayTable(planes, outside, pixel_angle, widest_angle(model))
 
     return _tables.get((model, width, height), compute)
+
+
+def _filled(rays: Rays, valid: NDArray[np.bool_]) -> Rays:
+    """Let the row's nearest ray stand in where there is none: no pixel then looks nowhere."""
+    if valid.all() or not valid.any():
+        return rays
+    columns = np.arange(valid.shape[1])
+    before = np.maximum.accumulate(np.where(valid, columns, -1), axis=1)
+    after = np.minimum.accumulate(np.where(valid, columns, 2**30)[:, ::-1], axis=1)[:, ::-1]
+    nearest = np.where(columns - before <= after - columns, before, after)
+    nearest = np.where(before < 0, after, np.where(after >= 2**30, before, nearest))
+    seeing = valid.any(axis=1)
+    nearest[~seeing] = 0
+    filled: Rays = np.take_along_axis(rays, nearest[..., np.newaxis], axis=1)
+    # Whole rows without a ray look as the nearest row with one does.
+    rows = np.flatnonzero(seeing)
+    nearest_row = rows[np.abs(rows - np.arange(len(rays))[:, np.newaxis]).argmin(axis=1)]
+    return np.asarray(filled[nearest_row], dtype=np.float32)
 
 
 def turned(rays: Rays, exposure: Exposure, axes: Array, top: int = 0) -> tuple[Rays, Array]:
