@@ -21,10 +21,12 @@ which rows belong together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario import rotations
+from nurec_ros.scenario.rotations import Quaternion, Vector
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -86,6 +88,32 @@ class PoseTable:
         after[:, 3:] *= second[:, np.newaxis]
         before += after
         return rotations.transforms(before[:, :3], before[:, 3:])
+
+    def pose(self, low: int, high: int, t_ns: int) -> tuple[Vector, Quaternion]:
+        """
+        Give position and quaternion at t_ns between the rows low and high, as plain numbers.
+
+        The same as `poses`, for one moment: many times faster than arrays of one element.
+        """
+        start_ns = int(self.times_ns[low])
+        span = int(self.times_ns[high]) - start_ns
+        fraction = (t_ns - start_ns) / span if span else 0.0
+        half_angle = max(float(self.half_angles[low]), rotations.SMALLEST_HALF_ANGLE)
+        along = fraction * half_angle
+        scale = 1.0 / math.sin(half_angle)
+        first, second = math.sin(half_angle - along) * scale, math.sin(along) * scale
+        x, y, z, q_x, q_y, q_z, q_w = self._table[low].tolist()
+        x2, y2, z2, q_x2, q_y2, q_z2, q_w2 = self._table[high].tolist()
+        rest = 1.0 - fraction
+        return (
+            (rest * x + fraction * x2, rest * y + fraction * y2, rest * z + fraction * z2),
+            (
+                first * q_x + second * q_x2,
+                first * q_y + second * q_y2,
+                first * q_z + second * q_z2,
+                first * q_w + second * q_w2,
+            ),
+        )
 
     def linear_velocities(self, low: Indices, high: Indices) -> Array:
         """Give the velocities (N, 3), metres a second, on the way from low to high."""

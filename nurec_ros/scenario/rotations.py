@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
 
 # Below this half angle sin(a h) / sin(h) equals a to the last bit, so that clamping to it turns
 # slerp into lerp without a branch and without 0 / 0.
-_SMALLEST_HALF_ANGLE = 1e-8
+SMALLEST_HALF_ANGLE = 1e-8
 
 
 def _product_table() -> Array:
@@ -62,6 +64,23 @@ def transforms(positions: Array, quaternions: Array) -> Array:
     result[:, :3, 3] = positions
     result[:, 3, 3] = 1.0
     return result
+
+
+def rows_of(quaternion: Quaternion) -> tuple[float, ...]:
+    """Give the rotation matrix of one unit quaternion as 9 plain numbers, row by row."""
+    x, y, z, w = quaternion
+    xx, yy, zz, ww = x * x, y * y, z * z, w * w
+    return (
+        ww + xx - yy - zz,
+        2.0 * (x * y - z * w),
+        2.0 * (x * z + y * w),
+        2.0 * (x * y + z * w),
+        ww - xx + yy - zz,
+        2.0 * (y * z - x * w),
+        2.0 * (x * z - y * w),
+        2.0 * (y * z + x * w),
+        ww - xx - yy + zz,
+    )
 
 
 def quaternions_of(matrices: Array) -> Array:
@@ -143,7 +162,7 @@ def half_angles(quaternions: Array) -> Array:
 
 def slerp_weights(half_angle: Array, fraction: Array) -> tuple[Array, Array]:
     """Give the weights (N,) of both ends of a slerp over twice `half_angle`."""
-    half_angle = np.maximum(half_angle, _SMALLEST_HALF_ANGLE)
+    half_angle = np.maximum(half_angle, SMALLEST_HALF_ANGLE)
     along = fraction * half_angle
     scale = 1.0 / np.sin(half_angle)
     return np.sin(half_angle - along) * scale, np.sin(along) * scale

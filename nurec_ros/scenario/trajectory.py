@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import ScenarioError
-from nurec_ros.scenario.interpolation import Indices, PoseTable
+from nurec_ros.scenario import rotations
+from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -52,10 +53,22 @@ class Trajectory:
     """
 
     samples: PoseTable
+    # Of each segment: linear velocity in the map frame and angular velocity in the body's (., 6).
+    _velocities: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.samples):
             raise ValueError('a trajectory needs at least one pose')
+        low = np.arange(max(len(self.samples) - 1, 1))
+        high = np.minimum(low + 1, len(self.samples) - 1)
+        velocities = np.hstack(
+            [
+                self.samples.linear_velocities(low, high),
+                self.samples.angular_velocities(low, high),
+            ]
+        )
+        frozen(velocities)
+        object.__setattr__(self, '_velocities', velocities)
 
     @property
     def times_ns(self) -> Times:
@@ -92,8 +105,13 @@ class Trajectory:
         Outside of the samples it holds the first or last pose, or with outside='raise' refuses
         with TimeOutsideError, which is both a ScenarioError and a ValueError.
         """
-        times = self._checked(t_ns)
         first, last = self.start_ns, self.end_ns
+        if isinstance(t_ns, (int, np.integer)) and outside == 'clamp':
+            (x, y, z), quaternion = self._pose(min(max(int(t_ns), first), last))
+            a, b, c, d, e, f, g, h, i = rotations.rows_of(quaternion)
+            flat = (a, b, c, x, d, e, f, y, g, h, i, z, 0.0, 0.0, 0.0, 1.0)
+            return np.array(flat).reshape(4, 4)
+        times = self._checked(t_ns)
         if outside == 'raise':
             beyond = np.flatnonzero((times < first) | (times > last))
             if len(beyond):
@@ -122,15 +140,34 @@ class Trajectory:
         begins there, at the last sample that of the last segment. Zero outside of the samples,
         where the pose is held, and for a trajectory of one sample.
         """
+        if isinstance(t_ns, (int, np.integer)):
+            return self._velocity(int(t_ns))
         times = self._checked(t_ns)
         low, high = self._segments(times)
         moving = ((times >= self.start_ns) & (times <= self.end_ns))[:, np.newaxis]
-        in_map = self.samples.linear_velocities(low, high)
+        velocities = self._velocities[low] * moving
         clamped = np.clip(times, self.start_ns, self.end_ns)
         T_map_body = self.samples.poses(low, high, clamped)
-        linear = np.einsum('nji,nj->ni', T_map_body[:, :3, :3], in_map) * moving
-        angular = self.samples.angular_velocities(low, high) * moving
+        linear = np.einsum('nji,nj->ni', T_map_body[:, :3, :3], velocities[:, :3])
+        angular = velocities[:, 3:]
         return Twist(linear, angular) if np.ndim(t_ns) else Twist(linear[0], angular[0])
+
+    def _velocity(self, t_ns: int) -> Twist:
+        if not self.start_ns <= t_ns <= self.end_ns:
+            return Twist(np.zeros(3), np.zeros(3))
+        a, b, c, d, e, f, g, h, i = rotations.rows_of(self._pose(t_ns)[1])
+        x, y, z, *angular = self._velocities[self._segment(t_ns)[0]].tolist()
+        linear = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
+        return Twist(np.array(linear), np.array(angular))
+
+    def _pose(self, t_ns: int) -> tuple[rotations.Vector, rotations.Quaternion]:
+        return self.samples.pose(*self._segment(t_ns), t_ns)
+
+    def _segment(self, t_ns: int) -> tuple[int, int]:
+        last = len(self.samples) - 1
+        low = int(self.samples.times_ns.searchsorted(t_ns, side='right')) - 1
+        low = min(max(low, 0), max(last - 1, 0))
+        return low, min(low + 1, last)
 
     def _checked(self, t_ns: ArrayLike) -> Times:
         times = np.asarray(t_ns)

@@ -36,6 +36,13 @@ def test_matrix_of_a_quaternion(name):
 
 
 @pytest.mark.parametrize('name', SETS)
+def test_matrix_of_one_quaternion(name):
+    for quaternion, matrix in zip(SETS[name].as_quat(), SETS[name].as_matrix(), strict=True):
+        found = rotations.rows_of(tuple(quaternion.tolist()))
+        np.testing.assert_allclose(np.reshape(found, (3, 3)), matrix, atol=1e-15)
+
+
+@pytest.mark.parametrize('name', SETS)
 def test_quaternion_of_a_matrix(name):
     quaternions = rotations.quaternions_of(SETS[name].as_matrix())
     assert np.abs(np.linalg.norm(quaternions, axis=1) - 1).max() < 1e-15
