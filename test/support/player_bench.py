@@ -18,11 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 import json
 from pathlib import Path
-from typing import Any
-
 from test.rendering.fake_server import FakeServer
 from test.support.listener import Listener
 from test.support.running_player import RunningPlayer
+from typing import Any
 
 # A port that nobody listens on: the player goes on without pictures.
 NOWHERE = '127.0.0.1:1'
@@ -111,7 +110,7 @@ class Bench:
         self.until(client.service_is_ready, f'service {name}')
         return client.call_async(service_type.Request())
 
-    def set(self, **values: Any) -> list[Any]:
+    def configure(self, **values: Any) -> list[Any]:
         """Set parameters; give the results. A double underscore stands for a dot."""
         from rcl_interfaces.srv import SetParameters
         from rclpy.parameter import Parameter

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import importlib.util
-from itertools import count
-import os
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
 from test.support.archives import build_archive
+from test.support.domain import claim_domain
 from test.support.player_bench import Bench, serve
 from typing import Any
 
 import pytest
 
-# 1 to 101 are safe everywhere; two runs on one machine begin at different places.
-DOMAINS = (1 + (os.getpid() + 37 * number) % 101 for number in count(1))
+# Claimed by this run, and free: nobody of the tests that used them is left.
+FREE_DOMAINS: list[int] = []
 
 collect_ignore_glob = [] if importlib.util.find_spec('rclpy') else ['test_*.py']
 
@@ -56,12 +55,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Be
     """
     import rclpy
 
-    contexts, benches = [], []
+    contexts, benches, domains = [], [], []
 
     def run(
         *rules: str, name: str = '/nurec', beside: Bench | None = None, **parameters: Any
     ) -> Bench:
-        domain = next(DOMAINS) if beside is None else beside.domain
+        if beside is None:
+            domains.append(FREE_DOMAINS.pop() if FREE_DOMAINS else claim_domain())
+        domain = domains[-1] if beside is None else beside.domain
         context = rclpy.Context()
         rclpy.init(args=['test'], context=context, domain_id=domain)
         contexts.append(context)
@@ -78,6 +79,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Be
         bench.close()
     for context in contexts:
         rclpy.try_shutdown(context=context)
+    FREE_DOMAINS.extend(domains)
 
 
 @pytest.fixture(scope='module')
@@ -91,4 +93,4 @@ def bench(running: Bench) -> Iterator[Bench]:
     """Give the shared player, halted at begin, with its defaults."""
     running.trigger('reset')
     yield running
-    running.set(loop=False, rate=1.0, tick_us=100_000)
+    running.configure(loop=False, rate=1.0, tick_us=100_000)

@@ -50,7 +50,7 @@ def rate_of(times):
 @pytest.mark.parametrize('moment', ['halted', 'playing', 'at the end'])
 def test_comes_at_100_hz(bench, moment):
     if moment == 'playing':
-        bench.set(rate=0.1)
+        bench.configure(rate=0.1)
         bench.trigger('play')
     elif moment == 'at the end':
         bench.seek(END_NS)
@@ -64,7 +64,7 @@ def test_comes_at_100_hz(bench, moment):
 
 @pytest.mark.parametrize('rate', [0.5, 4.0])
 def test_scenario_time_passes_at_the_rate(bench, rate):
-    bench.set(rate=rate)
+    bench.configure(rate=rate)
     heard = SentTimes(bench)
     bench.trigger('play')
     bench.until(lambda: len(heard.sent) >= 20 and heard.positions[-20] > BEGIN_NS, 'playing')
@@ -74,7 +74,7 @@ def test_scenario_time_passes_at_the_rate(bench, rate):
 
 
 def test_stamps_are_whole_microseconds(bench):
-    bench.set(rate=0.37)
+    bench.configure(rate=0.37)
     bench.trigger('play')
     assert all(stamp_ns(clock) % 1000 == 0 for clock in bench.spin(bench.clocks, 50))
 

@@ -107,7 +107,7 @@ def test_diagnostics_say_so(idle):
 def test_load_ends_it(start, usdz):
     bench = start()
     bench.until(lambda: bench.states, 'the state')
-    bench.set(usdz_path=str(usdz), rate=2.0)
+    bench.configure(usdz_path=str(usdz), rate=2.0)
     assert bench.call(Trigger, 'load').success
     bench.until(lambda: bench.clocks, 'the clock')
     assert bench.trigger('tick')['current_time_us'] == START_US + 100_000

@@ -59,7 +59,8 @@ class Shown:
         """Give what follows the first message that clears, if it is `count` messages at least."""
         if not self.deletions:
             return []
-        following = self.tracks[self.tracks.index(self.deletions[0]) + 1 :]
+        first = self.tracks.index(self.deletions[0]) + 1
+        following = self.tracks[first:]
         return following if len(following) >= count else []
 
 
@@ -77,7 +78,7 @@ def reset(bench):
 
 
 def play_at_the_end(bench):
-    bench.set(rate=0.05)
+    bench.configure(rate=0.05)
     bench.trigger('play')
 
 
@@ -152,7 +153,7 @@ def test_seek_clamps_to_the_range_and_whole_microseconds(bench, asked, got):
 
 @pytest.mark.parametrize('target_ns', [BEGIN_NS + 100 * MS, BEGIN_NS + 1500 * MS])
 def test_seek_keeps_playing(bench, target_ns):
-    bench.set(rate=0.05)
+    bench.configure(rate=0.05)
     bench.seek(BEGIN_NS + 1000 * MS)
     bench.trigger('play')
     bench.seek(target_ns)
@@ -162,7 +163,7 @@ def test_seek_keeps_playing(bench, target_ns):
 
 
 def test_loop_starts_over_and_is_never_done(bench, shown):
-    bench.set(loop=True, rate=2.0)
+    bench.configure(loop=True, rate=2.0)
     shown.begin()
     before = len(bench.clocks)
     bench.trigger('play')
@@ -180,9 +181,9 @@ def test_loop_starts_over_and_is_never_done(bench, shown):
 
 
 def test_loop_can_be_switched_off_while_playing(bench):
-    bench.set(loop=True, rate=4.0)
+    bench.configure(loop=True, rate=4.0)
     bench.trigger('play')
-    bench.set(loop=False)
+    bench.configure(loop=False)
     bench.until(lambda: bench.state['done'], 'the end')
     assert not bench.state['is_playing']
 

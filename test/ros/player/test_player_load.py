@@ -55,10 +55,10 @@ def server(usdz):
 @pytest.fixture
 def bench(running, usdz):
     """Give the shared player with the first scenario."""
-    running.set(usdz_path=str(usdz), cameras=[''])
+    running.configure(usdz_path=str(usdz), cameras=[''])
     running.trigger('load')
     yield running
-    running.set(rate=1.0)
+    running.configure(rate=1.0)
 
 
 def topics_of(bench):
@@ -73,7 +73,7 @@ def info_topics(*cameras):
 
 def test_position_is_begin_and_halted(bench, other):
     bench.trigger('play')
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     state = bench.trigger('load')
     assert (state['is_playing'], state['current_time_us']) == (False, OTHER_START_US)
     assert state['duration_s'] == pytest.approx(3.0)
@@ -81,15 +81,15 @@ def test_position_is_begin_and_halted(bench, other):
 
 
 def test_back_to_an_earlier_time(bench, other, usdz):
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
-    bench.set(usdz_path=str(usdz))
+    bench.configure(usdz_path=str(usdz))
     assert bench.trigger('load')['current_time_us'] == START_US
     bench.until(lambda: bench.clock_ns == BEGIN_NS, 'the earlier time')
 
 
 def test_the_rate_stays(bench, other):
-    bench.set(rate=2.5, usdz_path=str(other))
+    bench.configure(rate=2.5, usdz_path=str(other))
     assert bench.trigger('load')['speed'] == 2.5
 
 
@@ -97,7 +97,7 @@ def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
     tracks = bench.listen(MarkerArray, '~/tracks')
     bench.seek(BEGIN_NS + 1_000_000_000)
     bench.until(lambda: tracks and tracks[-1].markers, 'the old tracks')
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
     bench.trigger('tick')
 
@@ -107,7 +107,8 @@ def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
             for i, message in enumerate(tracks)
             if any(marker.action == Marker.DELETEALL for marker in message.markers)
         ]
-        return tracks[cleared[-1] + 1 :] if cleared else []
+        first = cleared[-1] + 1 if cleared else len(tracks)
+        return tracks[first:]
 
     bench.until(lambda: any(message.markers for message in after()), 'the new tracks')
     stamps = {stamp_ns(marker) for message in after() for marker in message.markers}
@@ -115,7 +116,7 @@ def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
 
 
 def test_latched_topics_are_replaced(bench, other):
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
     paths = bench.listen(PathMessage, '~/path', latched=True)
     egos = bench.listen(MarkerArray, '~/ego', latched=True)
@@ -134,7 +135,7 @@ def test_static_frames_come_in_one_message_and_again(bench, other):
     statics = bench.listen(TFMessage, '/tf_static', latched=True)
     bench.until(lambda: statics, 'the frames')
     count = len(statics)
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
     bench.until(lambda: len(statics) == count + 1, 'the frames of the other scenario')
     assert len(statics[-1].transforms) == 4
@@ -142,7 +143,7 @@ def test_static_frames_come_in_one_message_and_again(bench, other):
 
 def test_camera_topics_come_and_go(bench, other):
     assert topics_of(bench) == info_topics(*CAMERAS)
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
     bench.until(
         lambda: topics_of(bench) == info_topics(CAMERAS[0], OTHER_CAMERA), 'the new topics'
@@ -155,23 +156,23 @@ def test_camera_topics_come_and_go(bench, other):
 def test_a_listener_of_a_camera_that_stays_gets_a_picture(bench, other):
     infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
     bench.until(lambda: infos, 'the first picture')
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
     bench.until(lambda: stamp_ns(infos[-1]) == OTHER_START_US * 1000, 'the picture after load')
 
 
 def test_cameras_are_taken_as_they_are_then(bench):
-    assert bench.set(cameras=[CAMERAS[1]])[0].successful
+    assert bench.configure(cameras=[CAMERAS[1]])[0].successful
     assert topics_of(bench) == info_topics(*CAMERAS)
     bench.trigger('load')
     bench.until(lambda: topics_of(bench) == info_topics(CAMERAS[1]), 'one camera only')
 
 
 def test_parameters_of_cameras_come_and_go(bench, other):
-    bench.set(usdz_path=str(other))
+    bench.configure(usdz_path=str(other))
     bench.trigger('load')
-    assert bench.set(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
-    assert not bench.set(**{f'{CAMERAS[1]}__rate': 5.0})[0].successful
+    assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
+    assert not bench.configure(**{f'{CAMERAS[1]}__rate': 5.0})[0].successful
 
 
 def bad_files(folder):
@@ -194,7 +195,7 @@ def bad_files(folder):
 def test_a_bad_file_leaves_everything_as_it_was(bench, tmp_path):
     bench.seek(BEGIN_NS + 700_000_000)
     for path, said in bad_files(tmp_path).items():
-        bench.set(usdz_path=str(path))
+        bench.configure(usdz_path=str(path))
         reason = bench.refusal('load')
         assert said in reason
         assert '\n' not in reason
@@ -213,24 +214,24 @@ def test_a_bad_file_leaves_everything_as_it_was(bench, tmp_path):
     ],
 )
 def test_what_does_not_fit_is_refused(bench, values, said):
-    bench.set(**values)
+    bench.configure(**values)
     assert said in bench.refusal('load')
     assert topics_of(bench) == info_topics(*CAMERAS)
     assert bench.trigger('stop')['scenario']
 
 
 def test_unknown_cameras_are_refused_with_those_that_there_are(bench):
-    bench.set(cameras=['nobody', CAMERAS[0]])
+    bench.configure(cameras=['nobody', CAMERAS[0]])
     reason = bench.refusal('load')
     assert all(name in reason for name in ('nobody', *CAMERAS))
 
 
 def test_the_old_scenario_plays_on_while_the_new_one_is_read(bench, pittsburgh):
     """Reading a real drive takes a while; not one clock message of the old time is missing."""
-    bench.set(rate=0.1)
+    bench.configure(rate=0.1)
     bench.trigger('play')
     bench.spin(bench.clocks, 5)
-    bench.set(usdz_path=str(pittsburgh))
+    bench.configure(usdz_path=str(pittsburgh))
     before = len(bench.clocks)
     load = bench.start_call(Trigger, 'load')
     bench.until(load.done, 'the answer of load')

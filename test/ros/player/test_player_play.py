@@ -92,7 +92,7 @@ def test_reset_goes_back_and_halts(bench):
 
 
 def test_reset_keeps_the_rate(bench):
-    bench.set(rate=2.0)
+    bench.configure(rate=2.0)
     assert bench.trigger('reset')['speed'] == 2.0
 
 

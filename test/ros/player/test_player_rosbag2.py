@@ -87,7 +87,7 @@ def test_rate_and_parameter_stay_in_step(bench, rate):
     assert bench.call(GetRate, 'get_rate').rate == rate
     assert bench.get('rate') == rate
     assert bench.trigger('stop')['speed'] == rate
-    assert bench.set(rate=1.5)[0].successful
+    assert bench.configure(rate=1.5)[0].successful
     assert bench.call(GetRate, 'get_rate').rate == 1.5
 
 
@@ -118,7 +118,7 @@ def test_play_next_renders_what_is_due_there(bench):
 
 
 def test_play_next_refuses_while_playing(bench):
-    bench.set(rate=0.1)
+    bench.configure(rate=0.1)
     bench.trigger('play')
     assert not play_next(bench)
     assert bench.trigger('play')['is_playing']

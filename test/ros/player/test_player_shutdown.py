@@ -113,7 +113,7 @@ def test_in_the_middle_of_a_render(start, usdz, mode):
 
 def test_in_the_middle_of_a_load(start, usdz, pittsburgh):
     bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    bench.set(usdz_path=str(pittsburgh))
+    bench.configure(usdz_path=str(pittsburgh))
     bench.start_call(Trigger, 'load')
     bench.spin(bench.clocks, 2)
     assert_clean(*end(bench, signal.SIGINT))

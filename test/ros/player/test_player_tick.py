@@ -46,7 +46,7 @@ def due_between(usdz, camera, after_ns, until_ns):
 
 @pytest.mark.parametrize('tick_us', [1, 777, 100_000, 999_999])
 def test_advances_exactly(bench, tick_us):
-    bench.set(tick_us=tick_us)
+    bench.configure(tick_us=tick_us)
     for count in (1, 2):
         assert bench.trigger('tick')['current_time_us'] == START_US + count * tick_us
     bench.until(lambda: bench.clock_ns == BEGIN_NS + 2000 * tick_us, 'the clock')
@@ -54,7 +54,7 @@ def test_advances_exactly(bench, tick_us):
 
 @pytest.mark.parametrize('rate', [0.1, 7.0])
 def test_rate_does_not_matter(bench, rate):
-    bench.set(rate=rate)
+    bench.configure(rate=rate)
     assert bench.trigger('tick')['current_time_us'] == START_US + 100_000
 
 
@@ -85,7 +85,7 @@ def test_transform_for_every_image_comes_first(bench, infos):
 
 def test_says_which_tracks_came_and_went(bench):
     """Track 2@scene:a lives from 0.5 s to 1.5 s, the others all the time but the edges."""
-    bench.set(tick_us=400_000)
+    bench.configure(tick_us=400_000)
     assert '2@scene:a' not in bench.trigger('tick')['new_track_ids']
     assert bench.trigger('tick')['new_track_ids'] == ['2@scene:a']
     assert bench.trigger('tick')['new_track_ids'] == []
@@ -93,7 +93,7 @@ def test_says_which_tracks_came_and_went(bench):
 
 
 def test_is_clamped_at_the_end(bench):
-    bench.set(tick_us=1_500_000)
+    bench.configure(tick_us=1_500_000)
     assert not bench.trigger('tick')['done']
     for _ in range(2):
         state = bench.trigger('tick')
@@ -101,7 +101,7 @@ def test_is_clamped_at_the_end(bench):
 
 
 def test_with_loop_the_tick_after_the_end_starts_over(bench):
-    bench.set(tick_us=1_500_000, loop=True)
+    bench.configure(tick_us=1_500_000, loop=True)
     bench.trigger('tick')
     assert bench.trigger('tick')['done']
     state = bench.trigger('tick')
@@ -110,7 +110,7 @@ def test_with_loop_the_tick_after_the_end_starts_over(bench):
 
 
 def test_while_playing_the_clock_goes_on_from_there(bench):
-    bench.set(rate=0.01, tick_us=1_000_000)
+    bench.configure(rate=0.01, tick_us=1_000_000)
     bench.trigger('play')
     state = bench.trigger('tick')
     assert state['is_playing']
@@ -153,7 +153,7 @@ def test_nothing_else_waits_for_a_tick_that_waits(start, usdz):
         bench.until(lambda: bench.clock_ns == BEGIN_NS + 100_000_000, 'the tick')
         bench.spin(bench.clocks, 50)
         bench.trigger('stop')
-        assert bench.set(rate=3.0)[0].successful
+        assert bench.configure(rate=3.0)[0].successful
         bench.trigger('play')
         assert not tick.done()
         slow.hold = False

@@ -1,0 +1,239 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""/diagnostics: composed from counters, with levels that mean something."""
+
+from dataclasses import dataclass, field, replace
+from test.support.archives import CAMERAS, START_US
+from types import SimpleNamespace
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from nurec_ros.rendering.frames import CameraStatus, RendererStatus
+from nurec_ros.ros.diagnostics import Diagnostics
+from nurec_ros.ros.state import PlaybackState
+import pytest
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+RENDERER = RendererStatus(
+    connected=True,
+    server='host:1',
+    service_prefix='some.Service',
+    version='26.04',
+    scene_id='scene',
+    scenes=('scene',),
+    batch=True,
+    tracks_refused=False,
+    last_error='',
+    remedy='',
+    in_flight=0,
+    asked=0,
+    received=0,
+    dropped=0,
+    failed=0,
+)
+CAMERA = CameraStatus(
+    asked=0,
+    received=0,
+    dropped=0,
+    failed=0,
+    latency_p50_s=0.03,
+    latency_p95_s=0.05,
+    last_error='',
+    remedy='',
+)
+
+
+@dataclass
+class Pipeline:
+    """What the diagnostics ask a pipeline, as the test sets it."""
+
+    renderer: RendererStatus = RENDERER
+    camera: CameraStatus = CAMERA
+
+    def status(self):
+        return self.renderer
+
+    def camera_status(self, _name):
+        return self.camera
+
+    def frame_size(self, _name):
+        return 480, 270
+
+
+@dataclass
+class Session:
+    """A session of one camera."""
+
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    cameras: tuple = ('front',)
+    listened: tuple = ('front',)
+    waiting: bool = False
+    outrun: dict = field(default_factory=lambda: {'front': 0})
+    jumped_over: dict = field(default_factory=lambda: {'front': 0})
+    outputs: dict = field(
+        default_factory=lambda: {
+            'front': SimpleNamespace(
+                subscribers=2, residual=SimpleNamespace(rms_px=0.123456, max_px=1.5)
+            )
+        }
+    )
+
+
+class Composer:
+    """Composes once a second of its own clock."""
+
+    def __init__(self):
+        self.time_s = 100.0
+        self.session = Session()
+        self._diagnostics = Diagnostics('nurec', '/nurec', now=lambda: self.time_s)
+        self.compose()
+
+    def compose(self, conflict=''):
+        """Let a second pass; give the statuses by their part."""
+        self.time_s += 1.0
+        statuses = self._diagnostics.compose(
+            PlaybackState(scenario='drive'),
+            self.session,
+            loading=False,
+            mode='realtime',
+            clock_conflict=conflict,
+        )
+        assert {status.hardware_id for status in statuses} == {'/nurec'}
+        return {status.name.removeprefix('nurec: '): status for status in statuses}
+
+    def camera(self, **counters):
+        """Set the camera's counters and compose; give its status."""
+        self.session.pipeline.camera = replace(self.session.pipeline.camera, **counters)
+        return self.compose()['front']
+
+    def renderer(self, **values):
+        """Set the renderer's status and compose; give its status."""
+        self.session.pipeline.renderer = replace(self.session.pipeline.renderer, **values)
+        return self.compose()['renderer']
+
+
+@pytest.fixture
+def composer():
+    return Composer()
+
+
+def values_of(status):
+    return {value.key: value.value for value in status.values}
+
+
+def test_names(composer):
+    assert list(composer.compose()) == ['playback', 'renderer', 'front']
+
+
+def test_rates_are_per_second(composer):
+    status = composer.camera(asked=30, received=28, dropped=1)
+    values = values_of(status)
+    assert (values['asked_hz'], values['received_hz'], values['dropped_hz']) == (
+        '30.0',
+        '28.0',
+        '1.0',
+    )
+    assert status.level == OK
+    composer.time_s += 1.0
+    assert values_of(composer.camera(asked=50, received=48))['asked_hz'] == '10.0'
+
+
+def test_values_of_a_camera(composer):
+    values = values_of(composer.compose()['front'])
+    assert values['latency_p50_ms'] == '30.0'
+    assert values['latency_p95_ms'] == '50.0'
+    assert values['fit_rms_px'] == '0.123'
+    assert values['fit_max_px'] == '1.5'
+    assert values['size'] == '480x270'
+    assert values['subscribers'] == '2'
+
+
+def test_a_renderer_that_cannot_keep_up_is_a_warning_with_the_remedy(composer):
+    status = composer.camera(asked=30, received=10, dropped=20)
+    assert status.level == WARN
+    assert 'resolution_scale' in status.message
+    assert composer.camera(asked=60, received=40).level == OK
+
+
+def test_frames_that_outran_the_pipeline_count_as_dropped(composer):
+    composer.session.outrun['front'] = 20
+    status = composer.camera(asked=10, received=10)
+    assert values_of(status)['dropped_hz'] == '20.0'
+    assert status.level == WARN
+
+
+def test_frames_that_a_jump_made_obsolete_are_no_warning(composer):
+    composer.session.jumped_over['front'] = 3
+    status = composer.camera(asked=5, received=2, dropped=3)
+    assert values_of(status)['dropped_hz'] == '3.0'
+    assert status.level == OK
+
+
+def test_failures_among_images_are_a_warning_and_alone_an_error(composer):
+    lost = {'failed': 1, 'last_error': 'out of memory', 'remedy': 'lower resolution_scale'}
+    status = composer.camera(asked=2, received=1, **lost)
+    assert status.level == WARN
+    assert 'out of memory: lower resolution_scale' in status.message
+    status = composer.camera(asked=4, failed=3)
+    assert status.level == ERROR
+    assert composer.camera(asked=5, received=2, last_error='', remedy='').level == OK
+
+
+def test_nobody_listens(composer):
+    composer.session.listened = ()
+    status = composer.compose()['front']
+    assert (status.level, status.message) == (OK, 'nobody listens')
+
+
+def test_renderer_levels(composer):
+    assert composer.renderer().level == OK
+    status = composer.renderer(connected=False, last_error='cannot reach host:1', remedy='start')
+    assert (status.level, status.message) == (ERROR, 'cannot reach host:1: start')
+    trouble = {'connected': True, 'last_error': 'sometimes', 'remedy': ''}
+    assert composer.renderer(received=5, failed=1, **trouble).level == WARN
+    assert composer.renderer(received=5, failed=9).level == ERROR
+    assert composer.renderer(last_error='').level == OK
+
+
+def test_renderer_that_was_not_reached_yet(composer):
+    status = composer.renderer(connected=False)
+    assert (status.level, status.message) == (ERROR, 'connecting to host:1')
+
+
+def test_playback_levels(composer):
+    assert composer.compose()['playback'].level == OK
+    status = composer.compose(conflict='/clock')['playback']
+    assert status.level == WARN
+    assert 'publish_clock:=false' in status.message
+    composer.session.waiting = True
+    assert composer.compose()['playback'].message == 'waiting for images (lockstep)'
+
+
+def test_another_session_starts_from_nothing(composer):
+    composer.camera(asked=1000, received=1000)
+    composer.session = Session()
+    values = values_of(composer.camera(asked=10, received=10))
+    assert values['asked_hz'] == '10.0'
+
+
+def test_over_ros(bench):
+    """Once a second, stamped with scenario time, all parts in one message."""
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.trigger('tick')
+    found.clear()
+    bench.until(lambda: len(found) >= 2, 'two messages')
+    names = [status.name for status in found[-1].status]
+    assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
+    stamp = found[-1].header.stamp
+    assert stamp.sec * 1_000_000 + stamp.nanosec // 1000 == START_US + 100_000

@@ -1,0 +1,182 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Parameters at run time: what each changes, and what is refused."""
+
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import stamp_ns
+
+from nurec_ros.rendering.protos import sensorsim_pb2
+import pytest
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from visualization_msgs.msg import Marker, MarkerArray
+
+BEGIN_NS = START_US * 1000
+FRONT, REAR = CAMERAS
+
+
+@pytest.fixture
+def infos(bench):
+    """Listen to the front camera."""
+    messages = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+    bench.until(lambda: messages, 'the first picture')
+    yield messages
+    bench.configure(camera_rate=0.0, resolution_scale=0.25, always_render=False)
+    bench.configure(**{f'{FRONT}__rate': -1.0, f'{FRONT}__resolution_scale': 0.0})
+
+
+def ticked(bench, infos, count):
+    """Tick 1 s and give the stamps of its frames, in ms after begin."""
+    infos.clear()
+    bench.configure(tick_us=1_000_000)
+    bench.trigger('tick')
+    bench.until(lambda: len(infos) >= count, f'{count} frames')
+    return [(stamp_ns(info) - BEGIN_NS) // 1_000_000 for info in infos]
+
+
+def test_camera_rate(bench, infos):
+    assert ticked(bench, infos, 10) == [47 + 100 * k for k in range(10)]
+    bench.trigger('reset')
+    bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS, 'begin')
+    assert bench.configure(camera_rate=4.0)[0].successful
+    assert ticked(bench, infos, 4) == [250, 500, 750, 1000]
+
+
+def test_a_camera_has_a_rate_of_its_own(bench, infos):
+    bench.configure(camera_rate=4.0)
+    assert bench.configure(**{f'{FRONT}__rate': 2.0})[0].successful
+    assert ticked(bench, infos, 2) == [500, 1000]
+
+
+def test_resolution_scale(bench, infos):
+    assert (infos[-1].width, infos[-1].height) == (480, 270)
+    assert bench.configure(resolution_scale=0.1)[0].successful
+    bench.trigger('reset')
+    bench.until(lambda: (infos[-1].width, infos[-1].height) == (192, 108), 'a smaller picture')
+    assert bench.configure(**{f'{FRONT}__resolution_scale': 0.5})[0].successful
+    bench.trigger('reset')
+    bench.until(lambda: (infos[-1].width, infos[-1].height) == (960, 540), 'a larger picture')
+
+
+def test_always_render_asks_for_all_cameras(bench, server):
+    def poses():
+        requests = list(server.requests())
+        for batch in server.requests('batch_render_rgb'):
+            requests += [item.request for item in batch.items]
+        return {camera_of(request) for request in requests}
+
+    bench.configure(always_render=True)
+    bench.until(lambda: len(poses()) == 2, 'both cameras')
+    bench.configure(always_render=False)
+
+
+def camera_of(request: sensorsim_pb2.RGBRenderRequest):
+    return request.camera_intrinsics.logical_id
+
+
+def test_rig_offset_moves_the_cameras(bench, infos, server):
+    def last_pose():
+        request = server.requests() or [server.requests('batch_render_rgb')[-1].items[0].request]
+        return request[-1].sensor_pose.start_pose.vec
+
+    before = last_pose()
+    assert bench.configure(rig_offset=[0.0, 0.0, 2.0, 0.0, 0.0, 0.0])[0].successful
+    bench.trigger('reset')
+    bench.until(lambda: last_pose().z == pytest.approx(before.z + 2.0), 'the raised camera')
+    bench.configure(rig_offset=[0.0] * 6)
+
+
+def test_velocity_arrows_and_trails(bench):
+    tracks = bench.listen(MarkerArray, '~/tracks')
+    bench.seek(BEGIN_NS + 1_000_000_000)
+
+    def kinds():
+        shown = [m for m in tracks[-1].markers if m.action == Marker.ADD] if tracks else []
+        return {marker.type for marker in shown}
+
+    bench.until(lambda: kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}, 'boxes')
+    bench.configure(velocity_arrows=True, trail_length_s=1.0)
+    bench.until(lambda: {Marker.ARROW, Marker.LINE_STRIP} <= kinds(), 'arrows and trails')
+    bench.configure(velocity_arrows=False, trail_length_s=0.0)
+    bench.until(lambda: kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}, 'boxes alone')
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'rate': 0.0}, ['0.01', '100']),
+        ({'rate': 'fast'}, ['0.01', '100']),
+        ({'tick_us': 0}, ['tick_us']),
+        ({'tick_us': 1.5}, ['integer']),
+        ({'resolution_scale': 5.0}, ['0.01', '2']),
+        ({'loop': 'yes'}, ['true or false']),
+        ({'mode': 'lockstep'}, ['at start only']),
+        ({'clock_rate': 50.0}, ['at start only']),
+        ({f'{FRONT}__rate': -2.0}, ['-1', '0', '1000']),
+    ],
+)
+def test_refusals_say_what_is_allowed(bench, values, words):
+    result = bench.configure(**values)[0]
+    assert not result.successful
+    assert all(word in result.reason for word in words), result.reason
+
+
+def test_integers_serve_for_doubles(bench):
+    assert bench.configure(rate=2)[0].successful
+    assert bench.trigger('stop')['speed'] == 2.0
+    assert bench.get('rate') == 2.0
+
+
+def test_rate_changes_on_the_way_without_a_jump(bench):
+    bench.configure(rate=0.1)
+    bench.trigger('play')
+    before = len(bench.clocks)
+    bench.spin(bench.clocks, 20)
+    bench.configure(rate=10.0)
+    bench.until(lambda: bench.state['done'], 'the end')
+    stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
+    assert stamps == sorted(stamps)
+
+
+@pytest.mark.parametrize(
+    ('image_format', 'has_compressed'), [('jpeg', True), ('png', True), ('rgb', False)]
+)
+def test_image_format(start, usdz, server, image_format, has_compressed):
+    bench = start(usdz_path=usdz, server=server.address, image_format=image_format).ready()
+    bench.matched(f'~/{FRONT}/camera_info')
+    name = f'/nurec/{FRONT}/image_raw/compressed'
+    assert bool(bench.listener.node.count_publishers(name)) is has_compressed
+    if has_compressed:
+        images = bench.listen(CompressedImage, name)
+        bench.until(lambda: images, 'a picture')
+
+
+@pytest.mark.parametrize(
+    ('parameter', 'absent', 'present'),
+    [
+        ('publish_tf', {'/tf', '/nurec/odom'}, {'/clock', '/tf_static', '/nurec/path'}),
+        ('publish_clock', {'/clock'}, {'/tf', '/nurec/odom'}),
+    ],
+)
+def test_topics_that_are_switched_off(start, usdz, parameter, absent, present):
+    bench = start(usdz_path=usdz, server='localhost:1', **{parameter: False})
+    bench.until(lambda: bench.states, 'the state')
+
+    def topics():
+        node = bench.listener.node
+        return {name for name, _ in node.get_publisher_names_and_types_by_node('nurec', '/')}
+
+    bench.until(lambda: present <= topics(), 'the topics')
+    assert not absent & topics()
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
