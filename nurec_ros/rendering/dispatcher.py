@@ -74,7 +74,7 @@ class Dispatcher:
         self._closed = False
         # Whether this thread is in _dispatch already.
         self._sending = threading.local()
-        self._delivery = Delivery(self._lanes, self._lock, deliver, log, self._notify)
+        self._delivery = Delivery(self._lanes, self._lock, deliver, log, self._on_room)
         self._thread = threading.Thread(target=self._send_loop, name='nurec-render', daemon=True)
 
     def start(self) -> None:
@@ -94,7 +94,9 @@ class Dispatcher:
                 self._statistics.asked(job.camera)
                 dropped = [job] if self._closed else self._lanes.add(job)
                 done += self._dropped(dropped)
-            self._notify()
+            # While as much is in flight as may be, the next reply sends what waits.
+            if self._load + 1 <= self._limit or self._client.session is None:
+                self._notify()
         _complete(done)
 
     def discard(self) -> None:
@@ -152,6 +154,11 @@ class Dispatcher:
     def _until_retry(self) -> float | None:
         """Give the seconds until a job that waits for its next attempt may go."""
         return max(min(self._retry_at) - time.monotonic(), 0.0) if self._retry_at else None
+
+    def _on_room(self) -> None:
+        """Look for what waited because its lane was full; under the lock."""
+        if self._load + 1 <= self._limit:
+            self._notify()
 
     def _notify(self) -> None:
         """Let the sending thread look; under the lock."""

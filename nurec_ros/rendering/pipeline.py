@@ -34,6 +34,7 @@ from nurec_ros.rendering.delivery import Log
 from nurec_ros.rendering.dispatcher import Dispatcher
 from nurec_ros.rendering.frames import CameraStatus, DueFrame, Failure, Frame, RendererStatus
 from nurec_ros.rendering.lanes import Job, Ticket
+from nurec_ros.rendering.memory import keep_freed_memory
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.target import addresses
@@ -87,6 +88,7 @@ class RenderPipeline:
 
     def start(self) -> None:
         """Connect in the background, for ever, and begin to render what is submitted."""
+        keep_freed_memory()
         self._dispatcher.start()
         self._client.start(busy=lambda: self._dispatcher.busy)
 

@@ -21,7 +21,8 @@ is a half-open interval of microseconds, kept inside the scenario's range.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 import math
 
 import numpy as np
@@ -51,6 +52,26 @@ FISHEYE_COEFFICIENTS = 4
 FTHETA_COEFFICIENTS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """One exposure: its window, the moments (ns) of both poses, and the poses."""
+
+    start_us: int
+    end_us: int
+    moments: tuple[int, int]
+    poses: sensorsim_pb2.PosePair
+
+
+@dataclass(frozen=True, slots=True)
+class _PerCamera:
+    """What the frames of one camera share; shots by frame time, for the recorded ones."""
+
+    camera: Camera
+    template: sensorsim_pb2.RGBRenderRequest
+    T_rig_camera: Array
+    shots: dict[int, _Shot]
+
+
 class RequestBuilder:
     """
     Builds the requests of one scenario under one set of options; immutable but for its cache.
@@ -64,7 +85,7 @@ class RequestBuilder:
         self._first_us = -(-scenario.start_ns // 1000)
         self._last_us = scenario.end_ns // 1000
         self._T_rig_offset = rig_offset(options.rig_offset)
-        self._templates: dict[str, tuple[sensorsim_pb2.RGBRenderRequest, Array]] = {}
+        self._kept: dict[str, _PerCamera] = {}
 
     def with_options(self, options: RenderOptions) -> RequestBuilder:
         """Give a builder for the same scenario under other options."""
@@ -94,23 +115,16 @@ class RequestBuilder:
         Other road users are placed by the client only with the option `send_tracks`. RenderError
         if the camera cannot be rendered.
         """
-        template, T_rig_camera = self._template(camera)
-        recorded = self.options.shutter == 'recorded'
-        start_us, end_us = exposure(
-            self._camera(camera), t_ns, recorded, self._first_us, self._last_us
-        )
+        kept = self._kept.get(camera) or self._keep(camera)
+        shot = kept.shots.get(t_ns) or self._shots(kept, [t_ns])[0]
         request = sensorsim_pb2.RGBRenderRequest()
-        request.CopyFrom(template)
+        request.CopyFrom(kept.template)
         request.scene_id = scene_id
-        request.frame_start_us = start_us
-        request.frame_end_us = end_us
-        # The window of an instant is 1 us long because an empty one is refused; the picture is of
-        # the instant itself, so that both poses are the one at the stamp.
-        moments = (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
-        T_map_rig = self._scenario.ego.at(np.array(moments, dtype=np.int64))
-        _fill_pair(request.sensor_pose, T_map_rig @ T_rig_camera)
+        request.frame_start_us = shot.start_us
+        request.frame_end_us = shot.end_us
+        request.sensor_pose.CopyFrom(shot.poses)
         if with_tracks and self.options.send_tracks:
-            request.dynamic_objects.extend(track_poses(self._scenario, *moments))
+            request.dynamic_objects.extend(track_poses(self._scenario, *shot.moments))
         return request
 
     def _camera(self, name: str) -> Camera:
@@ -119,12 +133,15 @@ class RequestBuilder:
             raise RenderError(f'the scenario has no camera {name}')
         return camera
 
-    def _template(self, name: str) -> tuple[sensorsim_pb2.RGBRenderRequest, Array]:
-        kept = self._templates.get(name)
-        if kept is not None:
-            return kept
+    def _keep(self, name: str) -> _PerCamera:
+        """
+        Prepare what all frames of a camera share, and the poses of all recorded ones.
+
+        Computed one by one, a pose costs several times the rest of the request.
+        """
+        camera = self._camera(name)
         width, height = self.frame_size(name)
-        request = sensorsim_pb2.RGBRenderRequest(
+        template = sensorsim_pb2.RGBRenderRequest(
             resolution_h=height,
             resolution_w=width,
             camera_intrinsics=camera_spec(name, self.output_model(name)),
@@ -132,9 +149,32 @@ class RequestBuilder:
             # Meant for JPEG; left out it is 0, which no encoder takes.
             image_quality=self.options.image_quality,
         )
-        T_rig_camera = self._T_rig_offset @ self._camera(name).T_rig_camera
-        self._templates[name] = request, T_rig_camera
-        return request, T_rig_camera
+        kept = _PerCamera(camera, template, self._T_rig_offset @ camera.T_rig_camera, {})
+        times = (camera.frame_times_ns[:, 1] // 1000 * 1000).tolist()
+        kept.shots.update(zip(times, self._shots(kept, times)))  # noqa: B905 (one for each)
+        self._kept[name] = kept
+        return kept
+
+    def _shots(self, kept: _PerCamera, times_ns: Sequence[int]) -> list[_Shot]:
+        recorded = self.options.shutter == 'recorded'
+        windows = [
+            exposure(kept.camera, t_ns, recorded, self._first_us, self._last_us)
+            for t_ns in times_ns
+        ]
+        # The window of an instant is 1 us long because an empty one is refused; the picture is of
+        # the instant itself, so that both poses are the one at the stamp.
+        moments = [
+            (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
+            for t_ns, (start_us, end_us) in zip(times_ns, windows)  # noqa: B905 (one for each)
+        ]
+        T_map_rig = self._scenario.ego.at(np.array(moments, dtype=np.int64).reshape(-1))
+        T_map_camera = T_map_rig @ kept.T_rig_camera
+        shots = []
+        for index, (start_us, end_us) in enumerate(windows):
+            poses = sensorsim_pb2.PosePair()
+            _fill_pair(poses, T_map_camera[2 * index], T_map_camera[2 * index + 1])
+            shots.append(_Shot(start_us, end_us, moments[index], poses))
+        return shots
 
 
 def exposure(
@@ -248,7 +288,7 @@ def track_poses(
     for index in sorted(both):
         track_id, T_start, T_end = both[index]
         message = sensorsim_pb2.DynamicObject(track_id=track_id)
-        _fill_pair(message.pose_pair, (T_start, T_end))
+        _fill_pair(message.pose_pair, T_start, T_end)
         found.append(message)
     return found
 
@@ -273,9 +313,8 @@ def quaternion(T: Array) -> tuple[float, float, float, float]:
     return x / norm, y / norm, z / norm, w / norm
 
 
-def _fill_pair(message: sensorsim_pb2.PosePair, T: Iterable[Array]) -> None:
+def _fill_pair(message: sensorsim_pb2.PosePair, T_start: Array, T_end: Array) -> None:
     """Fill in the poses at both ends of an exposure; signs so that a slerp goes the short way."""
-    T_start, T_end = T
     start = quaternion(T_start)
     end = quaternion(T_end)
     if sum(a * b for a, b in zip(start, end)) < 0:  # noqa: B905 (both have four)

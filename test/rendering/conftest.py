@@ -1,0 +1,130 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A scenario, servers and pipelines that are closed again, and a place for what is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from test.rendering.fake_server import FakeServer
+from test.support.archives import build_archive
+import threading
+import time
+from typing import Any
+
+from nurec_ros.rendering import Failure, Frame, RenderOptions, RenderPipeline
+from nurec_ros.scenario import Scenario
+import pytest
+
+CAMERAS = ('wide', 'tele', 'left', 'right')
+
+
+@pytest.fixture(scope='session')
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """Give two seconds on an arc with four cameras."""
+    folder: Path = tmp_path_factory.mktemp('rendering')
+    return Scenario.load(build_archive(folder, cameras=CAMERAS, ego_hz=100.0))
+
+
+@pytest.fixture
+def make_server(scenario: Scenario) -> Iterator[Callable[..., FakeServer]]:
+    """Give a function that starts a FakeServer which has the scenario; all are stopped."""
+    servers: list[FakeServer] = []
+
+    def start(*arguments: Any, **options: Any) -> FakeServer:
+        options.setdefault('scenes', [scenario.scene_id])
+        servers.append(FakeServer(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Delivered:
+    """What a pipeline delivered and logged, and waiting for it."""
+
+    def __init__(self) -> None:
+        self.results: list[Frame | Failure] = []
+        self.logs: list[tuple[str, str]] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, result: Frame | Failure) -> None:
+        with self._changed:
+            self.results.append(result)
+            self._changed.notify_all()
+
+    def log(self, level: str, text: str) -> None:
+        with self._changed:
+            self.logs.append((level, text))
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        """Wait until a condition on what was delivered or logged holds; fail if it never does."""
+        with self._changed:
+            assert self._changed.wait_for(condition, timeout_s), (self.results, self.logs)
+
+    def wait_count(self, count: int) -> None:
+        self.wait(lambda: len(self.results) >= count)
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [result for result in self.results if isinstance(result, Frame)]
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [result for result in self.results if isinstance(result, Failure)]
+
+    def texts(self, level: str) -> list[str]:
+        return [text for found, text in self.logs if found == level]
+
+
+@pytest.fixture
+def delivered() -> Delivered:
+    return Delivered()
+
+
+@pytest.fixture
+def make_pipeline(
+    scenario: Scenario, delivered: Delivered
+) -> Iterator[Callable[..., RenderPipeline]]:
+    """Give a function that starts a pipeline for a server; all are closed."""
+    pipelines: list[RenderPipeline] = []
+
+    def start(server: FakeServer | str, *, mode: str = 'realtime', **options: Any) -> Any:
+        address = server if isinstance(server, str) else server.address
+        options.setdefault('image_format', 'png')
+        options.setdefault('resolution_scale', 0.01)
+        pipeline = RenderPipeline(
+            options.pop('scenario', scenario),
+            RenderOptions(server=address, **options),
+            options.pop('deliver', delivered),
+            mode=mode,
+            log=delivered.log,
+        )
+        pipelines.append(pipeline)
+        pipeline.start()
+        return pipeline
+
+    yield start
+    for pipeline in pipelines:
+        pipeline.close()
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for what nobody notifies of; fail if it never comes."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, 'never came true'
+        time.sleep(0.005)

@@ -1,0 +1,379 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Encoded requests, byte for byte, against bytes put together by hand.
+
+The encoder here knows protobuf's wire format and the field numbers of the fact sheet, nothing of
+our .proto files: a field with another number, type or order of its own would show.
+"""
+
+import math
+import struct
+
+import numpy as np
+from nurec_ros.rendering import RenderOptions
+from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.scenario import Camera, Scenario, Trajectory
+from nurec_ros.scenario.cameras import parse_camera_model
+import pytest
+
+# --- the wire format ----------------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    out = b''
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def key(number: int, wire_type: int) -> bytes:
+    return varint(number << 3 | wire_type)
+
+
+def uint(number: int, value: int) -> bytes:
+    """Encode a uint32, bool or enum; proto3 leaves out zeros."""
+    return key(number, 0) + varint(value) if value else b''
+
+
+def fixed64(number: int, value: int) -> bytes:
+    return key(number, 1) + struct.pack('<Q', value) if value else b''
+
+
+def double(number: int, value: float) -> bytes:
+    return key(number, 1) + struct.pack('<d', value) if value else b''
+
+
+def float32(number: int, value: float) -> bytes:
+    packed = struct.pack('<f', value)
+    return key(number, 5) + packed if packed != bytes(4) else b''
+
+
+def block(number: int, content: bytes) -> bytes:
+    """Encode a string, bytes or message; a message is there even if it is empty."""
+    return key(number, 2) + varint(len(content)) + content
+
+
+def doubles(number: int, values: list[float]) -> bytes:
+    """Encode a repeated double: packed."""
+    return block(number, struct.pack(f'<{len(values)}d', *values)) if values else b''
+
+
+# --- the messages, by the numbers of the fact sheet ----------------------------------------------
+
+
+def pose(position: list[float], quaternion_wxyz: list[float]) -> bytes:
+    vec = b''.join(float32(i + 1, value) for i, value in enumerate(position))
+    quat = b''.join(float32(i + 1, value) for i, value in enumerate(quaternion_wxyz))
+    return block(1, vec) + block(2, quat)
+
+
+def spec(
+    param: bytes, name: str, width: int, height: int, shutter: int, glass: bytes = b''
+) -> bytes:
+    sizes = uint(7, height) + uint(8, width)
+    return param + block(5, name.encode()) + sizes + uint(9, shutter) + glass
+
+
+def request(
+    *,
+    scene: str,
+    size: tuple[int, int],
+    camera: bytes,
+    window: tuple[int, int],
+    poses: tuple[bytes, bytes],
+    objects: bytes = b'',
+    image_format: int,
+    quality: float,
+) -> bytes:
+    return (
+        block(1, scene.encode())
+        + uint(2, size[1])
+        + uint(3, size[0])
+        + block(4, camera)
+        + fixed64(5, window[0])
+        + fixed64(6, window[1])
+        + block(7, block(1, poses[0]) + block(2, poses[1]))
+        + objects
+        + uint(9, image_format)
+        + float32(10, quality)
+    )
+
+
+# --- a scene of round numbers -------------------------------------------------------------------
+
+T0_US = 1_600_000_000_000_000  # epoch-like: needs all of a fixed64
+LAST_US = T0_US + 10_000_000
+HALF = math.sqrt(0.5)
+
+
+class _Ego:
+    """Drives 10 m/s along x and looks along y: a quarter turn about z."""
+
+    def at(self, times_ns: np.ndarray) -> np.ndarray:
+        seconds = (np.atleast_1d(times_ns) - T0_US * 1000) / 1e9
+        poses = np.tile(np.eye(4), (len(seconds), 1, 1))
+        poses[:, :2, :2] = [[0.0, -1.0], [1.0, 0.0]]
+        poses[:, 0, 3] = 10.0 * seconds
+        return poses
+
+
+class _Active:
+    """Two road users, one of which can be placed."""
+
+    ids = ('car', 'tree')
+    indices = np.array([3, 5])
+    controllable = np.array([True, False])
+
+    def __init__(self, t_ns: int) -> None:
+        self.poses = np.tile(np.eye(4), (2, 1, 1))
+        self.poses[0, :3, 3] = [5.0, 1.0 + (t_ns - T0_US * 1000) / 1e9, 0.5]
+
+
+class _Tracks:
+    """Gives them at any time."""
+
+    def at(self, t_ns: int) -> _Active:
+        return _Active(t_ns)
+
+
+class _Scene:
+    """As much of a scenario as a request is made from."""
+
+    start_ns = T0_US * 1000
+    end_ns = LAST_US * 1000
+    ego = _Ego()
+    tracks = _Tracks()
+
+    def __init__(self, model: object) -> None:
+        T_rig_camera = np.eye(4)
+        T_rig_camera[:3, 3] = [1.5, 0.25, 1.25]
+        times = np.array([[T0_US + 970_000, T0_US + 1_000_000]], dtype=np.int64) * 1000
+        self.cameras = {
+            'camera_front': Camera(
+                'camera_front', 'k', T_rig_camera, model, model.resolution, 'GLOBAL', times
+            )
+        }
+
+
+FTHETA = parse_camera_model(
+    'ftheta',
+    {
+        'resolution': [1920, 1080],
+        'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
+        'principal_point': [958.5, 752.25],
+        'reference_poly': 'PIXELDIST_TO_ANGLE',
+        'pixeldist_to_angle_poly': [0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17],
+        'angle_to_pixeldist_poly': [0.0, 945.1, -14.9, 35.6, -77.3, 32.0],
+        'max_angle': 1.35,
+        'linear_cde': [1.0, 0.0, 0.001],
+        'external_distortion_parameters': {
+            'reference_poly': 'BACKWARD',
+            'horizontal_poly': [0.0, 1.0, 0.0],
+            'vertical_poly': [0.0, 0.0, 1.0],
+            'horizontal_poly_inverse': [0.001, 1.0, 0.0],
+            'vertical_poly_inverse': [0.002, 0.0, 1.0],
+        },
+    },
+)
+PINHOLE = parse_camera_model(
+    'opencv-pinhole',
+    {
+        'resolution': [1280, 720],
+        'shutter_type': 'GLOBAL',
+        'principal_point': [640.5, 360.5],
+        'focal_length': [700.0, 710.0],
+        'radial_coeffs': [0.1, 0.01, 0.001, 0.2, 0.02, 0.002],
+        'tangential_coeffs': [0.003, -0.004],
+        'thin_prism_coeffs': [1e-4, 2e-4, 3e-4, 4e-4],
+    },
+)
+FISHEYE = parse_camera_model(
+    'opencv-fisheye',
+    {
+        'resolution': [1000, 800],
+        'shutter_type': 'ROLLING_LEFT_TO_RIGHT',
+        'principal_point': [499.5, 399.5],
+        'focal_length': [300.0, 301.0],
+        'radial_coeffs': [0.01, -0.002, 0.0, 0.0],
+        'max_angle': 1.6,
+    },
+)
+
+FTHETA_PARAM = block(
+    2,
+    double(1, 958.5)
+    + double(2, 752.25)
+    + uint(3, 1)
+    + doubles(4, [0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17])
+    + doubles(5, [0.0, 945.1, -14.9, 35.6, -77.3, 32.0])
+    + double(6, 1.35)
+    + block(7, double(1, 1.0) + double(3, 0.001)),
+)
+GLASS = block(
+    10,
+    uint(1, 1)
+    + doubles(2, [0.0, 1.0, 0.0])
+    + doubles(3, [0.0, 0.0, 1.0])
+    + doubles(4, [0.001, 1.0, 0.0])
+    + doubles(5, [0.002, 0.0, 1.0]),
+)
+PINHOLE_PARAM = block(
+    3,
+    double(1, 640.5)
+    + double(2, 360.5)
+    + double(3, 700.0)
+    + double(4, 710.0)
+    + doubles(5, [0.1, 0.01, 0.001, 0.2, 0.02, 0.002])
+    + doubles(6, [0.003, -0.004])
+    + doubles(7, [1e-4, 2e-4, 3e-4, 4e-4]),
+)
+FISHEYE_PARAM = block(
+    4,
+    double(1, 499.5)
+    + double(2, 399.5)
+    + double(3, 300.0)
+    + double(4, 301.0)
+    + doubles(5, [0.01, -0.002, 0.0, 0.0])
+    + double(6, 1.6),
+)
+
+
+def camera_pose(seconds: float) -> bytes:
+    # The camera sits 1.5 m ahead and 0.25 m to the left of a rig that looks along y.
+    return pose([10.0 * seconds - 0.25, 1.5, 1.25], [HALF, 0.0, 0.0, HALF])
+
+
+def encoded(model: object, t_us: int, **options: object) -> bytes:
+    builder = RequestBuilder(_Scene(model), RenderOptions(**options))
+    return builder.build('clipgt-1', 'camera_front', t_us * 1000).SerializeToString()
+
+
+def test_instant_of_an_ftheta_camera_with_windshield() -> None:
+    t_us = T0_US + 2_000_000
+    assert encoded(FTHETA, t_us, resolution_scale=0.25) == request(
+        scene='clipgt-1',
+        size=(480, 270),
+        camera=spec(FTHETA_PARAM, 'camera_front', 1920, 1080, 1, GLASS),
+        window=(t_us, t_us + 1),
+        poses=(camera_pose(2.0), camera_pose(2.0)),
+        image_format=2,
+        quality=95.0,
+    )
+
+
+def test_recorded_exposure_of_a_pinhole_camera_as_png() -> None:
+    t_us = T0_US + 1_000_000
+    assert encoded(
+        PINHOLE, t_us, resolution_scale=1.0, shutter='recorded', image_format='png'
+    ) == request(
+        scene='clipgt-1',
+        size=(1280, 720),
+        camera=spec(PINHOLE_PARAM, 'camera_front', 1280, 720, 5),
+        window=(t_us - 30_000, t_us),
+        poses=(camera_pose(0.97), camera_pose(1.0)),
+        image_format=1,
+        quality=95.0,
+    )
+
+
+def test_fisheye_camera_as_planes_at_the_end_of_the_range() -> None:
+    assert encoded(
+        FISHEYE, LAST_US, resolution_scale=0.5, image_format='rgb', image_quality=1
+    ) == request(
+        scene='clipgt-1',
+        size=(500, 400),
+        camera=spec(FISHEYE_PARAM, 'camera_front', 1000, 800, 2),
+        window=(LAST_US - 1, LAST_US),
+        poses=(camera_pose(10.0), camera_pose(10.0)),
+        image_format=4,
+        quality=1.0,
+    )
+
+
+def test_pinhole_view_of_an_ftheta_camera() -> None:
+    t_us = T0_US + 2_000_000
+    view = block(
+        3,
+        double(1, 959.5)
+        + double(2, 539.5)
+        + double(3, 960.0 / math.tan(math.radians(90.0) / 2))
+        + double(4, 960.0 / math.tan(math.radians(90.0) / 2))
+        + doubles(5, [0.0] * 6)
+        + doubles(6, [0.0] * 2)
+        + doubles(7, [0.0] * 4),
+    )
+    assert encoded(FTHETA, t_us, projection='pinhole') == request(
+        scene='clipgt-1',
+        size=(480, 270),
+        camera=spec(view, 'camera_front', 1920, 1080, 1),
+        window=(t_us, t_us + 1),
+        poses=(camera_pose(2.0), camera_pose(2.0)),
+        image_format=2,
+        quality=95.0,
+    )
+
+
+def test_tracks_are_dynamic_objects() -> None:
+    t_us = T0_US + 1_000_000
+    still = [1.0, 0.0, 0.0, 0.0]
+    pair = block(1, pose([5.0, 1.97, 0.5], still)) + block(2, pose([5.0, 2.0, 0.5], still))
+    assert encoded(PINHOLE, t_us, shutter='recorded', send_tracks=True) == request(
+        scene='clipgt-1',
+        size=(320, 180),
+        camera=spec(PINHOLE_PARAM, 'camera_front', 1280, 720, 5),
+        window=(t_us - 30_000, t_us),
+        poses=(camera_pose(0.97), camera_pose(1.0)),
+        objects=block(8, block(1, b'car') + block(2, pair)),
+        image_format=2,
+        quality=95.0,
+    )
+
+
+def test_batch_wraps_requests_by_camera_name() -> None:
+    inner = encoded(FISHEYE, T0_US)
+    message = sensorsim_pb2.BatchRGBRenderRequest(
+        items=[
+            sensorsim_pb2.BatchRGBRenderItem(
+                camera_name='camera_front',
+                request=sensorsim_pb2.RGBRenderRequest.FromString(inner),
+            )
+        ]
+    )
+    assert message.SerializeToString() == block(1, block(1, b'camera_front') + block(2, inner))
+
+
+@pytest.mark.parametrize('batched', [False, True])
+def test_replies_are_read_by_their_numbers(batched: bool) -> None:
+    image = block(1, b'\xff\xd8 bytes')
+    unknown = key(77, 0) + varint(5)  # what a newer server may add is skipped
+    if not batched:
+        assert sensorsim_pb2.RGBRenderReturn.FromString(image + unknown).image_bytes == (
+            b'\xff\xd8 bytes'
+        )
+        return
+    item = block(1, b'a') + block(2, image) + uint(3, 1) + block(4, b'why') + unknown
+    found = sensorsim_pb2.BatchRGBRenderReturn.FromString(block(1, item)).items[0]
+    assert found.camera_name == 'a'
+    assert found.result.image_bytes == b'\xff\xd8 bytes'
+    assert found.success
+    assert found.error_message == 'why'
+
+
+def test_the_scene_of_this_test_is_what_a_scenario_is() -> None:
+    for name in ('start_ns', 'end_ns', 'ego', 'tracks', 'cameras'):
+        assert name in Scenario.__dataclass_fields__
+    assert callable(Trajectory.at)

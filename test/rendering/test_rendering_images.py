@@ -1,0 +1,209 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Sizes read from headers, broken replies found, pixels decoded: against OpenCV and by hand."""
+
+import struct
+from test.rendering.fake_server import png
+
+import cv2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering import decode_rgb, Frame, image_size, images
+import pytest
+
+SIZE = (37, 23)
+
+
+def photo(width: int = SIZE[0], height: int = SIZE[1]) -> np.ndarray:
+    """Give a smooth RGB picture whose channels differ, so that a swap shows."""
+    v, u = np.mgrid[0:height, 0:width]
+    red = u * 255 / max(width - 1, 1)
+    green = v * 255 / max(height - 1, 1)
+    return np.stack([red, green, 255 - red], axis=-1).astype(np.uint8)
+
+
+def jpeg(rgb: np.ndarray, *flags: int) -> bytes:
+    encoded = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), list(flags))[1]
+    return encoded.tobytes()
+
+
+def png_of(rgb: np.ndarray) -> bytes:
+    return cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def frame(data: bytes, encoding: str, size: tuple[int, int] = SIZE) -> Frame:
+    return Frame('wide', 0, data, encoding, *size, 0.0)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('size', [(1, 1), (37, 23), (1920, 1080), (1, 3000)])
+@pytest.mark.parametrize(
+    'flags', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+)
+def test_size_of_jpegs(size: tuple[int, int], flags: tuple[int, ...]) -> None:
+    data = jpeg(photo(*size), *flags)
+    assert image_size(data, 'jpeg') == size
+    assert images.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
+
+
+def test_size_of_a_grey_jpeg() -> None:
+    data = cv2.imencode('.jpg', np.zeros((5, 9), np.uint8))[1].tobytes()
+    assert image_size(data, 'jpeg') == (9, 5)
+
+
+def test_size_is_not_taken_from_an_embedded_thumbnail() -> None:
+    data = jpeg(photo(64, 48))
+    thumbnail = jpeg(photo(8, 6))
+    segment = b'Exif\0\0' + thumbnail
+    with_exif = data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
+    assert image_size(with_exif, 'jpeg') == (64, 48)
+    assert images.check_reply(with_exif, 'jpeg', (64, 48)) == ('jpeg', 64, 48)
+    cut = with_exif[: -len(data) // 2]
+    with pytest.raises(RenderError, match='cut off'):
+        images.check_reply(cut, 'jpeg', (64, 48))
+
+
+def test_fill_bytes_between_segments() -> None:
+    data = jpeg(photo())
+    assert image_size(data[:2] + b'\xff\xff\xff' + data[2:], 'jpeg') == SIZE
+
+
+@pytest.mark.parametrize('size', [(1, 1), (640, 480)])
+def test_size_of_pngs(size: tuple[int, int]) -> None:
+    assert image_size(png(*size), 'png') == size
+    assert image_size(png_of(photo(*size)), 'png') == size
+    assert images.check_reply(png(*size), 'png', (7, 7)) == ('png', *size)
+
+
+def test_planes_have_no_size_of_their_own() -> None:
+    with pytest.raises(RenderError, match='carries no size'):
+        image_size(b'abc', 'rgb8')
+
+
+# --- replies ------------------------------------------------------------------------------------
+
+
+def test_empty_reply() -> None:
+    for image_format in ('jpeg', 'png', 'rgb'):
+        with pytest.raises(RenderError, match='holds no image'):
+            images.check_reply(b'', image_format, SIZE)
+
+
+@pytest.mark.parametrize('garbage', [b'garbage', b'\0' * 1000, b'<html>502</html>', b'\xff\xd8'])
+def test_garbage(garbage: bytes) -> None:
+    with pytest.raises(RenderError, match='neither JPEG nor PNG'):
+        images.check_reply(garbage, 'jpeg', SIZE)
+
+
+def test_the_other_image_format_is_an_image_too() -> None:
+    assert images.check_reply(png(3, 4), 'jpeg', SIZE) == ('png', 3, 4)
+    assert images.check_reply(jpeg(photo()), 'png', SIZE) == ('jpeg', *SIZE)
+
+
+@pytest.mark.parametrize('keep', [0.1, 0.5, 0.9, 0.999])
+def test_truncated_images(keep: float) -> None:
+    for data, name in ((jpeg(photo(200, 100)), 'JPEG'), (png_of(photo(200, 100)), 'PNG')):
+        with pytest.raises(RenderError, match=name):
+            images.check_reply(data[: int(len(data) * keep)], 'jpeg', (200, 100))
+
+
+def test_padding_behind_the_end_is_no_harm() -> None:
+    assert images.check_reply(jpeg(photo()) + b'\0' * 64, 'jpeg', SIZE) == ('jpeg', *SIZE)
+    assert images.check_reply(png(3, 4) + b'\0' * 64, 'png', SIZE) == ('png', 3, 4)
+
+
+def test_size_of_zero_is_no_image() -> None:
+    data = bytearray(jpeg(photo()))
+    offset = data.index(b'\xff\xc0')
+    data[offset + 5 : offset + 9] = b'\0\0\0\0'
+    with pytest.raises(RenderError, match='0x0'):
+        images.check_reply(bytes(data), 'jpeg', SIZE)
+
+
+def test_planes_must_have_the_length_asked_for() -> None:
+    data = bytes(3 * 37 * 23)
+    assert images.check_reply(data, 'rgb', SIZE) == ('rgb8', *SIZE)
+    for wrong in (data[:-1], data + b'\0', data * 2):
+        with pytest.raises(RenderError, match=r'expected 2553 for 37x23 RGB planes'):
+            images.check_reply(wrong, 'rgb', SIZE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> None:
+    original = data.draw(st.sampled_from([jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']))
+    damaged = bytearray(original)
+    for _ in range(data.draw(st.integers(0, 8))):
+        position = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
+        damaged[position : position + data.draw(st.integers(0, 4))] = data.draw(
+            st.binary(max_size=4)
+        )
+    try:
+        encoding, width, height = images.check_reply(bytes(damaged), 'jpeg', SIZE)
+    except RenderError:
+        return
+    assert encoding in ('jpeg', 'png')
+    assert width > 0
+    assert height > 0
+
+
+# --- pixels -------------------------------------------------------------------------------------
+
+
+def test_png_decodes_to_rgb_exactly() -> None:
+    rgb = decode_rgb(frame(png_of(photo()), 'png'))
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    np.testing.assert_array_equal(rgb, photo())
+
+
+@pytest.mark.parametrize('with_simplejpeg', [True, False])
+def test_jpeg_decodes_to_rgb(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: bool) -> None:
+    if not with_simplejpeg:
+        monkeypatch.setattr(images, 'simplejpeg', None)
+        assert images.decoder_name() == 'OpenCV'
+    elif images.simplejpeg is None:
+        pytest.skip('simplejpeg is not installed')
+    else:
+        assert images.decoder_name() == 'simplejpeg'
+    rgb = decode_rgb(frame(jpeg(photo(), cv2.IMWRITE_JPEG_QUALITY, 98), 'jpeg'))
+    assert rgb.shape == (*SIZE[::-1], 3)
+    assert rgb.flags.c_contiguous
+    assert np.abs(rgb.astype(int) - photo()).mean() < 4
+    grey = decode_rgb(
+        frame(cv2.imencode('.jpg', np.full((4, 4), 99, np.uint8))[1].tobytes(), 'jpeg')
+    )
+    assert grey.shape == (4, 4, 3)
+    with pytest.raises(RenderError, match='does not decode'):
+        decode_rgb(frame(b'\xff\xd8\xffno jpeg at all', 'jpeg'))
+
+
+def test_broken_png_does_not_decode() -> None:
+    with pytest.raises(RenderError, match='does not decode'):
+        decode_rgb(frame(b'\x89PNG\r\n\x1a\n', 'png'))
+    with pytest.raises(RenderError, match='does not decode'):
+        decode_rgb(frame(b'', 'png'))
+
+
+def test_planes_become_pixels() -> None:
+    planes = np.ascontiguousarray(photo().transpose(2, 0, 1)).tobytes()
+    rgb = decode_rgb(frame(planes, 'rgb8'))
+    assert rgb.flags.c_contiguous
+    np.testing.assert_array_equal(rgb, photo())
+    with pytest.raises(RenderError, match='no RGB planes of 37x23'):
+        decode_rgb(frame(planes[1:], 'rgb8'))

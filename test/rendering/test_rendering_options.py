@@ -1,0 +1,71 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The options refuse what cannot be honoured, in a sentence that names it."""
+
+import math
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import RenderOptions
+import pytest
+
+
+def test_defaults_are_the_parameters_table() -> None:
+    options = RenderOptions()
+    assert options.server == 'localhost:46435'
+    assert options.image_format == 'jpeg'
+    assert options.image_quality == 95
+    assert options.resolution_scale == 0.25
+    assert options.shutter == 'instant'
+    assert options.projection == 'native'
+    assert options.batch == 'auto'
+    assert options.render_timeout_s == 10.0
+    assert options.first_render_timeout_s == 300.0
+    assert options.send_tracks is False
+    assert options.rig_offset == (0.0,) * 6
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'named'),
+    [
+        ('image_format', 'jpg', 'jpeg or png or rgb'),
+        ('projection', 'fisheye', 'native or pinhole'),
+        ('shutter', 'global', 'instant or recorded'),
+        ('batch', 'always', 'auto or never'),
+        ('image_quality', 0, '1 to 100'),
+        ('image_quality', 101, '1 to 100'),
+        ('image_quality', 0.95, '1 to 100'),
+        ('render_timeout_s', 0.0, 'render_timeout_s'),
+        ('first_render_timeout_s', -1.0, 'first_render_timeout_s'),
+        ('resolution_scale', 0.0, 'resolution_scale'),
+        ('resolution_scale', math.nan, 'resolution_scale'),
+        ('camera_scales', {'wide': 0.0}, r'wide\.resolution_scale'),
+        ('rig_offset', (1.0, 2.0), 'x y z roll pitch yaw'),
+        ('rig_offset', (0, 0, 0, 0, 0, math.inf), 'x y z roll pitch yaw'),
+    ],
+)
+def test_refuses(name: str, value: object, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        RenderOptions(**{name: value})
+
+
+def test_field_of_view_matters_only_with_pinhole() -> None:
+    RenderOptions(hfov_deg=0.0)
+    with pytest.raises(ConfigurationError, match='hfov_deg'):
+        RenderOptions(projection='pinhole', hfov_deg=180.0)
+
+
+def test_scale_of_a_camera() -> None:
+    options = RenderOptions(resolution_scale=0.5, camera_scales={'wide': 1.0})
+    assert options.scale_of('wide') == 1.0
+    assert options.scale_of('tele') == 0.5

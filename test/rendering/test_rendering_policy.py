@@ -1,0 +1,170 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The tables: complete, with reasons; and which remedy each error of a server gets."""
+
+import grpc
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.policy import classify, ServerError
+import pytest
+
+CODE = grpc.StatusCode
+UNREACHABLE = (
+    'cannot reach gpu:46435: is the NuRec container running and port 46435 published? '
+    'it needs 10-30 s after a restart'
+)
+
+
+def test_every_row_has_its_reason() -> None:
+    rows = [*policy.CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
+    rows += [policy.MAX_IN_FLIGHT, policy.BATCH_WEIGHT, policy.BATCH_FAILURES]
+    assert all(len(row.reason) > 10 for row in rows)
+    for rule in policy.RULES:
+        assert len(rule.reason) > 10, rule.kind
+        assert rule.problem, rule.kind
+        assert rule.remedy, rule.kind
+
+
+def test_the_facts_that_the_issue_names() -> None:
+    options = {name: row.value for name, row in policy.CHANNEL_OPTIONS.items()}
+    assert options['grpc.max_receive_message_length'] == 256 * 2**20
+    assert options['grpc.max_reconnect_backoff_ms'] == 1000
+    assert not [name for name in options if 'keepalive' in name]
+    assert policy.SERVICE_PREFIXES == (
+        'nre.grpc.protos.sensorsim.SensorsimService',
+        'nurec.grpc.protos.sensorsim.SensorsimService',
+        'sensorsim.SensorsimService',
+    )
+    assert 2 <= policy.MAX_IN_FLIGHT.value <= 3
+
+
+def test_back_off_is_jittered_and_at_most_a_second() -> None:
+    for attempt in range(20):
+        waits = {policy.backoff_s(attempt) for _ in range(50)}
+        assert len(waits) > 10
+        assert min(waits) > 0.0
+        assert max(waits) <= 1.0
+    assert policy.backoff_s(0) < 0.2
+
+
+@pytest.mark.parametrize(
+    ('code', 'details', 'kind', 'action', 'said'),
+    [
+        (CODE.UNAVAILABLE, 'connection refused', 'unreachable', 'reconnect', UNREACHABLE),
+        (CODE.UNAVAILABLE, 'Socket closed', 'unreachable', 'reconnect', UNREACHABLE),
+        (CODE.UNAVAILABLE, 'DNS resolution failed for x', 'name', 'reconnect', 'spelled'),
+        (
+            CODE.UNAVAILABLE,
+            'Ssl handshake failed: SSL_ERROR_SSL: WRONG_VERSION_NUMBER',
+            'tls',
+            'reconnect',
+            'tls_root_certificate',
+        ),
+        (CODE.DEADLINE_EXCEEDED, 'Deadline Exceeded', 'timeout', 'fail', 'within 10 s'),
+        (CODE.RESOURCE_EXHAUSTED, 'cache full', 'memory', 'fail', 'lower resolution_scale'),
+        (
+            CODE.UNKNOWN,
+            'Exception calling application: CUDA out of memory. Tried to allocate 2.00 GiB',
+            'memory',
+            'fail',
+            'PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True',
+        ),
+        (CODE.INTERNAL, 'torch.cuda.OutOfMemoryError', 'memory', 'fail', 'fewer cameras'),
+        (
+            CODE.RESOURCE_EXHAUSTED,
+            'CLIENT: Received message larger than max (5 vs. 4)',
+            'message size',
+            'fail',
+            'image_format jpeg',
+        ),
+        (CODE.OUT_OF_RANGE, 'time 5 not in 6..7', 'range', 'fail', 'time 5 not in 6..7'),
+        (CODE.NOT_FOUND, 'no scene a', 'scene', 'ask again', 'it has a, b: set scene_id'),
+        (CODE.UNIMPLEMENTED, 'Method not found!', 'version', 'ask again', 'render_rgb under p.S'),
+        (
+            CODE.UNKNOWN,
+            'Exception calling application: NRenderer.render failed',
+            'renderer',
+            'fail',
+            'restart the container',
+        ),
+        (CODE.INVALID_ARGUMENT, 'start >= end', 'request', 'fail', 'start >= end'),
+        (CODE.FAILED_PRECONDITION, 'harmonizer is off', 'feature', 'fail', 'flag'),
+        (
+            CODE.FAILED_PRECONDITION,
+            'dynamic_objects need --enable-editing-actors',
+            'tracks refused',
+            'without tracks',
+            '--enable-editing-actors',
+        ),
+        (CODE.UNKNOWN, 'nvJPEG error 6', 'encoder', 'fail', 'image_quality'),
+        (CODE.UNKNOWN, 'CUDA error: an illegal memory access', 'gpu', 'fail', 'restart'),
+        (CODE.UNKNOWN, 'Missing camera wide@clip in camera calibration', 'camera', 'fail', 'same'),
+        (CODE.UNKNOWN, 'AssertionError', 'assertion', 'fail', 'projection native'),
+        (CODE.PERMISSION_DENIED, '', 'access', 'fail', 'proxy'),
+        (CODE.CANCELLED, '', 'cancelled', 'fail', 'gave it up'),
+        (CODE.DATA_LOSS, 'x', 'server', 'fail', 'restart'),
+        (
+            CODE.UNKNOWN,
+            'A load persistent id instruction was encountered, but no persistent_load',
+            'transient',
+            'retry',
+            'again',
+        ),
+        (CODE.INTERNAL, 'Stopped waiting for backend', 'transient', 'retry', 'again'),
+        (None, 'CUDA out of memory', 'memory', 'fail', 'fewer cameras'),
+        (None, 'StatusCode.OUT_OF_RANGE: time 5', 'range', 'fail', 'time 5'),
+        (None, '', 'server', 'fail', 'batch item'),
+    ],
+)
+def test_classification(
+    code: grpc.StatusCode | None, details: str, kind: str, action: str, said: str
+) -> None:
+    error = classify(
+        code,
+        details,
+        server='gpu:46435',
+        scene_id='a',
+        scenes='a, b',
+        method='render_rgb',
+        prefix='p.S',
+        timeout_s=10.0,
+    )
+    assert isinstance(error, RenderError)
+    assert (error.kind, error.action) == (kind, action)
+    assert said in str(error)
+    assert str(error) == f'{error.problem}: {error.remedy}'
+    assert '{' not in str(error)
+
+
+def test_every_code_of_grpc_has_a_remedy_without_any_context() -> None:
+    for code in CODE:
+        assert classify(code, '').remedy
+
+
+def test_of_a_traceback_the_last_line_counts() -> None:
+    details = (
+        'Traceback (most recent call last):\n  File "a.py", line 3\n    x()\nValueError: bad\n'
+    )
+    assert 'ValueError: bad' in str(classify(CODE.UNKNOWN, details))
+    assert policy.short('one\ntwo') == 'one'
+    assert policy.short('') == ''
+    assert len(policy.short('x' * 5000)) == 200
+
+
+def test_braces_in_a_server_text_are_just_text() -> None:
+    assert '{weird} {0}' in str(classify(CODE.UNKNOWN, '{weird} {0}'))
+
+
+def test_error_without_remedy_is_the_problem_alone() -> None:
+    assert str(ServerError('x', 'it broke', '')) == 'it broke'
