@@ -151,7 +151,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """
-    Give a function that starts the launch file: by a prefix, arguments, and keywords.
+    Give a function that starts the launch file, or another: by a prefix, arguments, keywords.
 
     The keywords are more environment variables; the working folder is the test's `tmp_path`.
     """
@@ -159,12 +159,12 @@ def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
         pytest.importorskip(module, reason=f"ROS's package {module} is not installed")
     started = []
 
-    def start(prefix: Path, *words: str, **environment: str) -> Launch:
+    def start(prefix: Path, *words: str, file: Path = LAUNCH_FILE, **environment: str) -> Launch:
         folder = tmp_path / f'run{len(started)}'
         folder.mkdir()
         with (folder / 'output').open('wb') as output:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / 'launch_driver.py'), str(LAUNCH_FILE), *words],
+                [sys.executable, str(HERE / 'launch_driver.py'), str(file), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

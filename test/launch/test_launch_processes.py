@@ -18,11 +18,29 @@ Real launches, and real ROS nodes that say which parameters reached them.
 """
 
 from pathlib import Path
+from test.launch.conftest import LAUNCH_FILE
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# A stack of somebody's, which includes ours under a namespace and sets something for all nodes.
+STACK = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace, SetParameter
+
+
+def generate_launch_description():
+    arguments = [('namespace', 'inner'), ('rate', '3'), ('rviz', 'true')]
+    ours = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource({file!r}), launch_arguments=arguments
+    )
+    group = [PushRosNamespace('outer'), SetParameter('tick_us', 7), ours]
+    return LaunchDescription([GroupAction(group)])
+"""
 
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
@@ -186,6 +204,20 @@ def test_rviz_shows_a_player_of_another_name(launch_file, standins):
     assert '/nurec/' not in theirs
     assert theirs.replace('/fleet/second/', '/nurec/') == ours
     Path(path).unlink()
+    assert run.interrupt() == 0
+
+
+def test_inclusion_in_a_group_of_somebody_elses(launch_file, standins, tmp_path):
+    """Take the group's namespace and parameters, in rviz's topics too."""
+    stack = tmp_path / 'stack.launch.py'
+    stack.write_text(STACK.format(file=str(LAUNCH_FILE)))
+    run = launch_file(standins, file=stack)
+    player = run.report('nurec_player')
+    assert player['node'] == '/outer/inner/nurec'
+    assert player['parameters'] == {'tick_us': 7, 'rate': 3.0}
+    config = Path(run.report('rviz2')['arguments'][1])
+    assert '/outer/inner/nurec/tracks' in config.read_text()
+    config.unlink()
     assert run.interrupt() == 0
 
 
