@@ -1,0 +1,250 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Lane boundaries out of OpenDRIVE, as polylines.
+
+Our own evaluation of what lane boundaries need: reference line, lane offset, widths or borders,
+elevation and superelevation. No kept library with a rosdep key does this. The work is bounded
+whatever the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import io
+import math
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.scenario.road_map.curves import Cubics, Geometry, MOST_POINTS, ReferenceLine
+
+Array = NDArray[np.float64]
+
+MOST_ROADS = 20_000
+MOST_MAP_POINTS = 1_000_000
+# Further from the map's origin there is no street of the scenario.
+_FARTHEST = 1e6
+
+
+class OpenDriveError(Exception):
+    """A file that is no OpenDRIVE; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenDrive:
+    """
+    What a map says: its geo-reference ('' without one), and lane boundaries (M, 3) each.
+
+    offset: whether the header moves the map; broken: roads that could not be read; cut: whether
+    there was more than the limits.
+    """
+
+    geo_reference: str
+    boundaries: list[Array]
+    offset: bool
+    broken: int
+    cut: bool
+
+
+class _BrokenRoadError(Exception):
+    """A road that cannot be evaluated."""
+
+
+def parse_opendrive(data: bytes) -> OpenDrive:
+    """Give the geo-reference and the boundaries in the map's own frame; raises OpenDriveError."""
+    if b'<!ENTITY' in data or b'<!DOCTYPE' in data:
+        raise OpenDriveError('has a document type declaration, which OpenDRIVE has not')
+    geo_reference, offset = '', False
+    boundaries: list[Array] = []
+    roads = points = broken = 0
+    cut = False
+    for element in _complete_elements(data):
+        if _name(element) == 'header':
+            for child in _children(element, 'geoReference'):
+                geo_reference = (child.text or '').strip()
+            offset = any(_is_offset(child) for child in _children(element, 'offset'))
+        elif _name(element) == 'road':
+            roads += 1
+            cut = cut or roads > MOST_ROADS
+            try:
+                for line in () if cut else _boundaries(element):
+                    points += len(line)
+                    if points > MOST_MAP_POINTS:
+                        cut = True
+                        break
+                    boundaries.append(line)
+            except _BrokenRoadError:
+                broken += 1
+            # A road that was drawn need not be kept.
+            element.clear()
+    return OpenDrive(geo_reference, boundaries, offset, broken, cut)
+
+
+def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
+    """Give every element once it is complete; raises OpenDriveError."""
+    root: Xml.Element | None = None
+    try:
+        for event, element in Xml.iterparse(io.BytesIO(data), events=('start', 'end')):
+            if root is None:
+                root = element
+                if _name(root) != 'OpenDRIVE':
+                    raise OpenDriveError(f'is a <{_name(root)[:40]}> document, expected OpenDRIVE')
+            if event == 'end':
+                yield element
+    except (Xml.ParseError, ValueError, LookupError) as error:
+        # An encoding that nobody knows is a LookupError, one of several bytes a ValueError.
+        raise OpenDriveError(f'is not XML: {error}') from error
+
+
+def _boundaries(road: Xml.Element) -> Iterator[Array]:
+    """Give the lane boundaries of a road; of each lane the outer one, and the middle."""
+    line = ReferenceLine(_geometries(road))
+    elevation = _cubics(road, 'elevationProfile', 'elevation')
+    superelevation = _cubics(road, 'lateralProfile', 'superelevation')
+    lane_offset = _cubics(road, 'lanes', 'laneOffset')
+    sections = [
+        section
+        for lanes in _children(road, 'lanes')
+        for section in _children(lanes, 'laneSection')
+    ]
+    begins = [_number(section, 's') for section in sections]
+    ends = [*begins[1:], _number(road, 'length')]
+    for section, begin, end in zip(sections, begins, ends, strict=True):
+        if not end > begin:
+            continue
+        lanes = [_Lane(lane, begin) for lane in section.iter() if _name(lane) == 'lane']
+        curves: list[ReferenceLine | Cubics] = [line, elevation, superelevation, lane_offset]
+        curves += [lane.shape for lane in lanes]
+        meetings = {begin, end}.union(*(curve.cuts(begin, end) for curve in curves))
+        s = np.array(sorted(meetings))
+        if len(s) > MOST_POINTS:
+            s = np.linspace(begin, end, MOST_POINTS)
+        with np.errstate(all='ignore'):
+            x, y, heading = line.at(s)
+            roll = superelevation.at(s)
+            reference, across = np.empty((len(s), 3)), np.empty((len(s), 3))
+            reference[:, 0], reference[:, 1], reference[:, 2] = x, y, elevation.at(s)
+            across[:, 0], across[:, 1] = -np.sin(heading), np.cos(heading)
+            across[:, :2] *= np.cos(roll)[:, np.newaxis]
+            across[:, 2] = np.sin(roll)
+            middle = lane_offset.at(s)
+            for t in _offsets(lanes, middle, s):
+                points = reference + t[:, np.newaxis] * across
+                if not np.abs(points).max() < _FARTHEST:
+                    raise _BrokenRoadError
+                yield points
+
+
+def _offsets(lanes: list[_Lane], middle: Array, s: Array) -> Iterator[Array]:
+    """Give the distance t (N,) of each boundary from the reference line, left is positive."""
+    yield middle
+    for side in (1, -1):
+        edge = middle
+        for lane in sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle):
+            shape = lane.shape.at(s)
+            edge = shape if lane.is_border else edge + side * shape
+            if lane.is_drawn:
+                yield edge
+
+
+class _Lane:
+    """A lane: its number (left is positive), and its width or border over s."""
+
+    def __init__(self, element: Xml.Element, begin: float) -> None:
+        self.number = _number(element, 'id')
+        self.is_drawn = element.get('type') != 'none'
+        widths = list(_children(element, 'width'))
+        self.is_border = not widths
+        pieces = widths or list(_children(element, 'border'))
+        self.shape = _pieces(pieces, 'sOffset', begin)
+        if self.number and not pieces:
+            raise _BrokenRoadError
+
+
+def _from_middle(lane: _Lane) -> float:
+    return abs(lane.number)
+
+
+def _geometries(road: Xml.Element) -> list[Geometry]:
+    geometries = []
+    for plan in _children(road, 'planView'):
+        for element in _children(plan, 'geometry'):
+            shape = next(iter(element), None)
+            if shape is None:
+                raise _BrokenRoadError
+            s, x, y, heading, length = (
+                _number(element, key) for key in ('s', 'x', 'y', 'hdg', 'length')
+            )
+            if length < 0.0:
+                raise _BrokenRoadError
+            geometries.append(Geometry(s, x, y, heading, length, *_shape(shape, length)))
+    if not geometries:
+        raise _BrokenRoadError
+    return geometries
+
+
+def _shape(element: Xml.Element, length: float) -> tuple[str, tuple[float, ...]]:
+    name = _name(element)
+    if name == 'line':
+        return 'curve', (0.0, 0.0)
+    if name == 'arc':
+        return 'curve', (_number(element, 'curvature'),) * 2
+    if name == 'spiral':
+        return 'curve', (_number(element, 'curvStart'), _number(element, 'curvEnd'))
+    if name == 'poly3':
+        return 'poly3', tuple(_number(element, key) for key in 'abcd')
+    if name == 'paramPoly3':
+        reach = length if element.get('pRange') == 'arcLength' else 1.0
+        keys = (power + axis for axis in 'UV' for power in 'abcd')
+        return 'paramPoly3', (*(_number(element, key) for key in keys), reach)
+    raise _BrokenRoadError
+
+
+def _cubics(road: Xml.Element, profile: str, name: str) -> Cubics:
+    elements = [e for parent in _children(road, profile) for e in _children(parent, name)]
+    return _pieces(elements, 's', 0.0)
+
+
+def _pieces(elements: list[Xml.Element], start: str, begin: float) -> Cubics:
+    starts = [begin + _number(element, start) for element in elements]
+    return Cubics(starts, [[_number(element, key) for key in 'abcd'] for element in elements])
+
+
+def _number(element: Xml.Element, key: str) -> float:
+    try:
+        value = float(element.get(key, 'nan'))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _BrokenRoadError
+    return value
+
+
+def _is_offset(element: Xml.Element) -> bool:
+    keys = [key for key in ('x', 'y', 'z', 'hdg') if key in element.attrib]
+    try:
+        return any(_number(element, key) != 0.0 for key in keys)
+    except _BrokenRoadError:
+        return True
+
+
+def _children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
+    return (child for child in element if _name(child) == name)
+
+
+def _name(element: Xml.Element) -> str:
+    """Give an element's name without its namespace; '' for comments and the like."""
+    return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
