@@ -167,3 +167,36 @@ def test_two_publishers_share_no_profile(node: Any):
     first, second = TracksPublisher(node, FRAMES), OdometryPublisher(node, FRAMES)
     profiles = [p._publisher.qos_profile for p in (first, second)]
     assert profiles[0] is not profiles[1]
+
+
+def test_a_reader_that_gets_nothing_is_told_of_once(
+    node: Any, listener: Any, capfd: pytest.CaptureFixture[str]
+):
+    """Ask for latched tracks, twice: the offer is volatile."""
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.qos import QoSProfile
+    from visualization_msgs.msg import MarkerArray
+
+    TracksPublisher(node, FRAMES)
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    seen = ''
+
+    def told() -> bool:
+        nonlocal seen
+        executor.spin_once(timeout_sec=0.02)
+        seen += capfd.readouterr().err
+        return '/nurec/tracks' in seen
+
+    for _ in range(2):
+        listener.node.create_subscription(
+            MarkerArray, '/nurec/tracks', print, QoSProfile(depth=1, durability=LATCHED)
+        )
+    listener.until(told, 'the warning')
+    # A third that fits is matched after the two were looked at.
+    listener.node.create_subscription(MarkerArray, '/nurec/tracks', print, QoSProfile(depth=1))
+    publisher = publishers_of(node)['/nurec/tracks']
+    listener.until(lambda: told() and publisher.get_subscription_count() == 1, 'the third')
+    assert seen.count('asks for a QoS that is not offered') == 1
+    assert 'DURABILITY' in seen
+    executor.shutdown()

@@ -33,6 +33,11 @@ class OdometryPublisher:
         self._message = Odometry(child_frame_id=frames.base_frame)
         self._message.header.frame_id = frames.parent
 
+    @property
+    def listened(self) -> bool:
+        """Say whether anybody subscribes."""
+        return bool(self._publisher.get_subscription_count())
+
     def publish(self, t_ns: int, T_map_base: np.ndarray, twist: Any) -> None:
         """
         Publish the pose, (4, 4), and the twist of a moment.
