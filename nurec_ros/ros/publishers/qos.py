@@ -101,7 +101,7 @@ def _events(node: Any, topic: str) -> PublisherEventCallbacks:
         if not warned:
             warned = True
             policy = qos_policy_name_from_kind(event.last_policy_kind)
-            node.get_logger().warn(
+            node.get_logger().warning(
                 f'a reader of {_resolved(node, topic)} asks for a QoS that is not offered, and '
                 f'gets nothing: {policy}'
             )
