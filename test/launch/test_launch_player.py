@@ -22,14 +22,14 @@ from test.support.listener import Listener
 import time
 
 import cv2
-from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage
 
 launch = pytest.importorskip('launch', reason="ROS's package launch is not installed")
 launch_pytest = pytest.importorskip('launch_pytest', reason='launch_pytest is not installed')
 pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+DiagnosticStatus = pytest.importorskip('diagnostic_msgs.msg').DiagnosticStatus
+CompressedImage = pytest.importorskip('sensor_msgs.msg').CompressedImage
 
 # For processes that import much on a busy machine.
 START_S = 60.0
