@@ -268,11 +268,14 @@ class NurecPlayer(ParameterGate, Node):
     def _go_on(self, session: Session) -> None:
         """Let the clock follow the wall, and show what that passes over."""
         if self._presenter.unsettled:
+            self._presenter.clock(session.clock.position_ns)
             return
         advance = session.advance()
         if advance.wrapped:
             session.drop(advance)
             self._show_jump_back(session)
+            if self._presenter.unsettled:
+                self._presenter.clock(advance.position_ns)
             self._publish_state()
             return
         due = session.due(advance)
@@ -333,6 +336,7 @@ class NurecPlayer(ParameterGate, Node):
     def _settle(self, session: Session) -> None:
         """Show what a jump back led to, as soon as its time has come."""
         if self._presenter.settle(session.clock.position_ns):
+            session.go_on_from_here()
             self._again.reset()
             waiting, self._unsettled = self._unsettled, []
             for future in waiting:

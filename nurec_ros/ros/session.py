@@ -211,6 +211,12 @@ class Session:
 
     # Changes while running.
 
+    def go_on_from_here(self) -> None:
+        """Do not count the wall time that passed while a jump waited to be shown."""
+        if self.clock.is_playing and not self.clock.done:
+            self.clock.stop()
+            self.clock.play()
+
     def jumped_back(self) -> None:
         """Forget the frames that are on their way: their stamps are in the future now."""
         before = {name: self.pipeline.camera_status(name).dropped for name in self.cameras}
