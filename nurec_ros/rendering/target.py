@@ -28,6 +28,8 @@ from nurec_ros.rendering.policy import CHANNEL_OPTIONS, ServerError
 
 Resolver = Callable[[str, int], list[tuple[int, str]]]
 
+# What gRPC takes as a list of addresses already.
+_RESOLVED = ('ipv4:', 'ipv6:')
 ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 
 
@@ -52,7 +54,7 @@ def addresses(server: str) -> list[str]:
     typed = [part.strip() for part in server.split(',') if part.strip()]
     if not typed:
         raise ConfigurationError("server is empty, expected an address such as 'localhost:46435'")
-    if len(typed) > 1:
+    if len(typed) > 1 and not typed[0].startswith(_RESOLVED):
         for part in typed:
             _host_and_port(part)
     return typed
@@ -72,8 +74,8 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
     `ipv6:` is used where there is no IPv4 at all. ServerError if nothing of a list resolves.
     """
     typed = addresses(server)
-    if len(typed) == 1:
-        return Target(typed[0])
+    if len(typed) == 1 or typed[0].startswith(_RESOLVED):
+        return Target(','.join(typed), len(typed))
     by_family: dict[int, dict[str, str]] = {socket.AF_INET: {}, socket.AF_INET6: {}}
     notes = []
     for part in typed:

@@ -1,0 +1,23 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Frames that are due, as playback gives them."""
+
+from test.support.archives import START_US
+
+from nurec_ros.playback import Due
+
+
+def due(*cameras: str, t_us: int = 100_000) -> list[Due]:
+    """Give one frame of each camera at so many microseconds after the scenario's start."""
+    return [Due(camera, (START_US + t_us) * 1000) for camera in cameras]

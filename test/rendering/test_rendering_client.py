@@ -1,0 +1,445 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Finding a server, asking what it is, losing it and finding it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+import socket
+from test.rendering.conftest import Delivered, eventually
+from test.rendering.due import due
+from test.rendering.fake_server import FakeServer, picture
+from test.rendering.tls import server_credentials
+import threading
+
+import grpc
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import policy, RenderPipeline
+from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
+from nurec_ros.rendering.session import choose_scene
+from nurec_ros.scenario import Scenario
+import pytest
+
+MakeServer = Callable[..., FakeServer]
+MakePipeline = Callable[..., RenderPipeline]
+
+
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after an idle server every 50 ms: nobody waits for seconds here."""
+    monkeypatch.setattr(policy, 'IDLE_CHECK_S', 0.05)
+    monkeypatch.setattr(policy, 'SCENE_CHECK_S', 0.05)
+
+
+def connected(pipeline: RenderPipeline) -> None:
+    eventually(lambda: pipeline.status().connected)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+# --- the service's name --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('prefix', SERVICE_PREFIXES)
+def test_known_names_are_tried(
+    make_server: MakeServer, make_pipeline: MakePipeline, prefix: str
+) -> None:
+    pipeline = make_pipeline(make_server(prefix=prefix))
+    connected(pipeline)
+    status = pipeline.status()
+    assert status.service_prefix == prefix
+    assert status.version == 'fake 1'
+    assert status.last_error == ''
+
+
+def test_name_that_was_typed_is_the_only_one_tried(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(prefix='my.Service')
+    connected(make_pipeline(server, service_prefix='my.Service'))
+    pipeline = make_pipeline(make_server(), service_prefix='my.Service')
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert not pipeline.status().connected
+    assert 'not under the service name my.Service' in pipeline.status().last_error
+    assert 'service_prefix' in pipeline.status().remedy
+
+
+def test_no_name_fits(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(prefix='other.Service')
+    pipeline = make_pipeline(server)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert all(prefix in pipeline.status().last_error for prefix in SERVICE_PREFIXES)
+
+
+def test_name_that_worked_is_tried_first_after_a_reconnect(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    prefix = SERVICE_PREFIXES[2]
+    server = make_server(prefix=prefix)
+    pipeline = make_pipeline(server)
+    connected(pipeline)
+    server.stop()
+    eventually(lambda: not pipeline.status().connected)
+    again = make_server(prefix=prefix, port=server.port)
+    eventually(lambda: 'get_available_scenes' in again.methods())
+    connected(pipeline)
+    assert pipeline.status().service_prefix == prefix
+    assert again.methods()[-2:] == ['get_version', 'get_available_scenes']
+
+
+def test_another_version_after_a_restart_is_asked_anew(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(version='old', batch=False)
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide', 'tele')).result(20)
+    assert pipeline.status().batch is False
+    server.stop()
+    renamed = make_server(version='new', prefix=SERVICE_PREFIXES[1], port=server.port)
+    eventually(lambda: pipeline.status().version == 'new')
+    assert pipeline.status().service_prefix == SERVICE_PREFIXES[1]
+    assert pipeline.status().batch is None
+    pipeline.submit(due('wide', 'tele')).result(20)
+    assert 'batch_render_rgb' in renamed.methods()
+    assert pipeline.status().batch is True
+    assert any('version new' in text for text in delivered.texts('info'))
+
+
+def test_version_and_scenes_are_asked_once(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server, batch='never')
+    for t_us in range(20):
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
+    methods = server.methods()
+    assert methods.count('get_available_scenes') == 1
+    assert methods.count('render_rgb') == 40
+
+
+# --- the scene -----------------------------------------------------------------------------------
+
+
+def scene(scenario: Scenario, *scenes: str, wanted: str = '', **changes: object) -> str:
+    return choose_scene(replace(scenario, **changes), scenes, wanted)
+
+
+def test_scene_by_the_rule_of_the_fact_sheet(scenario: Scenario) -> None:
+    named = {'scene_id': 'seq', 'metadata_scene_id': 'meta', 'path': '/data/stem.usdz'}
+    assert scene(scenario, 'meta', 'seq', 'x-stem-y', **named) == 'seq'
+    assert scene(scenario, 'meta', 'x-stem-y', **named) == 'meta'
+    assert scene(scenario, 'other', 'x-stem-y', **named) == 'x-stem-y'
+    assert scene(scenario, 'other', **named) == 'other'
+    assert scene(scenario, 'a', 'b', wanted='b', **named) == 'b'
+
+
+@pytest.mark.parametrize('scenes', [(), ('b', 'a'), ('a-stem', 'b-stem')])
+def test_scene_that_the_server_lacks_lists_what_it_has(
+    scenario: Scenario, scenes: tuple[str, ...]
+) -> None:
+    with pytest.raises(ServerError) as caught:
+        scene(scenario, *scenes, scene_id='seq', metadata_scene_id='', path='/data/stem.usdz')
+    assert 'no scene seq' in caught.value.problem
+    assert f'it has {", ".join(sorted(scenes)) or "none"}:' in caught.value.remedy
+
+
+def test_scene_that_was_typed_is_never_replaced(scenario: Scenario) -> None:
+    with pytest.raises(ServerError, match='no scene mine'):
+        scene(scenario, 'other', wanted='mine')
+
+
+def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(scenes=['one', 'two'])
+    pipeline = make_pipeline(server)
+    for keep in (False, True):
+        pipeline.submit(due('wide'), keep=keep).result(20)
+    assert [failure.error.kind for failure in delivered.failures] == ['scene', 'scene']
+    assert 'it has one, two' in str(delivered.failures[0].error)
+    status = pipeline.status()
+    assert status.connected
+    assert status.scenes == ('one', 'two')
+    assert 'no scene' in status.last_error
+    assert len(delivered.texts('error')) == 1
+    assert not server.requests()
+
+
+def test_scene_that_comes_later_is_found(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    scenario: Scenario,
+) -> None:
+    server = make_server(scenes=['one', 'two'])
+    pipeline = make_pipeline(server)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    server.scenes.append(scenario.scene_id)
+    eventually(lambda: pipeline.status().scene_id == scenario.scene_id)
+    pipeline.submit(due('wide')).result(20)
+    assert len(delivered.frames) == 1
+
+
+# --- coming and going ----------------------------------------------------------------------------
+
+
+def test_making_a_pipeline_touches_no_network(scenario: Scenario, delivered: Delivered) -> None:
+    from nurec_ros.rendering import RenderOptions
+
+    pipeline = RenderPipeline(scenario, RenderOptions(server='nobody.invalid:1'), delivered)
+    assert not pipeline.status().connected
+    assert pipeline.status().last_error == ''
+    pipeline.close()
+
+
+def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    port = free_port()
+    pipeline = make_pipeline(f'127.0.0.1:{port}')
+    future = pipeline.submit(due('wide'))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    status = pipeline.status()
+    assert not status.connected
+    assert f'{status.last_error}: {status.remedy}' == (
+        f'cannot reach 127.0.0.1:{port}: is the NuRec container running and port 46435 '
+        'published? it needs 10-30 s after a restart'
+    )
+    assert not future.done()
+    make_server(port=port)
+    future.result(20)
+    assert len(delivered.frames) == 1
+    assert len(delivered.texts('error')) == 1
+    assert pipeline.status().last_error == ''
+
+
+def test_host_without_a_name(make_pipeline: MakePipeline, delivered: Delivered) -> None:
+    pipeline = make_pipeline('nobody.invalid:1,nothing.invalid:2')
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
+
+
+def test_idle_client_sees_that_the_server_went(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server)
+    connected(pipeline)
+    server.stop()
+    eventually(lambda: not pipeline.status().connected)
+    assert 'cannot reach' in pipeline.status().last_error
+
+
+def test_idle_client_sees_that_it_is_another_server(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    server = make_server(version='one')
+    pipeline = make_pipeline(server)
+    connected(pipeline)
+    server.version = 'two'
+    eventually(lambda: pipeline.status().version == 'two')
+
+
+def test_busy_server_is_not_asked_whether_it_lives(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    """While a server compiles for its first frame it answers nothing, which means nothing."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def render(request: object, context: object) -> bytes:
+        started.set()
+        go_on.wait(20)
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server)
+    future = pipeline.submit(due('wide'))
+    assert started.wait(20)
+    asked = server.methods().count('get_version')
+    threading.Event().wait(0.5)  # ten times the interval of the checks
+    assert server.methods().count('get_version') == asked
+    go_on.set()
+    future.result(20)
+
+
+def test_dead_connection_is_given_up(
+    make_server: MakeServer, make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames time out, and nothing else is answered: TCP may not know that it is dead."""
+    monkeypatch.setitem(policy.DEADLINES, 'get_version', policy.Row(0.2, 'a short one for here'))
+    stuck, let_go = threading.Event(), threading.Event()
+
+    def hang(request: object, context: object) -> bytes:
+        if stuck.is_set():
+            let_go.wait(20)
+        return picture(request)
+
+    server = make_server(hang)
+    pipeline = make_pipeline(server, render_timeout_s=0.2, batch='never')
+    pipeline.submit(due('wide')).result(20)
+    stuck.set()
+    answer = server._version
+    server._version = lambda *_: let_go.wait(20) and answer(None, None)
+    pipeline.submit(due('wide')).result(20)
+    eventually(lambda: not pipeline.status().connected)
+    kept = pipeline.submit(due('tele'), keep=True)
+    server._version = answer
+    stuck.clear()
+    let_go.set()
+    kept.result(20)
+    connected(pipeline)
+
+
+# --- more than one server, and TLS ---------------------------------------------------------------
+
+
+def test_several_servers_share_the_work(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    servers = [make_server(), make_server()]
+    pipeline = make_pipeline(','.join(server.address for server in servers), batch='never')
+    eventually(lambda: pipeline.status().connected)
+    done = [pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True) for t_us in range(40)]
+    for future in done:
+        future.result(20)
+    assert len(delivered.frames) == 80
+    counts = [len(server.requests()) for server in servers]
+    assert sum(counts) == 80
+    assert min(counts) > 20
+
+
+def test_one_of_several_servers_may_die(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    one, other = make_server(), make_server()
+    pipeline = make_pipeline(f'{one.address},{other.address}', batch='never')
+    pipeline.submit(due('wide'), keep=True).result(20)
+    one.stop()
+    for t_us in range(30):
+        pipeline.submit(due('wide', t_us=t_us), keep=True).result(20)
+    assert len(delivered.frames) == 31
+    assert len(other.requests()) >= 30
+
+
+def test_tls_with_a_root_certificate(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    tmp_path: object,
+) -> None:
+    credentials, root = server_credentials(tmp_path)
+    one = make_server(credentials=credentials)
+    other = make_server(credentials=credentials)
+    single = make_pipeline(f'localhost:{one.port}', tls_root_certificate=str(root))
+    single.submit(due('wide')).result(20)
+    several = make_pipeline(
+        f'localhost:{one.port},localhost:{other.port}', tls_root_certificate=str(root)
+    )
+    several.submit(due('wide', 'tele')).result(20)
+    assert len(delivered.frames) == 3
+
+
+def test_tls_server_and_plaintext_client_do_not_meet(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, tmp_path: object
+) -> None:
+    credentials, _ = server_credentials(tmp_path)
+    pipeline = make_pipeline(make_server(credentials=credentials))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert not pipeline.status().connected
+
+
+def test_plaintext_server_and_tls_client_do_not_meet(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, tmp_path: object
+) -> None:
+    _, root = server_credentials(tmp_path)
+    pipeline = make_pipeline(make_server(), tls_root_certificate=str(root))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert 'tls_root_certificate' in delivered.texts('error')[0]
+    assert not pipeline.status().connected
+
+
+def test_certificate_that_is_none_is_no_traceback(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, tmp_path: object
+) -> None:
+    path = tmp_path / 'root.pem'
+    path.write_bytes(b'no certificate at all')
+    pipeline = make_pipeline(make_server(), tls_root_certificate=str(path))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert not pipeline.status().connected
+
+
+def test_certificate_that_cannot_be_read_is_refused_at_once(make_pipeline: MakePipeline) -> None:
+    with pytest.raises(ConfigurationError, match='tls_root_certificate'):
+        make_pipeline('localhost:1', tls_root_certificate='/nowhere/root.pem')
+
+
+# --- what servers may answer ---------------------------------------------------------------------
+
+
+def test_server_that_is_still_starting(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server()
+    answer = server._version
+
+    def starting(_request: object, context: grpc.ServicerContext) -> object:
+        context.abort(grpc.StatusCode.UNAVAILABLE, 'the service is starting')
+
+    server._version = starting
+    pipeline = make_pipeline(server)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    future = pipeline.submit(due('wide'))
+    server._version = answer
+    future.result(20)
+    assert len(delivered.frames) == 1
+
+
+def test_server_without_a_list_of_scenes_is_asked_for_ours(
+    make_server: MakeServer, make_pipeline: MakePipeline, scenario: Scenario
+) -> None:
+    server = make_server()
+
+    def missing(_request: object, context: grpc.ServicerContext) -> object:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, 'no such method')
+
+    server._scenes = missing
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide')).result(20)
+    assert server.requests()[0].scene_id == scenario.scene_id
+
+
+def test_something_else_that_listens(make_pipeline: MakePipeline, delivered: Delivered) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            try:
+                connection, _ = listener.accept()
+                connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+                connection.close()
+            except OSError:
+                return
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        pipeline = make_pipeline(f'127.0.0.1:{port}')
+        delivered.wait(lambda: bool(delivered.texts('error')))
+        assert not pipeline.status().connected

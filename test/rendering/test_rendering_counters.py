@@ -1,0 +1,120 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Counters, percentiles and the errors that still matter, with a clock of the test's own."""
+
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering.counters import LATENCIES_KEPT, percentile, Statistics
+from nurec_ros.rendering.policy import RECONNECT, ServerError
+import pytest
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def statistics(clock: Clock) -> Statistics:
+    return Statistics(['wide', 'tele'], clock)
+
+
+def test_starts_at_zero(statistics: Statistics) -> None:
+    status = statistics.camera('wide')
+    assert (status.asked, status.received, status.dropped, status.failed) == (0, 0, 0, 0)
+    assert (status.latency_p50_s, status.latency_p95_s) == (0.0, 0.0)
+    assert (status.last_error, status.remedy) == ('', '')
+    assert statistics.current_error() is None
+    assert statistics.camera('nobody') == status
+
+
+def test_counts_by_camera_and_in_total(statistics: Statistics) -> None:
+    for _ in range(4):
+        statistics.asked('wide')
+    statistics.received('wide', 0.1)
+    statistics.dropped('wide')
+    statistics.failed('wide', RenderError('broken'))
+    statistics.asked('new')
+    wide = statistics.camera('wide')
+    assert (wide.asked, wide.received, wide.dropped, wide.failed) == (4, 1, 1, 1)
+    totals = statistics.totals()
+    assert (totals.asked, totals.received, totals.dropped, totals.failed) == (5, 1, 1, 1)
+
+
+def test_latencies_are_bounded_and_the_latest(statistics: Statistics) -> None:
+    for number in range(10 * LATENCIES_KEPT):
+        statistics.received('wide', float(number))
+    status = statistics.camera('wide')
+    oldest = 9 * LATENCIES_KEPT
+    assert status.latency_p50_s == oldest + LATENCIES_KEPT // 2
+    assert status.latency_p95_s == oldest + int(LATENCIES_KEPT * 0.95)
+    assert status.received == 10 * LATENCIES_KEPT
+
+
+def test_percentiles() -> None:
+    assert percentile([], 0.5) == 0.0
+    assert percentile([7.0], 0.95) == 7.0
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert percentile([float(n) for n in range(100)], 0.95) == 95.0
+    assert percentile([1.0, 2.0], 1.0) == 2.0
+
+
+def test_error_of_a_camera_is_gone_with_the_next_frame(statistics: Statistics) -> None:
+    statistics.failed('wide', ServerError('memory', 'out of memory', 'buy more'))
+    status = statistics.camera('wide')
+    assert (status.last_error, status.remedy) == ('out of memory', 'buy more')
+    statistics.received('wide', 0.1)
+    assert statistics.camera('wide').last_error == ''
+
+
+def test_error_without_remedy_is_its_text(statistics: Statistics) -> None:
+    statistics.failed('wide', RenderError('no model'))
+    assert statistics.camera('wide').last_error == 'no model'
+    assert statistics.camera('wide').remedy == ''
+
+
+def test_passing_error_is_shown_for_a_while(statistics: Statistics, clock: Clock) -> None:
+    error = ServerError('renderer', 'failed', 'restart')
+    statistics.failed('wide', error)
+    statistics.received('wide', 0.1)
+    clock.now += 9.0
+    assert statistics.current_error() is error
+    clock.now += 2.0
+    assert statistics.current_error() is None
+
+
+def test_standing_error_is_shown_until_its_camera_works(
+    statistics: Statistics, clock: Clock
+) -> None:
+    error = ServerError('memory', 'out of memory', 'less')
+    statistics.failed('wide', error)
+    clock.now += 1000.0
+    statistics.received('tele', 0.1)
+    assert statistics.current_error() is error
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None
+
+
+def test_server_that_was_away_is_not_away_any_more(statistics: Statistics) -> None:
+    statistics.failed('wide', ServerError('unreachable', 'gone', 'wait', RECONNECT))
+    assert statistics.current_error() is not None
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None

@@ -1,0 +1,301 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The queues without any thread: who is next, who is dropped, and that order is kept."""
+
+from concurrent.futures import Future
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nurec_ros.rendering.frames import Failure
+from nurec_ros.rendering.lanes import FINISHED, FLYING, Job, Lanes, Ticket, WAITING
+import pytest
+
+
+def job(
+    camera: str = 'a', t_ns: int = 0, *, keep: bool = False, ticket: Ticket | None = None
+) -> Job:
+    return Job(camera, t_ns, keep, False, ticket or Ticket(Future(), 1))
+
+
+def result(one: Job) -> Failure:
+    return Failure(one.camera, one.t_ns, None)
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    return Lanes(window=3)
+
+
+def test_ticket_counts_down() -> None:
+    ticket = Ticket(Future(), 2)
+    assert not ticket.close_one()
+    assert ticket.close_one()
+
+
+def test_newest_wins(lanes: Lanes) -> None:
+    first, second = job(t_ns=1), job(t_ns=2)
+    assert lanes.add(first) == []
+    assert lanes.add(second) == [first]
+    assert lanes.pick(0.0, batch=False) == [second]
+    assert lanes.pick(0.0, batch=False) == []
+
+
+def test_only_those_that_wait_are_dropped(lanes: Lanes) -> None:
+    flying = job(t_ns=1)
+    lanes.add(flying)
+    lanes.pick(0.0, batch=False)
+    assert lanes.add(job(t_ns=2)) == []
+    assert flying.state == FLYING
+
+
+def test_other_cameras_are_not_touched(lanes: Lanes) -> None:
+    lanes.add(job('a'))
+    assert lanes.add(job('b')) == []
+
+
+def test_kept_jobs_neither_drop_nor_are_dropped(lanes: Lanes) -> None:
+    kept = [job(t_ns=t, keep=True) for t in range(3)]
+    for one in kept:
+        assert lanes.add(one) == []
+    newest = job(t_ns=9)
+    assert lanes.add(newest) == []
+    assert lanes.add(job(t_ns=10)) == [newest]
+    assert [lanes.pick(0.0, batch=False)[0].t_ns for _ in range(3)] == [0, 1, 2]
+
+
+def test_oldest_first_and_a_replaced_one_leaves_its_place(lanes: Lanes) -> None:
+    """A camera with many frames must not push back one with few, nor the other way round."""
+    lanes.add(job('fast', 1))
+    lanes.add(job('slow', 1))
+    lanes.add(job('fast', 2))
+    lanes.add(job('slow', 2))
+    lanes.add(job('fast', 3))
+    assert lanes.pick(0.0, batch=False)[0].camera == 'fast'
+    lanes.add(job('fast', 4))
+    assert lanes.pick(0.0, batch=False)[0].camera == 'slow'
+    assert lanes.pick(0.0, batch=False)[0].t_ns == 4
+
+
+def test_batch_is_made_of_one_ticket_and_one_of_each_camera(lanes: Lanes) -> None:
+    ticket = Ticket(Future(), 4)
+    together = [
+        job('a', 1, keep=True, ticket=ticket),
+        job('b', 1, keep=True, ticket=ticket),
+        job('a', 2, keep=True, ticket=ticket),
+    ]
+    other = job('c', 1)
+    for one in (*together, other):
+        lanes.add(one)
+    assert lanes.pick(0.0, batch=True) == together[:2]
+    assert lanes.pick(0.0, batch=True) == together[2:]
+    assert lanes.pick(0.0, batch=True) == [other]
+
+
+def test_without_batches_each_goes_by_itself(lanes: Lanes) -> None:
+    ticket = Ticket(Future(), 2)
+    a, b = job('a', ticket=ticket), job('b', ticket=ticket)
+    lanes.add(a)
+    lanes.add(b)
+    assert lanes.pick(0.0, batch=False) == [a]
+    assert lanes.pick(0.0, batch=False) == [b]
+
+
+def test_who_goes_alone_joins_no_batch(lanes: Lanes) -> None:
+    ticket = Ticket(Future(), 3)
+    a, b, c = (job(name, ticket=ticket) for name in 'abc')
+    for one in (a, b, c):
+        lanes.add(one)
+    a.alone = True
+    assert lanes.pick(0.0, batch=True) == [a]
+    assert lanes.pick(0.0, batch=True) == [b, c]
+    assert lanes.requeue(b)
+    b.alone = True
+    assert lanes.pick(0.0, batch=True) == [b]
+
+
+def test_results_leave_in_the_order_of_submission(lanes: Lanes) -> None:
+    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    for one in jobs:
+        lanes.add(one)
+    picked = [lanes.pick(0.0, batch=False)[0] for _ in range(3)]
+    assert lanes.finish(picked[2], result(picked[2])) is None
+    assert lanes.finish(picked[1], result(picked[1])) is None
+    lane = lanes.finish(picked[0], result(picked[0]))
+    assert lane is not None
+    assert [lanes.take(lane) for _ in range(4)] == [*jobs, None]
+
+
+def test_a_lane_is_handed_over_once(lanes: Lanes) -> None:
+    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    for one in jobs:
+        lanes.add(one)
+    lanes.pick(0.0, batch=False)
+    lanes.pick(0.0, batch=False)
+    lane = lanes.finish(jobs[0], result(jobs[0]))
+    lane.delivering = True
+    assert lanes.finish(jobs[1], result(jobs[1])) is None
+
+
+def test_window_bounds_what_one_stuck_frame_holds_up(lanes: Lanes) -> None:
+    for t in range(5):
+        lanes.add(job(t_ns=t, keep=True))
+    sent = [lanes.pick(0.0, batch=False)[0] for _ in range(3)]
+    assert lanes.pick(0.0, batch=False) == []
+    lanes.finish(sent[1], result(sent[1]))
+    assert lanes.pick(0.0, batch=False) == []
+    lane = lanes.finish(sent[0], result(sent[0]))
+    lanes.take(lane)
+    assert lanes.pick(0.0, batch=False)[0].t_ns == 3
+
+
+def test_other_lanes_are_not_held_up(lanes: Lanes) -> None:
+    for t in range(5):
+        lanes.add(job('a', t, keep=True))
+    for _ in range(3):
+        lanes.pick(0.0, batch=False)
+    lanes.add(job('b'))
+    assert lanes.pick(0.0, batch=False)[0].camera == 'b'
+
+
+def test_requeued_job_keeps_its_place(lanes: Lanes) -> None:
+    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    for one in jobs:
+        lanes.add(one)
+    for _ in range(2):
+        lanes.pick(0.0, batch=False)
+    lanes.finish(jobs[1], result(jobs[1]))
+    assert lanes.requeue(jobs[0])
+    assert jobs[0].state == WAITING
+    assert lanes.pick(0.0, batch=False) == [jobs[0]]
+    lane = lanes.finish(jobs[0], result(jobs[0]))
+    assert [lanes.take(lane), lanes.take(lane)] == jobs
+
+
+def test_head_is_never_held_back_by_what_waits_behind_it() -> None:
+    lanes = Lanes(window=1)
+    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    for one in jobs:
+        lanes.add(one)
+    lanes.pick(0.0, batch=False)
+    lanes.requeue(jobs[0])
+    lanes.finish(jobs[1], result(jobs[1]))
+    lanes.finish(jobs[2], result(jobs[2]))
+    assert lanes.pick(0.0, batch=False) == [jobs[0]]
+
+
+def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(lanes: Lanes) -> None:
+    old = job(t_ns=1)
+    lanes.add(old)
+    lanes.pick(0.0, batch=False)
+    lanes.add(job(t_ns=2))
+    assert not lanes.requeue(old)
+    assert old.state == FLYING
+
+
+def test_kept_job_is_tried_again_whatever_waits(lanes: Lanes) -> None:
+    old = job(t_ns=1, keep=True)
+    lanes.add(old)
+    lanes.pick(0.0, batch=False)
+    lanes.add(job(t_ns=2))
+    assert lanes.requeue(old)
+
+
+def test_retry_waits_for_its_time(lanes: Lanes) -> None:
+    one = job(keep=True)
+    lanes.add(one)
+    lanes.pick(0.0, batch=False)
+    lanes.requeue(one, not_before=5.0)
+    later = job(t_ns=1, keep=True)
+    lanes.add(later)
+    assert lanes.pick(4.9, batch=False) == [later]
+    assert lanes.pick(4.9, batch=False) == []
+    assert lanes.pick(5.0, batch=False) == [one]
+
+
+def test_waiting_job_can_fail_without_being_sent(lanes: Lanes) -> None:
+    one = job()
+    lanes.add(one)
+    assert list(lanes.waiting()) == [one]
+    lane = lanes.finish(one, result(one))
+    assert lanes.take(lane) is one
+    assert list(lanes.waiting()) == []
+    for t in range(3):
+        lanes.add(job(t_ns=t, keep=True))
+        assert lanes.pick(0.0, batch=False)
+
+
+def test_removed_job_sets_free_what_waits_behind_it(lanes: Lanes) -> None:
+    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    for one in jobs:
+        lanes.add(one)
+    for _ in range(2):
+        lanes.pick(0.0, batch=False)
+    lanes.finish(jobs[1], result(jobs[1]))
+    lane = lanes.remove(jobs[0])
+    assert jobs[0].obsolete
+    assert lanes.take(lane) is jobs[1]
+
+
+def test_discard_takes_out_everything(lanes: Lanes) -> None:
+    jobs = [job('ab'[t % 2], t, keep=True) for t in range(6)]
+    for one in jobs:
+        lanes.add(one)
+    flying = lanes.pick(0.0, batch=False)[0]
+    assert sorted(one.t_ns for one in lanes.discard()) == list(range(6))
+    assert flying.obsolete
+    assert lanes.pick(0.0, batch=False) == []
+    for t in range(3):  # the window is free again
+        lanes.add(job('a', t, keep=True))
+        assert lanes.pick(0.0, batch=False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
+    lanes = Lanes(window=data.draw(st.integers(1, 4)))
+    added: list[Job] = []
+    flying: list[Job] = []
+    gone: list[Job] = []
+    delivered: list[Job] = []
+    for step in range(data.draw(st.integers(1, 60))):
+        action = data.draw(st.sampled_from(['add', 'pick', 'finish', 'requeue', 'take']))
+        if action == 'add':
+            one = job(data.draw(st.sampled_from('ab')), step, keep=data.draw(st.booleans()))
+            added.append(one)
+            gone += lanes.add(one)
+        elif action == 'pick':
+            flying += lanes.pick(0.0, batch=data.draw(st.booleans()))
+        elif flying and action in ('finish', 'requeue'):
+            one = flying.pop(data.draw(st.integers(0, len(flying) - 1)))
+            if action == 'finish' or not lanes.requeue(one):
+                lanes.finish(one, result(one))
+        elif action == 'take':
+            lane = lanes.lane(data.draw(st.sampled_from('ab')))
+            taken = lanes.take(lane)
+            delivered += [taken] if taken else []
+    for _ in range(1000):  # let it run dry
+        flying += lanes.pick(0.0, batch=True)
+        for one in flying:
+            lanes.finish(one, result(one))
+        flying = []
+        taken = [found for name in 'ab' if (found := lanes.take(lanes.lane(name)))]
+        delivered += taken
+        if not taken and not list(lanes.waiting()):
+            break
+    assert len(delivered) + len(gone) == len(added)
+    assert all(one.state == FINISHED for one in delivered)
+    assert not [one for one in gone if one.keep]
+    for name in 'ab':
+        times = [one.t_ns for one in delivered if one.camera == name]
+        assert times == sorted(times)

@@ -1,0 +1,166 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""From what is typed as `server` to gRPC's target, with a resolver that knows no network."""
+
+import socket
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import RenderOptions, target
+from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering.target import addresses, resolve, root_certificate, Target
+import pytest
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+NAMES = {
+    'gpu1': [(V4, '10.0.0.1')],
+    'gpu2': [(V4, '10.0.0.2'), (V4, '10.0.0.3'), (V6, 'fd00::2')],
+    'six': [(V6, 'fd00::6')],
+    '10.1.1.1': [(V4, '10.1.1.1')],
+    'fd00::7': [(V6, 'fd00::7')],
+}
+
+
+def resolver(host: str, port: int) -> list[tuple[int, str]]:
+    if host not in NAMES:
+        raise socket.gaierror(-2, 'Name or service not known')
+    return NAMES[host]
+
+
+@pytest.mark.parametrize(
+    'typed',
+    [
+        'localhost:46435',
+        'gpu',
+        'dns:///gpu:1',
+        'unix:/run/nurec.sock',
+        '[::1]:5',
+        'ipv4:1.2.3.4:5',
+    ],
+)
+def test_one_address_goes_to_grpc_as_typed(typed: str) -> None:
+    def fail(host: str, port: int) -> list[tuple[int, str]]:
+        raise AssertionError('one address is not resolved by us')
+
+    assert resolve(typed, fail) == Target(typed)
+    assert resolve(f' {typed} ,', fail) == Target(typed)
+
+
+def test_several_are_resolved_to_one_ipv4_list() -> None:
+    assert resolve('gpu1:46435, gpu2:8080', resolver) == Target(
+        'ipv4:10.0.0.1:46435,10.0.0.2:8080,10.0.0.3:8080', 3, 'gpu1'
+    )
+
+
+def test_list_in_the_words_of_grpc_goes_as_typed() -> None:
+    typed = 'ipv4:10.0.0.1:5,10.0.0.2:5'
+    assert resolve(typed, resolver) == Target(typed, 2)
+    assert len(addresses(typed)) == 2
+
+
+def test_same_address_twice_is_one_server() -> None:
+    assert resolve('gpu1:1,gpu1:1', resolver).servers == 1
+    assert resolve('gpu1:1,gpu1:2', resolver).servers == 2
+
+
+def test_ipv6_where_there_is_no_ipv4() -> None:
+    assert resolve('six:1,[fd00::7]:2', resolver) == Target(
+        'ipv6:[fd00::6]:1,[fd00::7]:2', 2, 'six'
+    )
+
+
+def test_ipv6_only_host_among_others_is_left_out_and_named() -> None:
+    found = resolve('gpu1:1,six:2', resolver)
+    assert found.address == 'ipv4:10.0.0.1:1'
+    assert found.notes == ('server six:2 is left out: it has no IPv4 address and others have',)
+
+
+def test_host_that_does_not_resolve_is_left_out_and_named() -> None:
+    found = resolve('gpu1:1,nobody:2', resolver)
+    assert found.address == 'ipv4:10.0.0.1:1'
+    assert found.notes == ('server nobody:2 is left out: Name or service not known',)
+
+
+def test_nothing_that_resolves_is_an_error_to_retry() -> None:
+    with pytest.raises(ServerError, match='none of nobody:1,no:2 resolves'):
+        resolve('nobody:1,no:2', resolver)
+
+
+@pytest.mark.parametrize(
+    'typed', ['', ' , ', 'a,b:1', 'a:1,b:', 'a:1,b:x', 'a:1,:2', 'a:1,b:70000']
+)
+def test_lists_that_cannot_work_are_refused_at_once(typed: str) -> None:
+    with pytest.raises(ConfigurationError, match='server'):
+        addresses(typed)
+
+
+def test_real_resolver_knows_loopback() -> None:
+    assert (V4, '127.0.0.1') in target.look_up('127.0.0.1', 80)
+
+
+def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
+    assert root_certificate(RenderOptions()) is None
+    path = tmp_path / 'root.pem'
+    path.write_bytes(b'PEM')
+    assert root_certificate(RenderOptions(tls_root_certificate=str(path))) == b'PEM'
+    with pytest.raises(ConfigurationError, match=r'missing\.pem cannot be read: No such file'):
+        root_certificate(RenderOptions(tls_root_certificate=str(tmp_path / 'missing.pem')))
+
+
+class _Grpc:
+    """Writes down how a channel is opened."""
+
+    def insecure_channel(self, address: str, options: list[tuple[str, object]]) -> str:
+        self.address, self.options, self.credentials = address, dict(options), None
+        return 'plain'
+
+    def ssl_channel_credentials(self, certificate: bytes) -> tuple[str, bytes]:
+        return ('tls', certificate)
+
+    def secure_channel(
+        self, address: str, credentials: object, options: list[tuple[str, object]]
+    ) -> str:
+        self.address, self.options, self.credentials = address, dict(options), credentials
+        return 'secure'
+
+
+@pytest.fixture
+def grpc(monkeypatch: pytest.MonkeyPatch) -> _Grpc:
+    fake = _Grpc()
+    monkeypatch.setattr(target, 'grpc', fake)
+    return fake
+
+
+def test_channel_to_one_server(grpc: _Grpc) -> None:
+    assert target.open_channel(Target('gpu:1'), None) == 'plain'
+    assert grpc.address == 'gpu:1'
+    assert grpc.options['grpc.max_receive_message_length'] == 256 << 20
+    assert 'grpc.service_config' not in grpc.options
+    assert 'grpc.ssl_target_name_override' not in grpc.options
+
+
+def test_channel_to_a_list_is_balanced_in_turn(grpc: _Grpc) -> None:
+    target.open_channel(resolve('gpu1:1,gpu2:2', resolver), None)
+    assert 'round_robin' in grpc.options['grpc.service_config']
+    assert 'grpc.ssl_target_name_override' not in grpc.options
+
+
+def test_tls_to_one_server_checks_the_name_that_was_typed(grpc: _Grpc) -> None:
+    assert target.open_channel(Target('gpu:1'), b'PEM') == 'secure'
+    assert grpc.credentials == ('tls', b'PEM')
+    assert 'grpc.ssl_target_name_override' not in grpc.options
+
+
+def test_tls_to_a_list_checks_the_first_name_that_was_typed(grpc: _Grpc) -> None:
+    target.open_channel(resolve('gpu1:1,gpu2:2', resolver), b'PEM')
+    assert grpc.options['grpc.ssl_target_name_override'] == 'gpu1'
