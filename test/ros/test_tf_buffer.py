@@ -44,8 +44,8 @@ OTHER_US = START_US - 100_000_000
 # What the chords between the poses of the file, at 10 Hz, cut off the arc of 40 m radius at 8 m/s:
 # 2 mm.
 CHORD_M = 0.005
-# By how much one topic of a listener that keeps up may lag behind the other one.
-LAG_NS = 5_000_000
+# By how much one topic of a listener may lag behind the other one: it handles pictures as well.
+LAG_NS = 40_000_000
 
 
 def true_position(stamp_ns):
