@@ -25,16 +25,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 import threading
 import time
-from typing import Any
 
-import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.delivery import Log
+from nurec_ros.rendering.link import Link
 from nurec_ros.rendering.options import RenderOptions
-from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.policy import ServerError
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.session import choose_scene, Session, version_text
-from nurec_ros.rendering.target import addresses, open_channel, resolve, root_certificate, Target
+from nurec_ros.rendering.target import addresses, resolve, root_certificate
 from nurec_ros.scenario import Scenario
 
 CONNECTING = 'connecting'  # no verdict yet
@@ -80,20 +79,17 @@ class RenderClient:
         self._shared = _Shared()
         self._wake = threading.Event()
         self._closed = threading.Event()
-        self._channel: grpc.Channel | None = None
-        self._target: Target | None = None
+        self._link: Link | None = None
         self._sessions = 0
         self._rebuild = False
         self._doubted = False
         # Of the connecting thread alone: what was logged last, and whether it was without server.
         self._announced = ''
         self._was_down = False
-        self._busy: Callable[[], bool] = lambda: False
         self._thread = threading.Thread(target=self._run, name='nurec-connect', daemon=True)
 
-    def start(self, busy: Callable[[], bool] = lambda: False) -> None:
-        """Begin to connect; `busy` tells whether renders are in flight, then nothing is asked."""
-        self._busy = busy
+    def start(self) -> None:
+        """Begin to connect."""
         self._thread.start()
 
     @property
@@ -116,7 +112,7 @@ class RenderClient:
         return self._shared.error
 
     def succeeded(self) -> None:
-        """Note that a render came back: the server need not be asked whether it lives."""
+        """Note that a render came back: the server lives."""
         self._shared.last_success = time.monotonic()
 
     def lost(
@@ -150,19 +146,16 @@ class RenderClient:
             self._wake.set()
 
     def close(self, timeout_s: float) -> None:
-        """Cancel what is in flight and close the channel, within the limit."""
+        """Give up the channel and end the thread, within the limit."""
         until = time.monotonic() + timeout_s
         self._closed.set()
         self._wake.set()
         with self._lock:
             self._shared.phase = CLOSED
             self._shared.session = None
-            channel, self._channel = self._channel, None
-        if channel is not None:
-            # Closing waits for gRPC's own thread, which may be in a callback of ours.
-            closer = threading.Thread(target=channel.close, name='nurec-close', daemon=True)
-            closer.start()
-            closer.join(max(until - time.monotonic(), 0.0))
+            link, self._link = self._link, None
+        if link is not None:
+            link.retire()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(max(until - time.monotonic(), 0.0))
 
@@ -198,10 +191,10 @@ class RenderClient:
 
     def _connect(self) -> Session:
         """Find the service, ask version and scenes; ServerError for every way to fail."""
-        channel = self._open()
-        prefix, version = self._find_service(channel)
+        link = self._open()
+        prefix, version = self._find_service(link)
         try:
-            scenes = self._scenes(channel, prefix)
+            scenes = _scenes(link, prefix)
             scene_id, scene_error = self._choose(scenes)
         except ServerError as error:
             if error.kind != 'version':
@@ -212,20 +205,20 @@ class RenderClient:
         path = f'/{prefix}/'
         return Session(
             number=self._sessions,
+            link=link,
             prefix=prefix,
             version=version_text(version),
-            build=version.git_hash,
             scenes=scenes,
             scene_id=scene_id,
             scene_error=scene_error,
-            servers=self._target.servers if self._target else 1,
+            servers=link.target.servers,
             since=time.monotonic(),
-            render_rgb=channel.unary_unary(
+            render_rgb=link.channel.unary_unary(
                 path + 'render_rgb',
                 sensorsim_pb2.RGBRenderRequest.SerializeToString,
                 sensorsim_pb2.RGBRenderReturn.FromString,
             ),
-            batch_render_rgb=channel.unary_unary(
+            batch_render_rgb=link.channel.unary_unary(
                 path + 'batch_render_rgb',
                 sensorsim_pb2.BatchRGBRenderRequest.SerializeToString,
                 sensorsim_pb2.BatchRGBRenderReturn.FromString,
@@ -233,27 +226,34 @@ class RenderClient:
             batch=None if self._options.batch == 'auto' else False,
         )
 
-    def _open(self) -> grpc.Channel:
-        """Give the channel; a new one where a list resolves to other addresses than before."""
-        target = self._target
+    def _open(self) -> Link:
+        """Give the link; a new one where a list resolves to other addresses than before."""
+        link = self._link
+        target = link.target if link is not None else None
         if target is None or target.servers > 1 or target.host:
             target = resolve(self._options.server)
-        channel = self._channel
-        if channel is not None and not self._rebuild and target == self._target:
-            return channel
+        if link is not None and not self._rebuild and target == link.target:
+            return link
         for note in target.notes:
             self._log('warn', note)
-        fresh = open_channel(target, self._certificate)
+        fresh = Link(target, self._certificate, self._options.server, self._on_broken)
         with self._lock:
-            if self._closed.is_set():
-                fresh.close()
-                raise ServerError('closed', 'the client is closed', '')
-            self._channel, self._target, self._rebuild = fresh, target, False
-        if channel is not None:
-            channel.close()
+            closed = self._closed.is_set()
+            if not closed:
+                self._link, self._rebuild = fresh, False
+        if closed:
+            fresh.retire()
+            raise ServerError('closed', 'the client is closed', '')
+        if link is not None:
+            link.retire()
         return fresh
 
-    def _find_service(self, channel: grpc.Channel) -> tuple[str, common_pb2.VersionId]:
+    def _on_broken(self, link: Link) -> None:
+        session = self._shared.session
+        if session is not None and session.link is link:
+            self.lost(session)
+
+    def _find_service(self, link: Link) -> tuple[str, common_pb2.VersionId]:
         """Try the known names of the service, the one that worked last first."""
         names = [self._options.service_prefix] if self._options.service_prefix else []
         if not names:
@@ -264,9 +264,7 @@ class RenderClient:
                 names.insert(0, known.prefix)
         for name in names:
             try:
-                return name, self._call(
-                    channel, name, 'get_version', common_pb2.VersionId.FromString
-                )
+                return name, link.ask(name, 'get_version', common_pb2.VersionId.FromString)
             except ServerError as error:  # noqa: PERF203 (three names, once for a connection)
                 if error.kind != 'version':
                     raise
@@ -277,101 +275,54 @@ class RenderClient:
             'is it a NuRec render server? set service_prefix to the name of its service',
         )
 
-    def _scenes(self, channel: grpc.Channel, prefix: str) -> tuple[str, ...]:
-        reply = self._call(
-            channel, prefix, 'get_available_scenes', common_pb2.AvailableScenesReturn.FromString
-        )
-        return tuple(reply.scene_ids)
-
-    def _call(
-        self,
-        channel: grpc.Channel,
-        prefix: str,
-        method: str,
-        parse: Callable[[bytes], Any],
-        *,
-        wait_for_ready: bool = False,
-    ) -> Any:
-        row = policy.DEADLINES['await server' if wait_for_ready else method]
-        call = channel.unary_unary(
-            f'/{prefix}/{method}', common_pb2.Empty.SerializeToString, parse
-        )
-        try:
-            return call(common_pb2.Empty(), timeout=row.value, wait_for_ready=wait_for_ready)
-        except grpc.RpcError as error:
-            raise classify(
-                error.code(),
-                error.details() or '',
-                server=self._options.server,
-                method=method,
-                prefix=prefix,
-                timeout_s=row.value,
-            ) from error
-        except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
-            raise ServerError('closed', f'the channel is closed ({error})', '') from error
-
     def _await_server(self) -> None:
         """Wait until the server answers anything; gRPC connects meanwhile, at least once a s."""
-        channel = self._channel
-        if channel is None or self._closed.is_set():
+        link = self._link
+        if link is None or self._closed.is_set():
             return
         prefix = self._options.service_prefix or policy.SERVICE_PREFIXES[0]
         began = time.monotonic()
+        parse = common_pb2.VersionId.FromString
         try:
-            self._call(
-                channel,
-                prefix,
-                'get_version',
-                common_pb2.VersionId.FromString,
-                wait_for_ready=True,
-            )
+            link.ask(prefix, 'get_version', parse, wait_for_ready=True)
         except ServerError:
             # What it says is asked again, properly, by _connect; only do not spin on it.
             spent = time.monotonic() - began
             self._closed.wait(max(policy.backoff_s(0) - spent, 0.0))
 
     def _watch(self, session: Session) -> None:
-        """Return when the session is over; ask the server now and then while nothing renders."""
+        """Return when the session is over; meanwhile look for our scene, and into doubts."""
         while not self._closed.is_set() and self._shared.session is session:
-            pause = policy.SCENE_CHECK_S if session.scene_error else policy.IDLE_CHECK_S
-            self._wake.wait(pause)
+            self._wake.wait(policy.SCENE_CHECK_S if session.scene_error else None)
             self._wake.clear()
             if self._closed.is_set() or self._shared.session is not session:
                 return
-            idle = time.monotonic() - self._shared.last_success >= pause and not self._busy()
-            if idle or self._doubted:
+            if session.scene_error is not None:
+                self._look_for_scene(session)
+            elif self._doubted:
                 self._check(session)
 
-    def _check(self, session: Session) -> None:
-        channel = self._channel
-        if channel is None:
+    def _look_for_scene(self, session: Session) -> None:
+        try:
+            found = _scenes(session.link, session.prefix) != session.scenes
+        except ServerError as error:
+            self.lost(session, error)
             return
-        doubted, self._doubted = self._doubted, False
+        if found:
+            self.lost(session)
+
+    def _check(self, session: Session) -> None:
+        """Find out whether a server whose frames time out answers anything else."""
+        self._doubted = False
         began = time.monotonic()
         try:
-            version = self._call(
-                channel, session.prefix, 'get_version', common_pb2.VersionId.FromString
-            )
+            session.link.ask(session.prefix, 'get_version', common_pb2.VersionId.FromString)
         except ServerError as error:
             if error.kind != 'timeout':
                 self.lost(session, error)
-            elif doubted and self._shared.last_success < began:
+            elif self._shared.last_success < began:
                 # Not a word for long: the connection may be dead without anybody knowing.
                 self.lost(session, error, rebuild=True)
-            return  # else it may be busy for somebody else
-        other = version_text(version) != session.version or version.git_hash != session.build
-        if other or (session.scene_error is not None and self._scenes_changed(session)):
-            self.lost(session)
-
-    def _scenes_changed(self, session: Session) -> bool:
-        channel = self._channel
-        if channel is None:
-            return False
-        try:
-            scenes = self._scenes(channel, session.prefix)
-        except ServerError:
-            return False  # the version was answered a moment ago: look again at the next check
-        return scenes != session.scenes
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -423,6 +374,11 @@ class RenderClient:
             return choose_scene(self._scenario, scenes, self._options.scene_id), None
         except ServerError as error:
             return '', error
+
+
+def _scenes(link: Link, prefix: str) -> tuple[str, ...]:
+    reply = link.ask(prefix, 'get_available_scenes', common_pb2.AvailableScenesReturn.FromString)
+    return tuple(reply.scene_ids)
 
 
 def _as_server_error(error: Exception) -> ServerError:

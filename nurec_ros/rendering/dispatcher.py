@@ -81,11 +81,6 @@ class Dispatcher:
         self._thread.start()
         self._delivery.start()
 
-    @property
-    def busy(self) -> bool:
-        """Say whether anything is in flight."""
-        return bool(self._calls)
-
     def submit(self, jobs: Sequence[Job]) -> None:
         """Let jobs wait in their lanes, and give up those that they make obsolete."""
         with self._lock:

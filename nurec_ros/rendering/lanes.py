@@ -191,12 +191,10 @@ class Lanes:
         return jobs
 
     def _next(self, lane: Lane, now: float) -> Job | None:
-        blocked = False
         for job in lane.jobs:
             if job.state == WAITING and job.not_before <= now:
                 # What the whole lane waits for is never held back by what waits behind it.
-                return job if not blocked or lane.sent < self.window else None
-            blocked = blocked or job.state != FINISHED
+                return job if lane.sent < self.window or job is lane.jobs[0] else None
         return None
 
 

@@ -90,7 +90,7 @@ class RenderPipeline:
         """Connect in the background, for ever, and begin to render what is submitted."""
         keep_freed_memory()
         self._dispatcher.start()
-        self._client.start(busy=lambda: self._dispatcher.busy)
+        self._client.start()
 
     def submit(
         self, due: Sequence[DueFrame], *, keep: bool = False, fail_if_down: bool = False

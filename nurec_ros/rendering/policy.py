@@ -80,9 +80,6 @@ DEADLINES: dict[str, Row] = {
     'await server': Row(2.0, 'wait-for-ready while it boots; renewed until it answers'),
 }
 
-# Seconds: how often, while nothing is rendered, a get_version tells whether the server is still
-# there and still the same.
-IDLE_CHECK_S = 2.0
 # Seconds between looks at the list of scenes while ours is not in it.
 SCENE_CHECK_S = 2.0
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from nurec_ros.rendering.link import Link
 from nurec_ros.rendering.policy import classify, ServerError
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.scenario import Scenario
@@ -36,9 +37,9 @@ class Session:
     """
 
     number: int
+    link: Link
     prefix: str
     version: str
-    build: str
     scenes: tuple[str, ...]
     scene_id: str
     scene_error: ServerError | None

@@ -106,10 +106,12 @@ def make_pipeline(
         address = server if isinstance(server, str) else server.address
         options.setdefault('image_format', 'png')
         options.setdefault('resolution_scale', 0.01)
+        drive = options.pop('scenario', scenario)
+        deliver = options.pop('deliver', delivered)
         pipeline = RenderPipeline(
-            options.pop('scenario', scenario),
+            drive,
             RenderOptions(server=address, **options),
-            options.pop('deliver', delivered),
+            deliver,
             mode=mode,
             log=delivered.log,
         )

@@ -1,0 +1,109 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One channel to a server: short questions over it, and word when its connection breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+from typing import Any
+
+import grpc
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.target import open_channel, Target
+
+# gRPC's Python watches a channel's state in steps of 0.2 s, from a thread that fails loudly when
+# the channel is closed under it: it is let go first.
+_WATCH_STEP_S = 1.0
+
+
+class Link:
+    """
+    An open channel; `on_broken(link)` is called from gRPC's thread when a connection is lost.
+
+    With one server this also tells that it was restarted while nothing was asked of it, which no
+    call would: gRPC connects anew without a word. server: its name in messages.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        certificate: bytes | None,
+        server: str,
+        on_broken: Callable[[Link], None],
+    ) -> None:
+        self.target = target
+        self.channel = open_channel(target, certificate)
+        self._server = server
+        self._on_broken = on_broken
+        self._was_ready = False
+        self._question: Any = None
+        self._retired = False
+        self.channel.subscribe(self._on_state)
+
+    def ask(
+        self,
+        prefix: str,
+        method: str,
+        parse: Callable[[bytes], Any],
+        *,
+        wait_for_ready: bool = False,
+    ) -> Any:
+        """Call a method that takes nothing; ServerError if it fails, or by its deadline."""
+        row = policy.DEADLINES['await server' if wait_for_ready else method]
+        call_type = self.channel.unary_unary(
+            f'/{prefix}/{method}', common_pb2.Empty.SerializeToString, parse
+        )
+        try:
+            self._question = call = call_type.future(
+                common_pb2.Empty(), timeout=row.value, wait_for_ready=wait_for_ready
+            )
+            if self._retired:
+                call.cancel()
+            return call.result()
+        except grpc.RpcError as error:
+            raise classify(
+                error.code(),
+                error.details() or '',
+                server=self._server,
+                method=method,
+                prefix=prefix,
+                timeout_s=row.value,
+            ) from error
+        except (ValueError, grpc.FutureCancelledError) as error:
+            raise ServerError('closed', 'the connection was given up', '') from error
+        finally:
+            self._question = None
+
+    def retire(self) -> None:
+        """Give the channel up; what is in flight over it is cancelled a little later."""
+        self._retired = True
+        question = self._question
+        if question is not None:
+            question.cancel()
+        self.channel.unsubscribe(self._on_state)
+        threading.Thread(target=self._close, name='nurec-close', daemon=True).start()
+
+    def _close(self) -> None:
+        threading.Event().wait(_WATCH_STEP_S)
+        self.channel.close()
+
+    def _on_state(self, state: grpc.ChannelConnectivity) -> None:
+        ready = state is grpc.ChannelConnectivity.READY
+        broken = self._was_ready and not ready
+        self._was_ready = ready
+        if broken and not self._retired:
+            self._on_broken(self)

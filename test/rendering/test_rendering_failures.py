@@ -1,0 +1,572 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Whatever a server answers: what is lost, what is tried again, what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from test.rendering.conftest import CAMERAS, Delivered, eventually
+from test.rendering.due import due
+from test.rendering.fake_server import FakeServer, ItemError, picture
+import threading
+from typing import Any
+
+import grpc
+from nurec_ros.rendering import dispatcher, policy, RenderPipeline
+import pytest
+
+CODE = grpc.StatusCode
+MakeServer = Callable[..., FakeServer]
+MakePipeline = Callable[..., RenderPipeline]
+
+
+@pytest.fixture(autouse=True)
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, 'TRANSIENT_DELAYS_S', (0.01, 0.02))
+
+
+def failing(code: grpc.StatusCode, text: str, camera: str = '') -> Any:
+    """Give a renderer that fails every frame, or those of one camera."""
+
+    def render(request: Any, context: Any) -> bytes:
+        if camera in ('', request.camera_intrinsics.logical_id):
+            context.abort(code, text)
+        return picture(request)
+
+    return render
+
+
+ANSWERS = [
+    (CODE.UNKNOWN, 'Exception calling application: NRenderer.render failed', 'renderer'),
+    (CODE.UNKNOWN, 'CUDA out of memory. Tried to allocate 1 GiB', 'memory'),
+    (CODE.RESOURCE_EXHAUSTED, 'GPU cache is full', 'memory'),
+    (CODE.OUT_OF_RANGE, 'time is not in the scene', 'range'),
+    (CODE.NOT_FOUND, 'scene not found', 'scene'),
+    (CODE.INVALID_ARGUMENT, 'bad intrinsics', 'request'),
+    (CODE.FAILED_PRECONDITION, 'the harmonizer is off', 'feature'),
+    (CODE.UNIMPLEMENTED, 'no such method', 'version'),
+    (CODE.UNKNOWN, 'nvJPEG error 6', 'encoder'),
+    (CODE.UNKNOWN, 'Missing camera wide@clip in camera calibration', 'camera'),
+    (CODE.UNKNOWN, 'AssertionError: radial', 'assertion'),
+    (CODE.INTERNAL, 'CUDA error: an illegal memory access was encountered', 'gpu'),
+    (CODE.ABORTED, 'enough', 'server'),
+]
+
+
+@pytest.mark.parametrize('keep', [True, False])
+@pytest.mark.parametrize(('code', 'text', 'kind'), ANSWERS)
+def test_frame_is_lost_and_the_rest_goes_on(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    code: grpc.StatusCode,
+    text: str,
+    kind: str,
+    keep: bool,
+) -> None:
+    pipeline = make_pipeline(make_server(failing(code, text, 'wide')), batch='never')
+    for t_us in range(3):
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=keep).result(20)
+    assert [failure.camera for failure in delivered.failures] == ['wide'] * 3
+    assert [frame.camera for frame in delivered.frames] == ['tele'] * 3
+    error = delivered.failures[0].error
+    assert error.kind == kind
+    assert error.remedy
+    assert delivered.texts('warn').count(str(error)) == 1
+    status = pipeline.camera_status('wide')
+    assert status.last_error == error.problem
+    assert status.remedy == error.remedy
+    assert pipeline.status().last_error == error.problem
+    assert pipeline.camera_status('tele').last_error == ''
+
+
+@pytest.mark.parametrize(('code', 'text', 'kind'), ANSWERS)
+def test_batch_that_fails_as_a_whole_is_asked_for_one_by_one(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    code: grpc.StatusCode,
+    text: str,
+    kind: str,
+) -> None:
+    server = make_server(failing(code, text, 'wide'))
+    make_pipeline(server).submit(due(*CAMERAS), keep=True).result(20)
+    assert [failure.camera for failure in delivered.failures] == ['wide']
+    assert {frame.camera for frame in delivered.frames} == set(CAMERAS) - {'wide'}
+    assert server.methods().count('render_rgb') == 4
+    if kind != 'version':
+        assert delivered.failures[0].error.kind == kind
+
+
+def test_batches_that_keep_failing_are_given_up(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(failing(CODE.INTERNAL, 'no batch today', 'wide'))
+    pipeline = make_pipeline(server)
+    for t_us in range(6):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    assert server.methods().count('batch_render_rgb') == 3
+    assert pipeline.status().batch is False
+    assert len(delivered.frames) == 18
+
+
+def test_item_of_a_batch_fails_alone(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    def render(request: Any, context: Any) -> bytes:
+        if request.camera_intrinsics.logical_id == 'tele':
+            raise ItemError('CUDA out of memory')
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server)
+    for t_us in range(4):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    assert [failure.error.kind for failure in delivered.failures] == ['memory'] * 4
+    assert len(delivered.frames) == 12
+    assert 'render_rgb' not in server.methods()
+    assert pipeline.status().batch is True
+
+
+def drop(reply: Any) -> Any:
+    del reply.items[1]
+    return reply
+
+
+def double(reply: Any) -> Any:
+    reply.items.add().CopyFrom(reply.items[1])
+    return reply
+
+
+def strange(reply: Any) -> Any:
+    reply.items.add().CopyFrom(reply.items[1])
+    reply.items[-1].camera_name = 'camera_of_nobody'
+    return reply
+
+
+def nameless(reply: Any) -> Any:
+    reply.items[1].camera_name = ''
+    return reply
+
+
+def shuffle(reply: Any) -> Any:
+    items = list(reply.items)[::-1]
+    del reply.items[:]
+    reply.items.extend(items)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ('change', 'lost', 'said'),
+    [
+        (drop, ['tele'], 'the batch reply lacks tele'),
+        (double, ['tele'], 'the batch reply holds tele 2 times'),
+        (strange, [], 'a batch reply holds camera_of_nobody, not asked for'),
+        (nameless, ['tele'], 'a batch reply holds an item without a name, not asked for'),
+        (shuffle, [], ''),
+    ],
+)
+def test_batch_replies_are_matched_by_name(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    change: Callable[[Any], Any],
+    lost: list[str],
+    said: str,
+) -> None:
+    def sized(request: Any, _context: Any) -> bytes:
+        request.resolution_w = 10 + CAMERAS.index(request.camera_intrinsics.logical_id)
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(sized, batch_reply=change))
+    pipeline.submit(due(*CAMERAS), keep=True).result(20)
+    assert [failure.camera for failure in delivered.failures] == lost
+    for frame in delivered.frames:
+        assert frame.width == 10 + CAMERAS.index(frame.camera)
+    assert len(delivered.frames) == len(CAMERAS) - len(lost)
+    if said:
+        delivered.wait(lambda: any(said in text for text in delivered.texts('warn')))
+    else:
+        assert delivered.texts('warn') == []
+
+
+@pytest.mark.parametrize(
+    ('data', 'said'),
+    [
+        (b'', 'holds no image'),
+        (b'this is no picture', 'neither JPEG nor PNG'),
+        (b'\xff\xd8\xff\xe0garbage', 'no frame header'),
+        (b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x05\x08\0\0\0\0', 'cut off'),
+    ],
+)
+@pytest.mark.parametrize('batched', [True, False])
+def test_replies_that_are_no_image_are_counted_and_never_delivered(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    data: bytes,
+    said: str,
+    batched: bool,
+) -> None:
+    def render(request: Any, _context: Any) -> bytes:
+        return data if request.camera_intrinsics.logical_id == 'wide' else picture(request)
+
+    pipeline = make_pipeline(make_server(render), batch='auto' if batched else 'never')
+    pipeline.submit(due('wide', 'tele')).result(20)
+    assert [frame.camera for frame in delivered.frames] == ['tele']
+    (failure,) = delivered.failures
+    assert failure.error.kind == 'reply'
+    assert said in str(failure.error)
+    assert 'wide' in str(failure.error)
+    assert pipeline.camera_status('wide').failed == 1
+
+
+def test_planes_of_another_length_are_never_delivered(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    make_pipeline(make_server(lambda *_: bytes(100)), image_format='rgb').submit(
+        due('wide')
+    ).result(20)
+    assert 'holds 100 bytes, expected 627 for 19x11' in str(delivered.failures[0].error)
+
+
+# --- once more -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('text', ['Stopped waiting for backend', 'CUDA out of memory'])
+@pytest.mark.parametrize('item', [True, False])
+def test_transient_failures_are_tried_again_others_are_not(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    text: str,
+    item: bool,
+) -> None:
+    failures = {'wide': 2}
+
+    def render(request: Any, context: Any) -> bytes:
+        name = request.camera_intrinsics.logical_id
+        if failures.get(name, 0):
+            failures[name] -= 1
+            if item:
+                raise ItemError(text)
+            context.abort(CODE.UNKNOWN, text)
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server, batch='auto' if item else 'never')
+    pipeline.submit(due('wide', 'tele'), keep=True).result(20)
+    if text.startswith('Stopped'):
+        assert {frame.camera for frame in delivered.frames} == {'wide', 'tele'}
+        assert delivered.failures == []
+    else:
+        assert [failure.camera for failure in delivered.failures] == ['wide']
+
+
+def test_transient_failures_end(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(failing(CODE.INTERNAL, 'Stopped waiting for backend'))
+    make_pipeline(server).submit(due('wide'), keep=True).result(20)
+    assert delivered.failures[0].error.kind == 'transient'
+    assert len(server.requests()) == 3
+
+
+def test_newer_frame_is_better_than_a_second_try(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, 'TRANSIENT_DELAYS_S', (1000.0,))
+    failed = threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        if not failed.is_set():
+            failed.set()
+            context.abort(CODE.INTERNAL, 'Stopped waiting for backend')
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(render))
+    first = pipeline.submit(due('wide', t_us=1))
+    assert failed.wait(20)
+    eventually(lambda: pipeline.status().in_flight == 0)
+    pipeline.submit(due('wide', t_us=2)).result(20)
+    first.result(20)
+    assert len(delivered.frames) == 1
+    # Dropped, or failed: that depends on which of the two came first.
+    status = pipeline.camera_status('wide')
+    assert (status.received, status.dropped + status.failed) == (1, 1)
+
+
+# --- tracks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('code', 'text'),
+    [
+        (CODE.FAILED_PRECONDITION, 'dynamic_objects: start with --enable-editing-actors'),
+        (CODE.INVALID_ARGUMENT, 'actor editing needs enable_editing_actors'),
+        (CODE.FAILED_PRECONDITION, 'not enabled'),
+    ],
+)
+@pytest.mark.parametrize('batch', ['auto', 'never'])
+def test_tracks_are_never_sent_again_to_a_server_that_refuses_them(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    code: grpc.StatusCode,
+    text: str,
+    batch: str,
+) -> None:
+    refused = []
+
+    def render(request: Any, context: Any) -> bytes:
+        if request.dynamic_objects:
+            refused.append(request)
+            context.abort(code, text)
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server, send_tracks=True, batch=batch)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    for t_us in range(3):
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
+    assert len(delivered.frames) == 7
+    assert delivered.failures == []
+    assert len(refused) == 1
+    assert pipeline.status().tracks_refused
+    if 'enable' in text and 'not' not in text:
+        assert '--enable-editing-actors' in delivered.texts('warn')[0]
+
+
+def test_tracks_are_sent_where_they_are_welcome(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server, send_tracks=True)
+    pipeline.submit(due('wide')).result(20)
+    assert server.requests()[0].dynamic_objects
+    assert not pipeline.status().tracks_refused
+
+
+# --- deadlines -----------------------------------------------------------------------------------
+
+
+def test_first_frame_may_take_longer_than_later_ones(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    remaining: list[float] = []
+
+    def render(request: Any, context: Any) -> bytes:
+        remaining.append(context.time_remaining())
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server, first_render_timeout_s=300.0, render_timeout_s=10.0)
+    for t_us in range(3):
+        pipeline.submit(due('wide', t_us=t_us), keep=True).result(20)
+    # gRPC rounds deadlines up.
+    assert 250.0 < remaining[0] <= 302.0
+    assert all(5.0 < seconds <= 10.5 for seconds in remaining[1:])
+
+
+def test_batch_has_the_time_of_its_frames(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    remaining: list[float] = []
+
+    def render(request: Any, context: Any) -> bytes:
+        remaining.append(context.time_remaining())
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(render), render_timeout_s=10.0)
+    for t_us in range(2):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    assert 30.0 < remaining[-1] <= 40.5
+
+
+def test_first_frame_is_long_again_after_a_reconnect(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    remaining: list[float] = []
+
+    def render(request: Any, context: Any) -> bytes:
+        remaining.append(context.time_remaining())
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    server.stop()
+    future = pipeline.submit(due('wide', t_us=1), keep=True)
+    make_server(render, port=server.port)
+    future.result(20)
+    assert len(remaining) == 2
+    assert min(remaining) > 250.0
+
+
+@pytest.mark.parametrize('keep', [True, False])
+def test_frame_that_is_not_answered_in_time_is_lost(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, keep: bool
+) -> None:
+    let_go = threading.Event()
+    hang = threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        if hang.is_set():
+            let_go.wait(20)
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(render), render_timeout_s=0.2)
+    pipeline.submit(due('wide', t_us=1), keep=keep).result(20)
+    hang.set()
+    pipeline.submit(due('wide', t_us=2), keep=keep).result(20)
+    hang.clear()
+    let_go.set()
+    pipeline.submit(due('wide', t_us=3), keep=keep).result(20)
+    assert len(delivered.frames) == 2
+    error = delivered.failures[0].error
+    assert error.kind == 'timeout'
+    assert 'did not answer render_rgb within 0.2 s' in str(error)
+
+
+# --- the server goes away ------------------------------------------------------------------------
+
+
+def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    seen = threading.Semaphore(0)
+    let_go = threading.Event()
+
+    def hang(request: Any, context: Any) -> bytes:
+        seen.release()
+        let_go.wait(20)
+        return picture(request)
+
+    server = make_server(hang)
+    pipeline = make_pipeline(server, batch='never', mode='lockstep')
+    done = [pipeline.submit(due('wide', t_us=t_us)) for t_us in range(6)]
+    for _ in range(3):
+        assert seen.acquire(timeout=20)
+    stopper = threading.Thread(target=server.stop)
+    stopper.start()
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    let_go.set()
+    stopper.join(20)
+    make_server(port=server.port)
+    for future in done:
+        future.result(20)
+    assert delivered.failures == []
+    times = [frame.t_ns for frame in delivered.frames]
+    assert times == sorted(times)
+    assert len(times) == 6
+
+
+def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    server.stop()
+    for t_us in range(3):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True, fail_if_down=True).result(20)
+    assert len(delivered.failures) == 12
+    assert str(delivered.failures[0].error) == (
+        f'cannot reach {server.address}: is the NuRec container running and port 46435 '
+        'published? it needs 10-30 s after a restart'
+    )
+    assert delivered.texts('warn') == []
+    assert len(delivered.texts('error')) == 1
+
+
+def test_tick_before_the_first_connection_waits_for_the_verdict(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    pipeline = make_pipeline(make_server())
+    pipeline.submit(due('wide'), keep=True, fail_if_down=True).result(20)
+    assert len(delivered.frames) == 1
+
+
+def test_realtime_frames_in_flight_are_lost_with_the_server_and_the_newest_comes_after(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    seen = threading.Semaphore(0)
+    let_go = threading.Event()
+
+    def hang(request: Any, context: Any) -> bytes:
+        seen.release()
+        let_go.wait(20)
+        return picture(request)
+
+    server = make_server(hang)
+    pipeline = make_pipeline(server, batch='never')
+    first = pipeline.submit(due('wide', t_us=1))
+    assert seen.acquire(timeout=20)
+    stopper = threading.Thread(target=server.stop)
+    stopper.start()
+    first.result(20)
+    assert delivered.failures[0].error.kind == 'unreachable'
+    let_go.set()
+    stopper.join(20)
+    later = [pipeline.submit(due('wide', t_us=10 + t_us)) for t_us in range(50)]
+    make_server(port=server.port)
+    later[-1].result(20)
+    assert [frame.t_ns // 1000 % 1000 for frame in delivered.frames][-1] == (
+        due('x', t_us=59)[0].t_ns // 1000 % 1000
+    )
+    assert pipeline.camera_status('wide').dropped == 49
+
+
+def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    """UNAVAILABLE from the application, over a connection that is fine."""
+    server = make_server(failing(CODE.UNAVAILABLE, 'loading the scene'))
+    pipeline = make_pipeline(server, mode='lockstep')
+    future = pipeline.submit(due('wide'))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    eventually(lambda: len(server.requests()) >= 3)
+    assert 'cannot reach' in pipeline.status().last_error or pipeline.status().connected
+    assert len(delivered.texts('error')) == 1
+    server.render = picture
+    future.result(20)
+    assert len(server.requests()) < 20
+
+
+# --- our own faults ------------------------------------------------------------------------------
+
+
+def test_fault_of_our_own_loses_the_frame_only(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = make_pipeline(make_server(), batch='never')
+    real = dispatcher.single_result
+
+    def broken(sent: Any, *rest: Any) -> Any:
+        if sent.jobs[0].camera == 'wide':
+            raise ZeroDivisionError('a bug')
+        return real(sent, *rest)
+
+    monkeypatch.setattr(dispatcher, 'single_result', broken)
+    for t_us in range(5):
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
+    assert len(delivered.frames) == 5
+    assert 'ZeroDivisionError: a bug' in str(delivered.failures[0].error)
+    assert pipeline.status().in_flight == 0

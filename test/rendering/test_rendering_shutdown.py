@@ -1,0 +1,248 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The end: of a pipeline with frames in flight, of its process, and of servers killed under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+import subprocess
+import sys
+from test.rendering.conftest import CAMERAS, Delivered, eventually
+from test.rendering.due import due
+from test.rendering.fake_server import FakeServer, picture
+import threading
+from typing import Any
+
+from nurec_ros.rendering import RenderPipeline
+from nurec_ros.scenario import Scenario
+import pytest
+
+MakeServer = Callable[..., FakeServer]
+MakePipeline = Callable[..., RenderPipeline]
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def stuck() -> Iterator[Any]:
+    """Give a renderer that answers nothing until the test is over."""
+    over = threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        over.wait(60)
+        return picture(request)
+
+    yield render
+    over.set()
+
+
+def ours() -> list[str]:
+    names = ('nurec-render', 'nurec-deliver', 'nurec-connect')
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
+
+
+# --- close ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('batch', ['auto', 'never'])
+def test_close_does_not_wait_for_frames_in_flight(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    stuck: Any,
+    batch: str,
+) -> None:
+    server = make_server(stuck)
+    pipeline = make_pipeline(server, batch=batch)
+    done = [pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True) for t_us in range(5)]
+    eventually(lambda: server.flying > 0)
+    pipeline.close(20.0)  # returns long before the stuck frames do
+    assert server.flying > 0
+    assert all(future.done() for future in done)
+    assert delivered.results == []
+    assert ours() == []
+
+
+def test_close_before_start_and_twice(scenario: Scenario, make_pipeline: MakePipeline) -> None:
+    from nurec_ros.rendering import RenderOptions
+
+    unused = RenderPipeline(scenario, RenderOptions(), lambda result: None)
+    unused.close()
+    unused.close()
+    pipeline = make_pipeline('127.0.0.1:1')
+    pipeline.close()
+    pipeline.close()
+
+
+def test_close_while_it_connects(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline('127.0.0.1:1')
+    future = pipeline.submit(due('wide'))
+    pipeline.close(20.0)
+    assert future.done()
+    assert ours() == []
+
+
+def test_submit_after_close_is_done_at_once(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    pipeline = make_pipeline(make_server())
+    pipeline.close()
+    pipeline.submit(due('wide'), keep=True).result(0)
+    pipeline.discard()
+    assert delivered.results == []
+    assert not pipeline.status().connected
+
+
+def test_close_during_a_delivery_waits_no_longer_than_it_was_told(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    delivering, over = threading.Event(), threading.Event()
+
+    def deliver(result: Any) -> None:
+        delivering.set()
+        over.wait(60)
+
+    pipeline = make_pipeline(make_server(), deliver=deliver)
+    pipeline.submit(due('wide'))
+    assert delivering.wait(20)
+    pipeline.close(0.05)
+    assert not over.is_set()
+    over.set()
+
+
+def test_close_from_a_delivery(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
+    closed = threading.Event()
+
+    def deliver(result: Any) -> None:
+        pipeline.close(1.0)
+        closed.set()
+
+    pipeline = make_pipeline(make_server(), deliver=deliver)
+    pipeline.submit(due('wide'))
+    assert closed.wait(20)
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+CLIENT = """
+import sys
+from nurec_ros.rendering import RenderOptions, RenderPipeline
+from nurec_ros.scenario import Scenario
+from test.rendering.due import due
+
+scenario = Scenario.load(sys.argv[1])
+options = RenderOptions(server=sys.argv[2], image_format='png', resolution_scale=0.01)
+pipeline = RenderPipeline(scenario, options, lambda result: None)
+pipeline.start()
+pipeline.submit(due('wide', 'tele'))
+print('submitted', flush=True)
+sys.stdin.readline()
+if sys.argv[3] == 'close':
+    pipeline.close()
+"""
+
+
+@pytest.mark.parametrize('ending', ['close', 'exit'])
+@pytest.mark.parametrize('hangs', [True, False])
+def test_process_ends_at_once_and_without_a_word(
+    make_server: MakeServer, scenario: Scenario, stuck: Any, ending: str, hangs: bool
+) -> None:
+    """With a render in flight for a minute, with and without close."""
+    server = make_server(stuck if hangs else picture)
+    process = subprocess.Popen(
+        [sys.executable, '-c', CLIENT, str(scenario.path), server.address, ending],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'submitted\n'
+    eventually(lambda: 'batch_render_rgb' in server.methods())
+    _, errors = process.communicate('\n', timeout=30)
+    assert process.returncode == 0
+    assert errors == ''
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+SERVER = """
+import sys
+from test.rendering.fake_server import FakeServer
+
+server = FakeServer(scenes=[sys.argv[1]], port=int(sys.argv[2]))
+print(server.port, flush=True)
+sys.stdin.readline()
+"""
+
+
+def serve(scenario: Scenario, port: int = 0) -> tuple[subprocess.Popen[str], int]:
+    process = subprocess.Popen(
+        [sys.executable, '-c', SERVER, scenario.scene_id, str(port)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
+def test_server_killed_in_mid_play_again_and_again(
+    make_pipeline: MakePipeline, delivered: Delivered, scenario: Scenario, mode: str
+) -> None:
+    process, port = serve(scenario)
+    pipeline = make_pipeline(f'127.0.0.1:{port}', mode=mode)
+    stop = threading.Event()
+    asked = []
+
+    def play() -> None:
+        for t_us in range(0, 1_900_000, 100):
+            if stop.is_set():
+                return
+            future = pipeline.submit(due(*CAMERAS, t_us=t_us))
+            asked.append(future)
+            if mode == 'lockstep':
+                future.result()
+            else:
+                threading.Event().wait(0.005)
+
+    player = threading.Thread(target=play)
+    player.start()
+    try:
+        for _ in range(5):
+            count = len(delivered.frames)
+            delivered.wait(lambda known=count: len(delivered.frames) > known + 20)
+            process.kill()
+            process.wait(20)
+            process, _ = serve(scenario, port)
+        count = len(delivered.frames)
+        delivered.wait(lambda: len(delivered.frames) > count + 20)
+    finally:
+        stop.set()
+        player.join(20)
+        for future in asked:
+            future.result(20)
+        process.kill()
+        process.wait(20)
+    for camera in CAMERAS:
+        times = [frame.t_ns for frame in delivered.frames if frame.camera == camera]
+        assert times == sorted(times)
+        if mode == 'lockstep':
+            assert times == [due(camera, t_us=100 * n)[0].t_ns for n in range(len(asked))]
+    assert {failure.error.kind for failure in delivered.failures} <= {'unreachable'}
+    if mode == 'lockstep':
+        assert delivered.failures == []
