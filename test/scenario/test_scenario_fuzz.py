@@ -141,7 +141,7 @@ def mutated(document, steps, value):
         del parent[key]
     elif value == 'SAME TWICE' and isinstance(parent, list):
         parent.insert(key, copy.deepcopy(inner))
-    elif value == 'SCALED' and isinstance(inner, (int, float)):
+    elif value == 'SCALED' and isinstance(inner, float):
         parent[key] = inner * 1.0000001
     else:
         parent[key] = value
