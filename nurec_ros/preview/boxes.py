@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.preview.faces import cut, DETAILS, LOOPS, PIECES
 from nurec_ros.preview.lens import Lens
 from nurec_ros.preview.light import lit
 from nurec_ros.preview.order import back_to_front
@@ -37,34 +37,14 @@ _FARTHEST_SHADOW = 90.0
 _SHIFT = 4
 # No coordinate further out than this many pixels: OpenCV's fixed point ends at 32767.
 _OUT = 12000.0
-# A face's sides are cut into so many pieces that the lens bends none visibly, by the angle that
-# the box covers in radians.
-_PIECES = ((0.05, 2), (0.35, 6), (math.inf, 24))
 _EDGE = 0.40
-# In pixels, and in radians before the picture's size is known.
+# In pixels.
 _LEAST_EDGED, _LEAST_DETAILED = 9.0, 14.0
-_LEAST_DETAIL_ANGLE = 0.004
 _FEET = np.array([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)])
 # How much of the light is left in a shadow, of 255.
 _SHADOW = 150
 _SUNK = 2.0
 _HOVER = 0.6
-
-_BACK, _FRONT, _RIGHT, _LEFT = 0, 1, 2, 3
-# What a road vehicle shows: on which face; from u0 to u1 across it and v0 to v1 up it, in parts
-# of half the face; how much of the class's colour is left there (above 1: towards white).
-_PANES = (
-    (_FRONT, (-0.80, 0.80, 0.10, 0.80), 0.36),
-    (_FRONT, (-0.86, -0.52, -0.38, -0.12), 1.7),
-    (_FRONT, (0.52, 0.86, -0.38, -0.12), 1.7),
-    (_BACK, (-0.74, 0.74, 0.24, 0.80), 0.55),
-    (_LEFT, (-0.74, 0.50, 0.20, 0.80), 0.48),
-    (_RIGHT, (-0.74, 0.50, 0.20, 0.80), 0.48),
-)
-_WHEEL_AT, _WHEEL_RADIUS, _WHEEL_TINT = 0.62, 0.34, 0.22
-# What a person shows on each side: body and legs, and a head.
-_FIGURE = ((-0.42, 0.42, -0.02, 0.60), (-0.36, -0.05, -0.92, -0.02), (0.05, 0.36, -0.92, -0.02))
-_HEAD_AT, _HEAD_RADIUS, _FIGURE_TINT = 0.78, 0.13, 0.62
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +110,9 @@ class BoxPicture:
     Everything is projected at once: the lens costs less for one long list of points.
     """
 
-    def __init__(self, boxes: Boxes, lens: Lens, sun: Array, ground: Plane) -> None:
+    def __init__(
+        self, boxes: Boxes, lens: Lens, sun: Array, ground: Plane, pixel_angle: float
+    ) -> None:
         self._boxes = boxes
         self._lens = lens
         self._sun = sun
@@ -142,6 +124,7 @@ class BoxPicture:
         self._sides = np.where(eyes > 0.0, 1, 0)
         self._visible = np.abs(eyes) > self._halves
         self._covered = 2.0 * np.sqrt((self._halves**2).sum(axis=1)) / self._distance
+        self._size = self._covered / pixel_angle
         self._shadows: list[Fixed] = []
         self._faces: dict[int, list[tuple[int, Fixed]]] = {}
         self._details: dict[tuple[int, int], list[tuple[float, Fixed]]] = {}
@@ -154,13 +137,12 @@ class BoxPicture:
         for shadow in self._shadows:
             cv2.fillPoly(shade, [shadow], _SHADOW, cv2.LINE_8, _SHIFT)
 
-    def draw(self, picture: Image, pixel_angle: float) -> None:
+    def draw(self, picture: Image) -> None:
         """Draw the boxes with shaded faces, edges, and windows, the nearest last."""
         if not self._faces:
             return
         shown = np.array(sorted(self._faces), dtype=np.intp)
         colours = self._shaded(shown)
-        size = self._covered / pixel_angle
         thickness = 2 if picture.shape[0] >= 900 else 1
         order = back_to_front(
             self._poses[shown], self._halves[shown], self._lens.eye, self._rectangles[shown]
@@ -170,12 +152,10 @@ class BoxPicture:
             for face, outline in self._faces[box]:
                 colour = colours[place, face // 2]
                 cv2.fillPoly(picture, [outline], colour.tolist(), cv2.LINE_AA, _SHIFT)
-                if size[box] < _LEAST_DETAILED:
-                    continue
                 for kept, shape in self._details.get((box, face), ()):
                     tint = _tinted(colour, kept).tolist()
                     cv2.fillPoly(picture, [shape], tint, cv2.LINE_AA, _SHIFT)
-            if size[box] >= _LEAST_EDGED:
+            if self._size[box] >= _LEAST_EDGED:
                 edge = (colours[place].max(axis=0) * _EDGE).tolist()
                 outlines = [outline for _, outline in self._faces[box]]
                 cv2.polylines(picture, outlines, True, edge, thickness, cv2.LINE_AA, _SHIFT)
@@ -230,26 +210,26 @@ class BoxPicture:
         ends: list[Array] = []
         lengths: list[int] = []
         keys: list[tuple[int, int, float | None]] = []
-        large = self._covered > _LEAST_DETAIL_ANGLE
         smallest = 0.0
-        for largest, pieces in _PIECES:
+        for largest, pieces in PIECES:
             group = (self._covered >= smallest) & (self._covered < largest)
             smallest = largest
             box, axis = np.nonzero(self._visible & group[:, np.newaxis])
             face = 2 * axis + self._sides[box, axis]
-            points = _LOOPS[pieces][face] * self._halves[box, np.newaxis]
+            points = LOOPS[pieces][face] * self._halves[box, np.newaxis]
             self._add(starts, ends, box, points)
             lengths += [4 * pieces] * len(box)
             keys += [(b, f, None) for b, f in zip(box.tolist(), face.tolist(), strict=True)]
-        for detail in _DETAILS:
-            kind = boxes.vehicles if detail.on_vehicle else boxes.people
-            axis_of, side = divmod(detail.face, 2)
-            showing = kind & large & self._visible[:, axis_of] & (self._sides[:, axis_of] == side)
-            box = np.flatnonzero(showing)
-            points = detail.part * self._halves[box, np.newaxis] + detail.metres
-            self._add(starts, ends, box, points)
-            lengths += [len(detail.part)] * len(box)
-            keys += [(b, detail.face, detail.kept) for b in box.tolist()]
+        large = self._size >= _LEAST_DETAILED
+        kinds = np.where(DETAILS.on_vehicle[:, np.newaxis], boxes.vehicles, boxes.people)
+        across, side = np.divmod(DETAILS.face, 2)
+        turned_here = self._sides.T[across] == side[:, np.newaxis]
+        which, box = np.nonzero(kinds & large & turned_here & self._visible.T[across])
+        parts = DETAILS.parts[which] * self._halves[box, np.newaxis]
+        self._add(starts, ends, box, parts + DETAILS.metres[which])
+        lengths += [DETAILS.parts.shape[1]] * len(box)
+        faces, kept = DETAILS.face[which], DETAILS.kept[which]
+        keys += list(zip(box.tolist(), faces.tolist(), kept.tolist(), strict=True))
         return np.concatenate(starts), np.concatenate(ends), lengths, keys
 
     def _add(
@@ -279,7 +259,7 @@ class BoxPicture:
         middle = self._lens.eye[:2]
         for points, height in zip((corners - middle).astype(np.float32), bottom, strict=True):
             hull = cv2.convexHull(points)[:, 0].astype(np.float64) + middle
-            hull = _cut(np.concatenate([hull, hull[:1]]), 4)
+            hull = cut(np.concatenate([hull, hull[:1]]), 4)
             outlines.append(np.column_stack([hull, np.full(len(hull), height)]))
         return outlines
 
@@ -294,67 +274,3 @@ def _fixed(uv: Array) -> Fixed:
     np.clip(near, -_OUT, _OUT, out=near)
     near *= 2.0**_SHIFT
     return np.rint(near, out=near).astype(np.int32)
-
-
-def _cut(line: Array, pieces: int) -> Array:
-    """Cut each side of a line (M, D) into equal pieces; the last point is left out."""
-    part = (np.arange(pieces) / pieces)[:, np.newaxis]
-    steps = np.diff(line, axis=0)[:, np.newaxis]
-    points: Array = line[:-1, np.newaxis] + part * steps
-    return points.reshape(-1, line.shape[1])
-
-
-def _face(face: int, corners: Array, pieces: int) -> Array:
-    """Give a closed line of (u, v) on a face as points on the box of half size 1."""
-    axis, side = face // 2, 2.0 * (face % 2) - 1.0
-    across, up = ((1, 2), (0, 2), (0, 1))[axis]
-    flat = _cut(np.concatenate([corners, corners[:1]]), pieces)
-    points = np.full((len(flat), 3), side)
-    points[:, across], points[:, up] = flat.T
-    return points
-
-
-def _quad(u0: float, u1: float, v0: float, v1: float) -> Array:
-    return np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
-
-
-_LOOPS = {
-    pieces: np.stack([_face(face, _quad(-1.0, 1.0, -1.0, 1.0), pieces) for face in range(6)])
-    for _, pieces in _PIECES
-}
-
-
-class _Detail(NamedTuple):
-    """A shape on a face: points in parts of the half size, plus metres; for whom, how dark."""
-
-    face: int
-    part: Array
-    metres: Array
-    kept: float
-    on_vehicle: bool
-
-
-def _made_details() -> list[_Detail]:
-    turn = np.linspace(0.0, 2.0 * math.pi, 12, endpoint=False)
-    circle = np.stack([np.cos(turn), np.zeros(12), np.sin(turn)], axis=1)
-    details = []
-    for face, quad, kept in _PANES:
-        points = _face(face, _quad(*quad), 3)
-        details.append(_Detail(face, points, np.zeros_like(points), kept, True))
-    for face in (_LEFT, _RIGHT):
-        for at in (-_WHEEL_AT, _WHEEL_AT):
-            hub = np.broadcast_to((at, 2.0 * (face % 2) - 1.0, -1.0), (12, 3))
-            rim = _WHEEL_RADIUS * (circle + (0.0, 0.0, 1.0))
-            details.append(_Detail(face, hub, rim, _WHEEL_TINT, True))
-    for face in (_BACK, _FRONT, _RIGHT, _LEFT):
-        for quad in _FIGURE:
-            points = _face(face, _quad(*quad), 1)
-            details.append(_Detail(face, points, np.zeros_like(points), _FIGURE_TINT, False))
-        middle = np.broadcast_to(_face(face, np.zeros((1, 2)), 1)[:1], (12, 3)).copy()
-        middle[:, 2] = _HEAD_AT
-        across = circle if face in (_LEFT, _RIGHT) else circle[:, [1, 0, 2]]
-        details.append(_Detail(face, middle, _HEAD_RADIUS * across, _FIGURE_TINT, False))
-    return details
-
-
-_DETAILS = _made_details()

@@ -48,7 +48,8 @@ _FARTHEST_TRACK = 70.0
 _EXTENSION = 60.0
 _STEP = 0.5
 _ROAD_HALF_WIDTH = 4.4
-_LANE_HALF_WIDTH = 1.75
+_LANE_WIDTH, _LANE_HALF_WIDTH = 3.5, 1.75
+_LINE_WIDTH = 0.13
 _PATH_HALF_WIDTH = 0.45
 _PATH_OPACITY = 0.62
 _DASH, _GAP = 3.0, 6.0
@@ -84,11 +85,12 @@ def paint_ground(scenario: Scenario) -> GroundPaint:
     size = high - low
     pixel = max(FINEST, math.sqrt(size[0] * size[1] / _MOST_PIXELS))
     canvas = _Canvas(float(low[0]), float(low[1]), pixel, size)
-    canvas.lay_surfaces(_extended(way), tracks)
     road_map = getattr(scenario, 'road_map', None)
-    boundaries = tuple(road_map.boundaries) if road_map is not None else ()
+    lines = [] if road_map is None else [line[:, :2] for line in road_map.boundaries]
+    boundaries = [line for line in lines if canvas.touches(line)]
+    canvas.lay_surfaces(_extended(way), tracks, boundaries)
     if boundaries:
-        canvas.draw_lines([line[:, :2] for line in boundaries], LINE, 0.15)
+        canvas.draw_lines(boundaries, LINE, _LINE_WIDTH)
     else:
         canvas.draw_lane(_extended(way))
     canvas.draw_path(way)
@@ -151,13 +153,25 @@ class _Canvas:
         width, height = (math.ceil(side / pixel) for side in size)
         self.image: Image = np.empty((height, width, 3), dtype=np.uint8)
 
-    def lay_surfaces(self, way: Array, tracks: _Footprints) -> None:
+    def touches(self, line: Array) -> bool:
+        """Tell whether a line (M, 2) may have a part in the picture."""
+        low = np.array([self.x0, self.y0])
+        return bool(
+            (line.max(axis=0) >= low).all() and (line.min(axis=0) <= low + self._size).all()
+        )
+
+    def lay_surfaces(self, way: Array, tracks: _Footprints, boundaries: list[Array]) -> None:
         """Cover everything: verge, paving where people went, asphalt where vehicles did."""
         coarse_w, coarse_h = (math.ceil(side / _MASK_PIXEL) for side in self._size)
         road = np.zeros((coarse_h, coarse_w), dtype=np.uint8)
         paved = np.zeros_like(road)
         thickness = round(2 * _ROAD_HALF_WIDTH / _MASK_PIXEL)
-        cv2.polylines(road, [self._fixed(way[:, :2], _MASK_PIXEL)], False, 255, thickness, 8, 4)
+        cv2.polylines(
+            road, [self._fixed(way[:, :2], _MASK_PIXEL)], False, 255, thickness, 8, _SHIFT
+        )
+        thickness = round(_LANE_WIDTH / _MASK_PIXEL)
+        for line in boundaries:
+            cv2.polylines(road, [self._fixed(line, _MASK_PIXEL)], False, 255, thickness, 8, _SHIFT)
         for corners in tracks.vehicles:
             cv2.fillPoly(road, [self._fixed(corners, _MASK_PIXEL)], 255, 8, _SHIFT)
         for centre in self._fixed(tracks.people, _MASK_PIXEL):
@@ -209,7 +223,7 @@ class _Canvas:
             shifted = _beside(way, side)
             starts = np.arange(0.0, arc[-1] - _DASH, _DASH + _GAP)
             dashes += [_cut(shifted, arc, start, start + _DASH) for start in starts]
-        self.draw_lines(dashes, LINE, 0.13)
+        self.draw_lines(dashes, LINE, _LINE_WIDTH)
 
     def draw_path(self, way: Array) -> None:
         """Draw the ego's way as a band with chevrons that point where it goes."""

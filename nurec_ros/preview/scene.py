@@ -122,12 +122,12 @@ class SceneRenderer:
         plane = self._terrain.plane_near(lens.eye)
         given = () if tracks is None or isinstance(tracks, str) else tracks
         boxes = in_view(self._boxes(start_ns, end_ns, given), lens, plane)
-        placed = BoxPicture(boxes, lens, self._sky.sun, plane)
+        placed = BoxPicture(boxes, lens, self._sky.sun, plane, table.pixel_angle)
         picture, first = self._draw_sky(model, exposure, plane)
         self._draw_sun(picture, lens, table.pixel_angle)
         if first < height:
             self._draw_ground(picture, table, exposure, plane, placed, first)
-        placed.draw(picture, table.pixel_angle)
+        placed.draw(picture)
         if table.outside is not None:
             picture[table.outside] = 0
         if caption:

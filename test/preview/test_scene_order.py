@@ -71,7 +71,7 @@ def test_nothing_in_view_of_nothing():
     assert len(in_view(_boxes(np.empty((0, 4, 4)), np.empty((0, 3))), _lens(), LEVEL)) == 0
 
 
-@pytest.mark.parametrize('order', itertools.permutations(range(3)))
+@pytest.mark.parametrize('order', list(itertools.permutations(range(3))))
 def test_a_row_is_drawn_from_its_end(order):
     poses = np.array([pose((x, 0, 0)) for x in (5.0, 10.0, 15.0)])[list(order)]
     drawn = back_to_front(poses, np.ones((3, 3)), np.zeros(3), np.tile(EVERYWHERE, (3, 1)))
