@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 Times = NDArray[np.int64]
 
 # A block's temporaries stay in the processor's cache; one pass over a million rows would not.
-_BLOCK = 8192
+_BLOCK = 1024
 
 
 class TimeOutsideError(ScenarioError, ValueError):

@@ -22,7 +22,14 @@ RANDOM = Rotation.from_quat(np.random.default_rng(1).normal(size=(500, 4)))
 HALF_TURNS = Rotation.from_rotvec(np.pi * np.vstack([np.eye(3), -np.eye(3), [[0.6, 0, 0.8]]]))
 NEAR_HALF_TURNS = HALF_TURNS * Rotation.from_rotvec(np.tile([1e-9, 2e-9, -1e-9], (7, 1)))
 TINY = Rotation.from_rotvec([[0, 0, 0], [1e-12, 0, 0], [0, 1e-8, 0], [1e-5, 1e-5, 1e-5]])
-SETS = {'random': RANDOM, 'half turns': HALF_TURNS, 'near': NEAR_HALF_TURNS, 'tiny': TINY}
+MANY = Rotation.from_quat(np.random.default_rng(5).normal(size=(3000, 4)))
+SETS = {
+    'random': RANDOM,
+    'many': MANY,
+    'half turns': HALF_TURNS,
+    'near': NEAR_HALF_TURNS,
+    'tiny': TINY,
+}
 
 
 @pytest.mark.parametrize('name', SETS)
