@@ -1,0 +1,48 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+One recorded session for all tests of this folder.
+
+It is played once: player, preview server and recorder in processes of their own, steered from
+this one through everything that a player can be asked for. What the contract says about messages
+is then checked on what the file holds, one test per rule; each test module begins with a table of
+its rules.
+"""
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+MISSING = [name for name in ('rclpy', 'rosbags', 'cv2') if importlib.util.find_spec(name) is None]
+collect_ignore_glob = ['test_*.py'] if MISSING else []
+
+
+@pytest.fixture(scope='session')
+def recording(tmp_path_factory: pytest.TempPathFactory, ros_environment: None) -> Any:
+    """Give the session's recording, read back."""
+    from test.ros.session.drive import run
+    from test.ros.session.recording import Recording
+
+    from rclpy.subscription import Subscription
+
+    if not hasattr(Subscription, 'CallbackType'):
+        pytest.skip('this rclpy does not tell when a message was sent')
+    return Recording(run(tmp_path_factory.mktemp('session')))
+
+
+@pytest.fixture(scope='session')
+def session(recording: Any) -> Any:
+    """Give what the client of the session did and was told."""
+    return recording.session

@@ -1,0 +1,241 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The recorded session, read back from its file by rosbags, which knows nothing of ROS or of us.
+
+All times named `sent_ns` are wall time, all others scenario time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+import json
+from test.ros.session.drive import Act, Session
+from test.ros.session.scenarios import SECOND, Truth
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One message, and when it was sent."""
+
+    sent_ns: int
+    topic: str
+    message: Any
+
+    @property
+    def stamp_ns(self) -> int:
+        """Give the stamp: of the clock, the header, the newest transform or the first marker."""
+        message = self.message
+        if hasattr(message, 'clock'):
+            return nanoseconds(message.clock)
+        if hasattr(message, 'transforms'):
+            return nanoseconds(message.transforms[-1].header.stamp)
+        if hasattr(message, 'markers'):
+            return nanoseconds(message.markers[0].header.stamp)
+        return nanoseconds(message.header.stamp)
+
+
+@dataclass(frozen=True)
+class Era:
+    """A stretch of the recording in which /clock never goes back, from its first clock on."""
+
+    number: int
+    from_ns: int
+    to_ns: int
+    first_ns: int
+    last_ns: int
+    truth: Truth
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time between two acts in which the player did one thing; `state` says which."""
+
+    from_ns: int
+    to_ns: int
+    state: dict[str, Any]
+    era: Era
+
+
+class Recording:
+    """Everything in the bag, in the order in which it was sent."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        with AnyReader([session.bag]) as reader:
+            self.offers = {
+                one.topic: (one.msgtype, one.ext.offered_qos_profiles)
+                for one in reader.connections
+            }
+            self.entries = [
+                Entry(sent_ns, one.topic, reader.deserialize(data, one.msgtype))
+                for one, sent_ns, data in reader.messages()
+            ]
+        self._topics: dict[str, list[Entry]] = {name: [] for name in self.offers}
+        for entry in self.entries:
+            self._topics[entry.topic].append(entry)
+
+    # Messages.
+
+    def of(self, topic: str, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
+        """Give the messages of a topic that were sent in [from, to); `~/…` is the player's."""
+        name = f'/nurec{topic[1:]}' if topic.startswith('~') else topic
+        return [one for one in self._topics[name] if from_ns <= one.sent_ns < to_ns]
+
+    def shown(self, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
+        """Give the messages of ~/tracks that show road users, and do not clear the viewers."""
+        return [one for one in self.of('~/tracks', from_ns, to_ns) if not clears(one.message)]
+
+    def images(self, camera: str, kind: str = 'image_raw/compressed') -> list[Entry]:
+        """Give a camera's messages."""
+        return self.of(f'~/{camera}/{kind}')
+
+    @cached_property
+    def clocks(self) -> list[Entry]:
+        """Give the messages of /clock."""
+        return self.of('/clock')
+
+    @cached_property
+    def _clocks_sent_ns(self) -> list[int]:
+        return [one.sent_ns for one in self.clocks]
+
+    def clock_at(self, sent_ns: int) -> int:
+        """Give what /clock said last at a moment of the wall."""
+        return self.clocks[bisect_right(self._clocks_sent_ns, sent_ns) - 1].stamp_ns
+
+    def positions_at(self, sent_ns: int) -> set[int]:
+        """
+        Give what the position may be at a moment of the wall, between two messages of /clock.
+
+        That is what the last one said; or the next one, because a jump is told before it is
+        shown; or, as a jump back is shown a little later, what the next era begins with.
+        """
+        place = bisect_right(self._clocks_sent_ns, sent_ns)
+        near = {one.stamp_ns for one in self.clocks[:place][-1:] + self.clocks[place:][:1]}
+        following = self.era_at(sent_ns).number + 1
+        return near | {era.first_ns for era in self.eras if era.number == following}
+
+    # Scenarios, and the jumps between and in them.
+
+    def truth_at(self, t_ns: int) -> Truth:
+        """Give the scenario that a moment is in."""
+        return next(truth for truth in self.session.truths if truth.contains(t_ns))
+
+    @cached_property
+    def eras(self) -> list[Era]:
+        """Cut where /clock goes back, or to another scenario."""
+        starts = [0]
+        for number, (before, after) in enumerate(pairwise(self.clocks), 1):
+            back = after.stamp_ns < before.stamp_ns
+            if back or self.truth_at(after.stamp_ns) is not self.truth_at(before.stamp_ns):
+                starts.append(number)
+        eras = []
+        for number, (start, end) in enumerate(pairwise([*starts, len(self.clocks)])):
+            first = self.clocks[start]
+            eras.append(
+                Era(
+                    number,
+                    first.sent_ns if number else 0,
+                    self.clocks[end].sent_ns if end < len(self.clocks) else 1 << 62,
+                    first.stamp_ns,
+                    self.clocks[end - 1].stamp_ns,
+                    self.truth_at(first.stamp_ns),
+                )
+            )
+        return eras
+
+    def era_at(self, sent_ns: int) -> Era:
+        """Give the era that a moment of the wall is in."""
+        return next(era for era in self.eras if era.from_ns <= sent_ns < era.to_ns)
+
+    def opening(self, era: Era) -> list[Entry]:
+        """Give what was sent from the first clock of an era on, before its second clock."""
+        second = next(one for one in self.clocks if one.sent_ns > era.from_ns)
+        return [one for one in self.entries if era.from_ns <= one.sent_ns < second.sent_ns]
+
+    # Acts, and the rest between them.
+
+    @cached_property
+    def states(self) -> list[tuple[int, dict[str, Any]]]:
+        """Give the messages of ~/state: when they were sent, and their values parsed."""
+        return [
+            (one.sent_ns, {pair.key: json.loads(pair.value) for pair in one.message.values})
+            for one in self.of('~/state')
+        ]
+
+    def stretches(self, *, playing: bool) -> list[Stretch]:
+        """
+        Give the times between acts in which the clock ran at one rate, or stood.
+
+        A jump back that the act led to is over: a stretch lies in one era.
+        """
+        found = []
+        # One wait for pictures has other acts in it.
+        acts = [act for act in self.session.acts if act.name != 'pictures']
+        for act, following in pairwise(acts):
+            from_ns, to_ns = act.answered_ns, following.called_ns
+            era = self.era_at(to_ns)
+            from_ns = max(from_ns, era.from_ns)
+            before = [state for sent_ns, state in self.states if sent_ns < from_ns][-1:]
+            within = [state for sent_ns, state in self.states if from_ns <= sent_ns < to_ns]
+            modes = {(state['is_playing'], state['speed']) for state in before + within}
+            if len(modes) == 1 and modes.pop()[0] is playing:
+                found.append(Stretch(from_ns, to_ns, before[0], era))
+        return found
+
+    def steady(self) -> Iterator[tuple[Truth, int, int]]:
+        """
+        Give for each scenario when all its topics are surely recorded: from the first act in it.
+
+        Not quite to its end, where what is under way may be lost with its publisher.
+        """
+        loads = [act for act in self.session.acts if act.name == 'load']
+        ends = [*(act.called_ns - SECOND // 5 for act in loads), 1 << 62]
+        starts = [0, *(act.answered_ns for act in loads)]
+        for truth, start, end in zip(self.session.truths, starts, ends, strict=True):
+            first: Act = next(act for act in self.session.acts if act.called_ns > start)
+            yield truth, first.called_ns, end
+
+
+def nanoseconds(stamp: Any) -> int:
+    """Give a time message as integer nanoseconds."""
+    return int(stamp.sec) * SECOND + int(stamp.nanosec)
+
+
+def clears(message: Any) -> bool:
+    """Say whether a MarkerArray has a DELETEALL in it."""
+    return any(marker.action == 3 for marker in message.markers)
+
+
+def stamps_in(message: Any) -> Iterator[int]:
+    """Give every time in a message, however deep; a marker's unused texture has none."""
+    if not dataclasses.is_dataclass(message):
+        return
+    if type(message).__name__.endswith('__Time'):
+        yield nanoseconds(message)
+        return
+    for field in dataclasses.fields(message):
+        if field.name == 'texture':
+            continue
+        value = getattr(message, field.name)
+        for part in value if isinstance(value, list) else [value]:
+            yield from stamps_in(part)

@@ -1,0 +1,235 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Three small scenarios for the recorded session, and the truth about them.
+
+First: 6 s, two cameras, road users that come and go. Second: later, with one camera of the same
+name at another place and one of another name, and a road user whose id the first one has too.
+Third: begins at 0, one camera, no box for the ego. The truths come from the documents that were
+written and from closed forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+import math
+from pathlib import Path
+from test.support.archives import (
+    build_archive,
+    Document,
+    ego_pose,
+    rig_document,
+    sample_times,
+    START_US,
+    track,
+    yawed,
+)
+from typing import Any
+
+import numpy as np
+
+US = 1000
+SECOND = 1_000_000_000
+
+FRONT, REAR, CROSS = (
+    'camera_front_wide_120fov',
+    'camera_rear_left_70fov',
+    'camera_cross_left_120fov',
+)
+SPEED_M_S, YAW_RATE_RAD_S = 8.0, 0.2
+# What lives 0.1 s or less is left out by default.
+LEAST_LIFE_US = 100_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One scenario: where its file is, and what is in it."""
+
+    path: Path
+    sequence_id: str
+    start_us: int
+    rig: Document
+    tracks: Mapping[str, Document]
+
+    @property
+    def begin_ns(self) -> int:
+        """Give the first moment."""
+        return self.pose_times_ns[0]
+
+    @property
+    def end_ns(self) -> int:
+        """Give the last moment."""
+        return self.pose_times_ns[-1]
+
+    @cached_property
+    def pose_times_ns(self) -> list[int]:
+        """Give the times of the ego's poses."""
+        return [time * US for time in self._trajectory['T_rig_world_timestamps_us']]
+
+    @property
+    def poses(self) -> np.ndarray:
+        """Give what was written of the ego, (N, 4, 4)."""
+        return np.array(self._trajectory['T_rig_worlds'])
+
+    @property
+    def box(self) -> Document | None:
+        """Give the ego's box."""
+        return self._trajectory.get('rig_bbox')
+
+    @property
+    def _trajectory(self) -> Document:
+        return self.rig['rig_trajectories'][0]
+
+    @cached_property
+    def cameras(self) -> dict[str, Document]:
+        """Give the calibrations by name."""
+        calibrations = self.rig['camera_calibrations'].values()
+        return {one['logical_sensor_name']: one for one in calibrations}
+
+    @cached_property
+    def frame_ends_ns(self) -> dict[str, list[int]]:
+        """Give the ends of the recorded exposures by camera."""
+        spans = self._trajectory['cameras_frame_timestamps_us']
+        return {
+            key.split('@')[0]: [end * US for _, end in spans[key]]
+            for key in self.rig['camera_calibrations']
+        }
+
+    def contains(self, t_ns: int) -> bool:
+        """Say whether a moment is in this scenario; 1 ns stands for 0."""
+        return self.begin_ns <= t_ns <= self.end_ns or (self.begin_ns == 0 and t_ns == 1)
+
+    def ego_pose(self, t_ns: int) -> np.ndarray:
+        """Give the ego's pose (4, 4) in closed form."""
+        return np.array(ego_pose((t_ns - self.begin_ns) / SECOND))
+
+    def active(self, t_ns: int) -> dict[str, Document]:
+        """Give the road users that are there at a moment."""
+        return {
+            name: one
+            for name, one in self.tracks.items()
+            if one['times_us'][0] * US <= t_ns <= one['times_us'][-1] * US
+            and one['times_us'][-1] - one['times_us'][0] > LEAST_LIFE_US
+        }
+
+    def track_position(self, name: str, t_ns: int) -> np.ndarray:
+        """Give the centre of a road user, (3,), linear between its poses."""
+        one = self.tracks[name]
+        times = np.array(one['times_us']) * US
+        return np.array(
+            [np.interp(t_ns, times, [pose[axis] for pose in one['poses']]) for axis in range(3)]
+        )
+
+    def due(self, camera: str, after_ns: int, until_ns: int) -> list[int]:
+        """Give the frame times of a camera in (after, until]."""
+        return [end for end in self.frame_ends_ns[camera] if after_ns < end <= until_ns]
+
+
+def build(folder: Path) -> tuple[Truth, Truth, Truth]:
+    """Write the three archives."""
+    return (
+        _write(
+            folder,
+            'first',
+            duration_s=6.0,
+            start_us=START_US,
+            cameras=(FRONT, REAR),
+            tracks=_tracks_of_first(),
+        ),
+        _write(
+            folder,
+            'second',
+            duration_s=3.0,
+            start_us=START_US + 50_000_000,
+            cameras=(FRONT, CROSS),
+            tracks=_tracks_of_second(),
+            edit_rig=_raise_cameras,
+        ),
+        _write(
+            folder,
+            'third',
+            duration_s=1.0,
+            start_us=0,
+            cameras=(REAR,),
+            tracks=[_moving('1', 'person', 0, 1.0, at=(9.0, 2.0), velocity=(0.5, 0.0))],
+            edit_rig=lambda rig: rig['rig_trajectories'][0].pop('rig_bbox') and rig,
+        ),
+    )
+
+
+def _write(folder: Path, name: str, **options: Any) -> Truth:
+    rig = rig_document(
+        duration_s=options['duration_s'], start_us=options['start_us'], cameras=options['cameras']
+    )
+    edit_rig = options.pop('edit_rig', None)
+    if edit_rig is not None:
+        edit_rig(rig)
+
+    def edit_info(info: Document) -> None:
+        info['sequence_id'] = name
+
+    path = build_archive(
+        folder, f'{name}.usdz', edit_rig=lambda _: rig, edit_info=edit_info, **options
+    )
+    tracks = {one['id']: one for one in options['tracks']}
+    return Truth(path, name, options['start_us'], rig, tracks)
+
+
+def _raise_cameras(rig: Document) -> None:
+    for calibration in rig['camera_calibrations'].values():
+        calibration['T_sensor_rig'][2][3] += 0.5
+
+
+def _moving(
+    name: str,
+    label: str,
+    start_us: int,
+    seconds: float,
+    *,
+    at: tuple[float, float],
+    velocity: tuple[float, float],
+    **options: Any,
+) -> Document:
+    times = sample_times(seconds, 10.0, start_us)
+    yaw = math.atan2(velocity[1], velocity[0])
+    poses = []
+    for time in times:
+        passed = (time - start_us) * 1e-6
+        x, y = (a + passed * v for a, v in zip(at, velocity, strict=True))
+        poses.append(yawed(x, y, 0.8, yaw))
+    return track(name, label, poses, times, **options)
+
+
+def _tracks_of_first() -> list[Document]:
+    begin = START_US
+    return [
+        _moving('1', 'automobile', begin, 6.0, at=(20.0, 3.5), velocity=(6.0, 0.5)),
+        _moving('2@scene:a', 'person', begin + 1_500_000, 3.0, at=(12.0, -6.0), velocity=(0, 1.4)),
+        _moving('3', 'heavy_truck', begin, 6.0, at=(30.0, -4.0), velocity=(0, 0), flags='NONE'),
+        _moving('late', 'Rider On Bike', begin + 3_000_000, 3.0, at=(25, 1), velocity=(-4.0, 0)),
+        _moving('brief', 'automobile', begin + 800_000, 0.4, at=(40.0, 3.5), velocity=(9.0, 0)),
+        _moving('gone', 'person', begin, 2.0, at=(10.0, 6.0), velocity=(0.7, 0.0)),
+        # Refused for its short life, by default.
+        track('4', 'unheard_of', [yawed(5.0, 5.0, 0.5, 1.0)], [begin + 500_000]),
+    ]
+
+
+def _tracks_of_second() -> list[Document]:
+    begin = START_US + 50_000_000
+    return [
+        _moving('1', 'bus', begin, 3.0, at=(25.0, 3.5), velocity=(5.0, 0.0), dims=(11.0, 2.5, 3)),
+        _moving('b', 'person', begin + 300_000, 0.9, at=(15.0, -5.0), velocity=(0, 1.2)),
+    ]
