@@ -25,6 +25,7 @@ from collections.abc import Mapping
 import io
 from pathlib import Path, PurePosixPath
 import stat
+import struct
 from typing import IO
 import zipfile
 import zlib
@@ -55,8 +56,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _ZIP_START = b'PK\x03\x04'
 
-# What zipfile and zlib raise for damaged archives. The last three come out of header fields that
-# make no sense (struct, seek and name decoding raise ValueError, RuntimeError or its subclasses).
+# What zipfile and zlib raise for damaged archives; the last four come out of header fields that
+# make no sense.
 _DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -66,6 +67,7 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
     OverflowError,
+    struct.error,
 )
 
 
