@@ -107,15 +107,16 @@ def main() -> None:
         scenario = Scenario.load(path)
     renderer = SceneRenderer(scenario)
     cameras = [camera for camera in scenario.cameras.values() if len(camera.frame_times_ns)]
-    middle = cameras[0].frame_times_ns[len(cameras[0].frame_times_ns) // 2]
-    first = seconds(lambda: ours(renderer, scenario, cameras[0], (480, 270), middle))
+    frame = cameras[0].frame_times_ns[len(cameras[0].frame_times_ns) // 2]
+    first = seconds(lambda: ours(renderer, scenario, cameras[0], (480, 270), frame))
     print(f'{scenario.scene_id}: {len(scenario.tracks)} tracks; first picture {first:.2f} s')
     print(f'{"camera":28s} {"size":>10s} {"cold":>8s} {"ours":>8s} {"numpy":>9s} {"ratio":>7s}')
     for size in ((480, 270), (1920, 1080)):
         total = 0.0
         for camera in cameras:
             times = camera.frame_times_ns
-            frames = times[len(times) // 2 :][:FRAMES]
+            middle = len(times) // 2
+            frames = times[slice(middle, middle + FRAMES)]
             cold = seconds(lambda c=camera, s=size, f=frames: ours(renderer, scenario, c, s, f[0]))
             warm = [
                 seconds(lambda c=camera, s=size, f=f: ours(renderer, scenario, c, s, f))

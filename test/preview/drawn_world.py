@@ -28,7 +28,7 @@ AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 def pose(position=(0.0, 0.0, 0.0), rotation=None):
-    """Give a pose (4, 4)."""
+    """Give a rigid transform (4, 4)."""
     T = np.eye(4)
     T[:3, 3] = position
     if rotation is not None:

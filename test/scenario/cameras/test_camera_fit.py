@@ -14,12 +14,6 @@
 """The equidistant fit, judged by OpenCV's own fisheye projection of the fitted parameters."""
 
 import math
-
-import cv2
-import numpy as np
-from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
-import pytest
-
 from test.scenario.cameras.lens_samples import (
     FISHEYE_200,
     FRONT_WIDE,
@@ -32,6 +26,11 @@ from test.scenario.cameras.lens_samples import (
     WINDSHIELD,
 )
 from test.support.lenses import archive_cameras
+
+import cv2
+import numpy as np
+from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
+import pytest
 
 
 def _opencv(fitted, rays):

@@ -14,11 +14,6 @@
 """F-theta against closed forms and against the formula point by point, both references."""
 
 import math
-
-import numpy as np
-from nurec_ros.scenario.cameras import CameraModelError, FthetaCamera, parse_camera_model
-import pytest
-
 from test.scenario.cameras.lens_samples import (
     FRONT_WIDE,
     FTHETAS,
@@ -27,6 +22,10 @@ from test.scenario.cameras.lens_samples import (
     REAR,
 )
 from test.support.lenses import archive_cameras, ftheta_project, ftheta_unproject
+
+import numpy as np
+from nurec_ros.scenario.cameras import CameraModelError, FthetaCamera, parse_camera_model
+import pytest
 
 
 def _model(parameters):

@@ -14,18 +14,17 @@
 """The two OpenCV models against OpenCV itself."""
 
 import math
-
-import cv2
-import numpy as np
-from nurec_ros.scenario.cameras import CameraModelError, FisheyeCamera, PinholeCamera
-import pytest
-
 from test.scenario.cameras.lens_samples import (
     OPENCV_FISHEYE,
     PINHOLE,
     pixel_grid,
     random_rays,
 )
+
+import cv2
+import numpy as np
+from nurec_ros.scenario.cameras import CameraModelError, FisheyeCamera, PinholeCamera
+import pytest
 
 ZERO = np.zeros(3)
 

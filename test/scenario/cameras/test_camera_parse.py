@@ -14,6 +14,14 @@
 """Every spelling of a calibration, and one clear sentence for what is none."""
 
 import math
+from test.scenario.cameras.lens_samples import (
+    FRONT_WIDE,
+    OPENCV_FISHEYE,
+    PINHOLE,
+    random_rays,
+    REAR,
+    WINDSHIELD,
+)
 
 import numpy as np
 from nurec_ros.scenario.cameras import (
@@ -24,15 +32,6 @@ from nurec_ros.scenario.cameras import (
     PinholeCamera,
 )
 import pytest
-
-from test.scenario.cameras.lens_samples import (
-    FRONT_WIDE,
-    OPENCV_FISHEYE,
-    PINHOLE,
-    random_rays,
-    REAR,
-    WINDSHIELD,
-)
 
 
 def _without(parameters, *names):

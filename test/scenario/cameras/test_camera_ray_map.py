@@ -14,12 +14,6 @@
 """Ray maps: the right rays, shared between equal models and threads, in bounded memory."""
 
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
-from nurec_ros.scenario.cameras.cache import BoundedCache
-import pytest
-
 from test.scenario.cameras.lens_samples import (
     FISHEYE_200,
     FRONT_WIDE,
@@ -27,6 +21,11 @@ from test.scenario.cameras.lens_samples import (
     PINHOLE,
 )
 from test.support.lenses import ftheta_unproject
+
+import numpy as np
+from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
+from nurec_ros.scenario.cameras.cache import BoundedCache
+import pytest
 
 MODELS = {
     'ftheta': parse_camera_model('ftheta', FRONT_WIDE),

@@ -14,6 +14,7 @@
 """The windshield against its formula ray by ray, and its exact inverse."""
 
 import math
+from test.scenario.cameras.lens_samples import FRONT_WIDE, pixel_grid, random_rays, WINDSHIELD
 
 import numpy as np
 from nurec_ros.scenario.cameras import (
@@ -23,8 +24,6 @@ from nurec_ros.scenario.cameras import (
     Windshield,
 )
 import pytest
-
-from test.scenario.cameras.lens_samples import FRONT_WIDE, pixel_grid, random_rays, WINDSHIELD
 
 TRIANGLES = {1: 0, 3: 1, 6: 2, 10: 3, 15: 4, 21: 5}
 
