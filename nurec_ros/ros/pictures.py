@@ -48,9 +48,9 @@ class Pictures:
         """Note that the position is another one than that of the last picture."""
         self._owed.update(cameras)
 
-    def forget(self) -> None:
-        """Note that the clock runs: frames come by themselves."""
-        self._owed.clear()
+    def forget(self, cameras: Iterable[str]) -> None:
+        """Note that frames of these cameras come by themselves."""
+        self._owed.difference_update(cameras)
 
     def count(self, subscribers: Mapping[str, int]) -> None:
         """Take the numbers of subscribers; each camera where it grew owes a picture."""

@@ -29,7 +29,7 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.clock import Advance
 from nurec_ros.playback.schedule import Due
 from nurec_ros.ros.parameters import ParameterGate, Parameters
-from nurec_ros.ros.presenter import frames_of, Presenter
+from nurec_ros.ros.presenter import frames_of, JUMP_BACK, Presenter
 from nurec_ros.ros.reading import Order, read, Reading
 from nurec_ros.ros.reporter import difference, Reporter
 from nurec_ros.ros.rounds import Rounds
@@ -69,7 +69,7 @@ class NurecPlayer(ParameterGate, Node):
         self._loading = False
         self._session: Session | None = None
         self._presenter: Presenter | None = None
-        # Who waits for a jump back to be shown.
+        # Who waits for a jump to be shown.
         self._unsettled: list[Future] = []
         super().__init__(name, **node_options)
         try:
@@ -129,9 +129,9 @@ class NurecPlayer(ParameterGate, Node):
                 return self._state()
             before_ns = clock.position_ns
             clock.play()
-            session.pictures.forget()
+            session.pictures.forget(session.cameras)
             if clock.position_ns < before_ns:
-                self._show_jump_back(session)
+                self._jump_back(session)
             return self._publish_state()
 
     def stop(self) -> PlaybackState:
@@ -141,7 +141,7 @@ class NurecPlayer(ParameterGate, Node):
             if not session.clock.is_playing:
                 return self._state()
             session.clock.stop()
-            self._presenter.show(session.clock.position_ns)
+            self._presenter.jump()
             return self._publish_state()
 
     def reset(self) -> PlaybackState:
@@ -210,9 +210,11 @@ class NurecPlayer(ParameterGate, Node):
             await self._mailbox.wait(future)
             with self._lock:
                 self._take(future.result(), order)
-                return self._state()
+                state = self._state()
         finally:
             self._loading = False
+        await self._settled()
+        return state
 
     def _state(self) -> PlaybackState:
         return self._reporter.state(self._session)
@@ -254,28 +256,21 @@ class NurecPlayer(ParameterGate, Node):
             old.jumped_back()
             old.destroy_publishers()
             threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
-        self._settle(session)
         self._reporter.loaded(session, reading.warnings, order.path)
         session.start()
         if self.parameters.autoplay:
             session.clock.play()
-        else:
-            self._watch(session)
         self._publish_state()
 
     # Moving.
 
     def _go_on(self, session: Session) -> None:
         """Let the clock follow the wall, and show what that passes over."""
-        if self._presenter.unsettled:
-            self._presenter.clock(session.clock.position_ns)
-            return
         advance = session.advance()
         if advance.wrapped:
             session.drop(advance)
-            self._show_jump_back(session)
-            if self._presenter.unsettled:
-                self._presenter.clock(advance.position_ns)
+            self._jump_back(session)
+            self._presenter.clock(advance.position_ns)
             self._publish_state()
             return
         due = session.due(advance)
@@ -287,28 +282,27 @@ class NurecPlayer(ParameterGate, Node):
             self._publish_state()
 
     def _step(self, session: Session, delta_ns: int) -> tuple[PlaybackState, list[Due]]:
-        """Advance by an exact duration, show the new position, and say what is due."""
+        """Advance by an exact duration, and say what is due."""
         session.look_around()
         clock = session.clock
         before = session.active_ids
         advance: Advance = clock.tick(delta_ns)
         due = session.all_due(advance)
+        session.pictures.forget(item.name for item in due)
         if advance.wrapped:
-            self._show_jump_back(session)
+            self._jump_back(session)
         else:
-            self._presenter.show(clock.position_ns)
+            self._presenter.jump()
         state = self._publish_state()
         new, removed = difference(before, session.active_ids)
         return replace(state, new_track_ids=new, removed_track_ids=removed), due
 
     async def _step_images(self, session: Session, due: list[Due]) -> None:
-        """Have the frames of a step rendered, and wait for them."""
-        if not due:
-            return
+        """Wait until a step is shown, have its frames rendered, and wait for them."""
         await self._settled()
         with self._lock:
             now_ns = session.clock.position_ns
-            if session is not self._session or now_ns < due[-1].t_ns:
+            if not due or session is not self._session or now_ns < due[-1].t_ns:
                 # Reset or loaded meanwhile: the frames belong to a future that is no more.
                 return
             self._presenter.pose(now_ns, _times(due))
@@ -316,34 +310,35 @@ class NurecPlayer(ParameterGate, Node):
         await self._mailbox.wait(future)
 
     def _jumped(self, session: Session, before_ns: int) -> PlaybackState:
-        """Show where a reset or a seek led to."""
-        now_ns = session.clock.position_ns
-        if now_ns < before_ns:
-            self._show_jump_back(session)
+        """Take note of where a reset or a seek led to."""
+        if session.clock.position_ns < before_ns:
+            self._jump_back(session)
         else:
-            self._presenter.show(now_ns)
+            self._presenter.jump()
         if not session.clock.is_playing:
             session.pictures.owe(session.cameras)
-            self._watch(session)
         return self._publish_state()
 
-    def _show_jump_back(self, session: Session) -> None:
-        """Show a position that lies before the one that was shown last."""
+    def _jump_back(self, session: Session) -> None:
         session.jumped_back()
         self._presenter.jump_back()
-        self._settle(session)
 
-    def _settle(self, session: Session) -> None:
-        """Show what a jump back led to, as soon as its time has come."""
-        if self._presenter.settle(session.clock.position_ns):
+    def _settle(self, session: Session) -> bool:
+        """Show a jump if it is time; say whether the clock went out with it."""
+        shown = self._presenter.settle(session.clock.position_ns)
+        if not shown:
+            return False
+        if shown == JUMP_BACK:
             session.go_on_from_here()
             self._again.reset()
-            waiting, self._unsettled = self._unsettled, []
-            for future in waiting:
-                future.set_result(None)
+        waiting, self._unsettled = self._unsettled, []
+        for future in waiting:
+            future.set_result(None)
+        self._watch(session)
+        return True
 
     async def _settled(self) -> None:
-        """Wait until the last jump back is shown."""
+        """Wait until the last jump is shown."""
         while self._presenter is not None and self._presenter.unsettled:
             future: Future = Future()
             self._unsettled.append(future)
@@ -355,8 +350,9 @@ class NurecPlayer(ParameterGate, Node):
         session = self._session
         if session is None:
             return
-        self._settle(session)
-        if session.clock.is_playing:
+        if self._settle(session):
+            return
+        if session.clock.is_playing and not self._presenter.unsettled:
             self._go_on(session)
         else:
             self._presenter.clock(session.clock.position_ns)
@@ -364,7 +360,9 @@ class NurecPlayer(ParameterGate, Node):
     def _on_released(self, session: Session) -> None:
         """Go on at once when lockstep has its images: the next frame may be due already."""
         with self._lock:
-            if session is self._session and session.clock.is_playing and not self._closed:
+            if self._closed or session is not self._session or self._presenter.unsettled:
+                return
+            if session.clock.is_playing:
                 self._go_on(session)
 
     def _on_markers(self) -> None:
@@ -377,7 +375,6 @@ class NurecPlayer(ParameterGate, Node):
 
     def _watch(self, session: Session) -> None:
         """Look for listeners, and give new ones a picture while no frames come by themselves."""
-        self._settle(session)
         session.look_around()
         if self._presenter.unsettled or session.clock.is_playing:
             return

@@ -46,14 +46,16 @@ SECOND = 1_000_000_000
 # callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
 QUIET_S = 0.05
 
+JUMP, JUMP_BACK = 'jump', 'jump back'
+
 
 class Presenter:
     """
     The scenario-wide topics, for the scenario that was given last.
 
     Used by the executor's thread alone. The publishers are made when the first scenario comes: a
-    player without one offers its state and its diagnostics only. While a jump back is not
-    settled, nothing goes out but the clock, at the position that was shown last. `now` gives
+    player without one offers its state and its diagnostics only. While a jump is not settled,
+    nothing goes out but the clock, at the position that was shown last. `now` gives
     steady seconds.
     """
 
@@ -68,7 +70,7 @@ class Presenter:
         self._scenario = scenario
         self._now = now
         self._last_pose_s = -float('inf')
-        self._unsettled = False
+        self._pending = ''
         # A scenario that is not on its topics yet; the first one takes nobody's place.
         self._changed = True
         self._shown_ns: int | None = None
@@ -87,45 +89,50 @@ class Presenter:
         self._tracks = TracksPublisher(node, frames)
         self._objects = ObjectsPublisher(node, frames)
 
-    # Jumps.
+    # Jumps, which the clock's timer shows: between its messages there are no others.
 
     def change(self, scenario: Scenario) -> None:
         """Show another scenario from now on; on its topics once that is settled."""
         self._scenario = scenario
         self._tf.frames = frames_of(self._parameters, scenario)
-        self._changed = self._unsettled = True
+        self._changed = True
+        self._pending = JUMP_BACK
 
     def jump_back(self) -> None:
         """Note that the position now lies before the one that was shown last."""
-        self._unsettled = True
+        self._pending = JUMP_BACK
+
+    def jump(self) -> None:
+        """Note that the position is another one than time alone has led to."""
+        self._pending = self._pending or JUMP
 
     @property
     def unsettled(self) -> bool:
         """Say whether a jump is still to be shown, and everything else waits for that."""
-        return self._unsettled
+        return bool(self._pending)
 
-    def settle(self, t_ns: int) -> bool:
-        """Show the jump to a position if it is time; say whether it was shown just now."""
-        if not self._unsettled or self._now() - self._last_pose_s < QUIET_S:
-            return False
-        self._unsettled = False
+    def settle(self, t_ns: int) -> str:
+        """Show a jump that led to this position if it is time; say which kind was shown now."""
+        pending = self._pending
+        if not pending:
+            return ''
+        if pending == JUMP_BACK and self._now() - self._last_pose_s < QUIET_S:
+            return ''
+        self._pending = ''
         shown_before = self._shown_ns is not None
         self.clock(t_ns)
+        if pending == JUMP:
+            self.repeat(t_ns)
+            return pending
         if shown_before:
             self.delete_markers(t_ns)
         if self._changed:
             self._changed = False
             self._static(t_ns)
         self.whole(t_ns)
-        return True
+        return pending
 
     # Moments.
-
-    def show(self, t_ns: int) -> None:
-        """Publish a position that was jumped forward to, or halted at."""
-        self.clock(t_ns)
-        self.pose(t_ns)
-        self.tracks(t_ns)
 
     def repeat(self, t_ns: int) -> None:
         """Publish again what is not latched and does not go out by itself while halted."""
@@ -134,7 +141,7 @@ class Presenter:
 
     def whole(self, t_ns: int) -> None:
         """Publish everything of a moment, as rviz needs it after it cleared its displays."""
-        if self._unsettled:
+        if self._pending:
             return
         self._path.publish(self._scenario.ego)
         if self._scenario.rig_bbox is not None:
@@ -148,14 +155,14 @@ class Presenter:
 
     def clock(self, t_ns: int) -> None:
         """Publish the clock, where this player owns it."""
-        if not self._unsettled:
+        if not self._pending:
             self._shown_ns = t_ns
         if self._clock is not None and self._shown_ns is not None:
             self._clock.publish(self._shown_ns)
 
     def pose(self, t_ns: int, image_times_ns: Iterable[int] = ()) -> None:
         """Publish the ego's frame and odometry of a moment, and its frame at images' stamps."""
-        if self._odometry is None or self._unsettled:
+        if self._odometry is None or self._pending:
             return
         ego = self._scenario.ego
         image_times = set(image_times_ns)
@@ -172,7 +179,7 @@ class Presenter:
 
     def tracks(self, t_ns: int) -> None:
         """Publish the road users of a moment."""
-        if self._unsettled:
+        if self._pending:
             return
         tracks = self._scenario.tracks
         active = tracks.at(t_ns)

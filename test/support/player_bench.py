@@ -147,6 +147,15 @@ class Bench:
         """Wait until /clock shows a moment or a later one."""
         self.until(lambda: self.clocks and self.clock_ns >= t_ns, f'the clock at {t_ns}')
 
+    def topics(self) -> set[str]:
+        """Give what the player publishes, as far as the client knows; nothing before it does."""
+        node = self.listener.node
+        namespace, _, name = self.player.name.rpartition('/')
+        if (name, namespace or '/') not in node.get_node_names_and_namespaces():
+            return set()
+        found = node.get_publisher_names_and_types_by_node(name, namespace or '/')
+        return {topic for topic, _ in found}
+
     def matched(self, topic: str, count: int = 1) -> None:
         """Wait until a topic has `count` publishers, as far as the client knows."""
         name = topic if topic.startswith('/') else self.player.name + topic[1:]

@@ -91,6 +91,7 @@ def running(start: Callable[..., Bench], usdz: Path, server: FakeServer) -> Benc
 @pytest.fixture
 def bench(running: Bench) -> Iterator[Bench]:
     """Give the shared player, halted at begin, with its defaults."""
-    running.trigger('reset')
+    begin_ns = running.trigger('reset')['current_time_us'] * 1000
+    running.until(lambda: running.clock_ns == begin_ns, 'the clock at begin')
     yield running
     running.configure(loop=False, rate=1.0, tick_us=100_000)

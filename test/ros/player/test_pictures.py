@@ -128,11 +128,11 @@ def test_who_comes_during_a_render_gets_one_of_his_own(renders):
     assert len(renders.asked) == 2
 
 
-def test_a_running_clock_owes_nothing(renders):
+def test_where_frames_come_by_themselves_nothing_is_owed(renders):
     renders.pictures.owe(CAMERAS)
-    renders.pictures.forget()
+    renders.pictures.forget(['a'])
     renders.pictures.make(CAMERAS)
-    assert renders.asked == []
+    assert renders.asked == [('b',)]
 
 
 def test_a_render_that_ends_at_once(renders):

@@ -57,14 +57,14 @@ def bench(running, usdz):
     """Give the shared player with the first scenario."""
     running.configure(usdz_path=str(usdz), cameras=[''])
     running.trigger('load')
+    running.until(lambda: running.clock_ns == BEGIN_NS, 'the clock at begin')
     yield running
     running.configure(rate=1.0)
 
 
 def topics_of(bench):
     """Give the names of the player's camera_info topics."""
-    topics = bench.listener.node.get_publisher_names_and_types_by_node('nurec', '/')
-    return {name for name, _ in topics if name.endswith('/camera_info')}
+    return {name for name in bench.topics() if name.endswith('/camera_info')}
 
 
 def info_topics(*cameras):

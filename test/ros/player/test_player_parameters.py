@@ -172,11 +172,7 @@ def test_topics_that_are_switched_off(start, usdz, parameter, absent, present):
     bench = start(usdz_path=usdz, server='localhost:1', **{parameter: False})
     bench.until(lambda: bench.states, 'the state')
 
-    def topics():
-        node = bench.listener.node
-        return {name for name, _ in node.get_publisher_names_and_types_by_node('nurec', '/')}
-
-    bench.until(lambda: present <= topics(), 'the topics')
-    assert not absent & topics()
+    bench.until(lambda: present <= bench.topics(), 'the topics')
+    assert not absent & bench.topics()
     bench.trigger('play')
     bench.until(lambda: bench.state['done'], 'the end')

@@ -126,14 +126,8 @@ def test_every_topic_can_be_remapped(start, usdz, server):
     }
     words = [word for old, new in rules.items() for word in ('-r', f'{old}:={new}')]
     bench = start(*words, usdz_path=usdz, server=server.address)
-    bench.until(lambda: 'nurec' in bench.listener.node.get_node_names(), 'the node')
-
-    def topics():
-        node = bench.listener.node
-        return {name for name, _ in node.get_publisher_names_and_types_by_node('nurec', '/')}
-
-    bench.until(lambda: set(rules.values()) <= topics(), 'the new names')
-    assert not {'/clock', '/tf', '/tf_static', '/nurec/state'} & topics()
+    bench.until(lambda: set(rules.values()) <= bench.topics(), 'the new names')
+    assert not {'/clock', '/tf', '/tf_static', '/nurec/state'} & bench.topics()
     infos = bench.listen(CameraInfo, '/a/camera_info')
     bench.until(lambda: infos, 'a picture')
     assert stamp_ns(infos[0]) == BEGIN_NS

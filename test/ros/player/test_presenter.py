@@ -116,7 +116,8 @@ def test_a_jump_back_clears_first(stage):
 
 def test_nothing_goes_out_before_listeners_had_time_for_the_old(stage):
     presenter = stage.settled().presenter
-    presenter.show(BEGIN_NS + 500 * MS)
+    presenter.clock(BEGIN_NS + 500 * MS)
+    presenter.pose(BEGIN_NS + 500 * MS)
     stage.clear()
     presenter.jump_back()
     for _ in range(3):
@@ -124,7 +125,6 @@ def test_nothing_goes_out_before_listeners_had_time_for_the_old(stage):
         presenter.clock(BEGIN_NS)
         presenter.pose(BEGIN_NS, [BEGIN_NS])
         presenter.tracks(BEGIN_NS)
-        presenter.show(BEGIN_NS)
         presenter.repeat(BEGIN_NS)
         presenter.whole(BEGIN_NS)
         stage.time_s += QUIET_S / 4
@@ -137,13 +137,25 @@ def test_nothing_goes_out_before_listeners_had_time_for_the_old(stage):
     assert not presenter.unsettled
 
 
+def test_a_jump_forward_is_shown_at_once_and_clears_nothing(stage):
+    presenter = stage.settled().presenter
+    presenter.pose(BEGIN_NS)
+    stage.clear()
+    presenter.jump()
+    assert presenter.unsettled
+    assert presenter.settle(BEGIN_NS + 300 * MS)
+    assert stage.node.order == ['/clock', '/tf', '~/odom', '~/tracks', '~/objects']
+    assert stamp_ns(stage.messages('/clock')[0]) == BEGIN_NS + 300 * MS
+
+
 def test_the_position_shown_is_the_last_one(stage):
     """Two jumps before the first could be shown: it is one."""
     presenter = stage.settled().presenter
-    presenter.show(BEGIN_NS + 500 * MS)
+    presenter.clock(BEGIN_NS + 500 * MS)
+    presenter.pose(BEGIN_NS + 500 * MS)
     stage.clear()
     presenter.jump_back()
-    presenter.jump_back()
+    presenter.jump()
     stage.time_s += 1.0
     assert presenter.settle(BEGIN_NS + 200 * MS)
     assert stage.node.order.count('/clock') == 1
