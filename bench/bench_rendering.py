@@ -31,6 +31,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future
+import importlib.util
 from pathlib import Path
 import statistics
 import subprocess
@@ -43,24 +44,29 @@ from typing import Any
 import cv2
 import grpc
 import numpy as np
+from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
+from nurec_ros.rendering.images import decoder_name
+from nurec_ros.rendering.policy import MAX_IN_FLIGHT, SERVICE_PREFIXES
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.rendering.target import open_channel, Target
+from nurec_ros.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from test.support.archives import build_archive  # noqa: E402
-
-from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline  # noqa: E402
-from nurec_ros.rendering.images import decoder_name  # noqa: E402
-from nurec_ros.rendering.options import RenderOptions as Options  # noqa: E402
-from nurec_ros.rendering.policy import MAX_IN_FLIGHT, SERVICE_PREFIXES  # noqa: E402
-from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2  # noqa: E402
-from nurec_ros.rendering.requests import RequestBuilder  # noqa: E402
-from nurec_ros.rendering.target import open_channel, Target  # noqa: E402
-from nurec_ros.scenario import Scenario  # noqa: E402
-
 SIZE = (1920, 1080)
 BYTES = 130_000
 Publish = Callable[[bytes, Any], None]
+
+
+def archives() -> Any:
+    """Load the tests' builder of archives; `test` is a package of Python's as well."""
+    path = ROOT / 'test' / 'support' / 'archives.py'
+    spec = importlib.util.spec_from_file_location('archives', path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def picture() -> bytes:
@@ -173,7 +179,7 @@ class Bare:
             sensorsim_pb2.RGBRenderRequest.SerializeToString,
             sensorsim_pb2.RGBRenderReturn.FromString,
         )
-        builder = RequestBuilder(scenario, Options(resolution_scale=1.0))
+        builder = RequestBuilder(scenario, RenderOptions(resolution_scale=1.0))
         self.requests = [
             builder.build(scenario.scene_id, name, scenario.start_ns) for name in scenario.cameras
         ]
@@ -310,7 +316,7 @@ def main() -> None:
         return
     names = [f'camera_{number}' for number in range(8)]
     with tempfile.TemporaryDirectory() as folder:
-        scenario = Scenario.load(build_archive(Path(folder), cameras=names))
+        scenario = Scenario.load(archives().build_archive(Path(folder), cameras=names))
     command = [sys.executable, __file__, '--serve', scenario.scene_id]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -338,7 +338,7 @@ class Dispatcher:
         elif error.kind == 'version':
             session.batch = False
             self._say_once('batch', 'info', 'the server has no batch_render_rgb: single calls')
-        elif error.action == policy.FAIL and error.kind not in ('timeout', 'cancelled'):
+        elif error.action == policy.FAIL and error.kind != 'timeout':
             session.batch_failures += 1
             if session.batch_failures >= policy.BATCH_FAILURES.value:
                 session.batch = False

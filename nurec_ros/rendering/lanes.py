@@ -141,11 +141,14 @@ class Lanes:
         """
         Let a sent job wait again, at its place in the lane.
 
-        Says no, and changes nothing, where a newer one already waits that would win over it.
+        Says no, and changes nothing, where a newer one already waits that would win over it, or
+        is on its way already and would have to wait for a later attempt of this one.
         """
         lane = self._lanes[job.camera]
-        if not job.keep and any(_droppable(other) for other in lane.jobs):
-            return False
+        if not job.keep:
+            overtaken = not_before > 0.0 and lane.jobs[-1] is not job
+            if overtaken or any(_droppable(other) for other in lane.jobs):
+                return False
         job.state = WAITING
         job.not_before = not_before
         lane.sent -= 1

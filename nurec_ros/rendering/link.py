@@ -75,8 +75,11 @@ class Link:
                 call.cancel()
             return call.result()
         except grpc.RpcError as error:
+            code = error.code()
+            # A server that is being stopped cancels what it was asked.
+            stopping = code is grpc.StatusCode.CANCELLED
             raise classify(
-                error.code(),
+                grpc.StatusCode.UNAVAILABLE if stopping else code,
                 error.details() or '',
                 server=self._server,
                 method=method,

@@ -341,10 +341,11 @@ RULES: tuple[Rule, ...] = (
         'cancelled',
         (_CODE.CANCELLED,),
         '',
-        'the call was cancelled ({details})',
-        'the server or a proxy gave it up; its log tells more',
-        FAIL,
-        'our own cancelled calls belong to frames that nobody wants any more',
+        'the server gave the call up ({details})',
+        'was it stopped, or is a proxy in between? its log tells more',
+        RETRY,
+        'a server that shuts down in an orderly way cancels what is in flight; our own cancelled '
+        'calls belong to frames that nobody wants any more',
     ),
     Rule(
         'server',

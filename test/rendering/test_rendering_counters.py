@@ -20,6 +20,8 @@ import pytest
 
 
 class Clock:
+    """Goes on when it is told to."""
+
     def __init__(self) -> None:
         self.now = 100.0
 

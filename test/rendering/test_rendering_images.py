@@ -130,7 +130,8 @@ def test_padding_behind_the_end_is_no_harm() -> None:
 def test_size_of_zero_is_no_image() -> None:
     data = bytearray(jpeg(photo()))
     offset = data.index(b'\xff\xc0')
-    data[offset + 5 : offset + 9] = b'\0\0\0\0'
+    size_at = slice(offset + 5, offset + 9)
+    data[size_at] = bytes(4)
     with pytest.raises(RenderError, match='0x0'):
         images.check_reply(bytes(data), 'jpeg', SIZE)
 
@@ -150,9 +151,8 @@ def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> 
     damaged = bytearray(original)
     for _ in range(data.draw(st.integers(0, 8))):
         position = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
-        damaged[position : position + data.draw(st.integers(0, 4))] = data.draw(
-            st.binary(max_size=4)
-        )
+        place = slice(position, position + data.draw(st.integers(0, 4)))
+        damaged[place] = data.draw(st.binary(max_size=4))
     try:
         encoding, width, height = images.check_reply(bytes(damaged), 'jpeg', SIZE)
     except RenderError:

@@ -203,6 +203,17 @@ def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(lanes: Lanes) ->
     assert old.state == FLYING
 
 
+def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(lanes: Lanes) -> None:
+    old, newer = job(t_ns=1), job(t_ns=2)
+    for one in (old, newer):
+        lanes.add(one)
+        lanes.pick(0.0, batch=False)
+    assert not lanes.requeue(old, not_before=5.0)
+    assert lanes.requeue(old)
+    assert lanes.pick(0.0, batch=False) == [old]
+    assert lanes.requeue(newer, not_before=5.0)
+
+
 def test_kept_job_is_tried_again_whatever_waits(lanes: Lanes) -> None:
     old = job(t_ns=1, keep=True)
     lanes.add(old)

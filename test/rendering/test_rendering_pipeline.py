@@ -58,7 +58,7 @@ class Gate:
             self._tickets += count
             self._changed.notify_all()
 
-    def open(self) -> None:
+    def let_all_go(self) -> None:
         with self._changed:
             self._open = True
             self._changed.notify_all()
@@ -75,7 +75,7 @@ class Gate:
 def gate() -> Any:
     made = Gate()
     yield made
-    made.open()
+    made.let_all_go()
 
 
 # --- a frame -------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_realtime_keeps_at_most_three_in_flight(
     gate.wait_seen(3)
     done += [pipeline.submit(due(*CAMERAS, t_us=10 + t)) for t in range(10)]
     eventually(lambda: pipeline.status().in_flight == 3)
-    gate.open()
+    gate.let_all_go()
     for future in done:
         future.result(20)
     assert server.most_flying <= 3
@@ -176,7 +176,7 @@ def test_realtime_newest_wins(
     # Those that were replaced are done, without a word.
     eventually(lambda: sum(future.done() for future in middle) >= 17)
     last = pipeline.submit(due('wide', t_us=999))
-    gate.open()
+    gate.let_all_go()
     for future in (*first, *middle, last):
         future.result(20)
     times = [frame.t_ns for frame in delivered.frames]
@@ -247,7 +247,7 @@ def test_submit_does_not_wait_for_anything(
     stuck = threading.Event()
     submitted = threading.Event()
     pipeline = make_pipeline(make_server(gate), deliver=lambda result: stuck.wait(20))
-    gate.open()
+    gate.let_all_go()
 
     def submit() -> None:
         for t_us in range(500):
@@ -381,7 +381,7 @@ def test_at_most_two_batches_are_in_flight(
     eventually(lambda: len(server.requests('batch_render_rgb')) == 2)
     threading.Event().wait(0.1)
     assert len(server.requests('batch_render_rgb')) == 2
-    gate.open()
+    gate.let_all_go()
     for future in done:
         future.result(20)
 
@@ -453,7 +453,7 @@ def test_discard_gives_up_everything(
     for future in done:
         future.result(20)
     after = pipeline.submit(due('wide', t_us=50), keep=True)
-    gate.open()
+    gate.let_all_go()
     after.result(20)
     assert [frame.t_ns for frame in delivered.results] == [(START_US + 50) * 1000]
     status = pipeline.camera_status('wide')

@@ -112,7 +112,7 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
         (CODE.UNKNOWN, 'Missing camera wide@clip in camera calibration', 'camera', 'fail', 'same'),
         (CODE.UNKNOWN, 'AssertionError', 'assertion', 'fail', 'projection native'),
         (CODE.PERMISSION_DENIED, '', 'access', 'fail', 'proxy'),
-        (CODE.CANCELLED, '', 'cancelled', 'fail', 'gave it up'),
+        (CODE.CANCELLED, '', 'cancelled', 'retry', 'gave the call up'),
         (CODE.DATA_LOSS, 'x', 'server', 'fail', 'restart'),
         (
             CODE.UNKNOWN,
