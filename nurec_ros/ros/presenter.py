@@ -175,7 +175,8 @@ class Presenter:
             T_map_rig = ego.at(t_ns)
             self._tf.publish(t_ns, T_map_rig)
         self._last_pose_s = self._now()
-        self._odometry.publish(t_ns, T_map_rig, ego.velocity(t_ns))
+        if self._odometry.listened:
+            self._odometry.publish(t_ns, T_map_rig, ego.velocity(t_ns))
 
     def tracks(self, t_ns: int) -> None:
         """Publish the road users of a moment."""
