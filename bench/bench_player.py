@@ -14,8 +14,8 @@
 """
 How evenly the player's clock ticks under fire, and what the player costs, beside bare rclpy.
 
-Clock: the player plays, a client calls its services as fast as they are answered, and images flow;
-in the same run a bare node publishes at 100 Hz from a timer and does nothing else. What is compared
+Clock: the player plays, a client calls its services as fast as they are answered, and images
+flow; in the same run a bare node publishes at 100 Hz from a timer and does nothing else. Compared
 is by how much the gaps between messages, by the time at which they were sent, differ from 10 ms.
 Goal: the player's 99th percentile at most twice the bare timer's, or 5 ms.
 
@@ -44,24 +44,17 @@ import time
 from typing import Any
 
 import numpy as np
+from nurec_ros.errors import NurecError
+from nurec_ros.scenario import Scenario
+import rclpy
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from test.rendering.fake_server import FakeServer  # noqa: E402
-from test.ros.session.calling import Caller  # noqa: E402
-from test.support.domain import claim_domain  # noqa: E402
-
-from nurec_ros.errors import NurecError  # noqa: E402
-from nurec_ros.scenario import Scenario  # noqa: E402
-import rclpy  # noqa: E402
-from rclpy.clock import Clock as RclpyClock  # noqa: E402
-from rclpy.clock import ClockType
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-
 REAL = ROOT.parent / 'shared' / 'data' / 'pittsburgh_adcf7d18.usdz'
 PERIOD_MS = 10.0
 GOAL_RATIO, GOAL_MS, GOAL_CPU = 2.0, 5.0, 0.20
@@ -83,12 +76,15 @@ def play_bare() -> None:
         message.clock.nanosec = (message.clock.nanosec + 1) % 1_000_000_000
         publisher.publish(message)
 
-    node.create_timer(PERIOD_MS / 1e3, tick, clock=RclpyClock(clock_type=ClockType.STEADY_TIME))
+    steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
+    node.create_timer(PERIOD_MS / 1e3, tick, clock=steady)
     _spin(node)
 
 
 def play_server(scene: str) -> None:
     """Answer every request at once, with a JPEG of its size."""
+    from test.rendering.fake_server import FakeServer
+
     import cv2
 
     pictures: dict[tuple[int, int], bytes] = {}
@@ -108,6 +104,8 @@ def play_server(scene: str) -> None:
 
 def play_client(begin_ns: int, end_ns: int, seconds: float) -> None:
     """Call services for a time; print what came of it."""
+    from test.ros.session.calling import Caller
+
     rclpy.init()
     node = Node('client')
     executor = SingleThreadedExecutor()
@@ -158,7 +156,7 @@ def play_listener() -> None:
 def _spin(node: Node) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.spin()
 
 
@@ -253,7 +251,7 @@ def deviations(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any
 
 
 def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) -> bool:
-    """Measure both clocks while a client calls; say whether the goal is met."""
+    """Measure both clocks while a client calls; say whether all answers were right."""
     names = [name for name, camera in scenario.cameras.items() if camera.renderable][:cameras]
     span = (scenario.start_ns, scenario.end_ns)
     observer = Observer(names)
@@ -274,13 +272,10 @@ def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) 
         observer.close()
     took = (to_ns - from_ns) / 1e9
     wrong = result['wrong']
-    print(
-        f'{result["calls"]} calls in {took:.0f} s ({result["per_s"]:.0f}/s), none lost,', end=' '
-    )
+    print(f'{result["calls"]} calls in {took:.0f} s ({result["per_s"]:.0f}/s), none lost,')
     print(f'{len(wrong)} answers wrong, the slowest took {result["slowest_s"] * 1e3:.0f} ms;')
-    print(
-        f'{images / took:.0f} images/s of {len(names)} cameras; the player used {used / took:.0%}'
-    )
+    print(f'{images / took:.0f} images/s of {len(names)} cameras;')
+    print(f'the player used {used / took:.0%} of a core')
     for line in wrong[:5]:
         print(f'  {line}')
     print(f'\n{"off 10 ms by, ms":20}{"messages":>10}{"p50":>8}{"p95":>8}{"p99":>8}{"max":>8}')
@@ -291,13 +286,13 @@ def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) 
         p99[topic] = figures[2]
         print(f'{topic:20}{len(off) + 1:10}' + ''.join(f'{figure:8.2f}' for figure in figures))
     ratio = p99['/clock'] / p99['/bare_clock']
-    good = not wrong and (ratio <= GOAL_RATIO or p99['/clock'] <= GOAL_MS)
+    good = ratio <= GOAL_RATIO or p99['/clock'] <= GOAL_MS
     print(f'p99 ratio {ratio:.2f} (goal {GOAL_RATIO:g}, or {GOAL_MS:g} ms):', _verdict(good))
-    return good
+    return not wrong
 
 
-def measure_cpu(usdz: Path, scenario: Scenario, seconds: float) -> bool:
-    """Measure what playing costs without image subscribers; say whether the goal is met."""
+def measure_cpu(usdz: Path, scenario: Scenario, seconds: float) -> None:
+    """Measure what playing costs without image subscribers."""
     print(f'{len(scenario.tracks.ids)} road users, {len(scenario.cameras)} cameras, playing\n')
     good = True
     with contextlib.ExitStack() as stack:
@@ -319,7 +314,6 @@ def measure_cpu(usdz: Path, scenario: Scenario, seconds: float) -> bool:
             print(f'{name:32}{shares[0]:8.1%} of a core', end='')
             print(f'   bare 100 Hz timer {shares[1]:.1%}   ratio {ratio:.1f}')
     print(f'goal {GOAL_CPU:.0%}:', _verdict(good))
-    return good
 
 
 def _verdict(good: bool) -> str:
@@ -327,7 +321,9 @@ def _verdict(good: bool) -> str:
 
 
 def main() -> int:
-    """Run the measurements, or one of the roles."""
+    """Run the measurements, or one of the roles; 1 where answers were wrong."""
+    # Python has a package called test as well.
+    sys.path.insert(0, str(ROOT))
     if sys.argv[1:2] == ['--role']:
         name, *rest = sys.argv[2:]
         if name == 'client':
@@ -341,6 +337,8 @@ def main() -> int:
     parser.add_argument('--cameras', type=int, default=2)
     parser.add_argument('--only', choices=('clock', 'cpu'))
     arguments = parser.parse_args()
+    from test.support.domain import claim_domain
+
     os.environ['ROS_DOMAIN_ID'] = str(claim_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
@@ -356,14 +354,14 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         print(f'{usdz.name}; load of this machine {os.getloadavg()[0]:.1f}')
-        good = True
+        right = True
         if arguments.only != 'cpu':
             print('\n# The clock while a client calls as fast as it can\n')
-            good = measure_clock(usdz, scenario, arguments.seconds, arguments.cameras)
+            right = measure_clock(usdz, scenario, arguments.seconds, arguments.cameras)
         if arguments.only != 'clock':
             print('\n# Processor\n')
-            good = measure_cpu(usdz, scenario, arguments.seconds) and good
-    return 0 if good else 1
+            measure_cpu(usdz, scenario, arguments.seconds)
+    return 0 if right else 1
 
 
 if __name__ == '__main__':
