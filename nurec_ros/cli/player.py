@@ -138,7 +138,7 @@ class _Stop:
 
     def _watch(self) -> None:
         # Empty when the writer is closed.
-        while self._reader.recv(16):
+        if self._reader.recv(1):
             self._wake()
 
 
@@ -147,7 +147,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         from nurec_ros.ros.player import NurecPlayer
         import rclpy
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-        from rclpy.logging import get_logger_level, LoggingSeverity, set_logger_level
+        from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:
         return _fail(f'{error}; source a ROS 2 distribution, or run `make setup`')
@@ -165,7 +165,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
     except Exception as error:  # noqa: BLE001, rcl's parser raises types that differ by release
         return _fail(_one_line(error))
     # Unless the arguments have set another one.
-    if get_logger_level('rcl') == LoggingSeverity.FATAL:
+    if get_logger_effective_level('rcl') == LoggingSeverity.FATAL:
         set_logger_level('rcl', LoggingSeverity.UNSET)
     player = None
     try:

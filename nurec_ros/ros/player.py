@@ -404,7 +404,9 @@ class NurecPlayer(ParameterGate, Node):
 
     def _on_parameters(self, changed: Mapping[str, object]) -> None:
         with self._lock:
-            if self._session is not None and self._session.apply(changed):
+            if self._session is not None:
+                self._session.apply(changed)
+            if 'rate' in changed:
                 self._publish_state()
 
     # The end.

@@ -224,8 +224,8 @@ class Session:
         for name, dropped in before.items():
             self.jumped_over[name] += self.pipeline.camera_status(name).dropped - dropped
 
-    def apply(self, changed: Mapping[str, object]) -> bool:
-        """Take changed parameters, by name; say whether the playback's state is another now."""
+    def apply(self, changed: Mapping[str, object]) -> None:
+        """Take changed parameters, by name."""
         if 'rate' in changed:
             self.clock.set_rate(self._parameters.rate)
         if 'loop' in changed:
@@ -240,7 +240,6 @@ class Session:
                 send_tracks=parameters.send_tracks,
                 rig_offset=parameters.rig_offset,
             )
-        return 'rate' in changed
 
     def _scheduled(self) -> Schedule:
         times = {}
