@@ -25,6 +25,7 @@ from nurec_ros.ros.conversions import (
     diagnostic,
     path_message,
     points,
+    quaternion,
     quaternions,
     R_BODY_OPTICAL,
     set_bytes,
@@ -89,6 +90,27 @@ def test_quaternions_of_float32_matrices_are_unit():
     assert q.dtype == np.float64
     np.testing.assert_allclose(np.linalg.norm(q, axis=1), 1.0, atol=1e-15)
     assert quaternions(np.empty((0, 3, 3))).shape == (0, 4)
+
+
+def test_one_quaternion_is_scipys():
+    for truth in Rotation.random(500, random_state=4):
+        expected = truth.as_quat()
+        expected *= math.copysign(1.0, expected[3])
+        np.testing.assert_allclose(quaternion(truth.as_matrix()), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize('axis', [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 2)])
+@pytest.mark.parametrize('angle', [0.0, 1e-9, 1e-4, math.pi - 1e-7, math.pi, math.pi + 1e-7])
+def test_one_quaternion_is_exact_near_no_and_half_a_turn(axis: tuple, angle: float):
+    unit = np.array(axis) / np.linalg.norm(axis)
+    R = Rotation.from_rotvec(unit * angle).as_matrix()
+    q = quaternion(R)
+    assert all(type(value) is float for value in q)
+    assert q[3] >= 0
+    assert abs(np.linalg.norm(q) - 1) < 1e-15
+    assert angle_between(np.array(q), R) < 1e-9
+    # A row of a path and a transform must not differ by a sign.
+    np.testing.assert_allclose(q, quaternions(R), atol=1e-15)
 
 
 def matrix(rotvec: tuple, translation: tuple) -> np.ndarray:
