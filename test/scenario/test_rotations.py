@@ -77,6 +77,18 @@ def test_error_of_a_mirror_is_large():
     assert rotations.orthonormality_error(np.zeros((1, 3, 3)))[0] >= 1.0
 
 
+def test_determinants():
+    matrices = np.random.default_rng(6).normal(0, 2, (200, 3, 3))
+    np.testing.assert_allclose(rotations.determinants(matrices), np.linalg.det(matrices))
+
+
+@pytest.mark.filterwarnings('error')
+def test_error_of_a_matrix_with_tiny_entries():
+    tiny = np.eye(3)
+    tiny[0] = [5e-324, 0.0, 1.0]
+    assert rotations.orthonormality_error(tiny[np.newaxis])[0] >= 1.0
+
+
 def test_continuous_keeps_the_rotations_and_takes_the_short_way():
     signs = np.where(np.random.default_rng(4).random(500) < 0.5, -1.0, 1.0)
     quaternions = RANDOM.as_quat() * signs[:, np.newaxis]

@@ -91,7 +91,7 @@ def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
 
 def _what_is_wrong(matrix: Array, error: float) -> str:
     rotation = np.clip(matrix[:3, :3], -_CLIP, _CLIP)
-    determinant = float(np.linalg.det(rotation))
+    determinant = float(rotations.determinants(rotation[np.newaxis])[0])
     if abs(determinant) < 1e-6:
         return 'singular'
     if determinant < 0.0:
