@@ -17,10 +17,10 @@ What the rendering client costs, beside a bare loop that does nothing but the un
 A server in a process of its own answers at once with one 1080p JPEG of about 130 kB. The bare loop
 keeps as many gRPC futures in flight as the client does, decodes where raw pictures are wanted, and
 publishes (where rclpy is installed; else it copies into an array.array, as publishing does). The
-pipeline does the same work through RenderPipeline. Both take turns in one run; ratios are medians
-over the rounds.
+pipeline does the same work through RenderPipeline. Both take turns in one run; each line shows the
+best of the rounds, since whatever else runs on the machine only ever slows them down.
 
-    python bench/bench_rendering.py [--frames 600] [--rounds 5] [--cameras 1 2 4 8] [--batch]
+    python bench/bench_rendering.py [--frames 600] [--rounds 9] [--cameras 1 2 4 8] [--batch]
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from concurrent import futures
 from concurrent.futures import Future
 import importlib.util
 from pathlib import Path
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -307,7 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--serve', metavar='SCENE')
     parser.add_argument('--frames', type=int, default=600)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--cameras', type=int, nargs='*', default=[1, 2, 4, 8])
     parser.add_argument('--batch', action='store_true', help='also with batch_render_rgb')
     arguments = parser.parse_args()
@@ -340,7 +339,6 @@ def compare(scenario: Scenario, port: int, arguments: argparse.Namespace) -> Non
         for cameras in arguments.cameras:
             bare.run(max(frames // 4, 8), cameras, raw, publish)
             rates: dict[str, list[float]] = {'bare': [], **{name: [] for name in contestants}}
-            ratios: dict[str, list[float]] = {name: [] for name in contestants}
             cpu: dict[str, list[float]] = {name: [] for name in rates}
             for _ in range(arguments.rounds):
                 for name, runner in (('bare', bare), *contestants.items()):
@@ -350,16 +348,13 @@ def compare(scenario: Scenario, port: int, arguments: argparse.Namespace) -> Non
                     done = frames // cameras * cameras if name != 'bare' else frames
                     rates[name].append(done / spent)
                     cpu[name].append((time.process_time() - cpu_before) / done * 1e3)
-                for name, values in ratios.items():
-                    values.append(rates[name][-1] / rates['bare'][-1])
             kind = f'{"raw" if raw else "compressed"} ({how})'
-            bare_rate, bare_cpu = statistics.median(rates['bare']), statistics.median(cpu['bare'])
+            bare_rate, bare_cpu = max(rates['bare']), min(cpu['bare'])
             for name in contestants:
                 print(
-                    f'| {kind} | {cameras} | {bare_rate:.0f} | {name} | '
-                    f'{statistics.median(rates[name]):.0f} | '
-                    f'{statistics.median(ratios[name]):.2f} | '
-                    f'{statistics.median(cpu[name]):.2f} (bare {bare_cpu:.2f}) |'
+                    f'| {kind} | {cameras} | {bare_rate:.0f} | {name} | {max(rates[name]):.0f} | '
+                    f'{max(rates[name]) / bare_rate:.2f} | '
+                    f'{min(cpu[name]):.2f} (bare {bare_cpu:.2f}) |'
                 )
     piped = contestants['pipeline']
     print('| latency of a lone frame | p50 ms | p99 ms |\n|---|---|---|')

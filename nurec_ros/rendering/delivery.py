@@ -51,6 +51,7 @@ class Delivery:
         self._log = log
         self._on_room = on_room
         self._closed = False
+        self._said: set[tuple[str, str]] = set()
         self._queue: SimpleQueue[Lane | Ticket | tuple[str, str] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f'nurec-deliver-{i}', daemon=True)
@@ -114,4 +115,11 @@ class Delivery:
                 try:
                     self._deliver(job.result)
                 except Exception as error:  # noqa: BLE001 (the user's code; the pool must go on)
-                    self._log('error', f'delivering {job.camera}: {type(error).__name__}: {error}')
+                    self._complain(job.camera, error)
+
+    def _complain(self, camera: str, error: Exception) -> None:
+        """Log a fault of the user's code, the first of each kind and camera."""
+        key = (camera, type(error).__name__)
+        if key not in self._said:
+            self._said.add(key)
+            self._log('error', f'delivering {camera}: {key[1]}: {error}')

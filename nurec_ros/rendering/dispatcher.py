@@ -247,7 +247,10 @@ class Dispatcher:
         try:
             call = call_type.future(message, timeout=timeout_s)
         except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
-            self._over(sent, None, classify(grpc.StatusCode.UNAVAILABLE, str(error)))
+            self._over(sent, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), sent))
+            return
+        except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
+            self._over(sent, None, _as_server_error(error))
             return
         with self._lock:
             self._calls[call] = sent

@@ -16,7 +16,8 @@ Which frame is next, and in which order frames come out: the pipeline's queues, 
 
 Each camera has a lane of jobs in the order in which they were submitted. Jobs may come back in
 any order; they leave their lane from its head only, so that a camera's pictures never change
-places. Nothing here locks: the pipeline calls it under its own lock.
+places; a failure has no place to keep. Nothing here locks: the pipeline calls it under its own
+lock.
 """
 
 from __future__ import annotations
@@ -155,12 +156,21 @@ class Lanes:
         return True
 
     def finish(self, job: Job, result: Frame | Failure) -> Lane | None:
-        """Set a job's result; give its lane if it can now be delivered from."""
+        """
+        Set a job's result; give its lane if it can now be delivered from.
+
+        A failure is not held up by jobs before it, which may wait for a server that is away: it
+        goes before all that are not finished.
+        """
         lane = self._lanes[job.camera]
         if job.state == WAITING:
             lane.sent += 1  # counted as sent until it is taken, like those that were
         job.state = FINISHED
         job.result = result
+        if isinstance(result, Failure) and lane.jobs[0] is not job:
+            lane.jobs.remove(job)
+            unfinished = (i for i, other in enumerate(lane.jobs) if other.state != FINISHED)
+            lane.jobs.insert(next(unfinished, len(lane.jobs)), job)
         return lane if lane.deliverable else None
 
     def remove(self, job: Job) -> Lane | None:

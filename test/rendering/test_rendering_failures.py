@@ -410,6 +410,7 @@ def test_first_frame_is_long_again_after_a_reconnect(
     pipeline = make_pipeline(server)
     pipeline.submit(due('wide'), keep=True).result(20)
     server.stop()
+    eventually(lambda: not pipeline.status().connected)
     future = pipeline.submit(due('wide', t_us=1), keep=True)
     make_server(render, port=server.port)
     future.result(20)
@@ -491,6 +492,23 @@ def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
     )
     assert delivered.texts('warn') == []
     assert len(delivered.texts('error')) == 1
+
+
+def test_tick_does_not_wait_for_a_picture_that_waits_for_the_server(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    server.stop()
+    picture_of_now = pipeline.submit(due('wide', t_us=1), keep=True)
+    for t_us in range(2, 5):
+        pipeline.submit(due('wide', t_us=t_us), keep=True, fail_if_down=True).result(20)
+    assert len(delivered.failures) == 3
+    assert not picture_of_now.done()
+    make_server(port=server.port)
+    picture_of_now.result(20)
+    assert len(delivered.frames) == 2
 
 
 def test_tick_before_the_first_connection_waits_for_the_verdict(

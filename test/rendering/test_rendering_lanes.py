@@ -17,7 +17,8 @@ from concurrent.futures import Future
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nurec_ros.rendering.frames import Failure
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering.frames import Failure, Frame
 from nurec_ros.rendering.lanes import FINISHED, FLYING, Job, Lanes, Ticket, WAITING
 import pytest
 
@@ -28,8 +29,12 @@ def job(
     return Job(camera, t_ns, keep, False, ticket or Ticket(Future(), 1))
 
 
-def result(one: Job) -> Failure:
-    return Failure(one.camera, one.t_ns, None)
+def result(one: Job) -> Frame:
+    return Frame(one.camera, one.t_ns, b'', 'jpeg', 1, 1, 0.0)
+
+
+def failure(one: Job) -> Failure:
+    return Failure(one.camera, one.t_ns, RenderError('lost'))
 
 
 @pytest.fixture
@@ -183,15 +188,58 @@ def test_requeued_job_keeps_its_place(lanes: Lanes) -> None:
 
 
 def test_head_is_never_held_back_by_what_waits_behind_it() -> None:
-    lanes = Lanes(window=1)
-    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    lanes = Lanes(window=2)
+    jobs = [job(t_ns=t, keep=True) for t in range(4)]
     for one in jobs:
         lanes.add(one)
     lanes.pick(0.0, batch=False)
-    lanes.requeue(jobs[0])
+    lanes.requeue(jobs[0], not_before=5.0)
+    for one in jobs[1:3]:
+        assert lanes.pick(0.0, batch=False) == [one]
+        lanes.finish(one, result(one))
+    assert lanes.pick(0.0, batch=False) == []  # the window is full
+    assert lanes.pick(5.0, batch=False) == [jobs[0]]
+    lane = lanes.finish(jobs[0], result(jobs[0]))
+    assert [lanes.take(lane) for _ in range(4)] == [*jobs[:3], None]
+
+
+def test_failure_does_not_wait_for_those_before_it(lanes: Lanes) -> None:
+    """A tick's frames without a server, behind a kept picture that waits for it."""
+    flying, picture, one, other = (job(t_ns=t, keep=True) for t in range(4))
+    for each in (flying, picture, one, other):
+        lanes.add(each)
+    lanes.pick(0.0, batch=False)
+    lane = lanes.finish(one, failure(one))
+    assert lane is not None
+    lanes.finish(other, failure(other))
+    assert [lanes.take(lane) for _ in range(3)] == [one, other, None]
+    assert lanes.pick(0.0, batch=False) == [picture]
+    lanes.finish(picture, result(picture))
+    lane = lanes.finish(flying, result(flying))
+    assert [lanes.take(lane) for _ in range(3)] == [flying, picture, None]
+
+
+def test_failure_of_a_sent_job_does_not_wait_for_one_that_is_tried_again(lanes: Lanes) -> None:
+    picture, tick = (job(t_ns=t, keep=True) for t in range(2))
+    for one in (picture, tick):
+        lanes.add(one)
+        lanes.pick(0.0, batch=False)
+    lanes.requeue(picture)
+    lane = lanes.finish(tick, failure(tick))
+    assert [lanes.take(lane), lanes.take(lane)] == [tick, None]
+    assert lanes.pick(0.0, batch=False) == [picture]
+
+
+def test_failure_stays_behind_what_is_finished_before_it(lanes: Lanes) -> None:
+    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    for one in jobs:
+        lanes.add(one)
+        lanes.pick(0.0, batch=False)
+    lane = lanes.finish(jobs[0], result(jobs[0]))
+    lane.delivering = True
+    lanes.finish(jobs[2], failure(jobs[2]))
     lanes.finish(jobs[1], result(jobs[1]))
-    lanes.finish(jobs[2], result(jobs[2]))
-    assert lanes.pick(0.0, batch=False) == [jobs[0]]
+    assert [lanes.take(lane) for _ in range(3)] == [jobs[0], jobs[2], jobs[1]]
 
 
 def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(lanes: Lanes) -> None:
@@ -238,7 +286,7 @@ def test_waiting_job_can_fail_without_being_sent(lanes: Lanes) -> None:
     one = job()
     lanes.add(one)
     assert list(lanes.waiting()) == [one]
-    lane = lanes.finish(one, result(one))
+    lane = lanes.finish(one, failure(one))
     assert lanes.take(lane) is one
     assert list(lanes.waiting()) == []
     for t in range(3):
@@ -290,7 +338,7 @@ def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
         elif flying and action in ('finish', 'requeue'):
             one = flying.pop(data.draw(st.integers(0, len(flying) - 1)))
             if action == 'finish' or not lanes.requeue(one):
-                lanes.finish(one, result(one))
+                lanes.finish(one, data.draw(st.sampled_from([result, failure]))(one))
         elif action == 'take':
             lane = lanes.lane(data.draw(st.sampled_from('ab')))
             taken = lanes.take(lane)
@@ -308,5 +356,6 @@ def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
     assert all(one.state == FINISHED for one in delivered)
     assert not [one for one in gone if one.keep]
     for name in 'ab':
-        times = [one.t_ns for one in delivered if one.camera == name]
+        frames = [one for one in delivered if isinstance(one.result, Frame)]
+        times = [one.t_ns for one in frames if one.camera == name]
         assert times == sorted(times)

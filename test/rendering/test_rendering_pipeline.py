@@ -323,7 +323,7 @@ def test_delivery_that_raises_harms_nobody(
     for t_us in range(5):
         pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
     assert len(delivered.frames) == 5
-    assert 'delivering wide: ValueError: no such topic' in delivered.texts('error')
+    assert delivered.texts('error') == ['delivering wide: ValueError: no such topic']
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The one setting of malloc: made where it can be, never against the user's own."""
+
+import ctypes
+import os
+import sys
+from types import SimpleNamespace
+
+from nurec_ros.rendering import memory
+import pytest
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Give what mallopt was told, in an environment that says nothing about malloc."""
+    calls: list[tuple[int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        calls.append((parameter, value))
+        return 1
+
+    for name in [*os.environ]:
+        if name == 'GLIBC_TUNABLES' or name.startswith('MALLOC_'):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=mallopt))
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    return calls
+
+
+def test_freed_memory_is_kept(told: list[tuple[int, int]]) -> None:
+    assert memory.keep_freed_memory()
+    # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; glibc takes no more than 32 MB for the
+    # second, half of what an arena of a thread may grow to.
+    assert told == [(-1, 128 << 20), (-3, 32 << 20)]
+
+
+@pytest.mark.parametrize('name', ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX', 'GLIBC_TUNABLES'])
+def test_what_the_user_set_stays(
+    told: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, '1')
+    assert not memory.keep_freed_memory()
+    assert told == []
+
+
+def test_other_systems_are_left_alone(
+    told: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'platform', 'darwin')
+    assert not memory.keep_freed_memory()
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
+    assert not memory.keep_freed_memory()
+    assert told == []
+
+
+def test_refusal_is_told(told: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=lambda *_: 0))
+    assert not memory.keep_freed_memory()
