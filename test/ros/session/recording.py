@@ -19,7 +19,7 @@ All times named `sent_ns` are wall time, all others scenario time.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 import dataclasses
 from dataclasses import dataclass
@@ -93,13 +93,23 @@ class Recording:
         self._topics: dict[str, list[Entry]] = {name: [] for name in self.offers}
         for entry in self.entries:
             self._topics[entry.topic].append(entry)
+        self._sent = {
+            name: [one.sent_ns for one in entries] for name, entries in self._topics.items()
+        }
 
     # Messages.
 
     def of(self, topic: str, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
         """Give the messages of a topic that were sent in [from, to); `~/…` is the player's."""
-        name = f'/nurec{topic[1:]}' if topic.startswith('~') else topic
-        return [one for one in self._topics[name] if from_ns <= one.sent_ns < to_ns]
+        name = _resolved(topic)
+        sent = self._sent[name]
+        start, end = bisect_left(sent, from_ns), bisect_left(sent, to_ns)
+        return self._topics[name][start:end]
+
+    def last(self, topic: str, sent_ns: int) -> Entry:
+        """Give the last message of a topic up to a moment of the wall."""
+        name = _resolved(topic)
+        return self._topics[name][bisect_right(self._sent[name], sent_ns) - 1]
 
     def shown(self, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
         """Give the messages of ~/tracks that show road users, and do not clear the viewers."""
@@ -114,13 +124,9 @@ class Recording:
         """Give the messages of /clock."""
         return self.of('/clock')
 
-    @cached_property
-    def _clocks_sent_ns(self) -> list[int]:
-        return [one.sent_ns for one in self.clocks]
-
     def clock_at(self, sent_ns: int) -> int:
         """Give what /clock said last at a moment of the wall."""
-        return self.clocks[bisect_right(self._clocks_sent_ns, sent_ns) - 1].stamp_ns
+        return self.last('/clock', sent_ns).stamp_ns
 
     def positions_at(self, sent_ns: int) -> set[int]:
         """
@@ -129,7 +135,7 @@ class Recording:
         That is what the last one said; or the next one, because a jump is told before it is
         shown; or, as a jump back is shown a little later, what the next era begins with.
         """
-        place = bisect_right(self._clocks_sent_ns, sent_ns)
+        place = bisect_right(self._sent['/clock'], sent_ns)
         near = {one.stamp_ns for one in self.clocks[:place][-1:] + self.clocks[place:][:1]}
         following = self.era_at(sent_ns).number + 1
         return near | {era.first_ns for era in self.eras if era.number == following}
@@ -214,6 +220,10 @@ class Recording:
         for truth, start, end in zip(self.session.truths, starts, ends, strict=True):
             first: Act = next(act for act in self.session.acts if act.called_ns > start)
             yield truth, first.called_ns, end
+
+
+def _resolved(topic: str) -> str:
+    return f'/nurec{topic[1:]}' if topic.startswith('~') else topic
 
 
 def nanoseconds(stamp: Any) -> int:

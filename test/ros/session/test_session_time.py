@@ -131,7 +131,8 @@ def test_clock_follows_the_wall_at_the_rate(recording):
         assert median(off) < 2 * MILLISECOND * max(rate, 1.0)
         passed = clocks[-1].stamp_ns - clocks[0].stamp_ns
         wall = clocks[-1].sent_ns - clocks[0].sent_ns
-        assert passed / wall == pytest.approx(rate, rel=0.1)
+        # Between reading the wall and sending, the player may have had to wait.
+        assert abs(passed - rate * wall) < max(rate, 1.0) * SECOND / 3
         rates.add(rate)
     assert rates == {0.5, 1.0, 2.0}
 
