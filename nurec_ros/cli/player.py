@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+import os
 import re
 import signal
 import socket
@@ -143,6 +144,9 @@ class _Stop:
 
 
 def _run(ros_arguments: list[str], stop: _Stop) -> int:
+    # gRPC's core reads this when it is imported. What it would write to stderr, such as a server's
+    # orderly good-bye, is told by the diagnostics in better words.
+    os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
     try:
         from nurec_ros.ros.player import NurecPlayer
         import rclpy
