@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 VENV ?= .venv
 USDZ ?=
+# Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
+PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
 
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not

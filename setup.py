@@ -157,6 +157,7 @@ setup(
             'hypothesis',
             'mcap',
             'pytest',
+            'pytest-xdist',
             'rosbags',
             'setuptools',
             'wheel',
