@@ -129,7 +129,7 @@ def orthonormality_error(matrices: Array) -> Array:
 
 
 def determinants(matrices: Array) -> Array:
-    """Give the determinants (N,) of matrices (N, 3, 3); numpy's own warns of tiny entries."""
+    """Give each matrix's determinant, (N,), of (N, 3, 3); numpy's own warns of tiny entries."""
     normals = np.cross(matrices[:, 1], matrices[:, 2])
     return np.asarray(np.einsum('ni,ni->n', matrices[:, 0], normals), dtype=np.float64)
 

@@ -119,7 +119,8 @@ def test_wheel_asks_for_a_runtime_that_accepts_the_generated_files(wheel):
 
 
 def test_requirements_hold_no_ros_package(wheel):
-    required = re.findall(r'^Requires-Dist: ([\w-]+).*?(extra.*)?$', _member(wheel, 'METADATA'), re.M)
+    pattern = r'^Requires-Dist: ([\w-]+).*?(extra.*)?$'
+    required = re.findall(pattern, _member(wheel, 'METADATA'), re.M)
     plain = {name for name, extra in required if not extra}
     assert not {name for name in plain if name.startswith(('ros-', 'rclpy'))}
     assert {'numpy', 'scipy', 'grpcio', 'protobuf'} <= plain
@@ -161,7 +162,7 @@ def test_colcon_builds_a_package_that_runs(source, tmp_path, options):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     prefix = tmp_path / 'install' / 'nurec_ros'
-    assert COMMANDS <= {path.name for path in (prefix / 'lib' / 'nurec_ros').iterdir()}
+    assert {path.name for path in (prefix / 'lib' / 'nurec_ros').iterdir()} >= COMMANDS
     share = prefix / 'share'
     assert (share / 'ament_index/resource_index/packages/nurec_ros').exists()
     assert (share / 'nurec_ros/launch/nurec.launch.py').exists()
@@ -175,9 +176,21 @@ def test_colcon_builds_a_package_that_runs(source, tmp_path, options):
         ['sh', '-c', script], cwd='/', env=environment, capture_output=True, text=True, check=True
     )
     assert Path(run.stdout.strip()).is_relative_to(tmp_path)
+    pythonpath = subprocess.run(
+        ['sh', '-c', f'. {tmp_path}/install/setup.sh && echo $PYTHONPATH'],
+        cwd='/',
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     version = subprocess.run(
-        ['sh', '-c', f'. {tmp_path}/install/setup.sh && {prefix}/lib/nurec_ros/nurec_preview --version'],
-        cwd='/', env=environment, capture_output=True, text=True, check=True,
+        [prefix / 'lib' / 'nurec_ros' / 'nurec_preview', '--version'],
+        cwd='/',
+        env={**environment, 'PYTHONPATH': pythonpath.stdout.strip()},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert re.search(r'\d+\.\d+\.\d+', version.stdout)
 
@@ -201,8 +214,6 @@ def test_package_xml_names_every_ros_package_that_is_imported():
         for path in (ROOT / folder).rglob('*.py')
         for name in pattern.findall(path.read_text())
     }
-    declared = {
-        node.text for node in ET.parse(ROOT / 'package.xml').getroot().iter('exec_depend')
-    }
+    declared = {node.text for node in ET.parse(ROOT / 'package.xml').getroot().iter('exec_depend')}
     assert imported <= declared
     assert 'rclpy' in imported

@@ -30,6 +30,7 @@ collect_ignore_glob = [] if HAS_ROS else ['test_*.py']
 
 # Several test runs on one machine must not hear one another; 1 to 101 are safe everywhere.
 
+
 @pytest.fixture(scope='session', autouse=True)
 def ros_environment() -> Iterator[None]:
     """Keep this run, and its child processes, to a domain of their own on this machine."""
