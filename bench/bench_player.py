@@ -116,7 +116,7 @@ def play_client(begin_ns: int, end_ns: int, seconds: float) -> None:
     caller.ready()
     started = time.monotonic()
     while time.monotonic() - started < seconds:
-        caller.round()
+        caller.go_round()
     took = time.monotonic() - started
     result = {
         'calls': sum(caller.counts.values()),

@@ -112,7 +112,7 @@ class Caller:
         self._check(f'{service}: {answer.message}', answer.success, True)
         return dict(json.loads(answer.message))
 
-    def round(self) -> None:
+    def go_round(self) -> None:
         """Call every service once or more, in an order whose answers are known."""
         self._rounds += 1
         for service, found, expected in self._steps():

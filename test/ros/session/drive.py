@@ -187,6 +187,10 @@ class Client:
         """Wait until the clock shows a moment, or a later one."""
         self._bench.passes(t_ns)
 
+    def runs(self, seconds: float) -> None:
+        """Wait until the clock has run on for some scenario seconds."""
+        self.passes(self._bench.clock_ns + round(seconds * SECOND))
+
     def done(self) -> None:
         """Wait until the position is the end."""
         self._bench.until(lambda: self._bench.state['done'], 'the end')
@@ -264,11 +268,13 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.set_rate(2.0)
     client.passes(at(3.2))
     client.configure(rate=0.5)
-    client.passes(at(3.5))
+    client.runs(0.15)
     client.set_rate(1.0)
     with client.pictures(FRONT, REAR):
         client.trigger('reset')
         client.settled()
+    client.seek(at(1.45))
+    client.trigger('tick')
     client.seek(at(4.1))
     with client.pictures(FRONT, REAR):
         client.seek(at(1.1))

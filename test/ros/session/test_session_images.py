@@ -29,6 +29,7 @@ Camera topics, as a recording of a whole session shows them.
 | a loaded scenario's cameras appear, those of the old one end | `test_cameras_…` |
 """
 
+import itertools
 from itertools import pairwise
 from test.ros.session.drive import SCALE
 from test.ros.session.scenarios import CROSS, FRONT, REAR
@@ -52,20 +53,20 @@ def images(recording, camera):
 
 @pytest.mark.parametrize('camera', CAMERAS)
 def test_image_topics_are_in_step(recording, camera):
-    """Find each camera_info's image on the other topics: once, and in the same order."""
+    """Find each topic's moments on the other topics: once, and in the same order."""
 
     def moments(kind, from_ns=0, to_ns=1 << 62):
         found = recording.of(f'~/{camera}/{kind}', from_ns, to_ns)
         return [(recording.era_at(one.sent_ns).number, one.stamp_ns) for one in found]
 
-    steady = [
-        moment
-        for _, from_ns, to_ns in recording.steady()
-        for moment in moments('camera_info', from_ns, to_ns)
-    ]
-    assert len(steady) > 3
-    for kind in KINDS:
-        assert [one for one in moments(kind) if one in steady] == steady
+    for kind, other in itertools.permutations(KINDS, 2):
+        steady = [
+            moment
+            for _, from_ns, to_ns in recording.steady()
+            for moment in moments(kind, from_ns, to_ns)
+        ]
+        assert len(steady) > 3
+        assert [one for one in moments(other) if one in steady] == steady
 
 
 @pytest.mark.parametrize('camera', CAMERAS)

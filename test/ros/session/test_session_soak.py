@@ -67,7 +67,7 @@ class Soak:
         self.bench.trigger('play')
         for _ in range(ROUNDS):
             assert self.bench.player.alive
-            caller.round()
+            caller.go_round()
             self.counts_of_images.append(sum(map(len, self.images)))
 
 
