@@ -121,7 +121,8 @@ def test_many_seeks_in_a_row_end_with_the_last_position(bench):
     bench.until(lambda: stamp_ns(infos[-1]) == positions[-1], 'the last picture')
     stamps = [stamp_ns(info) for info in infos[before:]]
     assert stamps == sorted(stamps)
-    assert set(stamps) <= set(positions)
+    # A second picture of begin may still have been on its way.
+    assert set(stamps) <= {BEGIN_NS, *positions}
 
 
 def test_the_transform_of_a_picture_is_there_before_it(bench):
