@@ -233,7 +233,7 @@ def test_a_slow_server_makes_frames_drop_and_not_the_clock(start, usdz, scene):
         status = status_of(found, FRONT)
         assert status.level == DiagnosticStatus.WARN
         values = values_of(status)
-        assert float(values['dropped_hz']) > float(values['received_hz'])
+        assert float(values['dropped_hz']) > 0
         assert float(values['latency_p50_ms']) >= 190
         # Newest wins: what comes is never older than what came.
         lap = [stamp_ns(info) for info in bench.spin(infos, 3)]
