@@ -92,6 +92,7 @@ def test_plays_in_any_executor(context, make_player, listener, kind):
     client = listener.node.create_client(Trigger, '/nurec/tick')
     with Spun(kind(context=context), player):
         listener.received(clocks, 5)
+        listener.until(client.service_is_ready, 'the services')
         calls = [client.call_async(Trigger.Request()) for _ in range(3)]
         listener.until(lambda: all(call.done() for call in calls), 'the ticks')
         listener.until(lambda: stamp_ns(clocks[-1]) == BEGIN_NS + 300_000_000, 'the position')
@@ -150,6 +151,7 @@ def test_two_in_one_program(context, make_player, listener, usdz):
     with Spun(SingleThreadedExecutor(context=context), first, second):
         for name, ticks in (('first', 2), ('second', 3)):
             client = listener.node.create_client(Trigger, f'/{name}/tick')
+            listener.until(client.service_is_ready, f'the services of {name}')
             for _ in range(ticks):
                 call = client.call_async(Trigger.Request())
                 listener.until(call.done, f'a tick of {name}')

@@ -119,8 +119,13 @@ def test_seek_forward_clears_nothing_and_shows_at_once(bench, shown):
     bench.spin(bench.clocks, 80)
     shown.begin()
     bench.seek(BEGIN_NS + 1000 * MS)
-    bench.until(lambda: shown.tracks and shown.transforms, 'the new moment')
-    assert bench.clock_ns == BEGIN_NS + 1000 * MS
+    now = BEGIN_NS + 1000 * MS
+    bench.until(lambda: bench.clock_ns == now, 'the clock')
+    bench.until(lambda: any(m.markers for m in shown.tracks), 'the new tracks')
+    bench.until(
+        lambda: any(stamp_ns(one) == now for m in shown.transforms for one in m.transforms),
+        'the new transform',
+    )
     bench.spin(bench.clocks, 80)
     assert not shown.deletions
     assert not shown.paths
