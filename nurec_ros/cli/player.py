@@ -150,6 +150,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
     try:
         from nurec_ros.ros.player import NurecPlayer
         import rclpy
+        from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
         from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
         from rclpy.signals import SignalHandlerOptions
@@ -179,7 +180,8 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         stop.started(lambda: executor.create_task(lambda: None))
         while not stop.requested and context.ok():
             executor.spin_once()
-    except NurecError as error:
+    except (NurecError, ParameterException, NameValidationException) as error:
+        # rclpy's own for its own parameters, such as use_sim_time of a wrong type.
         return _fail(_one_line(error))
     except ExternalShutdownException:
         pass

@@ -20,6 +20,7 @@ from typing import Any
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 from nurec_ros.ros.publishers.diagnostics import DiagnosticsPublisher
 from nurec_ros.ros.publishers.state import StatePublisher
+from nurec_ros.ros.readers import ReaderWatch
 from nurec_ros.ros.state import PlaybackState
 
 
@@ -36,6 +37,7 @@ class Reporter:
         self._state = StatePublisher(node)
         self._publisher = DiagnosticsPublisher(node)
         self._diagnostics = Diagnostics(node.get_name(), node.get_fully_qualified_name())
+        self._readers = ReaderWatch(node)
         self._told_ids: tuple[str, ...] = ()
         self._clock_conflict = ''
 
@@ -69,10 +71,11 @@ class Reporter:
 
     def publish_diagnostics(self, session: Any, *, loading: bool, other_clocks: int) -> None:
         """
-        Publish the diagnostics.
+        Publish the diagnostics, and log what is found on the way.
 
         `other_clocks` counts those who publish the time on the same topic as this player.
         """
+        self._readers.look()
         state = self.state(session)
         statuses = self._diagnostics.compose(
             state,

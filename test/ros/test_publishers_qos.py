@@ -16,8 +16,10 @@
 from collections.abc import Callable
 from pathlib import Path
 import textwrap
+from types import SimpleNamespace
 from typing import Any
 
+from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers import (
@@ -33,8 +35,10 @@ from nurec_ros.ros.publishers import (
     TfPublisher,
     TracksPublisher,
 )
+from nurec_ros.ros.readers import ReaderWatch
 import pytest
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.ros
 
@@ -169,34 +173,31 @@ def test_two_publishers_share_no_profile(node: Any):
     assert profiles[0] is not profiles[1]
 
 
-def test_a_reader_that_gets_nothing_is_told_of_once(
-    node: Any, listener: Any, capfd: pytest.CaptureFixture[str]
-):
+def test_a_reader_that_gets_nothing_is_told_of_once(node: Any, listener: Any):
     """Ask for latched tracks, twice: the offer is volatile."""
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import QoSProfile
-    from visualization_msgs.msg import MarkerArray
-
+    told: list[str] = []
+    node.get_logger = lambda: SimpleNamespace(warning=told.append)
     TracksPublisher(node, FRAMES)
-    executor = SingleThreadedExecutor(context=node.context)
-    executor.add_node(node)
-    seen = ''
-
-    def told() -> bool:
-        nonlocal seen
-        executor.spin_once(timeout_sec=0.02)
-        seen += capfd.readouterr().err
-        return '/nurec/tracks' in seen
-
+    OdometryPublisher(node, FRAMES)
+    watch = ReaderWatch(node)
+    for topic in ('/nurec/tracks', '/nurec/odom'):
+        kind = MarkerArray if topic == '/nurec/tracks' else Odometry
+        listener.node.create_subscription(kind, topic, print, QoSProfile(depth=1))
+    wrong = QoSProfile(depth=1, durability=LATCHED)
     for _ in range(2):
-        listener.node.create_subscription(
-            MarkerArray, '/nurec/tracks', print, QoSProfile(depth=1, durability=LATCHED)
-        )
-    listener.until(told, 'the warning')
-    # A third that fits is matched after the two were looked at.
-    listener.node.create_subscription(MarkerArray, '/nurec/tracks', print, QoSProfile(depth=1))
-    publisher = publishers_of(node)['/nurec/tracks']
-    listener.until(lambda: told() and publisher.get_subscription_count() == 1, 'the third')
-    assert seen.count('asks for a QoS that is not offered') == 1
-    assert 'DURABILITY' in seen
-    executor.shutdown()
+        listener.node.create_subscription(MarkerArray, '/nurec/tracks', print, wrong)
+    listener.until(lambda: node.count_subscribers('/nurec/tracks') == 3, 'the readers')
+    publishers = publishers_of(node)
+    for topic in ('/nurec/tracks', '/nurec/odom'):
+        listener.matched(publishers[topic])
+
+    def look() -> bool:
+        watch.look()
+        return bool(told)
+
+    listener.until(look, 'the warning')
+    watch.look()
+    (text,) = told
+    assert text.startswith('/listener subscribes to /nurec/tracks with a QoS that is not offered')
+    assert text.endswith('it wants transient_local durability, offered is volatile')
+    assert publishers['/nurec/tracks'].get_subscription_count() == 1

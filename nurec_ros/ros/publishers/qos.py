@@ -20,13 +20,7 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    qos_policy_name_from_kind,
-    QoSProfile,
-    ReliabilityPolicy,
-)
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 
 try:
@@ -69,7 +63,8 @@ def advertise(node: Any, message_type: type, topic: str, qos: QoSProfile) -> Any
             message_type,
             topic,
             qos,
-            event_callbacks=_events(node, topic),
+            # ReaderWatch looks for readers that get nothing: see there.
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check),
         )
     except (
@@ -85,28 +80,6 @@ def advertise(node: Any, message_type: type, topic: str, qos: QoSProfile) -> Any
                 f'QoS override of {_resolved(node, topic)}: {error}'
             ) from error
         raise
-
-
-def _events(node: Any, topic: str) -> PublisherEventCallbacks:
-    """
-    Warn, once per topic, of a reader that gets nothing; watch for nothing else.
-
-    rclpy's defaults put two waitables per publisher into every wait set: with thirty publishers
-    and a clock of 100 Hz they cost more than the publishing.
-    """
-    warned = False
-
-    def warn(event: Any) -> None:
-        nonlocal warned
-        if not warned:
-            warned = True
-            policy = qos_policy_name_from_kind(event.last_policy_kind)
-            node.get_logger().warning(
-                f'a reader of {_resolved(node, topic)} asks for a QoS that is not offered, and '
-                f'gets nothing: {policy}'
-            )
-
-    return PublisherEventCallbacks(incompatible_qos=warn, use_default_callbacks=False)
 
 
 def _check(qos: QoSProfile) -> SetParametersResult:

@@ -109,6 +109,10 @@ def test_what_rcl_cannot_parse():
     assert '.c:' not in line
 
 
+def test_rclpys_own_parameter_of_the_wrong_type():
+    assert 'use_sim_time' in complaint('use_sim_time:=maybe')
+
+
 def test_missing_parameter_file():
     code, _, err = run('--ros-args', '--params-file', '/nowhere/params.yaml')
     assert code == 1
