@@ -176,6 +176,9 @@ class Diagnostics:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
         elif name not in session.listened:
             level, message = OK, 'nobody listens'
+        elif reason and not received:
+            # Halted, nothing is asked for again by itself: the loss is still what the viewer sees.
+            level, message = WARN, f'the last image was lost: {reason}'
         else:
             level, message = OK, f'{received:.1f} images/s'
         width, height = session.pipeline.frame_size(name)

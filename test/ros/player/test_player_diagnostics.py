@@ -190,6 +190,20 @@ def test_failures_among_images_are_a_warning_and_alone_an_error(composer):
     assert composer.camera(asked=5, received=2, last_error='', remedy='').level == OK
 
 
+def test_a_halted_camera_whose_image_was_lost_stays_a_warning(composer):
+    """Nothing more is asked for while halted, and the viewer still has no picture."""
+    lost = replace(CAMERA, asked=1, failed=1, last_error='no JPEG', remedy='look at the log')
+    composer.session.pipeline.camera = lost
+    assert composer.compose()['front'].level == ERROR
+    status = composer.compose()['front']
+    assert (status.level, status.message) == (
+        WARN,
+        'the last image was lost: no JPEG: look at the log',
+    )
+    composer.session.pipeline.camera = replace(CAMERA, asked=2, received=1, failed=1)
+    assert composer.compose()['front'].level == OK
+
+
 def test_nobody_listens(composer):
     composer.session.listened = ()
     status = composer.compose()['front']
