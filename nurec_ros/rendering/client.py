@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import math
 import threading
 import time
 
@@ -32,7 +33,13 @@ from nurec_ros.rendering.link import Link
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.policy import ServerError
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.session import choose_scene, Session, version_text
+from nurec_ros.rendering.session import (
+    choose_scene,
+    describe_scene,
+    Session,
+    spans_of,
+    version_text,
+)
 from nurec_ros.rendering.target import addresses, resolve, root_certificate
 from nurec_ros.scenario import Scenario
 
@@ -86,10 +93,13 @@ class RenderClient:
         # Of the connecting thread alone: what was logged last, and whether it was without server.
         self._announced = ''
         self._was_down = False
+        self._noted = ''
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name='nurec-connect', daemon=True)
 
     def start(self) -> None:
         """Begin to connect."""
+        self._began = time.monotonic()
         self._thread.start()
 
     @property
@@ -201,6 +211,7 @@ class RenderClient:
                 raise
             # Never seen, but no reason to refuse: the scene's name is known from the archive.
             scenes, scene_id, scene_error = (), self._named_scene(), None
+        note = self._note(link, prefix, scenes, scene_id) if scenes and scene_id else ''
         self._sessions += 1
         path = f'/{prefix}/'
         return Session(
@@ -211,6 +222,7 @@ class RenderClient:
             scenes=scenes,
             scene_id=scene_id,
             scene_error=scene_error,
+            scene_note=note,
             servers=link.target.servers,
             since=time.monotonic(),
             render_rgb=link.channel.unary_unary(
@@ -284,7 +296,10 @@ class RenderClient:
         began = time.monotonic()
         parse = common_pb2.VersionId.FromString
         try:
-            link.ask(prefix, 'get_version', parse, wait_for_ready=True)
+            # Back in time to say, after the grace, that there is no server.
+            grace_s = self._grace_s()
+            limit_s = grace_s if grace_s > 0.0 else math.inf
+            link.ask(prefix, 'get_version', parse, wait_for_ready=True, limit_s=limit_s)
         except ServerError:
             # What it says is asked again, properly, by _connect; only do not spin on it.
             spent = time.monotonic() - began
@@ -356,13 +371,24 @@ class RenderClient:
                 f'connected to {self._options.server}: version {session.version}, '
                 f'scene {session.scene_id}, service {session.prefix}',
             )
+        if session.scene_note and session.scene_note != self._noted:
+            self._noted = session.scene_note
+            self._log('warn', session.scene_note)
         self._on_change()
 
     def _announce(self, error: ServerError) -> None:
         """Log what is wrong with the connection, once until it has worked again."""
+        if error.kind == 'unreachable' and self._grace_s() > 0.0:
+            return
         if error.kind != self._announced:
             self._announced = error.kind
             self._log('error', str(error))
+
+    def _grace_s(self) -> float:
+        """Give how long a server that never was there may still take without a line about it."""
+        if self._sessions:
+            return 0.0
+        return self._began + policy.START_GRACE_S - time.monotonic()
 
     # --- the scene -------------------------------------------------------------------------------
 
@@ -374,6 +400,23 @@ class RenderClient:
             return choose_scene(self._scenario, scenes, self._options.scene_id), None
         except ServerError as error:
             return '', error
+
+    def _note(self, link: Link, prefix: str, scenes: tuple[str, ...], scene_id: str) -> str:
+        """Say what may be wrong with the scene; only one of another name is asked about."""
+        wanted = self._options.scene_id
+        note = describe_scene(self._scenario, scenes, scene_id, wanted)
+        if not note:
+            return ''
+        try:
+            reply = link.ask(
+                prefix,
+                'get_available_trajectories',
+                sensorsim_pb2.AvailableTrajectoriesReturn.FromString,
+                request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=scene_id),
+            )
+        except ServerError:
+            return note  # older servers do not know them: the note stands without
+        return describe_scene(self._scenario, scenes, scene_id, wanted, spans_of(reply))
 
 
 def _scenes(link: Link, prefix: str) -> tuple[str, ...]:

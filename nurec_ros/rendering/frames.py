@@ -67,7 +67,8 @@ class RendererStatus:
     connected: it answers and its service was found. batch: None until it is known whether the
     server has batch_render_rgb. tracks_refused: it takes no poses of other road users. last_error
     and remedy: what is wrong now or went wrong in the last seconds, else empty. asked, received,
-    dropped, failed: totals over all cameras.
+    dropped, failed: totals over all cameras. scene_note: why the pictures may show another drive,
+    empty where the scene has the scenario's name or was chosen by the user.
     """
 
     connected: bool
@@ -85,6 +86,7 @@ class RendererStatus:
     received: int
     dropped: int
     failed: int
+    scene_note: str = ''
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 import threading
 from typing import Any
 
@@ -60,16 +61,24 @@ class Link:
         method: str,
         parse: Callable[[bytes], Any],
         *,
+        request: Any = None,
         wait_for_ready: bool = False,
+        limit_s: float = math.inf,
     ) -> Any:
-        """Call a method that takes nothing; ServerError if it fails, or by its deadline."""
+        """
+        Call a method; ServerError if it fails, or by its deadline.
+
+        request: None for a method that takes nothing. limit_s: a shorter deadline.
+        """
         row = policy.DEADLINES['await server' if wait_for_ready else method]
+        timeout_s = min(row.value, limit_s)
+        request = common_pb2.Empty() if request is None else request
         call_type = self.channel.unary_unary(
-            f'/{prefix}/{method}', common_pb2.Empty.SerializeToString, parse
+            f'/{prefix}/{method}', type(request).SerializeToString, parse
         )
         try:
             self._question = call = call_type.future(
-                common_pb2.Empty(), timeout=row.value, wait_for_ready=wait_for_ready
+                request, timeout=timeout_s, wait_for_ready=wait_for_ready
             )
             if self._retired:
                 call.cancel()
@@ -84,7 +93,7 @@ class Link:
                 server=self._server,
                 method=method,
                 prefix=prefix,
-                timeout_s=row.value,
+                timeout_s=timeout_s,
             ) from error
         except (ValueError, grpc.FutureCancelledError) as error:
             raise ServerError('closed', 'the connection was given up', '') from error

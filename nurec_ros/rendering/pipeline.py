@@ -163,6 +163,7 @@ class RenderPipeline:
                 received=totals.received,
                 dropped=totals.dropped,
                 failed=totals.failed,
+                scene_note=known.scene_note if known else '',
             )
 
         return self._dispatcher.read(status)

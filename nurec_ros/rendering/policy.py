@@ -77,8 +77,15 @@ CHANNEL_OPTIONS: dict[str, Row] = {
 DEADLINES: dict[str, Row] = {
     'get_version': Row(5.0, 'answered at once unless the server is blocked; asked again then'),
     'get_available_scenes': Row(10.0, 'lists archives, on a slow disk perhaps'),
+    'get_available_trajectories': Row(
+        5.0, 'asked only about a scene of another name, and done without if it does not come'
+    ),
     'await server': Row(2.0, 'wait-for-ready while it boots; renewed until it answers'),
 }
+
+# Seconds from the start in which a server that is not there yet is no line in the log: whoever
+# starts a player and a preview together need not read that one was first.
+START_GRACE_S = 2.0
 
 # Seconds between looks at the list of scenes while ours is not in it.
 SCENE_CHECK_S = 2.0
@@ -242,6 +249,16 @@ RULES: tuple[Rule, ...] = (
         'is the host name in the parameter server spelled right?',
         RECONNECT,
         'UNAVAILABLE too, but it never came as far as the server',
+    ),
+    Rule(
+        'foreign',
+        (_CODE.UNAVAILABLE,),
+        r'(?i)Failed parsing HTTP/2|http1\.x server|Expected SETTINGS frame|preface',
+        'what answers at {server} speaks no gRPC ({details})',
+        'something else than a gRPC server answers there: is the port in the parameter server '
+        'the one of the NuRec container (46435 unless published as another)?',
+        RECONNECT,
+        'UNAVAILABLE too, but waiting for the container does not help',
     ),
     Rule(
         'unreachable',

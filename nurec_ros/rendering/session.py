@@ -22,8 +22,10 @@ from typing import Any
 import grpc
 from nurec_ros.rendering.link import Link
 from nurec_ros.rendering.policy import classify, ServerError
-from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
+
+Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +34,7 @@ class Session:
     One connection to a server that answered.
 
     scene_id is empty, and scene_error says why, while the server does not have our scene.
+    scene_note: what may be wrong with the scene that was taken, empty where its name is ours.
     `batch`: None until tried. `tracks`: False once the server refused them. `warm`: a frame of
     the scene came. All that has a default is written by the pipeline, under its lock.
     """
@@ -43,6 +46,7 @@ class Session:
     scenes: tuple[str, ...]
     scene_id: str
     scene_error: ServerError | None
+    scene_note: str
     servers: int
     since: float
     render_rgb: Any
@@ -81,6 +85,40 @@ def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') 
         scene_id=wanted or scenario.scene_id,
         scenes=', '.join(sorted(scenes)) or 'none',
     )
+
+
+def describe_scene(
+    scenario: Scenario, scenes: tuple[str, ...], chosen: str, wanted: str, spans_ns: Spans = ()
+) -> str:
+    """
+    Say what may be wrong with a scene that was chosen; empty where its name is the scenario's.
+
+    spans_ns: first and last time of the trajectories that the server has for it, as far as it
+    told: where none of them meets the scenario's range, it is another drive.
+    """
+    if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
+        return ''
+    what = (
+        f"the server's only scene is {chosen!r}, taken for {scenario.scene_id!r}"
+        if len(scenes) == 1
+        else f"the server's scene {chosen!r} was taken for {scenario.scene_id!r} by the name of "
+        'the file'
+    )
+    apart = [last < scenario.start_ns or first > scenario.end_ns for first, last in spans_ns]
+    if apart and all(apart):
+        doubt = 'it is another drive, recorded at another time, and so are its pictures'
+    else:
+        doubt = 'its pictures may show another drive'
+    return f'{what}: {doubt}; set scene_id to choose'
+
+
+def spans_of(reply: sensorsim_pb2.AvailableTrajectoriesReturn) -> Spans:
+    """Give the first and the last time of each trajectory that has any, ns."""
+    times = [
+        [pose.timestamp_us * 1000 for pose in entry.trajectory.poses]
+        for entry in reply.available_trajectories
+    ]
+    return tuple((min(found), max(found)) for found in times if found)
 
 
 def version_text(version: common_pb2.VersionId) -> str:

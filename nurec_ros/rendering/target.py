@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import ipaddress
 import json
 from pathlib import Path
+import re
 import socket
 
 import grpc
@@ -30,6 +32,13 @@ Resolver = Callable[[str, int], list[tuple[int, str]]]
 
 # What gRPC takes as a list of addresses already.
 _RESOLVED = ('ipv4:', 'ipv6:')
+# What begins like this is gRPC's own way to name a target, and left to it.
+_SCHEMES = (*_RESOLVED, 'dns:', 'unix:', 'unix-abstract:', 'vsock:', 'xds:')
+_ADDRESS = re.compile(r'(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\s:/\[\]@?#]+)):(?P<port>[0-9]{1,5})')
+_EXPECTED = (
+    'expected HOST:PORT with a port of 1 to 65535, such as localhost:46435 or [::1]:46435, or '
+    'several of them with commas between'
+)
 ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 
 
@@ -50,11 +59,16 @@ class Target:
 
 
 def addresses(server: str) -> list[str]:
-    """Split what was typed; ConfigurationError if it is empty, or a list entry has no port."""
+    """
+    Split what was typed; ConfigurationError for an entry that is not HOST:PORT.
+
+    One target in gRPC's own words (dns:, ipv4:, ipv6:, unix:, …) is taken as it is, and so is
+    a list that gRPC resolved, as ipv4:1.2.3.4:5,1.2.3.4:6.
+    """
     typed = [part.strip() for part in server.split(',') if part.strip()]
     if not typed:
-        raise ConfigurationError("server is empty, expected an address such as 'localhost:46435'")
-    if len(typed) > 1 and not typed[0].startswith(_RESOLVED):
+        raise ConfigurationError(f'server is {server!r}, {_EXPECTED}')
+    if not typed[0].startswith(_SCHEMES if len(typed) == 1 else _RESOLVED):
         for part in typed:
             _host_and_port(part)
     return typed
@@ -137,9 +151,12 @@ def open_channel(target: Target, certificate: bytes | None) -> grpc.Channel:
 
 
 def _host_and_port(part: str) -> tuple[str, int]:
-    host, colon, port = part.rpartition(':')
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or not host:
-        raise ConfigurationError(
-            f'server {part!r} in a list of several is not host:port with a port of 1 to 65535'
-        )
-    return host.strip('[]'), int(port)
+    found = _ADDRESS.fullmatch(part)
+    if found is None or not 0 < int(found['port']) < 65536:
+        raise ConfigurationError(f'server is {part!r}, {_EXPECTED}')
+    if found['six'] is not None:
+        try:
+            ipaddress.IPv6Address(found['six'])
+        except ValueError as error:
+            raise ConfigurationError(f'server is {part!r}, {_EXPECTED}: {error}') from error
+    return found['six'] or found['host'], int(found['port'])

@@ -130,6 +130,7 @@ class Diagnostics:
             'service': status.service_prefix,
             'version': status.version,
             'scene_id': status.scene_id,
+            'scene_note': status.scene_note,
             'batch': 'unknown' if status.batch is None else status.batch,
             'takes_tracks': not status.tracks_refused,
             'in_flight': status.in_flight,
@@ -141,6 +142,8 @@ class Diagnostics:
         text = _joined(status.last_error, status.remedy)
         if not status.connected:
             level, message = ERROR, text or f'connecting to {status.server}'
+        elif not text and status.scene_note:
+            level, message = WARN, status.scene_note
         elif not text:
             level, message = OK, f'connected to {status.server}'
         elif status.failed > before.failed and status.received == before.received:

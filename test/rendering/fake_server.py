@@ -54,7 +54,8 @@ class FakeServer:
     A SensorsimService on a loopback port.
 
     render: makes the bytes of one picture, or aborts. batch: whether there is batch_render_rgb;
-    batch_reply may turn its reply into something else. calls: (method, request) in order.
+    batch_reply may turn its reply into something else. times_us: of the poses of the trajectory,
+    None where the server tells none. calls: (method, request) in order.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class FakeServer:
         self.version = version
         self.batch = batch
         self.batch_reply = batch_reply
+        self.times_us: list[int] | None = None
         self.calls: list[tuple[str, Any]] = []
         self.flying = 0
         self.most_flying = 0
@@ -119,6 +121,10 @@ class FakeServer:
         types = {
             'get_version': (self._version, common_pb2.Empty),
             'get_available_scenes': (self._scenes, common_pb2.Empty),
+            'get_available_trajectories': (
+                self._trajectories,
+                sensorsim_pb2.AvailableTrajectoriesRequest,
+            ),
             'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
             'batch_render_rgb': (self._batch, sensorsim_pb2.BatchRGBRenderRequest),
         }
@@ -141,6 +147,16 @@ class FakeServer:
 
     def _version(self, _request: Any, _context: Any) -> common_pb2.VersionId:
         return common_pb2.VersionId(version_id=self.version, git_hash='abc')
+
+    def _trajectories(self, _request: Any, context: grpc.ServicerContext) -> Any:
+        if self.times_us is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, 'Method not found!')
+        poses = [common_pb2.PoseAtTime(timestamp_us=time_us) for time_us in self.times_us or ()]
+        return sensorsim_pb2.AvailableTrajectoriesReturn(
+            available_trajectories=[
+                sensorsim_pb2.AvailableTrajectory(trajectory=common_pb2.Trajectory(poses=poses))
+            ]
+        )
 
     def _scenes(self, _request: Any, _context: Any) -> common_pb2.AvailableScenesReturn:
         return common_pb2.AvailableScenesReturn(scene_ids=self.scenes)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 import socket
 from test.rendering.conftest import Delivered, eventually
 from test.rendering.due import due
@@ -28,7 +29,7 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy, RenderPipeline
 from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
-from nurec_ros.rendering.session import choose_scene
+from nurec_ros.rendering.session import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -165,6 +166,87 @@ def test_scene_that_was_typed_is_never_replaced(scenario: Scenario) -> None:
         scene(scenario, 'other', wanted='mine')
 
 
+OTHER = "the server's only scene is 'other', taken for 'seq': "
+APART = 'it is another drive, recorded at another time, and so are its pictures'
+PERHAPS = 'its pictures may show another drive'
+
+
+def test_scene_of_another_name_is_described(scenario: Scenario) -> None:
+    named = replace(
+        scenario, scene_id='seq', metadata_scene_id='meta', path=Path('/data/stem.usdz')
+    )
+    assert describe_scene(named, ('seq', 'x'), 'seq', '') == ''
+    assert describe_scene(named, ('meta', 'x'), 'meta', '') == ''
+    assert describe_scene(named, ('other',), 'other', 'other') == ''
+    end = '; set scene_id to choose'
+    assert describe_scene(named, ('other',), 'other', '') == OTHER + PERHAPS + end
+    assert describe_scene(named, ('a', 'x-stem'), 'x-stem', '') == (
+        f"the server's scene 'x-stem' was taken for 'seq' by the name of the file: {PERHAPS}{end}"
+    )
+
+
+@pytest.mark.parametrize(
+    ('offsets_ns', 'apart'),
+    [
+        ([], False),
+        ([(-9, -1)], True),
+        ([(-9, 0)], False),
+        ([(1, 9)], True),
+        ([(-9, -1), (-1, 1)], False),
+        ([(-9, -1), (1, 9)], True),
+    ],
+)
+def test_scene_of_another_time_is_another_drive(
+    scenario: Scenario, offsets_ns: list[tuple[int, int]], apart: bool
+) -> None:
+    """Offsets below 0 count from the start, others from the end."""
+    short = replace(scenario, scene_id='seq', end_ns=scenario.start_ns)
+    spans = tuple((short.start_ns + a, short.start_ns + b) for a, b in offsets_ns)
+    said = describe_scene(short, ('other',), 'other', '', spans)
+    assert said == f'{OTHER}{APART if apart else PERHAPS}; set scene_id to choose'
+
+
+@pytest.mark.parametrize('shift_us', [None, 0, 10**9])
+def test_only_scene_of_another_name_is_taken_and_said_once(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    scenario: Scenario,
+    shift_us: int | None,
+) -> None:
+    """A server that does not tell its trajectories, one with the drive's times, one without."""
+    server = make_server(scenes=['other'])
+    if shift_us is not None:
+        server.times_us = [scenario.start_ns // 1000 + shift_us]
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    note = pipeline.status().scene_note
+    assert f"the server's only scene is 'other', taken for '{scenario.scene_id}': " in note
+    assert (APART if shift_us else PERHAPS) in note
+    assert server.requests()[0].scene_id == 'other'
+    server.stop()
+    again = make_server(scenes=['other'], port=server.port, version='fake 2')
+    again.times_us = server.times_us
+    eventually(lambda: 'fake 2' in pipeline.status().version)
+    pipeline.submit(due('wide', t_us=1), keep=True).result(20)
+    assert delivered.texts('warn') == [note]
+    assert pipeline.status().scene_note == note
+    assert len(delivered.frames) == 2
+
+
+def test_scene_by_its_name_or_by_choice_needs_no_note(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    ours, other = make_server(), make_server(scenes=['other'])
+    pipelines = [make_pipeline(ours), make_pipeline(other, scene_id='other')]
+    for pipeline in pipelines:
+        pipeline.submit(due('wide'), keep=True).result(20)
+        assert pipeline.status().scene_note == ''
+    assert delivered.texts('warn') == []
+    for server in (ours, other):
+        assert 'get_available_trajectories' not in server.methods()
+
+
 def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
     make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
 ) -> None:
@@ -228,6 +310,50 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     assert len(delivered.frames) == 1
     assert len(delivered.texts('error')) == 1
     assert pipeline.status().last_error == ''
+
+
+def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, 'START_GRACE_S', 3600.0)
+    port = free_port()
+    pipeline = make_pipeline(f'127.0.0.1:{port}')
+    # What is shown, and what a tick is told, does not wait.
+    pipeline.submit(due('wide'), fail_if_down=True).result(20)
+    assert delivered.failures[0].error.kind == 'unreachable'
+    assert 'cannot reach' in pipeline.status().last_error
+    server = make_server(port=port)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    assert delivered.texts('error') == []
+    assert len(delivered.texts('info')) == 1
+    # A connection that there was is missed at once.
+    server.stop()
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert 'cannot reach' in delivered.texts('error')[0]
+
+
+def test_server_that_is_still_away_after_the_grace_is_said_once(
+    make_pipeline: MakePipeline, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, 'START_GRACE_S', 0.3)
+    pipeline = make_pipeline(f'127.0.0.1:{free_port()}')
+    pipeline.submit(due('wide'), fail_if_down=True).result(20)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert len(delivered.texts('error')) == 1
+    assert 'cannot reach' in delivered.texts('error')[0]
+
+
+@pytest.mark.parametrize('server', ['localhost', 'localhost:99999', 'http://host:1', ''])
+def test_address_that_is_none_is_refused_where_the_pipeline_is_made(
+    scenario: Scenario, delivered: Delivered, server: str
+) -> None:
+    from nurec_ros.rendering import RenderOptions
+
+    with pytest.raises(ConfigurationError, match=f"server is '{server}', expected HOST:PORT"):
+        RenderPipeline(scenario, RenderOptions(server=server), delivered)
 
 
 def test_host_without_a_name(make_pipeline: MakePipeline, delivered: Delivered) -> None:
@@ -421,9 +547,11 @@ def test_something_else_that_listens(make_pipeline: MakePipeline, delivered: Del
 
         def answer() -> None:
             try:
-                connection, _ = listener.accept()
-                connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
-                connection.close()
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
             except OSError:
                 return
 
@@ -431,4 +559,7 @@ def test_something_else_that_listens(make_pipeline: MakePipeline, delivered: Del
         thread.start()
         pipeline = make_pipeline(f'127.0.0.1:{port}')
         delivered.wait(lambda: bool(delivered.texts('error')))
+        said = delivered.texts('error')[0]
+        assert f'what answers at 127.0.0.1:{port} speaks no gRPC' in said
+        assert 'something else than a gRPC server answers there' in said
         assert not pipeline.status().connected

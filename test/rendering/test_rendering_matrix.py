@@ -91,7 +91,7 @@ ROWS = [
         kinds=frozenset({'reply'}),
         said='image_format jpeg or png',
     ),
-    Row('still starting', {'startup_s': 0.4}, said='cannot reach'),
+    Row('still starting', {'startup_s': 0.4}),
     Row('slow first frame', {'first_frame_s': 0.4}, {'render_timeout_s': 0.3}),
     Row('latency and jitter', {'latency_s': 0.01, 'jitter_s': 0.02, 'max_workers': 4}),
     Row(

@@ -63,6 +63,20 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
     [
         (CODE.UNAVAILABLE, 'connection refused', 'unreachable', 'reconnect', UNREACHABLE),
         (CODE.UNAVAILABLE, 'Socket closed', 'unreachable', 'reconnect', UNREACHABLE),
+        (
+            CODE.UNAVAILABLE,
+            'Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame 79)',
+            'foreign',
+            'reconnect',
+            'something else than a gRPC server answers there',
+        ),
+        (
+            CODE.UNAVAILABLE,
+            'Trying to connect an http1.x server',
+            'foreign',
+            'reconnect',
+            'something else than a gRPC server answers there',
+        ),
         (CODE.UNAVAILABLE, 'DNS resolution failed for x', 'name', 'reconnect', 'spelled'),
         (
             CODE.UNAVAILABLE,

@@ -41,10 +41,15 @@ def resolver(host: str, port: int) -> list[tuple[int, str]]:
     'typed',
     [
         'localhost:46435',
-        'gpu',
+        'my_gpu-1.example.:1',
+        '10.0.0.1:65535',
         'dns:///gpu:1',
+        'dns:gpu',
         'unix:/run/nurec.sock',
+        'unix-abstract:nurec',
         '[::1]:5',
+        '[fe80::1%eth0]:5',
+        'ipv6:[::1]:5',
         'ipv4:1.2.3.4:5',
     ],
 )
@@ -97,11 +102,37 @@ def test_nothing_that_resolves_is_an_error_to_retry() -> None:
 
 
 @pytest.mark.parametrize(
-    'typed', ['', ' , ', 'a,b:1', 'a:1,b:', 'a:1,b:x', 'a:1,:2', 'a:1,b:70000']
+    ('typed', 'found'),
+    [
+        ('', ''),
+        (' , ', ' , '),
+        ('localhost', 'localhost'),
+        ('localhost:', 'localhost:'),
+        ('localhost:99999', 'localhost:99999'),
+        ('localhost:0', 'localhost:0'),
+        ('localhost:-1', 'localhost:-1'),
+        ('localhost:\u0661', 'localhost:\u0661'),
+        ('http://host:1', 'http://host:1'),
+        ('46435', '46435'),
+        (':46435', ':46435'),
+        ('a b:1', 'a b:1'),
+        ('host:1/path', 'host:1/path'),
+        ('::1:46435', '::1:46435'),
+        ('[::1]', '[::1]'),
+        ('[localhost]:1', '[localhost]:1'),
+        ('a,b:1', 'a'),
+        ('a:1,b:', 'b:'),
+        ('a:1,b:x', 'b:x'),
+        ('a:1,:2', ':2'),
+        ('a:1,b:70000', 'b:70000'),
+        ('a:1,dns:///b:1', 'dns:///b:1'),
+    ],
 )
-def test_lists_that_cannot_work_are_refused_at_once(typed: str) -> None:
-    with pytest.raises(ConfigurationError, match='server'):
+def test_what_is_no_address_is_refused_at_once(typed: str, found: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
         addresses(typed)
+    assert str(caught.value).startswith(f'server is {found!r}, expected HOST:PORT')
+    assert '\n' not in str(caught.value)
 
 
 def test_real_resolver_knows_loopback() -> None:

@@ -251,3 +251,13 @@ def test_over_ros(bench):
     assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
     stamp = found[-1].header.stamp
     assert stamp.sec * 1_000_000 + stamp.nanosec // 1000 == START_US + 100_000
+
+
+def test_a_scene_of_another_name_is_a_warning(composer):
+    note = "the server's only scene is 'x', taken for 'y': set scene_id to choose"
+    status = composer.renderer(scene_note=note)
+    assert (status.level, status.message) == (WARN, note)
+    assert values_of(status)['scene_note'] == note
+    broken = composer.renderer(last_error='no image', remedy='wait', failed=1)
+    assert (broken.level, broken.message) == (ERROR, 'no image: wait')
+    assert composer.renderer(connected=False).level == ERROR
