@@ -26,13 +26,45 @@ import math
 import os
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from nurec_ros import __version__
-from nurec_ros.errors import NurecError
+from nurec_ros.errors import ConfigurationError, NurecError
 
 USAGE = 2
 INTERRUPTED = 130
+
+# What the probe calls by the player's names, and the options that were typed here.
+_TYPED = {
+    'server': '--server',
+    'resolution_scale': '--scale',
+    'render_timeout_s': '--timeout',
+    'first_render_timeout_s': '--first-timeout',
+    'tls_root_certificate': '--tls-root-certificate',
+    'cameras': '--cameras',
+    'output': '--output',
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, *, as_json: bool, **words: Any) -> None:
+        super().__init__(**words)
+        self._as_json = as_json
+
+    def error(self, message: str) -> NoReturn:
+        if self._as_json:
+            raise ConfigurationError(message)
+        super().error(message)
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 2.0:
+        raise argparse.ArgumentTypeError(f'{text} is not within 0.01 to 2')
+    return value
+
+
+_scale.__name__ = 'scale'
 
 
 def _seconds(text: str) -> float:
@@ -45,11 +77,12 @@ def _seconds(text: str) -> float:
 _seconds.__name__ = 'seconds'  # argparse: "invalid seconds value"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(as_json: bool) -> argparse.ArgumentParser:
     from nurec_ros.probe.run import ProbeOptions
 
     defaults = ProbeOptions()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
+        as_json=as_json,
         prog='nurec_probe',
         description='Ask a NuRec render server, stage by stage, all that a picture needs, and '
         'render some of every camera. Each stage gets a tick, a dot (worth knowing) or a cross '
@@ -80,10 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--scale',
-        type=float,
+        type=_scale,
         default=defaults.scale,
         metavar='F',
-        help='size of the small pictures, of the native size (%(default)s)',
+        help='size of the small pictures, of the native size: 0.01 to 2 (%(default)s)',
     )
     parser.add_argument(
         '--timeout',
@@ -116,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from nurec_ros.probe.report import Stage, summary
+    from nurec_ros.probe.report import counted, Stage, summary
     from nurec_ros.probe.run import ProbeOptions, run
     from nurec_ros.scenario import Scenario
 
@@ -141,16 +174,23 @@ def _probe(arguments: argparse.Namespace) -> int:
     def patience() -> None:
         print('waiting for the first picture; a server may compile its kernels', file=sys.stderr)
 
+    for warning in scenario.warnings if not arguments.json else ():
+        print(f'nurec_probe: warning: {warning}', file=sys.stderr)
     if not arguments.json:
         print(f'nurec_probe {__version__}: {scenario.scene_id} on {options.server}', flush=True)
         report = run(scenario, options, on_stage=show, patience=patience)
         if report.pictures:
-            print(f'{len(report.pictures)} replies saved in {options.output}')
+            print(f'{counted(len(report.pictures), "reply", "replies")} saved in {options.output}')
         print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
     else:
         report = run(scenario, options, patience=patience)
         code = 0 if report.ok else 1
-        head = {'usdz': arguments.usdz, 'server': options.server, 'scenario': scenario.scene_id}
+        head = {
+            'usdz': arguments.usdz,
+            'server': options.server,
+            'scenario': scenario.scene_id,
+            'warnings': list(scenario.warnings),
+        }
         _print_json({'exit_code': code, **head, **report.to_json()})
     return 0 if report.ok else 1
 
@@ -171,12 +211,17 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     # The stages say what is wrong; gRPC's own log would only say it again, in its words.
     os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
-    as_json = '--json' in (sys.argv[1:] if argv is None else argv)
+    typed = sys.argv[1:] if argv is None else argv
+    # argparse takes abbreviations.
+    as_json = any(len(word) > 2 and '--json'.startswith(word) for word in typed)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser(as_json).parse_args(argv)
         return _probe(arguments)
     except KeyboardInterrupt:
         return _stopped('interrupted', INTERRUPTED, as_json)
+    except ConfigurationError as error:
+        name, space, rest = str(error).partition(' ')
+        return _stopped(_TYPED.get(name, name) + space + rest, USAGE, as_json)
     except NurecError as error:
         return _stopped(str(error), USAGE, as_json)
 

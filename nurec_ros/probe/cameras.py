@@ -15,14 +15,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
+from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, Stage
 
 _INTRINSICS_TOLERANCE = 1e-5  # relative; doubles on the wire
 _POSITION_TOLERANCE_M = 1e-3  # floats on the wire
@@ -32,6 +32,10 @@ _MOST_NAMED = 4
 OTHER_VERSION = (
     'the server has another version of this scene than the archive: give both the same file; '
     'pictures are drawn all the same, with the calibration that the archive has'
+)
+_LACKING = (
+    'name only cameras that the server has (parameter cameras), or load the archive that has them '
+    'into the server'
 )
 
 
@@ -49,38 +53,54 @@ class Calibration:
     at_size: Callable[[int, int], Any]
 
 
-def compare(ours: Mapping[str, Calibration], listed: Mapping[str, Any]) -> Stage:
-    """Compare the archive's cameras to the server's AvailableCamera messages, both by name."""
+def compare(
+    ours: Mapping[str, Calibration],
+    listed: Mapping[str, Any],
+    *,
+    unasked: Sequence[str] = (),
+    bare: Sequence[str] = (),
+) -> Stage:
+    """
+    Compare the archive's cameras to the server's AvailableCamera messages, both by name.
+
+    unasked: cameras of the archive that are not looked at; bare: those to name because the
+    archive has no camera model of them.
+    """
     missing = [name for name in ours if name not in listed]
-    extra = [name for name in listed if name not in ours]
-    details: dict[str, Any] = {'cameras': list(listed), 'missing': missing, 'extra': extra}
-    if missing:
-        message = f'the server lacks {", ".join(missing)}; it has {", ".join(listed) or "none"}'
-        remedy = (
-            'name only cameras that the server has (parameter cameras), or load the archive '
-            'that has them into the server'
-        )
-        return Stage('cameras', FAIL, message, remedy, details=details)
-    notes = []
+    extra = [name for name in listed if name not in (*ours, *unasked, *bare)]
+    notes = [f'{name} has no camera model in the archive: it cannot be rendered' for name in bare]
     differences: dict[str, list[str]] = {}
     for name, camera in ours.items():
+        if name in missing:
+            continue
         found = list(_differences(camera.spec, camera.T_rig_camera, listed[name]))
         if found and _only_rescaled(camera, listed[name]):
             size = listed[name].intrinsics
             notes.append(f'{name} is listed at {size.resolution_w}x{size.resolution_h}')
         elif found:
             differences[name] = found
-    details['differences'] = differences
+    details: dict[str, Any] = {
+        'cameras': list(listed),
+        'missing': missing,
+        'extra': extra,
+        'without_model': list(bare),
+        'differences': differences,
+    }
+    faults = []
+    if missing:
+        have = ', '.join(listed) or 'none'
+        faults.append(f'the server lacks {", ".join(missing)}; it has {have}')
     if differences:
-        texts = [
-            f'{name}: {"; ".join(found[:_MOST_NAMED])}' for name, found in differences.items()
-        ]
-        return Stage('cameras', FAIL, ' | '.join(texts), OTHER_VERSION, details=details)
+        texts = [f'{name}: {"; ".join(some[:_MOST_NAMED])}' for name, some in differences.items()]
+        faults.append(('calibrations differ: ' if missing else '') + ' | '.join(texts))
+    if faults:
+        remedy = _LACKING if missing else OTHER_VERSION
+        return Stage('cameras', FAIL, '; '.join([*faults, *notes]), remedy, details=details)
     if extra:
         notes.append(f'the archive lacks {", ".join(extra)}')
     if notes:
         return Stage('cameras', NOTE, '; '.join(notes), details=details)
-    message = f'{len(ours)} cameras, calibrations equal'
+    message = f'{counted(len(ours), "camera")}, calibrations equal'
     return Stage('cameras', PASS, message, details=details)
 
 

@@ -51,11 +51,25 @@ def parse_server(server: str) -> list[Endpoint]:
     """
     Give the addresses in HOST:PORT or a comma-separated list of them.
 
-    A name in gRPC's own syntax (dns:///, unix:) gives none. Raises ValueError without a port.
+    gRPC's own syntax gives none, but for numbers (ipv4:, ipv6:). Raises ValueError without a port.
     """
-    if _SCHEME.match(server.strip()):
+    typed = server.strip()
+    numbers = re.match(r'ipv[46]:', typed)
+    if numbers:
+        typed = typed[numbers.end() :]
+    elif _SCHEME.match(typed):
         return []
-    return [_endpoint(entry.strip()) for entry in server.split(',')]
+    try:
+        return [
+            _endpoint(entry.strip())
+            for entry in typed.split(',')
+            if entry.strip() or typed == entry
+        ]
+    except ValueError:
+        if numbers:
+            # gRPC takes more there than is written here, as a number without a port.
+            return []
+        raise
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import re
+import tempfile
 
 from nurec_ros.errors import ConfigurationError, RenderError
-from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import check_reply, decode_rgb
 
@@ -70,6 +71,22 @@ def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Pictu
     return Picture(camera, label, asked, data, (width, height), fault, black)
 
 
+def check_folder(folder: Path) -> None:
+    """
+    Raise ConfigurationError if nothing can be written to the folder; leaves nothing behind.
+
+    A folder that does not exist yet is tried where it would be made.
+    """
+    try:
+        there = folder.absolute()
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
+
+
 def save(picture: Picture, folder: Path) -> Path:
     """Write the bytes as they came, no picture (.bin) or not; gives the path."""
     kind = 'bin'
@@ -92,7 +109,7 @@ def sizes_stage(pictures: Sequence[Picture]) -> Stage:
         return Stage('sizes', SKIP, 'no picture to look at')
     other = [picture for picture in decoded if picture.size != picture.asked]
     if not other:
-        return Stage('sizes', PASS, f'{len(decoded)} pictures of the size asked for')
+        return Stage('sizes', PASS, f'{counted(len(decoded), "picture")} of the size asked for')
     named = '; '.join(
         f'{picture.camera} {picture.label}: {_size(picture.size)} for {_size(picture.asked)}'
         for picture in other[:_MOST_NAMED]
@@ -108,13 +125,15 @@ def images_stage(pictures: Sequence[Picture]) -> Stage:
         return Stage('images', SKIP, 'no picture to look at')
     faulty = [picture for picture in pictures if picture.fault]
     if not faulty:
-        return Stage('images', PASS, f'{len(pictures)} pictures decode and are not black')
+        count = len(pictures)
+        verbs = 'decodes and is' if count == 1 else 'decode and are'
+        return Stage('images', PASS, f'{counted(count, "picture")} {verbs} not black')
     named = '; '.join(
         f'{picture.camera} {picture.label}: {picture.fault}' for picture in faulty[:_MOST_NAMED]
     )
     more = f' and {len(faulty) - _MOST_NAMED} more' if len(faulty) > _MOST_NAMED else ''
     remedy = _DARK if all(picture.black for picture in faulty) else _SPOILT
-    message = f'{len(faulty)} of {len(pictures)} pictures cannot be used: {named}{more}'
+    message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}{more}'
     return Stage('images', FAIL, message, remedy, details={'faulty': len(faulty)})
 
 

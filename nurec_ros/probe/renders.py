@@ -22,7 +22,7 @@ import grpc
 import numpy as np
 from nurec_ros.probe.calls import Answer, Calls
 from nurec_ros.probe.pictures import judge, Picture
-from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.probe.server import failure
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.policy import classify
@@ -83,7 +83,7 @@ class Renders:
     def _skipped(self, name: str, what: str) -> Stage | None:
         if not self.dead:
             return None
-        return Stage(name, SKIP, f'{what}: the server does not answer any more')
+        return Stage(name, SKIP, f'{what}: not tried, because render failed')
 
     def _render(self, builder: RequestBuilder, camera: str, label: str) -> Stage:
         width, height = builder.frame_size(camera)
@@ -164,9 +164,11 @@ class Renders:
         if failed:
             camera, text = next(iter(failed.items()))
             error = classify(None, text, scene_id=self.scene_id, method='batch_render_rgb')
-            message = f'{len(failed)} of {total} cameras failed: {camera}: {error.problem}'
+            message = (
+                f'{len(failed)} of {counted(total, "camera")} failed: {camera}: {error.problem}'
+            )
             return Stage('batch', FAIL, message, error.remedy, answer.latency_s, details)
-        message = f'{total} cameras in one call'
+        message = f'{counted(total, "camera")} in one call'
         return Stage('batch', PASS, message, '', answer.latency_s, details)
 
     def _failed(self, name: str, answer: Answer) -> Stage:

@@ -25,11 +25,11 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.calls import Calls
 from nurec_ros.probe.cameras import Calibration, compare
-from nurec_ros.probe.network import connect
+from nurec_ros.probe.network import connect, Endpoint
 from nurec_ros.probe.network import resolve as resolve_names
-from nurec_ros.probe.pictures import images_stage, Picture, save, sizes_stage
+from nurec_ros.probe.pictures import check_folder, images_stage, Picture, save, sizes_stage
 from nurec_ros.probe.renders import Renders
-from nurec_ros.probe.report import FAIL, passed, SKIP, Stage, summary
+from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
 from nurec_ros.probe.server import (
     channel_stage,
     config_stage,
@@ -38,10 +38,11 @@ from nurec_ros.probe.server import (
     scenes_stage,
     service_stages,
 )
+from nurec_ros.probe.tls import check_pem, fault
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
-from nurec_ros.rendering.target import open_channel, resolve, root_certificate
+from nurec_ros.rendering.target import addresses, open_channel, resolve, root_certificate
 from nurec_ros.scenario import Scenario
 
 _ORDER = (
@@ -128,15 +129,20 @@ def run(
         render_timeout_s=options.timeout_s,
         first_render_timeout_s=options.first_timeout_s,
     )
+    addresses(options.server)
     certificate = root_certificate(rendering)
+    if certificate is not None:
+        check_pem(certificate, options.tls_root_certificate)
+    check_folder(options.output)
     stages: list[Stage] = []
     pictures: list[Picture] = []
     paths: list[Path] = []
+    looked_at = 0
     for stage in _stages(scenario, options, cameras, certificate, patience, pictures):
         stages.append(stage)
         on_stage(stage)
-        while len(paths) < len(pictures):
-            paths.append(save(pictures[len(paths)], options.output))
+        paths.extend(save(each, options.output) for each in pictures[looked_at:] if each.data)
+        looked_at = len(pictures)
     for stage in _untried(stages):
         stages.append(stage)
         on_stage(stage)
@@ -161,11 +167,31 @@ def _stages(
         yield stage
         if not reachable:
             return
+    else:
+        yield Stage('tcp', NOTE, 'left to gRPC, as the address is')
     channel = open_channel(resolve(options.server), certificate)
     try:
-        yield from _server_stages(scenario, options, cameras, channel, patience, pictures)
+        stage = channel_stage(
+            channel,
+            options.timeout_s,
+            lambda: _tls_fault(resolved, certificate, options.timeout_s),
+        )
+        yield stage
+        if stage.status != FAIL:
+            yield from _server_stages(scenario, options, cameras, channel, patience, pictures)
     finally:
         channel.close()
+
+
+def _tls_fault(
+    resolved: list[tuple[Endpoint, list[str]]], certificate: bytes | None, timeout_s: float
+) -> tuple[str, str] | None:
+    for endpoint, numbers in resolved:
+        for number in numbers:
+            found = fault(endpoint.host, number, endpoint.port, certificate, timeout_s)
+            if found:
+                return found
+    return None
 
 
 def _server_stages(
@@ -177,10 +203,6 @@ def _server_stages(
     pictures: list[Picture],
 ) -> Iterator[Stage]:
     calls = Calls(channel, options.server, options.timeout_s)
-    stage = channel_stage(channel, options.timeout_s)
-    yield stage
-    if stage.status == FAIL:
-        return
     stage, silent = health_stage(calls)
     yield stage
     if silent:
@@ -193,7 +215,8 @@ def _server_stages(
     yield stage
     if not scene_id:
         return
-    yield _cameras_stage(calls, scenario, scene_id, cameras)
+    bare = () if options.cameras else _bare(scenario)
+    yield _cameras_stage(calls, scenario, scene_id, cameras, bare)
     renders = Renders(
         scenario=scenario,
         calls=calls,
@@ -210,15 +233,21 @@ def _server_stages(
     yield images_stage(pictures)
 
 
-def _cameras_stage(calls: Calls, scenario: Scenario, scene_id: str, names: list[str]) -> Stage:
+def _bare(scenario: Scenario) -> tuple[str, ...]:
+    """Give the cameras that the archive has no model of."""
+    return tuple(name for name, camera in scenario.cameras.items() if camera.model is None)
+
+
+def _cameras_stage(
+    calls: Calls, scenario: Scenario, scene_id: str, names: list[str], bare: tuple[str, ...]
+) -> Stage:
     request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
     answer = calls.ask('get_available_cameras', request)
     if answer.error is not None:
         return failure('cameras', answer)
     listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
-    known = {name for name, camera in scenario.cameras.items() if camera.model is not None}
-    chosen = {name: entry for name, entry in listed.items() if name in names or name not in known}
-    return compare({name: _calibration(scenario, name) for name in names}, chosen)
+    ours = {name: _calibration(scenario, name) for name in names}
+    return compare(ours, listed, unasked=tuple(scenario.cameras), bare=bare)
 
 
 def _calibration(scenario: Scenario, name: str) -> Calibration:
@@ -238,6 +267,11 @@ def _cameras(scenario: Scenario, options: ProbeOptions) -> list[str]:
     if not known:
         raise ConfigurationError(f'{scenario.path} has no camera that can be rendered')
     for name in options.cameras:
+        if name in _bare(scenario):
+            raise ConfigurationError(
+                f'cameras names {name!r}, which has no camera model in {scenario.path}: it cannot '
+                'be rendered'
+            )
         if name not in known:
             raise ConfigurationError(
                 f'cameras names {name!r}, expected some of {", ".join(known)}'
@@ -248,7 +282,8 @@ def _cameras(scenario: Scenario, options: ProbeOptions) -> list[str]:
 def _untried(stages: list[Stage]) -> Iterator[Stage]:
     """Give the stages that were not come to, each as skipped."""
     seen = {stage.name for stage in stages}
-    cause = next((stage.name for stage in stages if stage.status == FAIL), '')
+    # What ended the probe is the last of them: it went on after the others.
+    cause = next((stage.name for stage in reversed(stages) if stage.status == FAIL), '')
     if cause:
         for name in _ORDER:
             if name not in seen:

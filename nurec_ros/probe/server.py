@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import re
 
 import grpc
@@ -66,14 +67,18 @@ def failure(name: str, answer: Answer) -> Stage:
     return Stage(name, FAIL, problem, remedy, answer.latency_s)
 
 
-def channel_stage(channel: grpc.Channel, timeout_s: float) -> Stage:
-    """Wait until the HTTP/2 connection stands."""
+def channel_stage(
+    channel: grpc.Channel,
+    timeout_s: float,
+    explain: Callable[[], tuple[str, str] | None] = lambda: None,
+) -> Stage:
+    """Wait until the HTTP/2 connection stands; `explain` may know problem and remedy if not."""
     ready = grpc.channel_ready_future(channel)
     try:
         ready.result(timeout=timeout_s)
     except grpc.FutureTimeoutError:
         message = f'the port is open, but no gRPC connection stands after {timeout_s:g} s'
-        return Stage('channel', FAIL, message, _NO_GRPC)
+        return Stage('channel', FAIL, *(explain() or (message, _NO_GRPC)))
     finally:
         ready.cancel()
     return Stage('channel', PASS, 'gRPC connection stands')

@@ -21,9 +21,11 @@ import socket
 import subprocess
 import sys
 from test.preview.preview_client import serve, until
+from test.support.render_scene import CAMERAS, write_scene
 
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.scenario import Scenario
 import pytest
 
 COMMAND = [sys.executable, '-m', 'nurec_ros.cli.probe']
@@ -136,6 +138,82 @@ def test_wrong_arguments_are_exit_code_2(arguments):
     assert result.returncode == 2
     assert result.stdout == ''
     assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize(
+    'arguments', [[], ['--usdz'], ['--usdz', 'x', '--timeout', '0'], ['--usdz', 'x', '--what']]
+)
+@pytest.mark.parametrize('flag', ['--json', '--js'])
+def test_wrong_arguments_in_json_are_one_value(arguments, flag):
+    result = run(flag, *arguments)
+    value = json.loads(result.stdout)
+    assert result.returncode == value['exit_code'] == 2
+    assert value['ok'] is False
+    assert f'nurec_probe: {value["error"]}\n' == result.stderr
+
+
+@pytest.mark.parametrize('server', ['127.0.0.1', '', ':99999', 'localhost:99999'])
+def test_an_address_that_is_none_is_exit_code_2(scenario_path, server):
+    result = run('--usdz', scenario_path, f'--server={server}', '--json')
+    value = json.loads(result.stdout)
+    assert result.returncode == value['exit_code'] == 2
+    assert value['error'].startswith(f'--server is {server!r}, expected HOST:PORT')
+
+
+@pytest.mark.parametrize('scale', ['0', '-1', '2.01', 'nan', 'x'])
+def test_a_scale_out_of_range_names_its_option(scenario_path, scale):
+    result = run('--usdz', scenario_path, f'--scale={scale}')
+    assert (result.returncode, result.stdout) == (2, '')
+    assert 'argument --scale: ' in result.stderr
+
+
+def test_a_certificate_that_is_none_is_one_sentence(scenario_path, closed):
+    certificate = ('--tls-root-certificate', scenario_path)
+    result = run('--usdz', scenario_path, '--server', closed, *certificate)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f'nurec_probe: --tls-root-certificate {scenario_path} holds no certificate in PEM format\n'
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_stage(scenario_path, closed):
+    output = scenario_path / 'out'
+    result = run('--usdz', scenario_path, '--server', closed, '--output', output)
+    assert result.returncode == 2
+    assert f'--output {output} cannot be written' in result.stderr
+    assert 'resolve' not in result.stdout
+
+
+@pytest.fixture
+def half_known(tmp_path):
+    """Give an archive of three cameras, one of them without a model."""
+    mount = next(iter(CAMERAS.values()))[1]
+    return write_scene(tmp_path / 'half.usdz', cameras={**CAMERAS, 'camera_x': (None, mount)})
+
+
+def test_a_camera_without_a_model_is_named(half_known, tmp_path):
+    scenario = Scenario.load(half_known)
+    words = 'camera_x has no camera model in the archive: it cannot be rendered'
+    with serve(scenario) as server:
+        common = ('--usdz', half_known, '--server', server.address, '--output', tmp_path / 'out')
+        text, as_json = run(*common), run(*common, '--json')
+        one = run(*common, '--cameras', next(iter(CAMERAS)))
+    assert (text.returncode, as_json.returncode, one.returncode) == (0, 0, 0)
+    assert words in text.stdout
+    assert words not in one.stdout
+    assert '1 camera, calibrations equal' in one.stdout
+    assert '3 replies saved' in one.stdout
+    value = json.loads(as_json.stdout)
+    assert value['warnings'] == list(scenario.warnings)
+    assert scenario.warnings
+    assert text.stderr.splitlines() == [f'nurec_probe: warning: {w}' for w in scenario.warnings]
+    assert as_json.stderr == ''
+
+
+def test_a_camera_without_a_model_cannot_be_asked_for(half_known, closed):
+    result = run('--usdz', half_known, '--server', closed, '--cameras', 'camera_x')
+    assert result.returncode == 2
+    assert "--cameras names 'camera_x', which has no camera model in" in result.stderr
 
 
 def test_on_an_ascii_terminal_the_marks_are_words(scenario_path, closed):

@@ -71,7 +71,7 @@ def moved(by=0.0, turned=0.0):
 def test_equal_lists_pass():
     stage = compare(OURS, {'front': listed()})
     assert (stage.name, stage.status) == ('cameras', 'pass')
-    assert '1 cameras' in stage.message
+    assert stage.message == '1 camera, calibrations equal'
 
 
 def test_the_other_sign_of_a_quaternion_is_the_same_mounting():
@@ -87,6 +87,25 @@ def test_a_camera_that_the_server_lacks_fails():
     assert 'lacks front; it has rear' in stage.message
     assert stage.details['missing'] == ['front']
     assert 'none' in compare(OURS, {}).message
+
+
+def test_a_camera_that_is_missing_hides_no_other_difference():
+    ours = {**OURS, 'left': OURS['front']}
+    listing = {'front': listed(mount=moved(by=0.5)), 'rear': listed()}
+    stage = compare(ours, listing, unasked=('rear',))
+    assert stage.status == 'fail'
+    assert 'the server lacks left; it has front, rear; ' in stage.message
+    assert 'front: mounted 0.500 m elsewhere' in stage.message
+    assert stage.details['missing'] == ['left']
+    assert list(stage.details['differences']) == ['front']
+
+
+def test_a_camera_without_a_model_is_named_and_is_no_extra():
+    stage = compare(OURS, {'front': listed(), 'rear': listed()}, bare=('rear',))
+    assert stage.status == 'note'
+    assert stage.message == 'rear has no camera model in the archive: it cannot be rendered'
+    assert stage.details['without_model'] == ['rear']
+    assert stage.details['extra'] == []
 
 
 def test_a_camera_that_only_the_server_has_is_a_note():

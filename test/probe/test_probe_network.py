@@ -46,7 +46,9 @@ def closed_port():
         ('a:1, b:2', [Endpoint('a', 1), Endpoint('b', 2)]),
         ('dns:///nurec:46435', []),
         ('unix:/run/nurec.sock', []),
-        ('ipv4:127.0.0.1:46435', []),
+        ('ipv4:127.0.0.1:46435', [Endpoint('127.0.0.1', 46435)]),
+        ('ipv6:[::1]:1,[::2]:2', [Endpoint('::1', 1), Endpoint('::2', 2)]),
+        ('ipv4:127.0.0.1', []),
     ],
 )
 def test_addresses_are_read_as_typed(text, expected):

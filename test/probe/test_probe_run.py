@@ -208,6 +208,9 @@ def test_a_first_frame_without_end_is_told_apart_by_the_silence_of_all(probe):
     assert 'compiled' in found.remedy
     assert [s.status for s in report.stages if s.name == 'render'] == ['fail', *['skip'] * 3]
     assert status(report, 'batch') == {'skip'}
+    for entry in report.stages:
+        if entry.name in ('render', 'batch') and entry.status == 'skip':
+            assert entry.message.endswith('not tried, because render failed')
 
 
 def test_endless_renders_of_a_living_server_are_told_apart(probe):
@@ -271,7 +274,7 @@ def test_replies_that_are_no_picture(probe, replies, words):
     found = stage(report, 'images', 'fail')
     assert '6 of 6' in found.message
     assert words in found.message
-    assert len(report.pictures) == 6
+    assert len(report.pictures) == (0 if replies == 'empty' else 6)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def test_two_living_addresses(scenario, tmp_path):
         ({'cameras': ('camera_x',)}, "cameras names 'camera_x', expected some of camera_front"),
         ({'scale': 0.0}, 'resolution_scale'),
         ({'tls_root_certificate': '/no/such.pem'}, '/no/such.pem'),
+        ({'tls_root_certificate': __file__}, 'holds no certificate in PEM format'),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_asked(scenario, tmp_path, options, words):
@@ -113,5 +114,21 @@ def test_a_scene_without_a_camera_model_is_refused(scenario, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(scenario, tmp_path):
     (tmp_path / 'out').write_text('')
-    with serve(scenario) as server, pytest.raises(ConfigurationError, match='out'):
-        unserved(scenario, server.address, tmp_path)
+    with pytest.raises(ConfigurationError, match='out cannot be written'):
+        # Nothing listens there: it is found before anything is asked.
+        unserved(scenario, '127.0.0.1:1', tmp_path)
+
+
+def test_numbers_in_the_syntax_of_grpc_are_tried_by_tcp(scenario, tmp_path):
+    with serve(scenario) as server:
+        report = unserved(scenario, f'ipv4:{server.address}', tmp_path)
+    assert report.ok
+    assert stage(report, 'tcp', 'pass').latency_s > 0.0
+
+
+def test_what_is_left_to_grpc_keeps_the_order_of_stages(scenario, tmp_path):
+    report = unserved(scenario, f'unix:{tmp_path / "none.sock"}', tmp_path, timeout_s=0.3)
+    assert [s.name for s in report.stages][:3] == ['resolve', 'tcp', 'channel']
+    assert stage(report, 'tcp', 'note').message == 'left to gRPC, as the address is'
+    assert failed(report) == ['channel']
+    assert 'not tried, because channel failed' in stage(report, 'render', 'skip').message

@@ -1,0 +1,88 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Why a server and the probe cannot agree on TLS: asked of the server itself, below gRPC."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from nurec_ros.errors import ConfigurationError
+
+_HANDSHAKE_TIMEOUT_S = 3.0
+
+_PLAINTEXT = (
+    'NuRec servers speak plaintext unless a proxy adds TLS: leave tls_root_certificate empty, or '
+    'type the address of the proxy'
+)
+_WANTS_TLS = 'give tls_root_certificate: the PEM file of the root that signed its certificate'
+_OTHER_NAME = 'type a name that is in the certificate of the server, not another name or number'
+_OTHER_ROOT = 'tls_root_certificate must be the root that signed the certificate of this server'
+
+
+def check_pem(certificate: bytes, path: str) -> None:
+    """Raise ConfigurationError unless the bytes of the file at `path` are PEM certificates."""
+    try:
+        _context(certificate)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f'tls_root_certificate {path} holds no certificate in PEM format'
+        ) from error
+
+
+def fault(
+    host: str, number: str, port: int, certificate: bytes | None, timeout_s: float
+) -> tuple[str, str] | None:
+    """
+    Shake hands in TLS with an address that gRPC cannot connect to; None if that explains nothing.
+
+    host: the name that the certificate must carry; number: where it was found to be. Gives the
+    problem and its remedy.
+    """
+    try:
+        with (
+            socket.create_connection(
+                (number, port), timeout=min(timeout_s, _HANDSHAKE_TIMEOUT_S)
+            ) as plain,
+            _context(certificate).wrap_socket(plain, server_hostname=host),
+        ):
+            pass
+    except ssl.SSLCertVerificationError as error:
+        problem = f'the certificate of the server is refused: {error.verify_message}'
+        # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _EMAIL_MISMATCH and _IP_ADDRESS_MISMATCH.
+        remedy = _OTHER_NAME if error.verify_code in (62, 63, 64) else _OTHER_ROOT
+        return problem, remedy
+    except TimeoutError:
+        return None
+    except (ssl.SSLError, OSError):
+        if certificate is None:
+            return None
+        return 'a TLS certificate is given, but the server does not speak TLS', _PLAINTEXT
+    if certificate is None:
+        return 'the server speaks TLS, and no certificate is given', _WANTS_TLS
+    return None
+
+
+def _context(certificate: bytes | None) -> ssl.SSLContext:
+    """Give a context that trusts this certificate alone, or anything without one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(['h2'])
+    if certificate is None:
+        # Nothing is sent: the only question is whether TLS is spoken at all.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        text = certificate.decode('latin-1').encode('ascii', 'replace').decode('ascii')
+        context.load_verify_locations(cadata=text)
+    return context

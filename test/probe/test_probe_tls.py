@@ -1,0 +1,82 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Servers and probes that cannot agree on TLS, each told apart."""
+
+from concurrent.futures import ThreadPoolExecutor
+from test.preview.preview_client import serve
+from test.probe.probe_reports import failed, stage, unserved
+from test.rendering.tls import CERTIFICATE, server_credentials
+
+import grpc
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.probe.tls import check_pem
+import pytest
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Give the port of a server that speaks TLS as localhost, and its certificate's file."""
+    credentials, path = server_credentials(tmp_path)
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port('127.0.0.1:0', credentials)
+    server.start()
+    yield port, str(path)
+    server.stop(None).wait(20.0)
+
+
+def test_a_certificate_against_a_plaintext_server(scenario, tmp_path):
+    _, path = server_credentials(tmp_path)
+    with serve(scenario) as server:
+        report = unserved(
+            scenario, server.address, tmp_path, tls_root_certificate=str(path), timeout_s=0.5
+        )
+    assert failed(report) == ['channel']
+    found = stage(report, 'channel', 'fail')
+    assert found.message == 'a TLS certificate is given, but the server does not speak TLS'
+    assert 'leave tls_root_certificate empty' in found.remedy
+
+
+def test_no_certificate_against_a_server_of_tls(scenario, guarded, tmp_path):
+    report = unserved(scenario, f'127.0.0.1:{guarded[0]}', tmp_path, timeout_s=0.5)
+    assert failed(report) == ['channel']
+    found = stage(report, 'channel', 'fail')
+    assert found.message == 'the server speaks TLS, and no certificate is given'
+    assert 'tls_root_certificate' in found.remedy
+
+
+def test_a_certificate_for_another_name(scenario, guarded, tmp_path):
+    port, path = guarded
+    report = unserved(
+        scenario, f'127.0.0.1:{port}', tmp_path, tls_root_certificate=path, timeout_s=0.5
+    )
+    assert failed(report) == ['channel']
+    found = stage(report, 'channel', 'fail')
+    assert "not valid for '127.0.0.1'" in found.message
+    assert 'type a name that is in the certificate' in found.remedy
+
+
+def test_the_right_name_connects(scenario, guarded, tmp_path):
+    port, path = guarded
+    report = unserved(
+        scenario, f'localhost:{port}', tmp_path, tls_root_certificate=path, timeout_s=5.0
+    )
+    # It has no services at all, which is another matter.
+    assert failed(report) == ['service']
+
+
+def test_only_pem_is_a_certificate():
+    check_pem(CERTIFICATE, 'root.pem')
+    for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
+        with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
+            check_pem(data, 'root.pem')
