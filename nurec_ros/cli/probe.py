@@ -47,6 +47,8 @@ _TYPED = {
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose errors end up in the JSON value, where one is wanted."""
+
     def __init__(self, *, as_json: bool, **words: Any) -> None:
         super().__init__(**words)
         self._as_json = as_json

@@ -56,7 +56,7 @@ def parse_server(server: str) -> list[Endpoint]:
     typed = server.strip()
     numbers = re.match(r'ipv[46]:', typed)
     if numbers:
-        typed = typed[numbers.end() :]
+        typed = typed.removeprefix(numbers[0])
     elif _SCHEME.match(typed):
         return []
     try:
