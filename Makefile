@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 VENV ?= .venv
 USDZ ?=
+export USDZ
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
@@ -66,7 +67,7 @@ $(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmak
 	@touch $@
 
 demo: setup
-	@$(bin)/nurec_demo $(if $(USDZ),--usdz '$(USDZ)')
+	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ")
 
 test: setup
 	@$(bin)/python -m pytest $(PYTEST_ARGS)

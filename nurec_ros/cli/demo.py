@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import importlib.util
+import os
 from signal import SIG_IGN
 from signal import signal as set_signal
 import sys
@@ -30,6 +31,25 @@ NEEDED = {
     'rclpy': 'source a ROS 2 distribution, or run `make setup`',
     'rosbags': 'pip install rosbags',
 }
+
+
+# A domain's UDP ports begin at 7400 + 250 times its number and have to stay below 65536.
+MOST_DOMAIN = 232
+
+
+def _domain(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_DOMAIN:
+        message = f'{text} is no ROS domain, expected 0 to {MOST_DOMAIN}'
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe; who closes it does not end the demo."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +79,10 @@ def parser() -> argparse.ArgumentParser:
         '--server', default='', metavar='HOST:PORT', help='a render server that runs already'
     )
     result.add_argument(
-        '--domain-id', type=int, metavar='N', help='ROS_DOMAIN_ID (one that nobody uses)'
+        '--domain-id',
+        type=_domain,
+        metavar='N',
+        help='ROS_DOMAIN_ID, 0 to 232 (one that nobody uses)',
     )
     result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result
@@ -87,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     resolution_scale=options.resolution_scale,
                     server=options.server,
                     domain_id=options.domain_id,
-                )
+                ),
+                say,
             )
     except Interrupted as interrupted:
         # While the interpreter finalises, another one would show a traceback.

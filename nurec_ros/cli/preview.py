@@ -28,10 +28,13 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from nurec_ros import __version__
-from nurec_ros.errors import NurecError
+from nurec_ros.errors import ConfigurationError, NurecError
+
+if TYPE_CHECKING:
+    from nurec_ros.preview.behaviour import Behaviour
 
 DEFAULT_PORT = 46435
 CRASHED = 70
@@ -74,6 +77,10 @@ def _ratio(text: str) -> tuple[int, int]:
 _ratio.__name__ = 'ratio'
 
 
+def _flag(name: str) -> str:
+    return name.removesuffix('_s').replace('_', '-')
+
+
 def _parser() -> argparse.ArgumentParser:
     from nurec_ros.preview import behaviour
 
@@ -113,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = behaviour.Behaviour()
     for name, (text, metavar) in behaviour.help_texts().items():
         default = getattr(defaults, name)
-        flag = name.removesuffix('_s').replace('_', '-')
+        flag = _flag(name)
         if isinstance(default, bool):
             played.add_argument(f'--no-{flag}', dest=name, action='store_false', help=text)
             continue
@@ -128,12 +135,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(arguments: argparse.Namespace, signals: _Signals) -> None:
+def _behaviour(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Behaviour:
+    """Give the behaviour asked for; one that cannot be played is a wrong argument."""
     from nurec_ros.preview.behaviour import Behaviour, help_texts
+
+    try:
+        return Behaviour(**{name: getattr(arguments, name) for name in help_texts()})
+    except ConfigurationError as error:
+        # Its sentence begins with the field's name; who typed an option knows that name.
+        name, _, rest = str(error).partition(' ')
+        parser.error(f'--{_flag(name)} {rest}')
+
+
+def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: _Signals) -> None:
     from nurec_ros.preview.server import PreviewServer
     from nurec_ros.scenario import Scenario
 
-    behaviour = Behaviour(**{name: getattr(arguments, name) for name in help_texts()})
     scenarios = [Scenario.load(path) for path in arguments.usdz]
     for scenario in scenarios:
         for warning in scenario.warnings:
@@ -158,9 +175,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     signals = _Signals()
     try:
-        arguments = _parser().parse_args(argv)
+        parser = _parser()
+        arguments = parser.parse_args(argv)
+        behaviour = _behaviour(parser, arguments)
         logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-        _serve(arguments, signals)
+        _serve(arguments, behaviour, signals)
     except KeyboardInterrupt:
         pass
     except NurecError as error:

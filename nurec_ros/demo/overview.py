@@ -38,6 +38,7 @@ from nurec_ros.demo.drawing import (
     text_width,
 )
 from nurec_ros.demo.reading import Recorded, Way
+from nurec_ros.demo.ticks import tick_labels, tick_seconds
 from nurec_ros.palette import colour_of
 
 # Drawn twice as large and averaged down: thin lines at any angle stay even.
@@ -52,7 +53,6 @@ LANE: Rgb = (196, 200, 205)
 GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
 STANDS = 0.5  # m; who moved less has stood
-TICK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,15 @@ def draw_overview(
     title: str,
     subtitle: str = '',
     lanes: Sequence[NDArray[np.float64]] = (),
+    span_ns: tuple[int, int] | None = None,
 ) -> Image:
-    """Draw the drive; boxes of who moves stand where they were at the middle of it."""
-    begin_ns, end_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
-    middle_ns = (begin_ns + end_ns) // 2
+    """
+    Draw the drive; boxes of who moves stand where they were at the middle of it.
+
+    `span_ns` is the drive's begin and end; without it those of the odometry that was recorded.
+    """
+    if span_ns is None:
+        span_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
     users = list(drive.road_users.values())
     legend = _legend(users)
     view, size = _fit(drive, len(legend))
@@ -108,7 +113,7 @@ def draw_overview(
     image = np.full((size[1] * k, size[0] * k, 3), PAPER, dtype=np.uint8)
 
     map_end = (size[1] - len(legend) * LEGEND_LINE - MARGIN) * k
-    _draw_map(image[:map_end], drive, view, lanes, middle_ns)
+    _draw_map(image[:map_end], drive, view, lanes, span_ns)
     image[: TITLE * k] = PAPER
     put_text(image, title, (MARGIN * k, 42 * k), size=26 * k, weight=BOLD)
     put_text(image, subtitle, (MARGIN * k, 69 * k), size=17 * k, colour=GREY)
@@ -141,9 +146,10 @@ def _draw_map(
     drive: Recorded,
     view: View,
     lanes: Sequence[NDArray[np.float64]],
-    middle_ns: int,
+    span_ns: tuple[int, int],
 ) -> None:
     k = OVERSAMPLING
+    middle_ns = sum(span_ns) // 2
     _draw_grid(image, view)
     for lane in lanes:
         polyline(image, view(lane), LANE, 1 * k)
@@ -158,14 +164,13 @@ def _draw_map(
             polyline(image, view(way.array()), pale, round(1.5 * k))
     polyline(image, view(drive.path), mixed(EGO, PAPER, 0.55), 3 * k)
     polyline(image, view(drive.odometry), EGO, 4 * k)
-    ends_ns = (int(drive.odometry_ns[0]), int(drive.odometry_ns[-1]))
-    _draw_ego(image, drive, view, ends_ns, mixed(EGO, PAPER, 0.55))
+    _draw_ego(image, drive, view, span_ns, mixed(EGO, PAPER, 0.55))
     for way in users:
         pose = _pose_at(way, middle_ns)
         if way.moved >= STANDS and pose is not None:
             _draw_box(image, view, way, pose, colour_of(way.label))
     _draw_ego(image, drive, view, (middle_ns,), EGO)
-    _draw_ticks(image, drive, view)
+    _draw_ticks(image, drive, view, span_ns)
 
 
 def _draw_grid(image: Image, view: View) -> None:
@@ -218,32 +223,26 @@ def _draw_ego(
         _draw_nose(image, corners, (255, 255, 255))
 
 
-def _draw_ticks(image: Image, drive: Recorded, view: View) -> None:
-    """Mark the ego's path every 5 s."""
+def _draw_ticks(image: Image, drive: Recorded, view: View, span_ns: tuple[int, int]) -> None:
+    """Mark the ego's path every 5 s and at its end."""
     k = OVERSAMPLING
-    begin_ns, end_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
-    seconds = np.arange(0.0, (end_ns - begin_ns) / 1e9 + 0.05, TICK_S)
+    begin_ns, end_ns = span_ns
+    seconds = tick_seconds((end_ns - begin_ns) / 1e9)
+
+    def pose_at(second: float) -> tuple[float, float, float]:
+        return _odometry_at(drive, begin_ns + round(second * 1e9))
+
     for second in seconds:
-        x, y, yaw = _odometry_at(drive, begin_ns + round(second * 1e9))
-        place = view(np.array([[x, y]]))[0]
+        place = view(np.array([pose_at(second)]))[0]
         disc(image, place, 6 * k, PAPER)
         disc(image, place, 4 * k, EGO)
-        ahead = view(np.array([[x + math.cos(yaw), y + math.sin(yaw)]]))[0] - place
-        normal = np.array([-ahead[1], ahead[0]]) / max(_length(ahead), 1e-9)
-        text = f'{second:g} s'
-        width = text_width(text, size=17 * k, weight=BOLD)
-        at = place + normal * (26 * k + abs(normal[0]) * width / 2)
-        corner = (at[0] - width / 2, at[1] + 6 * k)
-        _put_on_paper(image, text, corner, size=17 * k)
-
-
-def _put_on_paper(image: Image, text: str, place: tuple[float, float], *, size: int) -> None:
-    """Write bold text with a pale ground below it, so that it reads over anything."""
-    width = text_width(text, size=size, weight=BOLD)
-    left, right = place[0] - size * 0.3, place[0] + width + size * 0.3
-    top, bottom = place[1] - size * 0.85, place[1] + size * 0.3
-    polygon(image, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), PAPER)
-    put_text(image, text, place, size=size, weight=BOLD, colour=EGO)
+    size = 17 * k
+    for label in tick_labels(seconds, pose_at, view, size):
+        # A pale ground below it, so that it reads over anything.
+        left, top, right, bottom = label.ground
+        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        polygon(image, corners, PAPER)
+        put_text(image, label.text, label.place, size=size, weight=BOLD, colour=EGO)
 
 
 def _odometry_at(drive: Recorded, t_ns: int) -> tuple[float, float, float]:

@@ -21,16 +21,13 @@ from pathlib import Path
 import shutil
 import sys
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 from nurec_ros.demo.processes import DemoError
 from nurec_ros.demo.recorder import Topic
 from nurec_ros.demo.watch import Watch
 from nurec_ros.scenario import Scenario
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from nurec_ros.demo.run import Options
 
 READY_S = 90.0
 # So long the position may stand still while playing.
@@ -46,7 +43,6 @@ class Played:
     topics: tuple[Topic, ...]
     wall_s: float
     scenario_s: float
-    ego_begin_ns: int
     remarks: tuple[str, ...]
 
 
@@ -92,10 +88,10 @@ def record_drive(
     check: Callable[[], None],
     scenario: Scenario,
     cameras: Sequence[str],
-    options: Options,
+    say: Callable[[str], None],
 ) -> Played:
     """
-    Wait for the player, play to the end, record everything.
+    Wait for the player, play to the end, record everything; `say` is told what it waits for.
 
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
@@ -105,7 +101,7 @@ def record_drive(
     tokens = topic_names(scenario.cameras)
     names = [tokens[camera] for camera in cameras]
     with Watch(recording, check) as watch:
-        watch.wait_ready(names, READY_S)
+        watch.wait_ready(names, READY_S, say)
         recorder = watch.recorder
         first_us = watch.state['current_time_us']
         recorder.measuring = True
@@ -117,9 +113,7 @@ def record_drive(
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
         watch.settle()
         remarks = [*_rendering(watch, names), *_skipped(recorder.skipped)]
-    return Played(
-        tuple(recorder.topics.values()), wall_s, scenario_s, first_us * 1000, tuple(remarks)
-    )
+    return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
 def _play_to_the_end(watch: Watch, cameras: Sequence[str]) -> None:

@@ -199,7 +199,13 @@ class Signals:
 
 def command(name: str) -> list[str]:
     """Give the command line of one of this package's commands, run by this very Python."""
-    return [sys.executable, '-m', f'nurec_ros.cli.{name}']
+    # Not `-m`: that looks in the working directory first, where a clone's folder may be named
+    # as the package is.
+    code = (
+        'import sys; sys.path = [folder for folder in sys.path if folder]; '
+        f'from nurec_ros.cli.{name} import main; sys.exit(main())'
+    )
+    return [sys.executable, '-c', code]
 
 
 def free_port() -> int:

@@ -23,12 +23,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import shutil
 import time
 
 import numpy as np
 from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
 from nurec_ros.demo.drawing import write_png
+from nurec_ros.demo.files import Files
 from nurec_ros.demo.overview import draw_overview
 from nurec_ros.demo.processes import Children, command, DemoError, free_domain, free_port
 from nurec_ros.demo.report import file_lines, table, topic_rows
@@ -53,41 +53,6 @@ class Options:
     domain_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Where everything goes."""
-
-    folder: Path
-
-    @property
-    def example(self) -> Path:
-        """Give the generated scenario's place."""
-        return self.folder / 'example.usdz'
-
-    @property
-    def recording(self) -> Path:
-        """Give the rosbag2 folder."""
-        return self.folder / 'recording'
-
-    @property
-    def contact_sheet(self) -> Path:
-        """Give the picture of cameras and moments."""
-        return self.folder / 'contact_sheet.png'
-
-    @property
-    def overview(self) -> Path:
-        """Give the picture of the drive from above."""
-        return self.folder / 'overview.png'
-
-    def clear(self) -> None:
-        """Make the folder, and remove from it what an earlier demo left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.recording, ignore_errors=True)
-        old = (self.contact_sheet, self.overview, *self.folder.glob('*.log'))
-        for path in old:
-            path.unlink(missing_ok=True)
-
-
 def run(options: Options, say: Callable[[str], None] = print) -> None:
     """
     Show the demo; `say` takes the lines for the screen.
@@ -97,27 +62,32 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
     from nurec_ros.demo.play import Played, record_drive
 
     files = Files(Path(options.output))
-    try:
-        files.clear()
-    except OSError as error:
-        message = f'cannot use {files.folder}: {error.strerror or error}'
-        raise ConfigurationError(message) from error
-    usdz = scenario_file(options, files, say)
-    scenario = Scenario.load(usdz)
-    cameras = chosen_cameras(scenario, options.cameras)
+    if options.usdz:
+        # Nothing is made, and nothing replaced, for a file that cannot be played.
+        usdz = Path(options.usdz).resolve()
+        scenario = Scenario.load(usdz)
+        cameras = chosen_cameras(scenario, options.cameras)
+        files.prepare()
+        say(f'scenario: {options.usdz}')
+    else:
+        files.prepare()
+        usdz = example_file(files, say)
+        scenario = Scenario.load(usdz)
+        cameras = chosen_cameras(scenario, options.cameras)
     domain = free_domain() if options.domain_id is None else options.domain_id
     environment = ros_environment(domain)
     os.environ.update(environment)
-    with Children(files.folder, os.environ) as children:
+    with files.new_recording() as recording, Children(files.folder, os.environ) as children:
         server = options.server or start_preview(children, usdz)
         say(f'render server: {server}')
         children.start('player', player_command(options, usdz, server, cameras))
         say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
         began = time.monotonic()
-        played: Played = record_drive(files.recording, children.check, scenario, cameras, options)
-        say(f'played in {time.monotonic() - began:.1f} s, recorded in {files.recording}')
+        played: Played = record_drive(recording, children.check, scenario, cameras, say)
+        took_s = time.monotonic() - began
         codes = children.end()
-    draw(files, scenario, usdz, played.ego_begin_ns)
+    say(f'played in {took_s:.1f} s, recorded in {files.recording}')
+    draw(files, scenario, usdz)
     say('')
     rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)
     say(table(rows))
@@ -125,30 +95,29 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
     for line in played.remarks:
         say(line)
     say('')
-    say(
-        file_lines(
-            {
-                files.contact_sheet: 'what each camera saw',
-                files.overview: 'the drive from above',
-                files.recording: 'rosbag2 folder: ros2 bag play, Foxglove (its .mcap), rosbags',
-                files.example: 'the scenario that was generated',
-            }
-        )
-    )
+    left = {
+        files.contact_sheet: 'what each camera saw',
+        files.overview: 'the drive from above',
+        files.recording: 'rosbag2 folder: ros2 bag play, Foxglove (its .mcap), rosbags',
+    }
+    if not options.usdz:
+        left[files.example] = 'the scenario that was generated'
+    say(file_lines(left))
     failed = {name: code for name, code in codes.items() if code != 0}
     if failed:
         message = ', '.join(f'{name} ended with exit code {code}' for name, code in failed.items())
         raise DemoError(message)
 
 
-def scenario_file(options: Options, files: Files, say: Callable[[str], None]) -> Path:
-    """Give the file to play: the one asked for, else an example written now."""
-    if options.usdz:
-        say(f'scenario: {options.usdz}')
-        return Path(options.usdz).resolve()
+def example_file(files: Files, say: Callable[[str], None]) -> Path:
+    """Write the example and give its place; ConfigurationError where that is not possible."""
     from nurec_ros.example import write_example
 
-    path = write_example(files.example)
+    try:
+        path = write_example(files.example)
+    except OSError as error:
+        message = f'cannot write {files.example}: {error.strerror or error}'
+        raise ConfigurationError(message) from error
     say(f'scenario: {path} (generated)')
     return path.resolve()
 
@@ -196,8 +165,21 @@ def player_command(
     return [*command('player'), '--ros-args', *pairs]
 
 
-def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
-    """Draw both pictures from the recording."""
+def path_length(scenario: Scenario) -> float:
+    """Give the length (m) of the ego's path, seen from above, between begin and end."""
+    times = scenario.ego.times_ns
+    inside = times[(times > scenario.start_ns) & (times < scenario.end_ns)]
+    moments_ns = np.concatenate([[scenario.start_ns], inside, [scenario.end_ns]])
+    places = scenario.ego.at(moments_ns)[:, :2, 3]
+    return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
+
+
+def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
+    """
+    Draw both pictures from the recording.
+
+    How long the drive is comes from the scenario: under load the last messages may be missing.
+    """
     from nurec_ros.demo.reading import read_recording
     from nurec_ros.ros.frames import topic_names
 
@@ -205,9 +187,8 @@ def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
     if not len(drive.odometry_ns):
         message = f'{files.recording} holds no odometry of the player'
         raise DemoError(message)
-    end_ns = int(drive.odometry_ns[-1])
-    begin_ns = min(begin_ns, int(drive.odometry_ns[0]))
-    way = np.linalg.norm(np.diff(drive.odometry[:, :2], axis=0), axis=1).sum()
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
+    way = path_length(scenario)
     seconds = (end_ns - begin_ns) / 1e9
     about = f'{usdz.name}: {seconds:.1f} s, {way:.0f} m, {len(drive.road_users)} road users'
     # In the scenario's order, by the topics' names.
@@ -227,5 +208,6 @@ def draw(files: Files, scenario: Scenario, usdz: Path, begin_ns: int) -> None:
         title=scenario.sequence_id,
         subtitle=f'{about}; boxes at {seconds / 2:.1f} s, from the recorded markers',
         lanes=lanes,
+        span_ns=(begin_ns, end_ns),
     )
     write_png(str(files.overview), overview)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import json
 from pathlib import Path
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -38,7 +39,32 @@ SPIN_S = 0.05
 # Every so many steps the topics are looked through again.
 LOOK_EVERY = 10
 ANSWER_S = 10.0
-SETTLE_STEPS = 20
+# After the end the queues are emptied: so long at least, so long at most.
+DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
+# What is waited for is said after so long, and again where it has changed.
+SAID_AFTER_S, SAID_AGAIN_S = 3.0, 5.0
+
+
+class Patience:
+    """Says what is being waited for: not at once, not too often, and not the same thing twice."""
+
+    def __init__(
+        self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._now = now
+        self._next = now() + SAID_AFTER_S
+        self._said = ''
+
+    def note(self, reason: Callable[[], str]) -> None:
+        """Say the reason, if it is time to say something and there is something new."""
+        if self._now() < self._next:
+            return
+        text = reason()
+        if text != self._said:
+            self._say(f'waiting: {text}')
+            self._said = text
+            self._next = self._now() + SAID_AGAIN_S
 
 
 class Watch:
@@ -96,8 +122,11 @@ class Watch:
         topic = self.recorder.topics.get(f'{self._player}/{camera}/image_raw/compressed')
         return 0 if topic is None else topic.count
 
-    def wait_ready(self, cameras: Sequence[str], timeout_s: float) -> None:
+    def wait_ready(
+        self, cameras: Sequence[str], timeout_s: float, say: Callable[[str], None]
+    ) -> None:
         """Wait until the player answers and the first image of each camera is here."""
+        patience = Patience(say)
 
         def ready() -> bool:
             return bool(
@@ -106,7 +135,11 @@ class Watch:
                 and all(self.image_count(camera) for camera in cameras)
             )
 
-        if not wait_until(ready, timeout_s, self.step):
+        def step() -> None:
+            self.step()
+            patience.note(lambda: self._missing(cameras))
+
+        if not wait_until(ready, timeout_s, step):
             message = f'{self._missing(cameras)} after {timeout_s:g} s'
             raise DemoError(message)
 
@@ -134,9 +167,11 @@ class Watch:
             raise DemoError(message)
 
     def settle(self) -> None:
-        """Let the last messages arrive."""
-        for _ in range(SETTLE_STEPS):
-            self._executor.spin_once(timeout_sec=SPIN_S)
+        """Take what is still on its way: for a moment, and on until nothing is left waiting."""
+        drain(
+            lambda timeout_s: self._executor.spin_once(timeout_sec=timeout_s),
+            lambda: sum(topic.count for topic in self.recorder.topics.values()),
+        )
 
     def _on_state(self, data: bytes) -> None:
         status = deserialize_message(data, DiagnosticStatus)
@@ -145,3 +180,25 @@ class Watch:
     def _on_diagnostics(self, data: bytes) -> None:
         for status in deserialize_message(data, DiagnosticArray).status:
             self.diagnostics[status.name] = (status.message, fields_of(status))
+
+
+def drain(
+    spin: Callable[[float], None],
+    count: Callable[[], int],
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """
+    Take messages one by one until DRAIN_S have passed and none is waiting, at most MOST_DRAIN_S.
+
+    `spin` takes a message, waiting so many seconds for one; `count` says how many have come.
+    """
+    began = now()
+    while now() - began < MOST_DRAIN_S:
+        before = count()
+        # The player goes on publishing: only a look without waiting tells that the queue is empty.
+        spin(0.0)
+        if count() > before:
+            continue
+        if now() - began >= DRAIN_S:
+            break
+        spin(SPIN_S)

@@ -26,6 +26,8 @@ from pathlib import Path
 import tempfile
 import zipfile
 
+from nurec_ros.errors import ConfigurationError
+
 ALIGNMENT = 64
 LOCAL_HEADER_SIZE = 30
 # The extra field's two-byte id and two-byte length; the id is the one that USD's own writer takes.
@@ -49,10 +51,17 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
     """
     Write `members` (name to content, text as UTF-8) in their order as one archive at `path`.
 
-    The file appears whole or not at all: it is written beside its place and moved there. An
+    The file appears whole or not at all: it is written beside its place and moved there, through
+    links to where they lead. ConfigurationError where something else than a file stands there; an
     OSError of the file system is passed on.
     """
-    target = Path(path)
+    if not os.fspath(path):
+        message = 'the path of the file to write is empty'
+        raise ConfigurationError(message)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        message = f'{path} is there and is no ordinary file; nothing is written'
+        raise ConfigurationError(message)
     handle, temporary = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
     try:
         with os.fdopen(handle, 'wb') as file, zipfile.ZipFile(file, 'w') as archive:
@@ -67,7 +76,7 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
     except BaseException:
         os.unlink(temporary)
         raise
-    return target
+    return Path(path)
 
 
 def _umask() -> int:

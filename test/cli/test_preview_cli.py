@@ -152,8 +152,18 @@ def test_a_port_in_use_is_one_line(scenario_path):
     one_line(result, f'cannot listen on 127.0.0.1:{port}', 'in use')
 
 
-def test_a_behaviour_that_cannot_be_played_is_one_line(scenario_path):
-    one_line(run('--usdz', scenario_path, '--failure-rate', '2'), 'failure_rate is 2.0')
+@pytest.mark.parametrize(
+    ('option', 'value', 'expected'),
+    [
+        ('--failure-rate', '2', 'is 2.0, expected 0 to 1'),
+        ('--latency', '-1', 'is -1.0, expected a number of seconds, 0 or more'),
+        ('--max-workers', '0', 'is 0, expected 1 or more'),
+    ],
+)
+def test_a_behaviour_that_cannot_be_played_is_a_wrong_argument(option, value, expected):
+    result = run('--usdz', 'x', option, value)
+    assert result.returncode == 2
+    assert f'{option} {expected}' in result.stderr
 
 
 @pytest.mark.parametrize(

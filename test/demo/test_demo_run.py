@@ -27,8 +27,11 @@ import threading
 
 import cv2
 import numpy as np
-from nurec_ros.demo.run import chosen_cameras, Options, player_command
-from nurec_ros.errors import ConfigurationError
+import nurec_ros
+from nurec_ros.demo.processes import command
+from nurec_ros.demo.run import chosen_cameras, draw, Options, path_length, player_command
+from nurec_ros.demo.run import run as run_demo
+from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.example import write_example
 import pytest
 from rosbags.highlevel import AnyReader
@@ -198,6 +201,11 @@ def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
     assert not processes_that_name(tmp_path)
 
 
+def recorded_bytes(folder: Path) -> int:
+    """Give the size of a recording that is not finished."""
+    return sum(path.stat().st_size for path in folder.glob('.recording-*/recording/*.mcap'))
+
+
 @pytest.fixture
 def playing(tmp_path: Path):
     """Give a demo in the middle of its playing, and its folder."""
@@ -212,9 +220,8 @@ def playing(tmp_path: Path):
         text=True,
     ) as process:
         try:
-            recording = folder / 'recording' / 'recording.mcap'
             # A first chunk is on disk: it plays.
-            wait_for(lambda: recording.exists() and recording.stat().st_size > 100_000, process)
+            wait_for(lambda: recorded_bytes(folder) > 100_000, process)
             yield process, tmp_path
         finally:
             process.kill()
@@ -243,6 +250,7 @@ def test_a_signal_ends_everything(playing, number: int, code: int):
     assert errors.splitlines()[-1] == 'nurec_demo: interrupted; everything was ended'
     assert 'Traceback' not in errors
     assert not processes_that_name(folder)
+    assert {path.suffix for path in (folder / 'demo').iterdir()} == {'.log'}
     for log in (folder / 'demo').glob('*.log'):
         assert 'Traceback' not in log.read_text()
 
@@ -272,3 +280,91 @@ def test_all_cameras_are_chosen_unless_some_are_named(street: Path):
     assert chosen_cameras(scenario, CAMERAS) == CAMERAS
     with pytest.raises(ConfigurationError, match="'nose'"):
         chosen_cameras(scenario, ('nose',))
+
+
+def test_a_missing_file_costs_no_earlier_result(tmp_path: Path):
+    """Find a typing mistake before anything is removed."""
+    earlier = tmp_path / 'contact_sheet.png'
+    earlier.write_bytes(b'earlier')
+    with pytest.raises(ScenarioError, match='no such file'):
+        run_demo(Options(usdz=str(tmp_path / 'typo.usdz'), output=str(tmp_path)))
+    assert earlier.read_bytes() == b'earlier'
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, street: Path):
+    mine = tmp_path / 'recording' / 'mine.txt'
+    mine.parent.mkdir()
+    mine.write_text('mine')
+    with pytest.raises(ConfigurationError, match=r'mine\.txt'):
+        run_demo(Options(usdz=str(street), output=str(tmp_path)))
+    assert mine.read_text() == 'mine'
+
+
+def test_a_folder_named_as_the_package_does_not_hide_it(tmp_path: Path):
+    """Start a command where a clone of this repository lies in the working directory."""
+    (tmp_path / 'nurec_ros').mkdir()
+    environment = {**os.environ, 'PYTHONPATH': str(Path(nurec_ros.__file__).parents[1])}
+    done = subprocess.run(
+        [*command('preview'), '--version'],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert nurec_ros.__version__ in done.stdout
+
+
+def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatch):
+    """Let a recording end a second too early: the same length and duration are written."""
+    from nurec_ros.demo.files import Files
+    import nurec_ros.demo.reading as reading
+    import nurec_ros.demo.run as demo_run
+    from nurec_ros.example import make_example
+    from nurec_ros.scenario import Scenario
+
+    scenario = Scenario.load(street)
+    example = make_example(duration_s=3.0)
+    assert path_length(scenario) == pytest.approx(example.path_length, rel=2e-3)
+    begin_ns = scenario.start_ns
+    times_ns = begin_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
+    drive = reading.Recorded(np.zeros((2, 3)), times_ns, np.zeros((20, 3)), None, {}, {})
+    monkeypatch.setattr(reading, 'read_recording', lambda _: drive)
+    said: list[dict] = []
+    for name in ('draw_contact_sheet', 'draw_overview'):
+        monkeypatch.setattr(demo_run, name, lambda *_, **words: said.append(words))
+    monkeypatch.setattr(demo_run, 'write_png', lambda *_: None)
+    draw(Files(tmp_path), scenario, street)
+    header = f'street.usdz: {example.seconds:.1f} s, {example.path_length:.0f} m, 0 road users'
+    assert all(words['subtitle'].startswith(header) for words in said)
+    assert said[1]['span_ns'] == (scenario.start_ns, scenario.end_ns)
+
+
+def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):
+    arguments = ('--usdz', street, '--output', tmp_path / 'demo', '--server', '127.0.0.1:9')
+    with subprocess.Popen(
+        demo(*arguments, '--cameras', CAMERAS[0]),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith('waiting: ') or len(lines) > 20:
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT_S)
+    assert lines[-1].startswith('waiting: ')
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize('domain', ['999', '233', '-1', 'x'])
+def test_a_domain_out_of_range_is_refused_with_the_range(domain: str, capsys):
+    from nurec_ros.cli.demo import main
+
+    with pytest.raises(SystemExit) as caught:
+        main([f'--domain-id={domain}'])
+    assert caught.value.code == 2
+    assert f'--domain-id: {domain} is no ROS domain, expected 0 to 232' in capsys.readouterr().err

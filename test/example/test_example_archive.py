@@ -15,12 +15,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 import struct
 import zipfile
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.example.archive import write_usdz
 import pytest
 
@@ -109,3 +110,32 @@ def test_durations_out_of_range_are_refused(tmp_path: Path, duration: float):
 def test_negative_seeds_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match='seed is -1, expected 0 or more'):
         write_example(tmp_path / 'a.usdz', seed=-1)
+
+
+@pytest.mark.parametrize('kind', ['folder', 'fifo', 'nothing'])
+def test_only_a_file_is_written_over(tmp_path: Path, kind: str):
+    path = tmp_path / kind
+    if kind == 'folder':
+        path.mkdir()
+    elif kind == 'fifo':
+        os.mkfifo(path)
+    with pytest.raises(ConfigurationError):
+        write_usdz('' if kind == 'nothing' else path, {'a': b'1'})
+    assert path.is_dir() == (kind == 'folder')
+    assert path.is_fifo() == (kind == 'fifo')
+
+
+def test_a_link_is_written_through(tmp_path: Path):
+    (tmp_path / 'file').write_bytes(b'old')
+    link = tmp_path / 'link'
+    link.symlink_to('file')
+    write_usdz(link, {'a': b'1'})
+    assert link.is_symlink()
+    assert zipfile.is_zipfile(tmp_path / 'file')
+
+
+def test_names_tell_seeds_and_durations_apart():
+    drives = [(1, 1), (1, 1.0), (1, 2.0), (2, 1.0), (2, 2.0)]
+    names = [make_example(seed=seed, duration_s=s).sequence_id for seed, s in drives]
+    assert names[0] == names[1]
+    assert len(set(names)) == 4

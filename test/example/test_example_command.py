@@ -45,8 +45,9 @@ def test_seed_and_duration(tmp_path: Path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
-        (['--duration', '0'], 'duration is 0 s, expected 1 to 120'),
-        (['--seed', '-2'], 'seed is -2, expected 0 or more'),
+        ([''], 'the path of the file to write is empty'),
+        (['.'], '. is there and is no ordinary file; nothing is written'),
+        (['/dev/null'], '/dev/null is there and is no ordinary file'),
         (['no/such/folder/a.usdz'], 'cannot write no/such/folder/a.usdz: No such file'),
     ],
 )
@@ -57,6 +58,38 @@ def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, ar
     assert reason in captured.err
     assert captured.err.count('\n') == 1
     assert not captured.out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['--duration', '0.5'], '--duration is 0.5 s, expected 1 to 120'),
+        (['--seed', '-2'], '--seed is -2, expected 0 or more'),
+    ],
+)
+def test_wrong_arguments_are_2(tmp_path, capsys, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_goes_is_no_error(tmp_path: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, '-m', 'nurec_ros.cli.example', str(tmp_path / 'a.usdz')],
+        env={**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, '')
 
 
 def test_it_needs_no_ros(tmp_path: Path):

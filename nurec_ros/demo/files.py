@@ -1,0 +1,110 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Where the demo leaves things, and what it may replace there: its own earlier results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+import shutil
+import tempfile
+
+from nurec_ros.errors import ConfigurationError
+
+METADATA = 'metadata.yaml'
+BAG_SUFFIX = '.mcap'
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where everything goes."""
+
+    folder: Path
+
+    @property
+    def example(self) -> Path:
+        """Give the generated scenario's place."""
+        return self.folder / 'example.usdz'
+
+    @property
+    def recording(self) -> Path:
+        """Give the rosbag2 folder."""
+        return self.folder / 'recording'
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Give the picture of cameras and moments."""
+        return self.folder / 'contact_sheet.png'
+
+    @property
+    def overview(self) -> Path:
+        """Give the picture of the drive from above."""
+        return self.folder / 'overview.png'
+
+    def prepare(self) -> None:
+        """
+        Make the folder; nothing in it is touched.
+
+        Raise ConfigurationError where it cannot be, or where something of somebody else's stands
+        in the recording's place.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._check_recording()
+        except OSError as error:
+            message = f'cannot use {self.folder}: {error.strerror or error}'
+            raise ConfigurationError(message) from error
+
+    def _check_recording(self) -> None:
+        place = self.recording
+        if not (place.exists() or place.is_symlink()):
+            return
+        if place.is_symlink() or not place.is_dir():
+            what = 'is not a folder'
+        else:
+            foreign = sorted(path.name for path in place.iterdir() if not _is_of_a_bag(path))
+            if not foreign:
+                return
+            what = f'holds {foreign[0]}'
+        message = f'{place} {what}, so it is no earlier recording to replace: choose --output'
+        raise ConfigurationError(message)
+
+    @contextmanager
+    def new_recording(self) -> Iterator[Path]:
+        """
+        Give the place of a new recording, which takes the earlier one's after the block.
+
+        When the block raises, the new one is removed and the earlier results stay as they are.
+        """
+        # A bag's file is called like its folder: the name is the last one, in a folder of its own.
+        beside = Path(tempfile.mkdtemp(prefix='.recording-', dir=self.folder))
+        try:
+            fresh = beside / self.recording.name
+            yield fresh
+            self._check_recording()
+            if self.recording.exists():
+                self.recording.rename(beside / 'earlier')
+            fresh.rename(self.recording)
+            # They show the earlier recording.
+            self.contact_sheet.unlink(missing_ok=True)
+            self.overview.unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_of_a_bag(path: Path) -> bool:
+    named = path.name == METADATA or path.suffix == BAG_SUFFIX
+    return named and path.is_file() and not path.is_symlink()
