@@ -35,6 +35,7 @@ SECOND_CLOCK = (
     'somebody else publishes {topic} too: time jumps to and fro for everybody; '
     'start all players but one with publish_clock:=false'
 )
+SEE_RENDERER = 'the status of the renderer says why'
 CANNOT_KEEP_UP = (
     'the renderer cannot keep up, {rate:.1f} frames/s are dropped: '
     'lower resolution_scale, camera_rate or rate, or listen to fewer cameras'
@@ -174,7 +175,9 @@ class Diagnostics:
         if failed and not received:
             level, message = ERROR, f'no image comes: {reason}'
         elif failed:
-            level, message = WARN, f'frames are lost: {reason}'
+            level, message = WARN, f'frames are lost: {reason or SEE_RENDERER}'
+        elif late > TOLERATED * asked and not session.pipeline.status().connected:
+            level, message = WARN, f'no image comes: {SEE_RENDERER}'
         elif late > TOLERATED * asked:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
         elif name not in session.listened:

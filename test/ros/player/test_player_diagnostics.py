@@ -204,6 +204,16 @@ def test_a_halted_camera_whose_image_was_lost_stays_a_warning(composer):
     assert composer.compose()['front'].level == OK
 
 
+def test_frames_that_wait_for_a_lost_server_are_not_the_cameras_fault(composer):
+    composer.session.pipeline.camera = replace(CAMERA, asked=30, dropped=30)
+    composer.session.pipeline.renderer = replace(RENDERER, connected=False, last_error='away')
+    status = composer.compose()['front']
+    assert (status.level, status.message) == (
+        WARN,
+        'no image comes: the status of the renderer says why',
+    )
+
+
 def test_nobody_listens(composer):
     composer.session.listened = ()
     status = composer.compose()['front']
