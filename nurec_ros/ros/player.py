@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 import threading
+import time
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
@@ -422,8 +423,11 @@ class NurecPlayer(ParameterGate, Node):
                 return
             if self.context.ok():
                 presenter.delete_markers(session.clock.position_ns)
-                presenter.wait_for_markers(CLOSING_S / 3)
+            # Readers acknowledge the deletion while the renderer is left.
+            until_s = time.monotonic() + CLOSING_S
             session.close(CLOSING_S * 2 / 3)
+            if self.context.ok():
+                presenter.wait_for_markers(until_s - time.monotonic())
 
     def destroy_node(self) -> Any:
         """Close, and remove the node from the graph."""
