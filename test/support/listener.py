@@ -20,6 +20,7 @@ import time
 from typing import Any
 
 TIMEOUT_S = 60.0
+AGAIN_S = 3.0
 
 
 class Listener:
@@ -65,16 +66,26 @@ class Listener:
         self.until(lambda: publisher.get_subscription_count() >= count, 'the subscription')
 
     def call(self, service_type: type, name: str, request: Any, server: Any) -> Any:
-        """Call a service of a node whose executor, `server`, is spun in turn; give the reply."""
+        """
+        Call a service of a node whose executor, `server`, is spun in turn; give the reply.
+
+        A server may get a request before it has found who waits for the reply, which is lost
+        then: the request is sent again after a while.
+        """
         client = self.node.create_client(service_type, name)
         self.until(client.service_is_ready, f'service {name}')
-        future = client.call_async(request)
+        futures = [client.call_async(request)]
+        sent_s = time.monotonic()
 
-        def answered() -> bool:
+        def answered() -> Any:
+            nonlocal sent_s
             server.spin_once(timeout_sec=0.0)
-            return future.done()
+            if time.monotonic() - sent_s > AGAIN_S:
+                futures.append(client.call_async(request))
+                sent_s = time.monotonic()
+            return next((future for future in futures if future.done()), None)
 
-        self.until(answered, f'the answer of {name}')
+        future = self.until(answered, f'the answer of {name}')
         self.node.destroy_client(client)
         return future.result()
 
