@@ -208,13 +208,6 @@ def command(name: str) -> list[str]:
     return [sys.executable, '-c', code]
 
 
-def free_port() -> int:
-    """Give a TCP port of this machine that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
-
-
 def free_domain() -> int:
     """
     Give a ROS domain that nobody uses on this machine; DemoError where all are taken.

@@ -30,7 +30,7 @@ from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
 from nurec_ros.demo.drawing import write_png
 from nurec_ros.demo.files import Files
 from nurec_ros.demo.overview import draw_overview
-from nurec_ros.demo.processes import Children, command, DemoError, free_domain, free_port
+from nurec_ros.demo.processes import Children, command, DemoError, free_domain
 from nurec_ros.demo.report import file_lines, table, topic_rows
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
@@ -143,8 +143,7 @@ def ros_environment(domain: int) -> dict[str, str]:
 
 def start_preview(children: Children, usdz: Path) -> str:
     """Start the preview server and give its address, once it is ready."""
-    port = free_port()
-    arguments = ['--usdz', str(usdz), '--host', LOOPBACK, '--port', str(port)]
+    arguments = ['--usdz', str(usdz), '--host', LOOPBACK, '--port', '0']
     preview = children.start('preview', [*command('preview'), *arguments])
     return preview.wait_for(r'^serving on (\S+)', PREVIEW_S)[1]
 

@@ -17,10 +17,10 @@ import json
 import os
 from pathlib import Path
 import signal
-import socket
 import subprocess
 import sys
 from test.preview.preview_client import serve, until
+from test.support.ports import claim_port
 from test.support.render_scene import CAMERAS, write_scene
 
 from nurec_ros import __version__
@@ -48,9 +48,7 @@ def run(*arguments, folder=None, env=None):
 @pytest.fixture
 def closed():
     """Give an address where nothing listens."""
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return f'127.0.0.1:{one.getsockname()[1]}'
+    return f'127.0.0.1:{claim_port()}'
 
 
 def test_a_healthy_server_gets_ticks_and_exit_code_0(scenario_path, scenario, tmp_path):

@@ -27,7 +27,6 @@ from nurec_ros.demo.processes import (
     Children,
     DemoError,
     free_domain,
-    free_port,
     Interrupted,
     Signals,
 )
@@ -187,15 +186,6 @@ def test_a_killed_parent_takes_its_children_along(tmp_path: Path):
             break
         ended.wait(0.05)
     assert gone(pid)
-
-
-def test_ports_are_free_and_differ():
-    import socket
-
-    port = free_port()
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', port))
-        assert free_port() != port
 
 
 def test_a_domain_in_use_is_not_taken(monkeypatch):

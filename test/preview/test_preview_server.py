@@ -15,6 +15,7 @@
 
 import socket
 from test.preview.preview_client import Client, Painter, refused, request, serve, until
+from test.support.ports import claim_port
 import threading
 
 import grpc
@@ -109,7 +110,7 @@ def test_each_scene_has_its_own_drawing(scenario, other_scenario):
 
 
 def test_it_starts_again_on_its_port(scenario):
-    server = serve(scenario)
+    server = serve(scenario, port=claim_port())
     first = server.start()
     with Client(server.address) as client:
         client.call('render_rgb', request(scenario))

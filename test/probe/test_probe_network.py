@@ -14,6 +14,7 @@
 """What is below gRPC: names, numbers, ports that listen, refuse or stay silent."""
 
 import socket
+from test.support.ports import claim_port
 
 from nurec_ros.probe import network
 from nurec_ros.probe.network import connect, Endpoint, parse_server, resolve
@@ -32,9 +33,7 @@ def listener():
 @pytest.fixture
 def closed_port():
     """Give a port where nothing listens."""
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return server.getsockname()[1]
+    return claim_port()
 
 
 @pytest.mark.parametrize(

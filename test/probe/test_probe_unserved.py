@@ -18,6 +18,7 @@ import http.server
 import socket
 from test.preview.preview_client import serve
 from test.probe.probe_reports import failed, stage, status, unserved
+from test.support.ports import claim_port
 import threading
 
 from nurec_ros.errors import ConfigurationError
@@ -26,10 +27,7 @@ import pytest
 
 
 def test_nothing_listens(scenario, tmp_path):
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        port = one.getsockname()[1]
-    report = unserved(scenario, f'127.0.0.1:{port}', tmp_path)
+    report = unserved(scenario, f'127.0.0.1:{claim_port()}', tmp_path)
     assert failed(report) == ['tcp']
     assert 'is the NuRec container running' in stage(report, 'tcp', 'fail').remedy
     assert {s.status for s in report.stages[2:]} == {'skip'}

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent import futures
 import struct
+from test.support.ports import claim_port
 import threading
 from typing import Any
 import zlib
@@ -55,7 +56,8 @@ class FakeServer:
 
     render: makes the bytes of one picture, or aborts. batch: whether there is batch_render_rgb;
     batch_reply may turn its reply into something else. times_us: of the poses of the trajectory,
-    None where the server tells none. calls: (method, request) in order.
+    None where the server tells none. calls: (method, request) in order. port: 0 claims one that
+    is the test's own even while the server is away.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class FakeServer:
             futures.ThreadPoolExecutor(workers), options=[('grpc.so_reuseport', 0)]
         )
         self._server.add_generic_rpc_handlers([_Handler(self)])
-        address = f'{host}:{port}'
+        address = f'{host}:{port or claim_port()}'
         if credentials is None:
             self.port = self._server.add_insecure_port(address)
         else:

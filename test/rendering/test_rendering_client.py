@@ -23,6 +23,7 @@ from test.rendering.conftest import Delivered, eventually
 from test.rendering.due import due
 from test.rendering.fake_server import FakeServer, picture
 from test.rendering.tls import server_credentials
+from test.support.ports import claim_port
 import threading
 
 import grpc
@@ -45,12 +46,6 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connected(pipeline: RenderPipeline) -> None:
     eventually(lambda: pipeline.status().connected)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
 
 
 # --- the service's name --------------------------------------------------------------------------
@@ -294,7 +289,7 @@ def test_making_a_pipeline_touches_no_network(scenario: Scenario, delivered: Del
 def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
 ) -> None:
-    port = free_port()
+    port = claim_port()
     pipeline = make_pipeline(f'127.0.0.1:{port}')
     future = pipeline.submit(due('wide'))
     delivered.wait(lambda: bool(delivered.texts('error')))
@@ -319,7 +314,7 @@ def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(policy, 'START_GRACE_S', 3600.0)
-    port = free_port()
+    port = claim_port()
     pipeline = make_pipeline(f'127.0.0.1:{port}')
     # What is shown, and what a tick is told, does not wait.
     pipeline.submit(due('wide'), fail_if_down=True).result(20)
@@ -339,7 +334,7 @@ def test_server_that_is_still_away_after_the_grace_is_said_once(
     make_pipeline: MakePipeline, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy, 'START_GRACE_S', 0.3)
-    pipeline = make_pipeline(f'127.0.0.1:{free_port()}')
+    pipeline = make_pipeline(f'127.0.0.1:{claim_port()}')
     pipeline.submit(due('wide'), fail_if_down=True).result(20)
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1

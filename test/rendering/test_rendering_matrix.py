@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from test.rendering.conftest import CAMERAS, Delivered, eventually
 from test.rendering.due import due
+from test.support.ports import claim_port
 import threading
 from typing import Any
 
@@ -168,6 +169,7 @@ def serve(scenario: Scenario) -> Iterator[Callable[..., PreviewServer]]:
 
     def start(behaviour: Behaviour, **options: Any) -> PreviewServer:
         scenes = options.pop('scenes', [scenario])
+        options.setdefault('port', claim_port())
         server = PreviewServer(scenes, behaviour=behaviour, renderer_factory=Painter, **options)
         server.start()
         servers.append(server)

@@ -22,6 +22,7 @@ import sys
 from test.rendering.conftest import CAMERAS, Delivered, eventually
 from test.rendering.due import due
 from test.rendering.fake_server import FakeServer, picture
+from test.support.ports import claim_port
 import threading
 from typing import Any
 
@@ -188,7 +189,7 @@ sys.stdin.readline()
 """
 
 
-def serve(scenario: Scenario, port: int = 0) -> tuple[subprocess.Popen[str], int]:
+def serve(scenario: Scenario, port: int) -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(
         [sys.executable, '-c', SERVER, scenario.scene_id, str(port)],
         cwd=ROOT,
@@ -204,7 +205,7 @@ def serve(scenario: Scenario, port: int = 0) -> tuple[subprocess.Popen[str], int
 def test_server_killed_in_mid_play_again_and_again(
     make_pipeline: MakePipeline, delivered: Delivered, scenario: Scenario, mode: str
 ) -> None:
-    process, port = serve(scenario)
+    process, port = serve(scenario, claim_port())
     pipeline = make_pipeline(f'127.0.0.1:{port}', mode=mode)
     stop = threading.Event()
     asked = []
