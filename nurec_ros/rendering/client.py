@@ -57,6 +57,7 @@ class _Shared:
     session: Session | None = None
     last: Session | None = None
     error: ServerError | None = None
+    away_since: float | None = None
     last_success: float = field(default_factory=time.monotonic)
 
 
@@ -99,7 +100,7 @@ class RenderClient:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._began = time.monotonic()
+        self._began = self._shared.away_since = time.monotonic()
         self._thread.start()
 
     @property
@@ -120,6 +121,12 @@ class RenderClient:
     def error(self) -> ServerError | None:
         """Give what is wrong with the connection, or with the scene on it."""
         return self._shared.error
+
+    @property
+    def down_for_s(self) -> float:
+        """Give for how long there has been no session; 0 while there is one."""
+        since = self._shared.away_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def succeeded(self) -> None:
         """Note that a render came back: the server lives."""
@@ -142,6 +149,7 @@ class RenderClient:
             self._shared.last = session
             self._shared.phase = CONNECTING
             self._shared.error = error
+            self._shared.away_since = time.monotonic()
         self._wake.set()
 
     def ask_again(self, session: Session) -> None:
@@ -359,6 +367,7 @@ class RenderClient:
             self._shared.phase = READY
             self._shared.session = session
             self._shared.error = session.scene_error
+            self._shared.away_since = None
             self._shared.last_success = time.monotonic()
         self._wake.clear()
         if session.scene_error is not None:

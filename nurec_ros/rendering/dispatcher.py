@@ -112,10 +112,10 @@ class Dispatcher:
         with self._lock:
             self._notify()
 
-    def read(self, reader: Callable[[Statistics, int], Read]) -> Read:
-        """Call a function with the statistics and the number of frames in flight."""
+    def read(self, reader: Callable[[Statistics, Sequence[Sent]], Read]) -> Read:
+        """Call a function with the statistics and the calls in flight, under the lock."""
         with self._lock:
-            return reader(self._statistics, sum(len(sent.jobs) for sent in self._calls.values()))
+            return reader(self._statistics, list(self._calls.values()))
 
     def stop(self) -> None:
         """Give up everything; nothing is sent or delivered any more."""

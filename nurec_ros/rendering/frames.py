@@ -20,6 +20,9 @@ from typing import Protocol
 
 from nurec_ros.errors import RenderError
 
+# A first frame of a server that has nothing to compile comes sooner.
+LONG_S = 1.0
+
 
 class DueFrame(Protocol):
     """A frame to render: the camera's logical name and the frame time, as playback gives them."""
@@ -68,7 +71,11 @@ class RendererStatus:
     server has batch_render_rgb. tracks_refused: it takes no poses of other road users. last_error
     and remedy: what is wrong now or went wrong in the last seconds, else empty. asked, received,
     dropped, failed: totals over all cameras. scene_note: why the pictures may show another drive,
-    empty where the scene has the scenario's name or was chosen by the user.
+    empty where the scene has the scenario's name or was chosen by the user. down_for_s: how long
+    there has been no server, 0 while there is one. waiting_for_first_frame_s: how long the scene's
+    first frame has been out, which servers compile their kernels for, 0 when it came or none is
+    asked for; first_frame_limit_s: how long it may take. batch_note: why no batches are asked for
+    of a server that has them, else empty.
     """
 
     connected: bool
@@ -87,6 +94,21 @@ class RendererStatus:
     dropped: int
     failed: int
     scene_note: str = ''
+    down_for_s: float = 0.0
+    waiting_for_first_frame_s: float = 0.0
+    first_frame_limit_s: float = 0.0
+    batch_note: str = ''
+
+    @property
+    def waiting_note(self) -> str:
+        """Say that the scene's first frame is waited for, once that takes long; else empty."""
+        waited_s = self.waiting_for_first_frame_s
+        if waited_s < LONG_S:
+            return ''
+        return (
+            f'waiting {waited_s:.0f} s for the first frame: servers compile their kernels then, '
+            f'up to a minute and more (given up after {self.first_frame_limit_s:g} s)'
+        )
 
 
 @dataclass(frozen=True, slots=True)

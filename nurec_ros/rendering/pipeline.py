@@ -36,6 +36,7 @@ from nurec_ros.rendering.frames import CameraStatus, DueFrame, Failure, Frame, R
 from nurec_ros.rendering.lanes import Job, Ticket
 from nurec_ros.rendering.memory import keep_freed_memory
 from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.replies import Sent
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.target import addresses
 from nurec_ros.scenario import Scenario
@@ -144,8 +145,11 @@ class RenderPipeline:
         client = self._client
         session, known = client.session, client.known
 
-        def status(statistics: Statistics, in_flight: int) -> RendererStatus:
+        def status(statistics: Statistics, calls: Sequence[Sent]) -> RendererStatus:
             totals = statistics.totals()
+            now = time.monotonic()
+            cold = session is not None and not session.warm
+            first = [now - sent.since for sent in calls if cold and sent.session is session]
             error: RenderError | None = client.error or statistics.current_error()
             return RendererStatus(
                 connected=session is not None,
@@ -158,12 +162,15 @@ class RenderPipeline:
                 tracks_refused=known is not None and not known.tracks,
                 last_error=problem_of(error),
                 remedy=remedy_of(error),
-                in_flight=in_flight,
+                in_flight=sum(len(sent.jobs) for sent in calls),
                 asked=totals.asked,
                 received=totals.received,
                 dropped=totals.dropped,
                 failed=totals.failed,
                 scene_note=known.scene_note if known else '',
+                down_for_s=client.down_for_s,
+                waiting_for_first_frame_s=max(first, default=0.0),
+                first_frame_limit_s=self._options.first_render_timeout_s,
             )
 
         return self._dispatcher.read(status)
