@@ -15,9 +15,12 @@
 
 import json
 import math
+from pathlib import Path
+import subprocess
+import sys
 
 from nurec_ros.scenario.schema import json_text
-from nurec_ros.scenario.schema.json_text import count_values, JsonError, parse
+from nurec_ros.scenario.schema.json_text import contents, JsonError, parse
 import pytest
 
 
@@ -27,6 +30,7 @@ def parser(request, monkeypatch):
         monkeypatch.setattr(json_text, 'orjson', None)
     elif json_text.orjson is None:
         pytest.skip('orjson is not installed')
+    return request.param
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ def test_byte_order_mark():
 
 @pytest.mark.parametrize('text', [b'', b'[1,]', b'{"a" 1}', b'nul', b'[1] [2]', b"{'a': 1}"])
 def test_no_json_is_refused_with_line_and_column(text):
-    with pytest.raises(JsonError, match='line 1 column'):
+    with pytest.raises(JsonError, match=r'line 1 column .*, expected JSON'):
         parse(text)
 
 
@@ -66,16 +70,56 @@ def test_line_and_column_of_a_longer_text():
 
 @pytest.mark.parametrize('text', [b'[' * 10**6, b'{"a":' * 10**6, b'[' * 10**5 + b']' * 10**5])
 def test_deep_nesting_is_refused(text):
-    with pytest.raises(JsonError, match='nested too deeply'):
+    with pytest.raises(JsonError, match=r'nested too deeply, expected fewer'):
         parse(text)
 
 
-def test_values_are_counted_before_they_are_made(monkeypatch):
-    monkeypatch.setattr(json_text, 'MOST_VALUES', 100)
+def test_numbers_of_too_many_digits_are_named_where_they_matter():
+    found = parse(b'{"a": -' + b'9' * 200_000 + b', "b": [12, 3.5]}')
+    assert found['b'] == [12, 3.5]
+    assert found['a'] == -math.inf
+    assert repr(found['a']) == 'a number of 200000 digits'
+
+
+def test_memory_is_estimated_before_it_is_taken(monkeypatch):
+    monkeypatch.setattr(json_text, 'MOST_MEMORY', 10_000)
     assert len(parse(b'[' + b'1,' * 90 + b'1]')) == 91
-    for text in (b'[' + b'1,' * 100 + b'1]', b'[' + b'{},' * 60 + b'1]'):
-        with pytest.raises(JsonError, match='at most 100 are read'):
+    for text in (
+        b'[' + b'1,' * 200 + b'1]',
+        b'[' + b'{},' * 100 + b'1]',
+        b'[' + b'"",' * 150 + b'1]',
+        b'{' + b'"":1,' * 80 + b'"":1}',
+        b'[' * 200,
+        b'["' + b'a' * 6000 + b'"]',
+    ):
+        with pytest.raises(JsonError, match=r'bytes, .* values, .*, expected at most 0 MiB'):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ('text', 'found'),
+    [
+        ('1', (1, 0, 0, 0, 0, 0)),
+        ('[]', (2, 1, 0, 0, 0, 0)),
+        ('[[1, 2], [3]]', (6, 3, 0, 0, 0, 0)),
+        ('{"a": [1, {"b": "c"}]}', (5, 1, 2, 2, 3, 0)),
+        (r'["\u00e4"]', (2, 1, 0, 0, 1, 4)),
+        ('["ä"]', (2, 1, 0, 0, 1, 8)),
+        ('["a:b,c"]', (3, 1, 0, 1, 1, 0)),
+    ],
+)
+def test_contents_are_counted_by_their_marks(text, found):
+    data = text.encode()
+    counted = contents(data)
+    assert counted.size == len(data)
+    assert found == (
+        counted.values,
+        counted.lists,
+        counted.objects,
+        counted.keys,
+        counted.texts,
+        counted.wide,
+    )
 
 
 @pytest.mark.parametrize('value', [1, [], [1], [[1, 2], [3]], {'a': [1, {'b': 2}]}, {}])
@@ -85,4 +129,51 @@ def test_count_is_never_too_low(value):
             inner = list(inner.values())
         return 1 + sum(map(number_of, inner)) if isinstance(inner, list) else 1
 
-    assert number_of(value) <= count_values(json.dumps(value).encode()) <= 2 * number_of(value) + 1
+    values = contents(json.dumps(value).encode()).values
+    assert number_of(value) <= values <= 2 * number_of(value) + 1
+
+
+# The kernel's own high-water mark; getrusage hands down the parent's.
+MEASURE = """
+import sys
+from nurec_ros.scenario.schema import json_text
+if sys.argv[1] == 'json':
+    json_text.orjson = None
+
+def peak():
+    with open('/proc/self/status') as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith('VmHWM'))
+
+data = eval(sys.argv[2])
+print(json_text.contents(data).memory)
+before = peak() - 2 * len(data)
+json_text.parse(data)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        """b'[' + b'{"a":1},' * 200_000 + b'0]'""",
+        "b'[' + (b'[' * 400 + b']' * 400 + b',') * 500 + b'0]'",
+        """b'[' + (b'{"a":' * 400 + b'1' + b'}' * 400 + b',') * 500 + b'0]'""",
+        "b'[' + b'1.5,' * 500_000 + b'0]'",
+        """b'[' + b'"ab",' * 300_000 + b'0]'""",
+        """b'{' + b','.join(b'"%d":1' % i for i in range(350_000)) + b'}'""",
+        """b'["' + '\U0001f600'.encode() + b'a' * 5_000_000 + b'"]'""",
+        r"""b'["\ud83d\ude00' + b'a' * 5_000_000 + b'"]'""",
+    ],
+)
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='needs Linux')
+def test_no_text_takes_more_memory_than_estimated(parser, text):
+    """Ten per cent beside, and what the allocator holds in reserve."""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, '-c', MEASURE, parser, text],
+        capture_output=True,
+        check=True,
+        cwd=root,
+    )
+    estimated, taken = map(int, done.stdout.split())
+    assert taken < 1.1 * estimated + 4_000_000

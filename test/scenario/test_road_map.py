@@ -214,6 +214,12 @@ def test_size_is_bounded(monkeypatch):
     assert len(found.boundaries) == 2
 
 
+def test_number_of_tags_is_bounded(monkeypatch):
+    monkeypatch.setattr(opendrive, 'MOST_TAGS', 100)
+    with pytest.raises(OpenDriveError, match='has 102 tags, expected at most 100'):
+        parse_opendrive(b'<OpenDRIVE>' + b'<a/>' * 100 + b'</OpenDRIVE>')
+
+
 def test_endless_road_is_bounded():
     geometry = '<geometry s="0" x="0" y="0" hdg="0" length="1e5"><arc curvature="0.9"/></geometry>'
     for line in lines(road(geometry, length=1e5)):

@@ -14,7 +14,15 @@
 """Every refusal: one sentence that names file, member, key path, what was found and expected."""
 
 import json
-from test.support.archives import build_archive, identity, START_US, translation
+from test.support.archives import (
+    build_archive,
+    example_tracks,
+    identity,
+    rig_document,
+    START_US,
+    tracks_document,
+    translation,
+)
 import zipfile
 
 from nurec_ros.errors import ScenarioError
@@ -260,28 +268,55 @@ def test_second_chunk_is_named(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'expected'),
     [
-        (b'', 'is not JSON: Expecting value at line 1 column 1'),
+        (b'', 'is not JSON (Expecting value at line 1 column 1), expected JSON'),
         (b'{"a": 1,}', 'is not JSON'),
         (b'{"a": [1, 2', 'is not JSON'),
         (b'{"a": \x80}', 'is not UTF-8 text (byte 6 is 0x80)'),
         (b'\xff\xfe{\x00}\x00', 'is not UTF-8'),
-        (b'{"a": ' + b'9' * 5000 + b'}', 'is not JSON that can be read'),
         (b'[' * 100_000, 'is nested too deeply'),
         (b'{"a":' * 100_000, 'is nested too deeply'),
         (b'null', 'the top level is null, expected an object'),
         (b'[]', 'the top level is an empty list, expected an object'),
         (b'"text"', "the top level is 'text', expected an object"),
         (b'NaN', 'the top level is nan, expected an object'),
+        (b'9' * 5000, 'the top level is a number of 5000 digits, expected an object'),
     ],
 )
 def test_no_json(tmp_path, member, content, expected):
     assert f'{member}: {expected}' in refusal(build_archive(tmp_path, members={member: content}))
 
 
-def test_too_many_values(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_text, 'MOST_VALUES', 1000)
-    path = build_archive(tmp_path, members={TRACKS: '{"a": [' + '[],' * 1000 + '0]}'})
-    assert f'{TRACKS}: holds some 2003 values, at most 1000 are read' in refusal(path)
+def test_too_much_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_text, 'MOST_MEMORY', 2 * json_text.MEBIBYTE)
+    path = build_archive(tmp_path, members={TRACKS: '{"a": [' + '{"b":1},' * 10_000 + '0]}'})
+    text = refusal(path)
+    assert f'{TRACKS}: would take some 3 MiB of memory (80010 bytes, 20003 values, ' in text
+    assert '1 lists, 10001 objects, 10001 texts), expected at most 2 MiB' in text
+
+
+@pytest.mark.parametrize('digits', [5000, 200_000])
+def test_numbers_of_very_many_digits_are_named(tmp_path, digits):
+    """No text of a parser's own, whoever meets the number first."""
+    long = '9' * digits
+    found = f'is a number of {digits} digits, expected '
+
+    def with_number(document):
+        return json.dumps(document).replace('"LONG"', long)
+
+    document = tracks_document(example_tracks())
+    document['dummy_chunk_id']['tracks_data']['tracks_poses'][2][3][1] = 'LONG'
+    text = refusal(build_archive(tmp_path, members={TRACKS: with_number(document)}))
+    assert f'{TRACKS}: {DATA}.tracks_poses[2][3][1] {found}a finite number' in text
+
+    document = rig_document()
+    document['rig_trajectories'][0]['T_rig_world_timestamps_us'][1] = 'LONG'
+    text = refusal(build_archive(tmp_path, members={RIG: with_number(document)}))
+    assert f'{RIG}: {TIMES}[1] {found}whole microseconds' in text
+
+    document = rig_document()
+    document['unknown'] = 'LONG'
+    scenario = Scenario.load(build_archive(tmp_path, members={RIG: with_number(document)}))
+    assert 'unknown' in scenario.warnings[0]
 
 
 def test_file_in_a_folder_is_named_in_full(tmp_path):

@@ -35,6 +35,8 @@ Array = NDArray[np.float64]
 
 MOST_ROADS = 20_000
 MOST_MAP_POINTS = 1_000_000
+# Each costs some 100 bytes and a microsecond or two; 32 MiB of a real map have some 500,000.
+MOST_TAGS = 1_000_000
 # Further from the map's origin there is no street of the scenario.
 _FARTHEST = 1e6
 
@@ -67,6 +69,8 @@ def parse_opendrive(data: bytes) -> OpenDrive:
     """Give the geo-reference and the boundaries in the map's own frame; raises OpenDriveError."""
     if b'<!ENTITY' in data or b'<!DOCTYPE' in data:
         raise OpenDriveError('has a document type declaration, which OpenDRIVE has not')
+    if (tags := data.count(b'<')) > MOST_TAGS:
+        raise OpenDriveError(f'has {tags} tags, expected at most {MOST_TAGS}')
     geo_reference, offset = '', False
     boundaries: list[Array] = []
     roads = points = broken = 0
