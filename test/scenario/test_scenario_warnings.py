@@ -133,7 +133,7 @@ def test_metadata_broken(tmp_path, content, words):
 @pytest.mark.parametrize(
     ('value', 'words'),
     [
-        (None, 'is null or missing'),
+        (None, 'T_world_base is null, so'),
         ([[NAN] * 4] * 4, 'T_world_base[0][0] is nan'),
         ([[1, 2], [3, 4]], 'is a list of 2'),
         ('x', "is 'x'"),
@@ -182,13 +182,24 @@ def test_world_to_nre_broken(tmp_path, value):
 @pytest.mark.parametrize(
     ('value', 'words'),
     [
-        (None, 'is null or missing'),
+        (None, 'rig_bbox is null, so'),
         ([], 'is an empty list'),
-        ({}, 'centroid is missing'),
+        ({}, 'centroid is missing, expected a list of 3 numbers'),
         ({'centroid': [1, 0, 1], 'dim': [4, 2]}, 'rig_bbox.dim is a list of 2'),
         ({'centroid': [1, 0, NAN], 'dim': [4, 2, 1]}, 'rig_bbox.centroid[2] is nan'),
-        ({'centroid': [1, 0, 1], 'dim': [4, 0, 1]}, 'rig_bbox is of no car'),
-        ({'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': [0, 0, 0.5]}, 'rig_bbox.rot is'),
+        (
+            {'centroid': [1, 0, 1], 'dim': [4, 0, 1]},
+            'rig_bbox.dim is [4.0, 0.0, 1.0], expected above 0 and below 1000 m',
+        ),
+        (
+            {'centroid': [1, 0, 1e4], 'dim': [4, 2, 1]},
+            'rig_bbox.centroid is [1.0, 0.0, 10000.0], expected less than 1000 m',
+        ),
+        (
+            {'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': [0, 0, 0.5]},
+            'rig_bbox.rot is [0.0, 0.0, 0.5], expected zeros: a box along the rig axes',
+        ),
+        ({'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': 5}, 'rig_bbox.rot is 5'),
     ],
 )
 def test_box_broken(tmp_path, value, words):
@@ -206,9 +217,55 @@ def test_box_absent(tmp_path):
     assert warned(tmp_path, 'rig_bbox', **edit).rig_bbox is None
 
 
-def test_box_without_rotation(tmp_path):
-    path = build_archive(tmp_path, edit_rig=lambda rig: entry(rig)['rig_bbox'].pop('rot') and None)
-    assert Scenario.load(path).rig_bbox is not None
+@pytest.mark.parametrize('edit', [lambda box: box.pop('rot'), lambda box: box.update(rot=None)])
+def test_box_without_rotation(tmp_path, edit):
+    path = build_archive(tmp_path, edit_rig=lambda rig: edit(entry(rig)['rig_bbox']) and None)
+    scenario = Scenario.load(path)
+    assert scenario.rig_bbox is not None
+    assert scenario.warnings == ()
+
+
+OPTIONAL = {
+    'T_world_base': (lambda rig: rig, 'T_world_base'),
+    'camera_calibrations': (lambda rig: rig, 'camera_calibrations'),
+    'rig_bbox': (entry, 'rig_trajectories[0].rig_bbox'),
+    'cameras_frame_timestamps_us': (entry, 'rig_trajectories[0].cameras_frame_timestamps_us'),
+    'camera_model': (
+        lambda rig: rig['camera_calibrations'][FRONT],
+        f'camera_calibrations.{FRONT}.camera_model',
+    ),
+    'type': (
+        lambda rig: rig['camera_calibrations'][FRONT]['camera_model'],
+        f'camera_calibrations.{FRONT}.camera_model.type',
+    ),
+    'principal_point': (
+        lambda rig: parameters_of(rig),
+        f'camera_calibrations.{FRONT}.camera_model.parameters.principal_point',
+    ),
+    'reference_poly': (
+        lambda rig: parameters_of(rig),
+        f'camera_calibrations.{FRONT}.camera_model.parameters.reference_poly',
+    ),
+}
+
+
+@pytest.mark.parametrize('key', OPTIONAL)
+def test_missing_null_and_of_another_kind_are_told_apart(tmp_path, key):
+    parent, path = OPTIONAL[key]
+    warned(tmp_path, f'{path} is missing', edit_rig=lambda rig: parent(rig).pop(key) and None)
+    warned(tmp_path, f'{path} is null', edit_rig=lambda rig: parent(rig).update({key: None}))
+    warned(tmp_path, f'{path} is 7', edit_rig=lambda rig: parent(rig).update({key: 7}))
+
+
+def test_missing_null_and_of_another_kind_are_told_apart_in_flags(tmp_path):
+    def data(document):
+        return document['dummy_chunk_id']['tracks_data']
+
+    path = 'dummy_chunk_id.tracks_data.tracks_flags'
+    key = 'tracks_flags'
+    warned(tmp_path, f'{path} is missing', edit_tracks=lambda d: data(d).pop(key) and None)
+    warned(tmp_path, f'{path} is null', edit_tracks=lambda d: data(d).update({key: None}))
+    warned(tmp_path, f'{path} is 7', edit_tracks=lambda d: data(d).update({key: 7}))
 
 
 @pytest.mark.parametrize('value', [None, [], 'x', {}])
@@ -244,7 +301,7 @@ def test_camera_that_cannot_be_placed_is_left_out(tmp_path, edit, words):
 @pytest.mark.parametrize(
     ('model', 'words'),
     [
-        (None, 'is null or missing'),
+        (None, 'is null'),
         ([], 'is an empty list'),
         ({}, 'camera_model.type is missing'),
         ({'type': 5}, 'camera_model.type is 5'),
@@ -327,16 +384,32 @@ def frame_times(rig):
     return entry(rig)['cameras_frame_timestamps_us']
 
 
-def test_single_frame_times(tmp_path):
+@pytest.mark.parametrize('form', ['number', 'list of one', 'both'])
+def test_single_frame_times(tmp_path, form):
     ends = [START_US + 100_000 * i for i in range(1, 10)]
+    lists = {'number': 0, 'list of one': len(ends), 'both': 3}[form]
+    singles = [[end] if i < lists else end for i, end in enumerate(ends)]
     scenario = warned(
         tmp_path,
         f'cameras_frame_timestamps_us.{FRONT} has single times',
-        edit_rig=lambda rig: frame_times(rig).update({FRONT: ends}),
+        edit_rig=lambda rig: frame_times(rig).update({FRONT: singles}),
     )
     frames = scenario.cameras[CAMERAS[0]].frame_times_ns
     np.testing.assert_array_equal(frames[:, 1], np.array(ends) * 1000)
     np.testing.assert_array_equal(frames[:, 1] - frames[:, 0], 1000)
+
+
+@pytest.mark.parametrize('bad', [None, 'x', [], ['x'], [NAN], 0.5, -3, [-3], [[5]]])
+def test_a_broken_single_frame_time_spares_the_others(tmp_path, bad):
+    ends = [START_US + 100_000 * i for i in range(1, 10)]
+    path = build_archive(
+        tmp_path, edit_rig=lambda rig: frame_times(rig).update({FRONT: [*ends, bad]})
+    )
+    scenario = Scenario.load(path)
+    single, left_out = scenario.warnings
+    assert 'has single times' in single
+    assert f'{FRONT}: 1 of 10 entries are left out' in left_out
+    assert len(scenario.cameras[CAMERAS[0]].frame_times_ns) == 9
 
 
 @pytest.mark.parametrize(
@@ -386,6 +459,28 @@ def test_frame_times_that_are_no_list(tmp_path):
         f"cameras_frame_timestamps_us.{FRONT} is 'x'",
         edit_rig=lambda rig: frame_times(rig).update({FRONT: 'x'}),
     )
+
+
+@pytest.mark.parametrize(
+    ('key', 'name', 'words'),
+    [
+        (CAMERAS[0], CAMERAS[1], 'has the name of another camera, so it is left out'),
+        ('', '', 'is a camera without a name'),
+    ],
+)
+def test_cameras_that_cannot_be_told_apart(tmp_path, key, name, words):
+    """The second has the first's name, and as its key the name of the first too."""
+
+    def edit(rig):
+        calibrations = rig['camera_calibrations']
+        other = {**calibrations[FRONT], 'logical_sensor_name': name}
+        if not key:
+            calibrations[key] = other
+            return
+        calibrations[key] = {**other, 'logical_sensor_name': CAMERAS[0]}
+
+    scenario = warned(tmp_path, words, edit_rig=edit)
+    assert list(scenario.cameras) == list(CAMERAS)
 
 
 def test_more_cameras_than_a_rig_has(tmp_path):

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import math
 from typing import TYPE_CHECKING
 
-from nurec_ros.scenario.cameras.errors import CameraModelError
+from nurec_ros.scenario.cameras.errors import CameraModelError, shortened
 
 if TYPE_CHECKING:
     from nurec_ros.scenario.cameras.base import CameraModel
@@ -48,14 +48,14 @@ def number(value: object, key: str) -> float:
             result = math.nan
         if math.isfinite(result):
             return result
-    raise CameraModelError(f'parameters.{key}', value, 'a finite number')
+    raise CameraModelError(f'parameters.{key}', shortened(value), 'a finite number')
 
 
 def floats(value: object, key: str, count: int | None = None) -> tuple[float, ...]:
     """Give a tuple of finite floats, of `count` elements where that is given."""
     wanted = 'a list of numbers' if count is None else f'a list of {count} numbers'
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise CameraModelError(f'parameters.{key}', value, wanted)
+        raise CameraModelError(f'parameters.{key}', shortened(value), wanted)
     result = tuple(number(item, f'{key}[{i}]') for i, item in enumerate(value))
     if count is not None and len(result) != count:
         raise CameraModelError(f'parameters.{key}', f'{len(result)} numbers', wanted)

@@ -15,7 +15,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _LONGEST = 80
+_LONGEST_LIST = 8
 
 
 class CameraModelError(ValueError):
@@ -37,6 +40,20 @@ class CameraModelError(ValueError):
 
 
 def shortened(value: object) -> str:
-    """Give the value as one short piece of text for a message."""
+    """Give the value as one short piece of text for a message, in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return 'null' if value is None else str(value).lower()
+    if isinstance(value, Mapping):
+        return f'an object of {len(value)}' if value else 'an empty object'
+    # Never the whole of what may be huge or deeply nested.
+    if isinstance(value, (list, tuple)) and not _is_flat(value):
+        return f'a list of {len(value)}'
     text = ' '.join(repr(value).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'
+
+
+def _is_flat(values: list[object] | tuple[object, ...]) -> bool:
+    """Tell whether a list is short and holds numbers and texts alone."""
+    return len(values) <= _LONGEST_LIST and not any(
+        isinstance(value, (list, tuple, Mapping)) for value in values
+    )

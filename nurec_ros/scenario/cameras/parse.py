@@ -34,6 +34,7 @@ from nurec_ros.scenario.cameras.windshield import POLYNOMIALS, Windshield
 
 Parameters = Mapping[str, object]
 
+_MISSING = 'missing'
 # Beyond the farthest corner by this much, as in the calibrations that name max_angle.
 _MARGIN = math.radians(0.1)
 
@@ -50,9 +51,24 @@ def parse_camera_model(model_type: object, parameters: object) -> CameraModel:
     if build is None:
         raise CameraModelError('type', model_type if kind else shortened(model_type), _EXPECTED)
     if not isinstance(parameters, Mapping):
-        raise CameraModelError('parameters', parameters, 'an object')
-    # null stands for absent throughout.
-    return build({key: value for key, value in parameters.items() if value is not None})
+        raise CameraModelError('parameters', shortened(parameters), 'an object')
+    try:
+        # null stands for absent throughout.
+        return build({key: value for key, value in parameters.items() if value is not None})
+    except CameraModelError as error:
+        if error.found == _MISSING and _is_null(parameters, error.key):
+            raise CameraModelError(error.key, 'null', error.expected) from None
+        raise
+
+
+def _is_null(parameters: Parameters, key: str) -> bool:
+    """Tell whether there is a null under a key such as 'parameters.focal_length'."""
+    value: object = parameters
+    for name in key.split('.')[1:]:
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return value is None
 
 
 def _ftheta(given: Parameters) -> CameraModel:
@@ -157,7 +173,7 @@ def _pair(given: Parameters, name: str, short: tuple[str, str]) -> tuple[float, 
     for names in (short, (f'{name}_x', f'{name}_y'), (f'{name}_w', f'{name}_h')):
         if all(one in given for one in names):
             return number(given[names[0]], names[0]), number(given[names[1]], names[1])
-    raise CameraModelError(f'parameters.{name}', 'nothing', 'a list of 2 numbers')
+    raise CameraModelError(f'parameters.{name}', _MISSING, 'a list of 2 numbers')
 
 
 def _focal_length(given: Parameters) -> tuple[float, float]:
@@ -206,7 +222,7 @@ def _reference(given: Parameters, polynomials: Mapping[str, tuple[float, ...]]) 
     if len(named) == 1:
         return named[0].upper().removesuffix('_POLY')
     raise CameraModelError(
-        'parameters.reference_poly', 'nothing', f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}'
+        'parameters.reference_poly', _MISSING, f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}'
     )
 
 
@@ -243,10 +259,11 @@ def _windshield(value: object) -> Windshield | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise CameraModelError(f'parameters.{key}', value, 'null or an object')
+        raise CameraModelError(f'parameters.{key}', shortened(value), 'null or an object')
     given = {name: item for name, item in value.items() if item is not None}
     kind = given.get('external_distortion_type', given.get('type', 'bivariate-windshield'))
-    if str(kind).lower().replace('_', '-') not in ('bivariate-windshield', 'windshield'):
+    name = kind.lower().replace('_', '-') if isinstance(kind, str) else ''
+    if name not in ('bivariate-windshield', 'windshield'):
         raise CameraModelError(
             f'parameters.{key}.external_distortion_type', kind, 'bivariate-windshield'
         )
@@ -254,8 +271,6 @@ def _windshield(value: object) -> Windshield | None:
         name: floats(given[name], f'{key}.{name}') for name in POLYNOMIALS if name in given
     }
     if 'reference_poly' not in given:
-        raise CameraModelError(
-            f'parameters.{key}.reference_poly', 'nothing', 'FORWARD or BACKWARD'
-        )
+        raise CameraModelError(f'parameters.{key}.reference_poly', _MISSING, 'FORWARD or BACKWARD')
     reference = _name(given['reference_poly'], f'{key}.reference_poly')
     return Windshield(reference_poly=reference, **polynomials)

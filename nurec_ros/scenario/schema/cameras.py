@@ -32,6 +32,7 @@ from nurec_ros.scenario.schema.fields import (
     described,
     encodable,
     FieldError,
+    found_in,
     get,
     is_number,
     is_time,
@@ -67,7 +68,8 @@ def parse_cameras(
     """
     cameras: dict[str, Camera] = {}
     try:
-        calibrations = as_object(get(top, _CALIBRATIONS, ''), _CALIBRATIONS)
+        value = get(top, _CALIBRATIONS, '', 'an object')
+        calibrations = as_object(value, _CALIBRATIONS)
     except FieldError as error:
         warn(f'{error}, so there are no cameras')
         return MappingProxyType(cameras)
@@ -77,7 +79,8 @@ def parse_cameras(
     times_path = join(path, _FRAME_TIMES)
     if not isinstance(times, dict):
         if calibrations:
-            warn(f'{times_path} is {described(times)}, expected an object, so no camera has times')
+            found = found_in(entry, _FRAME_TIMES)
+            warn(f'{times_path} is {found}, expected an object, so no camera has times')
         times = None
     without_times: list[str] = []
     if len(calibrations) > MOST_CAMERAS:
@@ -87,7 +90,10 @@ def parse_cameras(
         if name in cameras:
             name = key
         camera = _camera(key, name, value, warn)
-        if camera is None or name in cameras:
+        if camera is None:
+            continue
+        if name in cameras:
+            warn(f'{join(_CALIBRATIONS, key)} has the name of another camera, so it is left out')
             continue
         if times is not None:
             frame_times = _frame_times_of(times, key, name, times_path, warn)
@@ -114,15 +120,18 @@ def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
     try:
         if not encodable(key):
             raise FieldError(path, 'no text', 'a key that can be encoded')
+        if not name:
+            raise FieldError(path, 'a camera without a name', 'a logical_sensor_name or a key')
         calibration = as_object(value, path)
         matrix_path = join(path, 'T_sensor_rig')
-        matrix = numbers(get(calibration, 'T_sensor_rig', path), matrix_path, (4, 4))
+        value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
+        matrix = numbers(value, matrix_path, (4, 4))
         T_rig_camera = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
     except FieldError as error:
         warn(f'{error}, so the camera is left out')
         return None
     frozen(T_rig_camera)
-    model = _model(calibration.get('camera_model'), join(path, 'camera_model'), warn)
+    model = _model(calibration, path, warn)
     no_times = np.empty((0, 2), dtype=np.int64)
     frozen(no_times)
     return Camera(
@@ -136,18 +145,20 @@ def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
     )
 
 
-def _model(value: object, path: str, warn: Warn) -> CameraModel | None:
+def _model(calibration: dict[str, Any], path: str, warn: Warn) -> CameraModel | None:
     without = 'so the camera is listed but not rendered'
-    if value is None:
-        warn(f'{path} is null or missing, {without}')
+    path = join(path, 'camera_model')
+    if calibration.get('camera_model') is None:
+        warn(f'{path} is {found_in(calibration, "camera_model")}, {without}')
         return None
     try:
-        described_model = as_object(value, path)
-        kind = get(described_model, 'type', path)
+        described_model = as_object(calibration['camera_model'], path)
+        kind = get(described_model, 'type', path, 'the name of a camera model')
         if not isinstance(kind, str):
             raise FieldError(join(path, 'type'), described(kind), 'the name of a camera model')
         parameters_path = join(path, 'parameters')
-        parameters = as_object(get(described_model, 'parameters', path), parameters_path)
+        value = get(described_model, 'parameters', path, 'an object')
+        parameters = as_object(value, parameters_path)
         parameters = _with_checked_resolution(parameters, parameters_path, warn)
         return parse_camera_model(kind, parameters)
     except FieldError as error:
@@ -233,12 +244,15 @@ def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
     pairs = None
     if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
         pairs = time_array(list(chain.from_iterable(rows)))
-    elif rows and all(map(is_time, rows)):
-        warn(
-            f'{path} has single times, expected pairs [start, end] of the exposure: each is taken '
-            'as the end of one of 1 us'
-        )
-        pairs = np.repeat([int(row) for row in rows], 2) - np.tile([1, 0], len(rows))
+    elif not any(isinstance(row, list) and len(row) == 2 for row in rows):
+        singles = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in rows]
+        ends = [int(time) for time in singles if is_time(time)]
+        if ends:
+            warn(
+                f'{path} has single times, expected pairs [start, end] of the exposure: each is '
+                'taken as the end of one of 1 us'
+            )
+        pairs = np.repeat(np.array(ends, dtype=np.int64), 2) - np.tile([1, 0], len(ends))
     if pairs is None:
         good = [row for row in rows if isinstance(row, list) and len(row) == 2]
         good = [row for row in good if is_time(row[0]) and is_time(row[1])]

@@ -70,10 +70,15 @@ def described(value: object) -> str:
         return 'a number of very many digits'
 
 
-def get(parent: Mapping[str, Any], key: str, path: str) -> Any:
+def found_in(parent: Mapping[str, Any], key: str) -> str:
+    """Say in a few words what an object holds under a key: null is not the same as missing."""
+    return described(parent[key]) if key in parent else 'missing'
+
+
+def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to be there') -> Any:
     """Give a required value of an object; `path` is that of the object, '' at the top."""
     if key not in parent:
-        raise FieldError(join(path, key), 'missing', 'it to be there')
+        raise FieldError(join(path, key), 'missing', expected)
     return parent[key]
 
 
@@ -100,8 +105,10 @@ def as_list(value: object, path: str, length: int | None = None) -> list[Any]:
 
 def as_text(value: object, path: str) -> str:
     """Give a text that can be encoded; a lone half of a surrogate pair cannot."""
-    if not isinstance(value, str) or not encodable(value):
+    if not isinstance(value, str):
         raise FieldError(path, described(value), 'a text')
+    if not encodable(value):
+        raise FieldError(path, described(value), 'a text without halves of letters')
     return value
 
 

@@ -15,30 +15,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from nurec_ros.scenario.schema.fields import described, encodable
+from nurec_ros.scenario.schema.fields import described, encodable, found_in, join
 
 Warn = Callable[[str], None]
 
+_FLAGS = 'tracks_flags'
 _NONE = frozenset({'', 'NONE'})
 _DEEPEST = 3
 
 
-def parse_flags(value: object, path: str, count: int, warn: Warn) -> list[frozenset[str]]:
+def parse_flags(
+    data: Mapping[str, Any], path: str, count: int, warn: Warn
+) -> list[frozenset[str]]:
     """
-    Give the flags of each track as a set of names in capitals.
+    Give the flags of each track as a set of names in capitals; `path` is that of `data`.
 
     Taken: names joined by bars ('DYNAMIC|CONTROLLABLE'), lists of names, the same for each pose,
     and 0 for none. Flags are not required: what is wrong is told to `warn` once and means none.
     """
     none = [frozenset[str]()] * count
+    value = data.get(_FLAGS)
+    path = join(path, _FLAGS)
     if not isinstance(value, list) or len(value) != count:
         if value is not None or count:
-            found = 'null or missing' if value is None else described(value)
             warn(
-                f'{path} is {found}, expected {count} elements, one for each of tracks_id, so no '
-                'track has flags'
+                f'{path} is {found_in(data, _FLAGS)}, expected {count} elements, one for each of '
+                'tracks_id, so no track has flags'
             )
         return none
     known: dict[str, frozenset[str]] = {}

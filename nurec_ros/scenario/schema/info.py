@@ -66,11 +66,13 @@ def parse_data_info(document: object, warn: Warn) -> DataInfo:
     top = as_object(document, '')
     sequence_id = ''
     try:
-        sequence_id = as_text(get(top, 'sequence_id', ''), 'sequence_id')
+        sequence_id = as_text(get(top, 'sequence_id', '', 'a text'), 'sequence_id')
+        if not sequence_id:
+            raise FieldError('sequence_id', 'an empty text', 'the name of the scene')
     except FieldError as error:
         warn(f'{error}, so the id in rig_trajectories.json is used')
     try:
-        pose_range = as_object(get(top, _RANGE, ''), _RANGE)
+        pose_range = as_object(get(top, _RANGE, '', 'an object'), _RANGE)
         start, end = (_time(pose_range, key) for key in (_START, _END))
         if end < start:
             raise FieldError(join(_RANGE, _END), str(end), f'a time not before {start}')
@@ -82,7 +84,7 @@ def parse_data_info(document: object, warn: Warn) -> DataInfo:
 
 
 def _time(pose_range: dict[str, object], key: str) -> float:
-    value = get(pose_range, key, _RANGE)
+    value = get(pose_range, key, _RANGE, TIME)
     if not (is_number(value) and 0 <= value <= LAST_US):
         raise FieldError(join(_RANGE, key), described(value), TIME)
     return value  # type: ignore[no-any-return]

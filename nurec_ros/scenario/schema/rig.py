@@ -31,6 +31,7 @@ from nurec_ros.scenario.schema.fields import (
     as_text,
     described,
     FieldError,
+    found_in,
     get,
     increasing,
     join,
@@ -49,6 +50,8 @@ _EARTH_RADII = (6.34e6, 6.40e6)
 _FARTHEST_ECEF = 1e7
 # The world frame's z axis points up, within what a street's slope and a rolled rig allow.
 _SMALLEST_UP = 0.9
+# A longer car is none, and a turned one has no box that frames could hold.
+_LARGEST_BOX = 1e3
 _LARGEST_BOX_ROTATION = 1e-3
 
 _KEYS = {
@@ -92,14 +95,15 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     `sequence_id`, where not empty, chooses between several trajectories. Raises FieldError.
     """
     top = as_object(document, '')
-    entry, path = _entry(get(top, 'rig_trajectories', ''), sequence_id, warn)
+    entries = get(top, 'rig_trajectories', '', 'a list of one trajectory')
+    entry, path = _entry(entries, sequence_id, warn)
     ego = _ego(entry, path)
     _name_unknown(top, _KEYS, '', warn)
     _name_unknown(entry, _ENTRY_KEYS, path, warn)
     return Rig(
         sequence_id=_sequence_id(entry, path, warn),
         ego=ego,
-        bbox=_bbox(entry.get('rig_bbox'), join(path, 'rig_bbox'), warn),
+        bbox=_bbox(entry, path, warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
         cameras=parse_cameras(top, entry, path, warn),
@@ -124,14 +128,16 @@ def _entry(value: object, sequence_id: str, warn: Warn) -> tuple[dict[str, Any],
 def _ego(entry: dict[str, Any], path: str) -> Trajectory:
     poses_path = join(path, 'T_rig_worlds')
     times_path = join(path, 'T_rig_world_timestamps_us')
-    matrices = numbers(get(entry, 'T_rig_worlds', path), poses_path, (None, 4, 4))
+    poses = get(entry, 'T_rig_worlds', path, 'a list of 4x4 matrices')
+    matrices = numbers(poses, poses_path, (None, 4, 4))
     if not len(matrices):
         raise FieldError(poses_path, 'an empty list', 'at least one pose')
-    times = times_us(get(entry, 'T_rig_world_timestamps_us', path), times_path)
+    stamps = get(entry, 'T_rig_world_timestamps_us', path, 'a list of one time for each pose')
+    times = times_us(stamps, times_path)
     if len(times) != len(matrices):
         raise FieldError(
             times_path,
-            f'a list of {len(times)}',
+            described(stamps),
             f'{len(matrices)} times, one for each of {poses_path}',
         )
     increasing(times, times_path)
@@ -150,25 +156,40 @@ def _sequence_id(entry: dict[str, Any], path: str, warn: Warn) -> str:
         return ''
 
 
-def _bbox(value: object, path: str, warn: Warn) -> Box | None:
-    if value is None:
-        warn(f'{path} is null or missing, so the ego is drawn without a box')
+def _bbox(entry: dict[str, Any], path: str, warn: Warn) -> Box | None:
+    key = 'rig_bbox'
+    path = join(path, key)
+    without = 'so the ego is drawn without a box'
+    if entry.get(key) is None:
+        warn(f'{path} is {found_in(entry, key)}, {without}')
         return None
     try:
-        bbox = as_object(value, path)
-        centre = numbers(get(bbox, 'centroid', path), join(path, 'centroid'), (3,))
-        dims = numbers(get(bbox, 'dim', path), join(path, 'dim'), (3,))
-        turn = numbers(bbox.get('rot', [0.0, 0.0, 0.0]), join(path, 'rot'), (3,))
-        if not ((dims > 0.0).all() and (dims < 1e3).all() and (np.abs(centre) < 1e3).all()):
-            raise FieldError(path, 'of no car', 'positive dims, and a centre, below 1000 m')
+        bbox = as_object(entry[key], path)
+        centre, dims, turn = (_triple(bbox, name, path) for name in ('centroid', 'dim', 'rot'))
+        if not (np.abs(centre) < _LARGEST_BOX).all():
+            raise FieldError(
+                join(path, 'centroid'), f'{centre.tolist()}', f'less than {_LARGEST_BOX:g} m'
+            )
+        if not ((dims > 0.0) & (dims < _LARGEST_BOX)).all():
+            raise FieldError(
+                join(path, 'dim'), f'{dims.tolist()}', f'above 0 and below {_LARGEST_BOX:g} m'
+            )
         if np.abs(turn).max() > _LARGEST_BOX_ROTATION:
-            raise FieldError(join(path, 'rot'), described(value), 'a box along the rig axes')
+            raise FieldError(
+                join(path, 'rot'), f'{turn.tolist()}', 'zeros: a box along the rig axes'
+            )
     except FieldError as error:
-        warn(f'{error}, so the ego is drawn without a box')
+        warn(f'{error}, {without}')
         return None
     frozen(centre)
     frozen(dims)
     return Box(centre, dims)
+
+
+def _triple(bbox: dict[str, Any], key: str, path: str) -> Array:
+    if key == 'rot' and bbox.get(key) is None:
+        return np.zeros(3)
+    return numbers(get(bbox, key, path, 'a list of 3 numbers'), join(path, key), (3,))
 
 
 def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
@@ -176,7 +197,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
     path = 'T_world_base'
     without = 'so the scenario has no place on Earth'
     if top.get(path) is None:
-        warn(f'{path} is null or missing, {without}')
+        warn(f'{path} is {found_in(top, path)}, {without}')
         return None
     try:
         matrix = numbers(top[path], path, (4, 4))

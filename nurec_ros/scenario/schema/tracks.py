@@ -149,7 +149,7 @@ def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
         join(data_path, 'tracks_timestamps_us'),
         counts,
     )
-    flags = parse_flags(data.get('tracks_flags'), join(data_path, 'tracks_flags'), count, warn)
+    flags = parse_flags(data, data_path, count, warn)
     dims = _dims(value, path, count)
     if not counts.all():
         kept = np.flatnonzero(counts).tolist()

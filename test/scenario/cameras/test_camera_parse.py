@@ -300,3 +300,53 @@ def test_numpy_values_are_taken():
     found = parse_camera_model('ftheta', arrays).project(rays)[0]
     expected = parse_camera_model('ftheta', FRONT_WIDE).project(rays)[0]
     np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+def _nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ('value', 'found'),
+    [
+        ('1', "'1'"),
+        (True, 'true'),
+        ([1, 'x'], "[1, 'x']"),
+        ({}, 'an empty object'),
+        ({'a': 1}, 'an object of 1'),
+        (list(range(9)), 'a list of 9'),
+        (_nested(900), 'a list of 1'),
+    ],
+)
+def test_what_was_found_is_said_in_the_words_of_json(value, found):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', {**FRONT_WIDE, 'max_angle': value})
+    assert caught.value.found == found
+
+
+@pytest.mark.parametrize('key', ['principal_point', 'resolution', 'reference_poly'])
+def test_null_is_told_from_missing(key):
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', _without(FRONT_WIDE, key))
+    assert (caught.value.key, caught.value.found) == (f'parameters.{key}', 'missing')
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', {**FRONT_WIDE, key: None})
+    assert (caught.value.key, caught.value.found) == (f'parameters.{key}', 'null')
+
+
+@pytest.mark.parametrize(('glass', 'found'), [({}, 'missing'), ({'reference_poly': None}, 'null')])
+def test_null_is_told_from_missing_in_the_windshield(glass, found):
+    key = 'external_distortion_parameters'
+    with pytest.raises(CameraModelError) as caught:
+        parse_camera_model('ftheta', {**FRONT_WIDE, key: glass})
+    assert (caught.value.key, caught.value.found) == (f'parameters.{key}.reference_poly', found)
+
+
+@pytest.mark.parametrize('kind', [7, _nested(900), 'mirror'])
+def test_glass_of_an_unknown_kind(kind):
+    glass = {**WINDSHIELD, 'external_distortion_type': kind}
+    with pytest.raises(CameraModelError, match=r'distortion_type: found .*, expected bivariate'):
+        parse_camera_model('ftheta', {**FRONT_WIDE, 'external_distortion_parameters': glass})
