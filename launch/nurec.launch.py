@@ -44,6 +44,9 @@ DEFAULT_NAME = 'nurec'
 # Beside this file's folder both in share/nurec_ros and in the source tree.
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
+# What people write for this machine.
+HERE = ('', 'localhost', '127.0.0.1', '::1', '0.0.0.0', '::')
+
 SHM = '/dev/shm'
 # The profile's segment is 32 MiB, and whoever else runs on this machine needs some as well.
 SHM_NEEDED = 64 * 2**20
@@ -116,8 +119,9 @@ OTHERS = {
     'preview': (
         'false',
         (
-            'true: start a preview server too, which draws usdz_path without a GPU, on a free '
-            'port or the one of server.'
+            'true: start a preview server on this machine too, which draws without a GPU, and '
+            'have the player use it. Draws the argument usdz_path (one in params_file alone is '
+            'not seen here); listens on the port of the argument server, else on a free one.'
         ),
     ),
     'rviz': ('false', "true: start rviz2 too, on the player's topics and clock."),
@@ -169,8 +173,18 @@ def start(context):
     if flags['preview']:
         usdz_path, port = parameters.get('usdz_path'), preview_port(given['server'])
         if usdz_path is None:
-            raise ValueError('preview:=true draws usdz_path, which is not given')
+            raise ValueError(
+                'preview:=true draws the argument usdz_path, which is not given (one in '
+                'params_file reaches the player alone)'
+            )
         parameters['server'] = f'127.0.0.1:{port}'
+        if is_elsewhere(given['server']):
+            actions.append(
+                LogInfo(
+                    msg=f'[WARNING] preview:=true: images come from {parameters["server"]}, drawn '
+                    f'on this machine, and not from server:={given["server"]}'
+                )
+            )
         actions.append(preview_server(usdz_path, port))
     environment, remark = shm_profile() if flags['use_shm_profile'] else ({}, '')
     if remark:
@@ -257,6 +271,12 @@ def preview_port(server):
     if ',' in server or not port.isdigit():
         raise ValueError(f'server: preview:=true needs one HOST:PORT, not {server!r}')
     return int(port)
+
+
+def is_elsewhere(server):
+    """Say whether `server`, HOST:PORT or empty, names another machine than this one."""
+    host = server.rpartition(':')[0].strip('[]').lower()
+    return host not in HERE and host != socket.gethostname().lower()
 
 
 def shm_profile():

@@ -162,6 +162,24 @@ def test_preview_port_of_the_server(launch_module):
             launch_module.preview_port(server)
 
 
+@pytest.mark.parametrize(
+    ('server', 'expected'),
+    [
+        ('', False),
+        ('localhost:1', False),
+        ('LOCALHOST:1', False),
+        ('127.0.0.1:1', False),
+        ('[::1]:1', False),
+        ('0.0.0.0:1', False),
+        ('gpu:1', True),
+        ('10.0.0.7:1', True),
+        ('[fe80::1]:1', True),
+    ],
+)
+def test_servers_elsewhere(launch_module, server, expected):
+    assert launch_module.is_elsewhere(server) is expected
+
+
 def test_preview_ports_are_free_ones(launch_module):
     ports = {launch_module.preview_port('') for _ in range(5)}
     assert all(1024 <= port < 65536 for port in ports)

@@ -131,7 +131,7 @@ def test_arguments_go_before_the_params_file_under_a_namespace(launch_file, stan
         (['rviz:=maybe'], "rviz: 'maybe' is neither true nor false"),
         (['cameras:=[a'], "cameras: '[a' is not a list of names"),
         (['params_file:=/nowhere/p.yaml'], 'params_file: /nowhere/p.yaml is not a file'),
-        (['preview:=true'], 'preview:=true draws usdz_path, which is not given'),
+        (['preview:=true'], 'preview:=true draws the argument usdz_path, which is not given'),
         (
             ['preview:=true', 'usdz_path:=a.usdz', 'server:=a:1,b:2'],
             "server: preview:=true needs one HOST:PORT, not 'a:1,b:2'",
@@ -162,7 +162,23 @@ def test_preview_on_the_port_of_server(launch_file, standins):
     run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=localhost:50051')
     assert run.report('nurec_preview')['arguments'][2:] == ['--port', '50051']
     assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
+    assert '[WARNING] preview' not in run.output
     assert run.interrupt() == 0
+
+
+def test_preview_instead_of_another_machine_is_said(launch_file, standins):
+    run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=gpu:50051')
+    assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
+    sentence = 'images come from 127.0.0.1:50051, drawn on this machine, and not from server:=gpu'
+    assert sentence in run.output
+    assert run.interrupt() == 0
+
+
+def test_preview_of_a_params_file_is_refused_with_the_reason(launch_file, standins, tmp_path):
+    path = params_file(tmp_path, wildcard={'usdz_path': 'a.usdz'})
+    run = launch_file(standins, 'preview:=true', f'params_file:={path}')
+    assert run.end() == 1
+    assert 'one in params_file reaches the player alone' in run.output
 
 
 def test_shm_profile_reaches_the_player(launch_file, standins):
