@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 VENV ?= .venv
 USDZ ?=
+# As it was typed, dollar signs too.
+override USDZ := $(value USDZ)
 export USDZ
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 3 --dist loadfile

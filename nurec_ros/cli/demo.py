@@ -45,10 +45,10 @@ def _domain(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a pipe; who closes it does not end the demo."""
+    """Print at once, also into a pipe; who closes it, or the terminal, does not end the demo."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

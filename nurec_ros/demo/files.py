@@ -16,8 +16,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+import fcntl
+import os
 from pathlib import Path
 import shutil
 import tempfile
@@ -26,6 +28,8 @@ from nurec_ros.errors import ConfigurationError
 
 METADATA = 'metadata.yaml'
 BAG_SUFFIX = '.mcap'
+# The folder that a recording is made in, beside the earlier one.
+UNFINISHED = '.recording-'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,16 @@ class Files:
 
     def prepare(self) -> None:
         """
-        Make the folder; nothing in it is touched.
+        Make the folder; in it, only what a killed demo left unfinished is removed.
 
-        Raise ConfigurationError where it cannot be, or where something of somebody else's stands
-        in the recording's place.
+        Raise ConfigurationError where it cannot be, where something of somebody else's stands in
+        the recording's place, and where another demo is filling the folder.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_recording()
+            for unfinished in self.folder.glob(f'{UNFINISHED}*'):
+                self._remove_unfinished(unfinished)
         except OSError as error:
             message = f'cannot use {self.folder}: {error.strerror or error}'
             raise ConfigurationError(message) from error
@@ -82,6 +88,17 @@ class Files:
         message = f'{place} {what}, so it is no earlier recording to replace: choose --output'
         raise ConfigurationError(message)
 
+    def _remove_unfinished(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            message = f'another demo is filling {self.folder}: choose --output'
+            raise ConfigurationError(message) from None
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def new_recording(self) -> Iterator[Path]:
         """
@@ -90,8 +107,13 @@ class Files:
         When the block raises, the new one is removed and the earlier results stay as they are.
         """
         # A bag's file is called like its folder: the name is the last one, in a folder of its own.
-        beside = Path(tempfile.mkdtemp(prefix='.recording-', dir=self.folder))
+        beside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
+        # The kernel lets the lock go with the process, however that ends.
+        lock = os.open(beside, os.O_RDONLY)
         try:
+            # Some network file systems have no locks.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
             fresh = beside / self.recording.name
             yield fresh
             self._check_recording()
@@ -103,6 +125,7 @@ class Files:
             self.overview.unlink(missing_ok=True)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+            os.close(lock)
 
 
 def _is_of_a_bag(path: Path) -> bool:

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import shutil
@@ -33,6 +33,8 @@ READY_S = 90.0
 # So long the position may stand still while playing.
 STALL_S = 30.0
 MOST_COLUMNS = 100
+# So many late frames are no sign of a renderer that is too slow.
+TOLERATED = 0.02
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
 
@@ -112,7 +114,7 @@ def record_drive(
         recorder.measuring = False
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
         watch.settle()
-        remarks = [*_rendering(watch, names), *_skipped(recorder.skipped)]
+        remarks = [*rendering(watch.diagnostics, names), *_skipped(recorder.skipped)]
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
@@ -135,17 +137,32 @@ def _play_to_the_end(watch: Watch, cameras: Sequence[str]) -> None:
         progress.close()
 
 
-def _rendering(watch: Watch, cameras: Sequence[str]) -> list[str]:
-    """Sum up what the player's own diagnostics say of the cameras, a line for each remark."""
-    said: dict[str, list[str]] = {}
-    for name, (text, _) in sorted(watch.diagnostics.items()):
+def rendering(
+    diagnostics: Mapping[str, tuple[str, Mapping[str, str]]], cameras: Sequence[str]
+) -> list[str]:
+    """
+    Sum up what became of the frames, from the counters in the player's diagnostics.
+
+    Their messages would not do: they tell of the last second.
+    """
+    asked = received = dropped = 0
+    failed: dict[str, str] = {}
+    for name, (_, values) in sorted(diagnostics.items()):
         camera = name.rpartition(': ')[2]
-        if camera in cameras:
-            said.setdefault(text, []).append(camera)
-    return [
-        f'{"all cameras" if len(names) == len(cameras) > 1 else ", ".join(names)}: {text}'
-        for text, names in said.items()
-    ]
+        if camera not in cameras:
+            continue
+        asked += int(values['asked'])
+        received += int(values['received'])
+        dropped += int(values['dropped'])
+        if int(values['failed']):
+            failed[camera] = f'{values["failed"]} frames failed: {values["last_error"]}'
+    remarks = [f'images: {received} came of {asked} that were due']
+    if dropped > TOLERATED * asked:
+        remarks.append(
+            f'the renderer cannot keep up, {dropped} frames were dropped: '
+            'lower --camera-rate, --resolution-scale or --rate'
+        )
+    return remarks + [f'{camera}: {text}' for camera, text in failed.items()]
 
 
 def _skipped(skipped: dict[str, str]) -> list[str]:

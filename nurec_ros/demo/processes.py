@@ -173,7 +173,7 @@ class Signals:
     """
     While entered, the first signal raises Interrupted in the main thread, later ones do nothing.
 
-    So a second Ctrl-C cannot stop the children's being ended.
+    So a second Ctrl-C cannot stop the children's being ended. Under nohup, SIGHUP stays ignored.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -189,6 +189,8 @@ class Signals:
 
     def __enter__(self) -> Signals:
         for number in self.NUMBERS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._handle)
         return self
 

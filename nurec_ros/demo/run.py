@@ -153,15 +153,21 @@ def player_command(
 ) -> list[str]:
     """Give the player's command line."""
     parameters: Mapping[str, object] = {
-        'usdz_path': usdz,
+        'usdz_path': quoted(usdz),
         'server': server,
         'rate': float(options.rate),
         'camera_rate': float(options.camera_rate),
         'resolution_scale': float(options.resolution_scale),
-        'cameras': '[' + ', '.join(f"'{name}'" for name in cameras) + ']',
+        'cameras': '[' + ', '.join(map(quoted, cameras)) + ']',
     }
     pairs = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
     return [*command('player'), '--ros-args', *pairs]
+
+
+def quoted(value: object) -> str:
+    """Write text so that YAML, which values of parameters are read as, gives it back as it is."""
+    doubled = str(value).replace("'", "''")
+    return f"'{doubled}'"
 
 
 def path_length(scenario: Scenario) -> float:

@@ -15,8 +15,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+import signal
+import subprocess
+import sys
 
+import nurec_ros
 from nurec_ros.demo.files import Files
 from nurec_ros.errors import ConfigurationError
 import pytest
@@ -79,3 +84,46 @@ def test_what_is_somebody_elses_is_refused_in_one_sentence(tmp_path: Path, kind:
     assert str(files.recording) in str(caught.value)
     assert '\n' not in str(caught.value)
     assert sorted(tmp_path.rglob('*')) == before
+
+
+def unfinished(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that is in the middle of a recording."""
+    code = (
+        'import pathlib, sys\n'
+        'from nurec_ros.demo.files import Files\n'
+        f'files = Files(pathlib.Path({str(folder)!r}))\n'
+        'files.prepare()\n'
+        'with files.new_recording() as fresh:\n'
+        '    fresh.mkdir()\n'
+        '    print("recording", flush=True)\n'
+        '    sys.stdin.read()\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(Path(nurec_ros.__file__).parents[1])},
+    )
+    assert process.stdout.readline() == 'recording\n'
+    return process
+
+
+def test_what_a_killed_demo_left_is_removed(tmp_path: Path):
+    files = earlier(tmp_path)
+    before = sorted(tmp_path.rglob('*'))
+    with unfinished(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+    assert len(list(tmp_path.glob('.recording-*'))) == 1
+    files.prepare()
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path: Path):
+    with unfinished(tmp_path) as process:
+        with pytest.raises(ConfigurationError, match='another demo is filling'):
+            Files(tmp_path).prepare()
+        process.stdin.close()
+    assert process.returncode == 0
+    assert (tmp_path / 'recording').is_dir()
+    Files(tmp_path).prepare()

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 import shutil
 import subprocess
@@ -25,15 +26,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
+@pytest.mark.parametrize('place', ['argument', 'environment'])
 @pytest.mark.parametrize(
     ('name', 'expected'),
     [
         ("it's.usdz", ['--usdz', "it's.usdz"]),
         ('a "b" `c` d.usdz', ['--usdz', 'a "b" `c` d.usdz']),
+        ('a $HOME $(b) $$ \\ #c.usdz', ['--usdz', 'a $HOME $(b) $$ \\ #c.usdz']),
         ('', []),
     ],
 )
-def test_the_name_is_passed_on_as_it_is(tmp_path: Path, name: str, expected: list[str]):
+def test_the_name_is_passed_on_as_it_is(
+    tmp_path: Path, name: str, expected: list[str], place: str
+):
     command = tmp_path / 'bin' / 'nurec_demo'
     command.parent.mkdir()
     command.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
@@ -46,9 +51,10 @@ def test_the_name_is_passed_on_as_it_is(tmp_path: Path, name: str, expected: lis
             'setup',
             'demo',
             f'VENV={tmp_path}',
-            f'USDZ={name}',
+            *([f'USDZ={name}'] if place == 'argument' else []),
         ],
         cwd=ROOT,
+        env={**os.environ, 'USDZ': name},
         capture_output=True,
         text=True,
         check=True,

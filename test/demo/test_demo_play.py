@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 
-from nurec_ros.demo.play import Progress
+from nurec_ros.demo.play import Progress, rendering
 
 
 def test_without_a_terminal_there_is_a_line_at_each_quarter():
@@ -61,3 +61,40 @@ def test_a_scenario_without_duration_is_no_division_by_zero():
     progress = Progress(0.0, terminal=False, stream=io.StringIO())
     progress.show(0.0, '')
     progress.close()
+
+
+def camera(asked: int, received: int, dropped: int = 0, failed: int = 0, error: str = ''):
+    """Give a camera's status, of a last second without images."""
+    values = {'asked': asked, 'received': received, 'dropped': dropped, 'failed': failed}
+    return '0.0 images/s', {
+        **{key: str(value) for key, value in values.items()},
+        'last_error': error,
+    }
+
+
+def test_the_frames_of_all_cameras_are_summed_up():
+    statuses = {
+        'nurec: playback': ('done', {}),
+        'nurec: left': camera(201, 201),
+        'nurec: right': camera(201, 199, dropped=2),
+        'nurec: not_chosen': camera(9, 0, failed=9),
+    }
+    assert rendering(statuses, ['left', 'right']) == ['images: 400 came of 402 that were due']
+
+
+def test_a_slow_renderer_is_told_with_the_options_that_help():
+    lines = rendering({'nurec: left': camera(201, 101, dropped=100)}, ['left'])
+    assert lines[0] == 'images: 101 came of 201 that were due'
+    assert '100 frames were dropped' in lines[1]
+    assert '--camera-rate' in lines[1]
+
+
+def test_failures_are_told_of_each_camera():
+    statuses = {
+        'nurec: left': camera(5, 3, failed=2, error='no memory'),
+        'nurec: right': camera(5, 5),
+    }
+    assert rendering(statuses, ['left', 'right']) == [
+        'images: 8 came of 10 that were due',
+        'left: 2 frames failed: no memory',
+    ]

@@ -218,3 +218,13 @@ def test_the_first_signal_interrupts_and_later_ones_do_nothing():
         interrupt()
     assert caught.value.number == signal.SIGTERM
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

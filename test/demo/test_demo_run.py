@@ -35,6 +35,7 @@ from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.example import write_example
 import pytest
 from rosbags.highlevel import AnyReader
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = ('camera_front_wide_120fov', 'camera_rear_left_70fov')
@@ -240,7 +241,9 @@ def test_a_player_that_dies_is_named(playing):
     assert not processes_that_name(folder)
 
 
-@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_everything(playing, number: int, code: int):
     process, folder = playing
     process.send_signal(number)
@@ -263,13 +266,22 @@ def test_the_player_is_told_what_was_chosen(street: Path):
     assert set(line[4::2]) == {'-p'}
     pairs = line[5::2]
     assert set(pairs) == {
-        f'usdz_path:={street}',
+        f"usdz_path:='{street}'",
         'server:=127.0.0.1:9',
         'rate:=2.0',
         'camera_rate:=0.0',
         'resolution_scale:=0.5',
         "cameras:=['a', 'b']",
     }
+
+
+def test_any_name_of_a_file_reaches_the_player(street: Path):
+    """Read the parameters back as YAML, which ROS takes them for."""
+    odd = Path('/a b/it\'s: $x # "quoted" [1].usdz')
+    line = player_command(Options(), odd, '127.0.0.1:9', ("it's", 'b'))
+    pairs = dict(pair.split(':=', 1) for pair in line[5::2])
+    assert yaml.safe_load(pairs['usdz_path']) == str(odd)
+    assert yaml.safe_load(pairs['cameras']) == ["it's", 'b']
 
 
 def test_all_cameras_are_chosen_unless_some_are_named(street: Path):
