@@ -117,7 +117,7 @@ class Archive:
         """Give the member's bytes; raises MemberError where that is impossible or too much."""
         info = self._members.get(self.folder + member)
         if info is None:
-            raise MemberError('is missing')
+            raise MemberError('is missing, expected it in the archive')
         limit = LARGEST_MEMBER.get(member, MEBIBYTE)
         self._check(info, limit)
         pieces: list[bytes] = []
@@ -131,9 +131,9 @@ class Archive:
                         raise MemberError(_too_large(size, limit))
                     pieces.append(piece)
         except _DAMAGE as error:
-            raise MemberError(f'is damaged ({_text(error)})') from error
+            raise MemberError(f'is damaged ({_text(error)}), expected a whole member') from error
         if size < info.file_size:
-            raise MemberError(f'is cut short: {size} of {info.file_size} bytes are there')
+            raise MemberError(f'is cut short after {size} bytes, expected {info.file_size}')
         return pieces[0] if len(pieces) == 1 else b''.join(pieces)
 
     def _check(self, info: zipfile.ZipInfo, limit: int) -> None:
@@ -172,10 +172,13 @@ class Archive:
             and not any(name.endswith('.json') for name in names)
         ):
             return (
-                f'is a plain Gaussian export ({_listed(names)}): it has no {RIG}, so neither ego '
-                'poses nor cameras; expected the scenario archive of the same scene'
+                f'is a plain Gaussian export ({_listed(names)}): without {RIG} it has neither ego '
+                'poses nor cameras, expected the scenario archive of the same scene'
             )
-        return f'{RIG} is missing; the archive holds {_listed(names)}'
+        return (
+            f'{RIG} is missing (the archive holds {_listed(names)}), '
+            'expected the archive of a NuRec scenario'
+        )
 
 
 class _BoundedFile(io.FileIO):
@@ -217,7 +220,7 @@ def _open_zip(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
         file.seek(0)
         start = file.read(len(_ZIP_START))
     except OSError as error:
-        raise refusal(path, f'cannot be read ({_text(error)})') from error
+        raise refusal(path, f'cannot be read ({_text(error)}), expected a USDZ file') from error
     if not start:
         raise refusal(path, 'is empty, expected a USDZ (zip) archive')
     if start == _ZIP_START:
@@ -238,7 +241,7 @@ def _plain_name(name: str) -> str:
 
 
 def _too_large(size: int, limit: int) -> str:
-    return f'has {size} bytes or more, at most {limit} ({limit / MEBIBYTE:g} MiB) are read'
+    return f'has {size} bytes or more, expected at most {limit} ({limit / MEBIBYTE:g} MiB)'
 
 
 def _text(error: BaseException) -> str:

@@ -164,7 +164,7 @@ class _Loader:
         try:
             return parse_data_info(self._json(archive.DATA_INFO), warn)
         except (MemberError, JsonError, FieldError) as error:
-            warn(f'{error}, so the range is that of the poses')
+            warn(f'{error}, so the id is that of the rig and the range that of the poses')
             return DataInfo()
 
     def _metadata(self) -> Metadata:

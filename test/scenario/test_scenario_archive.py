@@ -34,6 +34,7 @@ def refusal(path):
     assert text.startswith(f'{path}: ')
     assert '\n' not in text
     assert len(text) < 600
+    assert ', expected ' in text
     return text
 
 

@@ -47,6 +47,7 @@ def refusal(path, **options):
     assert '\n' not in text
     assert len(text) < 600
     assert not text.endswith('.')
+    assert ', expected ' in text
     return text
 
 
@@ -131,6 +132,10 @@ ROAD_USERS = {
     'no ids': (tracks(without('tracks_data', 'tracks_id')), f'{DATA}.tracks_id is missing'),
     'null id': (tracks(put(None, 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2] is null'),
     'list id': (tracks(put([], 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2]'),
+    'empty id': (
+        tracks(put('', 'tracks_data', 'tracks_id', 2)),
+        f'{DATA}.tracks_id[2] is an empty text, expected an id',
+    ),
     'true id': (tracks(put(True, 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2] is true'),
     'same id': (tracks(put('1', 'tracks_data', 'tracks_id', 2)), f"{DATA}.tracks_id[2] is '1'"),
     'half a letter': (
@@ -225,6 +230,14 @@ ROAD_USERS = {
     'negative dims': (
         tracks(put([1, -2, 1], 'cuboidtracks_data', 'cuboids_dims', 3)),
         f'{DIMS}[3] is [1.0, -2.0, 1.0]',
+    ),
+    'a length below zero': (
+        tracks(put([1, 2, -1e-9], 'cuboidtracks_data', 'cuboids_dims', 1)),
+        f'{DIMS}[1] is [1.0, 2.0, -1e-09], expected [length, width, height] in metres',
+    ),
+    'infinite dims': (
+        tracks(put([1, 2, 1e999], 'cuboidtracks_data', 'cuboids_dims', 1)),
+        f'{DIMS}[1][2] is inf',
     ),
     'NaN dims': (
         tracks(put([1, NAN, 1], 'cuboidtracks_data', 'cuboids_dims', 3)),
@@ -356,9 +369,10 @@ def test_a_plain_gaussian_export_is_called_what_it_is(tmp_path):
             archive.writestr(member, b'#')
     text = refusal(path)
     assert 'is a plain Gaussian export (default.usda, gauss.usda, point_cloud.nurec)' in text
-    assert 'scenario archive' in text
+    assert text.endswith(', expected the scenario archive of the same scene')
 
 
 def test_rig_missing(tmp_path):
     text = refusal(build_archive(tmp_path, leave_out=[RIG]))
-    assert f'{RIG} is missing; the archive holds data_info.json, default.usda' in text
+    assert f'{RIG} is missing (the archive holds data_info.json, default.usda' in text
+    assert text.endswith('), expected the archive of a NuRec scenario')

@@ -172,6 +172,7 @@ def check(path, lifetime=0.0):
         else:
             assert sentence.startswith(f'{path}: ')
             assert '\n' not in sentence
+            assert 'expected ' in sentence
             sentence.encode()
 
 

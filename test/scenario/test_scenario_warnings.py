@@ -483,6 +483,53 @@ def test_cameras_that_cannot_be_told_apart(tmp_path, key, name, words):
     assert list(scenario.cameras) == list(CAMERAS)
 
 
+@pytest.mark.parametrize('count', [1, 2])
+@pytest.mark.parametrize('offset_us', [10**9, -(10**9)])
+def test_frames_where_there_are_no_poses(tmp_path, offset_us, count):
+    def edit(rig):
+        for pairs in list(frame_times(rig).values())[:count]:
+            for pair in pairs:
+                pair[0] += offset_us
+                pair[1] += offset_us
+
+    scenario = warned(
+        tmp_path,
+        'cameras_frame_timestamps_us has frames outside of the time of the poses',
+        f'({START_US} to {START_US + 2_000_000}): ',
+        ', '.join(f'20 of 20 of {name}' for name in CAMERAS[:count]),
+        edit_rig=edit,
+    )
+    assert len(scenario.cameras[CAMERAS[0]].frame_times_ns) == 20
+
+
+@pytest.mark.parametrize(('cut', 'said'), [(10, False), (11, True)])
+def test_some_frames_where_there_are_no_poses(tmp_path, cut, said):
+    """Half of the 20 frames may lie before the first pose."""
+
+    def edit(rig):
+        for i in range(cut):
+            frame_times(rig)[FRONT][i] = [100 * i, 100 * i + 27]
+
+    scenario = Scenario.load(build_archive(tmp_path, edit_rig=edit))
+    assert [f'{cut} of 20 of {CAMERAS[0]},' in text for text in scenario.warnings] == [True] * said
+
+
+@pytest.mark.parametrize(
+    ('flat', 'words'),
+    [
+        ([1], 'cuboids_dims[1] is [0.0, 2.0, 1.5], expected lengths above 0, so the box is flat'),
+        ([0, 1, 3], 'cuboids_dims[0] (and 2 others alike) is [0.0, 2.0, 1.5], expected lengths'),
+    ],
+)
+def test_flat_boxes(tmp_path, flat, words):
+    def edit(tracks):
+        for i in flat:
+            tracks['dummy_chunk_id']['cuboidtracks_data']['cuboids_dims'][i] = [0, 2, 1.5]
+
+    scenario = warned(tmp_path, f'dummy_chunk_id.cuboidtracks_data.{words}', edit_tracks=edit)
+    assert len(scenario.tracks) == 3
+
+
 def test_more_cameras_than_a_rig_has(tmp_path):
     names = [f'camera_{i}' for i in range(201)]
     scenario = warned(tmp_path, 'has 201 cameras, the first 200 are used', cameras=names)

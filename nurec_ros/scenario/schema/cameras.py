@@ -54,17 +54,20 @@ MOST_CAMERAS = 200
 _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 # A camera is bolted to a car.
 _FARTHEST_IN_RIG = 1e3
+# Of the frames of a camera: some before the first and after the last pose are usual.
+_MOST_OUTSIDE = 0.5
 # How far off the middle, in parts of the side, the principal point makes [height, width] likelier.
 _FAR_OFF, _NEAR = 0.25, 0.05
 
 
 def parse_cameras(
-    top: dict[str, Any], entry: dict[str, Any], path: str, warn: Warn
+    top: dict[str, Any], entry: dict[str, Any], path: str, ego_us: tuple[int, int], warn: Warn
 ) -> Mapping[str, Camera]:
     """
     Give the cameras by logical name, in the file's order.
 
-    None of them is required: what cannot be used is told to `warn` and left out.
+    `ego_us` is the time of the first and the last pose. None of the cameras is required: what
+    cannot be used is told to `warn` and left out.
     """
     cameras: dict[str, Camera] = {}
     try:
@@ -104,7 +107,27 @@ def parse_cameras(
         cameras[name] = camera
     if without_times:
         warn(f'{times_path} has no times of {shortened(", ".join(without_times), 300)}')
+    _check_span(cameras, times_path, ego_us, warn)
     return MappingProxyType(cameras)
+
+
+def _check_span(
+    cameras: Mapping[str, Camera], path: str, ego_us: tuple[int, int], warn: Warn
+) -> None:
+    """Tell of the cameras that took most of their frames when there are no poses."""
+    start, end = ego_us
+    outside = []
+    # A single pose holds at any time.
+    for name, camera in cameras.items() if start < end else ():
+        ends = camera.frame_times_ns[:, 1] // 1000
+        count = int(np.count_nonzero((ends < start) | (ends > end)))
+        if count > _MOST_OUTSIDE * len(ends):
+            outside.append(f'{count} of {len(ends)} of {name}')
+    if outside:
+        warn(
+            f'{path} has frames outside of the time of the poses ({start} to {end}): '
+            f'{shortened(", ".join(outside), 250)}, expected most within, so those are not played'
+        )
 
 
 def _name(key: str, value: object) -> str:

@@ -106,7 +106,7 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
         bbox=_bbox(entry, path, warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
-        cameras=parse_cameras(top, entry, path, warn),
+        cameras=parse_cameras(top, entry, path, (ego.start_ns // 1000, ego.end_ns // 1000), warn),
     )
 
 

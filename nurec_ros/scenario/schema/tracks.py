@@ -55,6 +55,8 @@ Warn = Callable[[str], None]
 
 _DATA = 'tracks_data'
 _CUBOIDS = 'cuboidtracks_data'
+# What stands in all lists of a chunk.
+_EACH = 'a list of one element for each of tracks_id'
 _POSE = 'x, y, z, qx, qy, qz, qw'
 # Real files have one; each costs time, however small it is.
 MOST_CHUNKS = 1000
@@ -134,23 +136,25 @@ def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
     data_path = join(path, _DATA)
     data = as_object(value[_DATA], data_path)
     ids_path = join(data_path, 'tracks_id')
-    ids = _ids(as_list(get(data, 'tracks_id', data_path), ids_path), ids_path)
+    ids = get(data, 'tracks_id', data_path, 'a list of ids')
+    ids = _ids(as_list(ids, ids_path), ids_path)
     count = len(ids)
 
     labels_path = join(data_path, 'tracks_label_class')
-    labels = _per_track(get(data, 'tracks_label_class', data_path), labels_path, count)
+    labels = get(data, 'tracks_label_class', data_path, _EACH)
+    labels = _per_track(labels, labels_path, count)
     labels = [as_text(label, f'{labels_path}[{i}]') for i, label in enumerate(labels)]
 
     poses, counts = _poses(
-        get(data, 'tracks_poses', data_path), join(data_path, 'tracks_poses'), count
+        get(data, 'tracks_poses', data_path, _EACH), join(data_path, 'tracks_poses'), count
     )
     times = _times(
-        get(data, 'tracks_timestamps_us', data_path),
+        get(data, 'tracks_timestamps_us', data_path, _EACH),
         join(data_path, 'tracks_timestamps_us'),
         counts,
     )
     flags = parse_flags(data, data_path, count, warn)
-    dims = _dims(value, path, count)
+    dims = _dims(value, path, count, warn)
     if not counts.all():
         kept = np.flatnonzero(counts).tolist()
         warn(
@@ -167,8 +171,12 @@ def _ids(values: list[Any], path: str) -> list[str]:
     for i, value in enumerate(values):
         if type(value) is int or (type(value) is float and value.is_integer()):
             ids.append(described(int(value)))
-        else:
-            ids.append(as_text(value, f'{path}[{i}]'))
+            continue
+        if not isinstance(value, str):
+            raise FieldError(f'{path}[{i}]', described(value), 'a text or a whole number')
+        if not value:
+            raise FieldError(f'{path}[{i}]', 'an empty text', 'an id')
+        ids.append(as_text(value, f'{path}[{i}]'))
     if len(set(ids)) < len(ids):
         seen: dict[str, int] = {}
         for i, track in enumerate(ids):
@@ -239,19 +247,27 @@ def _times(value: object, path: str, counts: Counts) -> Times:
     return times
 
 
-def _dims(chunk: dict[str, Any], path: str, count: int) -> Array:
+def _dims(chunk: dict[str, Any], path: str, count: int, warn: Warn) -> Array:
     if not count and _CUBOIDS not in chunk:
         return np.empty((0, 3))
     cuboids_path = join(path, _CUBOIDS)
-    cuboids = as_object(get(chunk, _CUBOIDS, path), cuboids_path)
+    cuboids = as_object(get(chunk, _CUBOIDS, path, 'an object'), cuboids_path)
     dims_path = join(cuboids_path, 'cuboids_dims')
-    value = _per_track(get(cuboids, 'cuboids_dims', cuboids_path), dims_path, count)
+    value = _per_track(get(cuboids, 'cuboids_dims', cuboids_path, _EACH), dims_path, count)
     dims = numbers(value, dims_path, (count, 3))
     wrong = np.flatnonzero(((dims < 0.0) | (dims > FARTHEST_METRES)).any(axis=1))
     if len(wrong):
         i = int(wrong[0])
         raise FieldError(
             f'{dims_path}[{i}]', f'{dims[i].tolist()}', '[length, width, height] in metres'
+        )
+    flat = np.flatnonzero((dims == 0.0).any(axis=1))
+    if len(flat):
+        i = int(flat[0])
+        others = f' (and {len(flat) - 1} others alike)' if len(flat) > 1 else ''
+        warn(
+            f'{dims_path}[{i}]{others} is {dims[i].tolist()}, expected lengths above 0, so the '
+            'box is flat'
         )
     return dims
 
