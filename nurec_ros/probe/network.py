@@ -15,20 +15,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import errno
-import re
 import socket
 import threading
 import time
 from typing import Any
 
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
+from nurec_ros.rendering.target import Endpoint, endpoints
 
 PORT_OF_CONTAINERS = 46435
 # A listener answers within a round trip; only packets that a firewall drops take longer.
 _CONNECT_TIMEOUT_S = 3.0
-_SCHEME = re.compile(r'^(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):')
 
 NOT_RUNNING = (
     'is the NuRec container running and is its port published (docker run -p or --network host)? '
@@ -36,61 +35,18 @@ NOT_RUNNING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One address of the list that a user types."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
-
-
-def parse_server(server: str) -> list[Endpoint]:
-    """
-    Give the addresses in HOST:PORT or a comma-separated list of them.
-
-    gRPC's own syntax gives none, but for numbers (ipv4:, ipv6:). Raises ValueError without a port.
-    """
-    typed = server.strip()
-    numbers = re.match(r'ipv[46]:', typed)
-    if numbers:
-        typed = typed.removeprefix(numbers[0])
-    elif _SCHEME.match(typed):
-        return []
-    try:
-        return [
-            _endpoint(entry.strip())
-            for entry in typed.split(',')
-            if entry.strip() or typed == entry
-        ]
-    except ValueError:
-        if numbers:
-            # gRPC takes more there than is written here, as a number without a port.
-            return []
-        raise
-
-
-def _endpoint(text: str) -> Endpoint:
-    found = re.fullmatch(r'(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})', text)
-    if found is None or not 0 < int(found[3]) < 65536:
-        raise ValueError(f'{text!r} is not HOST:PORT')
-    return Endpoint(found[1] or found[2], int(found[3]))
-
-
 def resolve(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endpoint, list[str]]]]:
     """Give the stage, and each address typed with the numbers that it stands for."""
     began = time.perf_counter()
     try:
-        endpoints = parse_server(server)
-    except ValueError as error:
+        typed = endpoints(server)
+    except ConfigurationError as error:
         remedy = f'type HOST:PORT; NuRec containers publish {PORT_OF_CONTAINERS}'
         return Stage('resolve', FAIL, str(error), remedy), []
-    if not endpoints:
+    if not typed:
         return Stage('resolve', NOTE, f"{server} is gRPC's own syntax, left to gRPC"), []
     resolved = []
-    for endpoint in endpoints:
+    for endpoint in typed:
         try:
             found = _look_up(endpoint, timeout_s)
         except (OSError, UnicodeError) as error:

@@ -25,7 +25,7 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.calls import Calls
 from nurec_ros.probe.cameras import Calibration, compare
-from nurec_ros.probe.network import connect, Endpoint
+from nurec_ros.probe.network import connect
 from nurec_ros.probe.network import resolve as resolve_names
 from nurec_ros.probe.pictures import check_folder, images_stage, Picture, save, sizes_stage
 from nurec_ros.probe.renders import Renders
@@ -38,7 +38,7 @@ from nurec_ros.probe.server import (
     scenes_stage,
     service_stages,
 )
-from nurec_ros.probe.tls import check_pem, fault
+from nurec_ros.rendering.handshake import fault_among
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
@@ -131,8 +131,6 @@ def run(
     )
     addresses(options.server)
     certificate = root_certificate(rendering)
-    if certificate is not None:
-        check_pem(certificate, options.tls_root_certificate)
     check_folder(options.output)
     stages: list[Stage] = []
     pictures: list[Picture] = []
@@ -169,29 +167,23 @@ def _stages(
             return
     else:
         yield Stage('tcp', NOTE, 'left to gRPC, as the address is')
+    places = [
+        (endpoint.host, number, endpoint.port)
+        for endpoint, numbers in resolved
+        for number in numbers
+    ]
     channel = open_channel(resolve(options.server), certificate)
     try:
         stage = channel_stage(
             channel,
             options.timeout_s,
-            lambda: _tls_fault(resolved, certificate, options.timeout_s),
+            lambda: fault_among(places, certificate, options.timeout_s),
         )
         yield stage
         if stage.status != FAIL:
             yield from _server_stages(scenario, options, cameras, channel, patience, pictures)
     finally:
         channel.close()
-
-
-def _tls_fault(
-    resolved: list[tuple[Endpoint, list[str]]], certificate: bytes | None, timeout_s: float
-) -> tuple[str, str] | None:
-    for endpoint, numbers in resolved:
-        for number in numbers:
-            found = fault(endpoint.host, number, endpoint.port, certificate, timeout_s)
-            if found:
-                return found
-    return None
 
 
 def _server_stages(

@@ -16,13 +16,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import re
 
 import grpc
 import numpy as np
 from nurec_ros.probe.calls import Answer, Calls, HEALTH_SERVICE
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
-from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES, short
+from nurec_ros.rendering.policy import (
+    BLOCKED,
+    ServerError,
+    SERVICE_PREFIXES,
+    short,
+    STARTING,
+)
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
 from nurec_ros.rendering.session import choose_scene, version_text
 from nurec_ros.scenario import Scenario
@@ -33,18 +38,12 @@ _NO_GRPC = (
     'something listens there that does not speak gRPC: is it the port of serve-grpc (not of a web '
     'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)?'
 )
-_BLOCKED = (
-    'the whole server is blocked, as while it compiles its kernels at the first frame (up to a '
-    'minute): wait and probe again; if it stays so, restart the container'
-)
-_STARTING = 'it is still loading: wait (a container needs 10-90 s) and probe again'
 _DIED = (
     'its process ended or the network broke: the container'
     "'"
     's log tells which; start it again, '
     'with less memory in use (fewer cameras, a lower resolution_scale) if it was killed for that'
 )
-_BROKEN = re.compile(r'(?i)closed|refused|reset|connect|broken|GOAWAY|RST_STREAM')
 _OTHER_SCENE = (
     'start the server with --artifact-glob for this archive, or give the probe and the player the '
     'archive that the server has'
@@ -59,11 +58,11 @@ def failure(name: str, answer: Answer) -> Stage:
         # The connection stood a moment ago, so it is the server that says so, or that died.
         problem = f'the server went away ({short(answer.details)})'
         remedy = _DIED
-        if not _BROKEN.search(answer.details):
+        if error is not None and error.kind == 'starting':
             problem = f'the server is not ready ({short(answer.details)})'
-            remedy = _STARTING
+            remedy = STARTING
     elif answer.code is grpc.StatusCode.DEADLINE_EXCEEDED and name != 'render':
-        remedy = _BLOCKED
+        remedy = BLOCKED
     return Stage(name, FAIL, problem, remedy, answer.latency_s)
 
 
@@ -97,12 +96,12 @@ def health_stage(calls: Calls) -> tuple[Stage, bool]:
         return Stage('health', NOTE, message, latency_s=latency), False
     if answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = 'connected, but even health is not answered'
-        return Stage('health', FAIL, message, _BLOCKED, latency), True
+        return Stage('health', FAIL, message, BLOCKED, latency), True
     if answer.error is not None:
         return failure('health', answer), answer.no_answer
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.reply.status)
     if status != 'SERVING':
-        return Stage('health', FAIL, f'the server says {status}', _STARTING, latency), False
+        return Stage('health', FAIL, f'the server says {status}', STARTING, latency), False
     return Stage('health', PASS, status, latency_s=latency), False
 
 

@@ -29,6 +29,7 @@ import time
 
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.delivery import Log
+from nurec_ros.rendering.diagnosis import Diagnosis
 from nurec_ros.rendering.link import Link
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.policy import ServerError
@@ -92,8 +93,11 @@ class RenderClient:
         self._rebuild = False
         self._doubted = False
         # Of the connecting thread alone: what was logged last, and whether it was without server.
+        self._diagnosis = Diagnosis(options.server, self._certificate)
         self._announced = ''
         self._was_down = False
+        # Whether the last that the log says is that nothing comes.
+        self._unsaid = False
         self._noted = ''
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name='nurec-connect', daemon=True)
@@ -131,6 +135,8 @@ class RenderClient:
     def succeeded(self) -> None:
         """Note that a render came back: the server lives."""
         self._shared.last_success = time.monotonic()
+        if self._unsaid:
+            self._wake.set()
 
     def lost(
         self, session: Session, error: ServerError | None = None, *, rebuild: bool = False
@@ -186,7 +192,7 @@ class RenderClient:
             try:
                 session = self._connect()
             except Exception as unknown:  # noqa: BLE001 (whatever it is, retrying goes on)
-                error = _as_server_error(unknown)
+                error = self._diagnosis.explain(_as_server_error(unknown))
                 self._down(error)
                 if error.action == policy.RECONNECT:
                     self._await_server()
@@ -292,7 +298,9 @@ class RenderClient:
             'service',
             f'{self._options.server} answers, but not under the service '
             f'{"name " if len(names) == 1 else "names "}{", ".join(names)}',
-            'is it a NuRec render server? set service_prefix to the name of its service',
+            'is it a NuRec render server? set service_prefix to the name of its service '
+            f'(grpcurl -plaintext {self._options.server} list)',
+            policy.CONDEMN,
         )
 
     def _await_server(self) -> None:
@@ -324,6 +332,9 @@ class RenderClient:
                 self._look_for_scene(session)
             elif self._doubted:
                 self._check(session)
+            elif self._unsaid and self._shared.last_success > session.since:
+                self._unsaid = False
+                self._log('info', f'{self._options.server} renders again')
 
     def _look_for_scene(self, session: Session) -> None:
         try:
@@ -373,8 +384,9 @@ class RenderClient:
         if session.scene_error is not None:
             self._announce(session.scene_error)
         elif self._was_down or last is None or last.version != session.version:
-            self._was_down = False
+            self._was_down = self._unsaid = False
             self._announced = ''
+            self._diagnosis.forget()
             self._log(
                 'info',
                 f'connected to {self._options.server}: version {session.version}, '
@@ -387,10 +399,11 @@ class RenderClient:
 
     def _announce(self, error: ServerError) -> None:
         """Log what is wrong with the connection, once until it has worked again."""
-        if error.kind == 'unreachable' and self._grace_s() > 0.0:
+        if error.kind in ('unreachable', 'starting') and self._grace_s() > 0.0:
             return
         if error.kind != self._announced:
             self._announced = error.kind
+            self._unsaid = True
             self._log('error', str(error))
 
     def _grace_s(self) -> float:

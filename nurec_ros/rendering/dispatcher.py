@@ -164,12 +164,13 @@ class Dispatcher:
         """Fail the waiting jobs that the state of the connection condemns."""
         client = self._client
         session, down, error = client.session, client.phase == DOWN, client.error
-        no_scene = session is not None and session.scene_error is not None
-        if error is None or not (no_scene or down):
+        condemned = session is not None and session.scene_error is not None
+        if error is None or not (condemned or down):
             return
+        condemned = condemned or error.action == policy.CONDEMN
         with self._lock:
-            for job in [job for job in self._lanes.waiting() if no_scene or job.fail_if_down]:
-                self._finish(job, error)
+            for job in [job for job in self._lanes.waiting() if condemned or job.fail_if_down]:
+                self._finish(job, error, said=True)
 
     def _dispatch(self) -> None:
         """Send as much as may be in flight; not re-entered by calls that complete at once."""
@@ -396,8 +397,12 @@ class Dispatcher:
 
     # --- out -------------------------------------------------------------------------------------
 
-    def _finish(self, job: Job, result: Frame | RenderError) -> None:
-        """Count a job's outcome and hand its lane to the pool; under the lock."""
+    def _finish(self, job: Job, result: Frame | RenderError, *, said: bool = False) -> None:
+        """
+        Count a job's outcome and hand its lane to the pool; under the lock.
+
+        said: the client logs this error.
+        """
         if job.obsolete:
             return
         if isinstance(result, Frame):
@@ -405,7 +410,8 @@ class Dispatcher:
             outcome: Frame | Failure = result
         else:
             self._statistics.failed(job.camera, result)
-            if getattr(result, 'action', '') != policy.RECONNECT:  # the client tells that
+            # A connection that breaks under a frame is the client's to tell, too.
+            if not said and getattr(result, 'action', '') != policy.RECONNECT:
                 self._say_once(getattr(result, 'kind', 'request'), 'warn', str(result))
             outcome = Failure(job.camera, job.t_ns, result)
         self._delivery.hand_over(self._lanes.finish(job, outcome))

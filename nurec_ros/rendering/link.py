@@ -87,6 +87,13 @@ class Link:
             code = error.code()
             # A server that is being stopped cancels what it was asked.
             stopping = code is grpc.StatusCode.CANCELLED
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                # Not a frame that takes too long: nothing is answered.
+                raise ServerError(
+                    'timeout',
+                    f'{self._server} did not answer {method} within {timeout_s:g} s',
+                    policy.BLOCKED,
+                ) from error
             raise classify(
                 grpc.StatusCode.UNAVAILABLE if stopping else code,
                 error.details() or '',

@@ -28,6 +28,7 @@ from nurec_ros.errors import RenderError
 
 # A failed request is dealt with in one of these ways.
 FAIL = 'fail'  # the frame is lost, the rest goes on
+CONDEMN = 'condemn'  # the server is there but not what is wanted: all frames are lost meanwhile
 RECONNECT = 'reconnect'  # the server is away: connect, ask it anew; kept frames wait for it
 ASK_AGAIN = 'ask again'  # the frame is lost, and what is known about the server is asked anew
 RETRY = 'retry'  # the same request again, a little later
@@ -87,6 +88,10 @@ DEADLINES: dict[str, Row] = {
 # starts a player and a preview together need not read that one was first.
 START_GRACE_S = 2.0
 
+# Seconds that the look below gRPC may take where TLS may be the trouble, and between two of them.
+HANDSHAKE_S = 1.0
+HANDSHAKE_EVERY_S = 5.0
+
 # Seconds between looks at the list of scenes while ours is not in it.
 SCENE_CHECK_S = 2.0
 
@@ -134,8 +139,8 @@ class Rule:
     What an error of a server means.
 
     Matches when the status code is one of `codes` (empty: any) and `text` is found in the details
-    (empty: anything). In `problem` and `remedy`, {server}, {details}, {scene_id}, {scenes},
-    {method}, {timeout_s} and {prefix} are filled in.
+    (empty: anything). In `problem` and `remedy`, {server}, {port}, {details}, {scene_id},
+    {scenes}, {method}, {timeout_s} and {prefix} are filled in.
     """
 
     kind: str
@@ -148,7 +153,22 @@ class Rule:
 
 
 UNREACHABLE = (
-    'is the NuRec container running and port 46435 published? it needs 10-30 s after a restart'
+    'is the NuRec container running and port {port} published? it needs 10-30 s after a restart'
+)
+STARTING = (
+    'it is still loading: wait, a container needs 10-90 s after a restart; its log tells how far '
+    'it is'
+)
+BLOCKED = (
+    'the whole server is blocked, as while it compiles its kernels at the first frame (up to a '
+    'minute): wait; if it stays so, restart the container'
+)
+# What gRPC itself says of connections that break or never stood; what else comes as UNAVAILABLE
+# are the words of a server that answers.
+BROKEN = (
+    r'(?i)clos|refused|reset|connect|broken|go_?away|rst_stream|stream removed|cancel|shut|'
+    r'stopping|transport|keepalive|ping timeout|timed out|unreachable|no route|end of tcp|'
+    r'empty address|read failed|recvmsg|sendmsg'
 )
 MEMORY = (
     'lower resolution_scale, take fewer cameras, restart the container with '
@@ -263,11 +283,20 @@ RULES: tuple[Rule, ...] = (
     Rule(
         'unreachable',
         (_CODE.UNAVAILABLE,),
-        '',
+        rf'{BROKEN}|^\s*$',
         'cannot reach {server}',
         UNREACHABLE,
         RECONNECT,
-        'nothing listens, the connection broke, or the server says that it is still starting',
+        'nothing listens, or the connection broke',
+    ),
+    Rule(
+        'starting',
+        (_CODE.UNAVAILABLE,),
+        '',
+        '{server} answers, but is not ready yet ({details})',
+        STARTING,
+        RECONNECT,
+        'the words are its own: it is there, and still loads its scenes',
     ),
     Rule(
         'timeout',
@@ -395,6 +424,7 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
         name = code.name if code is not None else 'batch item'
         words = {
             'server': 'the server',
+            'port': port_of(str(context.get('server', ''))),
             'scene_id': 'of that name',
             'scenes': 'others',
             'method': 'the call',
@@ -407,6 +437,12 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
             rule.kind, rule.problem.format(**words), rule.remedy.format(**words), rule.action
         )
     raise AssertionError('the last rule matches everything')
+
+
+def port_of(server: str) -> str:
+    """Give the port, or ports, in what was typed as server; NuRec's own where it shows none."""
+    ports = re.findall(r':(\d{1,5})(?=\s*(?:,|$))', server)
+    return ' and '.join(dict.fromkeys(ports)) or '46435'
 
 
 def short(details: str, limit: int = 200) -> str:

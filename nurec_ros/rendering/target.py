@@ -25,6 +25,7 @@ import socket
 
 import grpc
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.handshake import check_pem
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.policy import CHANNEL_OPTIONS, ServerError
 
@@ -40,6 +41,17 @@ _EXPECTED = (
     'several of them with commas between'
 )
 ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address: a host's name or number, and the port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +82,26 @@ def addresses(server: str) -> list[str]:
         raise ConfigurationError(f'server is {server!r}, {_EXPECTED}')
     if not typed[0].startswith(_SCHEMES if len(typed) == 1 else _RESOLVED):
         for part in typed:
-            _host_and_port(part)
+            _endpoint(part)
     return typed
+
+
+def endpoints(server: str) -> list[Endpoint]:
+    """
+    Give the addresses in what was typed; ConfigurationError like `addresses`.
+
+    Empty for a target in gRPC's own words, but for lists of numbers (ipv4:, ipv6:).
+    """
+    typed = addresses(server)
+    if not typed[0].startswith(_SCHEMES):
+        return [_endpoint(part) for part in typed]
+    scheme = next((name for name in _RESOLVED if typed[0].startswith(name)), None)
+    if scheme is None:
+        return []
+    try:
+        return [_endpoint(part.removeprefix(scheme)) for part in typed]
+    except ConfigurationError:
+        return []  # gRPC takes more there than is written here, as a number without a port
 
 
 def look_up(host: str, port: int) -> list[tuple[int, str]]:
@@ -93,9 +123,10 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
     by_family: dict[int, dict[str, str]] = {socket.AF_INET: {}, socket.AF_INET6: {}}
     notes = []
     for part in typed:
-        host, port = _host_and_port(part)
+        endpoint = _endpoint(part)
+        port = endpoint.port
         try:
-            found = resolver(host, port)
+            found = resolver(endpoint.host, port)
         except OSError as error:
             notes.append(f'server {part} is left out: {error.strerror or error}')
             continue
@@ -118,21 +149,39 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
             notes.append(f'server {part} is left out: it has no IPv4 address and others have')
     scheme = 'ipv4' if family == socket.AF_INET else 'ipv6'
     return Target(
-        f'{scheme}:{",".join(chosen)}', len(chosen), _host_and_port(typed[0])[0], tuple(notes)
+        f'{scheme}:{",".join(chosen)}', len(chosen), _endpoint(typed[0]).host, tuple(notes)
     )
 
 
+def places(server: str, resolver: Resolver = look_up) -> list[tuple[str, str, int]]:
+    """
+    Give (host, number, port) of every address that a server stands for, as far as known here.
+
+    Looks names up, which may take its time; those that have no number are left out.
+    """
+    found: list[tuple[str, str, int]] = []
+    for endpoint in endpoints(server):
+        try:
+            numbers = resolver(endpoint.host, endpoint.port)
+        except OSError:
+            continue
+        found += [(endpoint.host, number, endpoint.port) for _, number in numbers]
+    return list(dict.fromkeys(found))
+
+
 def root_certificate(options: RenderOptions) -> bytes | None:
-    """Read the root certificate; None for plaintext, ConfigurationError if it cannot be read."""
+    """Read the root certificate; None for plaintext, ConfigurationError if it cannot be used."""
     path = options.tls_root_certificate
     if not path:
         return None
     try:
-        return Path(path).expanduser().read_bytes()
+        certificate = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ConfigurationError(
             f'tls_root_certificate {path} cannot be read: {error.strerror}'
         ) from error
+    check_pem(certificate, path)
+    return certificate
 
 
 def open_channel(target: Target, certificate: bytes | None) -> grpc.Channel:
@@ -150,7 +199,7 @@ def open_channel(target: Target, certificate: bytes | None) -> grpc.Channel:
     return grpc.secure_channel(target.address, credentials, [*options, *extra])
 
 
-def _host_and_port(part: str) -> tuple[str, int]:
+def _endpoint(part: str) -> Endpoint:
     found = _ADDRESS.fullmatch(part)
     if found is None or not 0 < int(found['port']) < 65536:
         raise ConfigurationError(f'server is {part!r}, {_EXPECTED}')
@@ -159,4 +208,4 @@ def _host_and_port(part: str) -> tuple[str, int]:
             ipaddress.IPv6Address(found['six'])
         except ValueError as error:
             raise ConfigurationError(f'server is {part!r}, {_EXPECTED}: {error}') from error
-    return found['six'] or found['host'], int(found['port'])
+    return Endpoint(found['six'] or found['host'], int(found['port']))

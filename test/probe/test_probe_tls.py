@@ -16,11 +16,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from test.preview.preview_client import serve
 from test.probe.probe_reports import failed, stage, unserved
-from test.rendering.tls import CERTIFICATE, server_credentials
+from test.rendering.tls import server_credentials
 
 import grpc
-from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.tls import check_pem
 import pytest
 
 
@@ -73,10 +71,3 @@ def test_the_right_name_connects(scenario, guarded, tmp_path):
     )
     # It has no services at all, which is another matter.
     assert failed(report) == ['service']
-
-
-def test_only_pem_is_a_certificate():
-    check_pem(CERTIFICATE, 'root.pem')
-    for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
-        with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
-            check_pem(data, 'root.pem')

@@ -28,7 +28,7 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import policy, RenderPipeline
+from nurec_ros.rendering import diagnosis, policy, RenderPipeline
 from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
 from nurec_ros.rendering.session import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
@@ -73,6 +73,27 @@ def test_name_that_was_typed_is_the_only_one_tried(
     assert not pipeline.status().connected
     assert 'not under the service name my.Service' in pipeline.status().last_error
     assert 'service_prefix' in pipeline.status().remedy
+
+
+@pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
+def test_frames_fail_while_no_name_fits_and_come_when_one_does(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, mode: str
+) -> None:
+    """Kept or not: the server is there, and waiting for it would be for ever."""
+    server = make_server(prefix='other.Service')
+    pipeline = make_pipeline(server, mode=mode)
+    for t_us in range(2):
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
+    pipeline.submit(due('wide', t_us=3)).result(20)
+    assert [failure.error.kind for failure in delivered.failures] == ['service'] * 5
+    assert 'set service_prefix' in str(delivered.failures[0].error)
+    assert len(delivered.texts('error')) == 1
+    assert delivered.texts('warn') == []
+    server.stop()
+    make_server(port=server.port)
+    connected(pipeline)
+    pipeline.submit(due('wide', t_us=4), keep=True).result(20)
+    assert len(delivered.frames) == 1
 
 
 def test_no_name_fits(
@@ -255,7 +276,9 @@ def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
     assert status.connected
     assert status.scenes == ('one', 'two')
     assert 'no scene' in status.last_error
+    # Said once, by whoever found it out, and not of every frame again.
     assert len(delivered.texts('error')) == 1
+    assert delivered.texts('warn') == []
     assert not server.requests()
 
 
@@ -296,7 +319,7 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     status = pipeline.status()
     assert not status.connected
     assert f'{status.last_error}: {status.remedy}' == (
-        f'cannot reach 127.0.0.1:{port}: is the NuRec container running and port 46435 '
+        f'cannot reach 127.0.0.1:{port}: is the NuRec container running and port {port} '
         'published? it needs 10-30 s after a restart'
     )
     assert not future.done()
@@ -473,7 +496,58 @@ def test_tls_server_and_plaintext_client_do_not_meet(
     credentials, _ = server_credentials(tmp_path)
     pipeline = make_pipeline(make_server(credentials=credentials))
     delivered.wait(lambda: bool(delivered.texts('error')))
+    said = delivered.texts('error')[0]
+    assert 'the server speaks TLS, and no certificate is given: give tls_root_certificate' in said
     assert not pipeline.status().connected
+    assert pipeline.status().last_error in said
+
+
+def test_certificate_of_another_name_is_called_that(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, tmp_path: object
+) -> None:
+    credentials, root = server_credentials(tmp_path)
+    port = make_server(credentials=credentials).port
+    pipeline = make_pipeline(f'127.0.0.1:{port}', tls_root_certificate=str(root))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    said = delivered.texts('error')[0]
+    assert f'cannot agree on TLS with 127.0.0.1:{port}' in said
+    assert "not valid for '127.0.0.1'" in said
+    assert 'type a name that is in the certificate' in said
+    assert not pipeline.status().connected
+
+
+def test_trouble_with_tls_is_looked_into_now_and_then_only(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    tmp_path: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+    real = diagnosis.fault_among
+
+    def count(*arguments: object) -> object:
+        looks.append(threading.current_thread().name)
+        return real(*arguments)
+
+    monkeypatch.setattr(diagnosis, 'fault_among', count)
+    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
+    monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
+    credentials, _ = server_credentials(tmp_path)
+    pipeline = make_pipeline(make_server(credentials=credentials))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    tries = []
+    real_explain = diagnosis.Diagnosis.explain
+
+    def explain(self: object, error: ServerError) -> ServerError:
+        tries.append(error)
+        return real_explain(self, error)
+
+    monkeypatch.setattr(diagnosis.Diagnosis, 'explain', explain)
+    eventually(lambda: len(tries) >= 2)
+    assert looks == ['nurec-connect']
+    assert 'TLS' in pipeline.status().last_error
+    assert len(delivered.texts('error')) == 1
 
 
 def test_plaintext_server_and_tls_client_do_not_meet(
@@ -482,18 +556,19 @@ def test_plaintext_server_and_tls_client_do_not_meet(
     _, root = server_credentials(tmp_path)
     pipeline = make_pipeline(make_server(), tls_root_certificate=str(root))
     delivered.wait(lambda: bool(delivered.texts('error')))
-    assert 'tls_root_certificate' in delivered.texts('error')[0]
+    said = delivered.texts('error')[0]
+    assert 'a TLS certificate is given, but the server does not speak TLS' in said
+    assert 'leave tls_root_certificate empty' in said
     assert not pipeline.status().connected
 
 
-def test_certificate_that_is_none_is_no_traceback(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, tmp_path: object
+def test_certificate_that_is_none_is_refused_at_once(
+    make_pipeline: MakePipeline, tmp_path: object
 ) -> None:
     path = tmp_path / 'root.pem'
     path.write_bytes(b'no certificate at all')
-    pipeline = make_pipeline(make_server(), tls_root_certificate=str(path))
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert not pipeline.status().connected
+    with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate in PEM format'):
+        make_pipeline('localhost:1', tls_root_certificate=str(path))
 
 
 def test_certificate_that_cannot_be_read_is_refused_at_once(make_pipeline: MakePipeline) -> None:
@@ -516,6 +591,10 @@ def test_server_that_is_still_starting(
     server._version = starting
     pipeline = make_pipeline(server)
     delivered.wait(lambda: bool(delivered.texts('error')))
+    assert delivered.texts('error')[0].startswith(
+        f'{server.address} answers, but is not ready yet (the service is starting): '
+    )
+    assert not pipeline.status().connected
     future = pipeline.submit(due('wide'))
     server._version = answer
     future.result(20)

@@ -487,7 +487,7 @@ def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
         pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True, fail_if_down=True).result(20)
     assert len(delivered.failures) == 12
     assert str(delivered.failures[0].error) == (
-        f'cannot reach {server.address}: is the NuRec container running and port 46435 '
+        f'cannot reach {server.address}: is the NuRec container running and port {server.port} '
         'published? it needs 10-30 s after a restart'
     )
     assert delivered.texts('warn') == []
@@ -558,7 +558,8 @@ def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
     future = pipeline.submit(due('wide'))
     delivered.wait(lambda: bool(delivered.texts('error')))
     eventually(lambda: len(server.requests()) >= 3)
-    assert 'cannot reach' in pipeline.status().last_error or pipeline.status().connected
+    last = pipeline.status().last_error
+    assert 'not ready yet (loading the scene)' in last or pipeline.status().connected
     assert len(delivered.texts('error')) == 1
     server.render = picture
     future.result(20)

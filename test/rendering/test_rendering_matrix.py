@@ -73,7 +73,7 @@ ROWS = [
     Row('healthy, v2', {}),
     Row('v1: no batch, no health, no config', {'api': 'v1'}, batch=False, said='single calls'),
     Row('renamed service', {'service_prefix': SERVICE_PREFIXES[1]}),
-    Row('service under a third name', {'service_prefix': SERVICE_PREFIXES[2]}),
+    Row('service under the third known name', {'service_prefix': SERVICE_PREFIXES[2]}),
     Row(
         'no editing, tracks sent',
         {'editing': False},
@@ -158,6 +158,7 @@ SPECIAL = [
     'dies after some frames, realtime',
     'dies after some frames, lockstep',
     'dies under a tick',
+    'service under a name that is not known',
     'has other scenes',
     'does not answer in time',
 ]
@@ -294,6 +295,21 @@ def test_dies_under_a_tick(
     assert len(delivered.frames) == 2
     assert {failure.error.kind for failure in delivered.failures} == {'unreachable'}
     assert len(delivered.results) == 6
+
+
+def test_service_under_a_name_that_is_not_known(
+    serve: Callable[..., PreviewServer],
+    make_pipeline: Callable[..., RenderPipeline],
+    delivered: Delivered,
+) -> None:
+    server = serve(Behaviour(service_prefix='our.own.Service'))
+    pipeline = make_pipeline(server.address)
+    pipeline.submit(due(*CAMERAS), keep=True).result(20)
+    assert {failure.error.kind for failure in delivered.failures} == {'service'}
+    assert 'set service_prefix' in pipeline.status().remedy
+    named = make_pipeline(server.address, service_prefix='our.own.Service')
+    named.submit(due('wide'), keep=True).result(20)
+    assert len(delivered.frames) == 1
 
 
 def test_has_other_scenes(

@@ -63,6 +63,16 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
     [
         (CODE.UNAVAILABLE, 'connection refused', 'unreachable', 'reconnect', UNREACHABLE),
         (CODE.UNAVAILABLE, 'Socket closed', 'unreachable', 'reconnect', UNREACHABLE),
+        (CODE.UNAVAILABLE, '', 'unreachable', 'reconnect', UNREACHABLE),
+        (CODE.UNAVAILABLE, 'Cancelling all calls', 'unreachable', 'reconnect', UNREACHABLE),
+        (CODE.UNAVAILABLE, 'GOAWAY received', 'unreachable', 'reconnect', UNREACHABLE),
+        (
+            CODE.UNAVAILABLE,
+            'the model is being loaded',
+            'starting',
+            'reconnect',
+            'gpu:46435 answers, but is not ready yet (the model is being loaded)',
+        ),
         (
             CODE.UNAVAILABLE,
             'Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame 79)',
@@ -182,3 +192,18 @@ def test_braces_in_a_server_text_are_just_text() -> None:
 
 def test_error_without_remedy_is_the_problem_alone() -> None:
     assert str(ServerError('x', 'it broke', '')) == 'it broke'
+
+
+@pytest.mark.parametrize(
+    ('server', 'port'),
+    [
+        ('gpu:46435', 'port 46435 published'),
+        ('gpu:8080', 'port 8080 published'),
+        ('[::1]:6000', 'port 6000 published'),
+        ('a:1, b:2,c:1', 'port 1 and 2 published'),
+        ('ipv4:10.0.0.1:5,10.0.0.2:5', 'port 5 published'),
+        ('unix:/run/nurec.sock', 'port 46435 published'),
+    ],
+)
+def test_remedy_names_the_port_that_was_typed(server: str, port: str) -> None:
+    assert port in str(classify(CODE.UNAVAILABLE, 'refused', server=server))

@@ -14,11 +14,20 @@
 """From what is typed as `server` to gRPC's target, with a resolver that knows no network."""
 
 import socket
+from test.rendering.tls import CERTIFICATE
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import RenderOptions, target
 from nurec_ros.rendering.policy import ServerError
-from nurec_ros.rendering.target import addresses, resolve, root_certificate, Target
+from nurec_ros.rendering.target import (
+    addresses,
+    Endpoint,
+    endpoints,
+    places,
+    resolve,
+    root_certificate,
+    Target,
+)
 import pytest
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -142,10 +151,51 @@ def test_real_resolver_knows_loopback() -> None:
 def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
     assert root_certificate(RenderOptions()) is None
     path = tmp_path / 'root.pem'
+    path.write_bytes(CERTIFICATE)
+    assert root_certificate(RenderOptions(tls_root_certificate=str(path))) == CERTIFICATE
     path.write_bytes(b'PEM')
-    assert root_certificate(RenderOptions(tls_root_certificate=str(path))) == b'PEM'
+    with pytest.raises(ConfigurationError, match='holds no certificate in PEM format'):
+        root_certificate(RenderOptions(tls_root_certificate=str(path)))
     with pytest.raises(ConfigurationError, match=r'missing\.pem cannot be read: No such file'):
         root_certificate(RenderOptions(tls_root_certificate=str(tmp_path / 'missing.pem')))
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('localhost:46435', [Endpoint('localhost', 46435)]),
+        ('10.0.0.1:1', [Endpoint('10.0.0.1', 1)]),
+        ('[::1]:50051', [Endpoint('::1', 50051)]),
+        ('a:1, b:2', [Endpoint('a', 1), Endpoint('b', 2)]),
+        ('dns:///nurec:46435', []),
+        ('unix:/run/nurec.sock', []),
+        ('ipv4:127.0.0.1:46435', [Endpoint('127.0.0.1', 46435)]),
+        ('ipv6:[::1]:1,[::2]:2', [Endpoint('::1', 1), Endpoint('::2', 2)]),
+        ('ipv4:127.0.0.1', []),
+    ],
+)
+def test_addresses_are_read_as_typed(text: str, expected: list[Endpoint]) -> None:
+    assert endpoints(text) == expected
+
+
+@pytest.mark.parametrize('text', ['', 'localhost', 'a:0', '::1:5', 'a:1,b'])
+def test_addresses_that_are_none_have_no_end(text: str) -> None:
+    with pytest.raises(ConfigurationError, match='expected HOST:PORT'):
+        endpoints(text)
+
+
+def test_address_is_written_as_it_is_typed() -> None:
+    assert [str(one) for one in endpoints('a:1,[::1]:2')] == ['a:1', '[::1]:2']
+
+
+def test_every_number_of_a_server_is_a_place() -> None:
+    assert places('gpu2:5,nobody:1,10.1.1.1:6', resolver) == [
+        ('gpu2', '10.0.0.2', 5),
+        ('gpu2', '10.0.0.3', 5),
+        ('gpu2', 'fd00::2', 5),
+        ('10.1.1.1', '10.1.1.1', 6),
+    ]
+    assert places('dns:///gpu2:5', resolver) == []
 
 
 class _Grpc:

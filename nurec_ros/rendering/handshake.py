@@ -11,16 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Why a server and the probe cannot agree on TLS: asked of the server itself, below gRPC."""
+"""Why a server and a client cannot agree on TLS: asked of the server itself, below gRPC."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import socket
 import ssl
 
 from nurec_ros.errors import ConfigurationError
 
-_HANDSHAKE_TIMEOUT_S = 3.0
+TIMEOUT_S = 3.0
 
 _PLAINTEXT = (
     'NuRec servers speak plaintext unless a proxy adds TLS: leave tls_root_certificate empty, or '
@@ -41,22 +42,36 @@ def check_pem(certificate: bytes, path: str) -> None:
         ) from error
 
 
+def fault_among(
+    places: Iterable[tuple[str, str, int]], certificate: bytes | None, timeout_s: float
+) -> tuple[str, str] | None:
+    """Give the first fault of (host, number, port) addresses, as `fault` does."""
+    return next(
+        (
+            found
+            for host, number, port in places
+            if (found := fault(host, number, port, certificate, timeout_s))
+        ),
+        None,
+    )
+
+
 def fault(
     host: str, number: str, port: int, certificate: bytes | None, timeout_s: float
 ) -> tuple[str, str] | None:
     """
     Shake hands in TLS with an address that gRPC cannot connect to; None if that explains nothing.
 
-    host: the name that the certificate must carry; number: where it was found to be. Gives the
-    problem and its remedy.
+    host: the name that the certificate must carry; number: where it was found to be. Connecting
+    and shaking hands may each take `timeout_s`, and at most TIMEOUT_S. Gives the problem and its
+    remedy.
     """
     try:
-        with (
-            socket.create_connection(
-                (number, port), timeout=min(timeout_s, _HANDSHAKE_TIMEOUT_S)
-            ) as plain,
-            _context(certificate).wrap_socket(plain, server_hostname=host),
-        ):
+        plain = socket.create_connection((number, port), timeout=min(timeout_s, TIMEOUT_S))
+    except OSError:
+        return None  # nobody there: no matter of TLS
+    try:
+        with plain, _context(certificate).wrap_socket(plain, server_hostname=host):
             pass
     except ssl.SSLCertVerificationError as error:
         problem = f'the certificate of the server is refused: {error.verify_message}'

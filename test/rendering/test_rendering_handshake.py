@@ -1,0 +1,93 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Servers and clients that cannot agree on TLS, told apart below gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import socket
+from test.rendering.tls import CERTIFICATE, server_credentials
+from test.support.ports import claim_port
+
+import grpc
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.handshake import check_pem, fault, fault_among
+import pytest
+
+LIMIT_S = 20.0
+
+
+@pytest.fixture(params=[True, False], ids=['tls', 'plain'])
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, bool]]:
+    """Give the port of a server, and whether it speaks TLS (as localhost)."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    address = f'127.0.0.1:{claim_port()}'
+    if request.param:
+        found = server.add_secure_port(address, server_credentials(tmp_path)[0])
+    else:
+        found = server.add_insecure_port(address)
+    server.start()
+    yield found, request.param
+    server.stop(None).wait(20.0)
+
+
+def test_each_way_to_disagree(port: tuple[int, bool]) -> None:
+    number, tls = port
+
+    def of(host: str, certificate: bytes | None) -> tuple[str, str] | None:
+        return fault(host, '127.0.0.1', number, certificate, LIMIT_S)
+
+    if tls:
+        assert of('localhost', CERTIFICATE) is None
+        problem, remedy = of('gpu.example', CERTIFICATE) or ('', '')
+        assert 'gpu.example' in problem
+        assert 'type a name that is in the certificate' in remedy
+        problem, remedy = of('localhost', None) or ('', '')
+        assert problem == 'the server speaks TLS, and no certificate is given'
+        assert 'tls_root_certificate' in remedy
+    else:
+        assert of('localhost', None) is None
+        problem, remedy = of('localhost', CERTIFICATE) or ('', '')
+        assert problem == 'a TLS certificate is given, but the server does not speak TLS'
+        assert 'leave tls_root_certificate empty' in remedy
+
+
+@pytest.mark.parametrize('certificate', [None, CERTIFICATE])
+def test_port_where_nothing_listens_is_no_matter_of_tls(certificate: bytes | None) -> None:
+    assert fault('localhost', '127.0.0.1', claim_port(), certificate, LIMIT_S) is None
+
+
+def test_silence_is_no_matter_of_tls() -> None:
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        port = listener.getsockname()[1]
+        assert fault('localhost', '127.0.0.1', port, CERTIFICATE, 0.05) is None
+
+
+def test_first_fault_of_several_addresses_counts(port: tuple[int, bool]) -> None:
+    number, tls = port
+    wrong = None if tls else CERTIFICATE
+    dead = ('localhost', '127.0.0.1', claim_port())
+    assert fault_among([dead], wrong, LIMIT_S) is None
+    found = fault_among([dead, ('localhost', '127.0.0.1', number)], wrong, LIMIT_S)
+    assert found is not None
+    assert 'TLS' in found[0]
+
+
+def test_only_pem_is_a_certificate() -> None:
+    check_pem(CERTIFICATE, 'root.pem')
+    for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
+        with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
+            check_pem(data, 'root.pem')
