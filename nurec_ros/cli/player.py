@@ -127,15 +127,14 @@ class _Stop:
         if first and self._starting:
             raise _Stopped
 
-    def started(self, wake: Any) -> None:
-        """Call `wake`, in a thread, when a signal comes; and interrupt nothing from now on."""
-        self._wake = wake
-        threading.Thread(target=self._watch, name='nurec-signals', daemon=True).start()
+    def interrupt_no_more(self) -> None:
+        """Only note a signal from now on."""
         self._starting = False
 
-    def finishing(self) -> None:
-        """Interrupt nothing from now on."""
-        self._starting = False
+    def wake_with(self, wake: Any) -> None:
+        """Call `wake`, in a thread, when a signal comes, or came already."""
+        self._wake = wake
+        threading.Thread(target=self._watch, name='nurec-signals', daemon=True).start()
 
     def _watch(self) -> None:
         # Empty when the writer is closed.
@@ -175,9 +174,11 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
     player = None
     try:
         player = NurecPlayer(context=context)
+        # An executor that is interrupted while it is made fails in its own destructor.
+        stop.interrupt_no_more()
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(player)
-        stop.started(lambda: executor.create_task(lambda: None))
+        stop.wake_with(lambda: executor.create_task(lambda: None))
         while not stop.requested and context.ok():
             executor.spin_once()
     except (NurecError, ParameterException, NameValidationException) as error:
@@ -186,7 +187,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
     except ExternalShutdownException:
         pass
     finally:
-        stop.finishing()
+        stop.interrupt_no_more()
         if player is not None:
             player.destroy_node()
         context.try_shutdown()

@@ -14,7 +14,10 @@
 """The end: markers deleted, exit code 0, no traceback, soon; also when asked twice."""
 
 import os
+from pathlib import Path
 import signal
+import subprocess
+import sys
 from test.rendering.fake_server import FakeServer, picture
 from test.support.archives import CAMERAS
 from test.support.player_bench import NOWHERE
@@ -28,7 +31,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 # The promise is 1 s; a machine that does other things as well may take longer.
-SOON_S = 5.0
+SOON_S = 20.0
 
 
 def end(bench, *signals, between_s=0.0):
@@ -117,6 +120,39 @@ def test_in_the_middle_of_a_load(start, usdz, pittsburgh):
     bench.start_call(Trigger, 'load')
     bench.spin(bench.clocks, 2)
     assert_clean(*end(bench, signal.SIGINT))
+
+
+INTERRUPTED = """
+import os
+import signal
+import sys
+
+import rclpy.executors
+
+
+class Interrupted(rclpy.executors.SingleThreadedExecutor):
+    def __init__(self, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        super().__init__(**options)
+
+
+rclpy.executors.SingleThreadedExecutor = Interrupted
+from nurec_ros.cli.player import main
+sys.exit(main([]))
+"""
+
+
+def test_while_its_executor_is_made():
+    """An executor that is made by half cannot be taken down."""
+    process = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    assert_clean(process.returncode, process.stdout + process.stderr)
 
 
 @pytest.mark.parametrize('after_s', [0.2, 0.4, 0.6, 0.8])
