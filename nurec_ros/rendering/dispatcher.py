@@ -29,16 +29,18 @@ from typing import Any, TypeVar
 import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
+from nurec_ros.rendering.batches import learn
 from nurec_ros.rendering.client import DOWN, RenderClient
 from nurec_ros.rendering.counters import Statistics
 from nurec_ros.rendering.delivery import Delivery, Log
-from nurec_ros.rendering.frames import Failure, Frame
+from nurec_ros.rendering.frames import Failure, first_frame_note, Frame
 from nurec_ros.rendering.lanes import Job, Lanes, Ticket
 from nurec_ros.rendering.policy import classify, ServerError
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.replies import batch_results, Sent, single_result
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.session import Session
+from nurec_ros.rendering.waiting import first_frame_waited_s, late_error
 
 Read = TypeVar('Read')
 
@@ -136,8 +138,9 @@ class Dispatcher:
         while True:
             with self._wake:
                 while not self._work and not self._closed:
-                    self._wake.wait(self._until_retry())
+                    self._wake.wait(self._until_look())
                     self._work = self._work or self._until_retry() == 0.0
+                    self._tell_what_takes_long()
                 if self._closed:
                     return
                 self._work = False
@@ -149,6 +152,26 @@ class Dispatcher:
     def _until_retry(self) -> float | None:
         """Give the seconds until a job that waits for its next attempt may go."""
         return max(min(self._retry_at) - time.monotonic(), 0.0) if self._retry_at else None
+
+    def _until_look(self) -> float | None:
+        """Give how long the sending thread may sleep."""
+        retry_s = self._until_retry()
+        if not self._calls:
+            return retry_s
+        return policy.LOOK_S if retry_s is None else min(retry_s, policy.LOOK_S)
+
+    def _tell_what_takes_long(self) -> None:
+        """Log that a first frame, or a batch, is waited for; under the lock."""
+        calls, now = self._calls.values(), time.monotonic()
+        options, session = self.builder.options, self._client.session
+        late = late_error(calls, options.server, options.render_timeout_s, now)
+        if late is not None:
+            self._say_once('timeout', 'warn', str(late))
+        waited_s = first_frame_waited_s(calls, session, now)
+        if session is not None and waited_s > policy.FIRST_FRAME_SAID_S and not session.first_said:
+            session.first_said = True
+            note = first_frame_note(waited_s, options.first_render_timeout_s)
+            self._delivery.say('info', f'{options.server}: {note}')
 
     def _on_room(self) -> None:
         """Look for what waited because its lane was full; under the lock."""
@@ -289,6 +312,7 @@ class Dispatcher:
             method=sent.method,
             prefix=session.prefix,
             timeout_s=sent.timeout_s,
+            option='first_render_timeout_s' if sent.first else 'render_timeout_s',
         )
 
     def _over(self, sent: Sent, reply: Any, error: ServerError | None) -> None:
@@ -314,7 +338,9 @@ class Dispatcher:
                 # Behind a list of servers each has its own first frame: wait for all that are out.
                 session.warm = session.servers == 1 or session.first_pending == 0
             if len(sent.jobs) > 1:
-                self._learn_about_batches(session, error)
+                level = learn(session, error, results)
+                if level:
+                    self._say_once(session.batch_note, level, session.batch_note)
             for job, result in zip(sent.jobs, results):  # noqa: B905 (one for each)
                 if job.obsolete:
                     continue
@@ -334,19 +360,6 @@ class Dispatcher:
             with self._lock:
                 self._say_once('strange', 'warn', f'a batch reply holds {strange}, not asked for')
         return results
-
-    def _learn_about_batches(self, session: Session, error: ServerError | None) -> None:
-        if error is None:
-            session.batch = True
-            session.batch_failures = 0
-        elif error.kind == 'version':
-            session.batch = False
-            self._say_once('batch', 'info', 'the server has no batch_render_rgb: single calls')
-        elif error.action == policy.FAIL and error.kind != 'timeout':
-            session.batch_failures += 1
-            if session.batch_failures >= policy.BATCH_FAILURES.value:
-                session.batch = False
-                self._say_once('batch', 'warn', f'batches fail ({error}): single calls')
 
     def _settle(self, job: Job, error: ServerError, sent: Sent, *, of_call: bool) -> None:
         """
@@ -369,6 +382,10 @@ class Dispatcher:
         ):
             sent.session.tracks = False
             self._say_once('tracks refused', 'warn', str(error))
+            again = self._lanes.requeue(job)
+        elif error.action == policy.ALONE:
+            job.alone = True
+            self._say_once('unmatched', 'warn', str(error))
             again = self._lanes.requeue(job)
         elif error.action in (policy.RETRY, policy.RECONNECT):
             again = self._retry_later(job)

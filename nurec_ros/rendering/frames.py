@@ -103,12 +103,15 @@ class RendererStatus:
     def waiting_note(self) -> str:
         """Say that the scene's first frame is waited for, once that takes long; else empty."""
         waited_s = self.waiting_for_first_frame_s
-        if waited_s < LONG_S:
-            return ''
-        return (
-            f'waiting {waited_s:.0f} s for the first frame: servers compile their kernels then, '
-            f'up to a minute and more (given up after {self.first_frame_limit_s:g} s)'
-        )
+        return '' if waited_s < LONG_S else first_frame_note(waited_s, self.first_frame_limit_s)
+
+
+def first_frame_note(waited_s: float, limit_s: float) -> str:
+    """Say that a scene's first frame is waited for, and why that may be right."""
+    return (
+        f'waiting {waited_s:.0f} s for the first frame: servers compile their kernels then, up to '
+        f'a minute and more (given up after {limit_s:g} s)'
+    )
 
 
 @dataclass(frozen=True, slots=True)

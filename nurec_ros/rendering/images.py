@@ -40,6 +40,32 @@ _MARKERS_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 _SCAN_MARKER = 0xDA
 
 
+_PROBE = 'nurec_probe saves what the server sends'
+_OTHER_FORMAT = f'every server knows image_format png and jpeg, so try the other one; {_PROBE}'
+EMPTY = (
+    'its encoder may fail silently: try image_format png or a lower resolution_scale; if it stays '
+    f'so, restart the container; {_PROBE}'
+)
+CUT = (
+    'a proxy or the network may cut long messages: try a lower resolution_scale or image_format '
+    f'jpeg, and the server without a proxy; {_PROBE}'
+)
+PLANES = (
+    'set image_format to jpeg or png, which carry their size: RGB planes do not, and servers keep '
+    'the aspect ratio of the camera (resolution_scale 1 has it exactly)'
+)
+NOT_PLANES = 'set image_format to jpeg or png: only servers from 26.04 on are known to send planes'
+ARE_PLANES = 'it has the length of RGB planes: set image_format to rgb, or restart the container'
+
+
+class ReplyError(RenderError):
+    """A reply that holds no usable image; `remedy` says what to try."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
 def decoder_name() -> str:
     """Name the JPEG decoder in use."""
     return 'OpenCV' if simplejpeg is None else 'simplejpeg'
@@ -47,25 +73,29 @@ def decoder_name() -> str:
 
 def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[str, int, int]:
     """
-    Give encoding, width and height of a reply's image; RenderError if it is none, or not whole.
+    Give encoding, width and height of a reply's image; ReplyError if it is none, or not whole.
 
     image_format: 'jpeg', 'png' or 'rgb' as asked for; `size` (width, height) as asked for. An
     image may have another size, and be a PNG where a JPEG was asked for, or the other way round.
     Planes of bytes carry no size, so that they must have the length of the size asked for.
     """
     if not data:
-        raise RenderError('the reply holds no image')
+        raise ReplyError('the reply holds no image', EMPTY)
+    planes = 3 * size[0] * size[1]
     if image_format == 'rgb':
-        width, height = size
-        if len(data) != 3 * width * height:
-            raise RenderError(
-                f'the reply holds {len(data)} bytes, expected {3 * width * height} for '
-                f'{width}x{height} RGB planes; servers that keep the aspect ratio answer so, '
-                'image_format jpeg or png carry their size'
-            )
-        return 'rgb8', width, height
-    encoding = sniff(data)
-    width, height = image_size(data, encoding)
+        if len(data) == planes:
+            return 'rgb8', *size
+        raise ReplyError(
+            f'the reply holds {len(data)} bytes, expected {planes} for {size[0]}x{size[1]} RGB '
+            'planes',
+            NOT_PLANES if data.startswith((JPEG_START, PNG_START)) else PLANES,
+        )
+    try:
+        encoding = sniff(data)
+        width, height = image_size(data, encoding)
+    except RenderError as error:
+        remedy = ARE_PLANES if len(data) == planes else _OTHER_FORMAT
+        raise ReplyError(str(error), remedy) from error
     if encoding == 'jpeg':
         # Inside of the compressed data FF is never followed by D9: an end marker after the
         # frame's header is the image's own. Some encoders pad behind it.
@@ -73,7 +103,7 @@ def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[
     else:
         whole = data.endswith(PNG_END) or PNG_END in data
     if not whole:
-        raise RenderError(f'the {encoding.upper()} is cut off after {len(data)} bytes')
+        raise ReplyError(f'the {encoding.upper()} is cut off after {len(data)} bytes', CUT)
     return encoding, width, height
 
 

@@ -39,6 +39,7 @@ from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.replies import Sent
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.target import addresses
+from nurec_ros.rendering.waiting import first_frame_waited_s, late_error
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -148,9 +149,12 @@ class RenderPipeline:
         def status(statistics: Statistics, calls: Sequence[Sent]) -> RendererStatus:
             totals = statistics.totals()
             now = time.monotonic()
-            cold = session is not None and not session.warm
-            first = [now - sent.since for sent in calls if cold and sent.session is session]
-            error: RenderError | None = client.error or statistics.current_error()
+            options = self._options
+            error: RenderError | None = (
+                client.error
+                or statistics.current_error()
+                or late_error(calls, options.server, options.render_timeout_s, now)
+            )
             return RendererStatus(
                 connected=session is not None,
                 server=self._options.server,
@@ -169,8 +173,9 @@ class RenderPipeline:
                 failed=totals.failed,
                 scene_note=known.scene_note if known else '',
                 down_for_s=client.down_for_s,
-                waiting_for_first_frame_s=max(first, default=0.0),
-                first_frame_limit_s=self._options.first_render_timeout_s,
+                waiting_for_first_frame_s=first_frame_waited_s(calls, session, now),
+                first_frame_limit_s=options.first_render_timeout_s,
+                batch_note=known.batch_note if known else '',
             )
 
         return self._dispatcher.read(status)

@@ -32,6 +32,7 @@ CONDEMN = 'condemn'  # the server is there but not what is wanted: all frames ar
 RECONNECT = 'reconnect'  # the server is away: connect, ask it anew; kept frames wait for it
 ASK_AGAIN = 'ask again'  # the frame is lost, and what is known about the server is asked anew
 RETRY = 'retry'  # the same request again, a little later
+ALONE = 'alone'  # the reply of a batch lacks the frame: it is asked for by itself
 WITHOUT_TRACKS = 'without tracks'  # the same frame without poses of road users, from now on
 
 
@@ -107,6 +108,13 @@ LANE_MARGIN = 2
 
 TRANSIENT_DELAYS_S = (0.5, 2.0)
 BATCH_FAILURES = Row(3, 'whole batches that fail in a row: single calls do better from then on')
+BATCH_MISMATCHES = Row(
+    3, 'batches in a row whose reply lacks frames, or holds none that is a picture: single calls'
+)
+
+# Seconds between looks at calls that take long, and after which the log says so of a first frame.
+LOOK_S = 1.0
+FIRST_FRAME_SAID_S = 5.0
 
 BACKOFF_S = (0.1, 0.2, 0.4, 0.8)
 
@@ -140,7 +148,7 @@ class Rule:
 
     Matches when the status code is one of `codes` (empty: any) and `text` is found in the details
     (empty: anything). In `problem` and `remedy`, {server}, {port}, {details}, {scene_id},
-    {scenes}, {method}, {timeout_s} and {prefix} are filled in.
+    {scenes}, {method}, {timeout_s}, {option} (what sets that) and {prefix} are filled in.
     """
 
     kind: str
@@ -162,6 +170,10 @@ STARTING = (
 BLOCKED = (
     'the whole server is blocked, as while it compiles its kernels at the first frame (up to a '
     'minute): wait; if it stays so, restart the container'
+)
+OVERLOADED = (
+    'it may be compiling its kernels (up to a minute at the first frame) or overloaded: lower '
+    'resolution_scale, take fewer cameras, raise {option}'
 )
 # What gRPC itself says of connections that break or never stood; what else comes as UNAVAILABLE
 # are the words of a server that answers.
@@ -303,8 +315,7 @@ RULES: tuple[Rule, ...] = (
         (_CODE.DEADLINE_EXCEEDED,),
         '',
         '{server} did not answer {method} within {timeout_s:g} s',
-        'it may be compiling its kernels (up to a minute at the first frame) or overloaded: lower '
-        'resolution_scale, take fewer cameras, raise render_timeout_s',
+        OVERLOADED,
         FAIL,
         'a frame is not worth more than its deadline; the next one may be answered',
     ),
@@ -409,7 +420,7 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
     """
     Give the error with its remedy for a status, or for an item of a batch (code None).
 
-    context: server, scene_id, scenes, method, timeout_s, prefix, as far as they are known.
+    context: server, scene_id, scenes, method, timeout_s, option, prefix, as far as known.
     """
     if code is None:
         named = re.search(
@@ -429,6 +440,7 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
             'scenes': 'others',
             'method': 'the call',
             'timeout_s': 0.0,
+            'option': 'render_timeout_s',
             'prefix': 'the known names',
             **context,
             'details': short(details) or name,

@@ -19,11 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nurec_ros.errors import RenderError
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.images import check_reply
+from nurec_ros.rendering.images import check_reply, ReplyError
 from nurec_ros.rendering.lanes import Job
-from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering.policy import ALONE, ServerError
 from nurec_ros.rendering.session import Session
 
 
@@ -78,9 +77,9 @@ def batch_results(
     for index, job in enumerate(sent.jobs):
         found = items[job.camera]
         if not found:
-            results.append(_bad_reply(f'the batch reply lacks {job.camera}'))
+            results.append(_unmatched(f'the batch reply lacks {job.camera}'))
         elif len(found) > 1:
-            results.append(_bad_reply(f'the batch reply holds {job.camera} {len(found)} times'))
+            results.append(_unmatched(f'the batch reply holds {job.camera} {len(found)} times'))
         elif not found[0].success:
             results.append(error_of(found[0].error_message))
         else:
@@ -95,14 +94,16 @@ def _checked(
     job = sent.jobs[index]
     try:
         encoding, width, height = check_reply(data, image_format, sent.sizes[index])
-    except RenderError as error:
+    except ReplyError as error:
         return ServerError(
             'reply',
             f'{job.camera}: {error}',
-            "the server's log may tell why; the frame is dropped",
+            error.remedy,
         )
     return Frame(job.camera, job.t_ns, data, encoding, width, height, latency_s)
 
 
-def _bad_reply(problem: str) -> ServerError:
-    return ServerError('reply', problem, 'set batch to never if this goes on')
+def _unmatched(problem: str) -> ServerError:
+    return ServerError(
+        'reply', problem, 'it is asked for by itself; set batch to never if this goes on', ALONE
+    )

@@ -21,7 +21,7 @@ from typing import Any
 
 import grpc
 from nurec_ros.rendering.link import Link
-from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.policy import ASK_AGAIN, classify, ServerError
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 
@@ -35,8 +35,9 @@ class Session:
 
     scene_id is empty, and scene_error says why, while the server does not have our scene.
     scene_note: what may be wrong with the scene that was taken, empty where its name is ours.
-    `batch`: None until tried. `tracks`: False once the server refused them. `warm`: a frame of
-    the scene came. All that has a default is written by the pipeline, under its lock.
+    `batch`: None until tried; `batch_note`: why it is False, once that was learned. `tracks`:
+    False once the server refused them. `warm`: a frame of the scene came. All that has a default
+    is written by the pipeline, under its lock.
     """
 
     number: int
@@ -53,9 +54,12 @@ class Session:
     batch_render_rgb: Any
     batch: bool | None = None
     batch_failures: int = 0
+    batch_mismatches: int = 0
+    batch_note: str = ''
     tracks: bool = True
     warm: bool = False
     first_pending: int = 0
+    first_said: bool = False
 
 
 def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:
@@ -79,9 +83,17 @@ def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') 
             return matching[0]
         if len(scenes) == 1:
             return scenes[0]
+    if not scenes:
+        raise ServerError(
+            'scene',
+            'the server has no scenes at all',
+            'start it with --artifact-glob for this file (the pattern must end in .usdz); its log '
+            'tells which archives it refused',
+            ASK_AGAIN,
+        )
     raise classify(
         grpc.StatusCode.NOT_FOUND,
-        'its list was asked for',
+        'by its own list',
         scene_id=wanted or scenario.scene_id,
         scenes=', '.join(sorted(scenes)) or 'none',
     )

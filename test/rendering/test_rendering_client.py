@@ -167,14 +167,21 @@ def test_scene_by_the_rule_of_the_fact_sheet(scenario: Scenario) -> None:
     assert scene(scenario, 'a', 'b', wanted='b', **named) == 'b'
 
 
-@pytest.mark.parametrize('scenes', [(), ('b', 'a'), ('a-stem', 'b-stem')])
+@pytest.mark.parametrize('scenes', [('b', 'a'), ('a-stem', 'b-stem')])
 def test_scene_that_the_server_lacks_lists_what_it_has(
     scenario: Scenario, scenes: tuple[str, ...]
 ) -> None:
     with pytest.raises(ServerError) as caught:
         scene(scenario, *scenes, scene_id='seq', metadata_scene_id='', path='/data/stem.usdz')
     assert 'no scene seq' in caught.value.problem
-    assert f'it has {", ".join(sorted(scenes)) or "none"}:' in caught.value.remedy
+    assert f'it has {", ".join(sorted(scenes))}:' in caught.value.remedy
+
+
+def test_server_without_any_scene_is_told_what_starts_it(scenario: Scenario) -> None:
+    with pytest.raises(ServerError, match='no scenes at all') as caught:
+        scene(scenario)
+    assert (caught.value.kind, caught.value.action) == ('scene', policy.ASK_AGAIN)
+    assert '--artifact-glob' in caught.value.remedy
 
 
 def test_scene_that_was_typed_is_never_replaced(scenario: Scenario) -> None:

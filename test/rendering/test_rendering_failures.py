@@ -24,6 +24,7 @@ from typing import Any
 
 import grpc
 from nurec_ros.rendering import dispatcher, policy, RenderPipeline
+from nurec_ros.rendering import pipeline as pipeline_module
 import pytest
 
 CODE = grpc.StatusCode
@@ -160,6 +161,17 @@ def nameless(reply: Any) -> Any:
     return reply
 
 
+def empty(reply: Any) -> Any:
+    del reply.items[:]
+    return reply
+
+
+def blank(reply: Any) -> Any:
+    for item in reply.items:
+        item.result.image_bytes = b''
+    return reply
+
+
 def shuffle(reply: Any) -> Any:
     items = list(reply.items)[::-1]
     del reply.items[:]
@@ -168,12 +180,13 @@ def shuffle(reply: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ('change', 'lost', 'said'),
+    ('change', 'alone', 'said'),
     [
-        (drop, ['tele'], 'the batch reply lacks tele'),
+        (drop, ['tele'], 'the batch reply lacks tele: it is asked for by itself'),
         (double, ['tele'], 'the batch reply holds tele 2 times'),
         (strange, [], 'a batch reply holds camera_of_nobody, not asked for'),
         (nameless, ['tele'], 'a batch reply holds an item without a name, not asked for'),
+        (empty, list(CAMERAS), 'the batch reply lacks wide: it is asked for by itself'),
         (shuffle, [], ''),
     ],
 )
@@ -182,32 +195,92 @@ def test_batch_replies_are_matched_by_name(
     make_pipeline: MakePipeline,
     delivered: Delivered,
     change: Callable[[Any], Any],
-    lost: list[str],
+    alone: list[str],
     said: str,
 ) -> None:
+    """What a reply lacks, or holds twice, comes by a call of its own."""
+
     def sized(request: Any, _context: Any) -> bytes:
         request.resolution_w = 10 + CAMERAS.index(request.camera_intrinsics.logical_id)
         return picture(request)
 
-    pipeline = make_pipeline(make_server(sized, batch_reply=change))
+    server = make_server(sized, batch_reply=change)
+    pipeline = make_pipeline(server)
     pipeline.submit(due(*CAMERAS), keep=True).result(20)
-    assert [failure.camera for failure in delivered.failures] == lost
+    assert delivered.failures == []
     for frame in delivered.frames:
         assert frame.width == 10 + CAMERAS.index(frame.camera)
-    assert len(delivered.frames) == len(CAMERAS) - len(lost)
+    assert len(delivered.frames) == len(CAMERAS)
+    singles = [request.camera_intrinsics.logical_id for request in server.requests()]
+    assert sorted(singles) == sorted(alone)
+    assert pipeline.status().batch is True
     if said:
         delivered.wait(lambda: any(said in text for text in delivered.texts('warn')))
     else:
         assert delivered.texts('warn') == []
 
 
+@pytest.mark.parametrize('change', [drop, double, nameless, empty])
+def test_batches_that_never_match_are_given_up(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    change: Callable[[Any], Any],
+) -> None:
+    server = make_server(batch_reply=change)
+    pipeline = make_pipeline(server)
+    for t_us in range(6):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    note = 'batch replies do not match what was asked for, 3 times in a row: single calls'
+    assert server.methods().count('batch_render_rgb') == 3
+    assert len(delivered.frames) == 24
+    status = pipeline.status()
+    assert (status.batch, status.batch_note) == (False, note)
+    delivered.wait(lambda: note in delivered.texts('warn'))
+    assert delivered.texts('warn').count(note) == 1
+    assert status.last_error == ''
+
+
+def test_batches_whose_pictures_are_empty_are_given_up(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(batch_reply=blank)
+    pipeline = make_pipeline(server)
+    for t_us in range(5):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    assert server.methods().count('batch_render_rgb') == 3
+    assert len(delivered.failures) == 12
+    assert len(delivered.frames) == 8
+    assert pipeline.status().batch_note == (
+        'batch replies hold no picture, 3 times in a row: single calls'
+    )
+
+
+def test_only_mismatches_in_a_row_end_the_batches(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    count = iter(range(100))
+    server = make_server(batch_reply=lambda reply: drop(reply) if next(count) % 3 else reply)
+    pipeline = make_pipeline(server)
+    for t_us in range(9):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(20)
+    assert server.methods().count('batch_render_rgb') == 9
+    assert len(delivered.frames) == 36
+    assert (pipeline.status().batch, pipeline.status().batch_note) == (True, '')
+
+
 @pytest.mark.parametrize(
-    ('data', 'said'),
+    ('data', 'said', 'remedy'),
     [
-        (b'', 'holds no image'),
-        (b'this is no picture', 'neither JPEG nor PNG'),
-        (b'\xff\xd8\xff\xe0garbage', 'no frame header'),
-        (b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x05\x08\0\0\0\0', 'cut off'),
+        (b'', 'holds no image', 'image_format png or a lower resolution_scale'),
+        (b'this is no picture', 'neither JPEG nor PNG', 'image_format png and jpeg'),
+        (bytes(3 * 19 * 11), 'neither JPEG nor PNG', 'set image_format to rgb'),
+        (b'\xff\xd8\xff\xe0garbage', 'no frame header', 'image_format png and jpeg'),
+        (
+            b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x05\x08\0\0\0\0',
+            'cut off',
+            'proxy',
+        ),
     ],
 )
 @pytest.mark.parametrize('batched', [True, False])
@@ -217,6 +290,7 @@ def test_replies_that_are_no_image_are_counted_and_never_delivered(
     delivered: Delivered,
     data: bytes,
     said: str,
+    remedy: str,
     batched: bool,
 ) -> None:
     def render(request: Any, _context: Any) -> bytes:
@@ -227,8 +301,9 @@ def test_replies_that_are_no_image_are_counted_and_never_delivered(
     assert [frame.camera for frame in delivered.frames] == ['tele']
     (failure,) = delivered.failures
     assert failure.error.kind == 'reply'
-    assert said in str(failure.error)
-    assert 'wide' in str(failure.error)
+    assert said in failure.error.problem
+    assert 'wide' in failure.error.problem
+    assert remedy in failure.error.remedy
     assert pipeline.camera_status('wide').failed == 1
 
 
@@ -238,7 +313,17 @@ def test_planes_of_another_length_are_never_delivered(
     make_pipeline(make_server(lambda *_: bytes(100)), image_format='rgb').submit(
         due('wide')
     ).result(20)
-    assert 'holds 100 bytes, expected 627 for 19x11' in str(delivered.failures[0].error)
+    error = delivered.failures[0].error
+    assert 'holds 100 bytes, expected 627 for 19x11' in error.problem
+    assert 'set image_format to jpeg or png' in error.remedy
+    assert 'aspect ratio' in error.remedy
+
+
+def test_server_that_answers_planes_by_an_image_is_told_apart(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    make_pipeline(make_server(), image_format='rgb').submit(due('wide')).result(20)
+    assert '26.04' in delivered.failures[0].error.remedy
 
 
 # --- once more -----------------------------------------------------------------------------------
@@ -441,6 +526,94 @@ def test_frame_that_is_not_answered_in_time_is_lost(
     error = delivered.failures[0].error
     assert error.kind == 'timeout'
     assert 'did not answer render_rgb within 0.2 s' in str(error)
+    assert error.remedy.endswith('raise render_timeout_s')
+
+
+def test_first_frame_that_does_not_come_names_its_own_limit(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    let_go = threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        let_go.wait(20)
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(render), first_render_timeout_s=0.2)
+    pipeline.submit(due('wide'), keep=True).result(20)
+    let_go.set()
+    assert delivered.failures[0].error.remedy.endswith('raise first_render_timeout_s')
+
+
+def test_batch_that_takes_longer_than_a_frame_may_is_said_before_it_is_given_up(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, 'LOOK_S', 0.01)
+    let_go, hang = threading.Event(), threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        if hang.is_set():
+            let_go.wait(60)
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server, render_timeout_s=15.0)
+    pipeline.submit(due(*CAMERAS), keep=True).result(20)
+    hang.set()
+    monkeypatch.setattr(dispatcher, 'late_error', early(dispatcher.late_error))
+    monkeypatch.setattr(pipeline_module, 'late_error', early(pipeline_module.late_error))
+    late = pipeline.submit(due(*CAMERAS, t_us=1), keep=True)
+    delivered.wait(lambda: bool(delivered.texts('warn')))
+    said = delivered.texts('warn')[0]
+    assert 'has not answered batch_render_rgb within 0 s' in said
+    assert 'it holds 4 frames and is given up after 60 s' in said
+    assert not late.done()
+    assert 'has not answered' in pipeline.status().last_error
+    let_go.set()
+    late.result(20)
+    assert len(delivered.frames) == 8
+    assert len(delivered.texts('warn')) == 1
+    assert pipeline.status().last_error == ''
+
+
+def early(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Let every call in flight be late at once."""
+    return lambda calls, server, _limit_s, now: real(calls, server, 0.0, now)
+
+
+def test_first_frame_that_takes_long_is_logged_once_for_a_connection(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, 'LOOK_S', 0.01)
+    monkeypatch.setattr(policy, 'FIRST_FRAME_SAID_S', 0.0)
+    looks: list[float] = []
+    real = dispatcher.first_frame_waited_s
+
+    def look(*arguments: Any) -> float:
+        looks.append(real(*arguments))
+        return looks[-1]
+
+    monkeypatch.setattr(dispatcher, 'first_frame_waited_s', look)
+    let_go = threading.Event()
+
+    def render(request: Any, context: Any) -> bytes:
+        let_go.wait(60)
+        return picture(request)
+
+    pipeline = make_pipeline(make_server(render))
+    first = pipeline.submit(due('wide'), keep=True)
+    delivered.wait(lambda: any('first frame' in text for text in delivered.texts('info')))
+    seen = len(looks)
+    eventually(lambda: len(looks) > seen + 3)
+    let_go.set()
+    first.result(20)
+    assert len([text for text in delivered.texts('info') if 'first frame' in text]) == 1
+    assert delivered.texts('warn') == []
 
 
 # --- the server goes away ------------------------------------------------------------------------

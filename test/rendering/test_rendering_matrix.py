@@ -90,7 +90,7 @@ ROWS = [
         {'image_format': 'rgb'},
         lost=ALL,
         kinds=frozenset({'reply'}),
-        said='image_format jpeg or png',
+        said='set image_format to jpeg or png',
     ),
     Row('still starting', {'startup_s': 0.4}),
     Row('slow first frame', {'first_frame_s': 0.4}, {'render_timeout_s': 0.3}),
@@ -115,40 +115,40 @@ ROWS = [
         {'replies': 'garbage'},
         lost=ALL,
         kinds=frozenset({'reply'}),
-        said='neither JPEG nor PNG',
+        said='every server knows image_format png and jpeg',
     ),
     Row(
         'truncated replies',
         {'replies': 'truncated'},
         lost=ALL,
         kinds=frozenset({'reply'}),
-        said='cut off',
+        said='a proxy or the network may cut long messages',
     ),
     Row(
         'empty replies',
         {'replies': 'empty'},
         lost=ALL,
         kinds=frozenset({'reply'}),
-        said='holds no image',
+        said='try image_format png or a lower resolution_scale',
     ),
     Row('black pictures', {'replies': 'black'}),
     Row('batch items in another order', {'batch_replies': 'shuffled'}),
     Row(
         'batch item missing',
         {'batch_replies': 'missing'},
-        kinds=frozenset({'reply'}),
+        batch=False,
         said='the batch reply lacks',
     ),
     Row(
         'batch item twice',
         {'batch_replies': 'duplicate'},
-        kinds=frozenset({'reply'}),
+        batch=False,
         said='2 times',
     ),
     Row(
         'batch item under a strange name',
         {'batch_replies': 'unknown'},
-        kinds=frozenset({'reply'}),
+        batch=False,
         said='not asked for',
     ),
     Row('one frame at a time', {'max_workers': 1, 'latency_s': 0.01}),
@@ -203,12 +203,8 @@ def test_row(
         assert times == [due(camera, t_us=100_000 * step)[0].t_ns for step in range(ROUNDS)]
 
     lost = {failure.camera for failure in delivered.failures}
-    if row.kinds and not row.lost:
-        assert len(lost) >= 1
-        assert len(delivered.frames) >= ROUNDS * (len(CAMERAS) - 2)
-    else:
-        assert lost == row.lost
-        assert len(delivered.frames) == ROUNDS * (len(CAMERAS) - len(row.lost))
+    assert lost == row.lost
+    assert len(delivered.frames) == ROUNDS * (len(CAMERAS) - len(row.lost))
     assert {failure.error.kind for failure in delivered.failures} == row.kinds
     for failure in delivered.failures:
         assert failure.error.remedy
