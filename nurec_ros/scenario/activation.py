@@ -69,6 +69,9 @@ class ActivationIndex:
         holds &= self.ends.take(candidates) >= t
         return candidates[holds].astype(np.intp)
 
+    def __repr__(self) -> str:
+        return f'ActivationIndex({len(self.starts)} intervals)'
+
     @property
     def size(self) -> int:
         """Give the number of entries in all buckets together: what the index costs in memory."""

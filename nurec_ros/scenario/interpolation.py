@@ -70,6 +70,9 @@ class PoseTable:
     def __len__(self) -> int:
         return len(self.times_ns)
 
+    def __repr__(self) -> str:
+        return f'PoseTable({len(self)} poses)'
+
     def poses(self, low: Indices, high: Indices, t_ns: Times | int) -> Array:
         """
         Give the transforms (N, 4, 4) at t_ns between the rows low (N,) and high (N,).

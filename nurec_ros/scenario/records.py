@@ -67,6 +67,12 @@ class Camera:
     shutter_type: str
     frame_times_ns: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        size = 'x'.join(map(str, self.resolution)) if self.resolution else 'unknown size'
+        kind = self.model.kind if self.model else 'no model'
+        frames = f'{len(self.frame_times_ns)} frames'
+        return f'Camera({self.name!r}, {kind}, {size}, {self.shutter_type}, {frames})'
+
     @property
     def renderable(self) -> bool:
         """Tell whether frames of this camera can be asked for: it has a model."""

@@ -30,7 +30,7 @@ from nurec_ros.scenario.height import with_smooth_heights
 from nurec_ros.scenario.records import Box, Camera
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
 from nurec_ros.scenario.schema import json_text
-from nurec_ros.scenario.schema.fields import FieldError
+from nurec_ros.scenario.schema.fields import FieldError, LAST_US
 from nurec_ros.scenario.schema.info import (
     DataInfo,
     Metadata,
@@ -83,6 +83,14 @@ class Scenario:
     road_map: RoadMap | None
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f'Scenario({self.sequence_id!r} in {self.path.name!r}: '
+            f'{self.start_ns} to {self.end_ns} ns ({(self.end_ns - self.start_ns) * 1e-9:.3f} s), '
+            f'{len(self.ego)} ego poses, {len(self.tracks)} tracks, {len(self.cameras)} cameras, '
+            f'{len(self.warnings)} warnings)'
+        )
+
     @classmethod
     def load(
         cls,
@@ -96,15 +104,29 @@ class Scenario:
 
         Tracks that live min_track_lifetime_s or less are left out, 0 keeps all; with
         smooth_track_height their heights are smoothed, their horizontal motion is not. Raises
-        ScenarioError: one sentence with file, member, key path, what was found and expected.
+        ScenarioError: one sentence with file, member, key path, what was found and expected;
+        TypeError and ValueError for arguments that make no sense.
         """
-        if not (math.isfinite(min_track_lifetime_s) and min_track_lifetime_s >= 0.0):
-            raise ValueError(f'min_track_lifetime_s is {min_track_lifetime_s}, expected 0 or more')
+        min_track_lifetime_ns = _lifetime_ns(min_track_lifetime_s)
+        try:
+            path = Path(path)
+        except TypeError:
+            raise TypeError(f'path is {path!r}, expected the path of a USDZ file') from None
         with Archive(path) as opened:
-            scenario = _Loader(opened).load(round(min_track_lifetime_s * 1e9))
+            scenario = _Loader(opened).load(min_track_lifetime_ns)
         if smooth_track_height:
             return replace(scenario, tracks=with_smooth_heights(scenario.tracks))
         return scenario
+
+
+def _lifetime_ns(seconds: float) -> int:
+    expected = 'expected seconds, 0 or more'
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.number)):
+        raise TypeError(f'min_track_lifetime_s is {seconds!r}, {expected}')
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f'min_track_lifetime_s is {seconds}, {expected}')
+    # Nothing lives longer than a time can be.
+    return round(float(min(seconds, LAST_US * 1e-6)) * 1e9)
 
 
 class _Loader:

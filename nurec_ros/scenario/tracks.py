@@ -16,11 +16,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.activation import ActivationIndex
 from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
+from nurec_ros.scenario.moments import one_time
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -49,6 +51,9 @@ class ActiveTracks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f'ActiveTracks({len(self)} at {self.t_ns} ns)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +114,22 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def at(self, t_ns: int) -> ActiveTracks:
+    def __repr__(self) -> str:
+        if not self.ids:
+            return 'Tracks(0)'
+        return (
+            f'Tracks({len(self)} of {len(self.samples)} poses '
+            f'from {self.start_ns.min()} to {self.end_ns.max()} ns)'
+        )
+
+    def at(self, t_ns: SupportsIndex) -> ActiveTracks:
         """
         Give the tracks that exist at t_ns, first time <= t_ns <= last time, and their poses.
 
+        One time in whole nanoseconds, int or an integer of numpy; another kind is a TypeError.
         The cost grows with the tracks that exist then, not with all; any order of times is fine.
         """
-        t_ns = int(t_ns)
+        t_ns = one_time(t_ns)
         active = self._index.at(t_ns)
         low, high = self._segments(active, t_ns)
         ids, labels = self._names
@@ -149,15 +163,15 @@ class Tracks:
             PoseTable(samples.times_ns[rows], samples.positions[rows], samples.quaternions[rows])
         )
 
-    def trail(self, index: int, from_ns: int, to_ns: int) -> Array:
+    def trail(self, index: int, from_ns: SupportsIndex, to_ns: SupportsIndex) -> Array:
         """
         Give the way (M, 3) of one track's centre between two times, ends included.
 
         What lies before the track's first or after its last sample is left out; M is 0 where
         nothing is left.
         """
-        from_ns = max(int(from_ns), int(self.start_ns[index]))
-        to_ns = min(int(to_ns), int(self.end_ns[index]))
+        from_ns = max(one_time(from_ns, 'from_ns'), int(self.start_ns[index]))
+        to_ns = min(one_time(to_ns, 'to_ns'), int(self.end_ns[index]))
         if to_ns < from_ns:
             return np.empty((0, 3))
         rows = self._rows(index)

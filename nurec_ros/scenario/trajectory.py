@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import rotations
 from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
+from nurec_ros.scenario.moments import many_times
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -98,10 +99,14 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        return f'Trajectory({len(self)} poses from {self.start_ns} to {self.end_ns} ns)'
+
     def at(self, t_ns: ArrayLike, *, outside: Literal['clamp', 'raise'] = 'clamp') -> Array:
         """
         Give the pose T_map_body (4, 4) at a time, or (M, 4, 4) at times (M,).
 
+        Times are whole nanoseconds: int or integers of numpy, others are a TypeError.
         Outside of the samples it holds the first or last pose, or with outside='raise' refuses
         with TimeOutsideError, which is both a ScenarioError and a ValueError.
         """
@@ -111,7 +116,7 @@ class Trajectory:
             a, b, c, d, e, f, g, h, i = rotations.rows_of(quaternion)
             flat = (a, b, c, x, d, e, f, y, g, h, i, z, 0.0, 0.0, 0.0, 1.0)
             return np.array(flat).reshape(4, 4)
-        times = self._checked(t_ns)
+        times = many_times(t_ns)
         if outside == 'raise':
             beyond = np.flatnonzero((times < first) | (times > last))
             if len(beyond):
@@ -142,7 +147,7 @@ class Trajectory:
         """
         if isinstance(t_ns, (int, np.integer)):
             return self._velocity(int(t_ns))
-        times = self._checked(t_ns)
+        times = many_times(t_ns)
         low, high = self._segments(times)
         moving = ((times >= self.start_ns) & (times <= self.end_ns))[:, np.newaxis]
         velocities = self._velocities[low] * moving
@@ -168,14 +173,6 @@ class Trajectory:
         low = int(self.samples.times_ns.searchsorted(t_ns, side='right')) - 1
         low = min(max(low, 0), max(last - 1, 0))
         return low, min(low + 1, last)
-
-    def _checked(self, t_ns: ArrayLike) -> Times:
-        times = np.asarray(t_ns)
-        if times.dtype.kind not in 'iu' and times.size:
-            raise ValueError(f'times are whole nanoseconds, not {times.dtype}')
-        if times.ndim > 1:
-            raise ValueError(f'expected one time or times (M,), got shape {times.shape}')
-        return np.atleast_1d(times).astype(np.int64, copy=False)
 
     def _segments(self, times: Times) -> tuple[Indices, Indices]:
         """Give the rows before and after each time; the last segment reaches to its end."""

@@ -225,10 +225,48 @@ def test_lifetime_limit_is_exclusive(tmp_path):
     assert Scenario.load(path, min_track_lifetime_s=0.05).tracks.ids == ('a', 'b')
 
 
-@pytest.mark.parametrize('lifetime', [-1.0, float('nan'), float('inf')])
-def test_lifetime_that_makes_no_sense(tmp_path, lifetime):
-    with pytest.raises(ValueError, match='min_track_lifetime_s'):
+@pytest.mark.parametrize(
+    ('lifetime', 'error'),
+    [
+        (-1.0, ValueError),
+        (float('nan'), ValueError),
+        (float('inf'), ValueError),
+        (-(10**400), ValueError),
+        ('x', TypeError),
+        (None, TypeError),
+        ([0.1], TypeError),
+        (True, TypeError),
+    ],
+)
+def test_lifetime_that_makes_no_sense(tmp_path, lifetime, error):
+    words = 'min_track_lifetime_s is .*, expected seconds, 0 or more'
+    with pytest.raises(error, match=words):
         Scenario.load(build_archive(tmp_path), min_track_lifetime_s=lifetime)
+
+
+@pytest.mark.parametrize('lifetime', [1e300, 10**400, np.float32(1e9)])
+def test_lifetime_that_nobody_has(tmp_path, lifetime):
+    scenario = Scenario.load(build_archive(tmp_path), min_track_lifetime_s=lifetime)
+    assert not scenario.tracks.ids
+
+
+@pytest.mark.parametrize('path', [None, 5, b'x.usdz'])
+def test_path_of_another_kind(path):
+    with pytest.raises(TypeError, match=r'path is .*, expected the path of a USDZ file'):
+        Scenario.load(path)
+
+
+def test_repr_is_one_short_line(tmp_path):
+    xodr = '<OpenDRIVE><header><geoReference>+lat_0=1 +lon_0=2</geoReference></header></OpenDRIVE>'
+    scenario = Scenario.load(build_archive(tmp_path, members={'map.xodr': xodr}))
+    assert repr(scenario) == (
+        f"Scenario('{SEQUENCE_ID}' in 'scenario.usdz': {START_US}000 to {START_US + 2_000_000}000 "
+        'ns (2.000 s), 21 ego poses, 3 tracks, 2 cameras, 1 warnings)'
+    )
+    assert repr(scenario.cameras[CAMERAS[0]]) == (
+        f"Camera('{CAMERAS[0]}', ftheta, 1920x1080, ROLLING_TOP_TO_BOTTOM, 20 frames)"
+    )
+    assert repr(scenario.road_map) == "RoadMap('+lat_0=1 +lon_0=2', 0 boundaries)"
 
 
 def test_labels_stay_the_files_text(tmp_path):

@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 from nurec_ros.scenario import Tracks
 from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.schema.tracks import no_tracks
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -214,3 +215,49 @@ def test_nothing_can_be_changed():
             array[0] = 0
     with pytest.raises(AttributeError):
         TRACKS.ids = ()
+
+
+@pytest.mark.parametrize(
+    ('t', 'error', 'words'),
+    [
+        (1.5, TypeError, 't_ns is 1.5, expected whole nanoseconds as one int'),
+        (np.float64(BEGIN_NS), TypeError, 'expected whole nanoseconds as one int'),
+        ('now', TypeError, "t_ns is 'now', expected whole nanoseconds as one int"),
+        (None, TypeError, 't_ns is None, expected whole nanoseconds as one int'),
+        (np.ones(2), TypeError, 't_ns is an array of float64, expected whole nanoseconds'),
+        (np.array([1, 2]), ValueError, r't_ns is an array of shape \(2,\), expected one time'),
+        (np.array([1]), ValueError, r't_ns is an array of shape \(1,\), expected one time'),
+        ([1, 2], TypeError, r't_ns is \[1, 2\], expected whole nanoseconds as one int'),
+    ],
+)
+def test_what_is_no_time_is_named(t, error, words):
+    with pytest.raises(error, match=words):
+        TRACKS.at(t)
+    with pytest.raises(error, match=words.replace('t_ns', 'from_ns')):
+        TRACKS.trail(1, t, BEGIN_NS)
+    with pytest.raises(error, match=words.replace('t_ns', 'to_ns')):
+        TRACKS.trail(1, BEGIN_NS, t)
+
+
+@pytest.mark.parametrize('kind', [np.int64, np.uint64, np.array])
+def test_integers_of_any_kind_are_times(kind):
+    t = int(TRACKS.start_ns[5])
+    active = TRACKS.at(kind(t))
+    assert active.ids == TRACKS.at(t).ids
+    assert type(active.t_ns) is int
+    assert TRACKS.trail(5, kind(t), kind(t)).shape == (1, 3)
+
+
+@pytest.mark.parametrize('t', [0, -1, -(2**63), 2**63 - 1, 2**63, 2**70, -(2**70)])
+def test_nobody_is_there_at_times_far_away(t):
+    assert len(TRACKS.at(t)) == 0
+
+
+def test_repr_is_short():
+    assert repr(TRACKS) == (
+        f'Tracks(120 of {len(TRACKS.samples)} poses '
+        f'from {TRACKS.start_ns.min()} to {TRACKS.end_ns.max()} ns)'
+    )
+    assert repr(TRACKS.at(7)) == 'ActiveTracks(0 at 7 ns)'
+    assert repr(assembled(TRUTHS[:1])._index) == 'ActivationIndex(1 intervals)'
+    assert repr(no_tracks()) == 'Tracks(0)'

@@ -141,11 +141,47 @@ def test_no_sample_is_refused():
         Trajectory(PoseTable(np.empty(0, int), np.empty((0, 3)), np.empty((0, 4))))
 
 
-@pytest.mark.parametrize('times', [1.5, [1.0, 2.0], 'now', [[1, 2]]])
-def test_times_that_are_no_nanoseconds(times):
+@pytest.mark.parametrize(
+    ('times', 'error', 'words'),
+    [
+        (1.5, TypeError, 't_ns is 1.5, expected whole nanoseconds: an int or an array of ints'),
+        (np.float64(2.0), TypeError, 'expected whole nanoseconds'),
+        ([1.0, 2.0], TypeError, r't_ns is \[1.0, 2.0\], expected whole nanoseconds'),
+        (np.ones(3), TypeError, 't_ns is an array of float64, expected whole nanoseconds'),
+        ('now', TypeError, "t_ns is 'now', expected whole nanoseconds"),
+        (None, TypeError, 't_ns is None, expected whole nanoseconds'),
+        ([1, None], TypeError, 'expected whole nanoseconds'),
+        ([1, [2, 3]], TypeError, 'expected whole nanoseconds'),
+        ([[1, 2]], ValueError, r't_ns is an array of shape \(1, 2\), expected one time or times'),
+    ],
+)
+def test_times_that_are_no_nanoseconds(times, error, words):
     ego = trajectory([0, 10], np.zeros((2, 3)), Rotation.identity(2))
-    with pytest.raises(ValueError, match='time'):
-        ego.at(times)
+    for ask in (ego.at, ego.velocity, lambda t: ego.at(t, outside='raise')):
+        with pytest.raises(error, match=words):
+            ask(times)
+
+
+@pytest.mark.parametrize('kind', [np.int64, np.int32, np.uint8, np.uint64, int])
+def test_integers_of_any_kind_are_times(kind):
+    ego = trajectory([0, 10], [[0, 0, 0], [10, 0, 0]], Rotation.identity(2))
+    assert ego.at(kind(4))[0, 3] == pytest.approx(4)
+    assert ego.at(np.array(4, dtype=kind))[0, 3] == pytest.approx(4)
+    np.testing.assert_allclose(ego.at(np.array([4, 7], dtype=kind))[:, 0, 3], [4, 7])
+    assert ego.velocity(kind(4)).linear[0] == pytest.approx(1e9)
+    assert ego.velocity(np.array([4, 7], dtype=kind)).linear.shape == (2, 3)
+
+
+def test_times_beyond_int64_are_after_the_end():
+    ego = trajectory([0, 10], [[0, 0, 0], [10, 0, 0]], Rotation.identity(2))
+    assert ego.at(np.array([2**64 - 1], dtype=np.uint64))[0, 0, 3] == 10
+    assert ego.at(2**70)[0, 3] == 10
+
+
+def test_repr_is_short():
+    ego = trajectory([5, 10], np.zeros((2, 3)), Rotation.identity(2))
+    assert repr(ego) == 'Trajectory(2 poses from 5 to 10 ns)'
+    assert repr(ego.samples) == 'PoseTable(2 poses)'
 
 
 def test_no_times_give_no_poses():

@@ -51,6 +51,10 @@ class RoadMap:
     geo_reference: str | None
     boundaries: tuple[Array, ...]
 
+    def __repr__(self) -> str:
+        reference = self.geo_reference and shortened(self.geo_reference)
+        return f'RoadMap({reference!r}, {len(self.boundaries)} boundaries)'
+
 
 @dataclass(frozen=True, slots=True)
 class GeoOrigin:
