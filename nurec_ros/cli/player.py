@@ -31,7 +31,7 @@ from types import FrameType
 from typing import Any
 
 from nurec_ros import __version__
-from nurec_ros.errors import NurecError
+from nurec_ros.errors import ConfigurationError, NurecError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,10 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = _Stop()
     try:
         with stop:
-            return _run(ros, stop)
+            _run(ros, stop)
     except _Stopped:
-        # Ended while starting up: nothing was shown yet.
-        return 0
+        pass
+    except Exception as error:
+        # An import that is interrupted may turn the interruption into an error of its own.
+        if stop.interrupted:
+            return 0
+        if not isinstance(error, NurecError):
+            raise
+        print(f'nurec_player: {_one_line(error)}', file=sys.stderr)
+        return 1
+    return 0
 
 
 def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -103,6 +111,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.interrupted = False
         self._starting = True
         self._wake: Any = None
         self._reader, self._writer = socket.socketpair()
@@ -125,6 +134,7 @@ class _Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first, self.requested = not self.requested, True
         if first and self._starting:
+            self.interrupted = True
             raise _Stopped
 
     def interrupt_no_more(self) -> None:
@@ -142,7 +152,7 @@ class _Stop:
             self._wake()
 
 
-def _run(ros_arguments: list[str], stop: _Stop) -> int:
+def _run(ros_arguments: list[str], stop: _Stop) -> None:
     # gRPC's core reads this when it is imported. What it would write to stderr, such as a server's
     # orderly good-bye, is told by the diagnostics in better words.
     os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
@@ -154,7 +164,9 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:
-        return _fail(f'{error}; source a ROS 2 distribution, or run `make setup`')
+        raise ConfigurationError(
+            f'{error}; source a ROS 2 distribution, or run `make setup`'
+        ) from None
 
     context = rclpy.Context()
     # rcl would say in a line of its own that it failed, before the line that says why.
@@ -167,7 +179,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
             signal_handler_options=SignalHandlerOptions.NO,
         )
     except Exception as error:  # noqa: BLE001, rcl's parser raises types that differ by release
-        return _fail(_one_line(error))
+        raise ConfigurationError(str(error)) from None
     # Unless the arguments have set another one.
     if get_logger_effective_level('rcl') == LoggingSeverity.FATAL:
         set_logger_level('rcl', LoggingSeverity.UNSET)
@@ -181,9 +193,9 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         stop.wake_with(lambda: executor.create_task(lambda: None))
         while not stop.requested and context.ok():
             executor.spin_once()
-    except (NurecError, ParameterException, NameValidationException) as error:
+    except (ParameterException, NameValidationException) as error:
         # rclpy's own for its own parameters, such as use_sim_time of a wrong type.
-        return _fail(_one_line(error))
+        raise ConfigurationError(str(error)) from None
     except ExternalShutdownException:
         pass
     finally:
@@ -191,12 +203,6 @@ def _run(ros_arguments: list[str], stop: _Stop) -> int:
         if player is not None:
             player.destroy_node()
         context.try_shutdown()
-    return 0
-
-
-def _fail(reason: str) -> int:
-    print(f'nurec_player: {reason}', file=sys.stderr)
-    return 1
 
 
 def _one_line(error: BaseException) -> str:

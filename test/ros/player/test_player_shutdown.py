@@ -122,7 +122,7 @@ def test_in_the_middle_of_a_load(start, usdz, pittsburgh):
     assert_clean(*end(bench, signal.SIGINT))
 
 
-INTERRUPTED = """
+IN_THE_EXECUTOR = """
 import os
 import signal
 import sys
@@ -141,11 +141,32 @@ from nurec_ros.cli.player import main
 sys.exit(main([]))
 """
 
+# As numpy's extension modules do.
+IN_AN_IMPORT = """
+import os
+import signal
+import sys
 
-def test_while_its_executor_is_made():
-    """An executor that is made by half cannot be taken down."""
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'nurec_ros.ros.player':
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except BaseException:
+                raise ImportError(f'cannot import {name}') from None
+
+
+from nurec_ros.cli.player import main
+sys.meta_path.insert(0, Interrupted())
+sys.exit(main([]))
+"""
+
+
+@pytest.mark.parametrize('script', [IN_THE_EXECUTOR, IN_AN_IMPORT])
+def test_at_a_moment_of_its_start_that_turns_it_into_an_error(script):
     process = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED],
+        [sys.executable, '-c', script],
         capture_output=True,
         text=True,
         timeout=60,
