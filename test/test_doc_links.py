@@ -1,0 +1,87 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every relative link and every anchor in README and docs/ leads somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md')])
+FENCE = re.compile(r'^ *(```|~~~).*?^ *\1 *$', re.MULTILINE | re.DOTALL)
+CODE = re.compile(r'`[^`\n]+`')
+# An image within a link is found by its own brackets.
+LINK = re.compile(r'\]\(\s*<?([^)>\s]+)>?[^)]*\)')
+HEADING = re.compile(r'^#{1,6} +(.+?) *#*$', re.MULTILINE)
+
+
+def links(text: str) -> list[str]:
+    """Give the targets of a page's links, without what is code."""
+    return LINK.findall(CODE.sub('', FENCE.sub('', text)))
+
+
+def anchors(text: str) -> set[str]:
+    """Give the anchors of a page's headings, as the usual code hosts make them."""
+    found: dict[str, int] = {}
+    result = set()
+    for heading in HEADING.findall(FENCE.sub('', text)):
+        words = re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', heading).lower()
+        slug = re.sub(r'[^\w\- ]', '', words).replace(' ', '-')
+        number = found.get(slug, 0)
+        found[slug] = number + 1
+        result.add(f'{slug}-{number}' if number else slug)
+    return result
+
+
+def dead(page: Path) -> list[str]:
+    """Give the links of a page that lead nowhere."""
+    result = []
+    for link in links(page.read_text()):
+        if re.match(r'[a-z]+:', link):
+            continue
+        name, _, anchor = link.partition('#')
+        target = (page.parent / name).resolve() if name else page
+        leads = target.exists() and target.is_relative_to(ROOT.resolve())
+        if leads and anchor:
+            leads = target.suffix == '.md' and anchor in anchors(target.read_text())
+        if not leads:
+            result.append(link)
+    return result
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    assert dead(page) == []
+
+
+def test_the_pages_are_looked_at():
+    assert {'README.md', 'troubleshooting.md', 'from-rest.md'} <= {page.name for page in PAGES}
+    assert len(links((ROOT / 'README.md').read_text())) > 8
+
+
+def test_what_is_dead_is_found(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(globals(), 'ROOT', tmp_path)
+    (tmp_path / 'there.md').write_text('# A `name`: of it\n\n## Twice\n\n## Twice\n')
+    page = tmp_path / 'page.md'
+    page.write_text(
+        '# Here\n[a](there.md) [b](there.md#a-name-of-it) [c](#here) [d](https://example.org/x)\n'
+        '[e](gone.md) ![f](gone.png) [g](there.md#gone) [h](#gone) [i](../..)\n'
+        '[j](there.md#twice-1) [![k](k.png)](there.md) `[l](code.md)`\n'
+        '```\n# No heading\n[m](code.md)\n```\n[n](#no-heading)\n'
+    )
+    found = ['gone.md', 'gone.png', 'there.md#gone', '#gone', '../..', 'k.png', '#no-heading']
+    assert dead(page) == found
