@@ -117,7 +117,7 @@ class Archive:
         """Give the member's bytes; raises MemberError where that is impossible or too much."""
         info = self._members.get(self.folder + member)
         if info is None:
-            raise MemberError('is missing, expected it in the archive')
+            raise MemberError('is missing')
         limit = LARGEST_MEMBER.get(member, MEBIBYTE)
         self._check(info, limit)
         pieces: list[bytes] = []
@@ -153,9 +153,7 @@ class Archive:
     def _find_folder(self) -> str:
         if RIG in self._members:
             return ''
-        folders = sorted(
-            name[: -len(RIG)] for name in self._members if PurePosixPath(name).name == RIG
-        )
+        folders = sorted(name[: -len(RIG)] for name in self._members if name.endswith(f'/{RIG}'))
         if len(folders) == 1:
             return folders[0]
         if folders:

@@ -25,6 +25,7 @@ from test.support.archives import (
 )
 import zipfile
 
+import numpy as np
 from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.schema import json_text
@@ -91,7 +92,14 @@ EGO = {
     'poses object': (rig(put({}, 'T_rig_worlds')), f'{POSES} is an empty object'),
     'flat poses': (rig(put([1.0] * 21, 'T_rig_worlds')), f'{POSES}[0] is 1.0'),
     'null pose': (rig(put(None, 'T_rig_worlds', 17)), f'{POSES}[17] is null'),
-    '3x4': (rig(put(identity()[:3], 'T_rig_worlds', 17)), f'{POSES}[17] is a list of 3'),
+    '3x4': (
+        rig(put(identity()[:3], 'T_rig_worlds', 17)),
+        f'{POSES}[17] is a list of 3, expected a list of 4 lists of 4 numbers',
+    ),
+    'by columns': (
+        rig(lambda e: e.update(T_rig_worlds=np.transpose(e['T_rig_worlds'], (0, 2, 1)).tolist())),
+        f'{POSES}[1] is written by columns (its translation is in the last row)',
+    ),
     'ragged row': (rig(put([0, 0, 0], 'T_rig_worlds', 17, 2)), f'{POSES}[17][2] is a list of 3'),
     'text number': (rig(put('1', 'T_rig_worlds', 17, 2, 1)), f"{POSES}[17][2][1] is '1'"),
     'true': (rig(put(True, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17][2][1] is true'),
@@ -126,7 +134,10 @@ EGO = {
 
 ROAD_USERS = {
     'top-level list': (lambda _: [], 'the top level is an empty list'),
-    'no chunk': (lambda _: {'x': {'y': 1}}, 'the top level is an object of 1'),
+    'no chunk': (
+        lambda _: {'x': {'y': 1}},
+        "the top level is an object of 1 ('x') without a chunk",
+    ),
     'null data': (put(None, 'dummy_chunk_id', 'tracks_data'), f'{DATA} is null'),
     'only cuboids': (without('dummy_chunk_id', 'tracks_data'), f'{DATA} is missing'),
     'no ids': (tracks(without('tracks_data', 'tracks_id')), f'{DATA}.tracks_id is missing'),

@@ -420,11 +420,44 @@ def test_broken_frame_times_are_left_out(tmp_path, bad):
     scenario = warned(
         tmp_path,
         f'cameras_frame_timestamps_us.{FRONT}: 1 of 20 entries are left out',
+        ', expected [start, end]',
         edit_rig=lambda rig: frame_times(rig)[FRONT].__setitem__(3, bad),
     )
     frames = scenario.cameras[CAMERAS[0]].frame_times_ns
     assert len(frames) == 19
     assert (np.diff(frames[:, 1]) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ('bad', 'words'),
+    [
+        ({'start': 1, 'end': 2}, ' (the first is [3], an object of 2),'),
+        ([9, 5], ' (the first is [3], [9, 5]),'),
+        ([1, None], ' (the first is [3], [1, null]),'),
+    ],
+)
+def test_the_first_broken_frame_time_is_shown(tmp_path, bad, words):
+    def edit(rig):
+        frame_times(rig)[FRONT][3:5] = [bad, bad]
+
+    warned(tmp_path, '2 of 20 entries are left out', words, edit_rig=edit)
+
+
+def test_frame_times_under_other_keys_are_named(tmp_path):
+    def edit(rig):
+        frame_times(rig)['front'] = frame_times(rig).pop(FRONT)
+
+    warned(tmp_path, f'has no times of {CAMERAS[0]}, but of front', edit_rig=edit)
+
+
+@pytest.mark.parametrize(('angle', 'said'), [(77, True), (3.3, True), (3.15, False)])
+def test_angles_in_degrees(tmp_path, angle, said):
+    path = build_archive(tmp_path, edit_rig=lambda rig: parameters_of(rig).update(max_angle=angle))
+    scenario = Scenario.load(path)
+    assert [f'max_angle is {angle}, expected rad' in text for text in scenario.warnings] == (
+        [True] * said
+    )
+    assert scenario.cameras[CAMERAS[0]].model.max_angle == angle
 
 
 def test_frame_times_out_of_order_are_sorted(tmp_path):

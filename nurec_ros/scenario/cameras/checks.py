@@ -74,7 +74,9 @@ def checked_size(model: CameraModel) -> None:
     object.__setattr__(model, 'principal_point', point)
     if model.shutter_type not in SHUTTER_TYPES:
         raise CameraModelError(
-            'parameters.shutter_type', model.shutter_type, f'one of {", ".join(SHUTTER_TYPES)}'
+            'parameters.shutter_type',
+            shortened(model.shutter_type),
+            f'one of {", ".join(SHUTTER_TYPES)}',
         )
 
 

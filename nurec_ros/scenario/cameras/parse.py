@@ -49,7 +49,7 @@ def parse_camera_model(model_type: object, parameters: object) -> CameraModel:
     kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
     build = _KINDS.get(kind)
     if build is None:
-        raise CameraModelError('type', model_type if kind else shortened(model_type), _EXPECTED)
+        raise CameraModelError('type', shortened(model_type), _EXPECTED)
     if not isinstance(parameters, Mapping):
         raise CameraModelError('parameters', shortened(parameters), 'an object')
     try:

@@ -56,6 +56,8 @@ _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 _FARTHEST_IN_RIG = 1e3
 # Of the frames of a camera: some before the first and after the last pose are usual.
 _MOST_OUTSIDE = 0.5
+# A hair over half a turn.
+_WIDEST = 3.2
 # How far off the middle, in parts of the side, the principal point makes [height, width] likelier.
 _FAR_OFF, _NEAR = 0.25, 0.05
 
@@ -86,6 +88,7 @@ def parse_cameras(
             warn(f'{times_path} is {found}, expected an object, so no camera has times')
         times = None
     without_times: list[str] = []
+    used: set[str] = set()
     if len(calibrations) > MOST_CAMERAS:
         warn(f'{_CALIBRATIONS} has {len(calibrations)} cameras, the first {MOST_CAMERAS} are used')
     for key, value in islice(calibrations.items(), MOST_CAMERAS):
@@ -99,14 +102,18 @@ def parse_cameras(
             warn(f'{join(_CALIBRATIONS, key)} has the name of another camera, so it is left out')
             continue
         if times is not None:
+            used |= {key, name}
             frame_times = _frame_times_of(times, key, name, times_path, warn)
             if frame_times is None:
                 without_times.append(name)
             else:
                 camera = replace(camera, frame_times_ns=frame_times)
         cameras[name] = camera
-    if without_times:
-        warn(f'{times_path} has no times of {shortened(", ".join(without_times), 300)}')
+    if without_times and times is not None:
+        strangers = [shortened(key) for key in times if key not in used]
+        others = f', but of {shortened(", ".join(strangers), 150)}' if strangers else ''
+        names = shortened(', '.join(without_times), 250)
+        warn(f'{times_path} has no times of {names}{others}')
     _check_span(cameras, times_path, ego_us, warn)
     return MappingProxyType(cameras)
 
@@ -183,6 +190,12 @@ def _model(calibration: dict[str, Any], path: str, warn: Warn) -> CameraModel | 
         value = get(described_model, 'parameters', path, 'an object')
         parameters = as_object(value, parameters_path)
         parameters = _with_checked_resolution(parameters, parameters_path, warn)
+        angle = parameters.get('max_angle', 0.0)
+        if is_number(angle) and angle > _WIDEST:
+            warn(
+                f'{parameters_path}.max_angle is {described(angle)}, expected rad up to pi (not '
+                'degrees): it is taken as it stands'
+            )
         return parse_camera_model(kind, parameters)
     except FieldError as error:
         warn(f'{error}, {without}')
@@ -286,9 +299,22 @@ def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
     _, first = np.unique(exposures[:, 1], return_index=True)
     if len(first) < len(rows):
         warn(
-            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out, expected '
-            '[start, end] with start < end, each end once'
+            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out'
+            f'{_first_wrong(rows)}, expected [start, end] with start < end, each end once'
         )
     elif (np.diff(first) < 0).any():
         warn(f'{path} is not in the order of time, so it is sorted')
     return np.asarray(exposures[first], dtype=np.int64)
+
+
+def _first_wrong(rows: list[Any]) -> str:
+    """Say which entry is the first that is no exposure, '' where each of them is one."""
+    for i, row in enumerate(rows):
+        single = row[0] if isinstance(row, list) and len(row) == 1 else row
+        if is_time(single):
+            continue
+        if not isinstance(row, list) or len(row) != 2:
+            return f' (the first is [{i}], {described(row)})'
+        if not (is_time(row[0]) and is_time(row[1]) and row[0] < row[1]):
+            return f' (the first is [{i}], [{described(row[0])}, {described(row[1])}])'
+    return ''

@@ -213,6 +213,8 @@ def _offender(value: object, path: str, shape: tuple[int | None, ...]) -> FieldE
     wanted = 'a list' if shape[0] is None else f'a list of {shape[0]}'
     if len(shape) == 1:
         wanted += ' of numbers' if shape[0] is None else ' numbers'
+    elif len(shape) == 2 and shape[0] is not None:
+        wanted += f' lists of {shape[1]} numbers'
     if not isinstance(value, list) or (shape[0] is not None and len(value) != shape[0]):
         return FieldError(path, described(value), wanted)
     for i, element in enumerate(value):

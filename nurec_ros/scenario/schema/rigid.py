@@ -96,4 +96,6 @@ def _what_is_wrong(matrix: Array, error: float) -> str:
         return 'singular'
     if determinant < 0.0:
         return 'a mirror image'
+    if np.abs(matrix[:3, 3]).max() <= RIGID_TOLERANCE < np.abs(matrix[3, :3]).max():
+        return 'written by columns (its translation is in the last row)'
     return f'not rigid (off by {error:.3g})'

@@ -97,7 +97,8 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
         )
     chunks = [_chunk(value, path, warn) for path, value in found]
     if not chunks and not _is_hollow(top):
-        raise FieldError('the top level', described(top), f'a chunk, an object with {_DATA}')
+        without = f'{described(top)} ({_listed(list(top))}) without a chunk'
+        raise FieldError('the top level', without, f'one, an object with {_DATA}')
     tracks = _assembled(chunks)
     if not len(tracks):
         warn('it has no tracks')
@@ -120,9 +121,12 @@ def _find_chunks(
             strangers.append(key)
     if strangers:
         where = f' in {path}' if path else ''
-        shown = ', '.join(map(described, strangers[:5]))
-        more = f' and {len(strangers) - 5} more' if len(strangers) > 5 else ''
-        warn(f'keys that are not known{where} are ignored: {shown}{more}')
+        warn(f'keys that are not known{where} are ignored: {_listed(strangers)}')
+
+
+def _listed(keys: list[str]) -> str:
+    more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
+    return ', '.join(map(described, keys[:5])) + more
 
 
 def _is_hollow(value: dict[str, Any], depth: int = 0) -> bool:
