@@ -386,7 +386,9 @@ class Dispatcher:
         elif error.action == policy.ALONE:
             job.alone = True
             self._say_once('unmatched', 'warn', str(error))
-            again = self._lanes.requeue(job)
+            if not self._lanes.requeue(job):
+                self._give_up(job)
+            return
         elif error.action in (policy.RETRY, policy.RECONNECT):
             again = self._retry_later(job)
         elif whole_batch and error.kind != 'timeout':

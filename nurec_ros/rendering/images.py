@@ -113,7 +113,9 @@ def sniff(data: bytes) -> str:
         return 'jpeg'
     if data.startswith(PNG_START):
         return 'png'
-    raise RenderError(f'the reply is neither JPEG nor PNG: {len(data)} bytes, {data[:8].hex(" ")}')
+    raise RenderError(
+        f'the reply is neither JPEG nor PNG ({len(data)} bytes, the first are {data[:8].hex(" ")})'
+    )
 
 
 def image_size(data: bytes, encoding: str) -> tuple[int, int]:

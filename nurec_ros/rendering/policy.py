@@ -64,7 +64,7 @@ CHANNEL_OPTIONS: dict[str, Row] = {
         100, 'a restarted preview server is back within a second'
     ),
     'grpc.max_reconnect_backoff_ms': Row(
-        1000, 'images are to be back within 2 s of the server; gRPC adds its own jitter'
+        500, 'images are to be back within 2 s of the server, whose first frame takes its own time'
     ),
     'grpc.min_reconnect_backoff_ms': Row(
         5000, 'one attempt to connect may take this long: a blocked server accepts late'

@@ -105,5 +105,8 @@ def _checked(
 
 def _unmatched(problem: str) -> ServerError:
     return ServerError(
-        'reply', problem, 'it is asked for by itself; set batch to never if this goes on', ALONE
+        'unmatched',
+        problem,
+        'it is asked for by itself; set batch to never if this goes on',
+        ALONE,
     )

@@ -241,6 +241,30 @@ def test_batches_that_never_match_are_given_up(
     assert status.last_error == ''
 
 
+def test_what_a_reply_lacks_is_dropped_for_a_newer_frame(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    """In real time: no failure, and said once."""
+    answering, let_go = threading.Event(), threading.Event()
+
+    def late(reply: Any) -> Any:
+        answering.set()
+        let_go.wait(60)
+        return drop(reply)
+
+    pipeline = make_pipeline(make_server(batch_reply=late))
+    first = pipeline.submit(due(*CAMERAS))
+    assert answering.wait(20)
+    others = [pipeline.submit(due('tele', t_us=t_us)) for t_us in range(1, 9)]
+    let_go.set()
+    for future in [first, *others]:
+        future.result(20)
+    assert delivered.failures == []
+    status = pipeline.camera_status('tele')
+    assert status.asked == status.received + status.dropped == 9
+    assert len([text for text in delivered.texts('warn') if 'lacks tele' in text]) == 1
+
+
 def test_batches_whose_pictures_are_empty_are_given_up(
     make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
 ) -> None:
