@@ -49,6 +49,8 @@ Array = NDArray[np.float64]
 
 # A broken file may be wrong in every one of its thousand cameras.
 MOST_WARNINGS = 50
+# Of the tracks: more than that is no matter of a few at the ends, but of another clock.
+_MOST_OUTSIDE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +146,7 @@ class _Loader:
         tracks = self._tracks()
         if min_track_lifetime_ns:
             tracks = tracks.kept(tracks.end_ns - tracks.start_ns > min_track_lifetime_ns)
+        self._check_span(tracks, rig.ego)
         start_ns, end_ns = self._time_range(rig.ego, info)
         path = self._archive.path
         sequence_id = info.sequence_id or rig.sequence_id or one_line(path.stem)
@@ -208,6 +211,16 @@ class _Loader:
             warn(f'{error}, so there is no road map')
             return None
         return parse_road_map(data, rig.T_earth_map, warn)
+
+    def _check_span(self, tracks: Tracks, ego: Trajectory) -> None:
+        """Tell where most tracks live when there are no poses; a single pose holds at any time."""
+        outside = int(((tracks.end_ns < ego.start_ns) | (tracks.start_ns > ego.end_ns)).sum())
+        if ego.start_ns < ego.end_ns and outside > _MOST_OUTSIDE * len(tracks):
+            self._warner(archive.TRACKS)(
+                f'{outside} of {len(tracks)} tracks are outside of the time of the poses '
+                f'({ego.start_ns // 1000} to {ego.end_ns // 1000}), expected most within, so '
+                'those are never seen'
+            )
 
     def _time_range(self, ego: Trajectory, info: DataInfo) -> tuple[int, int]:
         """Give the range that poses and data_info both cover."""

@@ -535,6 +535,18 @@ def test_frames_where_there_are_no_poses(tmp_path, offset_us, count):
     assert len(scenario.cameras[CAMERAS[0]].frame_times_ns) == 20
 
 
+@pytest.mark.parametrize(('count', 'said'), [(1, False), (2, True), (4, True)])
+def test_tracks_where_there_are_no_poses(tmp_path, count, said):
+    def edit(tracks):
+        for times in tracks['dummy_chunk_id']['tracks_data']['tracks_timestamps_us'][:count]:
+            times[:] = [time + 10**9 for time in times]
+
+    scenario = Scenario.load(build_archive(tmp_path, edit_tracks=edit))
+    assert len(scenario.tracks) == 3
+    words = f'{min(count, 3)} of 3 tracks are outside of the time of the poses ({START_US} to'
+    assert [words in text for text in scenario.warnings] == [True] * said
+
+
 @pytest.mark.parametrize(('cut', 'said'), [(10, False), (11, True)])
 def test_some_frames_where_there_are_no_poses(tmp_path, cut, said):
     """Half of the 20 frames may lie before the first pose."""
