@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import importlib.util
 import os
 from signal import SIG_IGN
@@ -25,6 +25,7 @@ import sys
 
 from nurec_ros import __version__
 from nurec_ros.errors import NurecError
+from nurec_ros.ros.parameter_table import TABLE
 
 # What only the demo needs, and where it comes from.
 NEEDED = {
@@ -44,6 +45,32 @@ def _domain(text: str) -> int:
     return int(text)
 
 
+def _number_for(parameter: str) -> Callable[[str], float]:
+    """Give what reads a number that the player's parameter of this name may be."""
+    spec = next(spec for spec in TABLE if spec.name == parameter)
+    least, most = spec.minimum, spec.maximum
+    assert least is not None
+    assert most is not None
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float('nan')
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f'{text} is not a number of {spec.allowed}')
+        return value
+
+    return read
+
+
+def _path(text: str) -> str:
+    # As `--usdz "$FILE"` gives it where there is no FILE.
+    if not text:
+        raise argparse.ArgumentTypeError('the path is empty')
+    return text
+
+
 def say(text: str) -> None:
     """Print at once, also into a pipe; who closes it, or the terminal, does not end the demo."""
     try:
@@ -59,21 +86,33 @@ def parser() -> argparse.ArgumentParser:
         description='Play a scenario through preview server and player to its end; leave a '
         'contact sheet, a plot from above and a recording.',
     )
-    result.add_argument('--usdz', default='', metavar='PATH', help='default: a generated example')
-    result.add_argument('--output', default='demo', metavar='DIR', help='folder to fill (demo)')
-    result.add_argument('--rate', type=float, default=1.0, metavar='R', help='playing speed (1)')
+    result.add_argument('--usdz', type=_path, metavar='PATH', help='default: a generated example')
+    result.add_argument(
+        '--output', type=_path, default='demo', metavar='DIR', help='folder to fill (demo)'
+    )
+    result.add_argument(
+        '--rate',
+        type=_number_for('rate'),
+        default=1.0,
+        metavar='R',
+        help='playing speed (1)',
+    )
     result.add_argument(
         '--cameras', nargs='+', default=[], metavar='NAME', help='default: all of the scenario'
     )
     result.add_argument(
         '--camera-rate',
-        type=float,
+        type=_number_for('camera_rate'),
         default=10.0,
         metavar='HZ',
         help='images a scenario second of each camera; 0: the recorded times (10)',
     )
     result.add_argument(
-        '--resolution-scale', type=float, default=0.25, metavar='S', help='size of images (0.25)'
+        '--resolution-scale',
+        type=_number_for('resolution_scale'),
+        default=0.25,
+        metavar='S',
+        help='size of images (0.25)',
     )
     result.add_argument(
         '--server', default='', metavar='HOST:PORT', help='a render server that runs already'
@@ -102,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Signals():
             run(
                 Options(
-                    usdz=options.usdz,
+                    usdz=options.usdz or '',
                     output=options.output,
                     rate=options.rate,
                     cameras=tuple(options.cameras),

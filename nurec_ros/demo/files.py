@@ -65,6 +65,8 @@ class Files:
         Raise ConfigurationError where it cannot be, where something of somebody else's stands in
         the recording's place, and where another demo is filling the folder.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigurationError(f'cannot use {self.folder}: it is a file, expected a folder')
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_recording()

@@ -52,8 +52,8 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
     Write `members` (name to content, text as UTF-8) in their order as one archive at `path`.
 
     The file appears whole or not at all: it is written beside its place and moved there, through
-    links to where they lead. ConfigurationError where something else than a file stands there; an
-    OSError of the file system is passed on.
+    links to where they lead. ConfigurationError where something else than a file stands there, or
+    its folder is missing; an OSError of the file system is passed on.
     """
     if not os.fspath(path):
         message = 'the path of the file to write is empty'
@@ -61,6 +61,9 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         message = f'{path} is there and is no ordinary file; nothing is written'
+        raise ConfigurationError(message)
+    if not target.parent.is_dir():
+        message = f'{path} cannot be written: there is no folder {target.parent}'
         raise ConfigurationError(message)
     handle, temporary = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
     try:

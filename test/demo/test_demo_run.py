@@ -195,10 +195,10 @@ def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path):
 
 
 def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
-    result = run('--usdz', street, '--output', tmp_path / 'demo', '--rate', '1e6')
+    result = run('--usdz', street, '--output', tmp_path / 'demo', '--server', 'no port')
     assert result.returncode == 1
     assert 'player ended with exit code 1' in result.stderr
-    assert 'rate' in result.stderr
+    assert 'expected HOST:PORT' in result.stderr
     assert not processes_that_name(tmp_path)
 
 
@@ -380,3 +380,23 @@ def test_a_domain_out_of_range_is_refused_with_the_range(domain: str, capsys):
         main([f'--domain-id={domain}'])
     assert caught.value.code == 2
     assert f'--domain-id: {domain} is no ROS domain, expected 0 to 232' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (['--rate', '0'], '--rate: 0 is not a number of 0.01 to 100'),
+        (['--rate', 'nan'], '--rate: nan is not a number of 0.01 to 100'),
+        (['--camera-rate=-1'], '--camera-rate: -1 is not a number of 0 to 1000'),
+        (['--resolution-scale', 'x'], '--resolution-scale: x is not a number of 0.01 to 2'),
+        (['--usdz', ''], '--usdz: the path is empty'),
+        (['--output', ''], '--output: the path is empty'),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_started(words, reason, capsys):
+    from nurec_ros.cli.demo import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
