@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from nurec_ros.preview.noise import seamless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nurec_ros.scenario import Scenario
 
@@ -76,10 +76,15 @@ class GroundPaint:
     pixel: float
 
 
-def paint_ground(scenario: Scenario) -> GroundPaint:
-    """Paint the ground about a scenario's drive; half a second for a drive of some 100 m."""
+def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) -> GroundPaint:
+    """
+    Paint the ground about a scenario's drive; half a second for a drive of some 100 m.
+
+    `step` is called every so often, some tenths of a second apart; what it raises ends the work.
+    """
     way = _smooth_way(scenario.ego.positions)
     tracks = _Footprints.of(scenario, way)
+    step()
     corners = np.concatenate([way[:, :2], tracks.centres()])
     low, high = corners.min(axis=0) - _MARGIN, corners.max(axis=0) + _MARGIN
     size = high - low
@@ -88,14 +93,16 @@ def paint_ground(scenario: Scenario) -> GroundPaint:
     road_map = getattr(scenario, 'road_map', None)
     lines = [] if road_map is None else [line[:, :2] for line in road_map.boundaries]
     boundaries = [line for line in lines if canvas.touches(line)]
-    canvas.lay_surfaces(_extended(way), tracks, boundaries)
+    canvas.lay_surfaces(_extended(way), tracks, boundaries, step)
     if boundaries:
         canvas.draw_lines(boundaries, LINE, _LINE_WIDTH)
     else:
         canvas.draw_lane(_extended(way))
+    step()
     canvas.draw_path(way)
     levels = [canvas.image]
     while min(levels[-1].shape[:2]) > 32 and len(levels) < 8:
+        step()
         height, width = levels[-1].shape[:2]
         # Whole pixels drop off at the far edges only, so that every level begins at x0, y0.
         half_w, half_h = width // 2, height // 2
@@ -160,7 +167,13 @@ class _Canvas:
             (line.max(axis=0) >= low).all() and (line.min(axis=0) <= low + self._size).all()
         )
 
-    def lay_surfaces(self, way: Array, tracks: _Footprints, boundaries: list[Array]) -> None:
+    def lay_surfaces(
+        self,
+        way: Array,
+        tracks: _Footprints,
+        boundaries: list[Array],
+        step: Callable[[], None],
+    ) -> None:
         """Cover everything: verge, paving where people went, asphalt where vehicles did."""
         coarse_w, coarse_h = (math.ceil(side / _MASK_PIXEL) for side in self._size)
         road = np.zeros((coarse_h, coarse_w), dtype=np.uint8)
@@ -182,12 +195,14 @@ class _Canvas:
         road = cv2.morphologyEx(road, cv2.MORPH_CLOSE, disc)
         beside = cv2.dilate(road, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (19, 19)))
         paved = cv2.max(cv2.morphologyEx(paved, cv2.MORPH_CLOSE, disc), beside)
+        step()
         patches = seamless(512, 1.4, seed=3)
         repeats = (coarse_h // 512 + 1, coarse_w // 512 + 1)
         patchy = np.clip(128.0 * (1.0 + 0.035 * np.tile(patches, repeats)), 0, 255)
         layers = [cv2.GaussianBlur(mask, (0, 0), 2.0) for mask in (paved, road)]
         layers.append(patchy[:coarse_h, :coarse_w].astype(np.uint8))
         for top in range(0, self.image.shape[0], _BLOCK):
+            step()
             self._lay_block(top, layers)
 
     def _lay_block(self, top: int, layers: list[Image]) -> None:

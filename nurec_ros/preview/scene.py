@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import math
 import threading
 
@@ -63,7 +63,7 @@ class SceneRenderer:
     """
     Draws one scenario; safe to use from several threads.
 
-    The ground is painted at the first picture. Colours are RGB throughout.
+    The ground is painted at the first picture, or by `prepare`. Colours are RGB throughout.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -82,6 +82,14 @@ class SceneRenderer:
         self._vehicles = np.array([kind in _VEHICLES for kind in kinds], dtype=np.bool_)
         self._people = np.array([kind in _PEOPLE for kind in kinds], dtype=np.bool_)
         self._index_of = {track: index for index, track in enumerate(tracks.ids)}
+
+    def prepare(self, step: Callable[[], None] = lambda: None) -> None:
+        """
+        Paint the ground, which the first picture would else wait for: a second or so.
+
+        `step` is called every so often; what it raises ends the work, and is raised here.
+        """
+        self._painted(step)
 
     def ground_plane(self, position: ArrayLike) -> Plane:
         """Give the plane on which the ground is drawn for a camera at a position in the map."""
@@ -185,10 +193,10 @@ class SceneRenderer:
         below = (directions[:, 2] < 0.0).view(np.uint8)
         cv2.copyTo(seen, below, picture[first:])
 
-    def _painted(self) -> Ground:
+    def _painted(self, step: Callable[[], None] = lambda: None) -> Ground:
         with self._painting:
             if self._ground is None:
-                self._ground = Ground(paint_ground(self._scenario))
+                self._ground = Ground(paint_ground(self._scenario, step))
             return self._ground
 
     def _boxes(self, start_ns: int, end_ns: int, given: TrackPoses) -> Boxes:

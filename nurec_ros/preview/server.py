@@ -29,14 +29,16 @@ from typing import Any
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.health import MAX_WATCHERS
+from nurec_ros.preview.preparation import Preparation
 from nurec_ros.preview.service import PreviewService, Renderer
 from nurec_ros.preview.stage import MAX_QUEUED, Stage
 from nurec_ros.scenario import Scenario
 
 _log = logging.getLogger(__name__)
 
-# Queued requests hold a thread each, so there are some left for health and the lists.
-_THREADS = MAX_QUEUED + 16
+# Queued requests and watchers hold a thread each, so there are some left for health and the lists.
+_THREADS = MAX_QUEUED + MAX_WATCHERS + 16
 _OPTIONS = (
     # Else a second server on the same port steals half the calls instead of failing.
     ('grpc.so_reuseport', 0),
@@ -49,8 +51,9 @@ class PreviewServer:
     """
     A SensorsimService over one or more scenarios, on `host`:`port` (0 picks a free port).
 
-    `renderer_factory(scenario)` gives what draws, SceneRenderer by default. When the behaviour's
-    crash is due, `on_crash()` is called from a handler thread; by default the server just stops.
+    `renderer_factory(scenario)` gives what draws, SceneRenderer by default; its `prepare(step)`,
+    if it has one, is called in the background once the port is open. When the behaviour's crash
+    is due, `on_crash()` is called from a handler thread; by default the server just stops.
     Raises ConfigurationError when two scenarios have the same scene id, or from `start` when the
     port cannot be had; ScenarioError for a path that cannot be loaded.
     """
@@ -115,7 +118,9 @@ class PreviewServer:
             raise ConfigurationError(f'cannot listen on {self.address}')
         server.start()
         self.port = port
-        self._run = self._last = _Run(server, pool, stage, service)
+        run = _Run(server, pool, stage, service, Preparation(self._renderers.values()))
+        self._run = self._last = run
+        run.preparation.start()
         return port
 
     def stop(self, grace: float = 0.0) -> None:
@@ -123,12 +128,15 @@ class PreviewServer:
         run, self._run = self._run, None
         if run is None:
             return
+        run.preparation.stop()
+        run.service.health.stop()
         ended = run.server.stop(grace)
         if grace > 0.0:
             ended.wait()
         run.stage.stop()
         ended.wait()
         run.pool.shutdown(wait=True)
+        run.preparation.join()
 
     def _crash(self, context: grpc.ServicerContext) -> None:
         if self._on_crash is not None:
@@ -161,6 +169,7 @@ class _Run:
     pool: ThreadPoolExecutor
     stage: Stage
     service: PreviewService
+    preparation: Preparation
 
 
 def _by_scene_id(scenarios: Sequence[Scenario | str | Path]) -> dict[str, Scenario]:

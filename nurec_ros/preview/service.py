@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The methods of SensorsimService and of the standard health service, over drawn pictures."""
+"""The methods of SensorsimService, over drawn pictures."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from numpy.typing import NDArray
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.encoding import encode
+from nurec_ros.preview.health import Health
 from nurec_ros.preview.poses import pose_at, pose_of
 from nurec_ros.preview.refusal import CrashError, raised, RefusalError
 from nurec_ros.preview.spec import spec_of
 from nurec_ros.preview.spoil import spoil_items, spoil_picture
 from nurec_ros.preview.stage import Stage
 from nurec_ros.preview.validation import check, find_scene, Order, TrackPoses
-from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
 _log = logging.getLogger(__name__)
 
-HEALTH_SERVICE = 'grpc.health.v1.Health'
 MAX_BATCH = 64
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
@@ -91,6 +91,7 @@ class PreviewService:
         self._on_crash = on_crash
         self._lock = threading.Lock()  # guards calls
         self.calls: Counter[str] = Counter()
+        self.health = Health(stage, behaviour.service_prefix, self._count)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Give the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
@@ -116,23 +117,19 @@ class PreviewService:
                 sensorsim_pb2.BatchRGBRenderRequest,
             )
             methods['get_server_config'] = (self._get_server_config, common_pb2.Empty)
-        services = [self._service(behaviour.service_prefix, methods, self._guard)]
+        services = [self._service(behaviour.service_prefix, methods)]
         if behaviour.health_served:
-            check_health = {'Check': (self._check_health, health_pb2.HealthCheckRequest)}
-            services.append(self._service(HEALTH_SERVICE, check_health, self._guard_health))
+            services.append(self.health.handler())
         return tuple(services)
 
     def _service(
-        self,
-        name: str,
-        methods: Mapping[str, tuple[Handler, Any]],
-        guard: Callable[[str, Handler], Handler],
+        self, name: str, methods: Mapping[str, tuple[Handler, Any]]
     ) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
             name,
             {
                 method: grpc.unary_unary_rpc_method_handler(
-                    guard(method, handler),
+                    self._guard(method, handler),
                     request_deserializer=message.FromString,
                     response_serializer=lambda reply: reply.SerializeToString(),
                 )
@@ -155,23 +152,9 @@ class PreviewService:
 
         return handle
 
-    def _guard_health(self, method: str, handler: Handler) -> Handler:
-        def handle(request: Any, context: grpc.ServicerContext) -> Any:
-            self._count(method)
-            self._stage.enter()
-            return handler(request, context)
-
-        return handle
-
     def _count(self, method: str) -> None:
         with self._lock:
             self.calls[method] += 1
-
-    def _check_health(self, request: Any, context: grpc.ServicerContext) -> Any:
-        if request.service not in ('', self._behaviour.service_prefix):
-            context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
-        response = health_pb2.HealthCheckResponse
-        return response(status=response.SERVING if self._stage.serving else response.NOT_SERVING)
 
     def _get_version(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         patch = 5 if self._behaviour.batch_served else 1

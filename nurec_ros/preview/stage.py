@@ -33,7 +33,7 @@ class Stage:
     """
     Where the behaviour's delays and failures happen; used by every handler thread.
 
-    `ready_in` counts from construction. Waiting ends early when `stop` is called.
+    The start-up counts from construction. Waiting ends early when `stop` is called.
     """
 
     def __init__(self, behaviour: Behaviour, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -55,6 +55,11 @@ class Stage:
     def serving(self) -> bool:
         """Say whether the start-up is over."""
         return self._now() >= self._ready_at
+
+    @property
+    def ready_in_s(self) -> float:
+        """Give the seconds until the start-up is over; 0 when it is."""
+        return max(self._ready_at - self._now(), 0.0)
 
     @property
     def frames(self) -> int:

@@ -68,9 +68,9 @@ def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) ->
     """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
-    if not request.HasField('camera_intrinsics'):
-        raise invalid('camera_intrinsics is missing')
     spec = request.camera_intrinsics
+    if not spec.ListFields():  # left out, or sent without anything in it
+        raise invalid('camera_intrinsics is missing')
     if spec.logical_id not in scenario.cameras:
         raise raised(
             f'Missing camera {spec.logical_id}@{scenario.sequence_id} in camera calibration'

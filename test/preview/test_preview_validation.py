@@ -176,6 +176,11 @@ BAD = {
         'outside the scene',
     ),
     'no camera': (lambda s: without(s, 'camera_intrinsics'), 'INVALID_ARGUMENT', 'missing'),
+    'empty camera': (
+        lambda s: request(s, camera_intrinsics=sim.CameraSpec()),
+        'INVALID_ARGUMENT',
+        'camera_intrinsics is missing',
+    ),
     'no lens': (
         lambda s: without(s, 'camera_intrinsics', 'ftheta_param'),
         'INVALID_ARGUMENT',

@@ -197,6 +197,12 @@ def test_threads_draw_the_same_as_one_after_the_other():
         np.testing.assert_array_equal(picture, draw(renderer, model, place, size=(240, 135)))
 
 
+def test_a_scene_that_was_prepared_is_drawn_the_same():
+    one, other = SceneRenderer(world(STREET)), SceneRenderer(world(STREET))
+    one.prepare()
+    np.testing.assert_array_equal(draw(one, ftheta(), T), draw(other, ftheta(), T))
+
+
 def test_the_same_scenario_is_drawn_the_same_again():
     one = draw(SceneRenderer(world(STREET)), ftheta(), T)
     np.testing.assert_array_equal(one, draw(SceneRenderer(world(STREET)), ftheta(), T))

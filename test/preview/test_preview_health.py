@@ -1,0 +1,165 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The standard health service: asked once, and watched."""
+
+from test.preview.preview_client import (
+    Client,
+    HEALTH,
+    Painter,
+    PREFIX,
+    refused,
+    request,
+    serve,
+    until,
+)
+
+import grpc
+from nurec_ros.preview import health
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.stage import Stage
+from nurec_ros.rendering.protos import health_pb2
+import pytest
+
+STATUS = health_pb2.HealthCheckResponse.ServingStatus
+
+
+@pytest.fixture
+def play(scenario):
+    """Start a server of a behaviour and give its client; stopped after the test."""
+    running = []
+
+    def start(painter=None, **behaviour):
+        server = serve(scenario, painter, behaviour=Behaviour(**behaviour))
+        server.start()
+        client = Client(server.address)
+        running.extend([server, client])
+        client.server = server
+        return client
+
+    yield start
+    for one in reversed(running):
+        one.stop() if hasattr(one, 'stop') else one.channel.close()
+
+
+def watch(client, service='', timeout=60.0):
+    """Begin to watch; gives the call, an iterator of replies."""
+    stream = client.channel.unary_stream(
+        f'/{HEALTH}/Watch',
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    return stream(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+
+
+def told(call):
+    return STATUS.Name(next(call).status)
+
+
+def watchers(client):
+    return client.server._run.service.health.watchers
+
+
+@pytest.mark.parametrize('service', ['', PREFIX])
+def test_a_watcher_is_told_the_status_at_once(play, service):
+    client = play()
+    call = watch(client, service)
+    assert told(call) == 'SERVING'
+    call.cancel()
+
+
+def test_a_watcher_is_told_when_the_server_is_ready(play):
+    client = play(startup_s=2.0)
+    call = watch(client)
+    assert told(call) == 'NOT_SERVING'
+    assert told(call) == 'SERVING'
+    assert client.health() == 'SERVING'
+    call.cancel()
+
+
+def test_a_status_is_told_once(play):
+    client = play()
+    call = watch(client)
+    assert told(call) == 'SERVING'
+    until(lambda: watchers(client) == 1)
+    client.server.stop(grace=20.0)
+    assert list(call) == []
+    assert call.code() is grpc.StatusCode.OK
+
+
+def test_a_service_that_is_not_there_may_be_watched(play):
+    """As the protocol says: it might come."""
+    call = watch(play(), 'another.Service')
+    assert told(call) == 'SERVICE_UNKNOWN'
+    call.cancel()
+
+
+def test_one_worker_draws_while_it_is_watched(play, scenario):
+    client = play(max_workers=1)
+    calls = [watch(client) for _ in range(health.MAX_WATCHERS)]
+    assert [told(call) for call in calls] == ['SERVING'] * health.MAX_WATCHERS
+    assert client.call('render_rgb', request(scenario)).image_bytes
+    assert client.health() == 'SERVING'
+    for call in calls:
+        call.cancel()
+
+
+def test_there_is_an_end_to_watchers_and_those_that_go_make_room(play):
+    client = play()
+    calls = [watch(client) for _ in range(health.MAX_WATCHERS)]
+    for call in calls:
+        told(call)
+    code, text = refused(lambda: next(watch(client)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(health.MAX_WATCHERS) in text
+    for call in calls:
+        call.cancel()
+    until(lambda: watchers(client) == 0, 'no watcher')
+    again = watch(client)
+    assert told(again) == 'SERVING'
+    again.cancel()
+
+
+def test_a_watcher_whose_time_is_over_makes_room(play):
+    client = play()
+    call = watch(client, timeout=2.0)
+    assert told(call) == 'SERVING'
+    code, _ = refused(lambda: next(call))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    until(lambda: watchers(client) == 0, 'no watcher')
+
+
+@pytest.mark.parametrize('behaviour', [{'health': False}, {'api': 'v1'}])
+def test_without_the_health_service_nothing_can_be_watched(play, behaviour):
+    code, _ = refused(lambda: next(watch(play(**behaviour))))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_server_that_compiles_tells_nothing(play, scenario):
+    client = play(Painter(), first_frame_s=1000.0)
+    first = client.start('render_rgb', request(scenario), timeout=60.0)
+    until(lambda: client.server.frames == 1)
+    call = watch(client, timeout=0.3)
+    code, _ = refused(lambda: next(call))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    first.cancel()
+
+
+def test_the_time_until_ready_is_counted_down():
+    now = [100.0]
+    stage = Stage(Behaviour(startup_s=5.0), now=lambda: now[0])
+    assert (stage.ready_in_s, stage.serving) == (5.0, False)
+    now[0] = 104.0
+    assert stage.ready_in_s == 1.0
+    now[0] = 106.0
+    assert (stage.ready_in_s, stage.serving) == (0.0, True)
