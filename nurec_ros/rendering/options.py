@@ -24,6 +24,7 @@ from nurec_ros.errors import ConfigurationError
 IMAGE_FORMATS = ('jpeg', 'png', 'rgb')
 PROJECTIONS = ('native', 'pinhole')
 SHUTTERS = ('instant', 'recorded')
+SCALES = (0.01, 2.0)
 BATCH_MODES = ('auto', 'never')
 
 
@@ -72,9 +73,9 @@ class RenderOptions:
             _within('hfov_deg', self.hfov_deg, 1, 179)
         for name in ('render_timeout_s', 'first_render_timeout_s'):
             _within(name, getattr(self, name), 1e-3, 1e6)
-        _within('resolution_scale', self.resolution_scale, 1e-3, 16)
+        _within('resolution_scale', self.resolution_scale, *SCALES)
         for camera, scale in self.camera_scales.items():
-            _within(f'{camera}.resolution_scale', scale, 1e-3, 16)
+            _within(f'{camera}.resolution_scale', scale, *SCALES)
         offset = tuple(self.rig_offset)
         if len(offset) != 6 or not all(math.isfinite(value) for value in offset):
             raise ConfigurationError(

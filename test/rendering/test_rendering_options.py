@@ -47,7 +47,10 @@ def test_defaults_are_the_parameters_table() -> None:
         ('image_quality', 0.95, '1 to 100'),
         ('render_timeout_s', 0.0, 'render_timeout_s'),
         ('first_render_timeout_s', -1.0, 'first_render_timeout_s'),
-        ('resolution_scale', 0.0, 'resolution_scale'),
+        ('resolution_scale', 0.0, r'resolution_scale is 0\.0, expected 0\.01 to 2'),
+        ('resolution_scale', 0.0099, 'resolution_scale'),
+        ('resolution_scale', 2.01, 'resolution_scale'),
+        ('camera_scales', {'wide': 2.01}, r'wide\.resolution_scale'),
         ('resolution_scale', math.nan, 'resolution_scale'),
         ('camera_scales', {'wide': 0.0}, r'wide\.resolution_scale'),
         ('rig_offset', (1.0, 2.0), 'x y z roll pitch yaw'),
@@ -57,6 +60,12 @@ def test_defaults_are_the_parameters_table() -> None:
 def test_refuses(name: str, value: object, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         RenderOptions(**{name: value})
+
+
+@pytest.mark.parametrize('scale', [0.01, 2, 2.0])
+def test_scales_reach_as_far_as_the_parameter(scale: float) -> None:
+    options = RenderOptions(resolution_scale=scale, camera_scales={'wide': scale})
+    assert options.scale_of('wide') == options.scale_of('tele') == scale
 
 
 def test_field_of_view_matters_only_with_pinhole() -> None:

@@ -302,11 +302,13 @@ def test_scale_of_one_camera(scenario: Scenario) -> None:
 
 
 def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario: Scenario) -> None:
-    tiny = RequestBuilder(scenario, RenderOptions(resolution_scale=0.001))
-    assert tiny.frame_size('wide') == (2, 1)
-    assert RequestBuilder(scenario, RenderOptions(resolution_scale=2.5 / 1080)).frame_size(
-        'wide'
-    ) == (4, 3)
+    wide = scenario.cameras['wide']
+    assert wide.model is not None
+    small = replace(scenario, cameras={'wide': replace(wide, model=wide.model.resized(60, 20))})
+    tiny = RequestBuilder(small, RenderOptions(resolution_scale=0.01))
+    assert tiny.frame_size('wide') == (1, 1)
+    halves = RequestBuilder(scenario, RenderOptions(resolution_scale=0.0125))
+    assert halves.frame_size('wide') == (24, 14)
 
 
 @pytest.mark.parametrize(
