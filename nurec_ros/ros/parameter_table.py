@@ -59,7 +59,7 @@ class Spec:
         if self.minimum is not None and self.maximum is not None:
             words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')
         if self.length is not None:
-            words.append(f'{self.length} numbers')
+            words.append(f'{self.length} finite numbers')
         return ', or '.join(words)
 
 
@@ -203,8 +203,8 @@ TABLE: tuple[Spec, ...] = (
         'rig_offset',
         'double_array',
         (0.0,) * 6,
-        'Moves the cameras off the recorded path: x y z in metres, roll pitch yaw in degrees, '
-        'in the frame of the rig.',
+        'Moves the rendered cameras, and not TF, off the recorded path: x y z in metres, '
+        'roll pitch yaw in degrees, in the frame of the rig.',
         RUNTIME,
         length=6,
     ),

@@ -40,6 +40,7 @@ EXPECTED = {
 FRAMES_REQUIRED = ('map_frame', 'base_frame')
 FRAME_PARAMETERS = (*FRAMES_REQUIRED, 'odom_frame', 'frame_prefix')
 _FRAME = re.compile(r'[^\s/][^\s]*\Z')
+_SERVICE = re.compile(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z', re.ASCII)
 
 
 def convert(spec: Spec, name: str, value: object) -> Value:
@@ -53,6 +54,8 @@ def convert(spec: Spec, name: str, value: object) -> Value:
     checked = _CONVERTERS[spec.kind](spec, name, value)
     if name in FRAME_PARAMETERS:
         _check_frame(name, str(checked))
+    if name == 'service_prefix':
+        _check_service(name, str(checked))
     return checked
 
 
@@ -87,12 +90,20 @@ def _check_frame(name: str, value: str) -> None:
         )
 
 
+def _check_service(name: str, value: str) -> None:
+    if value and not _SERVICE.match(value):
+        raise ConfigurationError(
+            f"parameter '{name}' is {describe(value)}; expected the full name of a gRPC service, "
+            "such as 'package.SensorsimService'"
+        )
+
+
 def _refuse(spec: Spec, name: str, value: object) -> ConfigurationError:
     expected = EXPECTED[spec.kind]
     if spec.choices:
         expected = f'one of {spec.allowed}'
     elif spec.length is not None:
-        expected = f'a list of {spec.length} numbers'
+        expected = f'a list of {spec.allowed}'
     elif spec.allowed:
         expected = f'{expected}, {spec.allowed}'
     return ConfigurationError(f"parameter '{name}' is {describe(value)}; expected {expected}")

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-import difflib
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.parameter_overrides import did_you_mean, QOS, qos_hint
 from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
 from nurec_ros.ros.parameter_values import check_together, convert
 from rcl_interfaces.msg import (
@@ -36,6 +36,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterNotDeclaredException
 from rclpy.parameter import Parameter
 
 __all__ = [
@@ -76,9 +77,9 @@ class ParameterGate:
     """
     A mix-in, before `Node`, through which the parameter services of every distribution pass.
 
-    rclpy refuses a read-only parameter before any callback of ours is asked, and on Humble
-    offers no callback that may change a value; here refusals get our sentences, and stored
-    values the table's type.
+    rclpy refuses a read-only parameter before any callback of ours is asked, forgets the name
+    of one that it does not know, and on Humble offers no callback that may change a value; here
+    refusals get our sentences, and stored values the table's type.
     """
 
     parameter_gate: Parameters | None = None
@@ -86,14 +87,24 @@ class ParameterGate:
     def set_parameters_atomically(
         self, parameter_list: list[Parameter[Any]]
     ) -> SetParametersResult:
-        """Set all of the parameters, or none and say why."""
+        """Set all of the parameters, or none and say why; raises for a name that is unknown."""
         gate = self.parameter_gate
-        if gate is not None:
-            refusal = gate.check(parameter_list)
-            if not refusal.successful:
-                return refusal
-            parameter_list = gate.normalise(parameter_list)
-        return super().set_parameters_atomically(parameter_list)
+        if gate is None:
+            return super().set_parameters_atomically(parameter_list)
+        refusal = gate.check(parameter_list)
+        if not refusal.successful:
+            return refusal
+        try:
+            return super().set_parameters_atomically(gate.normalise(parameter_list))
+        except ParameterNotDeclaredException:
+            raise UnknownParameter(gate.unknown(parameter_list)) from None
+
+
+class UnknownParameter(ParameterNotDeclaredException):
+    """What rclpy raises, and its parameter services answer, with the name in it."""
+
+    def __init__(self, sentence: str) -> None:
+        Exception.__init__(self, sentence)
 
 
 class Parameters:
@@ -112,6 +123,7 @@ class Parameters:
         self._specs: dict[str, Spec] = {}
         self._values: dict[str, Value] = {}
         self._tokens: dict[str, str] = {}
+        self._cameras_known = False
         for spec in TABLE:
             self._declare(spec.name, spec)
         check_together(self._values)
@@ -187,6 +199,7 @@ class Parameters:
             if name not in wanted:
                 self._undeclare(name)
         self._tokens = tokens
+        self._cameras_known = True
 
     def undeclare_cameras(self) -> None:
         """Drop every camera's parameters."""
@@ -228,23 +241,32 @@ class Parameters:
 
     def unused_overrides(self) -> list[tuple[str, str]]:
         """
-        Give the overrides that nobody declared, each with the nearest known name or ''.
+        Give the overrides that nobody declared, each with what may be meant or ''.
 
-        A camera's overrides are left out until cameras are declared, and so are QoS overrides,
-        whose topics may come later.
+        A camera's overrides are left out until cameras are declared, and so are those of the QoS
+        of topics, which come with the first scenario.
         """
         # rclpy has no public way to list the overrides; without this one nothing is reported.
         overrides = getattr(self._node, '_parameter_overrides', {})
         endings = {spec.name for spec in CAMERA_TABLE}
         unused = []
+        topics = {publisher.topic_name for publisher in self._node.publishers}
         for name in overrides:
-            if self._node.has_parameter(name) or name.startswith('qos_overrides.'):
+            later = name.startswith(QOS) or name.rpartition('.')[2] in endings
+            if self._node.has_parameter(name) or (later and not self._cameras_known):
                 continue
-            if not self._tokens and name.rpartition('.')[2] in endings:
-                continue
-            nearest = difflib.get_close_matches(name, self._specs, n=1, cutoff=0.6)
-            unused.append((name, nearest[0] if nearest else ''))
+            if name.startswith(QOS):
+                unused.append((name, qos_hint(self._node, name, topics)))
+            else:
+                unused.append((name, did_you_mean(name, self._specs)))
         return unused
+
+    def unknown(self, parameter_list: list[Parameter[Any]]) -> str:
+        """Name those that do not exist, for a refusal."""
+        names = [p.name for p in parameter_list if not self._node.has_parameter(p.name)]
+        return '; '.join(
+            no_such_parameter(name, did_you_mean(name, self._specs)) for name in names
+        )
 
     # Callbacks of rclpy, in its order: pre-set, on-set, post-set.
 
@@ -280,12 +302,21 @@ class Parameters:
             if parameter.type_ == Parameter.Type.NOT_SET:
                 raise ConfigurationError(f"parameter '{parameter.name}' cannot be removed")
             if spec.applies == START:
-                raise ConfigurationError(
-                    f"parameter '{parameter.name}' can be set at start only, "
-                    f'with -p {parameter.name}:=VALUE or in a parameter file'
-                )
+                raise ConfigurationError(self._at_start_only(spec, parameter))
             changed[parameter.name] = convert(spec, parameter.name, parameter.value)
         return changed
+
+    def _at_start_only(self, spec: Spec, parameter: Parameter[Any]) -> str:
+        # Refused even where nothing would change, as rclcpp does.
+        name = parameter.name
+        sentence = f"parameter '{name}' can be set at start only"
+        try:
+            same = convert(spec, name, parameter.value) == self._values[name]
+        except ConfigurationError:
+            same = False
+        if same:
+            return f'{sentence}; it has this value already'
+        return f'{sentence}, with -p {name}:=VALUE or in a parameter file'
 
     def _on_set(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
         declaring = [p for p in parameter_list if not self._node.has_parameter(p.name)]
@@ -305,6 +336,11 @@ class Parameters:
         if changed:
             self._values.update(changed)
             self._on_change(changed)
+
+
+def no_such_parameter(name: str, hint: str) -> str:
+    """Say that a parameter does not exist, and what may have been meant instead."""
+    return f"there is no parameter '{name}'" + (f'; {hint}' if hint else '')
 
 
 def _stored(spec: Spec, value: Value) -> Any:

@@ -29,7 +29,8 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.clock import Advance
 from nurec_ros.playback.schedule import Due
-from nurec_ros.ros.parameters import ParameterGate, Parameters
+from nurec_ros.rendering.target import root_certificate
+from nurec_ros.ros.parameters import ParameterGate, Parameters, render_options
 from nurec_ros.ros.presenter import frames_of, JUMP_BACK, Presenter
 from nurec_ros.ros.reading import Order, read, Reading
 from nurec_ros.ros.reporter import difference, Reporter
@@ -97,9 +98,11 @@ class NurecPlayer(ParameterGate, Node):
             order = Order.from_parameters(self.parameters)
             self._take(read(order), order)
         else:
+            # What no later load can mend.
+            root_certificate(render_options(self.parameters))
             self.get_logger().info(f'idle: {NO_SCENARIO}')
             self._publish_state()
-        self._reporter.unused(self.parameters.unused_overrides())
+            self._reporter.unused(self.parameters.unused_overrides())
 
     def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
         def guarded() -> None:
@@ -258,6 +261,7 @@ class NurecPlayer(ParameterGate, Node):
             old.destroy_publishers()
             threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
         self._reporter.loaded(session, reading.warnings, order.path)
+        self._reporter.unused(self.parameters.unused_overrides())
         session.start()
         if self.parameters.autoplay:
             session.clock.play()

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
+from nurec_ros.ros.parameters import no_such_parameter
 from nurec_ros.ros.publishers.diagnostics import DiagnosticsPublisher
 from nurec_ros.ros.publishers.state import StatePublisher
 from nurec_ros.ros.readers import ReaderWatch
@@ -39,6 +40,7 @@ class Reporter:
         self._diagnostics = Diagnostics(node.get_name(), node.get_fully_qualified_name())
         self._readers = ReaderWatch(node)
         self._told_ids: tuple[str, ...] = ()
+        self._told_overrides: set[str] = set()
         self._clock_conflict = ''
 
     def state(self, session: Any) -> PlaybackState:
@@ -128,10 +130,11 @@ class Reporter:
             logger.debug(text)
 
     def unused(self, overrides: list[tuple[str, str]]) -> None:
-        """Warn of overrides that name no parameter; each comes with the nearest name or ''."""
-        for name, nearest in overrides:
-            hint = f"; did you mean '{nearest}'?" if nearest else ''
-            self._node.get_logger().warning(f"there is no parameter '{name}'{hint}")
+        """Warn, once each, of overrides that name no parameter; with what may be meant or ''."""
+        for name, hint in overrides:
+            if name not in self._told_overrides:
+                self._told_overrides.add(name)
+                self._node.get_logger().warning(no_such_parameter(name, hint))
 
 
 def difference(

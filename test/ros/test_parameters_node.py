@@ -29,6 +29,7 @@ from nurec_ros.ros.parameters import (
 )
 import pytest
 from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
+from rclpy.exceptions import ParameterNotDeclaredException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -121,7 +122,10 @@ def test_an_empty_list_of_cameras_means_all(start_with_file, text):
         ('image_format:=bmp', "is 'bmp'; expected one of jpeg, png, rgb"),
         ('image_quality:=95.0', 'is 95.0; expected an integer, 1 to 100'),
         ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
-        ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 numbers'),
+        ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 finite numbers'),
+        ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
+        ('service_prefix:=a b c', "'a b c'; expected the full name of a gRPC service"),
+        ('service_prefix:=/nre.Service', 'expected the full name of a gRPC service'),
         ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
     ],
 )
@@ -130,22 +134,6 @@ def test_a_wrong_override_is_refused_at_start(start, override, sentence):
         start(override)
     assert sentence in str(caught.value)
     assert '\n' not in str(caught.value)
-
-
-def test_an_override_that_nobody_declared_comes_with_the_nearest_name(start):
-    started = start('raet:=2', 'resolutoin_scale:=1', 'zzz:=1', 'use_sim_time:=true')
-    assert sorted(started.parameters.unused_overrides()) == [
-        ('raet', 'rate'),
-        ('resolutoin_scale', 'resolution_scale'),
-        ('zzz', ''),
-    ]
-
-
-def test_qos_overrides_and_those_of_cameras_to_come_are_not_reported(start):
-    started = start('camera_front.rate:=5', 'qos_overrides./clock.publisher.depth:=1')
-    assert started.parameters.unused_overrides() == []
-    started.parameters.declare_cameras(NAMES)
-    assert started.parameters.unused_overrides() == []
 
 
 def test_use_sim_time_stays_rclpys(start):
@@ -299,6 +287,24 @@ def test_what_is_set_at_start_only_says_so(start):
     )
 
 
+def test_what_is_set_at_start_only_is_refused_even_with_the_value_that_it_has(start):
+    started = start('clock_rate:=50')
+    assert set_one(started, 'clock_rate', 50).reason == (
+        "parameter 'clock_rate' can be set at start only; it has this value already"
+    )
+    assert 'with -p clock_rate:=VALUE' in set_one(started, 'clock_rate', 'fast').reason
+
+
+def test_a_parameter_that_does_not_exist_is_named(start):
+    started = start()
+    with pytest.raises(ParameterNotDeclaredException) as caught:
+        set_one(started, 'raet', 2.0)
+    assert str(caught.value) == "there is no parameter 'raet'; did you mean 'rate'?"
+    allowed = start()
+    allowed.node._allow_undeclared_parameters = True
+    assert set_one(allowed, 'raet', 2.0).successful
+
+
 def test_a_parameter_cannot_be_removed(start):
     started = start()
     result = started.node.set_parameters_atomically([Parameter('rate', Parameter.Type.NOT_SET)])
@@ -398,12 +404,6 @@ def test_a_wrong_override_of_a_new_camera_leaves_the_old_ones(start):
     assert set_one(started, 'camera_rear.rate', 2).successful
 
 
-def test_a_misspelt_camera_is_reported_once_cameras_are_known(start):
-    started = start('camera_fornt.rate:=5')
-    started.parameters.declare_cameras(NAMES)
-    assert started.parameters.unused_overrides() == [('camera_fornt.rate', 'camera_front.rate')]
-
-
 # What the renderer gets.
 
 
@@ -474,7 +474,7 @@ def test_the_services_refuse_and_accept_as_the_node_does(served):
     assert [result.successful for result in results] == [True, False, False, False]
     assert results[1].reason == "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
     assert 'can be set at start only' in results[2].reason
-    assert results[3].reason
+    assert results[3].reason == "there is no parameter 'raet'; did you mean 'rate'?"
     assert started.parameters.rate == 2.0
 
     request = SetParametersAtomically.Request()

@@ -96,6 +96,8 @@ def test_truncated_archive(tmp_path):
         ('loop:=maybe', ['loop', 'maybe']),
         ('image_quality:=101', ['image_quality', '1', '100']),
         ('rig_offset:=[1.0, 2.0]', ['rig_offset', '6']),
+        ('rig_offset:=[.nan, 0.0, 0.0, 0.0, 0.0, 0.0]', ['rig_offset', 'finite']),
+        ('service_prefix:=a b c', ['service_prefix', 'a b c', 'full name of a gRPC service']),
     ],
 )
 def test_parameter_of_the_wrong_type_or_out_of_range(parameter, words):
@@ -140,6 +142,10 @@ def test_missing_certificate(usdz):
     assert '/nowhere/ca.pem' in line
 
 
+def test_missing_certificate_of_a_player_that_would_idle():
+    assert '/nowhere/ca.pem' in complaint('tls_root_certificate:=/nowhere/ca.pem')
+
+
 def test_arguments_are_parted():
     from nurec_ros.cli.player import split_ros_arguments as split
 
@@ -154,6 +160,24 @@ def test_arguments_are_parted():
 def test_unused_overrides_are_named_with_the_nearest(start, usdz):
     bench = start(usdz_path=usdz, server='localhost:1', autplay=True).ready()
     assert "there is no parameter 'autplay'; did you mean 'autoplay'?" in bench.player.output
+
+
+def test_unused_overrides_of_cameras_and_topics_are_told_once_a_scenario_is_there(start, usdz):
+    """An idle player cannot know them yet; told once, however often something is loaded."""
+    right, wrong = 'qos_overrides./nurec/tracks.publisher', 'qos_overrides./nurec/trakcs.publisher'
+    bench = start(
+        *('-p', f'{right}.depth:=5', '-p', f'{wrong}.depth:=5', '-p', f'{CAMERAS[0]}x.rate:=5'),
+        server='localhost:1',
+    )
+    bench.until(lambda: bench.states, 'the state')
+    assert 'there is no parameter' not in bench.player.output
+    bench.configure(usdz_path=str(usdz))
+    for _ in range(2):
+        bench.trigger('load')
+    told = [line for line in bench.player.output.splitlines() if 'there is no parameter' in line]
+    assert len(told) == 2
+    assert f"'{wrong}.depth'; did you mean '{right}.depth'?" in '\n'.join(told)
+    assert f"'{CAMERAS[0]}x.rate'; did you mean '{CAMERAS[0]}.rate'?" in '\n'.join(told)
 
 
 @pytest.mark.parametrize(
