@@ -112,7 +112,7 @@ from nurec_ros.preview import paint, scene
 real = paint.paint_ground
 
 def painted(scenario, step):
-    os.write(1, b'painting\n')  # one call, so that nothing comes between
+    os.write(1, b'painting\\n')  # one call, so that nothing comes between
     return real(scenario, step)
 
 scene.paint_ground = painted
