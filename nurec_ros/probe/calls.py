@@ -73,7 +73,7 @@ class Calls:
         self.prefix = ''
         self.context: dict[str, object] = {}
         self._channel = channel
-        self._server = server
+        self.server = server
         self._timeout_s = timeout_s
 
     def ask(
@@ -106,7 +106,7 @@ class Calls:
             reply = call(request or common_pb2.Empty(), timeout=limit)
         except grpc.RpcError as error:
             words = {
-                'server': self._server,
+                'server': self.server,
                 'method': method,
                 'prefix': prefix,
                 'timeout_s': limit,

@@ -24,16 +24,13 @@ import tempfile
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.images import check_reply, decode_rgb
+from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT
 
 # Of 255: darker than any night scene, brighter than a compressed nothing.
 _BLACK = 6
 _MOST_NAMED = 3
 
-_SPOILT = (
-    'the server or a proxy before it breaks the pictures: restart the container; its log and the '
-    'saved files tell more'
-)
+_MORE = "the server's log and the saved files tell more"
 _DARK = (
     'nothing is drawn there: is the scene the one of this archive, and does the server reach its '
     'data? its log and the saved files tell more'
@@ -46,7 +43,7 @@ class Picture:
     One picture that a server returned for a camera at a scale (`label`: low, full or batch).
 
     asked and size are (width, height), size None where it could not be decoded; fault is why the
-    picture cannot be used, '' where it can.
+    picture cannot be used, '' where it can, and remedy what to do about that.
     """
 
     camera: str
@@ -56,6 +53,7 @@ class Picture:
     size: tuple[int, int] | None
     fault: str
     black: bool = False
+    remedy: str = ''
 
 
 def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Picture:
@@ -65,7 +63,8 @@ def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Pictu
         frame = Frame(camera, 0, data, encoding, width, height, 0.0)
         brightest = int(decode_rgb(frame).max())
     except RenderError as error:
-        return Picture(camera, label, asked, data, None, str(error))
+        remedy = getattr(error, 'remedy', OTHER_FORMAT)
+        return Picture(camera, label, asked, data, None, str(error), remedy=remedy)
     black = brightest <= _BLACK
     fault = 'the picture is black' if black else ''
     return Picture(camera, label, asked, data, (width, height), fault, black)
@@ -132,7 +131,8 @@ def images_stage(pictures: Sequence[Picture]) -> Stage:
         f'{picture.camera} {picture.label}: {picture.fault}' for picture in faulty[:_MOST_NAMED]
     )
     more = f' and {len(faulty) - _MOST_NAMED} more' if len(faulty) > _MOST_NAMED else ''
-    remedy = _DARK if all(picture.black for picture in faulty) else _SPOILT
+    broken = next((picture for picture in faulty if not picture.black), None)
+    remedy = _DARK if broken is None else f'{broken.remedy}; {_MORE}'
     message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}{more}'
     return Stage('images', FAIL, message, remedy, details={'faulty': len(faulty)})
 

@@ -135,7 +135,7 @@ def service_stages(calls: Calls, wanted: str) -> list[Stage]:
     message = f'the server has none of {", ".join(names)}'
     remedy = (
         'is it a NuRec render server, and its gRPC port? if so, set service_prefix to the name '
-        'of its service (grpcurl -plaintext SERVER list)'
+        f'of its service (grpcurl -plaintext {calls.server} list)'
     )
     return [Stage('service', FAIL, message, remedy)]
 

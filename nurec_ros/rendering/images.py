@@ -40,15 +40,17 @@ _MARKERS_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 _SCAN_MARKER = 0xDA
 
 
-_PROBE = 'nurec_probe saves what the server sends'
-_OTHER_FORMAT = f'every server knows image_format png and jpeg, so try the other one; {_PROBE}'
+OTHER_FORMAT = (
+    'every server knows image_format png and jpeg: try the other one, and restart the container if '
+    'neither comes'
+)
 EMPTY = (
     'its encoder may fail silently: try image_format png or a lower resolution_scale; if it stays '
-    f'so, restart the container; {_PROBE}'
+    'so, restart the container'
 )
 CUT = (
     'a proxy or the network may cut long messages: try a lower resolution_scale or image_format '
-    f'jpeg, and the server without a proxy; {_PROBE}'
+    'jpeg, and the server without a proxy'
 )
 PLANES = (
     'set image_format to jpeg or png, which carry their size: RGB planes do not, and servers keep '
@@ -94,7 +96,7 @@ def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[
         encoding = sniff(data)
         width, height = image_size(data, encoding)
     except RenderError as error:
-        remedy = ARE_PLANES if len(data) == planes else _OTHER_FORMAT
+        remedy = ARE_PLANES if len(data) == planes else OTHER_FORMAT
         raise ReplyError(str(error), remedy) from error
     if encoding == 'jpeg':
         # Inside of the compressed data FF is never followed by D9: an end marker after the

@@ -98,7 +98,7 @@ def _checked(
         return ServerError(
             'reply',
             f'{job.camera}: {error}',
-            error.remedy,
+            f'{error.remedy}; nurec_probe saves what the server sends',
         )
     return Frame(job.camera, job.t_ns, data, encoding, width, height, latency_s)
 

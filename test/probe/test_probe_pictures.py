@@ -78,6 +78,7 @@ def test_the_remedy_for_black_pictures_is_another_than_for_broken_ones():
     assert 'front low: the picture is black' in black.message
     assert 'scene' in black.remedy
     assert 'restart' in broken.remedy
+    assert 'saved files' in broken.remedy
 
 
 def test_no_more_than_some_faults_are_named():
