@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import time
 
 import numpy as np
 from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
@@ -82,11 +81,9 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
         say(f'render server: {server}')
         children.start('player', player_command(options, usdz, server, cameras))
         say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
-        began = time.monotonic()
         played: Played = record_drive(recording, children.check, scenario, cameras, say)
-        took_s = time.monotonic() - began
         codes = children.end()
-    say(f'played in {took_s:.1f} s, recorded in {files.recording}')
+    say(f'played in {played.wall_s:.1f} s, recorded in {files.recording}')
     draw(files, scenario, usdz)
     say('')
     rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)

@@ -20,7 +20,7 @@ signal or a child's end is noticed at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import json
 from pathlib import Path
 import time
@@ -39,6 +39,8 @@ SPIN_S = 0.05
 # Every so many steps the topics are looked through again.
 LOOK_EVERY = 10
 ANSWER_S = 10.0
+# Beyond what the player waits for the first frame of a scene, for which servers compile.
+COMPILING_S = 330.0
 # After the end the queues are emptied: so long at least, so long at most.
 DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
 # What is waited for is said after so long, and again where it has changed.
@@ -119,29 +121,37 @@ class Watch:
 
     def image_count(self, camera: str) -> int:
         """Give how many images of a camera have come."""
-        topic = self.recorder.topics.get(f'{self._player}/{camera}/image_raw/compressed')
+        return self._count(f'{self._player}/{camera}/image_raw/compressed')
+
+    def _count(self, name: str) -> int:
+        topic = self.recorder.topics.get(name)
         return 0 if topic is None else topic.count
 
     def wait_ready(
         self, cameras: Sequence[str], timeout_s: float, say: Callable[[str], None]
     ) -> None:
-        """Wait until the player answers and the first image of each camera is here."""
+        """
+        Wait until the player answers, and an image of each camera and a transform are here.
+
+        A server that may be compiling is given more than `timeout_s`.
+        """
         patience = Patience(say)
-
-        def ready() -> bool:
-            return bool(
-                self.state.get('scenario')
-                and self._client.service_is_ready()
-                and all(self.image_count(camera) for camera in cameras)
-            )
-
-        def step() -> None:
-            self.step()
+        began = time.monotonic()
+        while not self._is_ready(cameras):
+            limit_s = COMPILING_S if may_be_compiling(self.diagnostics) else timeout_s
+            if time.monotonic() - began > limit_s:
+                message = f'{self._missing(cameras)} after {limit_s:g} s'
+                raise DemoError(message)
             patience.note(lambda: self._missing(cameras))
+            self.step()
 
-        if not wait_until(ready, timeout_s, step):
-            message = f'{self._missing(cameras)} after {timeout_s:g} s'
-            raise DemoError(message)
+    def _is_ready(self, cameras: Sequence[str]) -> bool:
+        return bool(
+            self.state.get('scenario')
+            and self._client.service_is_ready()
+            and all(self.image_count(camera) for camera in cameras)
+            and self._count('/tf')
+        )
 
     def _missing(self, cameras: Sequence[str]) -> str:
         if not self.state.get('scenario'):
@@ -149,6 +159,8 @@ class Watch:
         if not self._client.service_is_ready():
             return f'the player has no service {self._player}/play'
         silent = [camera for camera in cameras if not self.image_count(camera)]
+        if not silent:
+            return 'nothing on /tf'
         renderer = next(
             (text for name, (text, _) in self.diagnostics.items() if name.endswith(': renderer')),
             'nothing',
@@ -180,6 +192,15 @@ class Watch:
     def _on_diagnostics(self, data: bytes) -> None:
         for status in deserialize_message(data, DiagnosticArray).status:
             self.diagnostics[status.name] = (status.message, fields_of(status))
+
+
+def may_be_compiling(diagnostics: Mapping[str, tuple[str, Mapping[str, str]]]) -> bool:
+    """Say whether the player has a server, and no error of it."""
+    return any(
+        values.get('connected') == 'true' and not values.get('last_error')
+        for name, (_, values) in diagnostics.items()
+        if name.endswith(': renderer')
+    )
 
 
 def drain(

@@ -15,7 +15,16 @@
 
 from __future__ import annotations
 
-from nurec_ros.demo.watch import drain, DRAIN_S, MOST_DRAIN_S, Patience, SAID_AFTER_S, SAID_AGAIN_S
+from nurec_ros.demo.watch import (
+    drain,
+    DRAIN_S,
+    may_be_compiling,
+    MOST_DRAIN_S,
+    Patience,
+    SAID_AFTER_S,
+    SAID_AGAIN_S,
+)
+import pytest
 
 
 class Clock:
@@ -43,6 +52,17 @@ def test_what_is_waited_for_is_said_after_a_while_and_once():
     patience.note(lambda: 'a')
     patience.note(lambda: 'b')
     assert said == ['waiting: a', 'waiting: b']
+
+
+@pytest.mark.parametrize(
+    ('connected', 'error', 'expected'),
+    [('true', '', True), ('false', '', False), ('true', 'out of memory', False)],
+)
+def test_only_a_server_without_errors_may_be_compiling(connected, error, expected):
+    renderer = {'connected': connected, 'last_error': error}
+    statuses = {'nurec: playback': ('halted', {}), 'nurec: renderer': ('…', renderer)}
+    assert may_be_compiling(statuses) is expected
+    assert not may_be_compiling({})
 
 
 class Queue:
