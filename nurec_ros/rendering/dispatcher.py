@@ -35,8 +35,9 @@ from nurec_ros.rendering.counters import Statistics
 from nurec_ros.rendering.delivery import Delivery, Log
 from nurec_ros.rendering.frames import Failure, first_frame_note, Frame
 from nurec_ros.rendering.lanes import Job, Lanes, Ticket
-from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.policy import ServerError
 from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.remedies import classify
 from nurec_ros.rendering.replies import batch_results, Sent, single_result
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.session import Session
@@ -162,16 +163,15 @@ class Dispatcher:
 
     def _tell_what_takes_long(self) -> None:
         """Log that a first frame, or a batch, is waited for; under the lock."""
-        calls, now = self._calls.values(), time.monotonic()
-        options, session = self.builder.options, self._client.session
+        calls, now, options = self._calls.values(), time.monotonic(), self.builder.options
         late = late_error(calls, options.server, options.render_timeout_s, now)
         if late is not None:
             self._say_once('timeout', 'warn', str(late))
+        session = self._client.session
         waited_s = first_frame_waited_s(calls, session, now)
         if session is not None and waited_s > policy.FIRST_FRAME_SAID_S and not session.first_said:
             session.first_said = True
-            note = first_frame_note(waited_s, options.first_render_timeout_s)
-            self._delivery.say('info', f'{options.server}: {note}')
+            self._delivery.say('info', first_frame_note(waited_s, options.first_render_timeout_s))
 
     def _on_room(self) -> None:
         """Look for what waited because its lane was full; under the lock."""

@@ -41,8 +41,8 @@ _SCAN_MARKER = 0xDA
 
 
 OTHER_FORMAT = (
-    'every server knows image_format png and jpeg: try the other one, and restart the container if '
-    'neither comes'
+    'every server knows image_format png and jpeg: try the other one, and restart the container '
+    'if neither comes'
 )
 EMPTY = (
     'its encoder may fail silently: try image_format png or a lower resolution_scale; if it stays '

@@ -22,8 +22,9 @@ from typing import Any
 
 import grpc
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.policy import ServerError
 from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.remedies import BLOCKED, classify
 from nurec_ros.rendering.target import open_channel, Target
 
 # gRPC's Python watches a channel's state in steps of 0.2 s, from a thread that fails loudly when
@@ -92,7 +93,7 @@ class Link:
                 raise ServerError(
                     'timeout',
                     f'{self._server} did not answer {method} within {timeout_s:g} s',
-                    policy.BLOCKED,
+                    BLOCKED,
                 ) from error
             raise classify(
                 grpc.StatusCode.UNAVAILABLE if stopping else code,

@@ -21,8 +21,9 @@ from typing import Any
 
 import grpc
 from nurec_ros.rendering.link import Link
-from nurec_ros.rendering.policy import ASK_AGAIN, classify, ServerError
+from nurec_ros.rendering.policy import ASK_AGAIN, ServerError
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.remedies import classify
 from nurec_ros.scenario import Scenario
 
 Spans = tuple[tuple[int, int], ...]

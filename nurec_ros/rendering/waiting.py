@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nurec_ros.rendering import policy
 from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering.remedies import OVERLOADED
 from nurec_ros.rendering.replies import Sent
 from nurec_ros.rendering.session import Session
 
@@ -46,5 +46,5 @@ def late_error(
         'timeout',
         f'{server} has not answered {sent.method} within {render_timeout_s:g} s (it holds '
         f'{len(sent.jobs)} frames and is given up after {sent.timeout_s:g} s)',
-        policy.OVERLOADED.format(option='render_timeout_s'),
+        OVERLOADED.format(option='render_timeout_s'),
     )

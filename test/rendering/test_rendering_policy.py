@@ -16,7 +16,8 @@
 import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.policy import classify, ServerError
+from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering.remedies import classify, RULES, short
 import pytest
 
 CODE = grpc.StatusCode
@@ -30,7 +31,7 @@ def test_every_row_has_its_reason() -> None:
     rows = [*policy.CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
     rows += [policy.MAX_IN_FLIGHT, policy.BATCH_WEIGHT, policy.BATCH_FAILURES]
     assert all(len(row.reason) > 10 for row in rows)
-    for rule in policy.RULES:
+    for rule in RULES:
         assert len(rule.reason) > 10, rule.kind
         assert rule.problem, rule.kind
         assert rule.remedy, rule.kind
@@ -181,9 +182,9 @@ def test_of_a_traceback_the_last_line_counts() -> None:
         'Traceback (most recent call last):\n  File "a.py", line 3\n    x()\nValueError: bad\n'
     )
     assert 'ValueError: bad' in str(classify(CODE.UNKNOWN, details))
-    assert policy.short('one\ntwo') == 'one'
-    assert policy.short('') == ''
-    assert len(policy.short('x' * 5000)) == 200
+    assert short('one\ntwo') == 'one'
+    assert short('') == ''
+    assert len(short('x' * 5000)) == 200
 
 
 def test_braces_in_a_server_text_are_just_text() -> None:
