@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 
 from nurec_ros.rendering import policy
@@ -25,6 +26,7 @@ from nurec_ros.rendering.target import places
 
 # Where TLS is the trouble, gRPC says one of these: a socket that closes, a handshake, no HTTP/2.
 _KINDS = ('unreachable', 'tls', 'foreign')
+_SILENT = re.compile(r'(?i)timed? ?out|no route|unreachable')
 
 
 class Diagnosis:
@@ -48,8 +50,7 @@ class Diagnosis:
         """Give the error with its true cause, if that is a matter of TLS; else the same."""
         if error.kind not in _KINDS:
             return error
-        if 'refused' in str(error.__cause__):  # nothing listens there
-            self.forget()
+        if _SILENT.search(str(error.__cause__)):  # a look would only wait as well
             return error
         if time.monotonic() - self._looked >= policy.HANDSHAKE_EVERY_S:
             fault = fault_among(places(self._server), self._certificate, policy.HANDSHAKE_S)

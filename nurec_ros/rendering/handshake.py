@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 import socket
 import ssl
+import time
 
 from nurec_ros.errors import ConfigurationError
 
@@ -45,15 +46,14 @@ def check_pem(certificate: bytes, path: str) -> None:
 def fault_among(
     places: Iterable[tuple[str, str, int]], certificate: bytes | None, timeout_s: float
 ) -> tuple[str, str] | None:
-    """Give the first fault of (host, number, port) addresses, as `fault` does."""
-    return next(
-        (
-            found
-            for host, number, port in places
-            if (found := fault(host, number, port, certificate, timeout_s))
-        ),
-        None,
-    )
+    """Give the first fault of (host, number, port) addresses, in `timeout_s` for all of them."""
+    until = time.monotonic() + timeout_s
+    for host, number, port in places:
+        left_s = until - time.monotonic()
+        found = fault(host, number, port, certificate, left_s) if left_s > 0.0 else None
+        if found:
+            return found
+    return None
 
 
 def fault(
@@ -74,7 +74,7 @@ def fault(
         with plain, _context(certificate).wrap_socket(plain, server_hostname=host):
             pass
     except ssl.SSLCertVerificationError as error:
-        problem = f'the certificate of the server is refused: {error.verify_message}'
+        problem = f'the certificate of the server is refused: {error.verify_message.rstrip(".")}'
         # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _EMAIL_MISMATCH and _IP_ADDRESS_MISMATCH.
         remedy = _OTHER_NAME if error.verify_code in (62, 63, 64) else _OTHER_ROOT
         return problem, remedy

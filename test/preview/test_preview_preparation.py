@@ -29,6 +29,8 @@ def test_the_server_answers_while_it_prepares(scenario):
     go, done = threading.Event(), threading.Event()
 
     class Slow(Painter):
+        """Prepares when it may."""
+
         def prepare(self, step):
             assert go.wait(20.0)
             step()
@@ -49,6 +51,8 @@ def test_a_server_that_stops_waits_for_no_scene(scenario, other_scenario):
     prepared = []
 
     class Endless(Painter):
+        """Never has done."""
+
         def prepare(self, step):
             prepared.append(self.scenario.scene_id)
             begun.set()
@@ -65,6 +69,8 @@ def test_a_server_that_stops_waits_for_no_scene(scenario, other_scenario):
 
 def test_a_scene_that_cannot_be_prepared_is_no_end(scenario, caplog):
     class Broken(Painter):
+        """Cannot be prepared."""
+
         def prepare(self, step):
             raise ValueError('no ground')
 

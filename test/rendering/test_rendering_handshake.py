@@ -86,6 +86,14 @@ def test_first_fault_of_several_addresses_counts(port: tuple[int, bool]) -> None
     assert 'TLS' in found[0]
 
 
+def test_time_is_for_all_addresses_together() -> None:
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        silent = ('localhost', '127.0.0.1', listener.getsockname()[1])
+        listener.settimeout(LIMIT_S)
+        assert fault_among([silent, ('localhost', 'no address', 0)], CERTIFICATE, 0.05) is None
+        assert fault_among([silent], CERTIFICATE, 0.0) is None
+
+
 def test_only_pem_is_a_certificate() -> None:
     check_pem(CERTIFICATE, 'root.pem')
     for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
