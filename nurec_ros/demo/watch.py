@@ -43,8 +43,9 @@ ANSWER_S = 10.0
 COMPILING_S = 330.0
 # After the end the queues are emptied: so long at least, so long at most.
 DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
-# What is waited for is said after so long, and again where it has changed.
-SAID_AFTER_S, SAID_AGAIN_S = 3.0, 5.0
+# What is waited for is said after so long, and again where it has changed: less and less often,
+# since a text may count the seconds.
+SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 3.0, 5.0, 40.0
 
 
 class Patience:
@@ -56,6 +57,7 @@ class Patience:
         self._say = say
         self._now = now
         self._next = now() + SAID_AFTER_S
+        self._pause_s = SAID_AGAIN_S
         self._said = ''
 
     def note(self, reason: Callable[[], str]) -> None:
@@ -66,7 +68,8 @@ class Patience:
         if text != self._said:
             self._say(f'waiting: {text}')
             self._said = text
-            self._next = self._now() + SAID_AGAIN_S
+            self._next = self._now() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
 
 
 class Watch:

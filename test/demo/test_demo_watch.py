@@ -54,6 +54,16 @@ def test_what_is_waited_for_is_said_after_a_while_and_once():
     assert said == ['waiting: a', 'waiting: b']
 
 
+def test_a_text_that_counts_is_said_less_and_less_often():
+    clock, said = Clock(), []
+    patience = Patience(said.append, clock)
+    for _ in range(301):
+        patience.note(lambda: f'{clock.now - 100:.0f} s')
+        clock.now += 1
+    assert said[:4] == ['waiting: 3 s', 'waiting: 8 s', 'waiting: 18 s', 'waiting: 38 s']
+    assert 8 <= len(said) <= 11
+
+
 @pytest.mark.parametrize(
     ('connected', 'error', 'expected'),
     [('true', '', True), ('false', '', False), ('true', 'out of memory', False)],
