@@ -26,7 +26,9 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
+from nurec_ros.ros.speedometer import Speedometer
 from nurec_ros.ros.state import PlaybackState
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -36,6 +38,7 @@ SECOND_CLOCK = (
     'start all players but one with publish_clock:=false'
 )
 SEE_RENDERER = 'the status of the renderer says why'
+WAITING = 'waiting for images (lockstep)'
 CANNOT_KEEP_UP = (
     'the renderer cannot keep up, {rate:.1f} frames/s are dropped: '
     'lower resolution_scale, camera_rate or rate, or listen to fewer cameras'
@@ -43,6 +46,10 @@ CANNOT_KEEP_UP = (
 
 # A single late frame is nothing to act on.
 TOLERATED = 0.1
+
+# For so long a renderer may be away before a clock that waits for it is worth a word: a blink of
+# the connection, and the restart of a container, which takes up to half a minute.
+AWAY_WARN_S, AWAY_ERROR_S = 5.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Diagnostics:
         self._now = now
         self._session: Any = None
         self._before_s = now()
+        self._speedometer = Speedometer()
         # By camera; those of all together under no name.
         self._counts: dict[str, Counts] = {}
 
@@ -85,13 +93,18 @@ class Diagnostics:
         """
         if session is not self._session:
             self._session, self._counts = session, {}
+            self._speedometer = Speedometer()
         now_s = self._now()
         elapsed_s = max(now_s - self._before_s, 1e-3)
         self._before_s = now_s
-        statuses = [self._playback(state, session, loading, mode, clock_conflict)]
+        renderer = session.pipeline.status() if session is not None else None
+        statuses = [self._playback(state, session, renderer, loading, mode, clock_conflict)]
         if session is not None:
-            statuses.append(self._renderer(session))
-            statuses += [self._camera(session, name, elapsed_s) for name in session.cameras]
+            statuses.append(self._renderer(renderer))
+            statuses += [
+                self._camera(session, renderer, name, elapsed_s, halted=not state.is_playing)
+                for name in session.cameras
+            ]
         return statuses
 
     def _status(
@@ -100,21 +113,34 @@ class Diagnostics:
         return diagnostic(f'{self._name}: {part}', level, message, values, self._hardware_id)
 
     def _playback(
-        self, state: PlaybackState, session: Any, loading: bool, mode: str, clock_conflict: str
+        self,
+        state: PlaybackState,
+        session: Any,
+        renderer: RendererStatus | None,
+        loading: bool,
+        mode: str,
+        clock_conflict: str,
     ) -> DiagnosticStatus:
-        level, message = OK, state.summary
-        if session is None:
+        level, message, speed = OK, state.summary, 0.0
+        if session is None or renderer is None:
             message = 'idle: no scenario is loaded; set usdz_path and call ~/load'
-        elif session.waiting:
-            message = 'waiting for images (lockstep)'
+        else:
+            if session.waiting and state.is_playing:
+                level, message = held(renderer)
+            speed = self._speedometer.look(
+                self._before_s, session.played_ns, is_playing=state.is_playing
+            )
         if clock_conflict:
-            level, message = WARN, SECOND_CLOCK.format(topic=clock_conflict)
+            conflict = SECOND_CLOCK.format(topic=clock_conflict)
+            message = conflict if level == OK else f'{message}; {conflict}'
+            level = max(level, WARN)
         values: dict[str, object] = {
             'scenario': state.scenario,
             'mode': mode,
             'loading': loading,
             'is_playing': state.is_playing,
             'speed': state.speed,
+            'achieved_speed_s_per_s': 'unknown' if speed is None else round(speed, 3),
             'current_time_us': state.current_time_us,
             'seconds_since_start': round(state.seconds_since_start, 6),
             'duration_s': state.duration_s,
@@ -123,16 +149,18 @@ class Diagnostics:
         }
         return self._status('playback', level, message, values)
 
-    def _renderer(self, session: Any) -> DiagnosticStatus:
-        status = session.pipeline.status()
+    def _renderer(self, status: RendererStatus) -> DiagnosticStatus:
         values: dict[str, object] = {
             'server': status.server,
             'connected': status.connected,
+            'down_for_s': round(status.down_for_s, 1),
             'service': status.service_prefix,
             'version': status.version,
             'scene_id': status.scene_id,
             'scene_note': status.scene_note,
             'batch': 'unknown' if status.batch is None else status.batch,
+            'batch_note': status.batch_note,
+            'waiting_for_first_frame_s': round(status.waiting_for_first_frame_s, 1),
             'takes_tracks': not status.tracks_refused,
             'in_flight': status.in_flight,
             'last_error': status.last_error,
@@ -146,14 +174,22 @@ class Diagnostics:
         elif not text and status.scene_note:
             level, message = WARN, status.scene_note
         elif not text:
-            level, message = OK, f'connected to {status.server}'
+            level, message = OK, status.waiting_note or f'connected to {status.server}'
         elif status.failed > before.failed and status.received == before.received:
             level, message = ERROR, text
         else:
             level, message = WARN, text
         return self._status('renderer', level, message, values)
 
-    def _camera(self, session: Any, name: str, elapsed_s: float) -> DiagnosticStatus:
+    def _camera(
+        self,
+        session: Any,
+        renderer: RendererStatus,
+        name: str,
+        elapsed_s: float,
+        *,
+        halted: bool,
+    ) -> DiagnosticStatus:
         status = session.pipeline.camera_status(name)
         outrun = session.outrun[name]
         counts = Counts(
@@ -171,15 +207,22 @@ class Diagnostics:
         failed = counts.failed - before.failed
         # What a jump of the clock makes obsolete says nothing about the renderer.
         late = dropped - (counts.jumped_over - before.jumped_over) / elapsed_s
+        pending = counts.asked - counts.received - counts.dropped - counts.failed
+        missing = late > TOLERATED * asked or (pending > 0 and name in session.listened)
         reason = _joined(status.last_error, status.remedy)
         if failed and not received:
             level, message = ERROR, f'no image comes: {reason}'
         elif failed:
             level, message = WARN, f'frames are lost: {reason or SEE_RENDERER}'
-        elif late > TOLERATED * asked and not session.pipeline.status().connected:
-            level, message = WARN, f'no image comes: {SEE_RENDERER}'
+        elif missing and not renderer.connected:
+            what = 'a picture is owed' if halted else 'no image comes'
+            level, message = WARN, f'{what}: {away(renderer)}'
+        elif missing and renderer.waiting_for_first_frame_s > 0:
+            level, message = OK, renderer.waiting_note or 'waiting for the first frame'
         elif late > TOLERATED * asked:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
+        elif missing and halted and not received:
+            level, message = OK, 'a picture is on its way'
         elif name not in session.listened:
             level, message = OK, 'nobody listens'
         elif reason and not received:
@@ -196,6 +239,7 @@ class Diagnostics:
             'received': counts.received,
             'dropped': counts.dropped,
             'failed': counts.failed,
+            'pending': pending,
             'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
             'latency_p95_ms': round(1000 * status.latency_p95_s, 1),
             'subscribers': session.outputs[name].subscribers,
@@ -207,6 +251,24 @@ class Diagnostics:
             values['fit_rms_px'] = round(residual.rms_px, 3)
             values['fit_max_px'] = round(residual.max_px, 3)
         return self._status(name, level, message, values)
+
+
+def held(renderer: RendererStatus) -> tuple[bytes, str]:
+    """Judge a clock that lockstep holds, by what is known about the renderer."""
+    if renderer.connected:
+        return OK, _joined(WAITING, renderer.waiting_note)
+    level = OK
+    if renderer.down_for_s >= AWAY_WARN_S:
+        level = WARN
+    if renderer.down_for_s >= AWAY_ERROR_S:
+        level = ERROR
+    return level, f'{WAITING}: {away(renderer)}'
+
+
+def away(renderer: RendererStatus) -> str:
+    """Say why there is no renderer, shortly: its own status has the remedy."""
+    why = renderer.last_error or f'connecting to {renderer.server}'
+    return f'{why} (for {renderer.down_for_s:.0f} s); the status of the renderer says what to do'
 
 
 def _joined(*texts: str) -> str:

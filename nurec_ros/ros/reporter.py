@@ -24,6 +24,11 @@ from nurec_ros.ros.publishers.state import StatePublisher
 from nurec_ros.ros.readers import ReaderWatch
 from nurec_ros.ros.state import PlaybackState
 
+NO_EARTH = (
+    'publish_earth_frame is on, but no earth frame is published: the T_world_base of the scenario '
+    'is missing, the identity, or no place on Earth'
+)
+
 
 class Reporter:
     """
@@ -110,6 +115,8 @@ class Reporter:
                     f'{output.residual.rms_px:.2f} px rms, {output.residual.max_px:.2f} px at most'
                 )
         scenario = session.scenario
+        if self._parameters.publish_earth_frame and scenario.T_earth_map is None:
+            logger.warning(NO_EARTH)
         logger.info(
             f"loaded {source}: scenario '{scenario.sequence_id}', "
             f'{session.clock.duration_s:.2f} s, {len(session.cameras)} cameras, '

@@ -68,6 +68,8 @@ class Session:
         # ones fell to a jump of the clock and not to a slow renderer.
         self.outrun: dict[str, int] = dict.fromkeys(self.cameras, 0)
         self.jumped_over: dict[str, int] = dict.fromkeys(self.cameras, 0)
+        # The scenario time that was played so far, without jumps and ticks.
+        self.played_ns = 0
         self._parameters = parameters
         self._frame_ends = {
             name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
@@ -140,7 +142,9 @@ class Session:
                 limit = self.clock.position_ns
             else:
                 limit = self.schedule.next_after(self.clock.passed_ns, self._listened)
-        return self.clock.advance(limit)
+        advance = self.clock.advance(limit)
+        self.played_ns += advance.until_ns - advance.after_ns
+        return advance
 
     def due(self, advance: Advance) -> list[Due]:
         """

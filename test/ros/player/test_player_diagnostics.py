@@ -14,6 +14,8 @@
 """/diagnostics: composed from counters, with levels that mean something."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+import re
 from test.support.archives import CAMERAS, START_US
 from types import SimpleNamespace
 
@@ -79,6 +81,7 @@ class Session:
     cameras: tuple = ('front',)
     listened: tuple = ('front',)
     waiting: bool = False
+    played_ns: int = 0
     outrun: dict = field(default_factory=lambda: {'front': 0})
     jumped_over: dict = field(default_factory=lambda: {'front': 0})
     outputs: dict = field(
@@ -90,6 +93,10 @@ class Session:
     )
 
 
+AWAY = replace(RENDERER, connected=False, last_error='cannot reach host:1', remedy='start it')
+FOR_7_S = 'cannot reach host:1 (for 7 s); the status of the renderer says what to do'
+
+
 class Composer:
     """Composes once a second of its own clock."""
 
@@ -99,11 +106,11 @@ class Composer:
         self._diagnostics = Diagnostics('nurec', '/nurec', now=lambda: self.time_s)
         self.compose()
 
-    def compose(self, conflict=''):
+    def compose(self, conflict='', is_playing=False):
         """Let a second pass; give the statuses by their part."""
         self.time_s += 1.0
         statuses = self._diagnostics.compose(
-            PlaybackState(scenario='drive'),
+            PlaybackState(scenario='drive', is_playing=is_playing),
             self.session,
             loading=False,
             mode='realtime',
@@ -206,12 +213,53 @@ def test_a_halted_camera_whose_image_was_lost_stays_a_warning(composer):
 
 def test_frames_that_wait_for_a_lost_server_are_not_the_cameras_fault(composer):
     composer.session.pipeline.camera = replace(CAMERA, asked=30, dropped=30)
-    composer.session.pipeline.renderer = replace(RENDERER, connected=False, last_error='away')
+    composer.session.pipeline.renderer = replace(AWAY, down_for_s=7.4)
+    status = composer.compose(is_playing=True)['front']
+    assert (status.level, status.message) == (WARN, f'no image comes: {FOR_7_S}')
+    # The one that waits, in lockstep: nothing is dropped.
+    composer.session.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
+    status = composer.compose(is_playing=True)['front']
+    assert (status.level, status.message) == (WARN, f'no image comes: {FOR_7_S}')
+
+
+def test_a_picture_that_is_owed_and_why(composer):
+    composer.session.pipeline.camera = replace(CAMERA, asked=1)
     status = composer.compose()['front']
-    assert (status.level, status.message) == (
-        WARN,
-        'no image comes: the status of the renderer says why',
-    )
+    assert (status.level, status.message) == (OK, 'a picture is on its way')
+    assert values_of(status)['pending'] == '1'
+    composer.session.pipeline.renderer = replace(AWAY, down_for_s=7.4)
+    status = composer.compose()['front']
+    assert (status.level, status.message) == (WARN, f'a picture is owed: {FOR_7_S}')
+    composer.session.listened = ()
+    assert composer.compose()['front'].message == 'nobody listens'
+    composer.session.listened = ('front',)
+    composer.session.pipeline.camera = replace(CAMERA, asked=1, received=1)
+    assert composer.compose()['front'].level == OK
+    assert composer.compose()['front'].message == '0.0 images/s'
+
+
+def test_a_server_that_compiles_its_first_frame_is_not_slow(composer):
+    compiling = replace(RENDERER, waiting_for_first_frame_s=12.3, first_frame_limit_s=300.0)
+    composer.session.pipeline.renderer = compiling
+    composer.session.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
+    statuses = composer.compose(is_playing=True)
+    for part in ('renderer', 'front'):
+        assert statuses[part].level == OK
+        assert statuses[part].message.startswith('waiting 12 s for the first frame')
+    assert values_of(statuses['renderer'])['waiting_for_first_frame_s'] == '12.3'
+    composer.session.pipeline.renderer = RENDERER
+    composer.session.pipeline.camera = replace(CAMERA, asked=61, dropped=60)
+    assert 'cannot keep up' in composer.compose(is_playing=True)['front'].message
+
+
+def test_the_document_has_every_key_and_no_other(composer):
+    text = (Path(__file__).parents[3] / 'docs' / 'diagnostics.md').read_text()
+    sections = re.split(r'^## ', text, flags=re.MULTILINE)[1:]
+    parts = ('playback', 'renderer', 'front')
+    for section, part in zip(sections, parts, strict=True):
+        first_cells = re.findall(r'^\| (`[^|]*`) \|', section, flags=re.MULTILINE)
+        documented = [key for cell in first_cells for key in re.findall(r'`(\w+)`', cell)]
+        assert sorted(documented) == sorted(values_of(composer.compose()[part])), part
 
 
 def test_nobody_listens(composer):
@@ -230,6 +278,15 @@ def test_renderer_levels(composer):
     assert composer.renderer(last_error='').level == OK
 
 
+def test_what_the_renderer_tells(composer):
+    values = values_of(composer.renderer(connected=False, down_for_s=2.25, batch=None))
+    assert values['down_for_s'] == '2.2'
+    assert values['batch'] == 'unknown'
+    note = 'it mixes up its pictures'
+    values = values_of(composer.renderer(connected=True, batch=True, batch_note=note))
+    assert (values['batch'], values['batch_note']) == ('true', note)
+
+
 def test_renderer_that_was_not_reached_yet(composer):
     status = composer.renderer(connected=False)
     assert (status.level, status.message) == (ERROR, 'connecting to host:1')
@@ -240,8 +297,49 @@ def test_playback_levels(composer):
     status = composer.compose(conflict='/clock')['playback']
     assert status.level == WARN
     assert 'publish_clock:=false' in status.message
+
+
+def test_lockstep_that_waits_for_a_renderer_says_for_which_and_for_how_long(composer):
     composer.session.waiting = True
-    assert composer.compose()['playback'].message == 'waiting for images (lockstep)'
+
+    def playback(**renderer):
+        composer.session.pipeline.renderer = replace(RENDERER, **renderer)
+        status = composer.compose(is_playing=True)['playback']
+        return status.level, status.message
+
+    assert playback() == (OK, 'waiting for images (lockstep)')
+    level, message = playback(waiting_for_first_frame_s=70.0, first_frame_limit_s=300.0)
+    assert level == OK
+    assert message.startswith('waiting for images (lockstep): waiting 70 s for the first frame')
+    gone = {'connected': False, 'last_error': 'cannot reach host:1', 'remedy': 'start it'}
+    assert playback(down_for_s=4.9, **gone)[0] == OK
+    assert playback(down_for_s=7.4, **gone) == (WARN, f'waiting for images (lockstep): {FOR_7_S}')
+    level, message = playback(down_for_s=30.0, **gone)
+    assert (level, '(for 30 s)' in message) == (ERROR, True)
+    status = composer.compose(conflict='/clock', is_playing=True)['playback']
+    assert status.level == ERROR
+    assert 'cannot reach' in status.message
+    assert 'publish_clock' in status.message
+    # Halted, nobody waits.
+    assert composer.compose()['playback'].message == 'halted'
+
+
+def test_the_speed_that_is_achieved(composer):
+    """Over the last five seconds of playing; 0 while halted."""
+
+    def speed(played_s=0.0, **state):
+        composer.session.played_ns += round(played_s * 1e9)
+        return values_of(composer.compose(**state)['playback'])['achieved_speed_s_per_s']
+
+    assert speed() == '0.0'
+    assert speed(0.7, is_playing=True) == 'unknown'
+    assert speed(0.25, is_playing=True) == '0.25'
+    assert speed(0.75, is_playing=True) == '0.5'
+    for _ in range(5):
+        found = speed(0.1, is_playing=True)
+    assert found == '0.1'
+    assert speed() == '0.0'
+    assert speed(0.1, is_playing=True) == 'unknown'
 
 
 def test_another_session_starts_from_nothing(composer):

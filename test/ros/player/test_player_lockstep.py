@@ -18,6 +18,7 @@ from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.scenario import Scenario
 import pytest
 from sensor_msgs.msg import CameraInfo
@@ -59,6 +60,18 @@ def listen(bench):
     return found
 
 
+def playback_of(found):
+    """Give the status of the playback that came last; an OK before there is one."""
+    return found[-1].status[0] if found else DiagnosticStatus()
+
+
+def speed_of(found):
+    """Give the speed that it achieves; a large one while that is not known."""
+    values = {value.key: value.value for value in playback_of(found).values}
+    speed = values.get('achieved_speed_s_per_s', 'unknown')
+    return 1000.0 if speed == 'unknown' else float(speed)
+
+
 def stamps(messages):
     return [stamp_ns(message) for message in messages]
 
@@ -88,6 +101,17 @@ def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(start, usdz, slow):
     bench.passes(FRONT_DUE[1])
 
 
+def test_the_speed_that_is_achieved_is_in_the_diagnostics(start, usdz, slow):
+    """Rate 10 makes 200 frames a second due of each camera: one at a time takes longer."""
+    bench = start(
+        usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0, loop=True
+    ).ready()
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    listen(bench)
+    bench.trigger('play')
+    bench.until(lambda: 0.0 < speed_of(found) < 8.0, 'a speed below the rate')
+
+
 def test_it_never_runs_faster_than_the_rate(start, usdz, server):
     bench = start(usdz_path=usdz, server=server.address, mode='lockstep', rate=2.0).ready()
     listen(bench)
@@ -100,12 +124,17 @@ def test_it_never_runs_faster_than_the_rate(start, usdz, server):
 def test_it_waits_for_a_server_that_is_down(start, usdz):
     bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep').ready()
     bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    found = bench.listen(DiagnosticArray, '/diagnostics')
     bench.matched(f'~/{CAMERAS[0]}/camera_info')
     bench.spin(bench.clocks, 30)
     bench.trigger('play')
     bench.passes(FRONT_DUE[0])
     bench.spin(bench.clocks, 50)
     assert bench.clock_ns == FRONT_DUE[0]
+    # Soon it is no blink of the connection any more, and said so.
+    bench.until(lambda: playback_of(found).level != DiagnosticStatus.OK, 'a warning')
+    assert f'waiting for images (lockstep): cannot reach {NOWHERE}' in playback_of(found).message
+    assert speed_of(found) == 0.0
     bench.trigger('stop')
     bench.trigger('reset')
     bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')

@@ -70,7 +70,7 @@ def test_without_a_server_the_scenario_plays(start, usdz):
     assert values_of(status)['connected'] == 'false'
     assert all(
         words in status.message
-        for words in ('is the NuRec container running', 'port 46435 published', '10-30 s')
+        for words in ('is the NuRec container running', 'port 1 published', '10-30 s')
     )
 
 
@@ -88,6 +88,44 @@ def test_pictures_come_when_the_server_comes(start, usdz, scene):
         bench.until(
             lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK, 'all is well'
         )
+
+
+def test_a_halted_camera_says_that_a_picture_is_owed_and_why(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    info_of(bench)
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.until(lambda: 'is owed' in status_of(found, FRONT).message, 'the debt')
+    status = status_of(found, FRONT)
+    assert status.level == DiagnosticStatus.WARN
+    bench.until(
+        lambda: f'a picture is owed: cannot reach {NOWHERE}' in status_of(found, FRONT).message,
+        'the reason',
+    )
+    assert values_of(status_of(found, FRONT))['pending'] == '1'
+    bench.until(lambda: status_of(found, REAR).message == 'nobody listens', 'the other camera')
+
+
+def test_a_server_that_compiles_for_its_first_frame_is_not_called_slow(start, usdz, scene):
+    def render(request, context):
+        while not compiled and context.is_active():
+            time.sleep(0.005)
+        return picture(request)
+
+    compiled = []
+    with FakeServer(render, scenes=[scene]) as server:
+        bench = start(usdz_path=usdz, server=server.address, loop=True).ready()
+        infos = info_of(bench)
+        found = bench.listen(DiagnosticArray, '/diagnostics')
+        bench.trigger('play')
+        for part in ('renderer', FRONT):
+            bench.until(
+                lambda part=part: 'for the first frame' in status_of(found, part).message, part
+            )
+            assert status_of(found, part).level == DiagnosticStatus.OK
+        assert not any('keep up' in s.message for message in found for s in message.status)
+        compiled.append(True)
+        bench.spin(infos, 2)
+        bench.until(lambda: 'images/s' in status_of(found, FRONT).message, 'pictures')
 
 
 def test_images_come_back_with_a_server_that_was_away(start, usdz, scene):

@@ -205,6 +205,20 @@ def test_each_warning_of_the_scenario_is_said_once(start, tmp_path):
     assert '[WARN]' in bench.player.output
 
 
+@pytest.mark.parametrize('matrix', ['identity', None])
+def test_an_earth_frame_that_cannot_be_is_said(start, tmp_path, matrix):
+    def edit(rig):
+        if matrix is None:
+            del rig['T_world_base']
+
+    usdz = build_archive(tmp_path, edit_rig=edit)
+    bench = start(usdz_path=usdz, server='localhost:1', publish_earth_frame=True).ready()
+    bench.until(lambda: 'loaded ' in bench.player.output, 'the end of the load')
+    (line,) = [line for line in bench.player.output.splitlines() if 'no earth frame' in line]
+    assert '[WARN]' in line
+    assert 'T_world_base' in line
+
+
 def test_offsets_move_begin_and_end(start, usdz):
     from test.support.archives import START_US
 
