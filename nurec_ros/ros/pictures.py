@@ -15,15 +15,16 @@
 One picture of the moment while the clock is halted.
 
 Frames come from the passing of time; a halted player passes none. So one picture of the
-position is made after each jump, and for a camera whenever somebody more listens to it. There is
-never more than one on its way for a camera: a slider that is dragged does not pile up renders,
-and the last position gets its picture in any case.
+position is made after each jump, after each change of what is rendered, and for a camera whenever
+somebody more listens to it. There is never more than one on its way for a camera: a slider that is
+dragged does not pile up renders, and the last position gets its picture in any case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
+from itertools import zip_longest
 from typing import Any
 
 Render = Callable[[tuple[str, ...]], ThreadFuture[Any]]
@@ -42,22 +43,27 @@ class Pictures:
         self._post = post
         self._owed: set[str] = set()
         self._under_way: set[str] = set()
-        self._subscribers: dict[str, int] = {}
+        self._audiences: dict[str, tuple[int, ...]] = {}
 
     def owe(self, cameras: Iterable[str]) -> None:
-        """Note that the position is another one than that of the last picture."""
+        """Note that the last picture shows another position, or shows it otherwise."""
         self._owed.update(cameras)
 
     def forget(self, cameras: Iterable[str]) -> None:
         """Note that frames of these cameras come by themselves."""
         self._owed.difference_update(cameras)
 
-    def count(self, subscribers: Mapping[str, int]) -> None:
-        """Take the numbers of subscribers; each camera where it grew owes a picture."""
-        for camera, number in subscribers.items():
-            if number > self._subscribers.get(camera, 0):
+    def count(self, audiences: Mapping[str, tuple[int, ...]]) -> None:
+        """
+        Take the numbers of subscribers of each camera's topics; where one grew it owes a picture.
+
+        Each topic for itself: somebody may leave one and come to another between two looks.
+        """
+        for camera, numbers in audiences.items():
+            before = self._audiences.get(camera, ())
+            if any(now > then for now, then in zip_longest(numbers, before, fillvalue=0)):
                 self._owed.add(camera)
-        self._subscribers = dict(subscribers)
+        self._audiences = dict(audiences)
 
     def ready(self, listened: Iterable[str]) -> tuple[str, ...]:
         """Give the cameras that are listened to, owe a picture and have none on its way."""

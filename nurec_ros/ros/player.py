@@ -132,6 +132,8 @@ class NurecPlayer(ParameterGate, Node):
             if clock.is_playing:
                 return self._state()
             before_ns = clock.position_ns
+            # Whoever came for the picture of this moment may have missed its transform.
+            self._presenter.pose(before_ns)
             clock.play()
             session.pictures.forget(session.cameras)
             if clock.position_ns < before_ns:

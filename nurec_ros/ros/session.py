@@ -38,8 +38,6 @@ from rclpy.exceptions import InvalidHandle
 
 Log = Callable[[str, str], None]
 
-RENDERING = frozenset(('resolution_scale', 'send_tracks', 'rig_offset'))
-
 
 class Session:
     """
@@ -88,6 +86,7 @@ class Session:
         self.pipeline = RenderPipeline(
             self.scenario, options, self._deliver, mode=parameters.mode, log=log
         )
+        self._rendered_so_far = self._rendered()
         self._models = {name: self.pipeline.output_model(name) for name in self.cameras}
         self.outputs: dict[str, CameraPublisher] = {}
         try:
@@ -106,12 +105,12 @@ class Session:
 
     def look_around(self) -> None:
         """Find out who listens to which camera."""
-        subscribers = {name: output.subscribers for name, output in self.outputs.items()}
-        self.pictures.count(subscribers)
+        audiences = {name: output.audience for name, output in self.outputs.items()}
+        self.pictures.count(audiences)
         if self._parameters.always_render:
             self._listened = self.cameras
         else:
-            self._listened = tuple(name for name, number in subscribers.items() if number)
+            self._listened = tuple(name for name, numbers in audiences.items() if any(numbers))
 
     @property
     def listened(self) -> tuple[str, ...]:
@@ -236,14 +235,21 @@ class Session:
             self.clock.loop = self._parameters.loop
         if any(name == 'camera_rate' or name.endswith('.rate') for name in changed):
             self.schedule = self._scheduled()
-        if any(name in RENDERING or name.endswith('.resolution_scale') for name in changed):
-            parameters = self._parameters
-            self.pipeline.update(
-                resolution_scale=parameters.resolution_scale,
-                camera_scales=parameters.camera_scales(),
-                send_tracks=parameters.send_tracks,
-                rig_offset=parameters.rig_offset,
-            )
+        rendered = self._rendered()
+        if rendered != self._rendered_so_far:
+            self._rendered_so_far = rendered
+            self.pipeline.update(**rendered)
+            if not self.clock.is_playing:
+                self.pictures.owe(self.cameras)
+
+    def _rendered(self) -> dict[str, object]:
+        """Give the options that change the pictures, as the parameters have them now."""
+        return {
+            'resolution_scale': self._parameters.resolution_scale,
+            'camera_scales': self._parameters.camera_scales(),
+            'send_tracks': self._parameters.send_tracks,
+            'rig_offset': self._parameters.rig_offset,
+        }
 
     def _scheduled(self) -> Schedule:
         times = {}

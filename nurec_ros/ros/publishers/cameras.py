@@ -64,9 +64,14 @@ class CameraPublisher:
         self._calibration: Calibration | None = None
 
     @property
+    def audience(self) -> tuple[int, ...]:
+        """Count the subscriptions to each of the camera's topics, always in the same order."""
+        return tuple(publisher.get_subscription_count() for publisher in self._publishers)
+
+    @property
     def subscribers(self) -> int:
         """Count the subscriptions to the camera's topics, all together."""
-        return sum(publisher.get_subscription_count() for publisher in self._publishers)
+        return sum(self.audience)
 
     @property
     def raw_wanted(self) -> bool:

@@ -110,17 +110,26 @@ def test_another_camera_does_not_wait(renders):
 )
 def test_each_growth_of_the_audience_is_a_picture(renders, counts, expected):
     for count in counts:
-        renders.pictures.count({'a': count})
+        renders.pictures.count({'a': (count,)})
         renders.pictures.make(('a',) if count else ())
         if renders.futures and not renders.futures[-1].done():
             renders.end()
     assert len(renders.asked) == expected
 
 
-def test_who_comes_during_a_render_gets_one_of_his_own(renders):
-    renders.pictures.count({'a': 1})
+def test_who_changes_from_one_topic_to_another_is_new_there(renders):
+    renders.pictures.count({'a': (1, 0)})
     renders.pictures.make(('a',))
-    renders.pictures.count({'a': 2})
+    renders.end()
+    renders.pictures.count({'a': (0, 1)})
+    renders.pictures.make(('a',))
+    assert renders.asked == [('a',), ('a',)]
+
+
+def test_who_comes_during_a_render_gets_one_of_his_own(renders):
+    renders.pictures.count({'a': (1,)})
+    renders.pictures.make(('a',))
+    renders.pictures.count({'a': (2,)})
     renders.pictures.make(('a',))
     assert len(renders.asked) == 1
     renders.end()

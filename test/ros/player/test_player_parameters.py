@@ -16,6 +16,7 @@
 from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import stamp_ns
 
+from nurec_ros.rendering.images import image_size
 from nurec_ros.rendering.protos import sensorsim_pb2
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -67,11 +68,33 @@ def test_a_camera_has_a_rate_of_its_own(bench, infos):
 def test_resolution_scale(bench, infos):
     assert (infos[-1].width, infos[-1].height) == (480, 270)
     assert bench.configure(resolution_scale=0.1)[0].successful
-    bench.trigger('reset')
     bench.until(lambda: (infos[-1].width, infos[-1].height) == (192, 108), 'a smaller picture')
     assert bench.configure(**{f'{FRONT}__resolution_scale': 0.5})[0].successful
-    bench.trigger('reset')
     bench.until(lambda: (infos[-1].width, infos[-1].height) == (960, 540), 'a larger picture')
+    # They show the moment at which the player is halted, like the one before.
+    assert {stamp_ns(info) for info in infos} == {BEGIN_NS}
+    images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
+    bench.until(lambda: images, 'an image')
+    assert image_size(bytes(images[-1].data), 'png') == (960, 540)
+
+
+def test_a_burst_of_changes_is_few_pictures_and_ends_with_the_last(bench, infos):
+    """As from a slider: what changes while a picture is on its way is one picture more."""
+    before = len(infos)
+    scales = [0.01 * step for step in range(10, 50)]
+    for scale in scales:
+        bench.configure(resolution_scale=scale)
+    bench.until(lambda: infos[-1].width == round(1920 * scales[-1]), 'the last size')
+    bench.spin(bench.clocks, 50)
+    assert infos[-1].width == round(1920 * scales[-1])
+    assert len(infos) - before <= len(scales)
+
+
+def test_what_changes_nothing_of_the_picture_renders_none(bench, infos):
+    count = len(infos)
+    bench.configure(resolution_scale=0.25, rate=2.0, camera_rate=7.0, loop=True)
+    bench.spin(bench.clocks, 50)
+    assert len(infos) == count
 
 
 def test_always_render_asks_for_all_cameras(bench, server):
@@ -97,7 +120,6 @@ def test_rig_offset_moves_the_cameras(bench, infos, server):
 
     before = last_pose()
     assert bench.configure(rig_offset=[0.0, 0.0, 2.0, 0.0, 0.0, 0.0])[0].successful
-    bench.trigger('reset')
     bench.until(lambda: last_pose().z == pytest.approx(before.z + 2.0), 'the raised camera')
     bench.configure(rig_offset=[0.0] * 6)
 
