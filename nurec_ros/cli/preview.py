@@ -40,6 +40,15 @@ DEFAULT_PORT = 46435
 CRASHED = 70
 
 
+class _Stopped(BaseException):
+    """
+    A signal came.
+
+    KeyboardInterrupt, if it strikes code that an import compiles from text, lets Python die of
+    the signal at its end although it was caught.
+    """
+
+
 class _Signals:
     """SIGINT and SIGTERM: the first one interrupts, whatever it is; more of them are nothing."""
 
@@ -51,7 +60,7 @@ class _Signals:
     def _handle(self, _number: int, _frame: Any) -> None:
         if not self.came:
             self.came = True
-            raise KeyboardInterrupt
+            raise _Stopped
 
     def wait(self) -> None:
         """Wait for a signal; looks at the flag too, in case a callback swallowed the exception."""
@@ -180,11 +189,15 @@ def main(argv: list[str] | None = None) -> int:
         behaviour = _behaviour(parser, arguments)
         logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
         _serve(arguments, behaviour, signals)
-    except KeyboardInterrupt:
+    except _Stopped:
         pass
-    except NurecError as error:
-        print(f'nurec_preview: {error}', file=sys.stderr)
-        return 1
+    except Exception as error:
+        # An import that is interrupted may turn the interruption into an error of its own.
+        if not signals.came:
+            if not isinstance(error, NurecError):
+                raise
+            print(f'nurec_preview: {error}', file=sys.stderr)
+            return 1
     # While Python ends, a further signal would find its handlers half gone.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -93,6 +93,39 @@ def test_signals_end_it_quietly(scenario_path, scenario, signals):
         assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 
 
+# As numpy's extension modules do.
+INTERRUPTED_IN_AN_IMPORT = """
+import os
+import signal
+import sys
+
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'nurec_ros.preview.server':
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except BaseException:
+                raise ImportError(f'cannot import {name}') from None
+
+
+from nurec_ros.cli.preview import main
+sys.meta_path.insert(0, Interrupted())
+sys.exit(main(['--usdz', sys.argv[1], '--port', '0']))
+"""
+
+
+def test_a_signal_that_an_import_turns_into_an_error_ends_it_quietly(scenario_path):
+    result = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED_IN_AN_IMPORT, scenario_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+
+
 def test_several_files_are_several_scenes(scenario_path, scenario, other_path, other_scenario):
     with Running('--usdz', scenario_path, other_path) as running, Client(running.address) as one:
         scenes = set(one.call('get_available_scenes').scene_ids)
