@@ -91,6 +91,9 @@ def test_a_burst_of_changes_is_few_pictures_and_ends_with_the_last(bench, infos)
 
 
 def test_what_changes_nothing_of_the_picture_renders_none(bench, infos):
+    # What was on its way before comes before the picture of another moment.
+    bench.seek(BEGIN_NS + 500_000_000)
+    bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS + 500_000_000, 'that moment')
     count = len(infos)
     bench.configure(resolution_scale=0.25, rate=2.0, camera_rate=7.0, loop=True)
     bench.spin(bench.clocks, 50)

@@ -66,7 +66,8 @@ def test_scenario_that_begins_at_0_is_stamped_1_ns_there(recording):
     at_begin = {one.topic for one in recording.opening(third) if 1 in stamps_in(one.message)}
     # Its ego has no box: what is sent there is the deletion of the one before.
     shown = {'/clock', '/tf', '/tf_static', '/nurec/odom', '/nurec/path', '/nurec/tracks'}
-    assert at_begin == shown | {'/nurec/ego', '/nurec/objects'}
+    # Pictures and /diagnostics come at times of their own, now and then among these.
+    assert at_begin >= shown | {'/nurec/ego', '/nurec/objects'}
 
 
 def test_every_stamp_is_scenario_time(recording):
