@@ -37,7 +37,8 @@ from nurec_ros.ros.reporter import difference, Reporter
 from nurec_ros.ros.rounds import Rounds
 from nurec_ros.ros.services import create_services
 from nurec_ros.ros.session import Session
-from nurec_ros.ros.state import PlaybackState
+from nurec_ros.ros.state import PlaybackState, StepState
+from nurec_ros.ros.steps import OvertakenError, Step, Steps, to_next_frame
 from nurec_ros.ros.threads import in_thread, Mailbox
 from rclpy.node import Node
 from rclpy.task import Future
@@ -82,6 +83,7 @@ class NurecPlayer(ParameterGate, Node):
 
     def _set_up(self) -> None:
         self._mailbox = Mailbox(self)
+        self._steps = Steps(self._mailbox.post)
         self.parameters = Parameters(self, self._on_parameters)
         self._reporter = Reporter(self, self.parameters)
         create_services(self)
@@ -137,7 +139,7 @@ class NurecPlayer(ParameterGate, Node):
             clock.play()
             session.pictures.forget(session.cameras)
             if clock.position_ns < before_ns:
-                self._jump_back(session)
+                self._jump_back(session, '~/play')
             return self._publish_state()
 
     def stop(self) -> PlaybackState:
@@ -156,7 +158,7 @@ class NurecPlayer(ParameterGate, Node):
             session = self._loaded()
             before_ns = session.clock.position_ns
             session.clock.reset()
-            return self._jumped(session, before_ns)
+            return self._jumped(session, before_ns, '~/reset')
 
     def seek(self, t_ns: int) -> PlaybackState:
         """Set the position, clamped to begin and end; playing goes on."""
@@ -164,7 +166,7 @@ class NurecPlayer(ParameterGate, Node):
             session = self._loaded()
             before_ns = session.clock.position_ns
             session.clock.seek(t_ns)
-            return self._jumped(session, before_ns)
+            return self._jumped(session, before_ns, '~/seek')
 
     def set_rate(self, rate: float) -> PlaybackState:
         """Set the rate, and the parameter with it."""
@@ -172,35 +174,18 @@ class NurecPlayer(ParameterGate, Node):
             self.parameters.change('rate', rate)
             return self._state()
 
-    async def tick(self) -> PlaybackState:
+    async def tick(self) -> StepState:
         """
         Advance by the parameter `tick_us`; ends when every frame of that span is out or lost.
 
         The state is that right after the advance, with the track ids that came and went in it.
+        Raises OvertakenError where something else moves the clock meanwhile.
         """
-        await self._settled()
-        with self._lock:
-            session = self._loaded()
-            state, due = self._step(session, self.parameters.tick_us * 1000)
-        await self._step_images(session, due)
-        return state
+        return await self._step(lambda session: self.parameters.tick_us * 1000)
 
-    async def play_next(self) -> PlaybackState:
+    async def play_next(self) -> StepState:
         """Advance to the next frame time of any selected camera, as `tick` does."""
-        await self._settled()
-        with self._lock:
-            session = self._loaded()
-            clock = session.clock
-            if clock.is_playing:
-                raise ConfigurationError('the clock runs; halt it first, with ~/pause or ~/stop')
-            if clock.done:
-                raise ConfigurationError('the position is the end; go back with ~/seek or ~/reset')
-            next_ns = session.schedule.next_after(clock.position_ns)
-            if next_ns is None:
-                raise ConfigurationError('no camera has a frame between the position and the end')
-            state, due = self._step(session, next_ns - clock.position_ns)
-        await self._step_images(session, due)
-        return state
+        return await self._step(to_next_frame)
 
     async def load(self) -> PlaybackState:
         """
@@ -256,9 +241,11 @@ class NurecPlayer(ParameterGate, Node):
             self.parameters.declare_cameras(() if old is None else old.scenario.cameras)
             raise
         session.on_released = lambda: self._on_released(session)
+        session.on_failure = self._steps.lose
         self._session, self._presenter = session, presenter
         presenter.change(scenario)
         if old is not None:
+            self._steps.overtake('~/load')
             old.jumped_back()
             old.destroy_publishers()
             threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
@@ -276,7 +263,7 @@ class NurecPlayer(ParameterGate, Node):
         advance = session.advance()
         if advance.wrapped:
             session.drop(advance)
-            self._jump_back(session)
+            self._jump_back(session, 'the start of the next lap')
             self._presenter.clock(advance.position_ns)
             self._publish_state()
             return
@@ -288,7 +275,30 @@ class NurecPlayer(ParameterGate, Node):
             self._presenter.tracks(advance.position_ns)
             self._publish_state()
 
-    def _step(self, session: Session, delta_ns: int) -> tuple[PlaybackState, list[Due]]:
+    async def _step(self, duration_ns: Callable[[Session], int]) -> StepState:
+        """Advance by an exact duration, have the frames of it rendered, and wait for them."""
+        await self._settled()
+        with self._lock:
+            session = self._loaded()
+            state, step = self._advance(session, duration_ns(session))
+        try:
+            await self._settled()
+            with self._lock:
+                if not step.due:
+                    step.end()
+                elif not step.overtaken_by:
+                    self._presenter.pose(session.clock.position_ns, _times(step.due))
+                    rendered = session.render_at_once(list(step.due))
+                    rendered.add_done_callback(lambda _: self._mailbox.post(step.end))
+            await step.ended
+        finally:
+            self._steps.end(step)
+        if step.overtaken_by:
+            now = self._state().sentence
+            raise OvertakenError(f'overtaken by {step.overtaken_by} before it was done; now {now}')
+        return replace(state, failed_images=step.failed_images)
+
+    def _advance(self, session: Session, delta_ns: int) -> tuple[StepState, Step]:
         """Advance by an exact duration, and say what is due."""
         session.look_around()
         clock = session.clock
@@ -297,36 +307,25 @@ class NurecPlayer(ParameterGate, Node):
         due = session.all_due(advance)
         session.pictures.forget(item.name for item in due)
         if advance.wrapped:
-            self._jump_back(session)
+            self._jump_back(session, '~/tick')
         else:
             self._presenter.jump()
-        state = self._publish_state()
         new, removed = difference(before, session.active_ids)
-        return replace(state, new_track_ids=new, removed_track_ids=removed), due
+        return StepState.of(self._publish_state(), new, removed), self._steps.begin(due)
 
-    async def _step_images(self, session: Session, due: list[Due]) -> None:
-        """Wait until a step is shown, have its frames rendered, and wait for them."""
-        await self._settled()
-        with self._lock:
-            now_ns = session.clock.position_ns
-            if not due or session is not self._session or now_ns < due[-1].t_ns:
-                # Reset or loaded meanwhile: the frames belong to a future that is no more.
-                return
-            self._presenter.pose(now_ns, _times(due))
-            future = session.render_at_once(due)
-        await self._mailbox.wait(future)
-
-    def _jumped(self, session: Session, before_ns: int) -> PlaybackState:
+    def _jumped(self, session: Session, before_ns: int, by: str) -> PlaybackState:
         """Take note of where a reset or a seek led to."""
         if session.clock.position_ns < before_ns:
-            self._jump_back(session)
+            self._jump_back(session, by)
         else:
+            self._steps.overtake(by)
             self._presenter.jump()
         if not session.clock.is_playing:
             session.pictures.owe(session.cameras)
         return self._publish_state()
 
-    def _jump_back(self, session: Session) -> None:
+    def _jump_back(self, session: Session, by: str) -> None:
+        self._steps.overtake(by)
         session.jumped_back()
         self._presenter.jump_back()
 

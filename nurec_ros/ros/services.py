@@ -27,6 +27,7 @@ from typing import Any
 
 from nurec_ros.errors import NurecError
 from nurec_ros.ros.state import PlaybackState
+from nurec_ros.ros.steps import OvertakenError
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import Trigger
 
@@ -95,7 +96,7 @@ class _TriggerServices:
         return response
 
     def _refuse(self, name: str, response: Any, error: NurecError) -> Any:
-        self._player.get_logger().warning(f'~/{name} refused: {error}')
+        tell_refusal(self._player, name, error)
         response.success = False
         response.message = str(error)
         return response
@@ -126,12 +127,9 @@ class _Rosbag2Services:
         try:
             action()
         except NurecError as error:
-            self._refused(name, error)
+            tell_refusal(self._player, name, error)
             return False
         return True
-
-    def _refused(self, name: str, error: NurecError) -> None:
-        self._player.get_logger().warning(f'~/{name} refused: {error}')
 
     def pause(self, _: Any, response: Any) -> Any:
         self._done('pause', self._player.stop)
@@ -165,10 +163,20 @@ class _Rosbag2Services:
 
     async def play_next(self, _: Any, response: Any) -> Any:
         try:
-            await self._player.play_next()
+            state = await self._player.play_next()
         except NurecError as error:
-            self._refused('play_next', error)
+            tell_refusal(self._player, 'play_next', error)
             response.success = False
-        else:
-            response.success = True
+            return response
+        for camera, reason in state.failed_images.items():
+            self._player.get_logger().warning(f'~/play_next, {camera}: {reason}')
+        response.success = True
         return response
+
+
+def tell_refusal(player: Any, name: str, error: NurecError) -> None:
+    """Log why a service answers that it did not succeed."""
+    if isinstance(error, OvertakenError):
+        player.get_logger().warning(f'~/{name} was {error}')
+    else:
+        player.get_logger().warning(f'~/{name} refused: {error}')

@@ -78,6 +78,8 @@ class Session:
         # What lockstep waits for, and who is to be told when that is over.
         self._held: set[ThreadFuture[None]] = set()
         self.on_released: Callable[[], None] = lambda: None
+        # Called in a thread of the pipeline's.
+        self.on_failure: Callable[[Failure], None] = lambda failure: None
         self.pictures = Pictures(self._render_position, post)
         self.pictures.owe(self.cameras)
         self._listened: tuple[str, ...] = ()
@@ -204,13 +206,15 @@ class Session:
 
     def _deliver(self, item: Frame | Failure) -> None:
         """Publish a frame, in a thread of the pipeline's; failures are counted there."""
-        if isinstance(item, Frame):
-            output = self.outputs[item.camera]
-            try:
-                output.publish(item, self._models[item.camera], lambda: decode_rgb(item))
-            except InvalidHandle:
-                # Another scenario took over while the frame was on its way; its topics are gone.
-                return
+        if isinstance(item, Failure):
+            self.on_failure(item)
+            return
+        output = self.outputs[item.camera]
+        try:
+            output.publish(item, self._models[item.camera], lambda: decode_rgb(item))
+        except InvalidHandle:
+            # Another scenario took over while the frame was on its way; its topics are gone.
+            return
 
     # Changes while running.
 

@@ -15,8 +15,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 import json
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ class PlaybackState:
 
     def to_json(self) -> str:
         """Give all fields as one line of JSON."""
-        return json.dumps(
-            {field.name: getattr(self, field.name) for field in fields(self)},
-            ensure_ascii=False,
-        )
+        return json.dumps(self._shown(), ensure_ascii=False)
+
+    def _shown(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def summary(self) -> str:
@@ -63,3 +65,35 @@ class PlaybackState:
         if self.is_playing:
             return 'playing'
         return 'done' if self.done else 'halted'
+
+    @property
+    def sentence(self) -> str:
+        """Say which scenario stands or plays where."""
+        return (
+            f"'{self.scenario}' is {self.summary} at {self.seconds_since_start:.6f} s "
+            f'({self.current_time_us} us)'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepState(PlaybackState):
+    """
+    The state right after a tick; its new and removed track ids are those of the tick.
+
+    `failed_images` has, by camera, why images of the tick are missing; where none is, the JSON
+    leaves it out.
+    """
+
+    failed_images: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: PlaybackState, new: tuple[str, ...], removed: tuple[str, ...]) -> StepState:
+        """Take a state, and the track ids that a step brought and took."""
+        values = {one.name: getattr(state, one.name) for one in fields(state)}
+        return cls(**{**values, 'new_track_ids': new, 'removed_track_ids': removed})
+
+    def _shown(self) -> dict[str, Any]:
+        shown = PlaybackState._shown(self)
+        if not self.failed_images:
+            del shown['failed_images']
+        return shown

@@ -1,0 +1,204 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""tick and play_next whose images are lost, or which something else overtakes: both are said."""
+
+import json
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE
+import time
+from types import SimpleNamespace
+
+from nurec_ros.errors import RenderError
+from nurec_ros.playback.schedule import Due
+from nurec_ros.ros.steps import Steps
+from nurec_ros.scenario import Scenario
+import pytest
+from rosbag2_interfaces.srv import PlayNext
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import Trigger
+
+BEGIN_NS = START_US * 1000
+FRONT, REAR = CAMERAS
+
+
+# The bookkeeping, without ROS.
+
+
+@pytest.fixture
+def steps():
+    """Give steps whose calls for the executor are made at once."""
+    return Steps(lambda call: call())
+
+
+def failure(camera, t_ns, text='away'):
+    return SimpleNamespace(camera=camera, t_ns=t_ns, error=RenderError(text))
+
+
+def test_a_step_counts_the_images_that_it_lost(steps):
+    step = steps.begin([Due('a', 1), Due('b', 1), Due('a', 2), Due('a', 3)])
+    assert step.failed_images == {}
+    steps.lose(failure('a', 1, 'late'))
+    steps.lose(failure('a', 3, 'gone'))
+    assert step.failed_images == {'a': '2 of 3 lost: gone'}
+
+
+def test_failures_of_others_are_not_the_steps(steps):
+    step = steps.begin([Due('a', 2)])
+    steps.lose(failure('a', 1))
+    steps.lose(failure('b', 2))
+    assert step.failed_images == {}
+    steps.end(step)
+    steps.lose(failure('a', 2))
+    assert step.failed_images == {}
+
+
+def test_who_ended_is_not_overtaken(steps):
+    first, second = steps.begin([]), steps.begin([])
+    first.end()
+    steps.overtake('~/reset')
+    assert (first.overtaken_by, second.overtaken_by) == ('', '~/reset')
+    second.end()
+    assert second.ended.done()
+
+
+# Over ROS.
+
+
+def listen(bench):
+    """Listen to both cameras."""
+    return [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
+
+
+def test_a_tick_without_a_server_succeeds_and_says_what_is_missing(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    state = bench.trigger('tick')
+    assert 'failed_images' not in state
+    listen(bench)
+    for name in CAMERAS:
+        bench.matched(f'~/{name}/camera_info')
+
+    def missing():
+        state = bench.trigger('tick')
+        return state if len(state.get('failed_images', {})) == 2 else None
+
+    failed = bench.until(missing, 'a tick with both cameras')['failed_images']
+    assert sorted(failed) == sorted(CAMERAS)
+    for reason in failed.values():
+        assert reason.startswith(f'1 of 1 lost: cannot reach {NOWHERE}')
+        assert 'is the NuRec container running' in reason
+    # The answer of play_next has no room for it.
+    assert bench.call(PlayNext, 'play_next').success
+    bench.until(lambda: '~/play_next, camera' in bench.player.output, 'the line of log')
+    assert '1 of 1 lost: cannot reach' in bench.player.output
+    # Only what a tick answers has it.
+    assert 'failed_images' not in bench.state
+    assert 'failed_images' not in bench.trigger('stop')
+
+
+def test_a_tick_whose_images_come_has_none_missing(bench):
+    infos = listen(bench)
+    bench.until(lambda: all(infos), 'the first pictures')
+    state = bench.trigger('tick')
+    assert 'failed_images' not in state
+    assert state['current_time_us'] == START_US + 100_000
+
+
+class StuckServer:
+    """Draws nothing while it is held."""
+
+    def __init__(self, scene):
+        self.hold = False
+        self.server = FakeServer(self.render, scenes=[scene])
+
+    def render(self, request, context):
+        while self.hold and context.is_active():
+            time.sleep(0.005)
+        return picture(request)
+
+
+@pytest.fixture(scope='module')
+def stuck(usdz):
+    stuck = StuckServer(Scenario.load(usdz).scene_id)
+    with stuck.server:
+        yield stuck
+
+
+@pytest.fixture(scope='module')
+def waiting(start, usdz, stuck):
+    """Give a player somebody listens to."""
+    bench = start(usdz_path=usdz, server=stuck.server.address).ready()
+    infos = listen(bench)
+    bench.until(lambda: all(infos), 'the first pictures')
+    return bench
+
+
+@pytest.mark.parametrize(
+    ('name', 'by', 'now'),
+    [
+        ('reset', '~/reset', 0),
+        ('load', '~/load', 0),
+        ('seek back', '~/seek', 100_000),
+        ('seek on', '~/seek', 1_500_000),
+    ],
+)
+@pytest.mark.parametrize('step', ['tick', 'play_next'])
+def test_what_is_overtaken_answers_at_once_with_what_is_true_then(
+    waiting, stuck, step, name, by, now
+):
+    bench = waiting
+    stuck.hold = False
+    bench.seek(BEGIN_NS + 500_000_000)
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 500_000_000, 'the position')
+    stuck.hold = True
+    before = len(bench.player.output)
+    call = bench.start_call(*((Trigger, step) if step == 'tick' else (PlayNext, step)))
+    bench.until(lambda: bench.clock_ns > BEGIN_NS + 500_000_000, 'the step')
+    assert not call.done()
+    if name.startswith('seek'):
+        bench.seek(BEGIN_NS + now * 1000)
+    else:
+        bench.trigger(name)
+    # The server still holds what the step waited for.
+    bench.until(call.done, 'the answer')
+    assert not call.result().success
+    words = (
+        f"overtaken by {by} before it was done; now 'clipgt-",
+        f"' is halted at {now / 1e6:.6f} s ({START_US + now} us)",
+    )
+    if step == 'tick':
+        assert all(word in call.result().message for word in words)
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(call.result().message)
+    bench.until(lambda: f'~/{step} was overtaken' in bench.player.output[before:], 'the log')
+    assert all(word in bench.player.output[before:] for word in words)
+    stuck.hold = False
+    # The next one is served as ever.
+    bench.until(lambda: 'failed_images' not in bench.trigger('tick'), 'the next tick')
+
+
+def test_the_start_of_the_next_lap_overtakes_too(waiting, stuck):
+    bench = waiting
+    bench.seek(BEGIN_NS + 1_700_000_000)
+    bench.configure(loop=True)
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 1_700_000_000, 'the position')
+    stuck.hold = True
+    call = bench.start_call(Trigger, 'tick')
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 1_800_000_000, 'the tick')
+    bench.trigger('play')
+    bench.until(call.done, 'the answer')
+    stuck.hold = False
+    assert 'overtaken by the start of the next lap' in call.result().message
+    assert 'is playing at' in call.result().message
+    bench.configure(loop=False)
