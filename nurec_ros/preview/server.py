@@ -77,6 +77,7 @@ class PreviewServer:
         self._scenes = _by_scene_id(scenarios)
         factory = renderer_factory or _scene_renderer
         self._renderers = {name: factory(scene) for name, scene in self._scenes.items()}
+        self._ending = threading.Lock()  # who stops it a second time waits for the first
         self._run: _Run | None = None
         self._last: _Run | None = None
 
@@ -125,18 +126,24 @@ class PreviewServer:
 
     def stop(self, grace: float = 0.0) -> None:
         """Close the port and end the calls in flight, after `grace` seconds at the latest."""
-        run, self._run = self._run, None
-        if run is None:
-            return
-        run.preparation.stop()
-        run.service.health.stop()
-        ended = run.server.stop(grace)
-        if grace > 0.0:
+        run = self._run
+        if run is not None:
+            self._end(run, grace)
+
+    def _end(self, run: _Run, grace: float = 0.0) -> None:
+        with self._ending:
+            if self._run is not run:
+                return
+            run.preparation.stop()
+            run.service.health.stop()
+            ended = run.server.stop(grace)
+            if grace > 0.0:
+                ended.wait()
+            run.stage.stop()
             ended.wait()
-        run.stage.stop()
-        ended.wait()
-        run.pool.shutdown(wait=True)
-        run.preparation.join()
+            run.pool.shutdown(wait=True)
+            run.preparation.join()
+            self._run = None
 
     def _crash(self, context: grpc.ServicerContext) -> None:
         if self._on_crash is not None:
@@ -144,7 +151,13 @@ class PreviewServer:
             return
         _log.warning('the preview server stops after %d frames, as asked', self.frames - 1)
         # Once the call has its status; a thread, because stopping joins the handlers'.
-        stopper = threading.Thread(target=self.stop, name='preview-crash', daemon=True)
+        # It ends this run alone: by the time it comes to it, somebody may have started the next.
+        run = self._run
+        if run is None:
+            return
+        stopper = threading.Thread(
+            target=self._end, args=(run,), name='preview-crash', daemon=True
+        )
         if not context.add_callback(stopper.start):
             stopper.start()
 
