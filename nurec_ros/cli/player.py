@@ -27,13 +27,11 @@ import signal
 import socket
 import sys
 import threading
-from types import FrameType
 from typing import Any
 
 from nurec_ros import __version__
+from nurec_ros.cli.signals import Signals, Stopped
 from nurec_ros.errors import ConfigurationError, NurecError
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 DESCRIPTION = 'Play a NuRec scenario (USDZ) as a live ROS 2 system.'
 EPILOG = """
@@ -55,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with stop:
             _run(ros, stop)
-    except _Stopped:
+    except Stopped:
         pass
     except Exception as error:
         # An import that is interrupted may turn the interruption into an error of its own.
@@ -96,50 +94,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Stopped(BaseException):
-    """A signal came while there was nothing yet that could be ended in order."""
-
-
-class _Stop:
-    """
-    Both signals, from the first moment to the last.
-
-    The first one ends the start-up at once, or is noticed by the loop; the later ones, which
-    `ros2 launch` sends in the middle of the clean-up, are nothing. When it is over both are
-    ignored: while the interpreter finalises, another SIGINT would kill it.
-    """
+class _Stop(Signals):
+    """The signals; the first one ends the start-up at once, or wakes the loop, which sees it."""
 
     def __init__(self) -> None:
-        self.requested = False
-        self.interrupted = False
-        self._starting = True
+        super().__init__()
         self._wake: Any = None
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
     def __enter__(self) -> _Stop:
-        for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+        super().__enter__()
         # Python runs handlers between bytecodes of the main thread, which may be asleep inside
         # the middleware for long: this descriptor is written to at once.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    def __exit__(self, *details: object) -> None:
+        super().__exit__(*details)
         signal.set_wakeup_fd(-1)
         self._writer.close()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        first, self.requested = not self.requested, True
-        if first and self._starting:
-            self.interrupted = True
-            raise _Stopped
-
-    def interrupt_no_more(self) -> None:
-        """Only note a signal from now on."""
-        self._starting = False
 
     def wake_with(self, wake: Any) -> None:
         """Call `wake`, in a thread, when a signal comes, or came already."""
@@ -191,7 +165,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(player)
         stop.wake_with(lambda: executor.create_task(lambda: None))
-        while not stop.requested and context.ok():
+        while not stop.came and context.ok():
             executor.spin_once()
     except (ParameterException, NameValidationException) as error:
         # rclpy's own for its own parameters, such as use_sim_time of a wrong type.

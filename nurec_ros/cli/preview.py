@@ -25,12 +25,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import time
 from typing import Any, TYPE_CHECKING
 
 from nurec_ros import __version__
+from nurec_ros.cli.signals import Signals, Stopped
 from nurec_ros.errors import ConfigurationError, NurecError
 
 if TYPE_CHECKING:
@@ -38,34 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 46435
 CRASHED = 70
-
-
-class _Stopped(BaseException):
-    """
-    A signal came.
-
-    KeyboardInterrupt, if it strikes code that an import compiles from text, lets Python die of
-    the signal at its end although it was caught.
-    """
-
-
-class _Signals:
-    """SIGINT and SIGTERM: the first one interrupts, whatever it is; more of them are nothing."""
-
-    def __init__(self) -> None:
-        self.came = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def _handle(self, _number: int, _frame: Any) -> None:
-        if not self.came:
-            self.came = True
-            raise _Stopped
-
-    def wait(self) -> None:
-        """Wait for a signal; looks at the flag too, in case a callback swallowed the exception."""
-        while not self.came:
-            time.sleep(0.5)
 
 
 def _port(text: str) -> int:
@@ -156,7 +128,7 @@ def _behaviour(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         parser.error(f'--{_flag(name)} {rest}')
 
 
-def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: _Signals) -> None:
+def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: Signals) -> None:
     from nurec_ros.preview.server import PreviewServer
     from nurec_ros.scenario import Scenario
 
@@ -172,35 +144,36 @@ def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: _Signal
         caption=arguments.caption,
         on_crash=lambda: os._exit(CRASHED),
     )
-    server.start()
     try:
+        server.start()
         print(f'serving on {server.address}', flush=True)
-        signals.wait()
+        # Looks at the flag too, in case something swallowed the interruption.
+        while not signals.came:
+            time.sleep(0.5)
     finally:
         server.stop()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
-    signals = _Signals()
+    signals = Signals()
     try:
-        parser = _parser()
-        arguments = parser.parse_args(argv)
-        behaviour = _behaviour(parser, arguments)
-        logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-        _serve(arguments, behaviour, signals)
-    except _Stopped:
+        with signals:
+            parser = _parser()
+            arguments = parser.parse_args(argv)
+            behaviour = _behaviour(parser, arguments)
+            logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
+            _serve(arguments, behaviour, signals)
+    except Stopped:
         pass
     except Exception as error:
         # An import that is interrupted may turn the interruption into an error of its own.
-        if not signals.came:
-            if not isinstance(error, NurecError):
-                raise
-            print(f'nurec_preview: {error}', file=sys.stderr)
-            return 1
-    # While Python ends, a further signal would find its handlers half gone.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        if signals.interrupted:
+            return 0
+        if not isinstance(error, NurecError):
+            raise
+        print(f'nurec_preview: {error}', file=sys.stderr)
+        return 1
     return 0
 
 
