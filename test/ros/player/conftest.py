@@ -28,6 +28,7 @@ import pytest
 
 # Claimed by this run, and free: nobody of the tests that used them is left.
 FREE_DOMAINS: list[int] = []
+TIMES_USED: list[int] = []
 
 collect_ignore_glob = [] if importlib.util.find_spec('rclpy') else ['test_*.py']
 
@@ -55,17 +56,29 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Be
     """
     import rclpy
 
-    contexts, benches, domains = [], [], []
+    benches: list[Bench] = []
+
+    def close(bench: Bench) -> None:
+        benches.remove(bench)
+        bench.close()
+        rclpy.try_shutdown(context=bench.listener.node.context)
+        if all(other.domain != bench.domain for other in benches):
+            FREE_DOMAINS.append(bench.domain)
 
     def run(
         *rules: str, name: str = '/nurec', beside: Bench | None = None, **parameters: Any
     ) -> Bench:
-        if beside is None:
-            domains.append(FREE_DOMAINS.pop() if FREE_DOMAINS else claim_domain())
-        domain = domains[-1] if beside is None else beside.domain
+        # Whose player has ended gives its domain back: a module that starts many of them would
+        # take those of the runs beside it.
+        for ended in [one for one in benches if one.player.process.poll() is not None]:
+            if ended is not beside:
+                close(ended)
+        if beside is not None:
+            domain = beside.domain
+        else:
+            domain = FREE_DOMAINS.pop() if FREE_DOMAINS else claim_domain()
         context = rclpy.Context()
         rclpy.init(args=['test'], context=context, domain_id=domain)
-        contexts.append(context)
         folder = tmp_path_factory.mktemp('player')
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(domain))
@@ -75,11 +88,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Be
         return bench
 
     yield run
-    for bench in benches:
-        bench.close()
-    for context in contexts:
-        rclpy.try_shutdown(context=context)
-    FREE_DOMAINS.extend(domains)
+    while benches:
+        close(benches[0])
 
 
 @pytest.fixture(scope='module')
@@ -92,6 +102,11 @@ def running(start: Callable[..., Bench], usdz: Path, server: FakeServer) -> Benc
 def bench(running: Bench) -> Iterator[Bench]:
     """Give the shared player, halted at begin, with its defaults."""
     begin_ns = running.trigger('reset')['current_time_us'] * 1000
+    # A time that no test before has shown: once it is there, nothing of them is still to come.
+    TIMES_USED.append(begin_ns + 1000 * (len(TIMES_USED) + 1))
+    running.seek(TIMES_USED[-1])
+    running.until(lambda: running.clock_ns == TIMES_USED[-1], 'a clock of this test')
+    running.trigger('reset')
     running.until(lambda: running.clock_ns == begin_ns, 'the clock at begin')
     yield running
     running.configure(loop=False, rate=1.0, tick_us=100_000)

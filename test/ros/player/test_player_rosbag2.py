@@ -35,6 +35,13 @@ END_NS = BEGIN_NS + 2_000_000_000
 DUE_US = sorted(offset + 100_000 * k for offset in (47_000, 50_000) for k in range(20))
 
 
+@pytest.fixture
+def slow(bench):
+    """Give the player at a rate at which it does not halt at the end by itself meanwhile."""
+    bench.configure(rate=0.01)
+    return bench
+
+
 def paused(bench):
     return bench.call(IsPaused, 'is_paused').paused
 
@@ -47,16 +54,16 @@ def set_rate(bench, rate):
     return bench.call(SetRate, 'set_rate', SetRate.Request(rate=rate)).success
 
 
-def test_pause_and_resume(bench):
-    assert paused(bench)
-    bench.call(Resume, 'resume')
-    assert not paused(bench)
-    bench.call(Resume, 'resume')
-    assert not paused(bench)
-    bench.call(Pause, 'pause')
-    assert paused(bench)
-    bench.call(Pause, 'pause')
-    assert paused(bench)
+def test_pause_and_resume(slow):
+    assert paused(slow)
+    slow.call(Resume, 'resume')
+    assert not paused(slow)
+    slow.call(Resume, 'resume')
+    assert not paused(slow)
+    slow.call(Pause, 'pause')
+    assert paused(slow)
+    slow.call(Pause, 'pause')
+    assert paused(slow)
 
 
 def test_pause_keeps_the_position(bench):
@@ -66,19 +73,19 @@ def test_pause_keeps_the_position(bench):
     assert bench.trigger('stop')['current_time_us'] >= START_US + 200_000
 
 
-def test_toggle_paused(bench):
+def test_toggle_paused(slow):
     for expected in (False, True, False, True):
-        bench.call(TogglePaused, 'toggle_paused')
-        assert paused(bench) is expected
+        slow.call(TogglePaused, 'toggle_paused')
+        assert paused(slow) is expected
 
 
-def test_they_share_the_state_with_the_triggers(bench):
-    bench.trigger('play')
-    assert not paused(bench)
-    bench.call(Pause, 'pause')
-    assert not bench.trigger('stop')['is_playing']
-    bench.call(Resume, 'resume')
-    assert bench.trigger('play')['is_playing']
+def test_they_share_the_state_with_the_triggers(slow):
+    slow.trigger('play')
+    assert not paused(slow)
+    slow.call(Pause, 'pause')
+    assert not slow.trigger('stop')['is_playing']
+    slow.call(Resume, 'resume')
+    assert slow.trigger('play')['is_playing']
 
 
 @pytest.mark.parametrize('rate', [0.01, 0.5, 2.0, 100.0])
@@ -117,12 +124,11 @@ def test_play_next_renders_what_is_due_there(bench):
     assert (front, rear) == ([47_000, 147_000], [50_000, 150_000])
 
 
-def test_play_next_refuses_while_playing(bench):
-    bench.configure(rate=0.1)
-    bench.trigger('play')
-    assert not play_next(bench)
-    assert bench.trigger('play')['is_playing']
-    assert '~/play_next refused: the clock runs' in bench.player.output
+def test_play_next_refuses_while_playing(slow):
+    slow.trigger('play')
+    assert not play_next(slow)
+    assert slow.trigger('play')['is_playing']
+    assert '~/play_next refused: the clock runs' in slow.player.output
 
 
 def test_play_next_refuses_at_the_end(bench):

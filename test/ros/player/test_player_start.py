@@ -25,7 +25,7 @@ import pytest
 def run(*arguments):
     """Run the command to its end; give exit code, stdout and stderr."""
     command = [sys.executable, '-m', 'nurec_ros.cli.player', *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -242,7 +242,7 @@ def test_without_rclpy_the_way_out_is_named(tmp_path):
         [sys.executable, '-m', 'nurec_ros.cli.player'],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env=environment,
         cwd=Path(__file__).parents[3],

@@ -24,7 +24,9 @@ from collections.abc import Callable, Iterator
 import contextlib
 from dataclasses import dataclass
 import json
+import os
 from pathlib import Path
+import signal
 import sys
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
@@ -113,6 +115,7 @@ class Client:
     """Steers the player, waits for what the recorder has, and keeps a log of it."""
 
     def __init__(self, bench: Bench, counts: Path) -> None:
+        from rosgraph_msgs.msg import Clock
         from sensor_msgs.msg import CompressedImage
 
         self.acts: list[Act] = []
@@ -122,7 +125,10 @@ class Client:
             camera: bench.listen(CompressedImage, f'~/{camera}/image_raw/compressed')
             for camera in (FRONT, REAR, CROSS)
         }
-        # Each jump shows the path twice.
+        # All of the time that it shows, however long this process may not run.
+        bench.clocks = []
+        bench.listener.node.create_subscription(Clock, '/clock', bench.clocks.append, DEPTH)
+        # Each jump shows the path twice, and so does the start.
         self._paths = 0
 
     @contextlib.contextmanager
@@ -181,27 +187,39 @@ class Client:
     @property
     def counts(self) -> dict[str, int]:
         """Give how many messages of each topic the recorder has."""
-        return dict(json.loads(self._path.read_text()))
+        return dict(json.loads(self._path.read_text())['counts'])
+
+    def sent_since(self, moment_ns: int) -> dict[str, int]:
+        """Give how many, up to ten, it has of those that were sent after a moment of the wall."""
+        last = json.loads(self._path.read_text())['last']
+        return {name: sum(one > moment_ns for one in times) for name, times in last.items()}
+
+    @property
+    def listens(self) -> bool:
+        """Say whether the pictures of the start have come here, too."""
+        return all(self._images[camera] for camera in (FRONT, REAR))
 
     def passes(self, t_ns: int) -> None:
         """Wait until the clock shows a moment, or a later one."""
         self._bench.passes(t_ns)
 
     def runs(self, seconds: float) -> None:
-        """Wait until the clock has run on for some scenario seconds."""
-        self.passes(self._bench.clock_ns + round(seconds * SECOND))
+        """Wait until the clock has run on for some scenario seconds, and has told it often."""
+        before_ns = self._bench.clock_ns
+        self._bench.spin(self._bench.clocks, 30)
+        self.passes(before_ns + round(seconds * SECOND))
 
     def done(self) -> None:
         """Wait until the position is the end."""
         self._bench.until(lambda: self._bench.state['done'], 'the end')
 
     def recorded(self, more: dict[str, int]) -> None:
-        """Wait until the recorder has so many more messages of some topics."""
-        before = self.counts
+        """Wait until the recorder has so many messages of topics that are sent from now on."""
+        now_ns = time.time_ns()
 
         def enough() -> bool:
-            now = self.counts
-            return all(now[name] >= before[name] + count for name, count in more.items())
+            sent = self.sent_since(now_ns)
+            return all(sent[name] >= count for name, count in more.items())
 
         self._bench.until(enough, f'the recorder has {more} more')
 
@@ -213,9 +231,9 @@ class Client:
         )
 
     def started(self) -> None:
-        """Wait until a player that was found somewhere in its first second is at rest."""
+        """Wait until both showings of a scenario are recorded, and the player is at rest."""
+        self.settled()
         self.repeated()
-        self._paths = self.counts['/nurec/path']
 
     def repeated(self) -> None:
         """Wait for a few repetitions of a halted player's."""
@@ -224,11 +242,11 @@ class Client:
     @contextlib.contextmanager
     def pictures(self, *cameras: str) -> Iterator[None]:
         """Wait at the end for a picture of the position, recorded on all topics of cameras."""
-        before = self.counts
+        before_ns = time.time_ns()
 
         def came() -> bool:
-            now_ns, now = self._bench.clock_ns, self.counts
-            recorded = all(now[name] > before[name] for name in camera_topics(*cameras))
+            now_ns, sent = self._bench.clock_ns, self.sent_since(before_ns)
+            recorded = all(sent[name] for name in camera_topics(*cameras))
             return recorded and all(
                 any(stamp_ns(image) == now_ns for image in self._images[camera])
                 for camera in cameras
@@ -260,13 +278,13 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     for _ in range(3):
         client.trigger('tick')
     with client.pictures(FRONT, REAR):
-        client.seek(at(3.2))
+        client.seek(at(9.2))
     client.trigger('play')
-    client.passes(at(3.9))
+    client.passes(at(9.9))
     client.seek(at(1.0))
     client.settled()
     client.set_rate(2.0)
-    client.passes(at(3.2))
+    client.runs(1.0)
     client.configure(rate=0.5)
     client.runs(0.15)
     client.set_rate(1.0)
@@ -352,13 +370,15 @@ def run(folder: Path) -> Session:
         client = Client(bench, folder / 'counts.json')
         bench.ready()
         wanted = COMMON_TOPICS | camera_topics(FRONT, REAR)
-        bench.until(lambda: all(client.counts[name] for name in wanted), 'all topics')
+        bench.until(
+            lambda: all(client.counts[name] for name in wanted) and client.listens, 'all topics'
+        )
         perform(client, truths, folder)
         called_ns = time.time_ns()
         exit_code = bench.player.interrupt()
         client.acts.append(Act('interrupt', called_ns, time.time_ns(), exit_code))
         output = bench.player.output
-        assert recorder.end() == 0, recorder.last_lines()
+        assert _interrupted(recorder) == 0, recorder.last_lines()
     finally:
         if bench is not None:
             bench.close()
@@ -369,14 +389,21 @@ def run(folder: Path) -> Session:
 
 
 def _starter(folder: Path, stack: contextlib.ExitStack) -> Callable[[str, list[str]], Child]:
-    import os
-
     def start(name: str, words: list[str]) -> Child:
         child = Child(name, words, folder / f'{name}.log', os.environ)
         stack.callback(child.end)
         return child
 
     return start
+
+
+def _interrupted(child: Child) -> int | None:
+    """Let a process write what it has, for as long as that takes; give its exit code."""
+    os.kill(child.pid, signal.SIGINT)
+    deadline = time.monotonic() + 120.0
+    while child.returncode is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return child.returncode
 
 
 def _wait_for(child: Child, condition: Callable[[], bool]) -> None:

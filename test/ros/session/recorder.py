@@ -17,12 +17,13 @@ Record topics into a rosbag2 folder, as a process of its own: `recorder.py FOLDE
 TOPICS is a JSON file, {topic: [type, latched]}. The recorder subscribes to them before anybody
 publishes, so that nothing is missed but what was sent before the two found each other. Messages
 are kept by the time at which they were sent, which one clock tells for all topics. `counts.json`
-beside the bag says how many of each topic there are so far. SIGINT or SIGTERM: the bag is
-written.
+beside the bag says how many of each topic there are so far, and when the last ones were sent.
+SIGINT or SIGTERM: what is still to come is waited for, and the bag is written.
 """
 
 from __future__ import annotations
 
+from collections import deque
 import json
 import os
 from pathlib import Path
@@ -44,6 +45,9 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 DEPTH = 2000
 TELL_S = 0.05
 LOOK_S = 0.2
+# So long nothing comes once all has come.
+QUIET_S = 1.0
+LAST = 10
 
 
 class Recorder:
@@ -53,6 +57,8 @@ class Recorder:
         self.topics = topics
         self.messages: list[tuple[int, str, bytes]] = []
         self.counts = dict.fromkeys(topics, 0)
+        self.last: dict[str, deque[int]] = {name: deque(maxlen=LAST) for name in topics}
+        self.received_s = 0.0
         self.offered: dict[str, list[Any]] = {name: [] for name in topics}
         self.unexpected: dict[str, list[str]] = {}
         self._node = node
@@ -68,8 +74,17 @@ class Recorder:
         def received(data: bytes, info: Any) -> None:
             self.messages.append((info['source_timestamp'], topic, bytes(data)))
             self.counts[topic] += 1
+            self.last[topic].append(info['source_timestamp'])
+            self.received_s = time.monotonic()
 
         return received
+
+    def told(self) -> dict[str, Any]:
+        """Give what `counts.json` says."""
+        return {
+            'counts': self.counts,
+            'last': {name: list(times) for name, times in self.last.items()},
+        }
 
     def look(self) -> None:
         """Note what publishers offer, and which topics there are besides."""
@@ -112,23 +127,24 @@ def tell(path: Path, document: Any) -> None:
 def main() -> None:
     """Record until a signal comes."""
     folder, topics = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
-    ended: list[int] = []
+    ended: list[float] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: ended.append(number))
+        signal.signal(number, lambda *_: ended.append(time.monotonic()))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node('session_recorder')
     recorder = Recorder(node, topics)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     told_s = looked_s = 0.0
-    while not ended:
+    # What was sent before the signal may not have been taken yet.
+    while not ended or time.monotonic() - max(recorder.received_s, ended[0]) < QUIET_S:
         executor.spin_once(timeout_sec=TELL_S)
         now_s = time.monotonic()
         if now_s - looked_s > LOOK_S:
             recorder.look()
             looked_s = now_s
         if now_s - told_s > TELL_S:
-            tell(folder.parent / 'counts.json', recorder.counts)
+            tell(folder.parent / 'counts.json', recorder.told())
             told_s = now_s
     recorder.write(folder)
     tell(folder.parent / 'unexpected.json', recorder.unexpected)

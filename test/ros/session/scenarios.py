@@ -14,10 +14,10 @@
 """
 Three small scenarios for the recorded session, and the truth about them.
 
-First: 6 s, two cameras, road users that come and go. Second: later, with one camera of the same
-name at another place and one of another name, and a road user whose id the first one has too.
-Third: begins at 0, one camera, no box for the ego. The truths come from the documents that were
-written and from closed forms.
+First: two cameras, road users that come and go. Second: later, with one camera of the same name at
+another place and one of another name, and a road user whose id the first one has too. Third:
+begins at 0, one camera, no box for the ego. The truths come from the documents that were written
+and from closed forms.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ FRONT, REAR, CROSS = (
     'camera_rear_left_70fov',
     'camera_cross_left_120fov',
 )
+# Much more than is played: a client that is late is not to find the end.
+LONG_S, MIDDLE_S = 20.0, 12.0
 SPEED_M_S, YAW_RATE_RAD_S = 8.0, 0.2
 # What lives 0.1 s or less is left out by default.
 LEAST_LIFE_US = 100_000
@@ -144,7 +146,7 @@ def build(folder: Path) -> tuple[Truth, Truth, Truth]:
         _write(
             folder,
             'first',
-            duration_s=6.0,
+            duration_s=LONG_S,
             start_us=START_US,
             cameras=(FRONT, REAR),
             tracks=_tracks_of_first(),
@@ -152,7 +154,7 @@ def build(folder: Path) -> tuple[Truth, Truth, Truth]:
         _write(
             folder,
             'second',
-            duration_s=3.0,
+            duration_s=MIDDLE_S,
             start_us=START_US + 50_000_000,
             cameras=(FRONT, CROSS),
             tracks=_tracks_of_second(),
@@ -216,10 +218,12 @@ def _moving(
 def _tracks_of_first() -> list[Document]:
     begin = START_US
     return [
-        _moving('1', 'automobile', begin, 6.0, at=(20.0, 3.5), velocity=(6.0, 0.5)),
+        _moving('1', 'automobile', begin, LONG_S, at=(20.0, 3.5), velocity=(6.0, 0.5)),
         _moving('2@scene:a', 'person', begin + 1_500_000, 3.0, at=(12.0, -6.0), velocity=(0, 1.4)),
-        _moving('3', 'heavy_truck', begin, 6.0, at=(30.0, -4.0), velocity=(0, 0), flags='NONE'),
-        _moving('late', 'Rider On Bike', begin + 3_000_000, 3.0, at=(25, 1), velocity=(-4.0, 0)),
+        _moving('3', 'heavy_truck', begin, LONG_S, at=(30, -4), velocity=(0, 0), flags='NONE'),
+        _moving(
+            'late', 'Rider On Bike', begin + 3_000_000, LONG_S - 3, at=(25, 1), velocity=(-4.0, 0)
+        ),
         _moving('brief', 'automobile', begin + 800_000, 0.4, at=(40.0, 3.5), velocity=(9.0, 0)),
         _moving('gone', 'person', begin, 2.0, at=(10.0, 6.0), velocity=(0.7, 0.0)),
         # Refused for its short life, by default.
@@ -230,6 +234,6 @@ def _tracks_of_first() -> list[Document]:
 def _tracks_of_second() -> list[Document]:
     begin = START_US + 50_000_000
     return [
-        _moving('1', 'bus', begin, 3.0, at=(25.0, 3.5), velocity=(5.0, 0.0), dims=(11.0, 2.5, 3)),
+        _moving('1', 'bus', begin, MIDDLE_S, at=(25, 3.5), velocity=(5.0, 0), dims=(11.0, 2.5, 3)),
         _moving('b', 'person', begin + 300_000, 0.9, at=(15.0, -5.0), velocity=(0, 1.2)),
     ]

@@ -19,6 +19,7 @@ bench/bench_player.py.
 """
 
 from itertools import pairwise
+from statistics import median
 from test.ros.session.calling import Caller
 from test.support.archives import build_archive, CAMERAS, START_US
 from test.support.domain import claim_domain
@@ -118,7 +119,10 @@ def test_images_flow_meanwhile(soak):
 def test_clock_never_stops(soak):
     sent = sorted(soak.sent)
     assert len(sent) > 100
-    assert max(b - a for a, b in pairwise(sent)) < 2 * SECOND
+    gaps = [b - a for a, b in pairwise(sent)]
+    assert median(gaps) < SECOND / 10
+    # On a busy machine a process may not run for long.
+    assert max(gaps) < 10 * SECOND
 
 
 def test_player_is_well_afterwards(soak):
