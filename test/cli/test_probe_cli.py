@@ -29,20 +29,33 @@ from nurec_ros.scenario import Scenario
 import pytest
 
 COMMAND = [sys.executable, '-m', 'nurec_ros.cli.probe']
+# Calls no render slow and asks nobody for patience: a loaded machine may take a second or three.
+AT_ANY_PACE = """
+import sys
+from nurec_ros.cli import probe
+from nurec_ros.probe import calls, renders
+
+calls._PATIENCE_S = renders._SLOW_S = 60.0
+sys.exit(probe.main())
+"""
 
 
-def run(*arguments, folder=None, env=None):
+def run(*arguments, folder=None, env=None, command=COMMAND):
     """Run the command to its end."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         cwd=folder,
         env=env,
         encoding='utf-8',
     )
+
+
+def run_at_any_pace(*arguments):
+    return run(*arguments, command=[sys.executable, '-c', AT_ANY_PACE])
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def closed():
 
 def test_a_healthy_server_gets_ticks_and_exit_code_0(scenario_path, scenario, tmp_path):
     with serve(scenario) as server:
-        result = run(
+        result = run_at_any_pace(
             *('--usdz', scenario_path, '--server', server.address, '--output', tmp_path / 'out')
         )
     assert (result.returncode, result.stderr) == (0, '')
@@ -75,7 +88,7 @@ def test_pictures_go_beside_the_user_unless_said_otherwise(scenario_path, scenar
 
 def test_json_is_one_value_and_nothing_else(scenario_path, scenario, tmp_path):
     with serve(scenario) as server:
-        result = run(
+        result = run_at_any_pace(
             *('--usdz', scenario_path, '--server', server.address, '--output', tmp_path, '--json')
         )
     value = json.loads(result.stdout)
@@ -90,7 +103,9 @@ def test_json_is_one_value_and_nothing_else(scenario_path, scenario, tmp_path):
 
 def test_a_failure_gets_a_cross_its_remedy_and_exit_code_1(scenario_path, scenario, tmp_path):
     with serve(scenario, behaviour=Behaviour(failure_rate=1.0)) as server:
-        result = run(*('--usdz', scenario_path, '--server', server.address, '--output', tmp_path))
+        result = run_at_any_pace(
+            *('--usdz', scenario_path, '--server', server.address, '--output', tmp_path)
+        )
     assert (result.returncode, result.stderr) == (1, '')
     assert ' ✗ render ' in result.stdout
     assert '→ lower resolution_scale' in result.stdout
@@ -194,8 +209,8 @@ def test_a_camera_without_a_model_is_named(half_known, tmp_path):
     words = 'camera_x has no camera model in the archive: it cannot be rendered'
     with serve(scenario) as server:
         common = ('--usdz', half_known, '--server', server.address, '--output', tmp_path / 'out')
-        text, as_json = run(*common), run(*common, '--json')
-        one = run(*common, '--cameras', next(iter(CAMERAS)))
+        text, as_json = run_at_any_pace(*common), run_at_any_pace(*common, '--json')
+        one = run_at_any_pace(*common, '--cameras', next(iter(CAMERAS)))
     assert (text.returncode, as_json.returncode, one.returncode) == (0, 0, 0)
     assert words in text.stdout
     assert words not in one.stdout
@@ -232,7 +247,7 @@ def test_an_interrupt_ends_it_without_a_traceback(scenario_path, scenario, tmp_p
         )
         until(lambda: server.frames == 1, 'the first frame')
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == 'nurec_probe: interrupted'
     assert 'Traceback' not in err

@@ -14,7 +14,16 @@
 """Each behaviour as a client sees it over the wire."""
 
 from collections import Counter
-from test.preview.preview_client import Client, gradient, Painter, refused, request, serve, until
+from test.preview.preview_client import (
+    blocked,
+    Client,
+    gradient,
+    Painter,
+    refused,
+    request,
+    serve,
+    until,
+)
 
 import cv2
 import grpc
@@ -126,17 +135,10 @@ def test_the_slow_first_frame_blocks_health_as_well(play, scenario):
     client = play(first_frame_s=1000.0)
     client.call('get_version')
     first = client.start('render_rgb', request(scenario), timeout=60.0)
-
-    def blocked():
-        try:
-            client.health(timeout=0.2)
-        except grpc.RpcError as error:
-            return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        return False
-
-    until(blocked, 'the block')
-    code, _ = refused(lambda: client.call('get_version', timeout=0.2))
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    until(lambda: blocked(client.server), 'the block')
+    for call in (client.health, lambda timeout: client.call('get_version', timeout=timeout)):
+        code, _ = refused(lambda call=call: call(timeout=0.2))
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not first.done()
 
 

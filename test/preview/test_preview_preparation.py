@@ -138,3 +138,36 @@ def test_the_command_ends_cleanly_amid_the_preparation(scenario_path):
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, '')
+
+
+INTERRUPTED_IN_THE_START = """
+import signal, sys
+from nurec_ros.cli import preview
+from nurec_ros.preview import scene
+from nurec_ros.preview.preparation import Preparation
+
+real = Preparation.start
+
+def start(preparation):
+    real(preparation)
+    signal.raise_signal(signal.SIGTERM)
+
+def endless(scenario, step):
+    while True:
+        step()
+
+Preparation.start = start
+scene.paint_ground = endless
+sys.exit(preview.main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_while_the_server_starts_ends_its_preparation_too(scenario_path):
+    result = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED_IN_THE_START, '--usdz', scenario_path, '--port', '0'],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')

@@ -115,7 +115,7 @@ def test_it_starts_again_on_its_port(scenario):
     with Client(server.address) as client:
         client.call('render_rgb', request(scenario))
         server.stop()
-        assert refused(lambda: client.call('get_version', timeout=5.0))[0] is (
+        assert refused(lambda: client.call('get_version', timeout=20.0))[0] is (
             grpc.StatusCode.UNAVAILABLE
         )
         assert server.start() == first

@@ -19,7 +19,13 @@ from test.probe.probe_reports import failed, stage, unserved
 from test.rendering.tls import server_credentials
 
 import grpc
+from nurec_ros.rendering import handshake
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(handshake, 'TIMEOUT_S', 60.0)
 
 
 @pytest.fixture
@@ -33,11 +39,12 @@ def guarded(tmp_path):
     server.stop(None).wait(20.0)
 
 
+@pytest.mark.usefixtures('no_channel')
 def test_a_certificate_against_a_plaintext_server(scenario, tmp_path):
     _, path = server_credentials(tmp_path)
     with serve(scenario) as server:
         report = unserved(
-            scenario, server.address, tmp_path, tls_root_certificate=str(path), timeout_s=0.5
+            scenario, server.address, tmp_path, tls_root_certificate=str(path), timeout_s=60.0
         )
     assert failed(report) == ['channel']
     found = stage(report, 'channel', 'fail')
@@ -45,18 +52,20 @@ def test_a_certificate_against_a_plaintext_server(scenario, tmp_path):
     assert 'leave tls_root_certificate empty' in found.remedy
 
 
+@pytest.mark.usefixtures('no_channel')
 def test_no_certificate_against_a_server_of_tls(scenario, guarded, tmp_path):
-    report = unserved(scenario, f'127.0.0.1:{guarded[0]}', tmp_path, timeout_s=0.5)
+    report = unserved(scenario, f'127.0.0.1:{guarded[0]}', tmp_path, timeout_s=60.0)
     assert failed(report) == ['channel']
     found = stage(report, 'channel', 'fail')
     assert found.message == 'the server speaks TLS, and no certificate is given'
     assert 'tls_root_certificate' in found.remedy
 
 
+@pytest.mark.usefixtures('no_channel')
 def test_a_certificate_for_another_name(scenario, guarded, tmp_path):
     port, path = guarded
     report = unserved(
-        scenario, f'127.0.0.1:{port}', tmp_path, tls_root_certificate=path, timeout_s=0.5
+        scenario, f'127.0.0.1:{port}', tmp_path, tls_root_certificate=path, timeout_s=60.0
     )
     assert failed(report) == ['channel']
     found = stage(report, 'channel', 'fail')
@@ -67,7 +76,7 @@ def test_a_certificate_for_another_name(scenario, guarded, tmp_path):
 def test_the_right_name_connects(scenario, guarded, tmp_path):
     port, path = guarded
     report = unserved(
-        scenario, f'localhost:{port}', tmp_path, tls_root_certificate=path, timeout_s=5.0
+        scenario, f'localhost:{port}', tmp_path, tls_root_certificate=path, timeout_s=60.0
     )
     # It has no services at all, which is another matter.
     assert failed(report) == ['service']

@@ -44,18 +44,19 @@ def test_a_port_that_accepts_and_stays_silent(scenario, tmp_path):
         one.bind(('127.0.0.1', 0))
         one.listen()
         address = f'127.0.0.1:{one.getsockname()[1]}'
-        report = unserved(scenario, address, tmp_path, timeout_s=0.3)
+        report = unserved(scenario, address, tmp_path, timeout_s=2.0)
     assert failed(report) == ['channel']
     assert 'does not speak gRPC' in stage(report, 'channel', 'fail').remedy
 
 
+@pytest.mark.usefixtures('no_channel')
 def test_a_web_server(scenario, tmp_path):
     web = http.server.HTTPServer(('127.0.0.1', 0), http.server.BaseHTTPRequestHandler)
     thread = threading.Thread(target=web.serve_forever, kwargs={'poll_interval': 0.02})
     thread.start()
     try:
         address = f'127.0.0.1:{web.server_port}'
-        report = unserved(scenario, address, tmp_path, timeout_s=0.5)
+        report = unserved(scenario, address, tmp_path)
     finally:
         web.shutdown()
         web.server_close()
@@ -71,6 +72,7 @@ def test_a_grpc_server_that_is_no_renderer(scenario, tmp_path):
     assert status(report, 'health') == {'note'}
 
 
+@pytest.mark.usefixtures('at_any_pace')
 def test_one_dead_address_of_two(scenario, tmp_path):
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
@@ -124,8 +126,9 @@ def test_numbers_in_the_syntax_of_grpc_are_tried_by_tcp(scenario, tmp_path):
     assert stage(report, 'tcp', 'pass').latency_s > 0.0
 
 
+@pytest.mark.usefixtures('no_channel')
 def test_what_is_left_to_grpc_keeps_the_order_of_stages(scenario, tmp_path):
-    report = unserved(scenario, f'unix:{tmp_path / "none.sock"}', tmp_path, timeout_s=0.3)
+    report = unserved(scenario, f'unix:{tmp_path / "none.sock"}', tmp_path)
     assert [s.name for s in report.stages][:3] == ['resolve', 'tcp', 'channel']
     assert stage(report, 'tcp', 'note').message == 'left to gRPC, as the address is'
     assert failed(report) == ['channel']

@@ -70,7 +70,7 @@ class Delivered:
             self.logs.append((level, text))
             self._changed.notify_all()
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until a condition on what was delivered or logged holds; fail if it never does."""
         with self._changed:
             assert self._changed.wait_for(condition, timeout_s), (self.results, self.logs)
@@ -120,11 +120,13 @@ def make_pipeline(
         return pipeline
 
     yield start
+    # Its threads are not to outlive the test: the next one may count threads, or replace what
+    # they use.
     for pipeline in pipelines:
-        pipeline.close()
+        pipeline.close(60.0)
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Wait for what nobody notifies of; fail if it never comes."""
     until = time.monotonic() + timeout_s
     while not condition():

@@ -16,9 +16,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 import socket
+import socketserver
 from test.rendering.conftest import Delivered, eventually
 from test.rendering.due import due
 from test.rendering.fake_server import FakeServer, picture
@@ -28,7 +30,7 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import diagnosis, policy, RenderPipeline
+from nurec_ros.rendering import client, diagnosis, handshake, policy, RenderPipeline, target
 from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
 from nurec_ros.rendering.session import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
@@ -42,6 +44,13 @@ MakePipeline = Callable[..., RenderPipeline]
 def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for a missing scene every 50 ms: nobody waits for seconds here."""
     monkeypatch.setattr(policy, 'SCENE_CHECK_S', 0.05)
+
+
+@pytest.fixture(autouse=True)
+def patient_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look below gRPC have its time: it is never repeated within the grace."""
+    monkeypatch.setattr(policy, 'HANDSHAKE_S', 60.0)
+    monkeypatch.setattr(handshake, 'TIMEOUT_S', 60.0)
 
 
 def connected(pipeline: RenderPipeline) -> None:
@@ -87,6 +96,8 @@ def test_frames_fail_while_no_name_fits_and_come_when_one_does(
     pipeline.submit(due('wide', t_us=3)).result(20)
     assert [failure.error.kind for failure in delivered.failures] == ['service'] * 5
     assert 'set service_prefix' in str(delivered.failures[0].error)
+    # The client's thread says what frames are already told.
+    delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1
     assert delivered.texts('warn') == []
     server.stop()
@@ -284,6 +295,7 @@ def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
     assert status.scenes == ('one', 'two')
     assert 'no scene' in status.last_error
     # Said once, by whoever found it out, and not of every frame again.
+    delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1
     assert delivered.texts('warn') == []
     assert not server.requests()
@@ -352,8 +364,10 @@ def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
     assert 'cannot reach' in pipeline.status().last_error
     server = make_server(port=port)
     pipeline.submit(due('wide'), keep=True).result(20)
+    # The frame may be faster than the word about the connection.
+    delivered.wait(lambda: bool(delivered.texts('info')))
     assert delivered.texts('error') == []
-    assert len(delivered.texts('info')) == 1
+    assert len([text for text in delivered.texts('info') if 'connected to' in text]) == 1
     # A connection that there was is missed at once.
     server.stop()
     delivered.wait(lambda: bool(delivered.texts('error')))
@@ -381,7 +395,14 @@ def test_address_that_is_none_is_refused_where_the_pipeline_is_made(
         RenderPipeline(scenario, RenderOptions(server=server), delivered)
 
 
-def test_host_without_a_name(make_pipeline: MakePipeline, delivered: Delivered) -> None:
+def test_host_without_a_name(
+    make_pipeline: MakePipeline, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(host: str, port: int) -> list[tuple[int, str]]:
+        raise socket.gaierror(-2, 'Name or service not known')
+
+    # A name service that cannot be reached takes its time to say so.
+    monkeypatch.setattr(client, 'resolve', lambda server: target.resolve(server, nobody))
     pipeline = make_pipeline('nobody.invalid:1,nothing.invalid:2')
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
@@ -424,7 +445,6 @@ def test_dead_connection_is_given_up(
     make_server: MakeServer, make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames time out, and nothing else is answered: TCP may not know that it is dead."""
-    monkeypatch.setitem(policy.DEADLINES, 'get_version', policy.Row(0.2, 'a short one for here'))
     stuck, let_go = threading.Event(), threading.Event()
 
     def hang(request: object, context: object) -> bytes:
@@ -436,11 +456,14 @@ def test_dead_connection_is_given_up(
     pipeline = make_pipeline(server, render_timeout_s=0.2, batch='never')
     pipeline.submit(due('wide')).result(20)
     stuck.set()
-    answer = server._version
+    answer, ordinary = server._version, policy.DEADLINES['get_version']
+    short = policy.Row(0.2, 'a short one, while nothing is answered')
+    monkeypatch.setitem(policy.DEADLINES, 'get_version', short)
     server._version = lambda *_: let_go.wait(20) and answer(None, None)
     pipeline.submit(due('wide')).result(20)
     eventually(lambda: not pipeline.status().connected)
     kept = pipeline.submit(due('tele'), keep=True)
+    monkeypatch.setitem(policy.DEADLINES, 'get_version', ordinary)
     server._version = answer
     stuck.clear()
     let_go.set()
@@ -456,12 +479,20 @@ def test_several_servers_share_the_work(
 ) -> None:
     servers = [make_server(), make_server()]
     pipeline = make_pipeline(','.join(server.address for server in servers), batch='never')
-    eventually(lambda: pipeline.status().connected)
+
+    def both_are_asked() -> bool:
+        pipeline.submit(due('left'), keep=True).result(20)
+        return all(server.requests() for server in servers)
+
+    # The list is connected as soon as one of them is.
+    eventually(both_are_asked)
+    before = [len(server.requests()) for server in servers]
     done = [pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True) for t_us in range(40)]
     for future in done:
         future.result(20)
-    assert len(delivered.frames) == 80
-    counts = [len(server.requests()) for server in servers]
+    assert len(delivered.frames) == sum(before) + 80
+    after = [len(server.requests()) for server in servers]
+    counts = [now - then for now, then in zip(after, before, strict=True)]
     assert sum(counts) == 80
     assert min(counts) > 20
 
@@ -623,24 +654,26 @@ def test_server_without_a_list_of_scenes_is_asked_for_ours(
 
 
 def test_something_else_that_listens(make_pipeline: MakePipeline, delivered: Delivered) -> None:
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        port = listener.getsockname()[1]
+    class Refusing(socketserver.BaseRequestHandler):
+        """Speaks HTTP, to the end: a socket closed on unread bytes may lose the answer."""
 
-        def answer() -> None:
-            try:
-                while True:
-                    connection, _ = listener.accept()
-                    with connection:
-                        connection.recv(4096)
-                        connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
-            except OSError:
-                return
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.recv(4096)
+                self.request.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+                while self.request.recv(4096):
+                    pass
 
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        pipeline = make_pipeline(f'127.0.0.1:{port}')
-        delivered.wait(lambda: bool(delivered.texts('error')))
-        said = delivered.texts('error')[0]
-        assert f'what answers at 127.0.0.1:{port} speaks no gRPC' in said
-        assert 'something else than a gRPC server answers there' in said
-        assert not pipeline.status().connected
+    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Refusing) as listener:
+        port = listener.server_address[1]
+        listener.daemon_threads = True
+        threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            pipeline = make_pipeline(f'127.0.0.1:{port}')
+            delivered.wait(lambda: bool(delivered.texts('error')))
+        finally:
+            listener.shutdown()
+    said = delivered.texts('error')[0]
+    assert f'what answers at 127.0.0.1:{port} speaks no gRPC' in said
+    assert 'something else than a gRPC server answers there' in said
+    assert not pipeline.status().connected

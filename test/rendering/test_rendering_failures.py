@@ -84,6 +84,7 @@ def test_frame_is_lost_and_the_rest_goes_on(
     error = delivered.failures[0].error
     assert error.kind == kind
     assert error.remedy
+    delivered.wait(lambda: str(error) in delivered.texts('warn'))
     assert delivered.texts('warn').count(str(error)) == 1
     status = pipeline.camera_status('wide')
     assert status.last_error == error.problem
@@ -262,6 +263,7 @@ def test_what_a_reply_lacks_is_dropped_for_a_newer_frame(
     assert delivered.failures == []
     status = pipeline.camera_status('tele')
     assert status.asked == status.received + status.dropped == 9
+    delivered.wait(lambda: any('lacks tele' in text for text in delivered.texts('warn')))
     assert len([text for text in delivered.texts('warn') if 'lacks tele' in text]) == 1
 
 
@@ -457,6 +459,7 @@ def test_tracks_are_never_sent_again_to_a_server_that_refuses_them(
     assert len(refused) == 1
     assert pipeline.status().tracks_refused
     if 'enable' in text and 'not' not in text:
+        delivered.wait(lambda: bool(delivered.texts('warn')))
         assert '--enable-editing-actors' in delivered.texts('warn')[0]
 
 
@@ -483,12 +486,12 @@ def test_first_frame_may_take_longer_than_later_ones(
         return picture(request)
 
     server = make_server(render)
-    pipeline = make_pipeline(server, first_render_timeout_s=300.0, render_timeout_s=10.0)
+    pipeline = make_pipeline(server, first_render_timeout_s=300.0, render_timeout_s=100.0)
     for t_us in range(3):
         pipeline.submit(due('wide', t_us=t_us), keep=True).result(20)
     # gRPC rounds deadlines up.
     assert 250.0 < remaining[0] <= 302.0
-    assert all(5.0 < seconds <= 10.5 for seconds in remaining[1:])
+    assert all(50.0 < seconds <= 102.0 for seconds in remaining[1:])
 
 
 def test_batch_has_the_time_of_its_frames(
@@ -541,12 +544,22 @@ def test_frame_that_is_not_answered_in_time_is_lost(
 
     pipeline = make_pipeline(make_server(render), render_timeout_s=0.2)
     pipeline.submit(due('wide', t_us=1), keep=keep).result(20)
+    assert len(delivered.frames) == 1
     hang.set()
     pipeline.submit(due('wide', t_us=2), keep=keep).result(20)
     hang.clear()
     let_go.set()
-    pipeline.submit(due('wide', t_us=3), keep=keep).result(20)
-    assert len(delivered.frames) == 2
+    times = iter(range(3, 1000))
+
+    def one_comes() -> bool:
+        pipeline.submit(due('wide', t_us=next(times)), keep=keep).result(20)
+        return len(delivered.frames) == 2
+
+    # So short a limit may strike any of those that follow.
+    eventually(one_comes)
+    assert [result.t_ns for result in delivered.results[:2]] == [
+        frame.t_ns for t_us in (1, 2) for frame in due('wide', t_us=t_us)
+    ]
     error = delivered.failures[0].error
     assert error.kind == 'timeout'
     assert 'did not answer render_rgb within 0.2 s' in str(error)
@@ -688,6 +701,8 @@ def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
         'published? it needs 10-30 s after a restart'
     )
     assert delivered.texts('warn') == []
+    # The client's thread says what frames are already told.
+    delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1
 
 
@@ -755,8 +770,7 @@ def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
     future = pipeline.submit(due('wide'))
     delivered.wait(lambda: bool(delivered.texts('error')))
     eventually(lambda: len(server.requests()) >= 3)
-    last = pipeline.status().last_error
-    assert 'not ready yet (loading the scene)' in last or pipeline.status().connected
+    eventually(lambda: 'not ready yet (loading the scene)' in pipeline.status().last_error)
     assert len(delivered.texts('error')) == 1
     server.render = picture
     future.result(20)

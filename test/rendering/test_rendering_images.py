@@ -17,7 +17,7 @@ import struct
 from test.rendering.fake_server import png
 
 import cv2
-from hypothesis import given, settings
+from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.errors import RenderError
@@ -144,7 +144,7 @@ def test_planes_must_have_the_length_asked_for() -> None:
             images.check_reply(wrong, 'rgb', SIZE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> None:
     original = data.draw(st.sampled_from([jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']))

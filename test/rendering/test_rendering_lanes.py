@@ -15,7 +15,7 @@
 
 from concurrent.futures import Future
 
-from hypothesis import given, settings
+from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering.frames import Failure, Frame
@@ -319,7 +319,7 @@ def test_discard_takes_out_everything(lanes: Lanes) -> None:
         assert lanes.pick(0.0, batch=False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
     lanes = Lanes(window=data.draw(st.integers(1, 4)))

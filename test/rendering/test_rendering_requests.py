@@ -24,7 +24,7 @@ from test.support.archives import (
     START_US,
 )
 
-from hypothesis import given, settings
+from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.errors import RenderError
@@ -152,7 +152,7 @@ def test_range_of_one_moment_is_not_empty(scenario: Scenario) -> None:
     st.integers(0, 1000),
     st.integers(0, 1000),
 )
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_windows_are_half_open_and_inside(
     t_us: int, frames: list[tuple[int, int]], recorded: bool, one: int, other: int
 ) -> None:
@@ -205,7 +205,7 @@ def test_pose_at_a_sample_is_exact(scenario: Scenario) -> None:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: sum(map(abs, q)) > 0.1))
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_quaternion_of_any_rotation(values: list[float]) -> None:
     rotation = Rotation.from_quat(values)
     T = np.eye(4)
