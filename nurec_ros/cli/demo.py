@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from nurec_ros.demo.run import Options, run
 
     try:
-        with Signals():
+        with Signals() as signals:
             run(
                 Options(
                     usdz=options.usdz or '',
@@ -153,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     domain_id=options.domain_id,
                 ),
                 say,
+                signals,
             )
     except Interrupted as interrupted:
         # While the interpreter finalises, another one would show a traceback.

@@ -20,7 +20,8 @@ then ends the children in order. Should this process be killed, the kernel ends 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 import ctypes
 import os
 from pathlib import Path
@@ -37,10 +38,13 @@ from nurec_ros.errors import NurecError
 LAST_LINES = 12
 POLL_S = 0.05
 # What each signal gets before the next one is sent.
-PATIENCE_S = {signal.SIGINT: 6.0, signal.SIGTERM: 3.0, signal.SIGKILL: 3.0}
+PATIENCE_S = {signal.SIGINT: 20.0, signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}
 PR_SET_PDEATHSIG = 1
 # Few people choose these numbers, and their ports are above those that Linux hands out.
 DOMAINS = range(215, 232)
+# Within a domain's 250 UDP ports (DDSI-RTPS 9.6.2.3): one that no participant ever binds, and the
+# one that its first participant does.
+CLAIM, FIRST_PARTICIPANT = 2, 10
 
 
 class DemoError(NurecError):
@@ -174,18 +178,40 @@ class Signals:
     While entered, the first signal raises Interrupted in the main thread, later ones do nothing.
 
     So a second Ctrl-C cannot stop the children's being ended. Under nohup, SIGHUP stays ignored.
+    One that was never entered knows of no signals.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self._came = False
+        self._came: int | None = None
+        self._noted = False
         self._before: dict[int, object] = {}
 
     def _handle(self, number: int, _frame: object) -> None:
-        if not self._came:
-            self._came = True
-            raise Interrupted(number)
+        if self._came is None:
+            self._came = number
+            if not self._noted:
+                raise Interrupted(number)
+
+    def check(self) -> None:
+        """Raise Interrupted where a signal has come."""
+        if self._came is not None:
+            raise Interrupted(self._came)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """
+        Raise nothing meanwhile but in `check`, which the block is to call now and then.
+
+        ROS's Python code has destructors, and what is raised within one of them is lost.
+        """
+        self._noted = True
+        try:
+            yield
+        finally:
+            self._noted = False
+        self.check()
 
     def __enter__(self) -> Signals:
         for number in self.NUMBERS:
@@ -210,23 +236,38 @@ def command(name: str) -> list[str]:
     return [sys.executable, '-c', code]
 
 
-def free_domain() -> int:
-    """
-    Give a ROS domain that nobody uses on this machine; DemoError where all are taken.
-
-    A domain's first participant binds the UDP port 7410 + 250 times the domain's number (DDSI-RTPS
-    9.6.2.3), which is looked for here.
-    """
+@contextmanager
+def free_domain() -> Iterator[int]:
+    """Give a ROS domain that nobody uses on this machine, and keep other demos away from it."""
     for offset in range(len(DOMAINS)):
         domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', 7410 + 250 * domain))
-            except OSError:
-                continue
-            return domain
+        # Until the first participant is there, which may take a while, another demo sees this.
+        claim = _bound(udp_port(domain, CLAIM))
+        if claim is None:
+            continue
+        with claim:
+            probe = _bound(udp_port(domain, FIRST_PARTICIPANT))
+            if probe is not None:
+                probe.close()
+                yield domain
+                return
     message = f'the ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use; choose --domain-id'
     raise DemoError(message)
+
+
+def udp_port(domain: int, number: int) -> int:
+    """Give one of a domain's UDP ports (DDSI-RTPS 9.6.2.3)."""
+    return 7400 + 250 * domain + number
+
+
+def _bound(port: int) -> socket.socket | None:
+    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        found.bind(('', port))
+    except OSError:
+        found.close()
+        return None
+    return found
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, step: Callable[[], None]) -> bool:

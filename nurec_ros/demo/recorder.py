@@ -42,8 +42,8 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
 DEPTH = 10
-# At 100 Hz a fifth of a second may pass before the bytes are fetched; ten messages are not enough.
-SMALL_DEPTH = 200
+# At 100 Hz, on a busy machine some seconds may pass before the bytes are fetched.
+SMALL_DEPTH = 1000
 LARGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'visualization_msgs/msg/MarkerArray')
 LEFT_OUT_TYPES = ('sensor_msgs/msg/Image',)
 LEFT_OUT_TOPICS = ('/parameter_events',)

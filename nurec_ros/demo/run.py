@@ -20,6 +20,7 @@ Everything is bounded in time, and whatever happens no child process is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -29,7 +30,7 @@ from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
 from nurec_ros.demo.drawing import write_png
 from nurec_ros.demo.files import Files
 from nurec_ros.demo.overview import draw_overview
-from nurec_ros.demo.processes import Children, command, DemoError, free_domain
+from nurec_ros.demo.processes import Children, command, DemoError, free_domain, Signals
 from nurec_ros.demo.report import file_lines, table, topic_rows
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
@@ -52,14 +53,17 @@ class Options:
     domain_id: int | None = None
 
 
-def run(options: Options, say: Callable[[str], None] = print) -> None:
+def run(
+    options: Options, say: Callable[[str], None] = print, signals: Signals | None = None
+) -> None:
     """
-    Show the demo; `say` takes the lines for the screen.
+    Show the demo; `say` takes the lines for the screen, `signals` end it.
 
     Raise NurecError where something fails; DemoError names the piece and quotes its last lines.
     """
     from nurec_ros.demo.play import Played, record_drive
 
+    signals = signals or Signals()
     files = Files(Path(options.output))
     if options.usdz:
         # Nothing is made, and nothing replaced, for a file that cannot be played.
@@ -73,16 +77,22 @@ def run(options: Options, say: Callable[[str], None] = print) -> None:
         usdz = example_file(files, say)
         scenario = Scenario.load(usdz)
         cameras = chosen_cameras(scenario, options.cameras)
-    domain = free_domain() if options.domain_id is None else options.domain_id
-    environment = ros_environment(domain)
-    os.environ.update(environment)
-    with files.new_recording() as recording, Children(files.folder, os.environ) as children:
-        server = options.server or start_preview(children, usdz)
-        say(f'render server: {server}')
-        children.start('player', player_command(options, usdz, server, cameras))
-        say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
-        played: Played = record_drive(recording, children.check, scenario, cameras, say)
-        codes = children.end()
+    choice = free_domain() if options.domain_id is None else nullcontext(options.domain_id)
+    with choice as domain, files.new_recording() as recording:
+        os.environ.update(ros_environment(domain))
+        with Children(files.folder, os.environ) as children:
+            server = options.server or start_preview(children, usdz)
+            say(f'render server: {server}')
+            children.start('player', player_command(options, usdz, server, cameras))
+            say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
+
+            def check() -> None:
+                signals.check()
+                children.check()
+
+            with signals.noted():
+                played: Played = record_drive(recording, check, scenario, cameras, say)
+            codes = children.end()
     say(f'played in {played.wall_s:.1f} s, recorded in {files.recording}')
     draw(files, scenario, usdz)
     say('')

@@ -40,7 +40,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = ('camera_front_wide_120fov', 'camera_rear_left_70fov')
 # Nothing here takes long; what hangs ends with the test.
-TIMEOUT_S = 150
+TIMEOUT_S = 300
 
 
 def environment() -> dict[str, str]:
@@ -73,9 +73,11 @@ def processes_that_name(text: object) -> dict[int, str]:
         if not entry.name.isdigit():
             continue
         try:
-            line = (entry / 'cmdline').read_bytes().replace(b'\0', b' ').decode()
+            words = (entry / 'cmdline').read_bytes().replace(b'\0', b' ')
         except OSError:
             continue
+        # Anybody's, and cut off anywhere.
+        line = words.decode(errors='replace')
         if str(text) in line:
             found[int(entry.name)] = line
     return found
@@ -100,7 +102,9 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(street: Path, tmp_path_factory: pytest.TempPathFactory):
     """Give the folder that a demo of two cameras filled, and what it said."""
     folder = tmp_path_factory.mktemp('shown') / 'demo'
-    result = run('--usdz', street, '--output', folder, '--cameras', *CAMERAS)
+    # So slowly that a busy machine draws what is due.
+    choices = ('--rate', 0.25, '--resolution-scale', 0.125)
+    result = run('--usdz', street, '--output', folder, '--cameras', *CAMERAS, *choices)
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result
 
@@ -137,7 +141,8 @@ def test_the_table_counts_what_the_recording_holds(shown):
     expected |= {f'/nurec/{camera}/camera_info' for camera in CAMERAS}
     expected |= {f'/nurec/{camera}/image_raw/compressed' for camera in CAMERAS}
     assert expected <= set(table)
-    assert {topic: int(row[1]) for topic, row in table.items()} == counts
+    # Of some there may be none.
+    assert Counter({topic: int(row[1]) for topic, row in table.items()}) == counts
     assert table['/nurec/odom'][0] == 'nav_msgs/Odometry'
     for camera in CAMERAS:
         row = table[f'/nurec/{camera}/image_raw/compressed']
@@ -236,7 +241,8 @@ def test_a_player_that_dies_is_named(playing):
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert 'player ended with signal SIGKILL' in errors
-    assert 'loaded' in errors, 'the end of its log'
+    log = (folder / 'demo' / 'player.log').read_text().splitlines()
+    assert log[-1] in errors, 'the end of its log'
     assert 'Traceback' not in errors
     assert not processes_that_name(folder)
 
