@@ -106,8 +106,7 @@ class Bench:
 
     def start_call(self, service_type: type, name: str) -> Any:
         """Call `~/name`, and give the future of its answer."""
-        client = self.listener.node.create_client(service_type, f'{self.player.name}/{name}')
-        self.until(client.service_is_ready, f'service {name}')
+        client = self.player.client(self.listener, service_type, name)
         return client.call_async(service_type.Request())
 
     def configure(self, **values: Any) -> list[Any]:

@@ -26,7 +26,9 @@ from typing import Any
 
 # Importing and loading, on a busy machine.
 START_S = 60.0
-END_S = 20.0
+END_S = 60.0
+# A request whose reply may be lost is sent again after so long.
+AGAIN_S = 3.0
 
 
 class RunningPlayer:
@@ -43,6 +45,7 @@ class RunningPlayer:
         words = [f'{name}:={value}' for name, value in (parameters or {}).items()]
         self.name = '/nurec'
         self._path = folder / 'player_output.txt'
+        self._clients: dict[tuple[Listener, str], Any] = {}
         with self._path.open('wb') as output:
             self.process = subprocess.Popen(
                 [
@@ -74,14 +77,41 @@ class RunningPlayer:
 
     def call(self, listener: Listener, service_type: type, name: str, request: Any = None) -> Any:
         """Call `~/name` and give the answer."""
-        client = listener.node.create_client(service_type, f'{self.name}/{name}')
-        try:
-            listener.until(lambda: self.alive and client.service_is_ready(), f'service {name}')
-            future = client.call_async(service_type.Request() if request is None else request)
-            listener.until(future.done, f'the answer of {name}')
-            return future.result()
-        finally:
-            listener.node.destroy_client(client)
+        client = self.client(listener, service_type, name)
+        future = client.call_async(service_type.Request() if request is None else request)
+        listener.until(lambda: future.done() or not self.alive, f'the answer of {name}')
+        return future.result()
+
+    def client(self, listener: Listener, service_type: type, name: str) -> Any:
+        """
+        Give a client of `~/name` that the player knows.
+
+        It may get a request before it has found who waits for the reply, which is lost then. But
+        it hears of a node's clients in the order in which they were made: once a later one has
+        its answer, all are known. That one may ask again and again, it changes nothing.
+        """
+        from rcl_interfaces.srv import GetParameters
+
+        if (listener, name) not in self._clients:
+            node = listener.node
+            client = node.create_client(service_type, f'{self.name}/{name}')
+            later = node.create_client(GetParameters, f'{self.name}/get_parameters')
+            for one in (client, later):
+                listener.until(lambda one=one: self.alive and one.service_is_ready(), name)
+            futures: list[Any] = []
+            sent_s = 0.0
+
+            def answered() -> bool:
+                nonlocal sent_s
+                if not futures or time.monotonic() - sent_s > AGAIN_S:
+                    futures.append(later.call_async(GetParameters.Request()))
+                    sent_s = time.monotonic()
+                return self.alive and any(future.done() for future in futures)
+
+            listener.until(answered, 'the first answer')
+            node.destroy_client(later)
+            self._clients[listener, name] = client
+        return self._clients[listener, name]
 
     def trigger(self, listener: Listener, name: str) -> str:
         """Call a Trigger service that must succeed; give its message."""
@@ -120,7 +150,7 @@ class RunningPlayer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(5.0)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
