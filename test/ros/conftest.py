@@ -19,7 +19,7 @@ Everything runs over loopback. Where rclpy is missing, nothing here is collected
 
 from collections.abc import Callable, Iterator
 import importlib.util
-from test.support.domain import claim_domain
+from test.support.domain import shared_domain
 from test.support.listener import Listener
 from typing import Any
 
@@ -28,14 +28,12 @@ import pytest
 HAS_ROS = importlib.util.find_spec('rclpy') is not None
 collect_ignore_glob = [] if HAS_ROS else ['test_*.py']
 
-# Several test runs on one machine must not hear one another; 1 to 101 are safe everywhere.
-
 
 @pytest.fixture(scope='session', autouse=True)
 def ros_environment() -> Iterator[None]:
     """Keep this run, and its child processes, to a domain of their own on this machine."""
     patch = pytest.MonkeyPatch()
-    patch.setenv('ROS_DOMAIN_ID', str(claim_domain()))
+    patch.setenv('ROS_DOMAIN_ID', str(shared_domain()))
     patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # What distributions before Iron know.
     patch.setenv('ROS_LOCALHOST_ONLY', '1')
