@@ -18,6 +18,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import time
 from typing import Any
 from xml.etree import ElementTree
 
@@ -33,22 +34,28 @@ NAMESPACE = '{http://www.eprosima.com}'
 SEGMENT = 32 * 2**20
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
-# Publishes one 1080p picture for each line that it reads, and first says what memory it has.
-PUBLISHER = """
-import os, sys
+# Publishes one 1080p picture for each line that it reads and says so; first, what shared memory it
+# has itself: in /dev/shm other processes' files come and go.
+PUBLISHER = r"""
+import pathlib, re, sys
 import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Image
-before = set(os.listdir('/dev/shm'))
 rclpy.init()
-publisher = Node('sender').create_publisher(Image, '/picture', 10)
-new = set(os.listdir('/dev/shm')) - before
-print(max(os.stat(os.path.join('/dev/shm', name)).st_size for name in new), flush=True)
+node = Node('sender')
+publisher = node.create_publisher(Image, '/picture', 10)
+maps = pathlib.Path('/proc/self/maps').read_text()
+spans = re.findall(r'^([0-9a-f]+)-([0-9a-f]+) .* /dev/shm/', maps, re.M)
+print(max(int(end, 16) - int(begin, 16) for begin, end in spans), flush=True)
 message = Image(width=1920, height=1080)
 message.data.frombytes(bytes(1920 * 1080 * 3))
 for line in sys.stdin:
+    message.header.frame_id = line.strip()
     publisher.publish(message)
+    print('published', flush=True)
 """
+# A picture that does not come is sent again after so long.
+AGAIN_S = 3.0
 
 
 def free_shared_memory() -> int:
@@ -85,11 +92,10 @@ def sender() -> Iterator[subprocess.Popen]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    yield process
-    process.stdin.close()
-    process.wait(10)
-    process.stdout.close()
-    process.stderr.close()
+    with process:
+        yield process
+        # It ends with its input, and takes its shared memory along.
+        process.stdin.close()
 
 
 @pytest.mark.skipif(
@@ -102,17 +108,19 @@ def test_only_the_publisher_needs_it(sender: subprocess.Popen, listener: Any):
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     listener.node.create_subscription(Image, '/picture', received.append, qos)
     listener.until(lambda: listener.node.count_publishers('/picture'), 'the publisher')
+    sent_s = 0.0
 
-    def sent_and_received(count: int) -> bool:
+    def sent_and_received(name: str) -> bool:
+        nonlocal sent_s
         # The first ones may come before the reader is known at the other end.
-        if not received:
-            sender.stdin.write('picture\n')
+        if time.monotonic() - sent_s > AGAIN_S:
+            sender.stdin.write(f'{name}\n')
             sender.stdin.flush()
-        return len(received) >= count
+            assert sender.stdout.readline() == 'published\n'
+            sent_s = time.monotonic()
+        return any(message.header.frame_id == name for message in received)
 
-    listener.until(lambda: sent_and_received(1), 'the first picture')
-    for number in range(len(received) + 1, len(received) + 6):
-        sender.stdin.write('picture\n')
-        sender.stdin.flush()
-        listener.received(received, number)
+    for name in 'abcdef':
+        sent_s = -AGAIN_S
+        listener.until(lambda name=name: sent_and_received(name), f'picture {name}')
     assert len(received[-1].data) == 1920 * 1080 * 3

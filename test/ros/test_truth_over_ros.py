@@ -137,15 +137,18 @@ def preview(pittsburgh: Path, tmp_path_factory: Any) -> Iterator[str]:
     """Give the address of a preview server in a process of its own."""
     command = [sys.executable, '-m', 'nurec_ros.cli.preview', '--usdz', str(pittsburgh)]
     command += ['--port', '0', '--no-caption']
-    log = (tmp_path_factory.mktemp('preview') / 'log.txt').open('wb')
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=log, text=True, env=dict(os.environ)
-    )
-    line = process.stdout.readline()
-    assert line.startswith('serving on '), line
-    yield line.split()[-1]
-    process.terminate()
-    process.wait(10)
+    with (
+        (tmp_path_factory.mktemp('preview') / 'log.txt').open('wb') as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=dict(os.environ)
+        ) as process,
+    ):
+        try:
+            line = process.stdout.readline()
+            assert line.startswith('serving on '), line
+            yield line.split()[-1]
+        finally:
+            process.kill()
 
 
 class Observer:
@@ -242,6 +245,8 @@ def seen(pittsburgh: Path, preview: str, tmp_path_factory: Any) -> Iterator[Any]
             t_us = random_times.randrange(int(truth.times_us[0]), int(truth.times_us[-1]))
             player.seek(listener, t_us * 1000)
             moments[t_us] = observer.moment(t_us * 1000)
+        for latched in (observer.path, observer.tf_static):
+            listener.received(latched)
     yield truth, observer, moments
     listener.close()
     rclpy.try_shutdown(context=context)
