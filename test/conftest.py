@@ -13,9 +13,17 @@
 # limitations under the License.
 """Fixtures that every test may use."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):
+    import hypothesis
+
+    # The same examples in each run, however long one takes: a change is not judged by the dice.
+    hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
+    hypothesis.settings.load_profile('same')
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / 'shared' / 'data'
