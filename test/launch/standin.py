@@ -50,9 +50,15 @@ def node_report():
     return report
 
 
+def end(*_):
+    """End with 0, whatever further signals come while Python ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def main():
     """Report, and wait where no exit code is asked for."""
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, end)
     name = Path(sys.argv[0]).name
     report = {'arguments': sys.argv[1:], 'environment': dict(os.environ)}
     if '--ros-args' in sys.argv:

@@ -168,6 +168,7 @@ def test_preview_on_the_port_of_server(launch_file, standins):
 
 def test_preview_instead_of_another_machine_is_said(launch_file, standins):
     run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=gpu:50051')
+    run.report('nurec_preview')
     assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
     sentence = 'images come from 127.0.0.1:50051, drawn on this machine, and not from server:=gpu'
     assert sentence in run.output
@@ -212,6 +213,7 @@ def test_rviz_shows_the_player(launch_file, standins):
 
 def test_rviz_shows_a_player_of_another_name(launch_file, standins):
     run = launch_file(standins, 'rviz:=true', 'namespace:=fleet', 'name:=second')
+    run.report('nurec_player')
     flag, path = run.report('rviz2')['arguments'][:2]
     assert flag == '-d'
     ours = (ROOT / 'config' / 'nurec.rviz').read_text()

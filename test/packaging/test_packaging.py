@@ -32,13 +32,17 @@ COMMANDS = {'nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nu
 
 
 def _environment(**changes):
-    """Give the environment for another Python: without what the ROS wheels' hook leaves."""
+    """
+    Give the environment for another Python: without what the ROS wheels' hook leaves.
+
+    Nothing here needs the network, so pip does not look for a newer one of itself either.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
         if name not in ('_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'LD_LIBRARY_PATH', 'PYTHONPATH')
     }
-    return {**environment, **changes}
+    return {**environment, 'PIP_NO_INDEX': '1', **changes}
 
 
 @pytest.fixture(scope='module')
