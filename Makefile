@@ -10,6 +10,11 @@ export USDZ
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
+# pip makes a request again, but not for a download that breaks off in its middle.
+pip_install = for pause in 10 60 0; do \
+	  $(bin)/python -m pip install --quiet --disable-pip-version-check $(1) && break; \
+	  [ $$pause != 0 ] || exit 1; echo "Trying again in $$pause s"; sleep $$pause; \
+	done
 
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
 # inherit them.
@@ -33,6 +38,8 @@ endif
 interface_stamps := $(interfaces:%=$(VENV)/.interface-%)
 
 .PHONY: help setup demo test lint bench clean
+# Two pips at once in one environment do not get on.
+.NOTPARALLEL:
 
 help:
 	@echo 'make demo            set up, play the example scenario to its end, leave pictures in demo/'
@@ -54,12 +61,12 @@ $(VENV)/.python: scripts/find_python.sh
 
 $(VENV)/.installed: $(VENV)/.python setup.py setup.cfg pyproject.toml $(wildcard nurec_ros/rendering/protos/*.proto)
 	@echo 'Installing nurec_ros and what it needs (a few minutes the first time)'
-	@$(bin)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
+	@$(call pip_install,--editable '.[$(extras)]')
 	@touch $@
 
 $(VENV)/.interface-tools: $(VENV)/.installed interfaces/build-requirements.txt
 	@echo 'Installing the tools that build ROS interfaces'
-	@$(bin)/python -m pip install --quiet --disable-pip-version-check -r interfaces/build-requirements.txt
+	@$(call pip_install,-r interfaces/build-requirements.txt)
 	@touch $@
 
 $(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmake $(wildcard interfaces/*/*/*.*) $(wildcard interfaces/*/*.*)
