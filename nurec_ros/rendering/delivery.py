@@ -75,6 +75,11 @@ class Delivery:
     def say(self, level: str, text: str) -> None:
         self._queue.put((level, text))
 
+    def delivering(self) -> bool:
+        """Say whether a frame is being delivered, or about to be."""
+        with self._lock:
+            return self._lanes.delivering
+
     def close(self, until: float) -> None:
         """Deliver nothing any more, and end the threads by the monotonic time `until`."""
         self._closed = True

@@ -78,6 +78,7 @@ class Dispatcher:
         # Whether this thread is in _dispatch already.
         self._sending = threading.local()
         self._delivery = Delivery(self._lanes, self._lock, deliver, log, self._on_room)
+        self.delivering = self._delivery.delivering
         self._thread = threading.Thread(target=self._send_loop, name='nurec-render', daemon=True)
 
     def start(self) -> None:

@@ -188,6 +188,11 @@ class Lanes:
             return lane.jobs.popleft()
         return None
 
+    @property
+    def delivering(self) -> bool:
+        """Say whether a thread takes from any of them."""
+        return any(lane.delivering for lane in self._lanes.values())
+
     def waiting(self) -> Iterator[Job]:
         """Go through the jobs that wait, in any order."""
         for lane in self._lanes.values():

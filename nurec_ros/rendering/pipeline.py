@@ -121,9 +121,14 @@ class RenderPipeline:
         Give up all that was submitted and not yet delivered, for a jump of the clock.
 
         Frames in flight come back to nobody; one that is being delivered at this moment still
-        is. The futures complete.
+        is, which `delivering` tells. The futures complete.
         """
         self._dispatcher.discard()
+
+    @property
+    def delivering(self) -> bool:
+        """Say whether a frame is being delivered; after `discard`, one of those before it."""
+        return self._dispatcher.delivering()
 
     def update(self, **changes: Any) -> None:
         """Change options that may change at run time, for all frames sent from now on."""

@@ -331,6 +331,9 @@ class NurecPlayer(ParameterGate, Node):
 
     def _settle(self, session: Session) -> bool:
         """Show a jump if it is time; say whether the clock went out with it."""
+        # A frame of the time before that is being published now is not to come after it.
+        if self._presenter.goes_back and session.pipeline.delivering:
+            return False
         shown = self._presenter.settle(session.clock.position_ns)
         if not shown:
             return False

@@ -111,6 +111,11 @@ class Presenter:
         """Say whether a jump is still to be shown, and everything else waits for that."""
         return bool(self._pending)
 
+    @property
+    def goes_back(self) -> bool:
+        """Say whether a jump back is still to be shown."""
+        return self._pending == JUMP_BACK
+
     def settle(self, t_ns: int) -> str:
         """Show a jump that led to this position if it is time; say which kind was shown now."""
         pending = self._pending
