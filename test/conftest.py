@@ -15,6 +15,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+import signal
 
 import pytest
 
@@ -24,6 +25,12 @@ with suppress(ImportError):
     # The same examples in each run, however long one takes: a change is not judged by the dice.
     hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
     hypothesis.settings.load_profile('same')
+
+# A run in the background ignores SIGINT, one under nohup SIGHUP; children would inherit that, but
+# do not inherit a handler.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / 'shared' / 'data'

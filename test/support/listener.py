@@ -20,7 +20,10 @@ import time
 from typing import Any
 
 TIMEOUT_S = 60.0
+# A request whose reply may be lost is sent again after so long.
 AGAIN_S = 3.0
+# Longer than whatever comes while this process has to wait for its turn.
+DEPTH = 1000
 
 
 class Listener:
@@ -36,14 +39,30 @@ class Listener:
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe, reliably; give the list that the messages will be in."""
+        messages: list[Any] = []
+        self._subscribe(message_type, topic, messages.append, latched=latched)
+        return messages
+
+    def listen_sent(self, message_type: type, topic: str) -> list[tuple[int, Any]]:
+        """Subscribe; give the list of when each message was sent, in ns, and the message."""
+        messages: list[tuple[int, Any]] = []
+
+        # rclpy looks at the number of parameters.
+        def hear(message: Any, info: Any) -> None:
+            messages.append((info['source_timestamp'], message))
+
+        self._subscribe(message_type, topic, hear)
+        return messages
+
+    def _subscribe(
+        self, message_type: type, topic: str, hear: Callable[..., None], *, latched: bool = False
+    ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-        qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        messages: list[Any] = []
-        self.node.create_subscription(message_type, topic, messages.append, qos)
-        return messages
+        self.node.create_subscription(message_type, topic, hear, qos)
 
     def until(self, condition: Callable[[], Any], what: str = 'what was waited for') -> Any:
         """Spin until `condition` gives something true, and give that; fail after a while."""
@@ -64,6 +83,36 @@ class Listener:
     def matched(self, publisher: Any, count: int = 1) -> None:
         """Spin until a publisher, of whatever node, has `count` subscriptions."""
         self.until(lambda: publisher.get_subscription_count() >= count, 'the subscription')
+
+    def client(
+        self, service_type: type, name: str, alive: Callable[[], bool] = lambda: True
+    ) -> Any:
+        """
+        Give a client that the service's node knows; `alive` raises where that cannot be any more.
+
+        A node may get a request before it has found who waits for the reply, which is lost then.
+        But it hears of another node's clients in the order in which they were made: once a later
+        one has its answer, all are known. That one may ask again and again, it changes nothing.
+        """
+        from rcl_interfaces.srv import GetParameters
+
+        client = self.node.create_client(service_type, name)
+        later = self.node.create_client(GetParameters, name.rpartition('/')[0] + '/get_parameters')
+        for one in (client, later):
+            self.until(lambda one=one: alive() and one.service_is_ready(), f'service {name}')
+        futures: list[Any] = []
+        sent_s = 0.0
+
+        def answered() -> bool:
+            nonlocal sent_s
+            if not futures or time.monotonic() - sent_s > AGAIN_S:
+                futures.append(later.call_async(GetParameters.Request()))
+                sent_s = time.monotonic()
+            return alive() and any(future.done() for future in futures)
+
+        self.until(answered, f'the first answer for {name}')
+        self.node.destroy_client(later)
+        return client
 
     def call(self, service_type: type, name: str, request: Any, server: Any) -> Any:
         """

@@ -61,9 +61,14 @@ class Bench:
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe; `~/…` is the player's own namespace. Gives the list of what comes."""
-        if topic.startswith('~'):
-            topic = self.player.name + topic[1:]
-        return self.listener.listen(message_type, topic, latched=latched)
+        return self.listener.listen(message_type, self._name_of(topic), latched=latched)
+
+    def listen_sent(self, message_type: type, topic: str) -> list[tuple[int, Any]]:
+        """Subscribe like `listen`; each message comes with when it was sent, in ns."""
+        return self.listener.listen_sent(message_type, self._name_of(topic))
+
+    def _name_of(self, topic: str) -> str:
+        return self.player.name + topic[1:] if topic.startswith('~') else topic
 
     def until(self, condition: Any, what: str = 'what was waited for') -> Any:
         """Wait until a condition is true, while the player lives."""
@@ -157,7 +162,7 @@ class Bench:
 
     def matched(self, topic: str, count: int = 1) -> None:
         """Wait until a topic has `count` publishers, as far as the client knows."""
-        name = topic if topic.startswith('/') else self.player.name + topic[1:]
+        name = self._name_of(topic)
         self.until(
             lambda: self.listener.node.count_publishers(name) >= count, f'a publisher of {name}'
         )

@@ -27,8 +27,6 @@ from typing import Any
 # Importing and loading, on a busy machine.
 START_S = 60.0
 END_S = 60.0
-# A request whose reply may be lost is sent again after so long.
-AGAIN_S = 3.0
 
 
 class RunningPlayer:
@@ -64,7 +62,7 @@ class RunningPlayer:
     @property
     def output(self) -> str:
         """Give what it said so far."""
-        return self._path.read_text()
+        return self._path.read_text(errors='replace')
 
     def first(self, listener: Listener, messages: list[Any]) -> Any:
         """Wait for the first message, through the player's start; give it."""
@@ -83,35 +81,13 @@ class RunningPlayer:
         return future.result()
 
     def client(self, listener: Listener, service_type: type, name: str) -> Any:
-        """
-        Give a client of `~/name` that the player knows.
-
-        It may get a request before it has found who waits for the reply, which is lost then. But
-        it hears of a node's clients in the order in which they were made: once a later one has
-        its answer, all are known. That one may ask again and again, it changes nothing.
-        """
-        from rcl_interfaces.srv import GetParameters
-
-        if (listener, name) not in self._clients:
-            node = listener.node
-            client = node.create_client(service_type, f'{self.name}/{name}')
-            later = node.create_client(GetParameters, f'{self.name}/get_parameters')
-            for one in (client, later):
-                listener.until(lambda one=one: self.alive and one.service_is_ready(), name)
-            futures: list[Any] = []
-            sent_s = 0.0
-
-            def answered() -> bool:
-                nonlocal sent_s
-                if not futures or time.monotonic() - sent_s > AGAIN_S:
-                    futures.append(later.call_async(GetParameters.Request()))
-                    sent_s = time.monotonic()
-                return self.alive and any(future.done() for future in futures)
-
-            listener.until(answered, 'the first answer')
-            node.destroy_client(later)
-            self._clients[listener, name] = client
-        return self._clients[listener, name]
+        """Give a client of `~/name` that the player knows."""
+        key = (listener, name)
+        if key not in self._clients:
+            self._clients[key] = listener.client(
+                service_type, f'{self.name}/{name}', lambda: self.alive
+            )
+        return self._clients[key]
 
     def trigger(self, listener: Listener, name: str) -> str:
         """Call a Trigger service that must succeed; give its message."""
