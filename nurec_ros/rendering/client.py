@@ -192,7 +192,7 @@ class RenderClient:
             try:
                 session = self._connect()
             except Exception as unknown:  # noqa: BLE001 (whatever it is, retrying goes on)
-                error = self._diagnosis.explain(_as_server_error(unknown))
+                error = self._diagnosis.explain(ServerError.own(unknown, 'connecting'))
                 self._down(error)
                 if error.action == policy.RECONNECT:
                     self._await_server()
@@ -444,9 +444,3 @@ class RenderClient:
 def _scenes(link: Link, prefix: str) -> tuple[str, ...]:
     reply = link.ask(prefix, 'get_available_scenes', common_pb2.AvailableScenesReturn.FromString)
     return tuple(reply.scene_ids)
-
-
-def _as_server_error(error: Exception) -> ServerError:
-    if isinstance(error, ServerError):
-        return error
-    return ServerError('client', f'connecting failed ({type(error).__name__}: {error})', '')

@@ -239,7 +239,7 @@ class Dispatcher:
                 )
             except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
                 with self._lock:
-                    self._finish(job, _as_server_error(error))
+                    self._finish(job, ServerError.own(error, 'the client'))
                 continue
             ready.append(job)
             requests.append(request)
@@ -275,7 +275,7 @@ class Dispatcher:
             self._over(sent, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), sent))
             return
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
-            self._over(sent, None, _as_server_error(error))
+            self._over(sent, None, ServerError.own(error, 'the client'))
             return
         with self._lock:
             self._calls[call] = sent
@@ -297,7 +297,7 @@ class Dispatcher:
             else:
                 self._over(sent, None, self._error(code, call.details() or '', sent))
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
-            self._over(sent, None, _as_server_error(error))
+            self._over(sent, None, ServerError.own(error, 'the client'))
         self._dispatch()
 
     def _error(self, code: grpc.StatusCode | None, details: str, sent: Sent) -> ServerError:
@@ -370,7 +370,9 @@ class Dispatcher:
         """
         whole_batch = of_call and len(sent.jobs) > 1
         again = False
-        if whole_batch and error.kind == 'version':
+        if error.action == policy.ALONE:
+            self._say_once('unmatched', 'warn', str(error))
+        if error.action == policy.ALONE or (whole_batch and error.kind == 'version'):
             # No fault of the frame: it goes as a single call, or a newer one does.
             job.alone = True
             if not self._lanes.requeue(job):
@@ -384,12 +386,6 @@ class Dispatcher:
             sent.session.tracks = False
             self._say_once('tracks refused', 'warn', str(error))
             again = self._lanes.requeue(job)
-        elif error.action == policy.ALONE:
-            job.alone = True
-            self._say_once('unmatched', 'warn', str(error))
-            if not self._lanes.requeue(job):
-                self._give_up(job)
-            return
         elif error.action in (policy.RETRY, policy.RECONNECT):
             again = self._retry_later(job)
         elif whole_batch and error.kind != 'timeout':
@@ -452,11 +448,3 @@ class Dispatcher:
 def _complete(tickets: list[Ticket]) -> None:
     for ticket in tickets:
         ticket.future.set_result(None)
-
-
-def _as_server_error(error: Exception) -> ServerError:
-    if isinstance(error, ServerError):
-        return error
-    if isinstance(error, RenderError):
-        return ServerError('request', str(error), '')
-    return ServerError('client', f'the client failed ({type(error).__name__}: {error})', '')

@@ -138,3 +138,12 @@ class ServerError(RenderError):
         self.problem = problem
         self.remedy = remedy
         self.action = action
+
+    @classmethod
+    def own(cls, error: Exception, what: str) -> ServerError:
+        """Give an error of ours, or of a library, as one of these; `what` failed with it."""
+        if isinstance(error, cls):
+            return error
+        if isinstance(error, RenderError):
+            return cls('request', str(error), '')
+        return cls('client', f'{what} failed ({type(error).__name__}: {error})', '')
