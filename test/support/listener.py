@@ -19,6 +19,8 @@ from collections.abc import Callable
 import time
 from typing import Any
 
+import pytest
+
 TIMEOUT_S = 60.0
 # A request whose reply may be lost is sent again after so long.
 AGAIN_S = 3.0
@@ -45,6 +47,10 @@ class Listener:
 
     def listen_sent(self, message_type: type, topic: str) -> list[tuple[int, Any]]:
         """Subscribe; give the list of when each message was sent, in ns, and the message."""
+        from rclpy.subscription import Subscription
+
+        if not hasattr(Subscription, 'CallbackType'):
+            pytest.skip('this rclpy does not tell when a message was sent')
         messages: list[tuple[int, Any]] = []
 
         # rclpy looks at the number of parameters.

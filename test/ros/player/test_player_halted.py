@@ -70,11 +70,18 @@ def test_moment_is_repeated_with_unchanged_stamps(bench):
     odometry = bench.listen(Odometry, '~/odom')
     tracks = bench.listen(MarkerArray, '~/tracks')
     bench.until(lambda: transforms and odometry and tracks, 'the first of each')
-    bench.seek(BEGIN_NS + 300_000_000)
+    now = BEGIN_NS + 300_000_000
+    bench.seek(now)
+
+    def newest():
+        shown = [*transforms[-1].transforms, odometry[-1], *tracks[-1].markers]
+        return {stamp_ns(one) for one in shown}
+
+    # Nothing of the moment before comes after these.
+    bench.until(lambda: tracks[-1].markers and newest() == {now}, 'the moment')
     for messages in (transforms, odometry, tracks):
         messages.clear()
     bench.until(lambda: min(len(transforms), len(odometry), len(tracks)) >= 4, 'repetitions')
-    now = BEGIN_NS + 300_000_000
     assert {stamp_ns(one) for message in transforms for one in message.transforms} == {now}
     assert {stamp_ns(message) for message in odometry} == {now}
     markers = [marker for message in tracks for marker in message.markers]
@@ -126,12 +133,22 @@ def test_many_seeks_in_a_row_end_with_the_last_position(bench):
 
 
 def test_the_transform_of_a_picture_is_there_before_it(bench):
+    """It is sent before; ROS orders nothing between topics."""
     bench.seek(BEGIN_NS + 123_456_000)
-    transforms = bench.listen(TFMessage, '/tf')
-    infos = camera(bench, REAR)
+    transforms = bench.listen_sent(TFMessage, '/tf')
+    infos = bench.listen_sent(CameraInfo, f'~/{REAR}/camera_info')
     bench.until(lambda: infos, 'the picture')
-    stamps = {stamp_ns(one) for message in transforms for one in message.transforms}
-    assert stamp_ns(infos[0]) in stamps
+    sent_ns, info = infos[0]
+
+    def sent():
+        return [
+            ns
+            for ns, message in transforms
+            if stamp_ns(info) in {stamp_ns(one) for one in message.transforms}
+        ]
+
+    bench.until(sent, 'its transform')
+    assert sent()[0] < sent_ns
 
 
 def test_stop_gives_no_picture_of_its_own(bench):

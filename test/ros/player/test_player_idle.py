@@ -107,4 +107,4 @@ def test_load_ends_it(start, usdz):
     assert bench.call(Trigger, 'load').success
     bench.until(lambda: bench.clocks, 'the clock')
     assert bench.trigger('tick')['current_time_us'] == START_US + 100_000
-    assert bench.state['speed'] == 2.0
+    bench.until(lambda: bench.state['speed'] == 2.0, 'the state')

@@ -58,6 +58,8 @@ def bench(running, usdz):
     running.configure(usdz_path=str(usdz), cameras=[''])
     running.trigger('load')
     running.until(lambda: running.clock_ns == BEGIN_NS, 'the clock at begin')
+    # What is known of the graph comes by another way than the answer of load.
+    running.until(lambda: topics_of(running) == info_topics(*CAMERAS), 'the topics')
     yield running
     running.configure(rate=1.0)
 
