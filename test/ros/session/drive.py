@@ -223,6 +223,10 @@ class Client:
 
         self._bench.until(enough, f'the recorder has {more} more')
 
+    def filmed(self, *cameras: str) -> None:
+        """Wait for a few pictures of cameras while the clock runs; a busy machine drops many."""
+        self.recorded(dict.fromkeys(camera_topics(*cameras), 8))
+
     def settled(self) -> None:
         """Wait until the recorder has both showings of a jump back, or of a scenario."""
         self._paths += 2
@@ -281,6 +285,7 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
         client.seek(at(9.2))
     client.trigger('play')
     client.passes(at(9.9))
+    client.filmed(FRONT, REAR)
     client.seek(at(1.0))
     client.settled()
     client.set_rate(2.0)
@@ -325,6 +330,7 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
         client.settled()
     client.trigger('play')
     client.passes(second.begin_ns + SECOND)
+    client.filmed(FRONT, CROSS)
     client.configure(usdz_path=str(third.path))
     client.trigger('stop')
     with client.pictures(REAR):
