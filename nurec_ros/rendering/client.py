@@ -226,6 +226,9 @@ class RenderClient:
             # Never seen, but no reason to refuse: the scene's name is known from the archive.
             scenes, scene_id, scene_error = (), self._named_scene(), None
         note = self._note(link, prefix, scenes, scene_id) if scenes and scene_id else ''
+        if not link.watched(policy.WATCHED_S):
+            # It may be over already.
+            link.ask(prefix, 'get_version', common_pb2.VersionId.FromString)
         self._sessions += 1
         path = f'/{prefix}/'
         return Session(

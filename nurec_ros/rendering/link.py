@@ -51,7 +51,7 @@ class Link:
         self.channel = open_channel(target, certificate)
         self._server = server
         self._on_broken = on_broken
-        self._was_ready = False
+        self._ready = threading.Event()
         self._question: Any = None
         self._retired = False
         self.channel.subscribe(self._on_state)
@@ -108,6 +108,14 @@ class Link:
         finally:
             self._question = None
 
+    def watched(self, timeout_s: float) -> bool:
+        """
+        Wait until gRPC has told that there is a connection; whether it has.
+
+        The end of one that it has not told of goes unseen.
+        """
+        return self._ready.wait(timeout_s)
+
     def retire(self) -> None:
         """Give the channel up; what is in flight over it is cancelled a little later."""
         self._retired = True
@@ -122,8 +130,10 @@ class Link:
         self.channel.close()
 
     def _on_state(self, state: grpc.ChannelConnectivity) -> None:
-        ready = state is grpc.ChannelConnectivity.READY
-        broken = self._was_ready and not ready
-        self._was_ready = ready
-        if broken and not self._retired:
+        was_ready = self._ready.is_set()
+        if state is grpc.ChannelConnectivity.READY:
+            self._ready.set()
+            return
+        self._ready.clear()
+        if was_ready and not self._retired:
             self._on_broken(self)

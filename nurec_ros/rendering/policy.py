@@ -92,6 +92,9 @@ START_GRACE_S = 2.0
 HANDSHAKE_S = 1.0
 HANDSHAKE_EVERY_S = 5.0
 
+# Seconds to wait until gRPC's Python, which looks at a channel now and then, has seen it ready.
+WATCHED_S = 1.0
+
 # Seconds between looks at the list of scenes while ours is not in it.
 SCENE_CHECK_S = 2.0
 

@@ -30,7 +30,7 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import client, diagnosis, handshake, policy, RenderPipeline, target
+from nurec_ros.rendering import client, diagnosis, handshake, link, policy, RenderPipeline, target
 from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
 from nurec_ros.rendering.session import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
@@ -439,6 +439,26 @@ def test_idle_server_is_left_alone(make_server: MakeServer, make_pipeline: MakeP
     asked = server.methods()
     threading.Event().wait(0.3)
     assert server.methods() == asked
+
+
+def test_connection_that_came_and_went_between_two_looks_is_missed(
+    make_server: MakeServer, make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Play that gRPC's Python, which looks at its channel now and then, never saw it."""
+    unseen = threading.Event()
+
+    def watched(_link: link.Link, _timeout_s: float) -> bool:
+        unseen.set()
+        server.stop()
+        return False
+
+    monkeypatch.setattr(link.Link, '_on_state', lambda *_: None)
+    monkeypatch.setattr(link.Link, 'watched', watched)
+    server = make_server()
+    pipeline = make_pipeline(server)
+    assert unseen.wait(60)
+    eventually(lambda: pipeline.status().last_error)
+    assert not pipeline.status().connected
 
 
 def test_dead_connection_is_given_up(
