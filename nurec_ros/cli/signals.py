@@ -29,7 +29,7 @@ from typing import TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Long enough for the callback that swallowed the interruption to return.
+# For the callback that swallowed the interruption to return.
 _AGAIN_S = 0.01
 
 Self = TypeVar('Self', bound='Signals')
@@ -60,6 +60,7 @@ class Signals:
         self.interrupted = False
         self._interrupts = True
         self._lost = False
+        self._in_hook = False
 
     def __enter__(self: Self) -> Self:
         for number in SIGNALS:
@@ -70,17 +71,19 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        self._lost = False
         sys.unraisablehook = self._hook
 
     def interrupt_no_more(self) -> None:
         """Only note a signal from now on."""
-        self._interrupts = False
+        self._interrupts = self._lost = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        first = self._lost or not self.came
-        self.came, self._lost = True, False
-        if first and self._interrupts:
+        first = not self.came
+        self.came = True
+        if self._interrupts and (first or (self._lost and not self._in_hook)):
             self.interrupted = True
+            self._lost = False
             raise Stopped
 
     def _unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
@@ -92,10 +95,12 @@ class Signals:
         if not issubclass(unraisable.exc_type, Stopped):
             self._hook(unraisable)
             return
-        self._lost = True
-        threading.Thread(target=_interrupt_again, name='nurec-signal', daemon=True).start()
+        # What is raised in here would be printed as well.
+        self._in_hook = self._lost = True
+        threading.Thread(target=self._interrupt_again, name='nurec-signal', daemon=True).start()
+        self._in_hook = False
 
-
-def _interrupt_again() -> None:
-    time.sleep(_AGAIN_S)
-    _thread.interrupt_main()
+    def _interrupt_again(self) -> None:
+        while self._lost:
+            time.sleep(_AGAIN_S)
+            _thread.interrupt_main()
