@@ -245,7 +245,12 @@ class Client:
 
     @contextlib.contextmanager
     def pictures(self, *cameras: str) -> Iterator[None]:
-        """Wait at the end for a picture of the position, recorded on all topics of cameras."""
+        """
+        Wait at the end for a picture of the position, recorded on all topics of cameras.
+
+        Then all before it is recorded, too: DDS may send a message again only seconds later, but
+        keeps the order; with its publisher it is lost.
+        """
         before_ns = time.time_ns()
 
         def came() -> bool:
@@ -324,6 +329,8 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.configure(usdz_path=str(folder / 'broken.usdz'))
     client.refused('load')
     client.configure(usdz_path=str(second.path))
+    with client.pictures(FRONT, REAR):
+        client.seek(at(5.0))
     client.trigger('play')
     with client.pictures(FRONT, CROSS):
         client.trigger('load')
@@ -333,11 +340,15 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.filmed(FRONT, CROSS)
     client.configure(usdz_path=str(third.path))
     client.trigger('stop')
+    with client.pictures(FRONT, CROSS):
+        client.seek(second.end_ns - SECOND)
     with client.pictures(REAR):
         client.trigger('load')
         client.started()
     client.trigger('play')
     client.done()
+    with client.pictures(REAR):
+        client.seek(third.end_ns)
     client.recorded({'/diagnostics': 1, '/nurec/state': 1})
 
 

@@ -212,10 +212,13 @@ class Recording:
         """
         Give for each scenario when all its topics are surely recorded: from the first act in it.
 
-        Not quite to its end, where what is under way may be lost with its publisher.
+        To the last pictures that the client waited for before the next load: what is under way
+        then may be lost with its publisher.
         """
         loads = [act for act in self.session.acts if act.name == 'load']
-        ends = [*(act.called_ns - SECOND // 5 for act in loads), 1 << 62]
+        waits = [act.answered_ns for act in self.session.named('pictures')]
+        calls = [*(act.called_ns for act in loads), 1 << 62]
+        ends = [max(end for end in waits if end < called) for called in calls]
         starts = [0, *(act.answered_ns for act in loads)]
         for truth, start, end in zip(self.session.truths, starts, ends, strict=True):
             first: Act = next(act for act in self.session.acts if act.called_ns > start)

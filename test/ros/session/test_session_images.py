@@ -106,9 +106,9 @@ def test_no_image_is_stale(recording, camera, kind):
 
 
 def test_halted_player_shows_a_picture_of_its_position(recording):
-    """Look at where the client waited for one, after a seek, a reset and loads."""
+    """Look at where the client waited for one, after seeks, a reset and loads."""
     waits = recording.session.named('pictures')
-    assert len(waits) == 5
+    assert len(waits) == 8
     for act in waits:
         position = recording.clock_at(act.answered_ns)
         assert set(act.answer) == set(recording.truth_at(position).cameras)
