@@ -26,6 +26,7 @@ import math
 import re
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.target import addresses
 from nurec_ros.ros.parameter_table import Spec, Value
 
 EXPECTED = {
@@ -56,6 +57,8 @@ def convert(spec: Spec, name: str, value: object) -> Value:
         _check_frame(name, str(checked))
     if name == 'service_prefix':
         _check_service(name, str(checked))
+    if name == 'server':
+        addresses(str(checked))
     return checked
 
 

@@ -20,7 +20,7 @@ old scenario plays on, and stays when this one fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,11 +142,16 @@ def choose_cameras(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ..
     if unknown:
         raise ConfigurationError(
             f"parameter 'cameras' names {_listed(unknown)}; expected some of "
-            f'{_listed(known) or "none: the scenario has no camera"}'
+            f'{_listed(known, by_token) or "none: the scenario has no camera"}'
         )
     chosen = {name if name in known else by_token[name] for name in wanted}
     return tuple(name for name in known if name in chosen)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ', '.join(f"'{name}'" for name in names)
+def _listed(names: Iterable[str], by_token: Mapping[str, str] | None = None) -> str:
+    """Quote names; one that is another in topics, by which it may be wanted too, with that."""
+    tokens = {name: token for token, name in (by_token or {}).items()}
+    return ', '.join(
+        f"'{name}'" if tokens.get(name, name) == name else f"'{name}' ({tokens[name]})"
+        for name in names
+    )

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
+from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.parameters import no_such_parameter
 from nurec_ros.ros.publishers.diagnostics import DiagnosticsPublisher
 from nurec_ros.ros.publishers.state import StatePublisher
@@ -106,6 +107,9 @@ class Reporter:
         logger = self._node.get_logger()
         for warning in warnings:
             logger.warning(warning)
+        for name, token in topic_names(session.scenario.cameras).items():
+            if token != name:
+                logger.info(f"camera '{name}' is {token} in topics, frames and parameters")
         for name, output in session.outputs.items():
             for note in output.notes:
                 logger.info(f'{name}: {note}')

@@ -125,6 +125,7 @@ def test_an_empty_list_of_cameras_means_all(start_with_file, text):
         ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 finite numbers'),
         ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
         ('service_prefix:=a b c', "'a b c'; expected the full name of a gRPC service"),
+        ('server:=nowhere', "server is 'nowhere', expected HOST:PORT"),
         ('service_prefix:=/nre.Service', 'expected the full name of a gRPC service'),
         ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
     ],

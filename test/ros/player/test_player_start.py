@@ -157,6 +157,14 @@ def test_arguments_are_parted():
     assert split([]) == ([], [])
 
 
+def test_a_camera_that_is_another_in_topics_is_told(start, tmp_path):
+    usdz = build_archive(tmp_path, cameras=('7rear left-70°', 'front'))
+    bench = start(usdz_path=usdz, server='localhost:1', cameras='[camera_7rear_left_70]').ready()
+    told = "camera '7rear left-70°' is camera_7rear_left_70 in topics, frames and parameters"
+    assert told in bench.player.output
+    assert "camera 'front' is" not in bench.player.output
+
+
 def test_unused_overrides_are_named_with_the_nearest(start, usdz):
     bench = start(usdz_path=usdz, server='localhost:1', autplay=True).ready()
     assert "there is no parameter 'autplay'; did you mean 'autoplay'?" in bench.player.output

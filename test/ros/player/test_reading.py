@@ -78,7 +78,7 @@ def test_cameras_are_chosen_in_the_order_of_the_file(wanted, chosen):
 def test_unknown_cameras_are_named_with_all_that_there_are():
     with pytest.raises(ConfigurationError) as error:
         choose_cameras(KNOWN, ('front', 'roof', 'boot'))
-    for name in ("'roof'", "'boot'", "'front'", "'rear left'"):
+    for name in ("'roof'", "'boot'", "'front', ", "'rear left' (rear_left)"):
         assert name in str(error.value)
 
 
