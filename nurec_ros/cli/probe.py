@@ -219,6 +219,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = _parser(as_json).parse_args(argv)
         return _probe(arguments)
+    except BrokenPipeError:
+        # Nobody reads any more, as after `| head`; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
     except KeyboardInterrupt:
         return _stopped('interrupted', INTERRUPTED, as_json)
     except ConfigurationError as error:

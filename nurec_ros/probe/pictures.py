@@ -29,8 +29,14 @@ from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT
 # Of 255: darker than any night scene, brighter than a compressed nothing.
 _BLACK = 6
 _MOST_NAMED = 3
+# Beyond this no aspect ratio of a camera explains another size.
+_MOST_STRETCHED = 4.0
 
 _MORE = "the server's log and the saved files tell more"
+_WRONG_SIZE = (
+    'the player would publish such pictures with a camera_info that does not fit them: is what '
+    'answers a NuRec server of a known version?'
+)
 _DARK = (
     'nothing is drawn there: is the scene the one of this archive, and does the server reach its '
     'data? its log and the saved files tell more'
@@ -102,20 +108,59 @@ def save(picture: Picture, folder: Path) -> Path:
 
 
 def sizes_stage(pictures: Sequence[Picture]) -> Stage:
-    """Compare the sizes that came to those asked for: another one is worth knowing, no fault."""
+    """
+    Compare the sizes that came to those asked for.
+
+    Another one is worth knowing, and no fault as long as it can be the same view: servers keep
+    an aspect ratio of their own, or render at the native size.
+    """
     decoded = [picture for picture in pictures if picture.size is not None]
     if not decoded:
         return Stage('sizes', SKIP, 'no picture to look at')
     other = [picture for picture in decoded if picture.size != picture.asked]
     if not other:
         return Stage('sizes', PASS, f'{counted(len(decoded), "picture")} of the size asked for')
+    details = {'other': len(other)}
+    turned = [picture for picture in other if picture.size == picture.asked[::-1]]
+    if turned:
+        message = f'width and height are swapped: {_sizes(turned)}'
+        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
+    wrong = [picture for picture in other if not _same_view(picture)]
+    if wrong:
+        message = f'the pictures are far from what was asked for: {_sizes(wrong)}'
+        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
+    what = 'returns another size than asked for'
+    if not all(_same_aspect(picture) for picture in other):
+        what = 'keeps its own aspect ratio'
+    message = f'the server {what}, camera_info follows it: {_sizes(other)}'
+    return Stage('sizes', NOTE, message, details=details)
+
+
+def _sizes(pictures: Sequence[Picture]) -> str:
     named = '; '.join(
         f'{picture.camera} {picture.label}: {_size(picture.size)} for {_size(picture.asked)}'
-        for picture in other[:_MOST_NAMED]
+        for picture in pictures[:_MOST_NAMED]
     )
-    more = f' and {len(other) - _MOST_NAMED} more' if len(other) > _MOST_NAMED else ''
-    message = f'the server keeps its own aspect ratio, camera_info follows it: {named}{more}'
-    return Stage('sizes', NOTE, message, details={'other': len(other)})
+    more = len(pictures) - _MOST_NAMED
+    return f'{named} and {more} more' if more > 0 else named
+
+
+def _stretch(picture: Picture) -> tuple[float, float]:
+    (width, height), (asked_width, asked_height) = picture.size or (0, 0), picture.asked
+    return width / asked_width, height / asked_height
+
+
+def _same_view(picture: Picture) -> bool:
+    across, down = _stretch(picture)
+    least = 1 / _MOST_STRETCHED
+    return min(across, down) >= least and least <= across / down <= _MOST_STRETCHED
+
+
+def _same_aspect(picture: Picture) -> bool:
+    """Say whether it is, but for the rounding of either side to whole pixels."""
+    across, down = _stretch(picture)
+    width, height = picture.size or (1, 1)
+    return abs(across / down - 1.0) <= 1.0 / min(width, height)
 
 
 def images_stage(pictures: Sequence[Picture]) -> Stage:

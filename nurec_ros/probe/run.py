@@ -235,6 +235,9 @@ def _cameras_stage(
 ) -> Stage:
     request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
     answer = calls.ask('get_available_cameras', request)
+    if answer.unknown_method:
+        message = 'no get_available_cameras: the calibrations cannot be compared'
+        return Stage('cameras', NOTE, message, '', answer.latency_s)
     if answer.error is not None:
         return failure('cameras', answer)
     listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}

@@ -31,7 +31,8 @@ _SAME_PLACE_M = 1.0
 
 _NO_GRPC = (
     'something listens there that does not speak gRPC: is it the port of serve-grpc (not of a web '
-    'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)?'
+    'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)? A '
+    'port that docker publishes is open before the server in the container is up (10-30 s)'
 )
 _DIED = (
     'its process ended or the network broke: the container'

@@ -144,7 +144,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         'camera',
         (),
-        r'(?i)missing camera|unknown camera|no such camera',
+        r'(?i)missing camera|unknown camera|no such camera|'
+        r'\bcamera\s+\S+ (is |was |does )?not (found|known|exist|available)',
         'the server does not know this camera ({details})',
         'the scenario file and the scene on the server differ: load the same archive in both, or '
         'leave the camera out of the parameter cameras',
@@ -197,6 +198,16 @@ RULES: tuple[Rule, ...] = (
         STARTING,
         RECONNECT,
         'the words are its own: it is there, and still loads its scenes',
+    ),
+    Rule(
+        'timeout',
+        (_CODE.DEADLINE_EXCEEDED,),
+        r'(?i)^(?!deadline exceeded)\s*\S',
+        '{server} gave {method} up after a deadline of its own ({details})',
+        'it, or a proxy in between, is overloaded or still compiles its kernels: lower '
+        'resolution_scale, take fewer cameras',
+        FAIL,
+        'other words than those of our own deadline',
     ),
     Rule(
         'timeout',

@@ -36,6 +36,7 @@ _RESOLVED = ('ipv4:', 'ipv6:')
 # What begins like this is gRPC's own way to name a target, and left to it.
 _SCHEMES = (*_RESOLVED, 'dns:', 'unix:', 'unix-abstract:', 'vsock:', 'xds:')
 _ADDRESS = re.compile(r'(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\s:/\[\]@?#]+)):(?P<port>[0-9]{1,5})')
+_IPV4 = re.compile(r'[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]{1,5})?')
 _EXPECTED = (
     'expected HOST:PORT with a port of 1 to 65535, such as localhost:46435 or [::1]:46435, or '
     'several of them with commas between'
@@ -83,6 +84,14 @@ def addresses(server: str) -> list[str]:
     if not typed[0].startswith(_SCHEMES if len(typed) == 1 else _RESOLVED):
         for part in typed:
             _endpoint(part)
+    elif typed[0].startswith('ipv4:'):
+        # gRPC would only say that the target is not valid, and at the first call.
+        for part in typed:
+            if not _IPV4.fullmatch(part.removeprefix('ipv4:')):
+                raise ConfigurationError(
+                    f'server holds {part!r}, expected numbers such as ipv4:10.0.0.1:46435,'
+                    '10.0.0.2:46435; leave ipv4: away for host names'
+                )
     return typed
 
 
@@ -121,6 +130,7 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
     if len(typed) == 1 or typed[0].startswith(_RESOLVED):
         return Target(','.join(typed), len(typed))
     by_family: dict[int, dict[str, str]] = {socket.AF_INET: {}, socket.AF_INET6: {}}
+    alike: dict[str, str] = {}
     notes = []
     for part in typed:
         endpoint = _endpoint(part)
@@ -131,10 +141,10 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
             notes.append(f'server {part} is left out: {error.strerror or error}')
             continue
         for family, address in found:
-            if family == socket.AF_INET:
-                by_family[family].setdefault(f'{address}:{port}', part)
-            elif family == socket.AF_INET6:
-                by_family[family].setdefault(f'[{address}]:{port}', part)
+            if family in by_family:
+                number = address if family == socket.AF_INET else f'[{address}]'
+                first = by_family[family].setdefault(f'{number}:{port}', part)
+                alike.setdefault(part, first)
     family = socket.AF_INET if by_family[socket.AF_INET] else socket.AF_INET6
     chosen = by_family[family]
     if not chosen:
@@ -144,8 +154,10 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
             'are the host names in the parameter server spelled right?',
         )
     served = set(chosen.values())
-    for part in typed:
-        if part not in served and not any(part in note for note in notes):
+    for part, first in alike.items():
+        if part not in served and first in served:
+            notes.append(f'server {part} is left out: it is the same address as {first}')
+        elif part not in served:
             notes.append(f'server {part} is left out: it has no IPv4 address and others have')
     scheme = 'ipv4' if family == socket.AF_INET else 'ipv6'
     return Target(

@@ -253,6 +253,21 @@ def test_an_interrupt_ends_it_without_a_traceback(scenario_path, scenario, tmp_p
     assert 'Traceback' not in err
 
 
+def test_a_pipe_that_nobody_reads_ends_it_without_a_traceback(scenario_path, closed):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [*COMMAND, '--usdz', str(scenario_path), '--server', closed],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (130, '')
+
+
 def test_help_and_version():
     text = ' '.join(run('--help').stdout.split())
     for words in ('--usdz', '--server', '--json', '--output', '--timeout', 'exit codes: 0 every'):

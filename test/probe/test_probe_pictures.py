@@ -98,7 +98,20 @@ def test_another_size_than_asked_is_a_note():
     stage = sizes_stage([picture(), picture(asked=(50, 27), label='full')])
     assert stage.status == 'note'
     assert 'front full: 48x27 for 50x27' in stage.message
+    assert 'keeps its own aspect ratio' in stage.message
     assert sizes_stage([picture()]).status == 'pass'
+    native = sizes_stage([picture(asked=(12, 7))])
+    assert native.status == 'note'
+    assert 'another size than asked for' in native.message
+
+
+@pytest.mark.parametrize('asked', [(27, 48), (480, 270), (480, 27), (4800, 48)])
+def test_a_size_that_cannot_be_the_same_view_is_a_failure(asked):
+    stage = sizes_stage([picture(), picture(asked=asked)])
+    assert stage.status == 'fail'
+    assert f'front low: 48x27 for {asked[0]}x{asked[1]}' in stage.message
+    assert ('swapped' in stage.message) is (asked == (27, 48))
+    assert stage.remedy
 
 
 def test_pictures_are_saved_as_they_came(tmp_path):

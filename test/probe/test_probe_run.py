@@ -17,6 +17,7 @@ import json
 from test.preview.preview_client import blocked, Client, Painter, serve, until
 from test.preview.preview_client import request as good_request
 from test.probe.probe_reports import failed, stage, status, unserved
+from test.rendering.fake_server import FakeServer
 from test.support.render_scene import CAMERAS, write_scene
 
 import cv2
@@ -150,6 +151,13 @@ def test_the_aspect_kept_is_a_note(probe):
     report = probe(native_aspect=(2, 1))
     assert report.ok
     assert '540x270 for 480x270' in stage(report, 'sizes', 'note').message
+
+
+def test_a_server_that_lists_no_cameras_is_noted(scenario, tmp_path):
+    with FakeServer(scenes=[scenario.scene_id]) as server:
+        report = run(scenario, ProbeOptions(server=server.address, output=tmp_path / 'out'))
+    assert 'cannot be compared' in stage(report, 'cameras', 'note').message
+    assert 'cameras' not in failed(report)
 
 
 def test_a_slow_first_frame_is_waited_for(probe):

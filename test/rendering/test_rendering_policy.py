@@ -97,6 +97,8 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
             'tls_root_certificate',
         ),
         (CODE.DEADLINE_EXCEEDED, 'Deadline Exceeded', 'timeout', 'fail', 'within 10 s'),
+        (CODE.DEADLINE_EXCEEDED, '', 'timeout', 'fail', 'within 10 s'),
+        (CODE.DEADLINE_EXCEEDED, 'busy for 3 s', 'timeout', 'fail', 'its own (busy for 3 s)'),
         (CODE.RESOURCE_EXHAUSTED, 'cache full', 'memory', 'fail', 'lower resolution_scale'),
         (
             CODE.UNKNOWN,
@@ -135,6 +137,7 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
         (CODE.UNKNOWN, 'nvJPEG error 6', 'encoder', 'fail', 'image_quality'),
         (CODE.UNKNOWN, 'CUDA error: an illegal memory access', 'gpu', 'fail', 'restart'),
         (CODE.UNKNOWN, 'Missing camera wide@clip in camera calibration', 'camera', 'fail', 'same'),
+        (CODE.NOT_FOUND, 'camera wide not found in scene', 'camera', 'fail', 'this camera'),
         (CODE.UNKNOWN, 'AssertionError', 'assertion', 'fail', 'projection native'),
         (CODE.PERMISSION_DENIED, '', 'access', 'fail', 'proxy'),
         (CODE.CANCELLED, '', 'cancelled', 'retry', 'gave the call up'),

@@ -99,6 +99,22 @@ def test_ipv6_only_host_among_others_is_left_out_and_named() -> None:
     assert found.notes == ('server six:2 is left out: it has no IPv4 address and others have',)
 
 
+def test_another_name_of_the_same_address_is_left_out_and_named() -> None:
+    found = resolve('gpu1:1,twin:1', lambda *_: NAMES['gpu1'])
+    assert found == Target(
+        'ipv4:10.0.0.1:1',
+        1,
+        'gpu1',
+        ('server twin:1 is left out: it is the same address as gpu1:1',),
+    )
+
+
+@pytest.mark.parametrize('typed', ['ipv4:gpu1:1', 'ipv4:10.0.0.1:1,gpu2:1', 'ipv4:10.0.0:1'])
+def test_names_in_a_list_of_numbers_are_refused(typed: str) -> None:
+    with pytest.raises(ConfigurationError, match='leave ipv4: away for host names'):
+        addresses(typed)
+
+
 def test_host_that_does_not_resolve_is_left_out_and_named() -> None:
     found = resolve('gpu1:1,nobody:2', resolver)
     assert found.address == 'ipv4:10.0.0.1:1'
