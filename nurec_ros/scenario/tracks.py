@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import SupportsIndex
 
@@ -62,6 +63,10 @@ class TrackChanges:
 
     new: tuple[str, ...]
     gone: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        """Unpack as `new, gone`."""
+        return iter((self.new, self.gone))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,6 +43,10 @@ class Twist:
 
     linear: Array
     angular: Array
+
+    def __iter__(self) -> Iterator[Array]:
+        """Unpack as `linear, angular`."""
+        return iter((self.linear, self.angular))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

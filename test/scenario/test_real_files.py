@@ -191,3 +191,16 @@ def test_a_copy_rounded_to_float32_loads(tmp_path, drive):
     np.testing.assert_allclose(found.tracks.at(t).poses, scenario.tracks.at(t).poses, atol=1e-4)
     rotation = found.ego.at(t)[:3, :3]
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-14)
+
+
+def test_velocities_and_changes_unpack(pittsburgh):
+    scenario = Scenario.load(pittsburgh)
+    middle_ns = (scenario.start_ns + scenario.end_ns) // 2
+    twist = scenario.ego.velocity(middle_ns)
+    linear, angular = twist
+    assert linear is twist.linear
+    assert angular is twist.angular
+    before, after = (scenario.tracks.at(t) for t in (middle_ns, middle_ns + 2_000_000_000))
+    new, gone = scenario.tracks.difference(before, after)
+    assert set(new) == set(after.ids) - set(before.ids)
+    assert set(gone) == set(before.ids) - set(after.ids)
