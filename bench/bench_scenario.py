@@ -46,7 +46,7 @@ CAMERAS = 6
 
 
 def about_z(angles: np.ndarray) -> Rotation:
-    """Give rotations about z."""
+    """Return rotations about z."""
     return Rotation.from_rotvec(np.multiply.outer(angles, [0.0, 0.0, 1.0]))
 
 
@@ -171,7 +171,7 @@ class Straightforward:
                 self.tracks.append((name, [t * 1000 for t in times], samples))
 
     def at(self, t_ns: int) -> tuple[list[str], list[Any]]:
-        """Give the active tracks' ids and poses."""
+        """Return the active tracks' ids and poses."""
         ids, poses = [], []
         for name, times, samples in self.tracks:
             for i in range(len(times) - 1):
@@ -191,7 +191,7 @@ class Straightforward:
 
 
 def synthetic_tracks(count: int, active: int) -> Tracks:
-    """Give tracks of 60 poses over a time so long that about `active` of them exist at once."""
+    """Return tracks of 60 poses over a time so long that about `active` of them exist at once."""
     random = np.random.default_rng(2)
     poses, step_ns = 60, 100_000_000
     life_ns = (poses - 1) * step_ns
@@ -210,7 +210,7 @@ def synthetic_tracks(count: int, active: int) -> Tracks:
 
 
 def best_of(function: Callable[[], object], runs: int) -> float:
-    """Give the shortest time of a call in seconds."""
+    """Return the shortest time of a call in seconds."""
     times = []
     for _ in range(runs):
         begin = time.perf_counter()
@@ -220,7 +220,7 @@ def best_of(function: Callable[[], object], runs: int) -> float:
 
 
 def per_call(function: Callable[[int], object], moments: list[int]) -> float:
-    """Give the median time of a call over many moments in seconds."""
+    """Return the median time of a call over many moments in seconds."""
     times = []
     for moment in moments:
         begin = time.perf_counter()
@@ -246,7 +246,7 @@ print((peak() - before) * 1024 / 1e6)
 
 
 def peak_memory(imports: str, code: str) -> float:
-    """Give how far a fresh process's peak memory, MB, rises over its imports (Linux)."""
+    """Return how far a fresh process's peak memory, MB, rises over its imports (Linux)."""
     root = str(Path(__file__).resolve().parent.parent)
     program = _MEMORY.format(root=root, imports=imports, code=code)
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
@@ -311,6 +311,39 @@ def bench_growth() -> None:
         row(f'tracks.at, 10,000 tracks, {active:,} active', f'{cost * 1e6:.0f} us')
 
 
+class Lifetimes:
+    """Which tracks exist, as a simulator's backend asks: each one's lifetime is looked at."""
+
+    def __init__(self, tracks: Tracks) -> None:
+        self.tracks = list(
+            zip(tracks.ids, tracks.start_ns.tolist(), tracks.end_ns.tolist(), strict=True)
+        )
+
+    def active_ids(self, t_ns: int) -> list[str]:
+        """Return the ids of the tracks that exist at a time."""
+        return [name for name, start, end in self.tracks if start <= t_ns <= end]
+
+
+def bench_active_ids() -> None:
+    """Ask who exists, at random times and at those of a clock of 100 Hz."""
+    tracks = synthetic_tracks(150, 60)
+    lifetimes = Lifetimes(tracks)
+    low, high = int(tracks.start_ns.min()), int(tracks.end_ns.max())
+    asked = {
+        'random times': np.random.default_rng(7).integers(low, high, 2000).tolist(),
+        'a clock of 100 Hz': list(range(low, high, 10_000_000)),
+    }
+    for what, times in asked.items():
+        ours, theirs = per_call(tracks.active_ids, times), per_call(lifetimes.active_ids, times)
+        row(
+            f'tracks.active_ids, 150 tracks, {what}',
+            f'{ours * 1e6:.2f} us',
+            f'{theirs * 1e6:.2f} us',
+            f'{theirs / ours:.1f}',
+            '> 1',
+        )
+
+
 def bench_ego() -> None:
     """Ask for a million poses in one call, and for one."""
     count = 2001
@@ -351,6 +384,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench_load(Path(folder), math.ceil(2e9 / (1 << 20)) if large else 64)
     bench_growth()
+    bench_active_ids()
     bench_ego()
 
 

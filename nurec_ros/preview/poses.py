@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.poses import matrices, quaternion_of
 from nurec_ros.rendering.protos import common_pb2
-from nurec_ros.rendering.requests import quaternion
 
 
 def matrix_of(pose: Any) -> NDArray[np.float64]:
@@ -36,21 +36,13 @@ def matrix_of(pose: Any) -> NDArray[np.float64]:
         raise ValueError('a pose holds a number that is not finite')
     if norm < 1e-3:
         raise ValueError('a pose has a quaternion of length 0')
-    w, x, y, z = q.w / norm, q.x / norm, q.y / norm, q.z / norm
-    # Written out because this runs several times a frame and scipy's object costs ten times more.
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), v.x],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x), v.y],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y), v.z],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
+    rotation = np.array([q.x, q.y, q.z, q.w]) / norm
+    return matrices(np.array([v.x, v.y, v.z]), rotation)
 
 
 def pose_of(matrix: NDArray[np.float64]) -> Any:
     """Give the Pose message of a 4x4 rigid transform."""
-    x, y, z, w = quaternion(matrix)
+    x, y, z, w = quaternion_of(matrix)
     return common_pb2.Pose(
         vec=common_pb2.Vec3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
         quat=common_pb2.Quat(w=w, x=x, y=y, z=z),  # the wire's order is w x y z

@@ -28,6 +28,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
+from nurec_ros.poses import quaternion_of
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Camera, Scenario
@@ -293,30 +294,10 @@ def track_poses(
     return found
 
 
-def quaternion(T: Array) -> tuple[float, float, float, float]:
-    """
-    Give the rotation of a rigid transform (4, 4) as a unit quaternion x y z w.
-
-    Shepperd's method: the largest component is computed from the trace, the others by it.
-    """
-    (a, b, c, _), (d, e, f, _), (g, h, i, _) = T[:3].tolist()
-    trace = a + e + i
-    if trace >= max(a, e, i):
-        x, y, z, w = h - f, c - g, d - b, 1.0 + trace
-    elif a >= max(e, i):
-        x, y, z, w = 1.0 + a - e - i, b + d, c + g, h - f
-    elif e >= i:
-        x, y, z, w = b + d, 1.0 - a + e - i, f + h, c - g
-    else:
-        x, y, z, w = c + g, f + h, 1.0 - a - e + i, d - b
-    norm = math.sqrt(x * x + y * y + z * z + w * w)
-    return x / norm, y / norm, z / norm, w / norm
-
-
 def _fill_pair(message: sensorsim_pb2.PosePair, T_start: Array, T_end: Array) -> None:
     """Fill in the poses at both ends of an exposure; signs so that a slerp goes the short way."""
-    start = quaternion(T_start)
-    end = quaternion(T_end)
+    start = quaternion_of(T_start)
+    end = quaternion_of(T_end)
     if sum(a * b for a, b in zip(start, end)) < 0:  # noqa: B905 (both have four)
         end = (-end[0], -end[1], -end[2], -end[3])
     for pose, T_pose, (x, y, z, w) in (

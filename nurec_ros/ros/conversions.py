@@ -18,7 +18,6 @@ from __future__ import annotations
 import array
 from collections.abc import Mapping
 import json
-import math
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -26,6 +25,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped
 from nav_msgs.msg import Path
 import numpy as np
+from nurec_ros.poses import quaternion_of
 
 # Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), REP 103.
 R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -49,56 +49,6 @@ def time_message(t_ns: int) -> Time:
     return message
 
 
-def quaternions(rotations: np.ndarray) -> np.ndarray:
-    """
-    Give the unit quaternions, x y z w with w >= 0, of rotation matrices.
-
-    Matrices (..., 3, 3) give quaternions (..., 4). Shepperd's method: of the four squares that
-    the trace and the diagonal give, the largest is divided by, so that nothing is lost near a
-    half turn.
-    """
-    R = np.asarray(rotations, dtype=np.float64)
-    xx, yy, zz = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]
-    # Row i holds 4 q_i times (x, y, z, w).
-    candidates = np.empty((*R.shape[:-2], 4, 4))
-    squares = candidates[..., range(4), range(4)] = np.stack(
-        (1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz), axis=-1
-    )
-    for i, j, value in (
-        (0, 1, R[..., 1, 0] + R[..., 0, 1]),
-        (0, 2, R[..., 0, 2] + R[..., 2, 0]),
-        (1, 2, R[..., 2, 1] + R[..., 1, 2]),
-        (0, 3, R[..., 2, 1] - R[..., 1, 2]),
-        (1, 3, R[..., 0, 2] - R[..., 2, 0]),
-        (2, 3, R[..., 1, 0] - R[..., 0, 1]),
-    ):
-        candidates[..., i, j] = candidates[..., j, i] = value
-    best = np.argmax(squares, axis=-1)[..., None, None]
-    q = np.take_along_axis(candidates, best, axis=-2)[..., 0, :]
-    q /= np.linalg.norm(q, axis=-1, keepdims=True)
-    return np.where(q[..., 3:] < 0, -q, q)
-
-
-def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
-    """
-    Give the unit quaternion, x y z w with w >= 0, of one rotation matrix (3, 3).
-
-    What `quaternions` gives, in plain numbers: numpy takes ten times as long for a single one, and
-    the ego's pose goes out a hundred times a second.
-    """
-    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
-    squares = (1.0 + a - e - i, 1.0 - a + e - i, 1.0 - a - e + i, 1.0 + a + e + i)
-    best = squares.index(max(squares))
-    x, y, z, w = (
-        (squares[0], b + d, c + g, h - f),
-        (b + d, squares[1], f + h, c - g),
-        (c + g, f + h, squares[2], d - b),
-        (h - f, c - g, d - b, squares[3]),
-    )[best]
-    scale = math.copysign(1.0 / math.sqrt(x * x + y * y + z * z + w * w), w)
-    return x * scale, y * scale, z * scale, w * scale
-
-
 def set_vector(message: Any, values: Any) -> None:
     """Put three numbers into a Vector3 or a Point."""
     message.x, message.y, message.z = (float(value) for value in values)
@@ -112,7 +62,7 @@ def set_quaternion(message: Quaternion, values: Any) -> None:
 def set_pose(message: Pose, T: np.ndarray) -> None:
     """Put a matrix (4, 4) into a pose message."""
     set_vector(message.position, T[:3, 3].tolist())
-    set_quaternion(message.orientation, quaternion(T[:3, :3]))
+    set_quaternion(message.orientation, quaternion_of(T))
 
 
 def transform_stamped(t_ns: int, parent: str, child: str, T: np.ndarray) -> TransformStamped:
@@ -121,7 +71,7 @@ def transform_stamped(t_ns: int, parent: str, child: str, T: np.ndarray) -> Tran
     message.header.frame_id = parent
     set_time(message.header.stamp, t_ns)
     set_vector(message.transform.translation, T[:3, 3].tolist())
-    set_quaternion(message.transform.rotation, quaternion(T[:3, :3]))
+    set_quaternion(message.transform.rotation, quaternion_of(T))
     return message
 
 

@@ -25,8 +25,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario import rotations
-from nurec_ros.scenario.rotations import Quaternion, Vector
+from nurec_ros import poses
+from nurec_ros.poses import Pose, Quaternion, Vector
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -56,9 +56,9 @@ class PoseTable:
         # Shared fields are copies or views made read-only: nobody can change a loaded scenario.
         table = np.empty((len(self.times_ns), 7))
         table[:, :3] = self.positions
-        table[:, 3:] = rotations.continuous(self.quaternions)
+        table[:, 3:] = poses.continuous(self.quaternions)
         times = np.array(self.times_ns, dtype=np.int64)
-        angles = rotations.half_angles(table[:, 3:])
+        angles = poses.half_angles(table[:, 3:])
         for array in (table, times, angles):
             frozen(array)
         object.__setattr__(self, 'times_ns', times)
@@ -73,16 +73,16 @@ class PoseTable:
     def __repr__(self) -> str:
         return f'PoseTable({len(self)} poses)'
 
-    def poses(self, low: Indices, high: Indices, t_ns: Times | int) -> Array:
+    def between(self, low: Indices, high: Indices, t_ns: Times | int) -> Pose:
         """
-        Give the transforms (N, 4, 4) at t_ns between the rows low (N,) and high (N,).
+        Return the poses (N,) at t_ns between the rows low (N,) and high (N,).
 
         Positions by lerp, rotations by slerp; low == high gives that row as it stands.
         """
         start_ns = self.times_ns.take(low)
         span = self.times_ns.take(high) - start_ns
         fraction = (t_ns - start_ns) / np.maximum(span, 1)
-        first, second = rotations.slerp_weights(self.half_angles.take(low), fraction)
+        first, second = poses.slerp_weights(self.half_angles.take(low), fraction)
         before = self._table.take(low, axis=0)
         after = self._table.take(high, axis=0)
         before[:, :3] *= (1.0 - fraction)[:, np.newaxis]
@@ -90,18 +90,18 @@ class PoseTable:
         after[:, :3] *= fraction[:, np.newaxis]
         after[:, 3:] *= second[:, np.newaxis]
         before += after
-        return rotations.transforms(before[:, :3], before[:, 3:])
+        return Pose(before[:, :3], before[:, 3:])
 
-    def pose(self, low: int, high: int, t_ns: int) -> tuple[Vector, Quaternion]:
+    def between_two(self, low: int, high: int, t_ns: int) -> tuple[Vector, Quaternion]:
         """
-        Give position and quaternion at t_ns between the rows low and high, as plain numbers.
+        Return position and quaternion at t_ns between the rows low and high, as plain numbers.
 
-        The same as `poses`, for one moment: many times faster than arrays of one element.
+        The same as `between`, for one moment: many times faster than arrays of one element.
         """
         start_ns = int(self.times_ns[low])
         span = int(self.times_ns[high]) - start_ns
         fraction = (t_ns - start_ns) / span if span else 0.0
-        half_angle = max(float(self.half_angles[low]), rotations.SMALLEST_HALF_ANGLE)
+        half_angle = max(float(self.half_angles[low]), poses.SMALLEST_HALF_ANGLE)
         along = fraction * half_angle
         scale = 1.0 / math.sin(half_angle)
         first, second = math.sin(half_angle - along) * scale, math.sin(along) * scale
@@ -119,14 +119,14 @@ class PoseTable:
         )
 
     def linear_velocities(self, low: Indices, high: Indices) -> Array:
-        """Give the velocities (N, 3), metres a second, on the way from low to high."""
+        """Return the velocities (N, 3), metres a second, on the way from low to high."""
         seconds = self._seconds(low, high)
         return _per_second(self.positions[high] - self.positions[low], seconds)
 
     def angular_velocities(self, low: Indices, high: Indices) -> Array:
-        """Give the angular velocities (N, 3), rad a second, in the moving body's own frame."""
+        """Return the angular velocities (N, 3), rad a second, in the moving body's own frame."""
         seconds = self._seconds(low, high)
-        turn = rotations.rotation_vectors(self.quaternions[low], self.quaternions[high])
+        turn = poses.rotation_vectors(self.quaternions[low], self.quaternions[high])
         return _per_second(turn, seconds)
 
     def _seconds(self, low: Indices, high: Indices) -> Array:
@@ -134,6 +134,6 @@ class PoseTable:
 
 
 def _per_second(change: Array, seconds: Array) -> Array:
-    """Give changes (N, 3) by seconds (N,), 0 where no time passes."""
+    """Return changes (N, 3) by seconds (N,), 0 where no time passes."""
     rate: Array = change / np.where(seconds > 0.0, seconds, np.inf)[:, np.newaxis]
     return rate

@@ -15,12 +15,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.poses import matrices, with_positive_w
 from nurec_ros.scenario.activation import ActivationIndex
 from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
 from nurec_ros.scenario.moments import one_time
@@ -30,6 +33,9 @@ Array = NDArray[np.float64]
 Times = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+# How many of the times between which the same tracks exist are remembered, with who does.
+_REMEMBERED = 512
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActiveTracks:
@@ -37,8 +43,8 @@ class ActiveTracks:
     The tracks that exist at one moment, in the file's order.
 
     t_ns: the moment; indices (N,) into Tracks; ids and labels as in the file; dims (N, 3): length,
-    width, height in metres; poses (N, 4, 4): T_map_box, the box's centre in the map frame; static
-    and controllable (N,).
+    width, height in metres; positions (N, 3) and unit quaternions (N, 4), x y z w with w >= 0:
+    T_map_box, the box's centre in the map frame; static and controllable (N,).
     """
 
     t_ns: int
@@ -46,9 +52,18 @@ class ActiveTracks:
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     dims: Array
-    poses: Array
+    positions: Array
+    quaternions: Array
     static: Mask
     controllable: Mask
+    _poses: list[Array] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def poses(self) -> Array:
+        """Return T_map_box as matrices (N, 4, 4), made when they are asked for first."""
+        if not self._poses:
+            self._poses.append(matrices(self.positions, self.quaternions))
+        return self._poses[0]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +82,18 @@ class TrackChanges:
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         """Unpack as `new, gone`."""
         return iter((self.new, self.gone))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Present:
+    """What all moments between two changes share: who exists, and what does not move of them."""
+
+    indices: Indices
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    dims: Array
+    static: Mask
+    controllable: Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +118,10 @@ class Tracks:
     end_ns: Times = field(init=False)
     _first: Indices = field(init=False, repr=False)
     _last: Indices = field(init=False, repr=False)
-    _names: tuple[NDArray[np.object_], NDArray[np.object_]] = field(init=False, repr=False)
-    _index: ActivationIndex = field(init=False, repr=False)
+    _names: NDArray[np.object_] = field(init=False, repr=False)
+    # The times at which another set of tracks exists, and who does from the k-th one on.
+    _changes_ns: list[int] = field(init=False, repr=False)
+    _since: Callable[[int], _Present] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         dims = np.array(self.dims, dtype=np.float64).reshape(len(self.ids), 3)
@@ -113,8 +142,22 @@ class Tracks:
         object.__setattr__(self, 'end_ns', end_ns)
         object.__setattr__(self, '_first', first)
         object.__setattr__(self, '_last', last)
-        object.__setattr__(self, '_names', (_objects(self.ids), _objects(self.labels)))
-        object.__setattr__(self, '_index', ActivationIndex(start_ns, end_ns))
+        names, labels = _objects(self.ids), _objects(self.labels)
+        changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist()
+        index = ActivationIndex(start_ns, end_ns)
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def since(change: int) -> _Present:
+            found = index.at(changes_ns[change]) if change >= 0 else np.empty(0, dtype=np.intp)
+            shared = (dims.take(found, axis=0), static.take(found), controllable.take(found))
+            for array in (found, *shared):
+                frozen(array)
+            ids = tuple(names[found].tolist())
+            return _Present(found, ids, tuple(labels[found].tolist()), *shared)
+
+        object.__setattr__(self, '_names', names)
+        object.__setattr__(self, '_changes_ns', changes_ns)
+        object.__setattr__(self, '_since', since)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,39 +172,46 @@ class Tracks:
 
     def at(self, t_ns: SupportsIndex) -> ActiveTracks:
         """
-        Give the tracks that exist at t_ns, first time <= t_ns <= last time, and their poses.
+        Return the tracks that exist at t_ns, first time <= t_ns <= last time, and their poses.
 
         One time in whole nanoseconds, int or an integer of numpy; another kind is a TypeError.
         The cost grows with the tracks that exist then, not with all; any order of times is fine.
         """
         t_ns = one_time(t_ns)
-        active = self._index.at(t_ns)
-        low, high = self._segments(active, t_ns)
-        ids, labels = self._names
+        present = self._present(t_ns)
+        poses = self.samples.between(*self._segments(present.indices, t_ns), t_ns)
         return ActiveTracks(
             t_ns=t_ns,
-            indices=active,
-            ids=tuple(ids[active].tolist()),
-            labels=tuple(labels[active].tolist()),
-            dims=self.dims.take(active, axis=0),
-            poses=self.samples.poses(low, high, t_ns),
-            static=self.static.take(active),
-            controllable=self.controllable.take(active),
+            indices=present.indices,
+            ids=present.ids,
+            labels=present.labels,
+            dims=present.dims,
+            positions=poses.position,
+            quaternions=with_positive_w(poses.quaternion),
+            static=present.static,
+            controllable=present.controllable,
         )
 
+    def active_ids(self, t_ns: SupportsIndex) -> tuple[str, ...]:
+        """Return the ids of the tracks that exist at t_ns, those of `at`, without their poses."""
+        return self._present(one_time(t_ns)).ids
+
+    def _present(self, t_ns: int) -> _Present:
+        return self._since(bisect_right(self._changes_ns, t_ns) - 1)
+
     def difference(self, before: ActiveTracks, after: ActiveTracks) -> TrackChanges:
-        """Give the ids that `after` has and `before` has not, and the other way round."""
+        """Return the ids that `after` has and `before` has not, and the other way round."""
         new = np.setdiff1d(after.indices, before.indices, assume_unique=True)
         gone = np.setdiff1d(before.indices, after.indices, assume_unique=True)
-        ids = self._names[0]
+        ids = self._names
         return TrackChanges(tuple(ids[new].tolist()), tuple(ids[gone].tolist()))
 
     def velocities(self, active: ActiveTracks) -> Array:
-        """Give (N, 3): how fast each of an active set moves in the map frame, metres a second."""
+        """Return the velocities (N, 3) of an active set in the map frame, metres a second."""
         return self.samples.linear_velocities(*self._segments(active.indices, active.t_ns))
 
     def trajectory(self, index: int) -> Trajectory:
-        """Give the whole way of one track's centre."""
+        """Return the whole way of one track's centre."""
         rows = self._rows(index)
         samples = self.samples
         return Trajectory(
@@ -170,7 +220,7 @@ class Tracks:
 
     def trail(self, index: int, from_ns: SupportsIndex, to_ns: SupportsIndex) -> Array:
         """
-        Give the way (M, 3) of one track's centre between two times, ends included.
+        Return the way (M, 3) of one track's centre between two times, ends included.
 
         What lies before the track's first or after its last sample is left out; M is 0 where
         nothing is left.
@@ -197,7 +247,7 @@ class Tracks:
         return np.concatenate([at_ends[:1], positions[within], at_ends[1:]])
 
     def kept(self, keep: Mask) -> Tracks:
-        """Give only the tracks for which keep (T,) is true, in the same order."""
+        """Return only the tracks for which keep (T,) is true, in the same order."""
         if keep.all():
             return self
         rows = np.repeat(keep, self.counts)
@@ -218,7 +268,7 @@ class Tracks:
         return slice(int(self._first[index]), int(self._last[index]) + 1)
 
     def _segments(self, tracks: Indices, t_ns: int) -> tuple[Indices, Indices]:
-        """Give the rows before and after t_ns of tracks that exist then, by bisection of all."""
+        """Return the rows before and after t_ns of tracks that exist then, by bisection of all."""
         first, last = self._first.take(tracks), self._last.take(tracks)
         times = self.samples.times_ns
         low = first

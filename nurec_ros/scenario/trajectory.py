@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import ScenarioError
-from nurec_ros.scenario import rotations
+from nurec_ros.poses import Pose, Quaternion, rotation_rows, Vector, with_positive_w
 from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
 from nurec_ros.scenario.moments import many_times
 
@@ -78,27 +79,27 @@ class Trajectory:
 
     @property
     def times_ns(self) -> Times:
-        """Give the times (N,) of the samples."""
+        """Return the times (N,) of the samples."""
         return self.samples.times_ns
 
     @property
     def positions(self) -> Array:
-        """Give where the samples are (N, 3), in metres."""
+        """Return where the samples are (N, 3), in metres."""
         return self.samples.positions
 
     @property
     def quaternions(self) -> Array:
-        """Give the rotations (N, 4) of the samples as unit quaternions x y z w."""
+        """Return the rotations (N, 4) of the samples as unit quaternions x y z w."""
         return self.samples.quaternions
 
     @property
     def start_ns(self) -> int:
-        """Give the time of the first sample."""
+        """Return the time of the first sample."""
         return int(self.samples.times_ns[0])
 
     @property
     def end_ns(self) -> int:
-        """Give the time of the last sample."""
+        """Return the time of the last sample."""
         return int(self.samples.times_ns[-1])
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ class Trajectory:
 
     def at(self, t_ns: ArrayLike, *, outside: Literal['clamp', 'raise'] = 'clamp') -> Array:
         """
-        Give the pose T_map_body (4, 4) at a time, or (M, 4, 4) at times (M,).
+        Return the pose T_map_body (4, 4) at a time, or (M, 4, 4) at times (M,).
 
         Times are whole nanoseconds: int or integers of numpy, others are a TypeError.
         Outside of the samples it holds the first or last pose, or with outside='raise' refuses
@@ -118,7 +119,7 @@ class Trajectory:
         first, last = self.start_ns, self.end_ns
         if isinstance(t_ns, (int, np.integer)) and outside == 'clamp':
             (x, y, z), quaternion = self._pose(min(max(int(t_ns), first), last))
-            a, b, c, d, e, f, g, h, i = rotations.rows_of(quaternion)
+            a, b, c, d, e, f, g, h, i = rotation_rows(*quaternion)
             flat = (a, b, c, x, d, e, f, y, g, h, i, z, 0.0, 0.0, 0.0, 1.0)
             return np.array(flat).reshape(4, 4)
         times = many_times(t_ns)
@@ -133,18 +134,33 @@ class Trajectory:
             raise ValueError(f"outside must be 'clamp' or 'raise', not {outside!r}")
         times = np.clip(times, first, last)
         if len(times) <= _BLOCK:
-            result = self.samples.poses(*self._segments(times), times)
+            result = self._poses(times).matrix
         else:
             result = np.empty((len(times), 4, 4))
             for start in range(0, len(times), _BLOCK):
                 stop = start + _BLOCK
-                part = times[start:stop]
-                result[start:stop] = self.samples.poses(*self._segments(part), part)
+                result[start:stop] = self._poses(times[start:stop]).matrix
         return result if np.ndim(t_ns) else result[0]
+
+    def pose(self, t_ns: ArrayLike) -> Pose:
+        """
+        Return what `at` does as position and quaternion, w >= 0: one pose, or those at times (M,).
+
+        Outside of the samples it is the first or the last pose.
+        """
+        if isinstance(t_ns, (int, np.integer)):
+            position, quaternion = self._pose(min(max(int(t_ns), self.start_ns), self.end_ns))
+            sign = math.copysign(1.0, quaternion[3])
+            return Pose(np.array(position), np.array([sign * value for value in quaternion]))
+        many = self._poses(np.clip(many_times(t_ns), self.start_ns, self.end_ns))
+        quaternions = with_positive_w(many.quaternion)
+        if np.ndim(t_ns):
+            return Pose(many.position, quaternions)
+        return Pose(many.position[0], quaternions[0])
 
     def velocity(self, t_ns: ArrayLike) -> Twist:
         """
-        Give the derivative of `at` in the body's frame, at a time or at times (M,).
+        Return the derivative of `at` in the body's frame, at a time or at times (M,).
 
         Constant over a segment in the map frame; at a sample it is that of the segment that
         begins there, at the last sample that of the last segment. Zero outside of the samples,
@@ -157,7 +173,7 @@ class Trajectory:
         moving = ((times >= self.start_ns) & (times <= self.end_ns))[:, np.newaxis]
         velocities = self._velocities[low] * moving
         clamped = np.clip(times, self.start_ns, self.end_ns)
-        T_map_body = self.samples.poses(low, high, clamped)
+        T_map_body = self.samples.between(low, high, clamped).matrix
         linear = np.einsum('nji,nj->ni', T_map_body[:, :3, :3], velocities[:, :3])
         angular = velocities[:, 3:]
         return Twist(linear, angular) if np.ndim(t_ns) else Twist(linear[0], angular[0])
@@ -165,13 +181,16 @@ class Trajectory:
     def _velocity(self, t_ns: int) -> Twist:
         if not self.start_ns <= t_ns <= self.end_ns:
             return Twist(np.zeros(3), np.zeros(3))
-        a, b, c, d, e, f, g, h, i = rotations.rows_of(self._pose(t_ns)[1])
+        a, b, c, d, e, f, g, h, i = rotation_rows(*self._pose(t_ns)[1])
         x, y, z, *angular = self._velocities[self._segment(t_ns)[0]].tolist()
         linear = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
         return Twist(np.array(linear), np.array(angular))
 
-    def _pose(self, t_ns: int) -> tuple[rotations.Vector, rotations.Quaternion]:
-        return self.samples.pose(*self._segment(t_ns), t_ns)
+    def _poses(self, times: Times) -> Pose:
+        return self.samples.between(*self._segments(times), times)
+
+    def _pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
+        return self.samples.between_two(*self._segment(t_ns), t_ns)
 
     def _segment(self, t_ns: int) -> tuple[int, int]:
         last = len(self.samples) - 1
@@ -180,7 +199,7 @@ class Trajectory:
         return low, min(low + 1, last)
 
     def _segments(self, times: Times) -> tuple[Indices, Indices]:
-        """Give the rows before and after each time; the last segment reaches to its end."""
+        """Return the rows before and after each time; the last segment reaches to its end."""
         last = len(self.samples) - 1
         low = np.searchsorted(self.samples.times_ns, times, side='right') - 1
         low = np.clip(low, 0, max(last - 1, 0))

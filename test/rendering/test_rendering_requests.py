@@ -34,7 +34,6 @@ from nurec_ros.rendering.requests import (
     camera_spec,
     exposure,
     pinhole_view,
-    quaternion,
     RequestBuilder,
     rig_offset,
     track_poses,
@@ -202,26 +201,6 @@ def test_pose_at_a_sample_is_exact(scenario: Scenario) -> None:
     request = build(scenario, START_US)
     T = np.array(camera_calibration('x', 0)['T_sensor_rig'])
     assert_pose(request.sensor_pose.start_pose, T, 1e-6)
-
-
-@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: sum(map(abs, q)) > 0.1))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_quaternion_of_any_rotation(values: list[float]) -> None:
-    rotation = Rotation.from_quat(values)
-    T = np.eye(4)
-    T[:3, :3] = rotation.as_matrix()
-    x, y, z, w = quaternion(T)
-    assert (Rotation.from_quat([x, y, z, w]).inv() * rotation).magnitude() < 1e-7
-    assert math.hypot(x, y, z, w) == pytest.approx(1.0, abs=1e-12)
-
-
-@pytest.mark.parametrize('axis', [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [-1, 2, 3]])
-def test_quaternion_of_half_turns(axis: list[float]) -> None:
-    vector = math.pi * np.array(axis) / np.linalg.norm(axis)
-    T = np.eye(4)
-    T[:3, :3] = Rotation.from_rotvec(vector).as_matrix()
-    error = Rotation.from_quat(quaternion(T)).inv() * Rotation.from_rotvec(vector)
-    assert error.magnitude() < 1e-7
 
 
 def test_both_quaternions_lie_on_the_same_half(tmp_path: Path) -> None:

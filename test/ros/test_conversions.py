@@ -14,7 +14,6 @@
 """Records to messages, against scipy and closed forms."""
 
 import json
-import math
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -25,8 +24,6 @@ from nurec_ros.ros.conversions import (
     diagnostic,
     path_message,
     points,
-    quaternion,
-    quaternions,
     R_BODY_OPTICAL,
     set_bytes,
     set_pose,
@@ -61,56 +58,6 @@ def angle_between(q: np.ndarray, R: np.ndarray) -> float:
 def test_time_is_exact_and_never_zero(t_ns: int, sec: int, nanosec: int):
     message = time_message(t_ns)
     assert (message.sec, message.nanosec) == (sec, nanosec)
-
-
-def test_quaternions_of_random_rotations_are_scipys():
-    truth = Rotation.random(2000, random_state=1)
-    found = quaternions(truth.as_matrix())
-    assert found.shape == (2000, 4)
-    expected = truth.as_quat()
-    expected *= np.where(expected[:, 3:] < 0, -1, 1)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize('axis', [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 2)])
-@pytest.mark.parametrize('angle', [0.0, 1e-9, 1e-4, math.pi - 1e-7, math.pi, math.pi + 1e-7])
-def test_quaternions_are_exact_near_no_and_half_a_turn(axis: tuple, angle: float):
-    unit = np.array(axis) / np.linalg.norm(axis)
-    R = Rotation.from_rotvec(unit * angle).as_matrix()
-    q = quaternions(R)
-    assert q.shape == (4,)
-    assert q[3] >= 0
-    assert abs(np.linalg.norm(q) - 1) < 1e-15
-    assert angle_between(q, R) < 1e-9
-
-
-def test_quaternions_of_float32_matrices_are_unit():
-    R = Rotation.random(100, random_state=2).as_matrix().astype(np.float32)
-    q = quaternions(R)
-    assert q.dtype == np.float64
-    np.testing.assert_allclose(np.linalg.norm(q, axis=1), 1.0, atol=1e-15)
-    assert quaternions(np.empty((0, 3, 3))).shape == (0, 4)
-
-
-def test_one_quaternion_is_scipys():
-    for truth in Rotation.random(500, random_state=4):
-        expected = truth.as_quat()
-        expected *= math.copysign(1.0, expected[3])
-        np.testing.assert_allclose(quaternion(truth.as_matrix()), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize('axis', [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 2)])
-@pytest.mark.parametrize('angle', [0.0, 1e-9, 1e-4, math.pi - 1e-7, math.pi, math.pi + 1e-7])
-def test_one_quaternion_is_exact_near_no_and_half_a_turn(axis: tuple, angle: float):
-    unit = np.array(axis) / np.linalg.norm(axis)
-    R = Rotation.from_rotvec(unit * angle).as_matrix()
-    q = quaternion(R)
-    assert all(type(value) is float for value in q)
-    assert q[3] >= 0
-    assert abs(np.linalg.norm(q) - 1) < 1e-15
-    assert angle_between(np.array(q), R) < 1e-9
-    # A row of a path and a transform must not differ by a sign.
-    np.testing.assert_allclose(q, quaternions(R), atol=1e-15)
 
 
 def matrix(rotvec: tuple, translation: tuple) -> np.ndarray:

@@ -195,9 +195,10 @@ def street(*ids: str) -> Any:
         ids=ids,
         labels=tuple(f'class {track_id}' for track_id in ids),
         dims=np.arange(3.0 * count).reshape(count, 3) + 1,
-        poses=np.stack([matrix(0.1 * i, (i, 2 * i, 0.5)) for i in range(count)])
-        if count
-        else np.empty((0, 4, 4)),
+        positions=np.array([(i, 2 * i, 0.5) for i in range(count)]).reshape(-1, 3),
+        quaternions=np.array(
+            [(0, 0, np.sin(0.05 * i), np.cos(0.05 * i)) for i in range(count)]
+        ).reshape(-1, 4),
     )
 
 

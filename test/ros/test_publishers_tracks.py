@@ -36,17 +36,16 @@ LABELS = {'1': 'automobile', '2': 'person', '3': 'Alien Craft', '4': 'automobile
 
 def active(*ids: str, t_ns: int = 1_000_000_000, labels: dict | None = None) -> Any:
     count = len(ids)
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    for i, track_id in enumerate(ids):
-        number = int(track_id)
-        poses[i, :3, :3] = Rotation.from_euler('z', 0.3 * number).as_matrix()
-        poses[i, :3, 3] = (10.0 * number, -number, 0.8)
+    numbers = [int(track_id) for track_id in ids]
     return SimpleNamespace(
         t_ns=t_ns,
         ids=ids,
         labels=tuple((labels or LABELS)[track_id] for track_id in ids),
         dims=np.tile([4.5, 1.9, 1.6], (count, 1)),
-        poses=poses,
+        positions=np.array([(10.0 * i, -i, 0.8) for i in numbers]).reshape(-1, 3),
+        quaternions=np.array(
+            [(0, 0, np.sin(0.15 * i), np.cos(0.15 * i)) for i in numbers]
+        ).reshape(-1, 4),
         static=np.array([track_id == '4' for track_id in ids], dtype=bool),
     )
 

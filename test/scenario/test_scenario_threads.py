@@ -66,10 +66,9 @@ def test_what_is_given_out_is_the_callers_own(scenario):
     pose = scenario.ego.at(t)
     pose[:] = 0
     scenario.tracks.at(t).poses[:] = 0
-    scenario.tracks.at(t).dims[:] = 0
+    scenario.tracks.at(t).positions[:] = 0
     assert scenario.ego.at(t)[3, 3] == 1
     assert scenario.tracks.at(t).poses[0, 3, 3] == 1
-    assert scenario.tracks.dims[0, 0] == 4.5
 
 
 def test_many_threads_ask_at_once(tmp_path):

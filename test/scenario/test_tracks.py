@@ -83,8 +83,15 @@ def test_active_tracks_and_their_poses_at_random_times():
         assert active.indices.tolist() == expected
         assert active.t_ns == t
         assert len(active) == len(expected)
-        for pose, i in zip(active.poses, expected, strict=True):
-            np.testing.assert_allclose(pose, TRUTHS[i].pose(t), atol=1e-9)
+        assert active.ids == TRACKS.active_ids(t) == tuple(f'id {i}' for i in expected)
+        rotations = Rotation.from_quat(active.quaternions.reshape(-1, 4)).as_matrix()
+        assert (active.quaternions[:, 3] >= 0).all()
+        rows = zip(active.poses, active.positions, rotations, expected, strict=True)
+        for pose, position, rotation, i in rows:
+            truth = TRUTHS[i].pose(t)
+            np.testing.assert_allclose(pose, truth, atol=1e-9)
+            np.testing.assert_allclose(position, truth[:3, 3], atol=1e-9)
+            np.testing.assert_allclose(rotation, truth[:3, :3], atol=1e-9)
 
 
 def test_at_every_first_and_last_sample():
@@ -93,8 +100,10 @@ def test_at_every_first_and_last_sample():
             active = TRACKS.at(t)
             place = active.indices.tolist().index(i)
             np.testing.assert_allclose(active.poses[place], truth.pose(t), atol=1e-12)
-        assert i not in TRACKS.at(int(truth.times[0]) - 1).indices
-        assert i not in TRACKS.at(int(truth.times[-1]) + 1).indices
+            assert f'id {i}' in TRACKS.active_ids(t)
+        for t in (int(truth.times[0]) - 1, int(truth.times[-1]) + 1):
+            assert i not in TRACKS.at(t).indices
+            assert f'id {i}' not in TRACKS.active_ids(t)
 
 
 def test_what_an_active_set_tells():
@@ -109,7 +118,7 @@ def test_order_of_questions_does_not_matter():
     times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 50).astype(int).tolist()
     forth = [TRACKS.at(t).ids for t in times]
     back = [TRACKS.at(t).ids for t in reversed(times)]
-    assert forth == back[::-1]
+    assert forth == back[::-1] == [TRACKS.active_ids(t) for t in times]
 
 
 def test_numpy_times_are_fine():
@@ -197,6 +206,7 @@ def test_no_tracks():
     nothing = TRACKS.kept(np.zeros(len(TRACKS), bool))
     active = nothing.at(0)
     assert (len(active), active.poses.shape, active.dims.shape) == (0, (0, 4, 4), (0, 3))
+    assert (active.positions.shape, active.quaternions.shape) == ((0, 3), (0, 4))
     assert nothing.velocities(active).shape == (0, 3)
     assert nothing.difference(active, active).gone == ()
 
@@ -233,6 +243,8 @@ def test_nothing_can_be_changed():
 def test_what_is_no_time_is_named(t, error, words):
     with pytest.raises(error, match=words):
         TRACKS.at(t)
+    with pytest.raises(error, match=words):
+        TRACKS.active_ids(t)
     with pytest.raises(error, match=words.replace('t_ns', 'from_ns')):
         TRACKS.trail(1, t, BEGIN_NS)
     with pytest.raises(error, match=words.replace('t_ns', 'to_ns')):
@@ -251,6 +263,27 @@ def test_integers_of_any_kind_are_times(kind):
 @pytest.mark.parametrize('t', [0, -1, -(2**63), 2**63 - 1, 2**63, 2**70, -(2**70)])
 def test_nobody_is_there_at_times_far_away(t):
     assert len(TRACKS.at(t)) == 0
+    assert TRACKS.active_ids(t) == ()
+
+
+def test_more_changes_than_are_remembered():
+    # 3000 tracks that come one after the other, each for ten microseconds of every fifteen.
+    times = BEGIN_NS + np.arange(3000) * 15_000
+    truths = [
+        Truth(np.array([t, t + 10_000]), np.zeros((2, 3)), Rotation.identity(2)) for t in times
+    ]
+    tracks = assembled(truths)
+    for _ in range(2):
+        for i, t in enumerate(times.tolist()):
+            assert tracks.active_ids(t + 10_000) == (f'id {i}',)
+            assert tracks.active_ids(t + 10_001) == ()
+
+
+def test_what_moments_share_cannot_be_changed():
+    active = TRACKS.at(int(TRUTHS[5].times[3]))
+    for array in (active.indices, active.dims, active.static, active.controllable):
+        with pytest.raises(ValueError, match='read-only'):
+            array[0] = 0
 
 
 def test_repr_is_short():
@@ -259,5 +292,4 @@ def test_repr_is_short():
         f'from {TRACKS.start_ns.min()} to {TRACKS.end_ns.max()} ns)'
     )
     assert repr(TRACKS.at(7)) == 'ActiveTracks(0 at 7 ns)'
-    assert repr(assembled(TRUTHS[:1])._index) == 'ActivationIndex(1 intervals)'
     assert repr(no_tracks()) == 'Tracks(0)'

@@ -78,6 +78,22 @@ def test_one_time_equals_many():
     assert not ego.velocity(-(2**70)).linear.any()
 
 
+def test_pose_is_that_of_the_matrix():
+    times, positions, rotations = random_trajectory()
+    ego = trajectory(times, positions, rotations)
+    asked = np.random.default_rng(9).integers(times[0] - 10**9, times[-1] + 10**9, 300)
+    many, matrices = ego.pose(asked), ego.at(asked)
+    assert (many.position.shape, many.quaternion.shape) == ((300, 3), (300, 4))
+    np.testing.assert_allclose(np.linalg.norm(many.quaternion, axis=1), 1.0, atol=1e-12)
+    assert (many.quaternion[:, 3] >= 0).all()
+    np.testing.assert_allclose(many.matrix, matrices, atol=1e-13)
+    for index, t in enumerate(asked.tolist()):
+        one = ego.pose(t)
+        np.testing.assert_allclose(one.position, matrices[index, :3, 3], atol=1e-13)
+        np.testing.assert_allclose(one.quaternion, many.quaternion[index], atol=1e-13)
+    np.testing.assert_array_equal(ego.pose(np.array(asked[3])).position, many.position[3])
+
+
 def test_samples_are_met_exactly():
     times, positions, rotations = random_trajectory()
     ego = trajectory(times, positions, rotations)
@@ -157,7 +173,7 @@ def test_no_sample_is_refused():
 )
 def test_times_that_are_no_nanoseconds(times, error, words):
     ego = trajectory([0, 10], np.zeros((2, 3)), Rotation.identity(2))
-    for ask in (ego.at, ego.velocity, lambda t: ego.at(t, outside='raise')):
+    for ask in (ego.at, ego.pose, ego.velocity, lambda t: ego.at(t, outside='raise')):
         with pytest.raises(error, match=words):
             ask(times)
 

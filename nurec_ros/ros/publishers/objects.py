@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nurec_ros.ros.conversions import quaternions, set_time
+from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.publishers.qos import advertise, reliable
 
@@ -57,8 +57,8 @@ class ObjectsPublisher:
             message.detections,
             active.ids,
             active.labels,
-            active.poses[:, :3, 3].tolist(),
-            quaternions(active.poses[:, :3, :3]).tolist(),
+            active.positions.tolist(),
+            active.quaternions.tolist(),
             active.dims.tolist(),
             strict=True,
         )

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from nurec_ros.ros.conversions import quaternions, set_time
+from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, TrackMarkers
 from nurec_ros.ros.publishers.qos import advertise, reliable
@@ -63,8 +63,8 @@ class TracksPublisher:
         set_time(self._header.stamp, active.t_ns)
         markers: list[Marker] = []
         shown: dict[tuple[str, str, bool], TrackMarkers] = {}
-        positions = active.poses[:, :3, 3].tolist()
-        rotations = quaternions(active.poses[:, :3, :3]).tolist()
+        positions = active.positions.tolist()
+        rotations = active.quaternions.tolist()
         dims = active.dims.tolist()
         static = active.static.tolist()
         speeds = velocities.tolist() if velocities is not None else None

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario import rotations
+from nurec_ros.poses import quaternions_of
 from nurec_ros.scenario.interpolation import frozen, PoseTable
 from nurec_ros.scenario.records import Box, Camera
 from nurec_ros.scenario.schema.cameras import parse_cameras
@@ -142,7 +142,7 @@ def _ego(entry: dict[str, Any], path: str) -> Trajectory:
         )
     increasing(times, times_path)
     T_map_rig = rigid_transforms(matrices, poses_path)
-    quaternions = rotations.quaternions_of(T_map_rig[:, :3, :3])
+    quaternions = quaternions_of(T_map_rig[:, :3, :3])
     return Trajectory(PoseTable(times * 1000, T_map_rig[:, :3, 3], quaternions))
 
 

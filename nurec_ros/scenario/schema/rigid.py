@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario import rotations
 from nurec_ros.scenario.schema.fields import FARTHEST_METRES, FieldError
 
 Array = NDArray[np.float64]
@@ -36,12 +35,12 @@ _CLIP = 4.0
 
 def rigid_transforms(matrices: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
     """
-    Give transforms (N, 4, 4) with exact rotations, of matrices that are rigid within 1e-3.
+    Return transforms (N, 4, 4) with exact rotations, of matrices that are rigid within 1e-3.
 
     `path` names the list; raises FieldError with the index of the first that is not rigid.
     """
     clipped = np.clip(matrices[:, :3, :3], -_CLIP, _CLIP)
-    error = rotations.orthonormality_error(clipped)
+    error = orthonormality_error(clipped)
     error = np.maximum(error, np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1))
     wrong = np.flatnonzero(error > RIGID_TOLERANCE)
     if len(wrong):
@@ -52,14 +51,14 @@ def rigid_transforms(matrices: Array, path: str, *, farthest: float = FARTHEST_M
             f'a rotation and a translation, exact within {RIGID_TOLERANCE:g}',
         )
     result: Array = np.zeros_like(matrices)
-    result[:, :3, :3] = rotations.orthonormalised(matrices[:, :3, :3])
+    result[:, :3, :3] = orthonormalised(matrices[:, :3, :3])
     result[:, :3, 3] = checked_positions(matrices[:, :3, 3], path, farthest=farthest)
     result[:, 3, 3] = 1.0
     return result
 
 
 def rigid_transform(matrix: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
-    """Give one transform (4, 4) with an exact rotation; `path` names it."""
+    """Return one transform (4, 4) with an exact rotation; `path` names it."""
     try:
         transform: Array = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)[0]
     except FieldError as error:
@@ -81,7 +80,7 @@ def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST
 
 
 def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
-    """Give quaternions (N, 4) brought to unit length, and the first row that is none, or None."""
+    """Return quaternions (N, 4) of unit length, and the first row that is none, or None."""
     lengths = np.linalg.norm(np.clip(quaternions, -_CLIP, _CLIP), axis=1)
     wrong = np.flatnonzero(np.abs(lengths - 1.0) > UNIT_TOLERANCE)
     if len(wrong):
@@ -91,7 +90,7 @@ def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
 
 def _what_is_wrong(matrix: Array, error: float) -> str:
     rotation = np.clip(matrix[:3, :3], -_CLIP, _CLIP)
-    determinant = float(rotations.determinants(rotation[np.newaxis])[0])
+    determinant = float(determinants(rotation[np.newaxis])[0])
     if abs(determinant) < 1e-6:
         return 'singular'
     if determinant < 0.0:
@@ -99,3 +98,33 @@ def _what_is_wrong(matrix: Array, error: float) -> str:
     if np.abs(matrix[:3, 3]).max() <= RIGID_TOLERANCE < np.abs(matrix[3, :3]).max():
         return 'written by columns (its translation is in the last row)'
     return f'not rigid (off by {error:.3g})'
+
+
+def orthonormality_error(matrices: Array) -> Array:
+    """Return how far each matrix (N, 3, 3) is from a rotation: max |R^T R - 1|, 2 for a mirror."""
+    gram = np.einsum('nij,nik->njk', matrices, matrices)
+    error = np.abs(gram - np.eye(3)).max(axis=(1, 2))
+    worst: Array = np.where(determinants(matrices) > 0.0, error, np.maximum(error, 2.0))
+    return worst
+
+
+def determinants(matrices: Array) -> Array:
+    """Return each matrix's determinant, (N,), of (N, 3, 3); numpy's own warns of tiny entries."""
+    normals = np.cross(matrices[:, 1], matrices[:, 2])
+    return np.asarray(np.einsum('ni,ni->n', matrices[:, 0], normals), dtype=np.float64)
+
+
+def orthonormalised(matrices: Array) -> Array:
+    """
+    Return the rotation nearest to each matrix (N, 3, 3) that is one already within 0.1.
+
+    That is the polar factor, found by Newton-Schulz: the error is squared in each round.
+    """
+    result = matrices
+    for _ in range(6):
+        gram = np.einsum('nij,nik->njk', result, result)
+        excess = gram - np.eye(3)
+        if np.abs(excess).max(initial=0.0) < 4e-16:
+            break
+        result = result - 0.5 * np.einsum('nij,njk->nik', result, excess)
+    return result
