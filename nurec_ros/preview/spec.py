@@ -77,16 +77,17 @@ def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
                 f'coefficients, expected {count}'
             )
     try:
-        return _BUILDERS[field](message, _shared(spec, message))
+        return _BUILDERS[field](message, _shared(spec, message, _LENSES[field]))
     except CameraModelError as error:
         raise raised(f'AssertionError: {field}: {error}') from None
 
 
-def _shared(spec: Any, message: Any) -> dict[str, Any]:
+def _shared(spec: Any, message: Any, lens: type[CameraModel]) -> dict[str, Any]:
+    shift = lens.NUREC_FIRST_PIXEL
     return {
         'resolution': (spec.resolution_w, spec.resolution_h),
         'shutter_type': _shutter_name(spec.shutter_type),
-        'principal_point': (message.principal_point_x, message.principal_point_y),
+        'principal_point': (message.principal_point_x - shift, message.principal_point_y - shift),
         'windshield': _windshield(spec),
     }
 
@@ -123,6 +124,11 @@ def _fisheye(message: Any, shared: dict[str, Any]) -> CameraModel:
     )
 
 
+_LENSES: Mapping[str, type[CameraModel]] = {
+    'ftheta_param': FthetaCamera,
+    'opencv_pinhole_param': PinholeCamera,
+    'opencv_fisheye_param': FisheyeCamera,
+}
 _BUILDERS = {
     'ftheta_param': _ftheta,
     'opencv_pinhole_param': _pinhole,

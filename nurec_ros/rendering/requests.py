@@ -310,7 +310,7 @@ def _fill_pair(message: sensorsim_pb2.PosePair, T_start: Array, T_end: Array) ->
 
 
 def _fill_ftheta(param: sensorsim_pb2.FthetaCameraParam, model: FthetaCamera) -> None:
-    param.principal_point_x, param.principal_point_y = model.principal_point
+    param.principal_point_x, param.principal_point_y = model.nurec_principal_point
     param.reference_poly = getattr(param, model.reference_poly)
     param.pixeldist_to_angle_poly.extend(model.pixeldist_to_angle_poly)
     param.angle_to_pixeldist_poly.extend(model.angle_to_pixeldist_poly)
@@ -323,7 +323,7 @@ def _fill_opencv(
     param: sensorsim_pb2.OpenCVPinholeCameraParam | sensorsim_pb2.OpenCVFisheyeCameraParam,
     model: PinholeCamera | FisheyeCamera,
 ) -> None:
-    param.principal_point_x, param.principal_point_y = model.principal_point
+    param.principal_point_x, param.principal_point_y = model.nurec_principal_point
     param.focal_length_x, param.focal_length_y = model.focal_length
 
 

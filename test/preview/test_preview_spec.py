@@ -100,7 +100,7 @@ def test_ftheta_with_a_shear():
 def test_pinhole_projects_as_opencv_does():
     uv, valid = camera_model(pinhole_spec()).project(POINTS)
     k, p, s = (PINHOLE[f'{name}_coeffs'] for name in ('radial', 'tangential', 'thin_prism'))
-    matrix = np.array([[1500.0, 0.0, 955.0], [0.0, 1495.0, 541.0], [0.0, 0.0, 1.0]])
+    matrix = np.array([[1500.0, 0.0, 954.5], [0.0, 1495.0, 540.5], [0.0, 0.0, 1.0]])
     expected, _ = cv2.projectPoints(
         POINTS, np.zeros(3), np.zeros(3), matrix, np.array([*k[:2], *p, *k[2:], *s])
     )
@@ -110,7 +110,7 @@ def test_pinhole_projects_as_opencv_does():
 
 def test_fisheye_projects_as_opencv_does():
     uv, valid = camera_model(fisheye_spec()).project(POINTS)
-    matrix = np.array([[520.0, 0.0, 960.0], [0.0, 521.0, 540.0], [0.0, 0.0, 1.0]])
+    matrix = np.array([[520.0, 0.0, 959.5], [0.0, 521.0, 539.5], [0.0, 0.0, 1.0]])
     expected, _ = cv2.fisheye.projectPoints(
         POINTS[:, np.newaxis], np.zeros(3), np.zeros(3), matrix, np.array(FISHEYE['radial_coeffs'])
     )

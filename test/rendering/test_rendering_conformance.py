@@ -308,8 +308,8 @@ def test_pinhole_view_of_an_ftheta_camera() -> None:
     t_us = T0_US + 2_000_000
     view = block(
         3,
-        double(1, 959.5)
-        + double(2, 539.5)
+        double(1, 960.0)
+        + double(2, 540.0)
         + double(3, 960.0 / math.tan(math.radians(90.0) / 2))
         + double(4, 960.0 / math.tan(math.radians(90.0) / 2))
         + doubles(5, [0.0] * 6)

@@ -16,7 +16,8 @@ What every camera model can do.
 
 Camera coordinates are optical: x right, y down, z forward, metres. Pixel coordinates are native
 and have pixel centres at integers: the centre of the top left pixel is (0, 0) and the image spans
-[-0.5, width - 0.5]. `principal_point` is used as it stands, by every model.
+[-0.5, width - 0.5]. So do our principal points; those of NuRec's files and wire are turned into
+them, and back, by `NUREC_FIRST_PIXEL` of each kind of lens.
 """
 
 from __future__ import annotations
@@ -67,11 +68,19 @@ class CameraModel(ABC):
     """
 
     kind: ClassVar[str] = ''
+    # Where NuRec's principal points of this kind have the centre of the top left pixel.
+    NUREC_FIRST_PIXEL: ClassVar[float] = 0.0
 
     resolution: tuple[int, int]
     principal_point: tuple[float, float]
     shutter_type: str = 'ROLLING_TOP_TO_BOTTOM'
     windshield: Windshield | None = None
+
+    @property
+    def nurec_principal_point(self) -> tuple[float, float]:
+        """Return the principal point as NuRec's files and wire count it."""
+        u, v = self.principal_point
+        return u + self.NUREC_FIRST_PIXEL, v + self.NUREC_FIRST_PIXEL
 
     def project(self, points: ArrayLike) -> tuple[Array, Mask]:
         """

@@ -48,6 +48,7 @@ class FisheyeCamera(CameraModel):
     """
 
     kind: ClassVar[str] = 'opencv-fisheye'
+    NUREC_FIRST_PIXEL: ClassVar[float] = 0.5
 
     focal_length: tuple[float, float]
     radial_coeffs: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)

@@ -77,7 +77,7 @@ def _ftheta(given: Parameters) -> CameraModel:
         for name in ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly')
     }
     model = FthetaCamera(
-        **_shared(given),  # type: ignore[arg-type]
+        **_shared(given, FthetaCamera),  # type: ignore[arg-type]
         pixeldist_to_angle_poly=polynomials['pixeldist_to_angle_poly'],
         angle_to_pixeldist_poly=polynomials['angle_to_pixeldist_poly'],
         reference_poly=_reference(given, polynomials),
@@ -91,7 +91,7 @@ def _pinhole(given: Parameters) -> CameraModel:
     bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 12)
     k1, k2, p1, p2, k3, k4, k5, k6, *prism = bent
     return PinholeCamera(
-        **_shared(given),  # type: ignore[arg-type]
+        **_shared(given, PinholeCamera),  # type: ignore[arg-type]
         focal_length=_focal_length(given),
         radial_coeffs=_coefficients(given, 'radial', 'k', 6, (k1, k2, k3, k4, k5, k6)),
         tangential_coeffs=_coefficients(given, 'tangential', 'p', 2, (p1, p2)),
@@ -103,7 +103,7 @@ def _fisheye(given: Parameters) -> CameraModel:
     bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 4)
     k1, k2, k3, k4 = _coefficients(given, 'radial', 'k', 4, bent)
     model = FisheyeCamera(
-        **_shared(given),  # type: ignore[arg-type]
+        **_shared(given, FisheyeCamera),  # type: ignore[arg-type]
         focal_length=_focal_length(given),
         radial_coeffs=(k1, k2, k3, k4),
         max_angle=_max_angle(given),
@@ -122,13 +122,14 @@ _KINDS: Mapping[str, Callable[[Parameters], CameraModel]] = {
 _EXPECTED = 'ftheta, opencv-pinhole or opencv-fisheye'
 
 
-def _shared(given: Parameters) -> dict[str, object]:
+def _shared(given: Parameters, lens: type[CameraModel]) -> dict[str, object]:
     resolution = _resolution(given)
     point = _pair(given, 'principal_point', ('cx', 'cy'))
     _check_order(resolution, point)
+    u, v = (value - lens.NUREC_FIRST_PIXEL for value in point)
     return {
         'resolution': resolution,
-        'principal_point': point,
+        'principal_point': (u, v),
         'shutter_type': _name(given.get('shutter_type', 'GLOBAL'), 'shutter_type'),
         'windshield': _windshield(given.get('external_distortion_parameters')),
     }

@@ -103,6 +103,7 @@ class PinholeCamera(CameraModel):
     """
 
     kind: ClassVar[str] = 'opencv-pinhole'
+    NUREC_FIRST_PIXEL: ClassVar[float] = 0.5
 
     focal_length: tuple[float, float]
     radial_coeffs: tuple[float, ...] = (0.0,) * 6

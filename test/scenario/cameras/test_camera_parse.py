@@ -39,23 +39,25 @@ def _without(parameters, *names):
 
 
 @pytest.mark.parametrize(
-    ('spelling', 'parameters', 'cls'),
+    ('spelling', 'parameters', 'cls', 'point'),
     [
-        ('ftheta', FRONT_WIDE, FthetaCamera),
-        ('FTheta', FRONT_WIDE, FthetaCamera),
-        ('opencv-pinhole', PINHOLE, PinholeCamera),
-        ('OpenCV_Pinhole', PINHOLE, PinholeCamera),
-        ('pinhole', PINHOLE, PinholeCamera),
-        ('opencv-fisheye', OPENCV_FISHEYE, FisheyeCamera),
-        ('opencv_fisheye', OPENCV_FISHEYE, FisheyeCamera),
+        ('ftheta', FRONT_WIDE, FthetaCamera, (958.3, 751.6)),
+        ('FTheta', FRONT_WIDE, FthetaCamera, (958.3, 751.6)),
+        # OpenCV's principal points count from the image's corner in NuRec's files.
+        ('opencv-pinhole', PINHOLE, PinholeCamera, (950.7, 547.4)),
+        ('OpenCV_Pinhole', PINHOLE, PinholeCamera, (950.7, 547.4)),
+        ('pinhole', PINHOLE, PinholeCamera, (950.7, 547.4)),
+        ('opencv-fisheye', OPENCV_FISHEYE, FisheyeCamera, (643.5, 396.0)),
+        ('opencv_fisheye', OPENCV_FISHEYE, FisheyeCamera, (643.5, 396.0)),
     ],
 )
-def test_type_strings(spelling, parameters, cls):
+def test_type_strings(spelling, parameters, cls, point):
     model = parse_camera_model(spelling, parameters)
     assert type(model) is cls
     assert model.kind in ('ftheta', 'opencv-pinhole', 'opencv-fisheye')
     assert model.resolution == tuple(parameters['resolution'])
-    assert model.principal_point == tuple(parameters['principal_point'])
+    assert model.principal_point == point
+    assert model.nurec_principal_point == tuple(parameters['principal_point'])
     assert model.shutter_type == parameters['shutter_type']
 
 
@@ -122,7 +124,7 @@ def test_short_names_of_pinholes():
         **{f'p{i + 1}': value for i, value in enumerate(PINHOLE['tangential_coeffs'])},
         **{f's{i + 1}': value for i, value in enumerate(PINHOLE['thin_prism_coeffs'])},
     }
-    expected = PinholeCamera(**PINHOLE)
+    expected = PinholeCamera(**{**PINHOLE, 'principal_point': (950.7, 547.4)})
     assert parse_camera_model('pinhole', short) == expected
     words = {
         **_without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs'),
