@@ -18,6 +18,9 @@ Start the player; where asked, a preview server to render for it, and rviz2.
 
 `ros2 launch nurec_ros nurec.launch.py --show-args` lists the arguments. When the player ends, all
 of the launch ends, with exit code 1 if the player's own was another than 0.
+
+What the arguments ask for is looked up before anything is started: where an action fails, launch
+leaves behind the processes that the actions before it were about to start.
 """
 
 import os
@@ -34,9 +37,12 @@ from launch.actions import (
     OpaqueFunction,
 )
 from launch.events import Shutdown
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, SubstitutionFailure
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
+from rclpy.exceptions import NameValidationException
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_node_name import validate_node_name
 import yaml
 
 PACKAGE = 'nurec_ros'
@@ -53,6 +59,13 @@ SHM_NEEDED = 64 * 2**20
 # Up to Jazzy, Fast DDS reads the first of these alone; from Kilted on it warns of it.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 WITH_FIRST = ('humble', 'iron', 'jazzy')
+# Somebody else's choice, which a profile would go before.
+TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
+
+# What Docker and Podman leave in their containers.
+CONTAINER_MARKS = ('/.dockerenv', '/run/.containerenv')
+MOUNTS = '/proc/self/mounts'
+NETWORK = '/sys/class/net'
 
 
 def a_string(text):
@@ -108,6 +121,7 @@ PARAMETERS = {
     'autoplay': (a_flag, 'true: play as soon as the scenario is loaded'),
     'loop': (a_flag, 'true: start over when the end is reached'),
     'mode': (a_string, 'realtime: late frames are dropped; lockstep: the clock waits for them'),
+    'publish_clock': (a_flag, 'false: somebody else publishes /clock'),
 }
 LEFT = "Empty: what params_file says, else the player's default."
 
@@ -130,7 +144,7 @@ OTHERS = {
         (
             'true: give the player, where it runs on Fast DDS, the shared memory that images need '
             f'(config/fastdds_shm.xml); left out where {SHM} is too small, and where '
-            f'{" or ".join(PROFILE_VARIABLES)} is set.'
+            f'{", ".join(PROFILE_VARIABLES)} or {TRANSPORTS_VARIABLE} is set.'
         ),
     ),
     'log_level': (
@@ -154,7 +168,7 @@ def generate_launch_description():
 
 
 def start(context):
-    """Give the actions that the arguments ask for."""
+    """Return the actions that the arguments ask for."""
     given = {
         argument: LaunchConfiguration(argument).perform(context).strip()
         for argument in (*PARAMETERS, *OTHERS)
@@ -169,9 +183,22 @@ def start(context):
         for argument in ('preview', 'rviz', 'use_shm_profile')
     }
     name = given['name'] or DEFAULT_NAME
-    actions = []
+    # What PushRosNamespace has set, where this file is included in a group.
+    outer = context.launch_configurations.get('ros_namespace', '')
+    player_name = full_name(outer, given['namespace'], name)
+    usdz_path = parameters.get('usdz_path')
+    params_file = a_path(given['params_file']) if given['params_file'] else ''
+
+    look_up_executables(context, flags)
+    check_names(name, player_name)
+    # launch_ros would only warn, and the player play something else than what was meant.
+    for argument, path in (('params_file', params_file), ('usdz_path', usdz_path)):
+        if path and not os.path.isfile(path):
+            raise ValueError(f'{argument}: {path} is not a file')
+
+    remarks, actions = [container_remark()], []
     if flags['preview']:
-        usdz_path, port = parameters.get('usdz_path'), preview_port(given['server'])
+        port = preview_port(given['server'])
         if usdz_path is None:
             raise ValueError(
                 'preview:=true draws the argument usdz_path, which is not given (one in '
@@ -179,22 +206,44 @@ def start(context):
             )
         parameters['server'] = f'127.0.0.1:{port}'
         if is_elsewhere(given['server']):
-            actions.append(
-                LogInfo(
-                    msg=f'[WARNING] preview:=true: images come from {parameters["server"]}, drawn '
-                    f'on this machine, and not from server:={given["server"]}'
-                )
+            remarks.append(
+                f'preview:=true: images come from {parameters["server"]}, drawn on this machine, '
+                f'and not from server:={given["server"]}'
             )
         actions.append(preview_server(usdz_path, port))
     environment, remark = shm_profile() if flags['use_shm_profile'] else ({}, '')
-    if remark:
-        actions.append(LogInfo(msg=remark))
-    actions.append(player(name, given, parameters, environment))
+    remarks.append(remark)
+    sources = [source for source in (params_file, parameters) if source]
+    actions.append(player(name, given, sources, environment))
     if flags['rviz']:
-        # What PushRosNamespace has set, where this file is included in a group.
-        outer = context.launch_configurations.get('ros_namespace', '')
-        actions.append(rviz(full_name(outer, given['namespace'], name)))
-    return actions
+        actions.append(rviz(player_name))
+    return [*(LogInfo(msg=f'[WARNING] {remark}') for remark in remarks if remark), *actions]
+
+
+def look_up_executables(context, flags):
+    """Fail where an executable that the arguments ask for is not installed."""
+    needed = [(PACKAGE, 'nurec_player', 'build the workspace and source its setup file')]
+    if flags['preview']:
+        needed.append((PACKAGE, 'nurec_preview', 'build the workspace again'))
+    if flags['rviz']:
+        needed.append(('rviz2', 'rviz2', 'apt install ros-$ROS_DISTRO-rviz2, or rviz:=false'))
+    for package, executable, remedy in needed:
+        lookup = ExecutableInPackage(package=package, executable=executable)
+        try:
+            lookup.perform(context)
+        # KeyError is the base of ament_index's PackageNotFoundError.
+        except (KeyError, SubstitutionFailure):
+            raise ValueError(f'{executable} is not installed ({remedy})') from None
+
+
+def check_names(name, player_name):
+    """Fail where the node's name or namespace is not a legal one."""
+    try:
+        validate_node_name(name)
+        validate_namespace(player_name.rpartition('/')[0] or '/')
+    except NameValidationException as error:
+        # The first line is the reason, the others point into the text.
+        raise ValueError(f'{player_name}: {str(error).splitlines()[0].rstrip(":")}') from None
 
 
 def read(argument, convert, text):
@@ -205,17 +254,8 @@ def read(argument, convert, text):
         raise ValueError(f'{argument}: {error}') from None
 
 
-def player(name, given, parameters, environment):
-    """Give the player's node, which takes the whole launch with it when it ends."""
-    sources = []
-    if given['params_file']:
-        params_file = a_path(given['params_file'])
-        # launch_ros would only warn, and the player play something else than what was meant.
-        if not os.path.isfile(params_file):
-            raise ValueError(f'params_file: {params_file} is not a file')
-        sources.append(params_file)
-    if parameters:
-        sources.append(parameters)
+def player(name, given, sources, environment):
+    """Return the player's node, which takes the whole launch with it when it ends."""
     return Node(
         package=PACKAGE,
         executable='nurec_player',
@@ -232,7 +272,7 @@ def player(name, given, parameters, environment):
 
 
 def preview_server(usdz_path, port):
-    """Give the preview server; it is no node, so launch_ros's Node would confuse it."""
+    """Return the preview server; it is no node, so launch_ros's Node would confuse it."""
     return ExecuteProcess(
         cmd=[
             ExecutableInPackage(package=PACKAGE, executable='nurec_preview'),
@@ -262,7 +302,7 @@ def end(event, context, who):
 
 
 def preview_port(server):
-    """Give the port that `server` names, else one that is free now."""
+    """Return the port that `server` names, else one that is free now."""
     if not server:
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
@@ -274,29 +314,58 @@ def preview_port(server):
 
 
 def is_elsewhere(server):
-    """Say whether `server`, HOST:PORT or empty, names another machine than this one."""
+    """Return whether `server`, HOST:PORT or empty, names another machine than this one."""
     host = server.rpartition(':')[0].strip('[]').lower()
     return host not in HERE and host != socket.gethostname().lower()
 
 
 def shm_profile():
-    """Give the environment that selects the profile, and a remark where it is left out."""
-    if any(os.environ.get(variable) for variable in PROFILE_VARIABLES):
+    """Return the environment that selects the profile, and a remark where it is left out."""
+    if any(os.environ.get(variable) for variable in (*PROFILE_VARIABLES, TRANSPORTS_VARIABLE)):
         return {}, ''
     profile = CONFIG / 'fastdds_shm.xml'
     try:
         found = os.statvfs(SHM)
     except OSError:
-        return {}, f'[WARNING] use_shm_profile is left out: there is no {SHM} here'
+        return {}, f'use_shm_profile is left out: there is no {SHM} here'
     free = found.f_bavail * found.f_frsize
     if free < SHM_NEEDED:
         return {}, (
-            f'[WARNING] use_shm_profile is left out: {SHM} has {free // 2**20} MiB free and it '
+            f'use_shm_profile is left out: {SHM} has {free // 2**20} MiB free and it '
             f'takes {SHM_NEEDED // 2**20}; images of more than 0.5 MB may get lost. '
             'In a container, start it with --shm-size=256m or --ipc=host'
         )
     variable = PROFILE_VARIABLES[os.environ.get('ROS_DISTRO') not in WITH_FIRST]
     return {variable: str(profile)}, ''
+
+
+def container_remark():
+    """
+    Return a remark where nodes outside of this container would see topics without messages.
+
+    Fast DDS takes those who have the same network interfaces for neighbours on one machine, and
+    hands them messages through a /dev/shm that need not be the same.
+    """
+    middleware = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
+    if 'fastrtps' not in middleware or os.environ.get(TRANSPORTS_VARIABLE):
+        return ''
+    if not any(os.path.exists(mark) for mark in CONTAINER_MARKS):
+        return ''
+    # A container's own network has virtual interfaces alone.
+    shares_network = any(Path(NETWORK).glob('*/device'))
+    try:
+        mounts = [line.split() for line in Path(MOUNTS).read_text().splitlines()]
+    except OSError:
+        return ''
+    # What is mounted last is what is seen; a container's own has this name, the host's is tmpfs.
+    sources = [mount[0] for mount in mounts if mount[1] == SHM]
+    if not shares_network or not sources or sources[-1] != 'shm':
+        return ''
+    return (
+        f"this container shares the host's network and not its {SHM}: nodes outside of it list "
+        'the topics and receive no message. Start it with --net=host --ipc=host and as the same '
+        f'user as those nodes, or set {TRANSPORTS_VARIABLE}=UDPv4 in it'
+    )
 
 
 def full_name(*parts):
@@ -308,7 +377,7 @@ def full_name(*parts):
 
 
 def rviz(player_name):
-    """Give rviz2 with our configuration, its topics those of the player of that full name."""
+    """Return rviz2 with our configuration, its topics those of the player of that full name."""
     config = CONFIG / 'nurec.rviz'
     if player_name != f'/{DEFAULT_NAME}':
         # Remapping would leave rviz2 showing names that do not exist.

@@ -14,6 +14,7 @@
 """Fixtures for tests of the launch file: launches in processes of their own, with stand-ins."""
 
 from collections.abc import Callable, Iterator
+import contextlib
 import importlib.util
 import json
 import os
@@ -46,11 +47,11 @@ class Launch:
 
     @property
     def output(self) -> str:
-        """Give what came on the screen so far."""
+        """Return what came on the screen so far."""
         return (self.folder / 'output').read_text()
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Wait until `condition` gives something true, and give that."""
+        """Wait until `condition` returns something true, and return that."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             ended = self.process.poll() is not None
@@ -68,14 +69,25 @@ class Launch:
         assert self.process.poll() is None, f'the launch ended:\n{self.output}'
 
     def report(self, name: str) -> dict[str, Any]:
-        """Give the report of the stand-in for an executable."""
+        """Return the report of the stand-in for an executable."""
         path = self.folder / f'{name}.json'
         self.until(path.is_file, f'the report of {name}')
         return json.loads(path.read_text())
 
+    def left(self) -> list[int]:
+        """Return the processes that the launch started and that still run."""
+        found = []
+        for folder in Path('/proc').glob('[0-9]*'):
+            # They may end meanwhile; one that ended and is not yet waited for has state Z.
+            with contextlib.suppress(OSError):
+                state = (folder / 'stat').read_text().rpartition(')')[2].split()[0]
+                if os.getsid(int(folder.name)) == self.process.pid and state != 'Z':
+                    found.append(int(folder.name))
+        return found
+
     def interrupt(self, times: int = 1) -> int:
         """
-        Press Ctrl-C; give the exit code.
+        Press Ctrl-C; return the exit code.
 
         As in a terminal, the signal reaches the launch and all that it started, and the launch
         then sends its own to each of them.
@@ -85,7 +97,7 @@ class Launch:
         return self.end()
 
     def end(self) -> int:
-        """Wait for the end; give the exit code."""
+        """Wait for the end; return the exit code."""
         try:
             return self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -108,13 +120,13 @@ def make_prefix(prefix: Path, executables: dict[str, dict[str, Path]]) -> Path:
 
 
 def with_prefix(prefix: Path) -> str:
-    """Give AMENT_PREFIX_PATH with a prefix before what is there."""
+    """Return AMENT_PREFIX_PATH with a prefix before what is there."""
     return os.pathsep.join(filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')]))
 
 
 @pytest.fixture(scope='session')
 def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an ament prefix where a stand-in takes the place of each executable."""
+    """Return an ament prefix where a stand-in takes the place of each executable."""
     script = HERE / 'standin.py'
     packages = {
         'nurec_ros': {'nurec_player': script, 'nurec_preview': script},
@@ -126,7 +138,7 @@ def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    Give the ament prefix that holds the real executables.
+    Return the ament prefix that holds the real executables.
 
     Without `colcon build`, one that is made of scripts which run this source tree.
     """
@@ -152,13 +164,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """
-    Give a function that starts the launch file, or another: by a prefix, arguments, keywords.
+    Return a function that starts the launch file, or another: by a prefix, arguments, keywords.
 
-    The keywords are more environment variables; the working folder is the test's `tmp_path`.
+    The keywords are more environment variables; the working folder is the test's `tmp_path`, which
+    holds a `street.usdz` for stand-ins.
     """
     for module in ('launch', 'launch_ros'):
         pytest.importorskip(module, reason=f"ROS's package {module} is not installed")
     started = []
+    (tmp_path / 'street.usdz').touch()
 
     def start(prefix: Path, *words: str, file: Path = LAUNCH_FILE, **environment: str) -> Launch:
         folder = tmp_path / f'run{len(started)}'
@@ -185,14 +199,14 @@ def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
 
     yield start
     for run in started:
-        if run.process.poll() is None:
-            os.killpg(run.process.pid, signal.SIGKILL)
-            run.process.wait()
+        for process in run.left():
+            os.kill(process, signal.SIGKILL)
+        run.process.wait()
 
 
 @pytest.fixture(scope='session')
 def launch_module() -> Any:
-    """Give the launch file as a module."""
+    """Return the launch file as a module."""
     for module in ('launch', 'launch_ros'):
         pytest.importorskip(module, reason=f"ROS's package {module} is not installed")
     spec = importlib.util.spec_from_file_location('nurec_launch', LAUNCH_FILE)

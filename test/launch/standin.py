@@ -30,7 +30,7 @@ UNTOUCHED = ('use_sim_time', False)
 
 
 def node_report():
-    """Make a node from the command line; give its name and its parameters with their types."""
+    """Make a node from the command line; return its name and its parameters with their types."""
     import rclpy
     from rclpy.node import Node
     from rclpy.parameter import parameter_value_to_python

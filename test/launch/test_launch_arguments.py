@@ -30,6 +30,7 @@ ARGUMENTS = {
     'autoplay',
     'loop',
     'mode',
+    'publish_clock',
     'namespace',
     'name',
     'params_file',
@@ -186,14 +187,14 @@ def test_preview_ports_are_free_ones(launch_module):
 
 
 def disk(free):
-    """Give what statvfs says of a file system with so many bytes free."""
+    """Return what statvfs says of a file system with so many bytes free."""
     return lambda _: SimpleNamespace(f_bavail=free // 4096, f_frsize=4096)
 
 
 @pytest.fixture
 def no_profile_set(launch_module, monkeypatch):
     """Take away what the machine's own environment may say."""
-    for variable in launch_module.PROFILE_VARIABLES:
+    for variable in (*launch_module.PROFILE_VARIABLES, launch_module.TRANSPORTS_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -225,7 +226,6 @@ def test_shm_profile_is_left_out_with_a_warning_where_there_is_not(launch_module
     monkeypatch.setattr(launch_module.os, 'statvfs', disk(64 * 2**20 - 4096))
     environment, remark = launch_module.shm_profile()
     assert environment == {}
-    assert '[WARNING]' in remark
     assert '/dev/shm has 63 MiB free and it takes 64' in remark
     assert '--shm-size' in remark
 
@@ -239,9 +239,70 @@ def test_shm_profile_is_left_out_without_a_dev_shm(launch_module, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'variable', ['FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE']
+    'variable',
+    [
+        'FASTRTPS_DEFAULT_PROFILES_FILE',
+        'FASTDDS_DEFAULT_PROFILES_FILE',
+        'FASTDDS_BUILTIN_TRANSPORTS',
+    ],
 )
 @pytest.mark.usefixtures('no_profile_set')
-def test_a_profile_of_the_users_own_stays(launch_module, monkeypatch, variable):
-    monkeypatch.setenv(variable, '/etc/mine.xml')
+def test_a_choice_of_the_users_own_stays(launch_module, monkeypatch, variable):
+    monkeypatch.setenv(variable, 'mine')
     assert launch_module.shm_profile() == ({}, '')
+
+
+@pytest.fixture
+def container(launch_module, monkeypatch, tmp_path):
+    """Return a function that lays out a machine as files: a mark, interfaces, and mounts."""
+    for variable in ('RMW_IMPLEMENTATION', launch_module.TRANSPORTS_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+
+    def make(mark=True, interfaces=('lo', 'eth0/device', 'docker0'), shm=('shm',)):
+        if mark:
+            (tmp_path / 'mark').touch()
+        for interface in interfaces:
+            (tmp_path / 'net' / interface).mkdir(parents=True)
+        mounts = ''.join(f'{source} /dev/shm tmpfs rw,nosuid 0 0\n' for source in shm)
+        (tmp_path / 'mounts').write_text(f'proc /proc proc rw 0 0\n{mounts}')
+        monkeypatch.setattr(launch_module, 'CONTAINER_MARKS', (str(tmp_path / 'mark'),))
+        monkeypatch.setattr(launch_module, 'NETWORK', str(tmp_path / 'net'))
+        monkeypatch.setattr(launch_module, 'MOUNTS', str(tmp_path / 'mounts'))
+
+    return make
+
+
+def test_a_container_with_the_hosts_network_and_shared_memory_of_its_own(launch_module, container):
+    container()
+    remark = launch_module.container_remark()
+    assert 'list the topics and receive no message' in remark
+    assert '--net=host --ipc=host' in remark
+    assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4' in remark
+
+
+@pytest.mark.parametrize(
+    'layout',
+    [
+        {'mark': False},
+        {'interfaces': ('lo', 'eth0')},
+        {'shm': ('tmpfs',)},
+        {'shm': ('shm', 'tmpfs')},
+        {'shm': ()},
+    ],
+    ids=['no container', 'own network', '--ipc=host', 'mounted over', 'no /dev/shm'],
+)
+def test_everywhere_else_there_is_no_remark(launch_module, container, layout):
+    container(**layout)
+    assert launch_module.container_remark() == ''
+
+
+@pytest.mark.parametrize(
+    ('variable', 'value'),
+    [('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4'), ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp')],
+)
+def test_without_shared_memory_there_is_no_remark(
+    launch_module, container, monkeypatch, variable, value
+):
+    container()
+    monkeypatch.setenv(variable, value)
+    assert launch_module.container_remark() == ''

@@ -49,7 +49,7 @@ def first(listener, messages, meanwhile=lambda: None):
 
 @pytest.fixture
 def observer():
-    """Give an observer, with a context of its own."""
+    """Return an observer, with a context of its own."""
     import rclpy
 
     context = rclpy.Context()
@@ -62,7 +62,7 @@ def observer():
 
 @launch_pytest.fixture
 def description(installed, tmp_path, monkeypatch):
-    """Give the launch file with a scenario and the preview server."""
+    """Return the launch file with a scenario and the preview server."""
     monkeypatch.setenv('AMENT_PREFIX_PATH', with_prefix(installed))
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
     arguments = {
@@ -83,7 +83,7 @@ def description(installed, tmp_path, monkeypatch):
 
 @pytest.mark.launch(fixture=description)
 def test_the_player_comes_up_and_is_drawn_for(observer):
-    """Hear its state, and see a picture of the size that was asked for."""
+    """Receive its state, and see a picture of the size that was asked for."""
     states = observer.listen(DiagnosticStatus, '/fleet/nurec/state', latched=True)
     state = first(observer, states)
     values = {one.key: json.loads(one.value) for one in state.values}
@@ -103,7 +103,7 @@ def test_the_player_comes_up_and_is_drawn_for(observer):
 
 
 def exit_lines(output):
-    """Give how the launch says each process ended."""
+    """Return how the launch says each process ended."""
     return re.findall(r'\]: (process .*)', output)
 
 
@@ -124,20 +124,21 @@ def test_interrupts_end_all_in_order(launch_file, installed, observer, tmp_path,
     assert all('finished cleanly' in line for line in ends), run.output
 
 
-def test_a_scenario_that_is_not_there_ends_the_launch(launch_file, installed):
+def test_a_scenario_that_cannot_be_read_ends_the_launch(launch_file, installed, tmp_path):
     """Show the player's sentence, and exit code 1."""
-    run = launch_file(installed, 'usdz_path:=/nowhere/street.usdz')
+    (tmp_path / 'broken.usdz').write_text('no zip')
+    run = launch_file(installed, 'usdz_path:=broken.usdz')
     assert run.end() == 1
-    assert '/nowhere/street.usdz' in run.output
+    assert f'{tmp_path}/broken.usdz' in run.output
     assert 'the player ended with exit code 1' in run.output
     assert 'Traceback' not in run.output
 
 
 def shared_memory_of(session):
-    """Give the sizes of what the processes of a session hold of /dev/shm; others' come and go."""
+    """Return the sizes of what the processes of a session hold of /dev/shm."""
     maps = ''
     for folder in Path('/proc').glob('[0-9]*'):
-        # They may end meanwhile.
+        # Other processes come and go meanwhile.
         with contextlib.suppress(OSError):
             if os.getsid(int(folder.name)) == session:
                 maps += (folder / 'maps').read_text()

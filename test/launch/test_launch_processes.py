@@ -18,7 +18,7 @@ Real launches, and real ROS nodes that say which parameters reached them.
 """
 
 from pathlib import Path
-from test.launch.conftest import LAUNCH_FILE
+from test.launch.conftest import LAUNCH_FILE, make_prefix
 
 import pytest
 import yaml
@@ -74,6 +74,7 @@ def test_everything_given(launch_file, standins, tmp_path):
         'autoplay:=true',
         'loop:=1',
         'mode:=lockstep',
+        'publish_clock:=false',
         'namespace:=fleet',
         'name:=second',
         'log_level:=second:=debug',
@@ -89,6 +90,7 @@ def test_everything_given(launch_file, standins, tmp_path):
         'autoplay': True,
         'loop': True,
         'mode': 'lockstep',
+        'publish_clock': False,
     }
     assert isinstance(report['parameters']['rate'], float)
     arguments = report['arguments']
@@ -97,6 +99,7 @@ def test_everything_given(launch_file, standins, tmp_path):
 
 
 def test_what_looks_like_a_number_stays_text(launch_file, standins, tmp_path):
+    (tmp_path / '1234').touch()
     run = launch_file(standins, 'usdz_path:=1234', 'cameras:=[0012, true]', 'server:=46435')
     assert run.report('nurec_player')['parameters'] == {
         'usdz_path': str(tmp_path / '1234'),
@@ -123,6 +126,9 @@ def test_arguments_go_before_the_params_file_under_a_namespace(launch_file, stan
     assert run.interrupt() == 0
 
 
+ALL = ('preview:=true', 'rviz:=true', 'usdz_path:=street.usdz')
+
+
 @pytest.mark.parametrize(
     ('words', 'sentence'),
     [
@@ -131,19 +137,62 @@ def test_arguments_go_before_the_params_file_under_a_namespace(launch_file, stan
         (['rviz:=maybe'], "rviz: 'maybe' is neither true nor false"),
         (['cameras:=[a'], "cameras: '[a' is not a list of names"),
         (['params_file:=/nowhere/p.yaml'], 'params_file: /nowhere/p.yaml is not a file'),
-        (['preview:=true'], 'preview:=true draws the argument usdz_path, which is not given'),
+        (['usdz_path:=/nowhere/a.usdz'], 'usdz_path: /nowhere/a.usdz is not a file'),
+        (['usdz_path:='], 'preview:=true draws the argument usdz_path, which is not given'),
         (
-            ['preview:=true', 'usdz_path:=a.usdz', 'server:=a:1,b:2'],
+            ['server:=a:1,b:2'],
             "server: preview:=true needs one HOST:PORT, not 'a:1,b:2'",
         ),
+        (['name:=my-player'], '/my-player: Invalid node name: node name must not contain'),
+        (['namespace:=1st'], '/1st/nurec: Invalid namespace: namespace must not have a token'),
     ],
 )
-def test_wrong_arguments_are_one_line_and_exit_code_1(launch_file, standins, words, sentence):
-    run = launch_file(standins, *words)
+def test_wrong_arguments_are_one_line_and_start_nothing(launch_file, standins, words, sentence):
+    run = launch_file(standins, *ALL, *words)
     assert run.end() == 1
     assert sentence in run.output
     assert 'Traceback' not in run.output
-    assert not (run.folder / 'nurec_player.json').exists()
+    assert run.left() == []
+    assert list(run.folder.glob('*.json')) == []
+
+
+@pytest.mark.parametrize(
+    ('executables', 'sentence'),
+    [
+        (
+            {'nurec_ros': ['nurec_player', 'nurec_preview']},
+            'rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2, or rviz:=false)',
+        ),
+        (
+            {'nurec_ros': ['nurec_player', 'nurec_preview'], 'rviz2': []},
+            'rviz2 is not installed',
+        ),
+        (
+            {'nurec_ros': ['nurec_player'], 'rviz2': ['rviz2']},
+            'nurec_preview is not installed (build the workspace again)',
+        ),
+        (
+            {'nurec_ros': ['nurec_preview'], 'rviz2': ['rviz2']},
+            'nurec_player is not installed (build the workspace and source its setup file)',
+        ),
+        ({'rviz2': ['rviz2']}, 'nurec_player is not installed'),
+    ],
+    ids=['no rviz2', 'rviz2 without its executable', 'no preview', 'no player', 'no nurec_ros'],
+)
+def test_what_is_not_installed_is_said_and_nothing_is_started(
+    launch_file, tmp_path, executables, sentence
+):
+    """Look for the process that an action before the failing one would have left."""
+    script = Path(__file__).with_name('standin.py')
+    packages = {package: dict.fromkeys(names, script) for package, names in executables.items()}
+    prefix = make_prefix(tmp_path / 'prefix', packages)
+    # Alone, so that none of a distribution is found in its place.
+    run = launch_file(prefix, *ALL, AMENT_PREFIX_PATH=str(prefix))
+    assert run.end() == 1
+    assert sentence in run.output
+    assert 'Traceback' not in run.output
+    assert run.left() == []
+    assert list(run.folder.glob('*.json')) == []
 
 
 def test_preview_draws_for_the_player_on_one_port(launch_file, standins, tmp_path):
@@ -159,7 +208,9 @@ def test_preview_draws_for_the_player_on_one_port(launch_file, standins, tmp_pat
 
 
 def test_preview_on_the_port_of_server(launch_file, standins):
-    run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=localhost:50051')
+    run = launch_file(
+        standins, 'preview:=true', 'usdz_path:=street.usdz', 'server:=localhost:50051'
+    )
     assert run.report('nurec_preview')['arguments'][2:] == ['--port', '50051']
     assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
     assert '[WARNING] preview' not in run.output
@@ -167,7 +218,7 @@ def test_preview_on_the_port_of_server(launch_file, standins):
 
 
 def test_preview_instead_of_another_machine_is_said(launch_file, standins):
-    run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz', 'server:=gpu:50051')
+    run = launch_file(standins, 'preview:=true', 'usdz_path:=street.usdz', 'server:=gpu:50051')
     run.report('nurec_preview')
     assert run.report('nurec_player')['parameters']['server'] == '127.0.0.1:50051'
     sentence = 'images come from 127.0.0.1:50051, drawn on this machine, and not from server:=gpu'
@@ -245,7 +296,7 @@ def test_the_launch_ends_with_the_player(launch_file, standins, code):
     run = launch_file(
         standins,
         'preview:=true',
-        'usdz_path:=a.usdz',
+        'usdz_path:=street.usdz',
         'rviz:=true',
         STANDIN_EXIT=f'nurec_player:{code}',
         STANDIN_AFTER='nurec_preview rviz2',
@@ -264,7 +315,7 @@ def test_the_launch_ends_with_the_preview_server(launch_file, standins):
     run = launch_file(
         standins,
         'preview:=true',
-        'usdz_path:=a.usdz',
+        'usdz_path:=street.usdz',
         STANDIN_EXIT='nurec_preview:70',
         STANDIN_AFTER='nurec_player',
     )
@@ -274,7 +325,7 @@ def test_the_launch_ends_with_the_preview_server(launch_file, standins):
 
 
 def test_one_interrupt_ends_all_quietly(launch_file, standins):
-    run = launch_file(standins, 'preview:=true', 'usdz_path:=a.usdz')
+    run = launch_file(standins, 'preview:=true', 'usdz_path:=street.usdz')
     run.report('nurec_preview')
     run.report('nurec_player')
     assert run.interrupt() == 0

@@ -14,6 +14,7 @@
 """config/nurec.rviz against what a running player offers: topics, types, QoS, frames."""
 
 from pathlib import Path
+import re
 from test.support.archives import build_archive
 from test.support.listener import Listener
 from test.support.running_player import RunningPlayer
@@ -35,6 +36,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'config' / 'nurec.rviz'
 PLUGINS = 'rviz_default_plugins/'
+PICTURES = ('Camera', 'Image')
 
 # What each kind of display subscribes to; those with None have no topic of their own.
 TYPES = {
@@ -74,14 +76,14 @@ WITH_TOPIC = [name for name, display in DISPLAYS.items() if 'Topic' in display]
 
 
 def kind_of(display):
-    """Give a display's kind, without the name of the plugins' package."""
+    """Return a display's kind, without the name of the plugins' package."""
     kind = display['Class']
     assert kind.startswith(PLUGINS)
     return kind.removeprefix(PLUGINS)
 
 
 def subscription_qos(display):
-    """Give the QoS that rviz subscribes with."""
+    """Return the QoS that rviz subscribes with."""
     topic = display['Topic']
     return QoSProfile(
         depth=topic['Depth'],
@@ -101,14 +103,14 @@ class Offer:
         self.tf_static = listener.listen(TFMessage, '/tf_static', latched=True)
 
     def publisher(self, topic):
-        """Give the type and QoS of the one publisher of a topic."""
+        """Return the type and QoS of the one publisher of a topic."""
         node = self.listener.node
         found = self.listener.until(lambda: node.get_publishers_info_by_topic(topic), topic)
         assert len(found) == 1, topic
         return found[0]
 
     def frames(self):
-        """Give all frames."""
+        """Return all frames."""
         self.listener.until(lambda: self.tf and self.tf_static, 'frames')
         messages = [*self.tf, *self.tf_static]
         transforms = [one for message in messages for one in message.transforms]
@@ -119,7 +121,7 @@ class Offer:
 
 @pytest.fixture(scope='module')
 def offer(tmp_path_factory):
-    """Give what a player offers, with the six cameras."""
+    """Return what a player offers, with the six cameras."""
     import rclpy
 
     folder = tmp_path_factory.mktemp('player')
@@ -190,15 +192,52 @@ def test_frames_exist(offer):
     assert 'map' in frames
 
 
+def docks():
+    """
+    Return whether each dock is visible, by its name, as rviz restores it.
+
+    In Qt's saved state of a main window each dock is the byte FB, its name (the length in bytes,
+    then UTF-16), and a byte of flags, the lowest of which says that it is visible.
+    """
+    state = bytes.fromhex(DOCUMENT['Window Geometry']['QMainWindow State'])
+    found = {}
+    for start in (match.end() for match in re.finditer(b'\xfb', state)):
+        length = int.from_bytes(state[start : start + 4], 'big')
+        name = state[start + 4 : start + 4 + length].decode('utf-16-be', 'replace')
+        if length and name.isascii() and name.isprintable():
+            found[name] = bool(state[start + 4 + length] & 1)
+    return found
+
+
+def test_docks_are_visible_but_for_the_overlay():
+    """Rviz enables a display whose dock is visible, whatever the file says of the display."""
+    assert docks() == {
+        'Displays': True,
+        'Views': True,
+        'Time': True,
+        'Overlay': False,
+        **dict.fromkeys(CAMERAS, True),
+    }
+    assert DISPLAYS['Overlay']['Enabled'] is False
+
+
+def test_the_overlay_shows_every_display_but_what_is_around_the_camera():
+    visibility = DISPLAYS['Overlay']['Visibility']
+    # Pictures are no geometry, which alone can be seen in another display.
+    others = {name for name, display in DISPLAYS.items() if kind_of(display) not in PICTURES}
+    assert set(visibility) == {*others, 'Value'}
+    assert {name for name, seen in visibility.items() if not seen} == {'Ego', 'TF'}
+
+
 @pytest.mark.parametrize('camera', CAMERAS)
 def test_every_camera_has_an_image_in_the_window(camera):
-    """A dock of its own, placed by the saved layout, which names docks in UTF-16."""
+    """A dock of its own, placed by the saved layout."""
     display = DISPLAYS[camera]
     assert kind_of(display) == 'Image'
     assert display['Topic']['Value'] == f'/nurec/{camera}/image_raw'
     geometry = DOCUMENT['Window Geometry']
     assert geometry[camera] == {'collapsed': False}
-    assert camera.encode('utf-16-be').hex() in geometry['QMainWindow State']
+    assert docks()[camera]
 
 
 def test_the_cameras_are_those_of_the_public_scenes(pittsburgh):
