@@ -31,7 +31,7 @@ from nurec_ros.rendering import policy
 from nurec_ros.rendering.delivery import Log
 from nurec_ros.rendering.diagnosis import Diagnosis
 from nurec_ros.rendering.link import Link
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.options import RenderOptions, scene_metadata
 from nurec_ros.rendering.policy import ServerError
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.session import (
@@ -41,7 +41,7 @@ from nurec_ros.rendering.session import (
     spans_of,
     version_text,
 )
-from nurec_ros.rendering.target import addresses, resolve, root_certificate
+from nurec_ros.rendering.target import addresses, check_proxy, resolve, root_certificate
 from nurec_ros.scenario import Scenario
 
 CONNECTING = 'connecting'  # no verdict yet
@@ -79,6 +79,10 @@ class RenderClient:
         on_change: Callable[[], None],
     ) -> None:
         addresses(options.server)
+        check_proxy(options.server, options.use_proxy)
+        self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
+        # A server that is to load the scene does so at the first call that names it.
+        self._first_s = options.first_render_timeout_s if self._metadata else 0.0
         self._certificate = root_certificate(options)
         self._scenario = scenario
         self._options = options
@@ -93,7 +97,7 @@ class RenderClient:
         self._rebuild = False
         self._doubted = False
         # Of the connecting thread alone: what was logged last, and whether it was without server.
-        self._diagnosis = Diagnosis(options.server, self._certificate)
+        self._diagnosis = Diagnosis(options.server, self._certificate, options.use_proxy)
         self._announced = ''
         self._was_down = False
         # Whether the last that the log says is that nothing comes.
@@ -105,6 +109,9 @@ class RenderClient:
     def start(self) -> None:
         """Begin to connect."""
         self._began = self._shared.away_since = time.monotonic()
+        if self._metadata:
+            url, name = (value for _, value in self._metadata)
+            self._log('info', f'{self._options.server} is asked to load {url} as {name}')
         self._thread.start()
 
     @property
@@ -218,7 +225,7 @@ class RenderClient:
         link = self._open()
         prefix, version = self._find_service(link)
         try:
-            scenes = _scenes(link, prefix)
+            scenes = _scenes(link, prefix, self._first_s)
             scene_id, scene_error = self._choose(scenes)
         except ServerError as error:
             if error.kind != 'version':
@@ -265,7 +272,14 @@ class RenderClient:
             return link
         for note in target.notes:
             self._log('warn', note)
-        fresh = Link(target, self._certificate, self._options.server, self._on_broken)
+        fresh = Link(
+            target,
+            self._certificate,
+            self._options.server,
+            self._on_broken,
+            use_proxy=self._options.use_proxy,
+            metadata=self._metadata,
+        )
         with self._lock:
             closed = self._closed.is_set()
             if not closed:
@@ -293,7 +307,8 @@ class RenderClient:
                 names.insert(0, known.prefix)
         for name in names:
             try:
-                return name, link.ask(name, 'get_version', common_pb2.VersionId.FromString)
+                parse = common_pb2.VersionId.FromString
+                return name, link.ask(name, 'get_version', parse, least_s=self._first_s)
             except ServerError as error:  # noqa: PERF203 (three names, once for a connection)
                 if error.kind != 'version':
                     raise
@@ -421,6 +436,8 @@ class RenderClient:
         return self._options.scene_id or self._scenario.scene_id
 
     def _choose(self, scenes: tuple[str, ...]) -> tuple[str, ServerError | None]:
+        if self._metadata:  # the server has it once it has loaded it
+            return self._named_scene(), None
         try:
             return choose_scene(self._scenario, scenes, self._options.scene_id), None
         except ServerError as error:
@@ -444,6 +461,7 @@ class RenderClient:
         return describe_scene(self._scenario, scenes, scene_id, wanted, spans_of(reply))
 
 
-def _scenes(link: Link, prefix: str) -> tuple[str, ...]:
-    reply = link.ask(prefix, 'get_available_scenes', common_pb2.AvailableScenesReturn.FromString)
+def _scenes(link: Link, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
+    parse = common_pb2.AvailableScenesReturn.FromString
+    reply = link.ask(prefix, 'get_available_scenes', parse, least_s=least_s)
     return tuple(reply.scene_ids)

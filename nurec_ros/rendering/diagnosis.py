@@ -36,9 +36,10 @@ class Diagnosis:
     Of one thread alone, which it holds for a few seconds at most.
     """
 
-    def __init__(self, server: str, certificate: bytes | None) -> None:
+    def __init__(self, server: str, certificate: bytes | None, by_proxy: bool = False) -> None:
         self._server = server
         self._certificate = certificate
+        self._by_proxy = by_proxy
         self._looked = -math.inf
         self._found: ServerError | None = None
 
@@ -48,7 +49,8 @@ class Diagnosis:
 
     def explain(self, error: ServerError) -> ServerError:
         """Give the error with its true cause, if that is a matter of TLS; else the same."""
-        if error.kind not in _KINDS:
+        # Behind a proxy nobody but gRPC gets to the server.
+        if error.kind not in _KINDS or self._by_proxy:
             return error
         if _SILENT.search(str(error.__cause__)):  # a look would only wait as well
             return error

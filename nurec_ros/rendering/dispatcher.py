@@ -270,7 +270,7 @@ class Dispatcher:
             ready, session, sizes, time.monotonic(), timeout_s, first, weight, method, with_tracks
         )
         try:
-            call = call_type.future(message, timeout=timeout_s)
+            call = call_type.future(message, timeout=timeout_s, metadata=session.link.metadata)
         except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
             self._over(sent, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), sent))
             return

@@ -38,7 +38,8 @@ PNG_END = b'\x00\x00\x00\x00IEND\xaeB`\x82'
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 _SCAN_MARKER = 0xDA
-
+# Not turned by what Exif says: the lens, and camera_info with it, is that of the stored pixels.
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 OTHER_FORMAT = (
     'every server knows image_format png and jpeg: try the other one, and restart the container '
@@ -152,7 +153,7 @@ def decode_rgb(frame: Frame) -> NDArray[np.uint8]:
         except ValueError as error:
             raise RenderError(f'the JPEG of {frame.camera} does not decode: {error}') from error
     try:
-        image = cv2.imdecode(np.frombuffer(frame.data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(frame.data, np.uint8), _AS_STORED)
     except cv2.error as error:
         raise RenderError(f'the image of {frame.camera} does not decode: {error}') from error
     if image is None:

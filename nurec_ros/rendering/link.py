@@ -31,13 +31,16 @@ from nurec_ros.rendering.target import open_channel, Target
 # the channel is closed under it: it is let go first.
 _WATCH_STEP_S = 1.0
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 class Link:
     """
     An open channel; `on_broken(link)` is called from gRPC's thread when a connection is lost.
 
     With one server this also tells that it was restarted while nothing was asked of it, which no
-    call would: gRPC connects anew without a word. server: its name in messages.
+    call would: gRPC connects anew without a word. server: its name in messages. metadata: sent
+    with every call.
     """
 
     def __init__(
@@ -46,9 +49,13 @@ class Link:
         certificate: bytes | None,
         server: str,
         on_broken: Callable[[Link], None],
+        *,
+        use_proxy: bool = False,
+        metadata: Metadata = (),
     ) -> None:
         self.target = target
-        self.channel = open_channel(target, certificate)
+        self.channel = open_channel(target, certificate, use_proxy=use_proxy)
+        self.metadata = metadata
         self._server = server
         self._on_broken = on_broken
         self._ready = threading.Event()
@@ -65,21 +72,26 @@ class Link:
         request: Any = None,
         wait_for_ready: bool = False,
         limit_s: float = math.inf,
+        least_s: float = 0.0,
     ) -> Any:
         """
         Call a method; ServerError if it fails, or by its deadline.
 
-        request: None for a method that takes nothing. limit_s: a shorter deadline.
+        request: None for a method that takes nothing. limit_s: a shorter deadline; least_s: a
+        longer one.
         """
         row = policy.DEADLINES['await server' if wait_for_ready else method]
-        timeout_s = min(row.value, limit_s)
+        timeout_s = max(min(row.value, limit_s), least_s)
         request = common_pb2.Empty() if request is None else request
         call_type = self.channel.unary_unary(
             f'/{prefix}/{method}', type(request).SerializeToString, parse
         )
         try:
             self._question = call = call_type.future(
-                request, timeout=timeout_s, wait_for_ready=wait_for_ready
+                request,
+                timeout=timeout_s,
+                wait_for_ready=wait_for_ready,
+                metadata=self.metadata,
             )
             if self._retired:
                 call.cancel()

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import math
+import re
 
 from nurec_ros.errors import ConfigurationError
 
@@ -27,6 +28,10 @@ SHUTTERS = ('instant', 'recorded')
 SCALES = (0.01, 2.0)
 BATCH_MODES = ('auto', 'never')
 
+# What servers from 26.04 on take: the place that a scene is to be loaded from, and its name then.
+_SCENE_URL = re.compile(r'(?:file|https?):[\x21-\x7e]+', re.IGNORECASE)
+_SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
+
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
@@ -34,16 +39,19 @@ class RenderOptions:
     The options of a RenderPipeline; ConfigurationError for a value that cannot be honoured.
 
     server: one address as gRPC takes it, or several host:port separated by commas.
-    tls_root_certificate: a PEM file, empty for plaintext. service_prefix and scene_id: empty to
-    find them. hfov_deg: horizontal field of view of `projection: pinhole`. rig_offset: x y z in
-    metres, roll pitch yaw in degrees about the fixed axes of the rig frame. camera_scales: by
-    logical name, instead of resolution_scale.
+    use_proxy: obey the proxy variables of the environment. tls_root_certificate: a PEM file, empty
+    for plaintext. service_prefix and scene_id: empty to find them. scene_url: where the server is
+    to load the scene from, empty where it has it. hfov_deg: horizontal field of view of
+    `projection: pinhole`. rig_offset: x y z in metres, roll pitch yaw in degrees about the fixed
+    axes of the rig frame. camera_scales: by logical name, instead of resolution_scale.
     """
 
     server: str = 'localhost:46435'
+    use_proxy: bool = False
     tls_root_certificate: str = ''
     service_prefix: str = ''
     scene_id: str = ''
+    scene_url: str = ''
     image_format: str = 'jpeg'
     image_quality: int = 95
     projection: str = 'native'
@@ -67,6 +75,7 @@ class RenderOptions:
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigurationError(f'{name} is {value!r}, expected {" or ".join(allowed)}')
+        check_scene_url(self.scene_url)
         # Servers that cast the quality to int make 0 of a fraction, and their encoder then fails.
         _within('image_quality', self.image_quality, 1, 100)
         if self.projection == 'pinhole':
@@ -83,8 +92,34 @@ class RenderOptions:
             )
 
     def scale_of(self, camera: str) -> float:
-        """Give the output size of a camera as a fraction of its native size."""
+        """Return the output size of a camera as a fraction of its native size."""
         return self.camera_scales.get(camera, self.resolution_scale)
+
+
+def check_scene_url(url: str) -> None:
+    """Raise ConfigurationError unless the URL is empty or one that servers load scenes from."""
+    if url and not _SCENE_URL.fullmatch(url):
+        raise ConfigurationError(
+            f'scene_url is {url!r}, expected a URL that begins with file:, http: or https:, '
+            'without blanks, such as file:///data/scene.usdz'
+        )
+
+
+def scene_metadata(scene_url: str, scene_id: str) -> tuple[tuple[str, str], ...]:
+    """
+    Return what is sent with every call so that the server loads the scene itself.
+
+    Empty without a URL. ConfigurationError for an id that servers do not take beside one.
+    """
+    if not scene_url:
+        return ()
+    check_scene_url(scene_url)
+    if not _SCENE_NAME.fullmatch(scene_id):
+        raise ConfigurationError(
+            f'scene_id is {scene_id!r}, expected letters, digits, _ and - alone beside a '
+            'scene_url: set scene_id to the name that the scene is to have on the server'
+        )
+    return ('x-nre-scene-url', scene_url), ('x-nre-scene-id', scene_id)
 
 
 def _within(name: str, value: float, minimum: float, maximum: float) -> None:

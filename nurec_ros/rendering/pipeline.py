@@ -46,6 +46,8 @@ from nurec_ros.scenario.cameras import CameraModel
 __all__ = ['Failure', 'Frame', 'RenderPipeline']
 
 RUN_TIME_OPTIONS = ('resolution_scale', 'camera_scales', 'send_tracks', 'rig_offset')
+# Python's words for a thread that the system refuses.
+NO_THREAD = "can't start new thread"
 _LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'error': logging.ERROR}
 
 
@@ -89,10 +91,24 @@ class RenderPipeline:
         )
 
     def start(self) -> None:
-        """Connect in the background, for ever, and begin to render what is submitted."""
+        """
+        Connect in the background, for ever, and begin to render what is submitted.
+
+        RenderError, with nothing left running, where the system gives no memory or threads.
+        """
         keep_freed_memory()
-        self._dispatcher.start()
-        self._client.start()
+        try:
+            self._dispatcher.start()
+            self._client.start()
+        except (MemoryError, RuntimeError) as error:
+            self.close()
+            if isinstance(error, RuntimeError) and NO_THREAD not in str(error):
+                raise
+            raise RenderError(
+                f'rendering cannot start: {str(error) or "out of memory"}; raise the limits on '
+                'memory and processes (ulimit -v, ulimit -u, docker run --memory, --pids-limit), '
+                'or end other programs'
+            ) from error
 
     def submit(
         self, due: Sequence[DueFrame], *, keep: bool = False, fail_if_down: bool = False

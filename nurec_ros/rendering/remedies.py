@@ -35,7 +35,7 @@ class Rule:
     What an error of a server means.
 
     Matches when the status code is one of `codes` (empty: any) and `text` is found in the details
-    (empty: anything). In `problem` and `remedy`, {server}, {port}, {details}, {scene_id},
+    (empty: anything). In `problem` and `remedy`, {server}, {place}, {details}, {scene_id},
     {scenes}, {method}, {timeout_s}, {option} (what sets that) and {prefix} are filled in.
     """
 
@@ -48,9 +48,7 @@ class Rule:
     reason: str
 
 
-UNREACHABLE = (
-    'is the NuRec container running and port {port} published? it needs 10-30 s after a restart'
-)
+UNREACHABLE = 'is the NuRec container running and {place}? it needs 10-30 s after a restart'
 STARTING = (
     'it is still loading: wait, a container needs 10-90 s after a restart; its log tells how far '
     'it is'
@@ -242,7 +240,8 @@ RULES: tuple[Rule, ...] = (
         (_CODE.NOT_FOUND,),
         '',
         'the server has no scene {scene_id} ({details})',
-        'it has {scenes}: set scene_id, or start it with --artifact-glob for this file',
+        'it has {scenes}: set scene_id, start it with --artifact-glob for this file, or give it '
+        'the file as scene_url (servers from 26.04 on)',
         ASK_AGAIN,
         'its archives may have been exchanged meanwhile',
     ),
@@ -334,7 +333,7 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
         name = code.name if code is not None else 'batch item'
         words = {
             'server': 'the server',
-            'port': port_of(str(context.get('server', ''))),
+            'place': _place(str(context.get('server', ''))),
             'scene_id': 'of that name',
             'scenes': 'others',
             'method': 'the call',
@@ -350,10 +349,14 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
     raise AssertionError('the last rule matches everything')
 
 
-def port_of(server: str) -> str:
-    """Give the port, or ports, in what was typed as server; NuRec's own where it shows none."""
+def _place(server: str) -> str:
+    """Return what has to hold of the place that was typed as server, as a part of a question."""
+    if server.startswith('unix'):
+        return 'listening on that socket'
     ports = re.findall(r':(\d{1,5})(?=\s*(?:,|$))', server)
-    return ' and '.join(dict.fromkeys(ports)) or '46435'
+    if not ports and ':' in server:
+        return f'does {server} name its port'
+    return f'port {" and ".join(dict.fromkeys(ports)) or "46435"} published'
 
 
 def short(details: str, limit: int = 200) -> str:

@@ -26,6 +26,9 @@ from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.remedies import classify
 from nurec_ros.scenario import Scenario
 
+# In a list of scenes: the server takes any name, as some simulators do.
+ANY_SCENE = '*'
+
 Spans = tuple[tuple[int, int], ...]
 
 
@@ -65,12 +68,14 @@ class Session:
 
 def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:
     """
-    Give the name under which the server has the scenario.
+    Return the name under which the server has the scenario.
 
-    `wanted` alone, where it is given; else the sequence id, the metadata's scene id, the only
-    name that holds the file's stem, the only name at all. ServerError listing the names that the
-    server has.
+    `wanted` alone, where it is given; of a server that takes any name the sequence id; else the
+    sequence id, the metadata's scene id, the only name that holds the file's stem, the only name
+    at all. ServerError listing the names that the server has.
     """
+    if ANY_SCENE in scenes:
+        return wanted or scenario.scene_id
     if wanted:
         if wanted in scenes:
             return wanted

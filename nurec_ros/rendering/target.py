@@ -15,10 +15,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import ipaddress
 import json
+import os
 from pathlib import Path
 import re
 import socket
@@ -40,6 +41,14 @@ _IPV4 = re.compile(r'[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]{1,5})?')
 _EXPECTED = (
     'expected HOST:PORT with a port of 1 to 65535, such as localhost:46435 or [::1]:46435, or '
     'several of them with commas between'
+)
+# What gRPC reads, in its order; it knows neither all_proxy nor the names in capitals.
+PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
+NO_PROXY_VARIABLES = ('no_grpc_proxy', 'no_proxy')
+# A proxy between gRPC and the addresses that a name resolves to, for those that a list names.
+ADDRESS_PROXY_VARIABLES = (
+    'GRPC_ADDRESS_HTTP_PROXY',
+    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
 )
 ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 
@@ -196,10 +205,44 @@ def root_certificate(options: RenderOptions) -> bytes | None:
     return certificate
 
 
-def open_channel(target: Target, certificate: bytes | None) -> grpc.Channel:
-    """Open a channel, without waiting for it to connect."""
+def proxies_in_force(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """
+    Return the proxy variables that gRPC obeys where it is asked to, without passwords.
+
+    The first of PROXY_VARIABLES that holds anything, and the list of exceptions from it.
+    """
+    found: dict[str, str] = {}
+    for names in (PROXY_VARIABLES, NO_PROXY_VARIABLES):
+        name = next((name for name in names if environment.get(name)), '')
+        if name:
+            found[name] = re.sub(r'//[^/@]*@', '//…@', environment[name])
+    # Without a proxy the exceptions mean nothing.
+    return found if any(name in PROXY_VARIABLES for name in found) else {}
+
+
+def check_proxy(server: str, use_proxy: bool) -> None:
+    """Raise ConfigurationError for a list of servers through a proxy, which gRPC cannot do."""
+    if use_proxy and len(addresses(server)) > 1:
+        raise ConfigurationError(
+            f'use_proxy is true and server is {server!r}; expected one address, for gRPC asks a '
+            'proxy for one server only'
+        )
+
+
+def open_channel(
+    target: Target, certificate: bytes | None, *, use_proxy: bool = False
+) -> grpc.Channel:
+    """
+    Open a channel, without waiting for it to connect.
+
+    All channels of this package are made here: proxies of the environment are not obeyed unless
+    use_proxy, for company networks set them and a render server lies on this side of them.
+    """
     options = [(name, int(row.value)) for name, row in CHANNEL_OPTIONS.items()]
+    options.append(('grpc.enable_http_proxy', int(use_proxy)))
     extra: list[tuple[str, object]] = []
+    if not use_proxy:
+        extra.append(('grpc.address_http_proxy_enabled_addresses', ''))
     if target.servers > 1 or target.host:
         extra.append(('grpc.service_config', ROUND_ROBIN))
     if certificate is None:

@@ -84,10 +84,24 @@ TABLE: tuple[Spec, ...] = (
         LOAD,
     ),
     Spec(
+        'use_proxy',
+        'bool',
+        False,
+        'Reach the server through the proxy that http_proxy and its like name in the environment.',
+    ),
+    Spec(
         'scene_id',
         'string',
         '',
         'The name that the server knows the scenario by. Empty: the one that the USDZ gives.',
+        LOAD,
+    ),
+    Spec(
+        'scene_url',
+        'string',
+        '',
+        'file:, http: or https: URL that the server loads the scenario from, as servers from '
+        '26.04 on can. Empty: it has it.',
         LOAD,
     ),
     Spec(

@@ -26,6 +26,7 @@ import math
 import re
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.options import check_scene_url
 from nurec_ros.rendering.target import addresses
 from nurec_ros.ros.parameter_table import Spec, Value
 
@@ -59,6 +60,8 @@ def convert(spec: Spec, name: str, value: object) -> Value:
         _check_service(name, str(checked))
     if name == 'server':
         addresses(str(checked))
+    if name == 'scene_url':
+        check_scene_url(str(checked))
     return checked
 
 

@@ -371,9 +371,11 @@ def render_options(parameters: Parameters) -> RenderOptions:
     """Give the `RenderOptions` that the parameters ask for."""
     names = (
         'server',
+        'use_proxy',
         'tls_root_certificate',
         'service_prefix',
         'scene_id',
+        'scene_url',
         'image_format',
         'image_quality',
         'projection',

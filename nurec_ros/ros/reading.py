@@ -48,6 +48,7 @@ class Order:
     smooth_track_height: bool = False
     server: str = ''
     scene_id: str = ''
+    scene_url: str = ''
 
     @classmethod
     def from_parameters(cls, parameters: Any) -> Order:
@@ -63,6 +64,7 @@ class Order:
             smooth_track_height=parameters.smooth_track_height,
             server=parameters.server,
             scene_id=parameters.scene_id,
+            scene_url=parameters.scene_url,
         )
 
 

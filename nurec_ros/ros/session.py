@@ -84,7 +84,12 @@ class Session:
         self.pictures.owe(self.cameras)
         self._listened: tuple[str, ...] = ()
         # The address and the scene that were asked for when the load began, the rest as it is now.
-        options = replace(render_options(parameters), server=order.server, scene_id=order.scene_id)
+        options = replace(
+            render_options(parameters),
+            server=order.server,
+            scene_id=order.scene_id,
+            scene_url=order.scene_url,
+        )
         self.pipeline = RenderPipeline(
             self.scenario, options, self._deliver, mode=parameters.mode, log=log
         )

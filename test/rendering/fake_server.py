@@ -56,8 +56,9 @@ class FakeServer:
 
     render: makes the bytes of one picture, or aborts. batch: whether there is batch_render_rgb;
     batch_reply may turn its reply into something else. times_us: of the poses of the trajectory,
-    None where the server tells none. calls: (method, request) in order. port: 0 claims one that
-    is the test's own even while the server is away.
+    None where the server tells none. calls: (method, request) in order; headers: the metadata of
+    each; seconds: how long its client would wait. port: 0 claims one that is the test's own even
+    while the server is away.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class FakeServer:
         self.batch_reply = batch_reply
         self.times_us: list[int] | None = None
         self.calls: list[tuple[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.seconds: list[float] = []
         self.flying = 0
         self.most_flying = 0
         self._lock = threading.Lock()
@@ -141,6 +144,8 @@ class FakeServer:
         def behaviour(request: Any, context: grpc.ServicerContext) -> Any:
             with self._lock:
                 self.calls.append((method, request))
+                self.headers.append(dict(context.invocation_metadata()))
+                self.seconds.append(context.time_remaining())
             return answer(request, context)
 
         return grpc.unary_unary_rpc_method_handler(

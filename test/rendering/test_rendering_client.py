@@ -195,6 +195,66 @@ def test_server_without_any_scene_is_told_what_starts_it(scenario: Scenario) -> 
     assert '--artifact-glob' in caught.value.remedy
 
 
+def test_server_that_takes_any_name_gets_ours(scenario: Scenario) -> None:
+    named = {'scene_id': 'seq', 'metadata_scene_id': 'meta', 'path': '/data/stem.usdz'}
+    assert scene(scenario, '*', **named) == 'seq'
+    assert scene(scenario, 'meta', '*', 'x-stem-y', **named) == 'seq'
+    assert scene(scenario, '*', wanted='mine', **named) == 'mine'
+
+
+def test_server_that_takes_any_name_is_no_reason_for_a_warning(
+    scenario: Scenario, make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(scenes=['*'])
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(60)
+    assert [request.scene_id for request in server.requests()] == [scenario.scene_id]
+    assert pipeline.status().scene_note == ''
+    assert not delivered.texts('warn')
+
+
+def test_server_that_loads_the_scene_itself_is_told_where_from_with_every_call(
+    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
+) -> None:
+    server = make_server(scenes=['another'], batch=False)
+    pipeline = make_pipeline(
+        server,
+        scene_url='file:///data/street%201.usdz',
+        scene_id='mine_2-b',
+        first_render_timeout_s=200.0,
+        render_timeout_s=20.0,
+    )
+    pipeline.submit(due('wide'), keep=True).result(60)
+    pipeline.submit(due('wide', t_us=200_000), keep=True).result(60)
+    assert len(delivered.frames) == 2
+    assert server.methods() == ['get_version', 'get_available_scenes', 'render_rgb', 'render_rgb']
+    for headers in server.headers:
+        assert headers['x-nre-scene-url'] == 'file:///data/street%201.usdz'
+        assert headers['x-nre-scene-id'] == 'mine_2-b'
+    assert [request.scene_id for request in server.requests()] == ['mine_2-b', 'mine_2-b']
+    # Whichever of them makes it load the scene may take as long as a first frame.
+    assert all(100.0 < seconds < 300.0 for seconds in server.seconds[:3])
+    assert server.seconds[3] < 100.0
+    assert pipeline.status().scene_note == ''
+    assert not delivered.texts('warn')
+
+
+def test_without_a_url_nothing_is_said_of_one(
+    make_server: MakeServer, make_pipeline: MakePipeline
+) -> None:
+    server = make_server()
+    make_pipeline(server).submit(due('wide'), keep=True).result(60)
+    assert server.headers
+    assert not [name for headers in server.headers for name in headers if 'scene' in name]
+
+
+def test_name_that_cannot_stand_beside_a_url_is_refused_at_once(
+    make_pipeline: MakePipeline,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"scene_id is 'a\.b', expected letters"):
+        make_pipeline('gpu:1', scene_url='https://host/a.usdz', scene_id='a.b')
+
+
 def test_scene_that_was_typed_is_never_replaced(scenario: Scenario) -> None:
     with pytest.raises(ServerError, match='no scene mine'):
         scene(scenario, 'other', wanted='mine')

@@ -15,6 +15,7 @@
 
 import struct
 from test.rendering.fake_server import png
+import zlib
 
 import cv2
 from hypothesis import given, HealthCheck, settings
@@ -191,6 +192,32 @@ def test_jpeg_decodes_to_rgb(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: b
     assert grey.shape == (4, 4, 3)
     with pytest.raises(RenderError, match='does not decode'):
         decode_rgb(frame(b'\xff\xd8\xffno jpeg at all', 'jpeg'))
+
+
+def turned_by_exif(data: bytes) -> bytes:
+    """Put the word for "turn by 90 degrees to the right to look at it" into a JPEG or a PNG."""
+    entry = struct.pack('>HHIHH', 0x0112, 3, 1, 6, 0)
+    tiff = b'MM\0*' + struct.pack('>IH', 8, 1) + entry + bytes(4)
+    if data.startswith(b'\xff\xd8'):
+        segment = b'Exif\0\0' + tiff
+        return data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
+    chunk = struct.pack('>I', len(tiff)) + b'eXIf' + tiff
+    checksum = struct.pack('>I', zlib.crc32(b'eXIf' + tiff))
+    return data[:33] + chunk + checksum + data[33:]
+
+
+@pytest.mark.parametrize('with_simplejpeg', [True, False])
+def test_pixels_are_never_turned(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: bool) -> None:
+    if with_simplejpeg:
+        pytest.importorskip('simplejpeg')
+    else:
+        monkeypatch.setattr(images, 'simplejpeg', None)
+    for data, encoding in ((jpeg(photo()), 'jpeg'), (png_of(photo()), 'png')):
+        turned = turned_by_exif(data)
+        assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == SIZE
+        assert images.check_reply(turned, encoding, SIZE) == (encoding, *SIZE)
+        rgb = decode_rgb(frame(turned, encoding))
+        np.testing.assert_array_equal(rgb, decode_rgb(frame(data, encoding)))
 
 
 def test_broken_png_does_not_decode() -> None:

@@ -33,6 +33,8 @@ def test_defaults_are_the_parameters_table() -> None:
     assert options.first_render_timeout_s == 300.0
     assert options.send_tracks is False
     assert options.rig_offset == (0.0,) * 6
+    assert options.use_proxy is False
+    assert options.scene_url == ''
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,11 @@ def test_defaults_are_the_parameters_table() -> None:
         ('camera_scales', {'wide': 2.01}, r'wide\.resolution_scale'),
         ('resolution_scale', math.nan, 'resolution_scale'),
         ('camera_scales', {'wide': 0.0}, r'wide\.resolution_scale'),
+        ('scene_url', '/data/a.usdz', r"scene_url is '/data/a\.usdz', expected a URL that begins"),
+        ('scene_url', 's3://bucket/a.usdz', 'file:, http: or https:'),
+        ('scene_url', 'file:', 'file:, http: or https:'),
+        ('scene_url', 'file:///data/a b.usdz', 'without blanks'),
+        ('scene_url', 'http://h/ü', 'file:, http: or https:'),
         ('rig_offset', (1.0, 2.0), 'x y z roll pitch yaw'),
         ('rig_offset', (0, 0, 0, 0, 0, math.inf), 'x y z roll pitch yaw'),
     ],
@@ -60,6 +67,13 @@ def test_defaults_are_the_parameters_table() -> None:
 def test_refuses(name: str, value: object, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         RenderOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    'url', ['', 'file:/data/a.usdz', 'file:///data/a%20b.usdz', 'http://h:8/a', 'HTTPS://h/a?b=c']
+)
+def test_places_that_a_server_may_load_from(url: str) -> None:
+    assert RenderOptions(scene_url=url).scene_url == url
 
 
 @pytest.mark.parametrize('scale', [0.01, 2, 2.0])

@@ -199,15 +199,18 @@ def test_error_without_remedy_is_the_problem_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ('server', 'port'),
+    ('server', 'place'),
     [
         ('gpu:46435', 'port 46435 published'),
         ('gpu:8080', 'port 8080 published'),
         ('[::1]:6000', 'port 6000 published'),
         ('a:1, b:2,c:1', 'port 1 and 2 published'),
         ('ipv4:10.0.0.1:5,10.0.0.2:5', 'port 5 published'),
-        ('unix:/run/nurec.sock', 'port 46435 published'),
+        ('gpu', 'port 46435 published'),
+        ('unix:/run/nurec.sock', 'container running and listening on that socket?'),
+        ('unix-abstract:nurec', 'container running and listening on that socket?'),
+        ('dns:///gpu', 'does dns:///gpu name its port?'),
     ],
 )
-def test_remedy_names_the_port_that_was_typed(server: str, port: str) -> None:
-    assert port in str(classify(CODE.UNAVAILABLE, 'refused', server=server))
+def test_remedy_names_the_place_that_was_typed(server: str, place: str) -> None:
+    assert place in str(classify(CODE.UNAVAILABLE, 'refused', server=server))

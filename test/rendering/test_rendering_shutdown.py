@@ -27,7 +27,8 @@ from test.support.ports import claim_port
 import threading
 from typing import Any
 
-from nurec_ros.rendering import RenderPipeline
+from nurec_ros.errors import RenderError
+from nurec_ros.rendering import RenderOptions, RenderPipeline
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -84,9 +85,39 @@ def test_close_does_not_wait_for_frames_in_flight(
     assert ours() == []
 
 
-def test_close_before_start_and_twice(scenario: Scenario, make_pipeline: MakePipeline) -> None:
-    from nurec_ros.rendering import RenderOptions
+@pytest.mark.parametrize('which', [0, 1, 2, 3])
+@pytest.mark.parametrize('error', [RuntimeError("can't start new thread"), MemoryError()])
+def test_start_without_threads_or_memory_is_one_line_and_leaves_nothing(
+    scenario: Scenario,
+    monkeypatch: pytest.MonkeyPatch,
+    ours: Callable[[], list[str]],
+    which: int,
+    error: Exception,
+) -> None:
+    begin = threading.Thread.start
+    left = which
 
+    def refuse(thread: threading.Thread) -> None:
+        nonlocal left
+        if left == 0:
+            raise error
+        left -= 1
+        begin(thread)
+
+    pipeline = RenderPipeline(scenario, RenderOptions(server='127.0.0.1:1'), lambda result: None)
+    future = pipeline.submit(due('wide'), keep=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', refuse)
+        with pytest.raises(RenderError, match=r'rendering cannot start: .*ulimit') as caught:
+            pipeline.start()
+    assert '\n' not in str(caught.value)
+    assert (str(error) or 'out of memory') in str(caught.value)
+    eventually(lambda: not ours())
+    assert future.done()
+    pipeline.close()
+
+
+def test_close_before_start_and_twice(scenario: Scenario, make_pipeline: MakePipeline) -> None:
     unused = RenderPipeline(scenario, RenderOptions(), lambda result: None)
     unused.close()
     unused.close()

@@ -412,6 +412,8 @@ def test_the_render_options_are_the_parameters(start):
     started = start(
         'server:=gpu:1,gpu:2',
         'scene_id:=77',
+        'scene_url:=file:/data/a.usdz',
+        'use_proxy:=true',
         'image_format:=png',
         'image_quality:=50',
         'projection:=pinhole',
@@ -429,6 +431,8 @@ def test_the_render_options_are_the_parameters(start):
     assert render_options(started.parameters) == RenderOptions(
         server='gpu:1,gpu:2',
         scene_id='77',
+        scene_url='file:/data/a.usdz',
+        use_proxy=True,
         image_format='png',
         image_quality=50,
         projection='pinhole',

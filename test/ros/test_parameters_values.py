@@ -199,7 +199,7 @@ def test_the_table_holds_the_contracts_parameters():
         applies: {spec.name for spec in TABLE if spec.applies == applies}
         for applies in ('runtime', 'load', 'start')
     }
-    assert by_applies['load'] == {'usdz_path', 'server', 'scene_id', 'cameras'}
+    assert by_applies['load'] == {'usdz_path', 'server', 'scene_id', 'scene_url', 'cameras'}
     assert by_applies['runtime'] == {
         'resolution_scale',
         'camera_rate',
@@ -223,6 +223,7 @@ def test_the_table_holds_the_contracts_parameters():
         'batch',
         'render_timeout_s',
         'first_render_timeout_s',
+        'use_proxy',
         'mode',
         'autoplay',
         'start_offset_s',
@@ -265,6 +266,7 @@ def test_the_table_holds_the_contracts_parameters():
     assert {name: defaults[name] for name in expected} == expected
     off = [name for name, value in defaults.items() if value is False]
     assert set(off) == {
+        'use_proxy',
         'send_tracks',
         'loop',
         'autoplay',

@@ -286,3 +286,21 @@ def test_a_slow_server_makes_frames_drop_and_not_the_clock(start, long, scene):
         stamps = [stamp_ns(info) for info in infos]
         assert stamps == sorted(stamps)
         assert len(set(stamps)) >= 3
+
+
+def test_scene_url_takes_effect_with_the_next_load(start, usdz):
+    """The server has no scene yet: it is told where from, and asked for pictures all the same."""
+    with FakeServer(scenes=['another']) as server:
+        bench = start(usdz_path=usdz, server=server.address, scene_id='mine').ready()
+        bench.until(lambda: 'get_available_scenes' in server.methods(), 'the first questions')
+        [refused] = bench.configure(scene_url='/data/a.usdz')
+        assert not refused.successful
+        assert "scene_url is '/data/a.usdz', expected a URL" in refused.reason
+        [taken] = bench.configure(scene_url='file:///data/a.usdz')
+        assert taken.successful
+        assert not [headers for headers in server.headers if 'x-nre-scene-url' in headers]
+        images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
+        bench.trigger('load')
+        bench.until(lambda: images, 'a picture')
+        assert server.headers[-1]['x-nre-scene-url'] == 'file:///data/a.usdz'
+        assert server.headers[-1]['x-nre-scene-id'] == 'mine'
