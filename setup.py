@@ -45,9 +45,11 @@ def generate_messages(target):
 
 def protobuf_requirement():
     """
-    Give the oldest protobuf runtime that accepts what this machine's generator writes.
+    Return which protobuf runtimes accept what this machine's generator writes.
 
-    A generated file refuses a runtime older than its generator, and pip chooses the two apart.
+    pip chooses generator and runtime apart. A generated file works with a runtime that is as new
+    as its generator or newer, up to and including the next major version; before 3.20 the
+    generated code names no version and is told by what it calls.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -57,7 +59,31 @@ def protobuf_requirement():
             return 'protobuf>=3.12'
         text = (Path(folder) / PROTO_DIR / 'common_pb2.py').read_text()
     named = re.search(r'Domain\.PUBLIC,\s*(\d+),\s*(\d+),\s*(\d+)', text)
-    return 'protobuf>=' + '.'.join(named.groups()) if named else 'protobuf>=3.12'
+    if named:
+        return f'protobuf>={".".join(named.groups())},<{int(named.group(1)) + 2}'
+    if '_builder' in text:
+        return 'protobuf>=3.20'
+    if 'AddSerializedFile' in text:
+        return 'protobuf>=3.19'
+    return 'protobuf>=3.12,<4'
+
+
+def check_messages(folder):
+    """Stop a build whose generated messages this Python's protobuf runtime cannot load."""
+    done = subprocess.run(
+        [sys.executable, str(Path(folder) / PROTO_DIR / 'common_pb2.py')],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SystemExit(
+            f'The generated protobuf messages do not load with the protobuf runtime of '
+            f'{sys.executable}: {done.stderr.strip().splitlines()[-1]}\n'
+            'Generator and runtime must come from one source: both from apt '
+            '(python3-grpc-tools, python3-protobuf; pip uninstall protobuf grpcio-tools), or both '
+            'from pip (pip install --upgrade protobuf grpcio-tools).'
+        )
 
 
 class BuildPy(build_py):
@@ -65,7 +91,9 @@ class BuildPy(build_py):
 
     def run(self):
         editable = getattr(self, 'editable_mode', False)
-        generate_messages(ROOT if editable else (ROOT / self.build_lib))
+        target = ROOT if editable else (ROOT / self.build_lib)
+        generate_messages(target)
+        check_messages(target)
         super().run()
 
     def get_outputs(self, include_bytecode=1):
@@ -81,6 +109,7 @@ class Develop(develop):
 
     def run(self):
         generate_messages(ROOT)
+        check_messages(ROOT)
         super().run()
 
 

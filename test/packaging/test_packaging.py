@@ -33,7 +33,7 @@ COMMANDS = {'nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nu
 
 def _environment(**changes):
     """
-    Give the environment for another Python: without what the ROS wheels' hook leaves.
+    Return the environment for another Python: without what the ROS wheels' hook leaves.
 
     Nothing here needs the network, so pip does not look for a newer one of itself either.
     """
@@ -115,11 +115,73 @@ def test_wheel_names_every_command_and_each_has_a_main(wheel):
 def test_wheel_asks_for_a_runtime_that_accepts_the_generated_files(wheel):
     """Read the generator's version from the generated code, and the requirement from METADATA."""
     code = wheel[f'{PROTOS}/sensorsim_pb2.py'].decode()
-    named = re.search(r'# Protobuf Python Version: (\S+)', code)
-    wanted = re.search(r'^Requires-Dist: protobuf>=(\S+)$', _member(wheel, 'METADATA'), re.M)
+    named = re.search(r'# Protobuf Python Version: ((\d+)\S+)', code)
+    wanted = re.search(r'^Requires-Dist: protobuf(\S+)$', _member(wheel, 'METADATA'), re.M)
     assert named is not None
     assert wanted is not None
-    assert wanted.group(1) == named.group(1)
+    following = int(named.group(2)) + 2
+    assert set(wanted.group(1).split(',')) == {f'>={named.group(1)}', f'<{following}'}
+
+
+# What generators of several times write, and the runtimes that take it.
+SERIALIZED = "DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'')\n"
+BUILDER = '_builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())\n'
+NAMED = """_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    5,
+    29,
+    0,
+    '',
+    'common.proto'
+)
+"""
+GENERATED = {
+    '5.29.0': (NAMED + SERIALIZED + BUILDER, {'>=5.29.0', '<7'}),
+    '3.20 to 5.26': (SERIALIZED + BUILDER, {'>=3.20'}),
+    '3.19': (SERIALIZED, {'>=3.19'}),
+    # Humble's. Runtimes from 4 on say "Descriptors cannot be created directly".
+    '3.12': ("DESCRIPTOR = _descriptor.FileDescriptor(name='common.proto')\n", {'>=3.12', '<4'}),
+}
+
+
+def _with_generator(source, tmp_path, code):
+    """Return the environment in which a generator writes nothing but this code."""
+    (tmp_path / 'grpc_tools').mkdir()
+    (tmp_path / 'grpc_tools' / '__init__.py').touch()
+    (tmp_path / 'grpc_tools' / 'protoc.py').write_text(
+        'from pathlib import Path\nimport sys\n'
+        "target = sys.argv[2].partition('=')[2]\n"
+        "for proto in (word for word in sys.argv if word.endswith('.proto')):\n"
+        "    path = Path(target, proto[:-6] + '_pb2.py')\n"
+        '    path.parent.mkdir(parents=True, exist_ok=True)\n'
+        f'    path.write_text({code!r})\n'
+    )
+    return _environment(PYTHONPATH=str(tmp_path))
+
+
+@pytest.mark.parametrize('version', GENERATED)
+def test_runtimes_that_an_older_generator_fits(source, tmp_path, version):
+    code, expected = GENERATED[version]
+    environment = _with_generator(source, tmp_path, code)
+    command = [sys.executable, 'setup.py', '--quiet', 'egg_info', '--egg-base', str(tmp_path)]
+    subprocess.run(command, cwd=source, env=environment, check=True, capture_output=True)
+    requirements = (tmp_path / 'nurec_ros.egg-info' / 'requires.txt').read_text().splitlines()
+    (wanted,) = (line for line in requirements if line.startswith('protobuf'))
+    assert set(wanted.removeprefix('protobuf').split(',')) == expected
+
+
+def test_messages_that_the_runtime_cannot_load_stop_the_build(source, tmp_path):
+    """Say it in one sentence where it can be mended, not with a traceback at the first start."""
+    environment = _with_generator(source, tmp_path, "raise TypeError('Descriptors cannot be …')")
+    command = [sys.executable, 'setup.py', '--quiet', 'build', '--build-base', str(tmp_path / 'b')]
+    done = subprocess.run(
+        command, cwd=source, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert 'do not load with the protobuf runtime of' in done.stderr
+    assert 'TypeError: Descriptors cannot be …' in done.stderr
+    assert 'python3-grpc-tools, python3-protobuf' in done.stderr
+    assert 'pip install --upgrade protobuf grpcio-tools' in done.stderr
 
 
 def test_requirements_hold_no_ros_package(wheel):
