@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,18 @@ START_US = 27_500_000_000
 VERSION = '26.4.96-91b06fb8'
 RIG_BBOX = {'centroid': [1.40, 0.0, 0.75], 'dim': [5.39, 2.11, 1.50], 'rot': [0.0, 0.0, 0.0]}
 VOLUME_SIZE = 65_536
+# Without these a viewer takes the scene for centimetres with y up.
+ROOT_LAYER = """#usda 1.0
+(
+    defaultPrim = "World"
+    metersPerUnit = 1
+    upAxis = "Z"
+)
+
+def Xform "World"
+{
+}
+"""
 DURATIONS = (1.0, 120.0)
 
 
@@ -126,13 +139,14 @@ def write_example(
 
 def members(example: Example) -> Mapping[str, bytes | str]:
     """Give the archive's members in their order."""
+    rig, tracks = _json(_rig(example)), _json(_tracks(example))
     return {
-        'default.usda': '#usda 1.0\n',
-        'metadata.yaml': _metadata(example),
+        'default.usda': ROOT_LAYER,
+        'metadata.yaml': _metadata(example, hashlib.sha256((rig + tracks).encode()).hexdigest()),
         # Stands for the trained scene: large, and nothing that a client may read.
         'volume.nurec': bytes(VOLUME_SIZE),
-        'rig_trajectories.json': _json(_rig(example)),
-        'sequence_tracks.json': _json(_tracks(example)),
+        'rig_trajectories.json': rig,
+        'sequence_tracks.json': tracks,
         'data_info.json': _json(_data_info(example)),
         'map.xodr': road_map(example.street, example.site, 'nurec_ros example street'),
     }
@@ -147,7 +161,8 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(',', ':'))
 
 
-def _metadata(example: Example) -> str:
+def _metadata(example: Example, dataset_hash: str) -> str:
+    """Return `metadata.yaml` with every key that some reader of the format insists on."""
     return str(
         yaml.safe_dump(
             {
@@ -155,6 +170,7 @@ def _metadata(example: Example) -> str:
                 'uuid': str(uuid.uuid5(uuid.NAMESPACE_OID, example.sequence_id)),
                 'version_string': VERSION,
                 'training_date': '2026-01-01',
+                'dataset_hash': dataset_hash,
                 'is_resumable': False,
                 'sensors': {'camera_ids': [c.name for c in CAMERAS], 'lidar_ids': []},
                 'logger': {'name': None, 'run_id': None, 'run_url': None},
@@ -162,6 +178,8 @@ def _metadata(example: Example) -> str:
                     'start': float(example.times_us[0]),
                     'end': float(example.times_us[-1]),
                 },
+                # Nothing was trained.
+                'training_step_outputs': {},
             },
             sort_keys=False,
         )

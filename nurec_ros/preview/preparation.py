@@ -64,6 +64,8 @@ class Preparation:
             renderer.prepare(self._step)
         except _StoppedError:
             pass
+        except MemoryError:
+            _log.warning('a scene could not be prepared: out of memory')
         except Exception:  # noqa: BLE001 (the picture that needs it fails, and says why)
             _log.exception('a scene could not be prepared')
 

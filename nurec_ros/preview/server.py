@@ -108,7 +108,7 @@ class PreviewServer:
             caption=self._caption,
             on_crash=self._crash,
         )
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix='preview')
+        pool = _threads()
         server = grpc.server(pool, handlers=service.handlers(), options=_OPTIONS)
         try:
             port = int(server.add_insecure_port(self.address))
@@ -117,11 +117,17 @@ class PreviewServer:
         if port == 0:
             pool.shutdown(wait=False)
             raise ConfigurationError(f'cannot listen on {self.address}')
-        server.start()
-        self.port = port
         run = _Run(server, pool, stage, service, Preparation(self._renderers.values()))
+        self.port = port
         self._run = self._last = run
-        run.preparation.start()
+        try:
+            run.preparation.start()
+            server.start()
+        except RuntimeError:  # no thread is left; without its loop gRPC cannot be stopped
+            self._run = None
+            run.preparation.stop()
+            pool.shutdown(wait=False)
+            raise
         return port
 
     def stop(self, grace: float = 0.0) -> None:
@@ -136,11 +142,11 @@ class PreviewServer:
                 return
             run.preparation.stop()
             run.service.health.stop()
-            ended = run.server.stop(grace)
             if grace > 0.0:
-                ended.wait()
+                run.server.stop(grace).wait()
             run.stage.stop()
-            ended.wait()
+            # With a number gRPC would begin a thread, which the system may refuse.
+            run.server.stop(None).wait()
             run.pool.shutdown(wait=True)
             run.preparation.join()
             self._run = None
@@ -205,6 +211,26 @@ def _scene_renderer(scenario: Scenario) -> Renderer:
     from nurec_ros.preview.scene import SceneRenderer
 
     return SceneRenderer(scenario)
+
+
+def _threads() -> ThreadPoolExecutor:
+    """
+    Return the handlers' threads, all of them begun.
+
+    A thread that the system refuses is then an error of the start; later it would end gRPC's own
+    loop, and the server with it, deaf to every call and to its stop.
+    """
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix='preview')
+    begun = threading.Event()
+    try:
+        for _ in range(_THREADS):
+            pool.submit(begun.wait)
+    except RuntimeError:
+        begun.set()
+        pool.shutdown(wait=True)
+        raise
+    begun.set()
+    return pool
 
 
 def _address(host: str, port: int) -> str:

@@ -117,6 +117,12 @@ class PreviewService:
                 sensorsim_pb2.BatchRGBRenderRequest,
             )
             methods['get_server_config'] = (self._get_server_config, common_pb2.Empty)
+            # AlpaSim's two, without which it does not share scenes among servers.
+            methods['render_aggregated'] = (
+                self._render_aggregated,
+                sensorsim_pb2.AggregatedRenderRequest,
+            )
+            methods['get_loaded_scenes'] = (self._get_loaded_scenes, common_pb2.Empty)
         services = [self._service(behaviour.service_prefix, methods)]
         if behaviour.health_served:
             services.append(self.health.handler())
@@ -167,6 +173,18 @@ class PreviewService:
     def _get_available_scenes(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         return common_pb2.AvailableScenesReturn(scene_ids=list(self._scenes))
 
+    def _get_loaded_scenes(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        """All scenes are loaded, once each, and there is room for no other."""
+        scenes = [
+            sensorsim_pb2.LoadedScene(
+                scene_id=name, loaded_instance_count=1, reusable_instance_count=1
+            )
+            for name in self._scenes
+        ]
+        return sensorsim_pb2.LoadedScenesReturn(
+            scenes=scenes, loaded_instance_capacity=len(scenes)
+        )
+
     def _get_available_cameras(self, request: Any, _context: grpc.ServicerContext) -> Any:
         scenario = find_scene(self._scenes, request.scene_id)
         pinhole_known = self._behaviour.api != 'v1'
@@ -210,10 +228,16 @@ class PreviewService:
         with self._stage.turn():
             return self._frame(order, context)
 
+    def _render_aggregated(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Its reply has no place for one item's error: the first that fails fails the call."""
+        if request.lidar_requests:
+            raise RefusalError(grpc.StatusCode.UNIMPLEMENTED, 'lidar_requests are not rendered')
+        _check_count(len(request.rgb_requests))
+        returns = [self._render_rgb(item, context) for item in request.rgb_requests]
+        return sensorsim_pb2.AggregatedRenderReturn(rgb_returns=returns)
+
     def _batch_render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
-        if len(request.items) > MAX_BATCH:
-            text = f'a batch of {len(request.items)} items, expected at most {MAX_BATCH}'
-            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        _check_count(len(request.items))
         items, names = [], set()
         for item in request.items:
             reply = sensorsim_pb2.BatchRGBRenderReturnItem(camera_name=item.camera_name)
@@ -265,10 +289,19 @@ class PreviewService:
                 caption=caption,
                 **drawn,
             )
+        except MemoryError:
+            text = f'out of memory for a picture of {order.width}x{order.height}'
+            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text) from None
         # Whatever broke, it costs this frame and not the rest of its batch.
         except Exception as error:
             _log.exception('a frame of %s could not be drawn', order.camera)
             raise raised(f'{type(error).__name__}: {error}') from error
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_BATCH:
+        text = f'a batch of {count} items, expected at most {MAX_BATCH}'
+        raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
 
 def _nothing(_request: Any, _context: grpc.ServicerContext) -> Any:

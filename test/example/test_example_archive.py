@@ -24,6 +24,7 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.example import make_example, write_example
 from nurec_ros.example.archive import write_usdz
 import pytest
+import yaml
 
 
 def data_offsets(path: Path) -> dict[str, int]:
@@ -83,6 +84,40 @@ def test_example_is_aligned_and_begins_with_the_root_layer(example):
     assert all(offset % 64 == 0 for offset in offsets.values())
     with zipfile.ZipFile(example.path) as archive:
         assert archive.read('volume.nurec') == bytes(64 * 1024)
+
+
+def test_the_root_layer_says_what_a_viewer_of_usd_needs(example):
+    """Checked with Pixar's own library as well: usd-core opens the archive and finds this."""
+    with zipfile.ZipFile(example.path) as archive:
+        first, _, rest = archive.read('default.usda').decode().partition('\n')
+    assert first == '#usda 1.0'
+    header, _, prims = rest.partition(')')
+    settings = dict(line.strip().split(' = ') for line in header.strip('( \n').splitlines())
+    assert settings == {'defaultPrim': '"World"', 'metersPerUnit': '1', 'upAxis': '"Z"'}
+    assert 'def Xform "World"' in prims
+
+
+def test_the_metadata_have_every_key_that_readers_insist_on(example):
+    """AlpaSim's dataclass takes these as they are, and its scene table the last one as well."""
+    metadata = yaml.safe_load(example.metadata)
+    types = {
+        'scene_id': str,
+        'version_string': str,
+        'training_date': str,  # AlpaSim parses it: the quotes keep it from being a date already
+        'dataset_hash': str,
+        'uuid': str,
+        'is_resumable': bool,
+        'sensors': dict,
+        'logger': dict,
+        'time_range': dict,
+        'training_step_outputs': dict,
+    }
+    assert {key: type(metadata[key]) for key in types} == types
+    assert len(metadata['dataset_hash']) == 64
+    assert set(metadata['sensors']) == {'camera_ids', 'lidar_ids'}
+    assert set(metadata['logger']) == {'name', 'run_id', 'run_url'}
+    times = example.trajectory['T_rig_world_timestamps_us']
+    assert metadata['time_range'] == {'start': times[0], 'end': times[-1]}
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):

@@ -47,6 +47,8 @@ _REPLIES = {
     'get_server_config': sim.ServerConfig,
     'render_rgb': sim.RGBRenderReturn,
     'batch_render_rgb': sim.BatchRGBRenderReturn,
+    'render_aggregated': sim.AggregatedRenderReturn,
+    'get_loaded_scenes': sim.LoadedScenesReturn,
 }
 
 
@@ -58,6 +60,7 @@ class Client:
         self.channel = grpc.insecure_channel(
             address,
             options=[
+                ('grpc.enable_http_proxy', 0),
                 ('grpc.max_receive_message_length', 256 * 2**20),
                 ('grpc.use_local_subchannel_pool', 1),
                 ('grpc.initial_reconnect_backoff_ms', 50),

@@ -121,6 +121,18 @@ def test_there_are_no_ego_masks(client):
     assert client.call('get_available_ego_masks').ByteSize() == 0
 
 
+def test_the_loaded_scenes_are_told_as_alpasim_reads_them(scenario, other_scenario):
+    """Against bytes by hand: 1 scenes {1 id, 2 loaded, 3 reusable}, 2 capacity."""
+    with serve([scenario, other_scenario]) as server, Client(server.address) as client:
+        method = client.channel.unary_unary(f'/{PREFIX}/get_loaded_scenes')
+        encoded = method(b'', timeout=20.0)
+    expected = b''
+    for name in (scenario.scene_id.encode(), other_scenario.scene_id.encode()):
+        entry = b'\x0a' + bytes([len(name)]) + name + b'\x10\x01\x18\x01'
+        expected += b'\x0a' + bytes([len(entry)]) + entry
+    assert encoded == expected + b'\x10\x02'
+
+
 def test_the_configuration_tells_how_the_server_runs(scenario):
     behaviour = Behaviour(max_workers=3, editing=False)
     with serve(scenario, behaviour=behaviour) as server, Client(server.address) as client:

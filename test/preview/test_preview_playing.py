@@ -68,11 +68,12 @@ def play(scenario):
         one.stop() if hasattr(one, 'stop') else one.close()
 
 
-@pytest.mark.parametrize('method', ['batch_render_rgb', 'get_server_config'])
-def test_a_server_of_2025_does_not_know_the_later_calls(play, scenario, method):
+@pytest.mark.parametrize(
+    'method', ['batch_render_rgb', 'get_server_config', 'render_aggregated', 'get_loaded_scenes']
+)
+def test_a_server_of_2025_does_not_know_the_later_calls(play, method):
     client = play(api='v1')
-    asked = batch(scenario, 'a') if method == 'batch_render_rgb' else None
-    code, _ = refused(lambda: client.call(method, asked))
+    code, _ = refused(lambda: client.call(method))
     assert code is grpc.StatusCode.UNIMPLEMENTED
 
 

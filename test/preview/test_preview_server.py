@@ -194,3 +194,41 @@ def test_a_drawing_that_breaks_is_an_unknown_error_and_the_server_lives(scenario
             assert code is grpc.StatusCode.UNKNOWN
             assert 'the drawing broke' in text
         assert client.health() == 'SERVING'
+
+
+@pytest.mark.parametrize('allowed', [0, 40])
+def test_threads_that_the_system_refuses_fail_the_start_and_not_the_next(
+    scenario, monkeypatch, allowed
+):
+    begin, left = threading.Thread.start, [allowed]
+
+    def limited(thread):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    before = threading.active_count()
+    server = serve(scenario)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', limited)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            server.start()
+    until(lambda: threading.active_count() <= before, 'the end of the threads that there were')
+    with server, Client(server.address) as client:
+        assert client.call('get_version').version_id
+
+
+def test_every_thread_that_a_server_needs_is_there_from_the_start(scenario, monkeypatch):
+    """One that is refused later would end gRPC's loop, and its stop would wait for ever."""
+    with serve(scenario) as server, Client(server.address) as client:
+        client.call('get_version')
+
+        def refuse(_):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, 'start', refuse)
+            for _ in range(3):
+                assert client.call('render_rgb', request(scenario)).image_bytes
+            server.stop()

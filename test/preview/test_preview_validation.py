@@ -306,6 +306,41 @@ def test_a_batch_without_bound_is_refused(client, scenario):
     assert '65 items' in text
 
 
+def test_pictures_asked_for_together_come_in_their_order(client, scenario):
+    sizes = [(48, 27), (20, 10), (31, 7)]
+    asked = [request(scenario, resolution_w=w, resolution_h=h) for w, h in sizes]
+    reply = client.call('render_aggregated', sim.AggregatedRenderRequest(rgb_requests=asked))
+    for (width, height), item in zip(sizes, reply.rgb_returns, strict=True):
+        np.testing.assert_array_equal(decoded(item.image_bytes), gradient(width, height))
+
+
+def test_one_bad_request_fails_all_that_were_asked_for_together(client, scenario):
+    asked = [request(scenario), request(scenario, scene_id='x')]
+    many = [request(scenario)] * 65
+    for requests, name in ((asked, 'NOT_FOUND'), (many, 'RESOURCE_EXHAUSTED')):
+        message = sim.AggregatedRenderRequest(rgb_requests=requests)
+        code, _ = refused(lambda m=message: client.call('render_aggregated', m))
+        assert code.name == name
+
+
+def test_lidars_are_not_rendered(client):
+    asked = sim.AggregatedRenderRequest(lidar_requests=[sim.LidarRenderRequest()])
+    code, text = refused(lambda: client.call('render_aggregated', asked))
+    assert code.name == 'UNIMPLEMENTED'
+    assert 'lidar_requests' in text
+
+
+def test_a_frame_for_which_there_is_no_memory_fails_alone(client, scenario, painter, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(painter, 'render', fail)
+        code, text = refused(lambda: client.call('render_rgb', request(scenario)))
+    assert (code.name, text) == ('RESOURCE_EXHAUSTED', 'out of memory for a picture of 48x27')
+    client.call('render_rgb', request(scenario))
+
+
 def objects(*names):
     pair = sim.PosePair(start_pose=pose(5.0, yaw=90.0), end_pose=pose(6.0, yaw=90.0))
     return [sim.DynamicObject(track_id=name, pose_pair=pair) for name in names]
