@@ -44,11 +44,12 @@ import cv2
 import grpc
 import numpy as np
 from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
+from nurec_ros.rendering.address import Target
+from nurec_ros.rendering.channel import open_channel
 from nurec_ros.rendering.images import decoder_name
 from nurec_ros.rendering.policy import MAX_IN_FLIGHT, SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import RequestBuilder
-from nurec_ros.rendering.target import open_channel, Target
 from nurec_ros.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent

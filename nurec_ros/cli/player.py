@@ -31,6 +31,7 @@ import threading
 from typing import Any, NoReturn
 
 from nurec_ros import __version__
+from nurec_ros.cli.memory import keep_freed_memory
 from nurec_ros.cli.signals import Signals, Stopped
 from nurec_ros.errors import ConfigurationError, NurecError
 
@@ -147,6 +148,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
     # gRPC's core reads this when it is imported. What it would write to stderr, such as a server's
     # orderly good-bye, is told by the diagnostics in better words.
     os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
+    keep_freed_memory()
     try:
         from nurec_ros.ros.player import NurecPlayer
         import rclpy

@@ -22,9 +22,8 @@ import time
 from typing import Any
 
 import grpc
-from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering.errors import classify, ServerError
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
-from nurec_ros.rendering.remedies import classify
 
 HEALTH_SERVICE = 'grpc.health.v1.Health'
 # Then somebody who looks on should know that waiting is right.

@@ -23,7 +23,7 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
-from nurec_ros.rendering.target import Endpoint, endpoints
+from nurec_ros.rendering.address import Endpoint, endpoints
 
 PORT_OF_CONTAINERS = 46435
 # A listener answers within a round trip; only packets that a firewall drops take longer.

@@ -24,9 +24,9 @@ from nurec_ros.probe.calls import Answer, Calls
 from nurec_ros.probe.pictures import judge, Picture
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.probe.server import failure
+from nurec_ros.rendering.errors import classify
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.remedies import classify
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Scenario
 

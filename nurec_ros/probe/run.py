@@ -38,11 +38,12 @@ from nurec_ros.probe.server import (
     scenes_stage,
     service_stages,
 )
-from nurec_ros.rendering.handshake import fault_among
+from nurec_ros.rendering.address import addresses, resolve
+from nurec_ros.rendering.channel import open_channel
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
-from nurec_ros.rendering.target import addresses, open_channel, resolve, root_certificate
+from nurec_ros.rendering.tls import fault_among, root_certificate
 from nurec_ros.scenario import Scenario
 
 _ORDER = (

@@ -21,10 +21,10 @@ import grpc
 import numpy as np
 from nurec_ros.probe.calls import Answer, Calls, HEALTH_SERVICE
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
-from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
+from nurec_ros.rendering.errors import BLOCKED, ServerError, short, STARTING
+from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
-from nurec_ros.rendering.remedies import BLOCKED, short, STARTING
-from nurec_ros.rendering.session import choose_scene, version_text
+from nurec_ros.rendering.scenes import choose_scene, version_text
 from nurec_ros.scenario import Scenario
 
 _SAME_PLACE_M = 1.0

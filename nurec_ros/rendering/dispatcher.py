@@ -12,16 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What is sent when, and what becomes of the reply: the work between the lanes and the server.
+One monitor between the queues, the server and whoever takes the frames.
 
 The sending thread builds requests and sends them. Replies come on gRPC's thread, which sends the
-next frame itself: a hand-over to another thread would cost more than the request. Lanes, counters
-and the session's memory are touched under one lock; gRPC calls happen outside of it.
+next frame itself: a hand-over to another thread would cost more than the request. Two threads of
+our own deliver. Queues, counters, calls in flight and what was learned about the server are
+touched under the one lock; building requests, gRPC, delivering and logging happen outside of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from queue import SimpleQueue
 import threading
 import time
 from typing import Any, TypeVar
@@ -29,47 +32,58 @@ from typing import Any, TypeVar
 import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.batches import learn
-from nurec_ros.rendering.client import DOWN, RenderClient
-from nurec_ros.rendering.counters import Statistics
-from nurec_ros.rendering.delivery import Delivery, Log
-from nurec_ros.rendering.frames import Failure, first_frame_note, Frame
-from nurec_ros.rendering.lanes import Job, Lanes, Ticket
-from nurec_ros.rendering.policy import ServerError
-from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.remedies import classify
-from nurec_ros.rendering.replies import batch_results, Sent, single_result
+from nurec_ros.rendering.calls import (
+    Call,
+    first_frame_waited_s,
+    late_error,
+    learn,
+    Learned,
+    prepare,
+    results_of,
+    weight_of,
+)
+from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
+from nurec_ros.rendering.errors import CONDEMN, RECONNECT, ServerError
+from nurec_ros.rendering.frames import Failure, first_frame_note, Frame, Statistics
+from nurec_ros.rendering.queues import FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
-from nurec_ros.rendering.session import Session
-from nurec_ros.rendering.waiting import first_frame_waited_s, late_error
 
 Read = TypeVar('Read')
+Deliver = Callable[[Frame | Failure], None]
+
+DELIVERING_THREADS = 2
 
 
 class Dispatcher:
     """
-    Keeps a server busy with what waits in the lanes, and settles what comes back.
+    Keeps a server busy with what waits in the queues, and deals with what comes back.
 
     servers: how many addresses share the load. `builder` may be exchanged at any time.
     """
 
     def __init__(
         self,
-        client: RenderClient,
+        connection: Connection,
         builder: RequestBuilder,
         cameras: Iterable[str],
         servers: int,
-        deliver: Callable[[Frame | Failure], None],
+        deliver: Deliver,
         log: Log,
     ) -> None:
         self.builder = builder
-        self._client = client
+        self._connection = connection
+        self._servers = servers
         self._limit = policy.MAX_IN_FLIGHT.value * servers
+        self._deliver = deliver
+        self._log = log
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._lanes = Lanes(window=int(self._limit) + policy.LANE_MARGIN)
-        self._calls: dict[Any, Sent] = {}
+        self._queues = FrameQueues(window=int(self._limit) + policy.QUEUE_MARGIN)
+        self._calls: dict[Any, Call] = {}
         self._load = 0.0
+        # What is known of the server that was rendered with last.
+        self._server: Server | None = None
+        self._learned = Learned()
         self._retry_at: list[float] = []
         self._statistics = Statistics(cameras)
         self._said: set[str] = set()
@@ -77,49 +91,63 @@ class Dispatcher:
         self._closed = False
         # Whether this thread is in _dispatch already.
         self._sending = threading.local()
-        self._delivery = Delivery(self._lanes, self._lock, deliver, log, self._on_room)
-        self.delivering = self._delivery.delivering
-        self._thread = threading.Thread(target=self._send_loop, name='nurec-render', daemon=True)
+        # What the delivering threads do next: a queue with a finished head, a submission that is
+        # complete, something to log, or to end.
+        self._out: SimpleQueue[FrameQueue | Ticket | tuple[str, str] | None] = SimpleQueue()
+        # Threads that a ThreadPoolExecutor made would be joined when the interpreter exits,
+        # however long a delivery takes.
+        self._threads = [
+            threading.Thread(target=self._send_loop, name='nurec-render', daemon=True),
+            *(
+                threading.Thread(target=self._deliver_loop, name=f'nurec-deliver-{i}', daemon=True)
+                for i in range(DELIVERING_THREADS)
+            ),
+        ]
 
     def start(self) -> None:
-        self._thread.start()
-        self._delivery.start()
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Let jobs wait in their lanes, and give up those that they make obsolete."""
+        """Let jobs wait in their queues, and give up those that they make obsolete."""
         with self._lock:
             done = []
             for job in jobs:
-                self._statistics.asked(job.camera)
-                dropped = [job] if self._closed else self._lanes.add(job)
-                done += self._dropped(dropped)
+                self._statistics.asked(job.source)
+                done += self._dropped([job] if self._closed else self._queues.add(job))
             # While as much is in flight as may be, the next reply sends what waits.
-            if self._load + 1 <= self._limit or self._client.session is None:
+            if self._load + 1 <= self._limit or self._connection.state.server is None:
                 self._notify()
         _complete(done)
 
     def discard(self) -> None:
         """Give up all that is not delivered yet, and cancel what is in flight for nobody."""
         with self._lock:
-            done = self._dropped(self._lanes.discard())
-            calls = [
-                call
-                for call, sent in self._calls.items()
-                if all(job.obsolete for job in sent.jobs)
+            done = self._dropped(self._queues.discard())
+            unwanted = [
+                handle
+                for handle, call in self._calls.items()
+                if all(job.obsolete for job in call.jobs)
             ]
-        for call in calls:
-            call.cancel()
+        for handle in unwanted:
+            handle.cancel()
         _complete(done)
 
+    def delivering(self) -> bool:
+        """Whether a frame is being delivered, or about to be."""
+        with self._lock:
+            return self._queues.delivering
+
     def connection_changed(self) -> None:
-        """Look at the connection anew; called by the client's thread."""
+        """Look at the connection anew; called by the connecting thread."""
         with self._lock:
             self._notify()
 
-    def read(self, reader: Callable[[Statistics, Sequence[Sent]], Read]) -> Read:
-        """Call a function with the statistics and the calls in flight, under the lock."""
+    def read(self, reader: Callable[[Statistics, Sequence[Call], Learned], Read]) -> Read:
+        """Call a function with counters, calls in flight and what was learned, under the lock."""
         with self._lock:
-            return reader(self._statistics, list(self._calls.values()))
+            learned = self._learned_about(self._connection.state.known)
+            return reader(self._statistics, list(self._calls.values()), learned)
 
     def stop(self) -> None:
         """Give up everything; nothing is sent or delivered any more."""
@@ -127,12 +155,14 @@ class Dispatcher:
             self._closed = True
             self._wake.notify_all()
         self.discard()
+        for _ in range(DELIVERING_THREADS):
+            self._out.put(None)
 
     def join(self, until: float) -> None:
-        """End the threads by the monotonic time `until`."""
-        self._delivery.close(until)
-        if self._thread.is_alive():
-            self._thread.join(max(until - time.monotonic(), 0.0))
+        """Wait for the threads to end, until the monotonic time `until`."""
+        for thread in self._threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(max(until - time.monotonic(), 0.0))
 
     # --- sending ---------------------------------------------------------------------------------
 
@@ -152,15 +182,13 @@ class Dispatcher:
             self._dispatch()
 
     def _until_retry(self) -> float | None:
-        """Give the seconds until a job that waits for its next attempt may go."""
+        """Return the seconds until a job that waits for its next attempt may go."""
         return max(min(self._retry_at) - time.monotonic(), 0.0) if self._retry_at else None
 
     def _until_look(self) -> float | None:
-        """Give how long the sending thread may sleep."""
-        retry_s = self._until_retry()
-        if not self._calls:
-            return retry_s
-        return policy.LOOK_S if retry_s is None else min(retry_s, policy.LOOK_S)
+        """Return how long the sending thread may sleep."""
+        waits = [self._until_retry(), policy.LOOK_S if self._calls else None]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _tell_what_takes_long(self) -> None:
         """Log that a first frame, or a batch, is waited for; under the lock."""
@@ -168,16 +196,13 @@ class Dispatcher:
         late = late_error(calls, options.server, options.render_timeout_s, now)
         if late is not None:
             self._say_once('timeout', 'warn', str(late))
-        session = self._client.session
-        waited_s = first_frame_waited_s(calls, session, now)
-        if session is not None and waited_s > policy.FIRST_FRAME_SAID_S and not session.first_said:
-            session.first_said = True
-            self._delivery.say('info', first_frame_note(waited_s, options.first_render_timeout_s))
-
-    def _on_room(self) -> None:
-        """Look for what waited because its lane was full; under the lock."""
-        if self._load + 1 <= self._limit:
-            self._notify()
+        server = self._connection.state.server
+        if server is None or self._learned_about(server).warm:
+            return
+        waited_s = first_frame_waited_s(calls, server, now)
+        if waited_s > policy.FIRST_FRAME_SAID_S:
+            note = first_frame_note(waited_s, options.first_render_timeout_s)
+            self._say_once(f'first frame {server.since}', 'info', note)
 
     def _notify(self) -> None:
         """Let the sending thread look; under the lock."""
@@ -186,14 +211,14 @@ class Dispatcher:
 
     def _fail_what_cannot_be(self) -> None:
         """Fail the waiting jobs that the state of the connection condemns."""
-        client = self._client
-        session, down, error = client.session, client.phase == DOWN, client.error
-        condemned = session is not None and session.scene_error is not None
-        if error is None or not (condemned or down):
+        state = self._connection.state
+        error = state.error
+        condemned = state.server is not None and state.server.scene_error is not None
+        if error is None or not (condemned or state.phase == DOWN):
             return
-        condemned = condemned or error.action == policy.CONDEMN
+        condemned = condemned or error.action == CONDEMN
         with self._lock:
-            for job in [job for job in self._lanes.waiting() if condemned or job.fail_if_down]:
+            for job in [job for job in self._queues.waiting() if condemned or job.fail_if_down]:
                 self._finish(job, error, said=True)
 
     def _dispatch(self) -> None:
@@ -204,245 +229,245 @@ class Dispatcher:
         try:
             while True:
                 with self._lock:
-                    session = self._client.session
-                    jobs = self._pick(session)
-                if session is None or not jobs:
+                    server = self._connection.state.server
+                    jobs = self._pick(server)
+                    learned = self._learned
+                if server is None or not jobs:
                     return
-                self._send(jobs, session)
+                self._send(jobs, server, learned)
         finally:
             self._sending.busy = False
 
-    def _pick(self, session: Session | None) -> list[Job]:
-        if self._closed or session is None or session.scene_error is not None:
+    def _pick(self, server: Server | None) -> list[Job]:
+        if self._closed or server is None or server.scene_error is not None:
             return []
+        if server is not self._server:
+            self._server, self._learned = server, self._learned_about(server)
         room = self._limit - self._load
         if room < 1:
             return []
-        batch = session.batch is not False and room >= policy.BATCH_WEIGHT.value
-        jobs = self._lanes.pick(time.monotonic(), batch=batch)
+        batch = self._learned.batch is not False and room >= policy.BATCH_WEIGHT.value
+        jobs = self._queues.pick(time.monotonic(), batch=batch)
         if jobs:
-            self._load += policy.BATCH_WEIGHT.value if len(jobs) > 1 else 1.0
+            self._load += weight_of(len(jobs))
         return jobs
 
-    def _send(self, jobs: list[Job], session: Session) -> None:
-        """Build the requests of jobs that were picked, and call the server."""
-        builder = self.builder
-        weight = policy.BATCH_WEIGHT.value if len(jobs) > 1 else 1.0
-        with_tracks = session.tracks and builder.options.send_tracks
-        ready: list[Job] = []
-        requests: list[sensorsim_pb2.RGBRenderRequest] = []
-        sizes: list[tuple[int, int]] = []
-        for job in jobs:
-            try:
-                request = builder.build(
-                    session.scene_id, job.camera, job.t_ns, with_tracks=with_tracks
-                )
-            except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
-                with self._lock:
-                    self._finish(job, ServerError.own(error, 'the client'))
-                continue
-            ready.append(job)
-            requests.append(request)
-            sizes.append((request.resolution_w, request.resolution_h))
-        if not ready:
+    def _send(self, jobs: list[Job], server: Server, learned: Learned) -> None:
+        """Build the call of jobs that were picked, and send it."""
+        call, refused = prepare(jobs, server, self.builder, learned, time.monotonic())
+        if refused:
             with self._lock:
-                self._load -= weight
+                for job, error in refused:
+                    self._finish(job, error)
+                if call is None:
+                    self._load -= weight_of(len(jobs))
+        if call is None:
             return
-        method, call_type, message = 'render_rgb', session.render_rgb, requests[0]
-        if len(ready) > 1:
-            method, call_type = 'batch_render_rgb', session.batch_render_rgb
-            message = sensorsim_pb2.BatchRGBRenderRequest(
-                items=[
-                    sensorsim_pb2.BatchRGBRenderItem(camera_name=job.camera, request=request)
-                    for job, request in zip(ready, requests)  # noqa: B905 (made together)
-                ]
-            )
-        options = builder.options
-        with self._lock:
-            first = not session.warm
-            if first:
-                session.first_pending += 1
-        # The items of a batch are rendered one after the other.
-        timeout_s = (
-            options.first_render_timeout_s if first else options.render_timeout_s * len(ready)
-        )
-        sent = Sent(
-            ready, session, sizes, time.monotonic(), timeout_s, first, weight, method, with_tracks
-        )
         try:
-            call = call_type.future(message, timeout=timeout_s, metadata=session.link.metadata)
+            handle = server.renders[call.method].future(
+                call.message, timeout=call.timeout_s, metadata=server.channel.metadata
+            )
         except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
-            self._over(sent, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), sent))
+            self._over(call, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), call))
             return
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
-            self._over(sent, None, ServerError.own(error, 'the client'))
+            self._over(call, None, ServerError.own(error, 'the client'))
             return
         with self._lock:
-            self._calls[call] = sent
+            self._calls[handle] = call
             closed = self._closed
-        call.add_done_callback(self._on_reply)
+        handle.add_done_callback(self._on_reply)
         if closed:
-            call.cancel()
+            handle.cancel()
 
     # --- replies ---------------------------------------------------------------------------------
 
-    def _on_reply(self, call: Any) -> None:
+    def _on_reply(self, handle: Any) -> None:
         """Take a call that ended, on gRPC's thread, and send the next."""
         with self._lock:
-            sent = self._calls.pop(call)
+            call = self._calls.pop(handle)
         try:
-            code = call.code()
+            code = handle.code()
             if code is grpc.StatusCode.OK:
-                self._over(sent, call.result(), None)
+                self._over(call, handle.result(), None)
             else:
-                self._over(sent, None, self._error(code, call.details() or '', sent))
+                self._over(call, None, self._error(code, handle.details() or '', call))
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
-            self._over(sent, None, ServerError.own(error, 'the client'))
+            self._over(call, None, ServerError.own(error, 'the client'))
         self._dispatch()
 
-    def _error(self, code: grpc.StatusCode | None, details: str, sent: Sent) -> ServerError:
-        session = sent.session
-        if code is grpc.StatusCode.CANCELLED and self._client.session is not session:
+    def _error(self, code: grpc.StatusCode | None, details: str, call: Call) -> ServerError:
+        if code is grpc.StatusCode.CANCELLED and self._connection.state.server is not call.server:
             code = grpc.StatusCode.UNAVAILABLE  # cancelled by us, with the connection
-        return classify(
-            code,
-            details,
-            server=self.builder.options.server,
-            scene_id=session.scene_id,
-            scenes=', '.join(session.scenes) or 'others',
-            method=sent.method,
-            prefix=session.prefix,
-            timeout_s=sent.timeout_s,
-            option='first_render_timeout_s' if sent.first else 'render_timeout_s',
-        )
+        return call.error(code, details, self.builder.options.server)
 
-    def _over(self, sent: Sent, reply: Any, error: ServerError | None) -> None:
-        """Settle every job of a call that ended."""
-        session = sent.session
+    def _over(self, call: Call, reply: Any, error: ServerError | None) -> None:
+        """Deal with every job of a call that ended."""
         results: Sequence[Frame | ServerError]
+        strange = ''
         if error is None:
-            self._client.succeeded()
-            results = self._results(sent, reply, time.monotonic() - sent.since)
+            image_format = self.builder.options.image_format
+            results, strange = results_of(
+                call,
+                reply,
+                image_format,
+                time.monotonic() - call.since,
+                lambda text: self._error(None, text, call),
+            )
+            came = any(isinstance(result, Frame) for result in results)
+            self._connection.heard(call.server, frame=came)
         else:
-            if error.action == policy.RECONNECT:
-                self._client.lost(session, error)
-            elif error.action == policy.ASK_AGAIN and len(sent.jobs) == 1:
-                self._client.ask_again(session)
-            elif error.kind == 'timeout' and not sent.first:
-                self._client.doubt(session)
-            results = [error] * len(sent.jobs)
+            results = [error] * len(call.jobs)
+            self._judge_connection(call, error)
         with self._lock:
-            self._load -= sent.weight
-            if sent.first:
-                session.first_pending -= 1
-            if any(isinstance(result, Frame) for result in results):
-                # Behind a list of servers each has its own first frame: wait for all that are out.
-                session.warm = session.servers == 1 or session.first_pending == 0
-            if len(sent.jobs) > 1:
-                level = learn(session, error, results)
-                if level:
-                    self._say_once(session.batch_note, level, session.batch_note)
-            for job, result in zip(sent.jobs, results):  # noqa: B905 (one for each)
+            self._load -= call.weight
+            if strange:
+                self._say_once('strange', 'warn', f'a batch reply holds {strange}, not asked for')
+            self._learn(call, error, results)
+            for job, result in zip(call.jobs, results):  # noqa: B905 (one for each)
                 if job.obsolete:
                     continue
                 if isinstance(result, ServerError):
-                    self._settle(job, result, sent, of_call=error is not None)
+                    self._settle(job, result, call, whole_call=error is not None)
                 else:
                     self._finish(job, result)
 
-    def _results(self, sent: Sent, reply: Any, latency_s: float) -> Sequence[Frame | ServerError]:
-        image_format = self.builder.options.image_format
-        if len(sent.jobs) == 1:
-            return [single_result(sent, reply, image_format, latency_s)]
-        results, strange = batch_results(
-            sent, reply, image_format, latency_s, lambda text: self._error(None, text, sent)
-        )
-        if strange:
-            with self._lock:
-                self._say_once('strange', 'warn', f'a batch reply holds {strange}, not asked for')
-        return results
+    def _judge_connection(self, call: Call, error: ServerError) -> None:
+        verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True)).connection
+        if verdict == policy.LOST:
+            self._connection.lost(call.server, error)
+        elif verdict == policy.CHANGED:
+            self._connection.ask_again(call.server)
+        elif verdict == policy.DOUBTED:
+            self._connection.doubt(call.server)
 
-    def _settle(self, job: Job, error: ServerError, sent: Sent, *, of_call: bool) -> None:
-        """
-        Deal with a frame that failed as the policy says: once more, or not.
-
-        of_call: the whole call failed, not this item of a batch alone.
-        """
-        whole_batch = of_call and len(sent.jobs) > 1
-        again = False
-        if error.action == policy.ALONE:
-            self._say_once('unmatched', 'warn', str(error))
-        if error.action == policy.ALONE or (whole_batch and error.kind == 'version'):
-            # No fault of the frame: it goes as a single call, or a newer one does.
-            job.alone = True
-            if not self._lanes.requeue(job):
-                self._give_up(job)
-            return
-        if error.action == policy.RECONNECT and of_call:
-            again = job.keep and not job.fail_if_down and self._lanes.requeue(job)
-        elif sent.with_tracks and (
-            error.action == policy.WITHOUT_TRACKS or error.kind == 'feature'
-        ):
-            sent.session.tracks = False
-            self._say_once('tracks refused', 'warn', str(error))
-            again = self._lanes.requeue(job)
-        elif error.action in (policy.RETRY, policy.RECONNECT):
-            again = self._retry_later(job)
-        elif whole_batch and error.kind != 'timeout':
-            # One camera can bring down the whole call: each is asked for by itself.
-            job.alone = True
-            again = self._lanes.requeue(job)
-        if not again:
+    def _settle(self, job: Job, error: ServerError, call: Call, *, whole_call: bool) -> None:
+        """Deal with a frame that failed as the policy says: once more, or not; under the lock."""
+        again = policy.judge(error, call.failed(job, whole_call=whole_call)).again
+        if again is None:
             self._finish(job, error)
+            return
+        if again.without_tracks:
+            self._say_once('tracks refused', 'warn', str(error))
+            self._relearn(call.server, replace(self._learned_about(call.server), tracks=False))
+        if error.kind == 'unmatched':
+            self._say_once('unmatched', 'warn', str(error))
+        job.alone = job.alone or again.alone
+        not_before = time.monotonic() + again.after_s if again.after_s else 0.0
+        if not self._queues.requeue(job, not_before):
+            if again.dropped:
+                self._hand_over(self._queues.remove(job))
+                for ticket in self._dropped([job]):
+                    self._out.put(ticket)
+            else:
+                self._finish(job, error)
+        elif again.counted:
+            job.attempts += 1
+            self._retry_at.append(not_before)
+            self._notify()
 
-    def _give_up(self, job: Job) -> None:
-        self._delivery.hand_over(self._lanes.remove(job))
-        for ticket in self._dropped([job]):
-            self._delivery.complete(ticket)
+    # --- what is learned about the server --------------------------------------------------------
 
-    def _retry_later(self, job: Job) -> bool:
-        if job.attempts >= len(policy.TRANSIENT_DELAYS_S):
-            return False
-        at = time.monotonic() + policy.TRANSIENT_DELAYS_S[job.attempts]
-        if not self._lanes.requeue(job, at):
-            return False
-        job.attempts += 1
-        self._retry_at.append(at)
-        self._notify()
-        return True
+    def _learned_about(self, server: Server | None) -> Learned:
+        """Return what was learned of a server; of a new one what the options say."""
+        if server is not None and server is self._server:
+            return self._learned
+        return Learned(batch=None if self.builder.options.batch == 'auto' else False)
+
+    def _relearn(self, server: Server, learned: Learned) -> None:
+        # What comes late from an earlier connection teaches nothing about this one.
+        if server is self._server:
+            self._learned = learned
+
+    def _learn(
+        self, call: Call, error: ServerError | None, results: Sequence[Frame | ServerError]
+    ) -> None:
+        known = self._learned_about(call.server)
+        # Behind a list of servers each has its own first frame: wait for all that are out.
+        out = (other.first and other.server is call.server for other in self._calls.values())
+        alone = self._servers == 1 or not any(out)
+        learned = learn(known, call, error, results, warms=alone)
+        if learned.batch_note != known.batch_note:
+            self._say_once(learned.batch_note, learned.batch_note_level, learned.batch_note)
+        self._relearn(call.server, learned)
 
     # --- out -------------------------------------------------------------------------------------
 
     def _finish(self, job: Job, result: Frame | RenderError, *, said: bool = False) -> None:
         """
-        Count a job's outcome and hand its lane to the pool; under the lock.
+        Count a job's outcome and have its queue delivered from; under the lock.
 
-        said: the client logs this error.
+        said: the connection logs this error.
         """
         if job.obsolete:
             return
         if isinstance(result, Frame):
-            self._statistics.received(job.camera, result.latency_s)
+            self._statistics.received(job.source, result.latency_s)
             outcome: Frame | Failure = result
         else:
-            self._statistics.failed(job.camera, result)
-            # A connection that breaks under a frame is the client's to tell, too.
-            if not said and getattr(result, 'action', '') != policy.RECONNECT:
+            self._statistics.failed(job.source, result)
+            # A connection that breaks under a frame is the connection's to tell, too.
+            if not said and getattr(result, 'action', '') != RECONNECT:
                 self._say_once(getattr(result, 'kind', 'request'), 'warn', str(result))
-            outcome = Failure(job.camera, job.t_ns, result)
-        self._delivery.hand_over(self._lanes.finish(job, outcome))
+            outcome = Failure(job.source, job.t_ns, result)
+        self._hand_over(self._queues.finish(job, outcome))
 
     def _dropped(self, jobs: list[Job]) -> list[Ticket]:
-        """Count jobs as dropped; give the tickets of which they were the last."""
+        """Count jobs as dropped; return the tickets of which they were the last."""
         for job in jobs:
-            self._statistics.dropped(job.camera)
+            self._statistics.dropped(job.source)
         return [job.ticket for job in jobs if job.ticket.close_one()]
+
+    def _hand_over(self, queue: FrameQueue | None) -> None:
+        """Have a queue delivered from whose head is finished; under the lock."""
+        if queue is not None:
+            queue.delivering = True
+            self._out.put(queue)
 
     def _say_once(self, key: str, level: str, text: str) -> None:
         """Log the first of each kind; under the lock."""
         if key not in self._said:
             self._said.add(key)
-            self._delivery.say(level, text)
+            self._out.put((level, text))
+
+    def _deliver_loop(self) -> None:
+        while True:
+            item = self._out.get()
+            if item is None:
+                return
+            if isinstance(item, FrameQueue):
+                self._deliver_from(item)
+            elif isinstance(item, Ticket):
+                item.future.set_result(None)
+            else:
+                self._log(*item)
+
+    def _deliver_from(self, queue: FrameQueue) -> None:
+        """Deliver what stands finished at a queue's head; no other thread does meanwhile."""
+        job: Job | None = None
+        while True:
+            with self._lock:
+                ticket = job.ticket if job is not None and job.ticket.close_one() else None
+                job = self._queues.take(queue)
+                if job is None:
+                    queue.delivering = False
+                elif queue.sent == self._queues.window - 1 and self._load + 1 <= self._limit:
+                    self._notify()  # what waited because its queue was full
+            if ticket is not None:
+                ticket.future.set_result(None)
+            if job is None:
+                return
+            if job.result is not None and not self._closed:
+                try:
+                    self._deliver(job.result)
+                except Exception as error:  # noqa: BLE001 (the user's code; the pool must go on)
+                    name = type(error).__name__
+                    with self._lock:
+                        self._say_once(
+                            f'delivering {job.source} {name}',
+                            'error',
+                            f'delivering {job.source}: {name}: {error}',
+                        )
 
 
 def _complete(tickets: list[Ticket]) -> None:

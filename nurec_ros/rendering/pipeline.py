@@ -14,8 +14,8 @@
 """
 Due frames in, encoded frames out: what the player sees of rendering.
 
-`submit` puts jobs into the lanes and returns; a thread of the dispatcher's sends them, gRPC's own
-thread takes the replies, a small pool delivers. No call here waits for any of them.
+`submit` puts jobs into their queues and returns; a thread of the dispatcher's sends them, gRPC's
+own thread takes the replies, two more deliver. No call here waits for any of them.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ import time
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, RenderError
-from nurec_ros.rendering.client import RenderClient
-from nurec_ros.rendering.counters import problem_of, remedy_of, Statistics
-from nurec_ros.rendering.delivery import Log
+from nurec_ros.rendering.address import addresses
+from nurec_ros.rendering.calls import Call, first_frame_waited_s, late_error, Learned
+from nurec_ros.rendering.connection import Connection, Log
 from nurec_ros.rendering.dispatcher import Dispatcher
-from nurec_ros.rendering.frames import CameraStatus, DueFrame, Failure, Frame, RendererStatus
-from nurec_ros.rendering.lanes import Job, Ticket
-from nurec_ros.rendering.memory import keep_freed_memory
+from nurec_ros.rendering.errors import problem_of, remedy_of
+from nurec_ros.rendering.frames import (
+    CameraStatus,
+    DueFrame,
+    Failure,
+    Frame,
+    RendererStatus,
+    Statistics,
+)
 from nurec_ros.rendering.options import RenderOptions
-from nurec_ros.rendering.replies import Sent
+from nurec_ros.rendering.queues import Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
-from nurec_ros.rendering.target import addresses
-from nurec_ros.rendering.waiting import first_frame_waited_s, late_error
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -78,11 +82,11 @@ class RenderPipeline:
             raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
         self._keep_all = mode == 'lockstep'
         self._options = options
-        self._client = RenderClient(
+        self._connection = Connection(
             scenario, options, log=log, on_change=lambda: self._dispatcher.connection_changed()
         )
         self._dispatcher = Dispatcher(
-            self._client,
+            self._connection,
             RequestBuilder(scenario, options),
             scenario.cameras,
             len(addresses(options.server)),
@@ -96,10 +100,9 @@ class RenderPipeline:
 
         RenderError, with nothing left running, where the system gives no memory or threads.
         """
-        keep_freed_memory()
         try:
             self._dispatcher.start()
-            self._client.start()
+            self._connection.start()
         except (MemoryError, RuntimeError) as error:
             self.close()
             if isinstance(error, RuntimeError) and NO_THREAD not in str(error):
@@ -143,7 +146,7 @@ class RenderPipeline:
 
     @property
     def delivering(self) -> bool:
-        """Say whether a frame is being delivered; after `discard`, one of those before it."""
+        """Whether a frame is being delivered; after `discard`, one of those before it."""
         return self._dispatcher.delivering()
 
     def update(self, **changes: Any) -> None:
@@ -155,55 +158,54 @@ class RenderPipeline:
         self._dispatcher.builder = self._dispatcher.builder.with_options(self._options)
 
     def frame_size(self, camera: str) -> tuple[int, int]:
-        """Give the (width, height) that will be asked for; RenderError if not renderable."""
+        """Return the (width, height) that will be asked for; RenderError if not renderable."""
         return self._dispatcher.builder.frame_size(camera)
 
     def output_model(self, camera: str) -> CameraModel:
-        """Give the camera model behind the pictures, at native size; RenderError without one."""
+        """Return the camera model behind the pictures, at native size; RenderError without one."""
         return self._dispatcher.builder.output_model(camera)
 
     def status(self) -> RendererStatus:
-        """Give what is known about the server now."""
-        client = self._client
-        session, known = client.session, client.known
+        """Return what is known about the server now."""
+        return self._dispatcher.read(self._status)
 
-        def status(statistics: Statistics, calls: Sequence[Sent]) -> RendererStatus:
-            totals = statistics.totals()
-            now = time.monotonic()
-            options = self._options
-            error: RenderError | None = (
-                client.error
-                or statistics.current_error()
-                or late_error(calls, options.server, options.render_timeout_s, now)
-            )
-            return RendererStatus(
-                connected=session is not None,
-                server=self._options.server,
-                service_prefix=known.prefix if known else '',
-                version=known.version if known else '',
-                scene_id=known.scene_id if known else '',
-                scenes=known.scenes if known else (),
-                batch=known.batch if known else None,
-                tracks_refused=known is not None and not known.tracks,
-                last_error=problem_of(error),
-                remedy=remedy_of(error),
-                in_flight=sum(len(sent.jobs) for sent in calls),
-                asked=totals.asked,
-                received=totals.received,
-                dropped=totals.dropped,
-                failed=totals.failed,
-                scene_note=known.scene_note if known else '',
-                down_for_s=client.down_for_s,
-                waiting_for_first_frame_s=first_frame_waited_s(calls, session, now),
-                first_frame_limit_s=options.first_render_timeout_s,
-                batch_note=known.batch_note if known else '',
-            )
-
-        return self._dispatcher.read(status)
+    def _status(
+        self, statistics: Statistics, calls: Sequence[Call], learned: Learned
+    ) -> RendererStatus:
+        state, options = self._connection.state, self._options
+        known, totals, now = state.known, statistics.totals(), time.monotonic()
+        error: RenderError | None = (
+            state.error
+            or statistics.current_error()
+            or late_error(calls, options.server, options.render_timeout_s, now)
+        )
+        waited_s = 0.0 if learned.warm else first_frame_waited_s(calls, state.server, now)
+        return RendererStatus(
+            connected=state.server is not None,
+            server=options.server,
+            service_prefix=known.prefix if known else '',
+            version=known.version if known else '',
+            scene_id=known.scene_id if known else '',
+            scenes=known.scenes if known else (),
+            batch=learned.batch if known else None,
+            tracks_refused=not learned.tracks,
+            last_error=problem_of(error),
+            remedy=remedy_of(error),
+            in_flight=sum(len(call.jobs) for call in calls),
+            asked=totals.asked,
+            received=totals.received,
+            dropped=totals.dropped,
+            failed=totals.failed,
+            scene_note=known.scene_note if known else '',
+            down_for_s=state.down_for_s,
+            waiting_for_first_frame_s=waited_s,
+            first_frame_limit_s=options.first_render_timeout_s,
+            batch_note=learned.batch_note,
+        )
 
     def camera_status(self, camera: str) -> CameraStatus:
-        """Give the counters and latencies of one camera."""
-        return self._dispatcher.read(lambda statistics, _: statistics.camera(camera))
+        """Return the counters and latencies of one camera."""
+        return self._dispatcher.read(lambda statistics, _, __: statistics.camera(camera))
 
     def close(self, timeout_s: float = 0.3) -> None:
         """
@@ -213,5 +215,5 @@ class RenderPipeline:
         """
         until = time.monotonic() + timeout_s
         self._dispatcher.stop()
-        self._client.close(max(until - time.monotonic(), 0.0))
+        self._connection.close(max(until - time.monotonic(), 0.0))
         self._dispatcher.join(until)

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-How the client behaves towards a server: names, channel options, deadlines, retries.
+How the client behaves towards a server: names, deadlines, limits, and what follows a failed call.
 
-All of it is data with the reason beside each row; the other modules only apply it. What a server's
-errors mean stands in remedies.py.
+All of it is data with the reason beside each row, and one pure function; the other modules only
+apply it. What a server's errors mean stands in errors.py.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 import random
 
-from nurec_ros.errors import RenderError
-
-# A failed request is dealt with in one of these ways.
-FAIL = 'fail'  # the frame is lost, the rest goes on
-CONDEMN = 'condemn'  # the server is there but not what is wanted: all frames are lost meanwhile
-RECONNECT = 'reconnect'  # the server is away: connect, ask it anew; kept frames wait for it
-ASK_AGAIN = 'ask again'  # the frame is lost, and what is known about the server is asked anew
-RETRY = 'retry'  # the same request again, a little later
-ALONE = 'alone'  # the reply of a batch lacks the frame: it is asked for by itself
-WITHOUT_TRACKS = 'without tracks'  # the same frame without poses of road users, from now on
+from nurec_ros.rendering.errors import (
+    ALONE,
+    ASK_AGAIN,
+    RECONNECT,
+    RETRY,
+    ServerError,
+    WITHOUT_TRACKS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +49,6 @@ SERVICE_PREFIXES = (
     # The package's name as the documentation of 26.10 titles it.
     'sensorsim.SensorsimService',
 )
-
-CHANNEL_OPTIONS: dict[str, Row] = {
-    'grpc.max_receive_message_length': Row(
-        256 << 20, 'the default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB'
-    ),
-    'grpc.max_send_message_length': Row(
-        64 << 20, 'a request is a few kB, one with all tracks in a batch still below 1 MB'
-    ),
-    'grpc.initial_reconnect_backoff_ms': Row(
-        100, 'a restarted preview server is back within a second'
-    ),
-    'grpc.max_reconnect_backoff_ms': Row(
-        500, 'images are to be back within 2 s of the server, whose first frame takes its own time'
-    ),
-    'grpc.min_reconnect_backoff_ms': Row(
-        5000, 'one attempt to connect may take this long: a blocked server accepts late'
-    ),
-    'grpc.client_idle_timeout_ms': Row(
-        2**31 - 1, 'a halted player keeps its connection: the next picture is wanted at once'
-    ),
-    # No grpc.keepalive_time_ms: while a server compiles its kernels (up to a minute) it answers
-    # no ping, and a client that insists would cut the connection on which its first frame comes.
-}
 
 DEADLINES: dict[str, Row] = {
     'get_version': Row(5.0, 'answered at once unless the server is blocked; asked again then'),
@@ -106,7 +81,7 @@ BATCH_WEIGHT = Row(
 )
 # Frames of one camera that are sent or waiting for an older one, beyond MAX_IN_FLIGHT: bounds
 # what can pile up behind one stuck frame.
-LANE_MARGIN = 2
+QUEUE_MARGIN = 2
 
 TRANSIENT_DELAYS_S = (0.5, 2.0)
 BATCH_FAILURES = Row(3, 'whole batches that fail in a row: single calls do better from then on')
@@ -122,31 +97,94 @@ BACKOFF_S = (0.1, 0.2, 0.4, 0.8)
 
 
 def backoff_s(attempt: int) -> float:
-    """Give how long to wait before attempt 0, 1, …: doubling, at most 1 s, with jitter."""
+    """Return how long to wait before attempt 0, 1, …: doubling, at most 1 s, with jitter."""
     base = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
     return base * random.uniform(0.75, 1.25)
 
 
-class ServerError(RenderError):
+# What a failed call says about the connection.
+STANDS = 'stands'
+LOST = 'lost'  # the server is away: its connection is over
+CHANGED = 'changed'  # another server may be there now: it is asked anew what it is
+DOUBTED = 'doubted'  # whether it answers anything at all is to be found out
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
     """
-    What went wrong between client and server, with its remedy.
+    A frame that failed, and how.
 
-    kind: a short word, as those in remedies.RULES; action: how the client deals with it. The text
-    is the problem and the remedy in one line.
+    whole_call: its call failed, not its item of a reply alone; batch: the call held several
+    frames; first: it was sent before the scene's first frame came; with_tracks: it carried poses
+    of road users. keep and fail_if_down: as it was submitted. attempts: how often it was tried
+    again already.
     """
 
-    def __init__(self, kind: str, problem: str, remedy: str, action: str = FAIL) -> None:
-        super().__init__(f'{problem}: {remedy}' if remedy else problem)
-        self.kind = kind
-        self.problem = problem
-        self.remedy = remedy
-        self.action = action
+    whole_call: bool = True
+    batch: bool = False
+    first: bool = False
+    with_tracks: bool = False
+    keep: bool = False
+    fail_if_down: bool = False
+    attempts: int = 0
 
-    @classmethod
-    def own(cls, error: Exception, what: str) -> ServerError:
-        """Give an error of ours, or of a library, as one of these; `what` failed with it."""
-        if isinstance(error, cls):
-            return error
-        if isinstance(error, RenderError):
-            return cls('request', str(error), '')
-        return cls('client', f'{what} failed ({type(error).__name__}: {error})', '')
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """
+    How a frame is sent once more.
+
+    after_s: not before so many seconds; counted: as one of its attempts. alone: not in a batch.
+    without_tracks: the server takes none, neither with this frame nor later. dropped: where a
+    newer frame wins over it, it was dropped, and did not fail.
+    """
+
+    after_s: float = 0.0
+    counted: bool = False
+    alone: bool = False
+    without_tracks: bool = False
+    dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be done: about the connection, and about the frame; again None: it is lost."""
+
+    connection: str = STANDS
+    again: Again | None = None
+
+
+def judge(error: ServerError, failed: Failed) -> Verdict:
+    """Return what is to be done about a frame that failed with this error."""
+    return Verdict(_connection_after(error, failed), _again(error, failed))
+
+
+def _connection_after(error: ServerError, failed: Failed) -> str:
+    if not failed.whole_call:
+        return STANDS
+    if error.action == RECONNECT:
+        return LOST
+    if error.action == ASK_AGAIN and not failed.batch:
+        return CHANGED
+    if error.kind == 'timeout' and not failed.first:
+        return DOUBTED
+    return STANDS
+
+
+def _again(error: ServerError, failed: Failed) -> Again | None:
+    whole_batch = failed.whole_call and failed.batch
+    if error.action == ALONE or (whole_batch and error.kind == 'version'):
+        # No fault of the frame: it goes as a single call, or a newer one does.
+        return Again(alone=True, dropped=True)
+    if error.action == RECONNECT and failed.whole_call:
+        return Again() if failed.keep and not failed.fail_if_down else None
+    if failed.with_tracks and (error.action == WITHOUT_TRACKS or error.kind == 'feature'):
+        return Again(without_tracks=True)
+    if error.action in (RETRY, RECONNECT):
+        if failed.attempts < len(TRANSIENT_DELAYS_S):
+            return Again(after_s=TRANSIENT_DELAYS_S[failed.attempts], counted=True)
+        return None
+    if whole_batch and error.kind != 'timeout':
+        # One camera can bring down the whole call: each is asked for by itself.
+        return Again(alone=True)
+    return None

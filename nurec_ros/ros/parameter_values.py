@@ -26,8 +26,8 @@ import math
 import re
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.address import addresses
 from nurec_ros.rendering.options import check_scene_url
-from nurec_ros.rendering.target import addresses
 from nurec_ros.ros.parameter_table import Spec, Value
 
 EXPECTED = {

@@ -29,7 +29,7 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.clock import Advance
 from nurec_ros.playback.schedule import Due
-from nurec_ros.rendering.target import root_certificate
+from nurec_ros.rendering.tls import root_certificate
 from nurec_ros.ros.parameters import ParameterGate, Parameters, render_options
 from nurec_ros.ros.presenter import frames_of, JUMP_BACK, Presenter
 from nurec_ros.ros.reading import Order, read, Reading

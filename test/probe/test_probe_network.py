@@ -18,7 +18,7 @@ from test.support.ports import claim_port
 
 from nurec_ros.probe import network
 from nurec_ros.probe.network import connect, resolve
-from nurec_ros.rendering.target import Endpoint
+from nurec_ros.rendering.address import Endpoint
 import pytest
 
 

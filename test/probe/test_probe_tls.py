@@ -19,13 +19,13 @@ from test.probe.probe_reports import failed, stage, unserved
 from test.rendering.tls import server_credentials
 
 import grpc
-from nurec_ros.rendering import handshake
+from nurec_ros.rendering import tls
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    monkeypatch.setattr(handshake, 'TIMEOUT_S', 60.0)
+    monkeypatch.setattr(tls, 'TIMEOUT_S', 60.0)
 
 
 @pytest.fixture

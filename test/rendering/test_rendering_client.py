@@ -30,9 +30,11 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import client, diagnosis, handshake, link, policy, RenderPipeline, target
-from nurec_ros.rendering.policy import ServerError, SERVICE_PREFIXES
-from nurec_ros.rendering.session import choose_scene, describe_scene
+from nurec_ros.rendering import address, connection, policy, RenderPipeline, tls
+from nurec_ros.rendering.channel import Channel
+from nurec_ros.rendering.errors import ASK_AGAIN, ServerError
+from nurec_ros.rendering.policy import SERVICE_PREFIXES
+from nurec_ros.rendering.scenes import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -50,7 +52,7 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look below gRPC have its time: it is never repeated within the grace."""
     monkeypatch.setattr(policy, 'HANDSHAKE_S', 60.0)
-    monkeypatch.setattr(handshake, 'TIMEOUT_S', 60.0)
+    monkeypatch.setattr(tls, 'TIMEOUT_S', 60.0)
 
 
 def connected(pipeline: RenderPipeline) -> None:
@@ -191,7 +193,7 @@ def test_scene_that_the_server_lacks_lists_what_it_has(
 def test_server_without_any_scene_is_told_what_starts_it(scenario: Scenario) -> None:
     with pytest.raises(ServerError, match='no scenes at all') as caught:
         scene(scenario)
-    assert (caught.value.kind, caught.value.action) == ('scene', policy.ASK_AGAIN)
+    assert (caught.value.kind, caught.value.action) == ('scene', ASK_AGAIN)
     assert '--artifact-glob' in caught.value.remedy
 
 
@@ -462,7 +464,7 @@ def test_host_without_a_name(
         raise socket.gaierror(-2, 'Name or service not known')
 
     # A name service that cannot be reached takes its time to say so.
-    monkeypatch.setattr(client, 'resolve', lambda server: target.resolve(server, nobody))
+    monkeypatch.setattr(connection, 'resolve', lambda server: address.resolve(server, nobody))
     pipeline = make_pipeline('nobody.invalid:1,nothing.invalid:2')
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
@@ -507,13 +509,13 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
     """Play that gRPC's Python, which looks at its channel now and then, never saw it."""
     unseen = threading.Event()
 
-    def watched(_link: link.Link, _timeout_s: float) -> bool:
+    def watched(_channel: Channel, _timeout_s: float) -> bool:
         unseen.set()
         server.stop()
         return False
 
-    monkeypatch.setattr(link.Link, '_on_state', lambda *_: None)
-    monkeypatch.setattr(link.Link, 'watched', watched)
+    monkeypatch.setattr(Channel, '_on_state', lambda *_: None)
+    monkeypatch.setattr(Channel, 'watched', watched)
     server = make_server()
     pipeline = make_pipeline(server)
     assert unseen.wait(60)
@@ -642,26 +644,26 @@ def test_trouble_with_tls_is_looked_into_now_and_then_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks = []
-    real = diagnosis.fault_among
+    real = tls.fault_among
 
     def count(*arguments: object) -> object:
         looks.append(threading.current_thread().name)
         return real(*arguments)
 
-    monkeypatch.setattr(diagnosis, 'fault_among', count)
+    monkeypatch.setattr(tls, 'fault_among', count)
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
     monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
     credentials, _ = server_credentials(tmp_path)
     pipeline = make_pipeline(make_server(credentials=credentials))
     delivered.wait(lambda: bool(delivered.texts('error')))
     tries = []
-    real_explain = diagnosis.Diagnosis.explain
+    real_explain = tls.TlsCheck.explain
 
     def explain(self: object, error: ServerError) -> ServerError:
         tries.append(error)
         return real_explain(self, error)
 
-    monkeypatch.setattr(diagnosis.Diagnosis, 'explain', explain)
+    monkeypatch.setattr(tls.TlsCheck, 'explain', explain)
     eventually(lambda: len(tries) >= 2)
     assert looks == ['nurec-connect']
     assert 'TLS' in pipeline.status().last_error

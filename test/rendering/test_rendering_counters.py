@@ -14,8 +14,8 @@
 """Counters, percentiles and the errors that still matter, with a clock of the test's own."""
 
 from nurec_ros.errors import RenderError
-from nurec_ros.rendering.counters import LATENCIES_KEPT, percentile, Statistics
-from nurec_ros.rendering.policy import RECONNECT, ServerError
+from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.frames import LATENCIES_KEPT, percentile, Statistics
 import pytest
 
 

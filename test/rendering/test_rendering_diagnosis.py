@@ -17,16 +17,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from nurec_ros.rendering import diagnosis, policy
-from nurec_ros.rendering.diagnosis import Diagnosis
-from nurec_ros.rendering.policy import ServerError
+from nurec_ros.rendering import policy, tls
+from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.tls import TlsCheck
 import pytest
 
 FAULT = ('the server speaks TLS, and no certificate is given', 'give tls_root_certificate')
 
 
 def error_of(kind: str, words: str = 'Socket closed') -> ServerError:
-    error = ServerError(kind, 'cannot reach gpu:1', 'start it', policy.RECONNECT)
+    error = ServerError(kind, 'cannot reach gpu:1', 'start it', RECONNECT)
     error.__cause__ = RuntimeError(words)
     return error
 
@@ -46,32 +46,32 @@ class Looks:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     fake = Looks()
-    monkeypatch.setattr(diagnosis, 'fault_among', fake)
-    monkeypatch.setattr(diagnosis, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
+    monkeypatch.setattr(tls, 'fault_among', fake)
+    monkeypatch.setattr(tls, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
     return fake
 
 
 @pytest.mark.parametrize('kind', ['unreachable', 'tls', 'foreign'])
 def test_cause_is_named_and_kept(looks: Looks, kind: str) -> None:
-    one = Diagnosis('gpu:1', None)
+    one = TlsCheck('gpu:1', None)
     for words in ('Socket closed', 'Connection refused', 'Socket closed'):
         found = one.explain(error_of(kind, words))
         assert str(found) == f'cannot agree on TLS with gpu:1: {": ".join(FAULT)}'
-        assert (found.kind, found.action) == ('tls', policy.RECONNECT)
+        assert (found.kind, found.action) == ('tls', RECONNECT)
     assert looks.count == 1
 
 
 def test_other_errors_are_left_alone(looks: Looks) -> None:
     for kind in ('starting', 'name', 'service', 'scene', 'timeout', 'closed'):
         error = error_of(kind)
-        assert Diagnosis('gpu:1', None).explain(error) is error
+        assert TlsCheck('gpu:1', None).explain(error) is error
     assert looks.count == 0
 
 
 @pytest.mark.parametrize('words', ['connect timed out', 'No route to host', 'unreachable'])
 def test_silence_is_not_looked_into(looks: Looks, words: str) -> None:
-    one = Diagnosis('gpu:1', None)
+    one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
     error = error_of('unreachable', words)
     assert one.explain(error) is error
@@ -81,11 +81,11 @@ def test_silence_is_not_looked_into(looks: Looks, words: str) -> None:
 def test_no_fault_leaves_the_error(looks: Looks) -> None:
     looks.found = None
     error = error_of('unreachable', 'Connection refused')
-    assert Diagnosis('gpu:1', None).explain(error) is error
+    assert TlsCheck('gpu:1', None).explain(error) is error
 
 
 def test_after_it_worked_it_is_looked_anew(looks: Looks) -> None:
-    one = Diagnosis('gpu:1', None)
+    one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
     looks.found = None
     one.forget()
@@ -96,7 +96,7 @@ def test_after_it_worked_it_is_looked_anew(looks: Looks) -> None:
 
 def test_looks_are_repeated_in_time(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 0.0)
-    one = Diagnosis('gpu:1', None)
+    one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
     looks.found = None
     error = error_of('unreachable')

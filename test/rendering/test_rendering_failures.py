@@ -787,14 +787,14 @@ def test_fault_of_our_own_loses_the_frame_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pipeline = make_pipeline(make_server(), batch='never')
-    real = dispatcher.single_result
+    real = dispatcher.results_of
 
-    def broken(sent: Any, *rest: Any) -> Any:
-        if sent.jobs[0].camera == 'wide':
+    def broken(call: Any, *rest: Any) -> Any:
+        if call.jobs[0].source == 'wide':
             raise ZeroDivisionError('a bug')
-        return real(sent, *rest)
+        return real(call, *rest)
 
-    monkeypatch.setattr(dispatcher, 'single_result', broken)
+    monkeypatch.setattr(dispatcher, 'results_of', broken)
     for t_us in range(5):
         pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
     assert len(delivered.frames) == 5

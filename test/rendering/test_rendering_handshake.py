@@ -24,8 +24,8 @@ from test.support.ports import claim_port
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import handshake
-from nurec_ros.rendering.handshake import check_pem, fault, fault_among
+from nurec_ros.rendering import tls
+from nurec_ros.rendering.tls import check_pem, fault, fault_among
 import pytest
 
 LIMIT_S = 60.0
@@ -33,7 +33,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, 'TIMEOUT_S', LIMIT_S)
+    monkeypatch.setattr(tls, 'TIMEOUT_S', LIMIT_S)
 
 
 @pytest.fixture(params=[True, False], ids=['tls', 'plain'])

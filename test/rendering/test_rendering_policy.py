@@ -16,8 +16,8 @@
 import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.policy import ServerError
-from nurec_ros.rendering.remedies import classify, RULES, short
+from nurec_ros.rendering.channel import CHANNEL_OPTIONS
+from nurec_ros.rendering.errors import classify, RULES, ServerError, short
 import pytest
 
 CODE = grpc.StatusCode
@@ -28,7 +28,7 @@ UNREACHABLE = (
 
 
 def test_every_row_has_its_reason() -> None:
-    rows = [*policy.CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
+    rows = [*CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
     rows += [policy.MAX_IN_FLIGHT, policy.BATCH_WEIGHT, policy.BATCH_FAILURES]
     assert all(len(row.reason) > 10 for row in rows)
     for rule in RULES:
@@ -38,7 +38,7 @@ def test_every_row_has_its_reason() -> None:
 
 
 def test_the_facts_that_the_issue_names() -> None:
-    options = {name: row.value for name, row in policy.CHANNEL_OPTIONS.items()}
+    options = {name: row.value for name, row in CHANNEL_OPTIONS.items()}
     assert options['grpc.max_receive_message_length'] == 256 * 2**20
     assert options['grpc.max_reconnect_backoff_ms'] <= 1000
     assert not [name for name in options if 'keepalive' in name]

@@ -27,13 +27,13 @@ import threading
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import RenderPipeline
-from nurec_ros.rendering.target import (
+from nurec_ros.rendering.address import Target
+from nurec_ros.rendering.channel import (
     ADDRESS_PROXY_VARIABLES,
     NO_PROXY_VARIABLES,
     open_channel,
     proxies_in_force,
     PROXY_VARIABLES,
-    Target,
 )
 import pytest
 

@@ -11,19 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""One connection to a server: what it is called, what it holds, what was learned about it."""
+"""Which of the scenes that a server has is the scenario, and what may be wrong with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
-from nurec_ros.rendering.link import Link
-from nurec_ros.rendering.policy import ASK_AGAIN, ServerError
+from nurec_ros.rendering.channel import Channel
+from nurec_ros.rendering.errors import ASK_AGAIN, classify, ServerError
+from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.remedies import classify
 from nurec_ros.scenario import Scenario
 
 # In a list of scenes: the server takes any name, as some simulators do.
@@ -32,38 +31,58 @@ ANY_SCENE = '*'
 Spans = tuple[tuple[int, int], ...]
 
 
-@dataclass(eq=False, slots=True)
-class Session:
+@dataclass(frozen=True, slots=True)
+class FoundScene:
     """
-    One connection to a server that answered.
+    The scenes of a server, and the one to ask for.
 
-    scene_id is empty, and scene_error says why, while the server does not have our scene.
-    scene_note: what may be wrong with the scene that was taken, empty where its name is ours.
-    `batch`: None until tried; `batch_note`: why it is False, once that was learned. `tracks`:
-    False once the server refused them. `warm`: a frame of the scene came. All that has a default
-    is written by the pipeline, under its lock.
+    scene_id is empty, and error says why, where there is none. note: what may be wrong with it.
     """
 
-    number: int
-    link: Link
-    prefix: str
-    version: str
-    scenes: tuple[str, ...]
+    names: tuple[str, ...]
     scene_id: str
-    scene_error: ServerError | None
-    scene_note: str
-    servers: int
-    since: float
-    render_rgb: Any
-    batch_render_rgb: Any
-    batch: bool | None = None
-    batch_failures: int = 0
-    batch_mismatches: int = 0
-    batch_note: str = ''
-    tracks: bool = True
-    warm: bool = False
-    first_pending: int = 0
-    first_said: bool = False
+    error: ServerError | None = None
+    note: str = ''
+
+
+def find_scene(
+    channel: Channel, prefix: str, scenario: Scenario, options: RenderOptions
+) -> FoundScene:
+    """Ask a server for its scenes and choose; ServerError where it does not answer."""
+    ours = options.scene_id or scenario.scene_id
+    try:
+        if options.scene_url:  # the server has it once it has loaded it, which it may do now
+            return FoundScene(scene_names(channel, prefix, options.first_render_timeout_s), ours)
+        names = scene_names(channel, prefix)
+    except ServerError as error:
+        if error.kind != 'version':
+            raise
+        # Never seen, but no reason to refuse: the scene's name is known from the archive.
+        return FoundScene((), ours)
+    try:
+        chosen = choose_scene(scenario, names, options.scene_id)
+    except ServerError as error:
+        return FoundScene(names, '', error)
+    note = describe_scene(scenario, names, chosen, options.scene_id)
+    if note:
+        try:
+            reply = channel.ask(
+                prefix,
+                'get_available_trajectories',
+                sensorsim_pb2.AvailableTrajectoriesReturn.FromString,
+                request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen),
+            )
+        except ServerError:
+            return FoundScene(names, chosen, None, note)  # older servers do not know them
+        note = describe_scene(scenario, names, chosen, options.scene_id, spans_of(reply))
+    return FoundScene(names, chosen, None, note)
+
+
+def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
+    """Ask a server for the names of its scenes."""
+    parse = common_pb2.AvailableScenesReturn.FromString
+    reply = channel.ask(prefix, 'get_available_scenes', parse, least_s=least_s)
+    return tuple(reply.scene_ids)
 
 
 def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:
@@ -109,7 +128,7 @@ def describe_scene(
     scenario: Scenario, scenes: tuple[str, ...], chosen: str, wanted: str, spans_ns: Spans = ()
 ) -> str:
     """
-    Say what may be wrong with a scene that was chosen; empty where its name is the scenario's.
+    Return what may be wrong with a scene that was chosen; empty where its name is the scenario's.
 
     spans_ns: first and last time of the trajectories that the server has for it, as far as it
     told: where none of them meets the scenario's range, it is another drive.
@@ -131,7 +150,7 @@ def describe_scene(
 
 
 def spans_of(reply: sensorsim_pb2.AvailableTrajectoriesReturn) -> Spans:
-    """Give the first and the last time of each trajectory that has any, ns."""
+    """Return the first and the last time of each trajectory that has any, ns."""
     times = [
         [pose.timestamp_us * 1000 for pose in entry.trajectory.poses]
         for entry in reply.available_trajectories
@@ -140,7 +159,7 @@ def spans_of(reply: sensorsim_pb2.AvailableTrajectoriesReturn) -> Spans:
 
 
 def version_text(version: common_pb2.VersionId) -> str:
-    """Give version id and API version for people; the API version where it says one."""
+    """Return version id and API version for people; the API version where it says one."""
     api = version.grpc_api_version
     numbers = f'{api.major}.{api.minor}.{api.patch}'
     text = version.version_id or 'unknown'

@@ -17,17 +17,17 @@ import socket
 from test.rendering.tls import CERTIFICATE
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import RenderOptions, target
-from nurec_ros.rendering.policy import ServerError
-from nurec_ros.rendering.target import (
+from nurec_ros.rendering import address, channel, RenderOptions
+from nurec_ros.rendering.address import (
     addresses,
     Endpoint,
     endpoints,
     places,
     resolve,
-    root_certificate,
     Target,
 )
+from nurec_ros.rendering.errors import ServerError
+from nurec_ros.rendering.tls import root_certificate
 import pytest
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -161,7 +161,7 @@ def test_what_is_no_address_is_refused_at_once(typed: str, found: str) -> None:
 
 
 def test_real_resolver_knows_loopback() -> None:
-    assert (V4, '127.0.0.1') in target.look_up('127.0.0.1', 80)
+    assert (V4, '127.0.0.1') in address.look_up('127.0.0.1', 80)
 
 
 def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
@@ -234,12 +234,12 @@ class _Grpc:
 @pytest.fixture
 def grpc(monkeypatch: pytest.MonkeyPatch) -> _Grpc:
     fake = _Grpc()
-    monkeypatch.setattr(target, 'grpc', fake)
+    monkeypatch.setattr(channel, 'grpc', fake)
     return fake
 
 
 def test_channel_to_one_server(grpc: _Grpc) -> None:
-    assert target.open_channel(Target('gpu:1'), None) == 'plain'
+    assert channel.open_channel(Target('gpu:1'), None) == 'plain'
     assert grpc.address == 'gpu:1'
     assert grpc.options['grpc.max_receive_message_length'] == 256 << 20
     assert 'grpc.service_config' not in grpc.options
@@ -247,17 +247,17 @@ def test_channel_to_one_server(grpc: _Grpc) -> None:
 
 
 def test_channel_to_a_list_is_balanced_in_turn(grpc: _Grpc) -> None:
-    target.open_channel(resolve('gpu1:1,gpu2:2', resolver), None)
+    channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), None)
     assert 'round_robin' in grpc.options['grpc.service_config']
     assert 'grpc.ssl_target_name_override' not in grpc.options
 
 
 def test_tls_to_one_server_checks_the_name_that_was_typed(grpc: _Grpc) -> None:
-    assert target.open_channel(Target('gpu:1'), b'PEM') == 'secure'
+    assert channel.open_channel(Target('gpu:1'), b'PEM') == 'secure'
     assert grpc.credentials == ('tls', b'PEM')
     assert 'grpc.ssl_target_name_override' not in grpc.options
 
 
 def test_tls_to_a_list_checks_the_first_name_that_was_typed(grpc: _Grpc) -> None:
-    target.open_channel(resolve('gpu1:1,gpu2:2', resolver), b'PEM')
+    channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), b'PEM')
     assert grpc.options['grpc.ssl_target_name_override'] == 'gpu1'

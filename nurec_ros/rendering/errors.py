@@ -19,14 +19,41 @@ from dataclasses import dataclass
 import re
 
 import grpc
-from nurec_ros.rendering.policy import (
-    ASK_AGAIN,
-    FAIL,
-    RECONNECT,
-    RETRY,
-    ServerError,
-    WITHOUT_TRACKS,
-)
+from nurec_ros.errors import RenderError
+
+# A failed request is dealt with in one of these ways.
+FAIL = 'fail'  # the frame is lost, the rest goes on
+CONDEMN = 'condemn'  # the server is there but not what is wanted: all frames are lost meanwhile
+RECONNECT = 'reconnect'  # the server is away: connect, ask it anew; kept frames wait for it
+ASK_AGAIN = 'ask again'  # the frame is lost, and what is known about the server is asked anew
+RETRY = 'retry'  # the same request again, a little later
+ALONE = 'alone'  # the reply of a batch lacks the frame: it is asked for by itself
+WITHOUT_TRACKS = 'without tracks'  # the same frame without poses of road users, from now on
+
+
+class ServerError(RenderError):
+    """
+    What went wrong between client and server, with its remedy.
+
+    kind: a short word, as those in RULES; action: how the client deals with it. The text
+    is the problem and the remedy in one line.
+    """
+
+    def __init__(self, kind: str, problem: str, remedy: str, action: str = FAIL) -> None:
+        super().__init__(f'{problem}: {remedy}' if remedy else problem)
+        self.kind = kind
+        self.problem = problem
+        self.remedy = remedy
+        self.action = action
+
+    @classmethod
+    def own(cls, error: Exception, what: str) -> ServerError:
+        """Return an error of ours, or of a library, as one of these; `what` failed with it."""
+        if isinstance(error, cls):
+            return error
+        if isinstance(error, RenderError):
+            return cls('request', str(error), '')
+        return cls('client', f'{what} failed ({type(error).__name__}: {error})', '')
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +343,7 @@ RULES: tuple[Rule, ...] = (
 
 def classify(code: grpc.StatusCode | None, details: str, **context: object) -> ServerError:
     """
-    Give the error with its remedy for a status, or for an item of a batch (code None).
+    Return the error with its remedy for a status, or for an item of a batch (code None).
 
     context: server, scene_id, scenes, method, timeout_s, option, prefix, as far as known.
     """
@@ -360,9 +387,19 @@ def _place(server: str) -> str:
 
 
 def short(details: str, limit: int = 200) -> str:
-    """Give the line of a server's message that says most: of a traceback the last one."""
+    """Return the line of a server's message that says most: of a traceback the last one."""
     lines = [line.strip() for line in details.splitlines() if line.strip()]
     if not lines:
         return ''
     line = lines[-1] if 'Traceback' in details else lines[0]
     return line if len(line) <= limit else line[: limit - 1] + '…'
+
+
+def problem_of(error: RenderError | None) -> str:
+    """Return what went wrong, without the remedy where that stands apart."""
+    return '' if error is None else getattr(error, 'problem', str(error))
+
+
+def remedy_of(error: RenderError | None) -> str:
+    """Return what to do about it, where that is known."""
+    return getattr(error, 'remedy', '')

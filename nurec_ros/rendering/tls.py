@@ -11,16 +11,27 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Why a server and a client cannot agree on TLS: asked of the server itself, below gRPC."""
+"""
+The root certificate, and why a server and a client cannot agree on TLS.
+
+gRPC does not tell the latter: it is asked of the server itself, below gRPC.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+import math
+from pathlib import Path
+import re
 import socket
 import ssl
 import time
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.address import places
+from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.options import RenderOptions
 
 TIMEOUT_S = 3.0
 
@@ -31,6 +42,24 @@ _PLAINTEXT = (
 _WANTS_TLS = 'give tls_root_certificate: the PEM file of the root that signed its certificate'
 _OTHER_NAME = 'type a name that is in the certificate of the server, not another name or number'
 _OTHER_ROOT = 'tls_root_certificate must be the root that signed the certificate of this server'
+# Where TLS is the trouble, gRPC says one of these: a socket that closes, a handshake, no HTTP/2.
+_KINDS = ('unreachable', 'tls', 'foreign')
+_SILENT = re.compile(r'(?i)timed? ?out|no route|unreachable')
+
+
+def root_certificate(options: RenderOptions) -> bytes | None:
+    """Read the root certificate; None for plaintext, ConfigurationError if it cannot be used."""
+    path = options.tls_root_certificate
+    if not path:
+        return None
+    try:
+        certificate = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f'tls_root_certificate {path} cannot be read: {error.strerror}'
+        ) from error
+    check_pem(certificate, path)
+    return certificate
 
 
 def check_pem(certificate: bytes, path: str) -> None:
@@ -46,7 +75,7 @@ def check_pem(certificate: bytes, path: str) -> None:
 def fault_among(
     places: Iterable[tuple[str, str, int]], certificate: bytes | None, timeout_s: float
 ) -> tuple[str, str] | None:
-    """Give the first fault of (host, number, port) addresses, in `timeout_s` for all of them."""
+    """Return the first fault of (host, number, port) addresses, in `timeout_s` for all of them."""
     until = time.monotonic() + timeout_s
     for host, number, port in places:
         left_s = until - time.monotonic()
@@ -63,7 +92,7 @@ def fault(
     Shake hands in TLS with an address that gRPC cannot connect to; None if that explains nothing.
 
     host: the name that the certificate must carry; number: where it was found to be. Connecting
-    and shaking hands may each take `timeout_s`, and at most TIMEOUT_S. Gives the problem and its
+    and shaking hands may each take `timeout_s`, and at most TIMEOUT_S. Returns the problem and its
     remedy.
     """
     try:
@@ -89,8 +118,45 @@ def fault(
     return None
 
 
+class TlsCheck:
+    """
+    Looks below gRPC, now and then, whether client and server agree on TLS.
+
+    Used by one thread alone, which it holds for a few seconds at most. by_proxy: nobody but gRPC
+    gets to the server.
+    """
+
+    def __init__(self, server: str, certificate: bytes | None, by_proxy: bool = False) -> None:
+        self._server = server
+        self._certificate = certificate
+        self._by_proxy = by_proxy
+        self._looked = -math.inf
+        self._found: ServerError | None = None
+
+    def forget(self) -> None:
+        """Look anew at the next failure: it worked in between."""
+        self._looked, self._found = -math.inf, None
+
+    def explain(self, error: ServerError) -> ServerError:
+        """Return the error with its true cause, if that is a matter of TLS; else the same."""
+        if error.kind not in _KINDS or self._by_proxy:
+            return error
+        if _SILENT.search(str(error.__cause__)):  # a look would only wait as well
+            return error
+        if time.monotonic() - self._looked >= policy.HANDSHAKE_EVERY_S:
+            fault = fault_among(places(self._server), self._certificate, policy.HANDSHAKE_S)
+            self._looked = time.monotonic()
+            self._found = fault and ServerError(
+                'tls',
+                f'cannot agree on TLS with {self._server}: {fault[0]}',
+                fault[1],
+                RECONNECT,
+            )
+        return self._found or error
+
+
 def _context(certificate: bytes | None) -> ssl.SSLContext:
-    """Give a context that trusts this certificate alone, or anything without one."""
+    """Return a context that trusts this certificate alone, or anything without one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(['h2'])
     if certificate is None:

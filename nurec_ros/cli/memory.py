@@ -30,7 +30,7 @@ _LARGEST_BYTES = 32 << 20
 
 def keep_freed_memory() -> bool:
     """
-    Let glibc keep up to 128 MB of freed memory; say whether it does.
+    Let glibc keep up to 128 MB of freed memory; return whether it does.
 
     Several threads that decode and publish raw pictures allocate and free tens of megabytes for
     each. By default glibc returns them at once, and a raw 1080p frame then costs 3000 page faults

@@ -18,7 +18,7 @@ import os
 import sys
 from types import SimpleNamespace
 
-from nurec_ros.rendering import memory
+from nurec_ros.cli import memory
 import pytest
 
 

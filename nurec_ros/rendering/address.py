@@ -15,20 +15,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 import ipaddress
-import json
-import os
-from pathlib import Path
 import re
 import socket
 
-import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering.handshake import check_pem
-from nurec_ros.rendering.options import RenderOptions
-from nurec_ros.rendering.policy import CHANNEL_OPTIONS, ServerError
+from nurec_ros.rendering.errors import ServerError
 
 Resolver = Callable[[str, int], list[tuple[int, str]]]
 
@@ -42,15 +36,6 @@ _EXPECTED = (
     'expected HOST:PORT with a port of 1 to 65535, such as localhost:46435 or [::1]:46435, or '
     'several of them with commas between'
 )
-# What gRPC reads, in its order; it knows neither all_proxy nor the names in capitals.
-PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
-NO_PROXY_VARIABLES = ('no_grpc_proxy', 'no_proxy')
-# A proxy between gRPC and the addresses that a name resolves to, for those that a list names.
-ADDRESS_PROXY_VARIABLES = (
-    'GRPC_ADDRESS_HTTP_PROXY',
-    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
-)
-ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +91,7 @@ def addresses(server: str) -> list[str]:
 
 def endpoints(server: str) -> list[Endpoint]:
     """
-    Give the addresses in what was typed; ConfigurationError like `addresses`.
+    Return the addresses in what was typed; ConfigurationError like `addresses`.
 
     Empty for a target in gRPC's own words, but for lists of numbers (ipv4:, ipv6:).
     """
@@ -130,7 +115,7 @@ def look_up(host: str, port: int) -> list[tuple[int, str]]:
 
 def resolve(server: str, resolver: Resolver = look_up) -> Target:
     """
-    Give the target of what was typed; a list is resolved here and now, all addresses of each.
+    Return the target of what was typed; a list is resolved here and now, all addresses of each.
 
     gRPC balances over an `ipv4:` or an `ipv6:` list, never over both, nor over host names:
     `ipv6:` is used where there is no IPv4 at all. ServerError if nothing of a list resolves.
@@ -176,7 +161,7 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
 
 def places(server: str, resolver: Resolver = look_up) -> list[tuple[str, str, int]]:
     """
-    Give (host, number, port) of every address that a server stands for, as far as known here.
+    Return (host, number, port) of every address that a server stands for, as far as known here.
 
     Looks names up, which may take its time; those that have no number are left out.
     """
@@ -190,36 +175,6 @@ def places(server: str, resolver: Resolver = look_up) -> list[tuple[str, str, in
     return list(dict.fromkeys(found))
 
 
-def root_certificate(options: RenderOptions) -> bytes | None:
-    """Read the root certificate; None for plaintext, ConfigurationError if it cannot be used."""
-    path = options.tls_root_certificate
-    if not path:
-        return None
-    try:
-        certificate = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f'tls_root_certificate {path} cannot be read: {error.strerror}'
-        ) from error
-    check_pem(certificate, path)
-    return certificate
-
-
-def proxies_in_force(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """
-    Return the proxy variables that gRPC obeys where it is asked to, without passwords.
-
-    The first of PROXY_VARIABLES that holds anything, and the list of exceptions from it.
-    """
-    found: dict[str, str] = {}
-    for names in (PROXY_VARIABLES, NO_PROXY_VARIABLES):
-        name = next((name for name in names if environment.get(name)), '')
-        if name:
-            found[name] = re.sub(r'//[^/@]*@', '//…@', environment[name])
-    # Without a proxy the exceptions mean nothing.
-    return found if any(name in PROXY_VARIABLES for name in found) else {}
-
-
 def check_proxy(server: str, use_proxy: bool) -> None:
     """Raise ConfigurationError for a list of servers through a proxy, which gRPC cannot do."""
     if use_proxy and len(addresses(server)) > 1:
@@ -227,31 +182,6 @@ def check_proxy(server: str, use_proxy: bool) -> None:
             f'use_proxy is true and server is {server!r}; expected one address, for gRPC asks a '
             'proxy for one server only'
         )
-
-
-def open_channel(
-    target: Target, certificate: bytes | None, *, use_proxy: bool = False
-) -> grpc.Channel:
-    """
-    Open a channel, without waiting for it to connect.
-
-    All channels of this package are made here: proxies of the environment are not obeyed unless
-    use_proxy, for company networks set them and a render server lies on this side of them.
-    """
-    options = [(name, int(row.value)) for name, row in CHANNEL_OPTIONS.items()]
-    options.append(('grpc.enable_http_proxy', int(use_proxy)))
-    extra: list[tuple[str, object]] = []
-    if not use_proxy:
-        extra.append(('grpc.address_http_proxy_enabled_addresses', ''))
-    if target.servers > 1 or target.host:
-        extra.append(('grpc.service_config', ROUND_ROBIN))
-    if certificate is None:
-        return grpc.insecure_channel(target.address, [*options, *extra])
-    if target.host:
-        # The target holds bare addresses; the certificate carries the name that was typed.
-        extra.append(('grpc.ssl_target_name_override', target.host))
-    credentials = grpc.ssl_channel_credentials(certificate)
-    return grpc.secure_channel(target.address, credentials, [*options, *extra])
 
 
 def _endpoint(part: str) -> Endpoint:

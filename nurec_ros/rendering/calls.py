@@ -1,0 +1,299 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A call to the server: what it carried, what it brought back, and what that teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.connection import Server
+from nurec_ros.rendering.errors import ALONE, classify, FAIL, OVERLOADED, ServerError
+from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.images import check_reply, ReplyError
+from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.queues import Job
+from nurec_ros.rendering.requests import RequestBuilder
+
+NO_BATCHES = 'the server has no batch_render_rgb: single calls'
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class Call:
+    """
+    A call, before it is sent and while it is in flight.
+
+    message: what is sent by `method`. sizes: (width, height) asked for, of each job. since:
+    monotonic seconds. first: sent before the scene's first frame came. weight: its share of what
+    may be in flight.
+    """
+
+    server: Server
+    jobs: tuple[Job, ...]
+    method: str
+    message: Any
+    sizes: tuple[tuple[int, int], ...]
+    since: float
+    timeout_s: float
+    first: bool
+    weight: float
+    with_tracks: bool
+
+    @property
+    def batch(self) -> bool:
+        return len(self.jobs) > 1
+
+    def error(self, code: grpc.StatusCode | None, details: str, address: str) -> ServerError:
+        """Return the error of this call for a status; code None: of an item of its reply."""
+        return classify(
+            code,
+            details,
+            server=address,
+            scene_id=self.server.scene_id,
+            scenes=', '.join(self.server.scenes) or 'others',
+            method=self.method,
+            prefix=self.server.prefix,
+            timeout_s=self.timeout_s,
+            option='first_render_timeout_s' if self.first else 'render_timeout_s',
+        )
+
+    def failed(self, job: Job, *, whole_call: bool) -> policy.Failed:
+        """Return how a frame of this call failed, for `policy.judge`."""
+        return policy.Failed(
+            whole_call=whole_call,
+            batch=self.batch,
+            first=self.first,
+            with_tracks=self.with_tracks,
+            keep=job.keep,
+            fail_if_down=job.fail_if_down,
+            attempts=job.attempts,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """
+    What rendering has taught about the server of a connection.
+
+    batch: None until one was tried; batch_note: why it is False, once that was learned. tracks:
+    False once the server refused them. warm: a frame of the scene came.
+    """
+
+    batch: bool | None = None
+    batch_failures: int = 0
+    batch_mismatches: int = 0
+    batch_note: str = ''
+    tracks: bool = True
+    warm: bool = False
+
+    @property
+    def batch_note_level(self) -> str:
+        """Return the log level of `batch_note`: that a server has no batches is no fault."""
+        return 'info' if self.batch_note == NO_BATCHES else 'warn'
+
+
+def weight_of(count: int) -> float:
+    """Return the share that a call with so many frames has of what may be in flight."""
+    return policy.BATCH_WEIGHT.value if count > 1 else 1.0
+
+
+def prepare(
+    jobs: Sequence[Job], server: Server, builder: RequestBuilder, learned: Learned, now: float
+) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
+    """Build the call for jobs that share one, None where none can be asked for; and the others."""
+    options = builder.options
+    with_tracks = learned.tracks and options.send_tracks
+    ready: list[Job] = []
+    requests: list[sensorsim_pb2.RGBRenderRequest] = []
+    refused: list[tuple[Job, ServerError]] = []
+    for job in jobs:
+        try:
+            request = builder.build(server.scene_id, job.source, job.t_ns, with_tracks=with_tracks)
+        # A frame must not vanish, nor its future hang.
+        except Exception as error:  # noqa: BLE001, PERF203
+            refused.append((job, ServerError.own(error, 'the client')))
+        else:
+            ready.append(job)
+            requests.append(request)
+    if not ready:
+        return None, refused
+    method, message = 'render_rgb', requests[0]
+    if len(ready) > 1:
+        method = 'batch_render_rgb'
+        message = sensorsim_pb2.BatchRGBRenderRequest(
+            items=[
+                sensorsim_pb2.BatchRGBRenderItem(camera_name=job.source, request=request)
+                for job, request in zip(ready, requests)  # noqa: B905 (made together)
+            ]
+        )
+    # The items of a batch are rendered one after the other.
+    later_s = options.render_timeout_s * len(ready)
+    call = Call(
+        server=server,
+        jobs=tuple(ready),
+        method=method,
+        message=message,
+        sizes=tuple((request.resolution_w, request.resolution_h) for request in requests),
+        since=now,
+        timeout_s=later_s if learned.warm else options.first_render_timeout_s,
+        first=not learned.warm,
+        weight=weight_of(len(jobs)),
+        with_tracks=with_tracks,
+    )
+    return call, refused
+
+
+# --- what came back ------------------------------------------------------------------------------
+
+
+def results_of(
+    call: Call,
+    reply: Any,
+    image_format: str,
+    latency_s: float,
+    error_of: Callable[[str], ServerError],
+) -> tuple[list[Frame | ServerError], str]:
+    """
+    Return the frame of each job, or what is wrong with it.
+
+    The items of a batch are matched to the jobs by camera name; error_of: from an item's error
+    message to the error. Also returns the names of items that nobody asked for, as a text.
+    """
+    if not call.batch:
+        return [_checked(call, 0, reply.image_bytes, image_format, latency_s)], ''
+    items: dict[str, list[Any]] = {job.source: [] for job in call.jobs}
+    strange = []
+    for item in reply.items:
+        if item.camera_name in items:
+            items[item.camera_name].append(item)
+        else:
+            strange.append(item.camera_name or 'an item without a name')
+    results: list[Frame | ServerError] = []
+    for index, job in enumerate(call.jobs):
+        found = items[job.source]
+        if not found:
+            results.append(_unmatched(f'the batch reply lacks {job.source}'))
+        elif len(found) > 1:
+            results.append(_unmatched(f'the batch reply holds {job.source} {len(found)} times'))
+        elif not found[0].success:
+            results.append(error_of(found[0].error_message))
+        else:
+            data = found[0].result.image_bytes
+            results.append(_checked(call, index, data, image_format, latency_s))
+    return results, ', '.join(strange)
+
+
+def _checked(
+    call: Call, index: int, data: bytes, image_format: str, latency_s: float
+) -> Frame | ServerError:
+    job = call.jobs[index]
+    try:
+        encoding, width, height = check_reply(data, image_format, call.sizes[index])
+    except ReplyError as error:
+        return ServerError(
+            'reply',
+            f'{job.source}: {error}',
+            f'{error.remedy}; nurec_probe saves what the server sends',
+        )
+    return Frame(job.source, job.t_ns, data, encoding, width, height, latency_s)
+
+
+def _unmatched(problem: str) -> ServerError:
+    return ServerError(
+        'unmatched',
+        problem,
+        'it is asked for by itself; set batch to never if this goes on',
+        ALONE,
+    )
+
+
+# --- what is learned -----------------------------------------------------------------------------
+
+
+def learn(
+    known: Learned,
+    call: Call,
+    error: ServerError | None,
+    results: Sequence[Frame | ServerError],
+    *,
+    warms: bool,
+) -> Learned:
+    """
+    Return what is known after a call: whether the server is warm, when single calls do better.
+
+    error: of the call as a whole; results: else, one for each frame. warms: whether a frame proves
+    that no first frame is out any more.
+    """
+    if any(isinstance(result, Frame) for result in results):
+        known = replace(known, warm=warms)
+    if not call.batch:
+        return known
+    if error is None:
+        return _learn_from_items(known, results)
+    if error.kind == 'version':
+        return replace(known, batch=False, batch_note=NO_BATCHES)
+    if error.action != FAIL or error.kind == 'timeout':
+        return known
+    known = replace(known, batch_failures=known.batch_failures + 1)
+    if known.batch_failures < policy.BATCH_FAILURES.value:
+        return known
+    return replace(known, batch=False, batch_note=f'batches fail ({error}): single calls')
+
+
+def _learn_from_items(known: Learned, results: Sequence[Frame | ServerError]) -> Learned:
+    errors = [result for result in results if isinstance(result, ServerError)]
+    unmatched = any(error.action == ALONE for error in errors)
+    useless = len(errors) == len(results) and all(error.kind == 'reply' for error in errors)
+    mismatches = known.batch_mismatches + 1 if unmatched or useless else 0
+    known = replace(known, batch=True, batch_failures=0, batch_mismatches=mismatches)
+    if mismatches < policy.BATCH_MISMATCHES.value:
+        return known
+    what = 'do not match what was asked for' if unmatched else 'hold no picture'
+    times = f'{policy.BATCH_MISMATCHES.value:g} times in a row'
+    note = f'batch replies {what}, {times}: single calls'
+    return replace(known, batch=False, batch_note=note)
+
+
+# --- calls that take their time ------------------------------------------------------------------
+
+
+def first_frame_waited_s(calls: Iterable[Call], server: Server | None, now: float) -> float:
+    """Return for how long the first frame of a server has been out; 0 where none is."""
+    if server is None:
+        return 0.0
+    waited = (now - call.since for call in calls if call.first and call.server is server)
+    return max(waited, default=0.0)
+
+
+def late_error(
+    calls: Iterable[Call], address: str, render_timeout_s: float, now: float
+) -> ServerError | None:
+    """
+    Return what is wrong with a batch that takes longer than any single frame may.
+
+    It is not given up yet: its items are rendered one after the other. None for first frames.
+    """
+    late = [call for call in calls if not call.first and now - call.since > render_timeout_s]
+    if not late:
+        return None
+    call = min(late, key=lambda call: call.since)
+    return ServerError(
+        'timeout',
+        f'{address} has not answered {call.method} within {render_timeout_s:g} s (it holds '
+        f'{len(call.jobs)} frames and is given up after {call.timeout_s:g} s)',
+        OVERLOADED.format(option='render_timeout_s'),
+    )

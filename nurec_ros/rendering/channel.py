@@ -1,0 +1,239 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A channel to a server: opened as typed, asked short questions, watched until it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import json
+import math
+import os
+import re
+import threading
+from typing import Any
+
+import grpc
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.address import Target
+from nurec_ros.rendering.errors import BLOCKED, classify, ServerError
+from nurec_ros.rendering.policy import Row
+from nurec_ros.rendering.protos import common_pb2
+
+Metadata = tuple[tuple[str, str], ...]
+
+CHANNEL_OPTIONS: dict[str, Row] = {
+    'grpc.max_receive_message_length': Row(
+        256 << 20, 'the default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB'
+    ),
+    'grpc.max_send_message_length': Row(
+        64 << 20, 'a request is a few kB, one with all tracks in a batch still below 1 MB'
+    ),
+    'grpc.initial_reconnect_backoff_ms': Row(
+        100, 'a restarted preview server is back within a second'
+    ),
+    'grpc.max_reconnect_backoff_ms': Row(
+        500, 'images are to be back within 2 s of the server, whose first frame takes its own time'
+    ),
+    'grpc.min_reconnect_backoff_ms': Row(
+        5000, 'one attempt to connect may take this long: a blocked server accepts late'
+    ),
+    'grpc.client_idle_timeout_ms': Row(
+        2**31 - 1, 'a halted player keeps its connection: the next picture is wanted at once'
+    ),
+    # No grpc.keepalive_time_ms: while a server compiles its kernels (up to a minute) it answers
+    # no ping, and a client that insists would cut the connection on which its first frame comes.
+}
+
+# What gRPC reads, in its order; it knows neither all_proxy nor the names in capitals.
+PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
+NO_PROXY_VARIABLES = ('no_grpc_proxy', 'no_proxy')
+# A proxy between gRPC and the addresses that a name resolves to, for those that a list names.
+ADDRESS_PROXY_VARIABLES = (
+    'GRPC_ADDRESS_HTTP_PROXY',
+    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
+)
+ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
+
+# gRPC's Python watches a channel's state in steps of 0.2 s, from a thread that fails loudly when
+# the channel is closed under it: it is let go first.
+_WATCH_STEP_S = 1.0
+
+
+def proxies_in_force(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """
+    Return the proxy variables that gRPC obeys where it is asked to, without passwords.
+
+    The first of PROXY_VARIABLES that holds anything, and the list of exceptions from it.
+    """
+    found: dict[str, str] = {}
+    for names in (PROXY_VARIABLES, NO_PROXY_VARIABLES):
+        name = next((name for name in names if environment.get(name)), '')
+        if name:
+            found[name] = re.sub(r'//[^/@]*@', '//…@', environment[name])
+    # Without a proxy the exceptions mean nothing.
+    return found if any(name in PROXY_VARIABLES for name in found) else {}
+
+
+def open_channel(
+    target: Target, certificate: bytes | None, *, use_proxy: bool = False
+) -> grpc.Channel:
+    """
+    Open a channel, without waiting for it to connect.
+
+    All channels of this package are made here: proxies of the environment are not obeyed unless
+    use_proxy, for company networks set them and a render server lies on this side of them.
+    """
+    options = [(name, int(row.value)) for name, row in CHANNEL_OPTIONS.items()]
+    options.append(('grpc.enable_http_proxy', int(use_proxy)))
+    extra: list[tuple[str, object]] = []
+    if not use_proxy:
+        extra.append(('grpc.address_http_proxy_enabled_addresses', ''))
+    if target.servers > 1 or target.host:
+        extra.append(('grpc.service_config', ROUND_ROBIN))
+    if certificate is None:
+        return grpc.insecure_channel(target.address, [*options, *extra])
+    if target.host:
+        # The target holds bare addresses; the certificate carries the name that was typed.
+        extra.append(('grpc.ssl_target_name_override', target.host))
+    credentials = grpc.ssl_channel_credentials(certificate)
+    return grpc.secure_channel(target.address, credentials, [*options, *extra])
+
+
+class Channel:
+    """
+    An open channel; `on_broken(channel)` is called from gRPC's thread when a connection is lost.
+
+    With one server this also tells that it was restarted while nothing was asked of it, which no
+    call would: gRPC connects anew without a word. server: its name in messages. metadata: sent
+    with every call.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        certificate: bytes | None,
+        server: str,
+        on_broken: Callable[[Channel], None],
+        *,
+        use_proxy: bool = False,
+        metadata: Metadata = (),
+    ) -> None:
+        self.target = target
+        self.grpc_channel = open_channel(target, certificate, use_proxy=use_proxy)
+        self.metadata = metadata
+        self._server = server
+        self._on_broken = on_broken
+        self._ready = threading.Event()
+        self._question: Any = None
+        self._retired = False
+        self.grpc_channel.subscribe(self._on_state)
+
+    def method(self, prefix: str, method: str, request: Any, reply: Any) -> Any:
+        """Return gRPC's callable for a method of the service, given its types of message."""
+        return self.grpc_channel.unary_unary(
+            f'/{prefix}/{method}', request.SerializeToString, reply.FromString
+        )
+
+    def ask(
+        self,
+        prefix: str,
+        method: str,
+        parse: Callable[[bytes], Any],
+        *,
+        request: Any = None,
+        wait_for_ready: bool = False,
+        limit_s: float = math.inf,
+        least_s: float = 0.0,
+    ) -> Any:
+        """
+        Call a method; ServerError if it fails, or by its deadline.
+
+        request: None for a method that takes nothing. limit_s: a shorter deadline; least_s: a
+        longer one.
+        """
+        row = policy.DEADLINES['await server' if wait_for_ready else method]
+        timeout_s = max(min(row.value, limit_s), least_s)
+        request = common_pb2.Empty() if request is None else request
+        call_type = self.grpc_channel.unary_unary(
+            f'/{prefix}/{method}', type(request).SerializeToString, parse
+        )
+        try:
+            self._question = call = call_type.future(
+                request,
+                timeout=timeout_s,
+                wait_for_ready=wait_for_ready,
+                metadata=self.metadata,
+            )
+            if self._retired:
+                call.cancel()
+            return call.result()
+        except grpc.RpcError as error:
+            code = error.code()
+            # A server that is being stopped cancels what it was asked.
+            stopping = code is grpc.StatusCode.CANCELLED
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                # Not a frame that takes too long: nothing is answered.
+                raise ServerError(
+                    'timeout',
+                    f'{self._server} did not answer {method} within {timeout_s:g} s',
+                    BLOCKED,
+                ) from error
+            raise classify(
+                grpc.StatusCode.UNAVAILABLE if stopping else code,
+                error.details() or '',
+                server=self._server,
+                method=method,
+                prefix=prefix,
+                timeout_s=timeout_s,
+            ) from error
+        except (ValueError, grpc.FutureCancelledError) as error:
+            raise ServerError('closed', 'the connection was given up', '') from error
+        except (MemoryError, RuntimeError) as error:  # gRPC starts threads for its calls
+            raise ServerError.own(error, method) from error
+        finally:
+            self._question = None
+
+    def watched(self, timeout_s: float) -> bool:
+        """
+        Wait until gRPC has told that there is a connection; return whether it has.
+
+        The end of one that it has not told of goes unseen.
+        """
+        return self._ready.wait(timeout_s)
+
+    def retire(self) -> None:
+        """Give the channel up; what is in flight over it is cancelled a little later."""
+        self._retired = True
+        question = self._question
+        if question is not None:
+            question.cancel()
+        self.grpc_channel.unsubscribe(self._on_state)
+        closing = threading.Thread(target=self._close, name='nurec-close', daemon=True)
+        try:
+            closing.start()
+        except (MemoryError, RuntimeError):  # no thread to be had: this one waits
+            self._close()
+
+    def _close(self) -> None:
+        threading.Event().wait(_WATCH_STEP_S)
+        self.grpc_channel.close()
+
+    def _on_state(self, state: grpc.ChannelConnectivity) -> None:
+        was_ready = self._ready.is_set()
+        if state is grpc.ChannelConnectivity.READY:
+            self._ready.set()
+            return
+        self._ready.clear()
+        if was_ready and not self._retired:
+            self._on_broken(self)

@@ -1,0 +1,220 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Which frame is next, and in which order frames come out: the pipeline's queues, without threads.
+
+Each source, a camera, has a queue of jobs in the order in which they were submitted. Jobs may come
+back in any order; they leave their queue from its head only, so that a source's frames never
+change places; a failure has no place to keep. Nothing here locks: the dispatcher calls it under
+its own lock, and nothing here knows what a job asks for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from nurec_ros.rendering.frames import Failure, Frame
+
+WAITING = 'waiting'
+FLYING = 'flying'
+FINISHED = 'finished'
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One call of submit: the future that completes with the last of its jobs."""
+
+    future: Future[None]
+    left: int
+
+    def close_one(self) -> bool:
+        """Count one job as done; return whether it was the last."""
+        self.left -= 1
+        return self.left == 0
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """
+    One frame to render.
+
+    source: the camera that it is of. keep: never dropped for a newer one. rank: the lower, the
+    sooner. not_before: monotonic seconds. alone: not to be put into a batch. obsolete: taken out
+    of its queue while it was on its way; what comes of it goes to nobody. result: what to deliver.
+    """
+
+    source: str
+    t_ns: int
+    keep: bool
+    fail_if_down: bool
+    ticket: Ticket
+    rank: int = 0
+    state: str = WAITING
+    not_before: float = 0.0
+    attempts: int = 0
+    alone: bool = False
+    obsolete: bool = False
+    result: Frame | Failure | None = None
+
+
+@dataclass(eq=False, slots=True)
+class FrameQueue:
+    """One source's jobs, oldest first; `delivering` while a thread takes from its head."""
+
+    source: str
+    jobs: deque[Job] = field(default_factory=deque)
+    sent: int = 0
+    delivering: bool = False
+
+    @property
+    def deliverable(self) -> bool:
+        return bool(self.jobs) and self.jobs[0].state == FINISHED and not self.delivering
+
+
+class FrameQueues:
+    """
+    The queues of all sources.
+
+    window: how many jobs of one queue may be sent and not yet delivered.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._queues: dict[str, FrameQueue] = {}
+        self._ranks = 0
+
+    def queue(self, source: str) -> FrameQueue:
+        if source not in self._queues:
+            self._queues[source] = FrameQueue(source)
+        return self._queues[source]
+
+    def add(self, job: Job) -> list[Job]:
+        """
+        Append a job to its queue; take out, and return, those that it makes obsolete.
+
+        The newest wins, but takes the place in the queue of the one it replaces: sources with
+        many frames do not push back those with few.
+        """
+        queue = self.queue(job.source)
+        self._ranks += 1
+        job.rank = self._ranks
+        dropped = [] if job.keep else [old for old in queue.jobs if _droppable(old)]
+        for old in dropped:
+            queue.jobs.remove(old)
+            job.rank = min(job.rank, old.rank)
+        queue.jobs.append(job)
+        return dropped
+
+    def pick(self, now: float, *, batch: bool) -> list[Job]:
+        """
+        Choose what to send next, and count it as sent: one job, or those that share a batch.
+
+        A batch holds jobs of one ticket, one of each source: names are unique in it.
+        """
+        ready = [job for queue in self._queues.values() if (job := self._next(queue, now))]
+        if not ready:
+            return []
+        first = min(ready, key=lambda job: job.rank)
+        chosen = [first]
+        if batch and not first.alone:
+            chosen = [job for job in ready if job.ticket is first.ticket and not job.alone]
+            chosen.sort(key=lambda job: job.rank)
+        for job in chosen:
+            job.state = FLYING
+            self._queues[job.source].sent += 1
+        return chosen
+
+    def requeue(self, job: Job, not_before: float = 0.0) -> bool:
+        """
+        Let a sent job wait again, at its place in the queue.
+
+        Return False, and change nothing, where a newer one already waits that would win over it,
+        or is on its way already and would have to wait for a later attempt of this one.
+        """
+        queue = self._queues[job.source]
+        if not job.keep:
+            overtaken = not_before > 0.0 and queue.jobs[-1] is not job
+            if overtaken or any(_droppable(other) for other in queue.jobs):
+                return False
+        job.state = WAITING
+        job.not_before = not_before
+        queue.sent -= 1
+        return True
+
+    def finish(self, job: Job, result: Frame | Failure) -> FrameQueue | None:
+        """
+        Set a job's result; return its queue if it can now be delivered from.
+
+        A failure is not held up by jobs before it, which may wait for a server that is away: it
+        goes before all that are not finished.
+        """
+        queue = self._queues[job.source]
+        if job.state == WAITING:
+            queue.sent += 1  # counted as sent until it is taken, like those that were
+        job.state = FINISHED
+        job.result = result
+        if isinstance(result, Failure) and queue.jobs[0] is not job:
+            queue.jobs.remove(job)
+            unfinished = (i for i, other in enumerate(queue.jobs) if other.state != FINISHED)
+            queue.jobs.insert(next(unfinished, len(queue.jobs)), job)
+        return queue if queue.deliverable else None
+
+    def remove(self, job: Job) -> FrameQueue | None:
+        """Take out a sent job that will have no result; return its queue like `finish`."""
+        queue = self._queues[job.source]
+        queue.jobs.remove(job)
+        queue.sent -= 1
+        job.obsolete = True
+        return queue if queue.deliverable else None
+
+    def take(self, queue: FrameQueue) -> Job | None:
+        """Take the head of a queue if it is finished."""
+        if queue.jobs and queue.jobs[0].state == FINISHED:
+            queue.sent -= 1
+            return queue.jobs.popleft()
+        return None
+
+    @property
+    def delivering(self) -> bool:
+        """Whether a thread takes from any of them."""
+        return any(queue.delivering for queue in self._queues.values())
+
+    def waiting(self) -> Iterator[Job]:
+        """Go through the jobs that wait, in any order."""
+        for queue in self._queues.values():
+            yield from (job for job in queue.jobs if job.state == WAITING)
+
+    def discard(self) -> list[Job]:
+        """Take out and return every job, those on their way included."""
+        jobs = [job for queue in self._queues.values() for job in queue.jobs]
+        for job in jobs:
+            job.obsolete = True
+        for queue in self._queues.values():
+            queue.jobs.clear()
+            queue.sent = 0
+        return jobs
+
+    def _next(self, queue: FrameQueue, now: float) -> Job | None:
+        for job in queue.jobs:
+            if job.state == WAITING and job.not_before <= now:
+                # What the whole queue waits for is never held back by what waits behind it.
+                return job if queue.sent < self.window or job is queue.jobs[0] else None
+        return None
+
+
+def _droppable(job: Job) -> bool:
+    return job.state == WAITING and not job.keep

@@ -1,0 +1,228 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What follows a failed call: the whole table of the policy, and what batches teach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nurec_ros.rendering.calls import Call, learn, Learned, NO_BATCHES
+from nurec_ros.rendering.errors import (
+    ALONE,
+    ASK_AGAIN,
+    CONDEMN,
+    FAIL,
+    RECONNECT,
+    RETRY,
+    ServerError,
+    WITHOUT_TRACKS,
+)
+from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.policy import Again, Failed, judge
+import pytest
+
+KEPT = {'keep': True}
+TICK = {'keep': True, 'fail_if_down': True}
+BATCH = {'batch': True}
+ITEM = {'batch': True, 'whole_call': False}
+
+
+def error(action: str, kind: str = 'server') -> ServerError:
+    return ServerError(kind, 'it failed', 'mend it', action)
+
+
+@pytest.mark.parametrize(
+    ('action', 'kind', 'how', 'connection', 'again'),
+    [
+        # The server is away: kept frames wait for it, the others are lost.
+        (RECONNECT, 'unreachable', {}, 'lost', None),
+        (RECONNECT, 'unreachable', KEPT, 'lost', Again()),
+        (RECONNECT, 'unreachable', TICK, 'lost', None),
+        (RECONNECT, 'unreachable', {**KEPT, **BATCH}, 'lost', Again()),
+        (RECONNECT, 'unreachable', {**BATCH, 'with_tracks': True}, 'lost', None),
+        # An item that says so is the server's own trouble with one frame.
+        (RECONNECT, 'starting', ITEM, 'stands', Again(after_s=0.5, counted=True)),
+        # What vanishes by itself is tried twice more.
+        (RETRY, 'transient', {}, 'stands', Again(after_s=0.5, counted=True)),
+        (RETRY, 'transient', {'attempts': 1}, 'stands', Again(after_s=2.0, counted=True)),
+        (RETRY, 'transient', {'attempts': 2}, 'stands', None),
+        (RETRY, 'transient', {**ITEM, 'attempts': 1}, 'stands', Again(2.0, counted=True)),
+        (RETRY, 'cancelled', BATCH, 'stands', Again(after_s=0.5, counted=True)),
+        (RETRY, 'cancelled', {**BATCH, 'attempts': 2}, 'stands', None),
+        # Road users are left out, once and for all; where there are none, it is a fault.
+        (
+            WITHOUT_TRACKS,
+            'tracks refused',
+            {'with_tracks': True},
+            'stands',
+            Again(without_tracks=True),
+        ),
+        (FAIL, 'feature', {'with_tracks': True}, 'stands', Again(without_tracks=True)),
+        (
+            WITHOUT_TRACKS,
+            'tracks refused',
+            {**ITEM, 'with_tracks': True},
+            'stands',
+            Again(without_tracks=True),
+        ),
+        (WITHOUT_TRACKS, 'tracks refused', {}, 'stands', None),
+        (FAIL, 'feature', {}, 'stands', None),
+        # A batch that fails says nothing about its frames.
+        (FAIL, 'renderer', BATCH, 'stands', Again(alone=True)),
+        (ASK_AGAIN, 'scene', BATCH, 'stands', Again(alone=True)),
+        (ASK_AGAIN, 'version', BATCH, 'stands', Again(alone=True, dropped=True)),
+        (FAIL, 'renderer', ITEM, 'stands', None),
+        (ALONE, 'unmatched', ITEM, 'stands', Again(alone=True, dropped=True)),
+        # A frame, or a whole batch, that takes too long would only do so again.
+        (FAIL, 'timeout', {}, 'doubted', None),
+        (FAIL, 'timeout', BATCH, 'doubted', None),
+        (FAIL, 'timeout', {'first': True}, 'stands', None),
+        (FAIL, 'timeout', ITEM, 'stands', None),
+        # Another server may be there.
+        (ASK_AGAIN, 'scene', {}, 'changed', None),
+        (ASK_AGAIN, 'version', KEPT, 'changed', None),
+        (ASK_AGAIN, 'scene', ITEM, 'stands', None),
+        # Whatever else: the frame is lost, kept or not.
+        (FAIL, 'memory', {}, 'stands', None),
+        (FAIL, 'memory', KEPT, 'stands', None),
+        (CONDEMN, 'service', {}, 'stands', None),
+    ],
+)
+def test_verdicts(
+    action: str, kind: str, how: dict[str, Any], connection: str, again: Again | None
+) -> None:
+    verdict = judge(error(action, kind), Failed(**how))
+    assert (verdict.connection, verdict.again) == (connection, again)
+
+
+# --- what batches teach --------------------------------------------------------------------------
+
+PICTURE = Frame('wide', 0, b'', 'png', 1, 1, 0.0)
+USELESS = error(FAIL, 'reply')
+STRANGE = error(ALONE, 'unmatched')
+REFUSED = error(FAIL, 'renderer')
+
+
+class _Batch:
+    batch = True
+
+
+class _Single:
+    batch = False
+
+
+def after(known: Learned, *results: Frame | ServerError, call: Any = _Batch) -> Learned:
+    return learn(known, call, None, results, warms=True)
+
+
+def after_failure(known: Learned, failure: ServerError) -> Learned:
+    return learn(known, _Batch, failure, [failure] * 2, warms=True)
+
+
+def test_frame_warms_a_server_unless_another_first_frame_is_out() -> None:
+    call: Any = _Single
+    assert learn(Learned(), call, None, [PICTURE], warms=True).warm
+    assert not learn(Learned(), call, None, [PICTURE], warms=False).warm
+    assert not learn(Learned(), call, None, [USELESS], warms=True).warm
+
+
+def test_single_calls_teach_nothing_about_batches() -> None:
+    known = Learned(batch=None, warm=True, batch_failures=2)
+    assert after(known, PICTURE, call=_Single) == known
+    assert after(known, USELESS, call=_Single) == known
+
+
+def test_batch_that_comes_proves_batches() -> None:
+    known = after(Learned(batch_failures=2, batch_mismatches=2), PICTURE, PICTURE)
+    assert known == Learned(batch=True, warm=True)
+    assert after(Learned(), PICTURE, REFUSED).batch is True
+
+
+@pytest.mark.parametrize(
+    ('results', 'note'),
+    [
+        ((PICTURE, STRANGE), 'do not match what was asked for'),
+        ((USELESS, USELESS), 'hold no picture'),
+        ((USELESS, STRANGE), 'do not match what was asked for'),
+    ],
+)
+def test_three_useless_replies_in_a_row_end_batches(
+    results: tuple[Frame | ServerError, ...], note: str
+) -> None:
+    known = Learned()
+    for _ in range(2):
+        known = after(known, *results)
+        assert (known.batch, known.batch_note) == (True, '')
+    known = after(known, *results)
+    assert known.batch is False
+    assert known.batch_note == f'batch replies {note}, 3 times in a row: single calls'
+    assert known.batch_note_level == 'warn'
+    # Those that were on their way when it was given up say nothing new.
+    assert after(known, *results).batch_note == known.batch_note
+
+
+def test_a_good_reply_in_between_starts_the_count_anew() -> None:
+    known = Learned()
+    for results in ((USELESS,) * 2, (STRANGE, PICTURE), (PICTURE, PICTURE), (USELESS,) * 2):
+        known = after(known, *results)
+    assert known.batch is True
+    assert known.batch_mismatches == 1
+    assert after(known, USELESS, PICTURE).batch_mismatches == 0
+    assert after(known, REFUSED, REFUSED).batch_mismatches == 0
+
+
+def test_three_failed_batches_end_batches() -> None:
+    known = Learned(batch=True)
+    for _ in range(2):
+        known = after_failure(known, REFUSED)
+        assert known.batch is True
+    known = after_failure(known, REFUSED)
+    assert (known.batch, known.batch_note_level) == (False, 'warn')
+    assert known.batch_note == 'batches fail (it failed: mend it): single calls'
+
+
+@pytest.mark.parametrize(
+    'failure',
+    [error(FAIL, 'timeout'), error(RECONNECT), error(RETRY), error(ASK_AGAIN, 'scene')],
+)
+def test_other_failures_teach_nothing_about_batches(failure: ServerError) -> None:
+    assert after_failure(Learned(batch_failures=2), failure) == Learned(batch_failures=2)
+
+
+def test_server_without_batches_is_no_fault_of_it() -> None:
+    known = after_failure(Learned(), error(ASK_AGAIN, 'version'))
+    assert (known.batch, known.batch_note) == (False, NO_BATCHES)
+    assert known.batch_note_level == 'info'
+
+
+def test_call_says_how_its_frames_failed() -> None:
+    class Waiting:
+        keep, fail_if_down, attempts = True, False, 1
+
+    call = Call(
+        server=None,  # type: ignore[arg-type]
+        jobs=(Waiting(), Waiting()),  # type: ignore[arg-type]
+        method='batch_render_rgb',
+        message=None,
+        sizes=(),
+        since=0.0,
+        timeout_s=1.0,
+        first=True,
+        weight=1.5,
+        with_tracks=True,
+    )
+    found = call.failed(call.jobs[0], whole_call=False)
+    assert found == Failed(
+        whole_call=False, batch=True, first=True, with_tracks=True, keep=True, attempts=1
+    )
