@@ -197,7 +197,7 @@ class PreviewService:
                     logical_id=name,
                 )
                 for name, camera in scenario.cameras.items()
-                if camera.model is not None
+                if camera.model is not None and camera.renderable
             ]
         )
 

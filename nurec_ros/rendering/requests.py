@@ -94,9 +94,11 @@ class RequestBuilder:
 
     def output_model(self, camera: str) -> CameraModel:
         """Give the model behind the pictures of a camera, at its native size."""
-        model = self._camera(camera).model
-        if model is None:
-            raise RenderError(f'{camera} has no camera model in the scenario: not renderable')
+        found = self._camera(camera)
+        model = found.model
+        if model is None or not found.renderable:
+            why = found.problem or f'{camera} has no camera model'
+            raise RenderError(f'{camera} is not renderable: {why}')
         if self.options.projection == 'pinhole':
             return pinhole_view(model, self.options.hfov_deg)
         return model

@@ -21,6 +21,7 @@ old scenario plays on, and stays when this one fails.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,11 @@ def read(order: Order) -> Reading:
     )
     begin_ns, end_ns = moved_inward(scenario, order.start_offset_s, order.end_offset_s)
     chosen = choose_cameras(scenario.cameras, order.cameras)
-    # A camera whose model nobody knows was warned about by the scenario; asked for by name, it
+    # A camera that has a problem was warned about by the scenario; asked for by name, it
     # deserves a word of its own.
     silent = tuple(name for name in chosen if not scenario.cameras[name].renderable)
     warnings = scenario.warnings + tuple(
-        f"camera '{name}' cannot be rendered: its camera model is not one that is known"
+        f"camera '{name}' cannot be rendered: {scenario.cameras[name].problem}"
         for name in silent
         if order.cameras
     )
@@ -111,7 +112,9 @@ def read(order: Order) -> Reading:
         # Each takes a moment, and models keep what they found: not in the executor's time then.
         model = scenario.cameras[name].model
         if model is not None and model.kind == 'ftheta':
-            model.fit('equidistant')
+            # One that cannot be fitted has a camera_info that says so.
+            with suppress(ValueError):
+                model.fit('equidistant')
     return Reading(scenario, cameras, begin_ns, end_ns, warnings)
 
 

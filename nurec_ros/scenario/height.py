@@ -14,9 +14,10 @@
 """
 Heights of tracks without the jitter of their annotation.
 
-Off by default, because the renderer shows the raw poses. A low-pass in time takes the noise, a
-limit of the grade takes what is left of jumps: a car that stands keeps one height, one that drives
-climbs no steeper than a street does. The horizontal motion and the rotation stay untouched.
+Off by default, because the renderer shows the raw poses. Single poses far off their neighbours are
+put back, a low-pass in time takes the noise, a limit of the grade takes what is left of jumps: a
+car that stands keeps one height, one that drives climbs no steeper than a street does. The
+horizontal motion and the rotation stay untouched.
 """
 
 from __future__ import annotations
@@ -25,16 +26,21 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.interpolation import PoseTable
 from nurec_ros.scenario.tracks import Tracks
+from scipy import ndimage
 
 Array = NDArray[np.float64]
 
 HALF_WINDOW_S = 0.5
 # The steepest streets on Earth have 0.35.
 STEEPEST = 0.35
+# A height that leaves the median of this many poses by more than the street's grade and this is
+# one bad pose, in metres.
+_NEIGHBOURS = 5
+_FAR_OFF = 0.1
 
 
 def with_smooth_heights(tracks: Tracks) -> Tracks:
-    """Give the same tracks with smoothed heights."""
+    """Return the same tracks with smoothed heights."""
     samples = tracks.samples
     positions = np.array(samples.positions)
     ends = np.cumsum(tracks.counts)
@@ -52,19 +58,29 @@ def with_smooth_heights(tracks: Tracks) -> Tracks:
 
 
 def smooth_heights(seconds: Array, positions: Array) -> Array:
-    """Give the heights (N,) of positions (N, 3) at rising seconds (N,), smoothed."""
-    if len(seconds) < 3:
-        limited = positions[:, 2]
-    else:
-        limited = _mean_around(seconds, positions[:, 2])
+    """Return the heights (N,) of positions (N, 3) at rising seconds (N,), smoothed."""
     way = np.zeros(len(seconds))
     steps = np.diff(positions[:, :2], axis=0)
     np.cumsum(np.hypot(steps[:, 0], steps[:, 1]), out=way[1:])
-    return _grade_limited(way, limited)
+    heights = positions[:, 2]
+    if len(seconds) >= 3:
+        heights = _mean_around(seconds, _without_outliers(way, heights))
+    return _grade_limited(way, heights)
+
+
+def _without_outliers(way: Array, heights: Array) -> Array:
+    """Return the heights with single ones far off their neighbours' median put back to it."""
+    # Mirrored, the last pose counts once among its neighbours and cannot outvote them.
+    median = ndimage.median_filter(heights, size=_NEIGHBOURS, mode='mirror')
+    first = np.maximum(np.arange(len(way)) - _NEIGHBOURS // 2, 0)
+    last = np.minimum(np.arange(len(way)) + _NEIGHBOURS // 2, len(way) - 1)
+    allowed = STEEPEST * (way[last] - way[first]) + _FAR_OFF
+    result: Array = np.where(np.abs(heights - median) > allowed, median, heights)
+    return result
 
 
 def _mean_around(seconds: Array, heights: Array) -> Array:
-    """Give the mean of the line through the heights over a window around each of them."""
+    """Return the mean of the line through the heights over a window around each of them."""
     area = np.zeros(len(seconds))
     np.cumsum(0.5 * (heights[1:] + heights[:-1]) * np.diff(seconds), out=area[1:])
     # A window that shrinks to stay symmetric delays nothing, and keeps both ends.
@@ -86,7 +102,7 @@ def _mean_around(seconds: Array, heights: Array) -> Array:
 
 def _grade_limited(way: Array, heights: Array) -> Array:
     """
-    Give the mean of the highest lower and the lowest upper bound that climb at most STEEPEST.
+    Return the mean of the highest lower and the lowest upper bound that climb at most STEEPEST.
 
     Both bounds are as steep as that at most, and so is their mean.
     """

@@ -56,7 +56,7 @@ class Camera:
     (4, 4): optical axes (x right, y down, z forward) to the rig frame; model: None where the file
     has none that is known; resolution: (width, height) in pixels, None where unknown;
     shutter_type: the name in the wire's enum; frame_times_ns (F, 2): start and end of each
-    recorded exposure.
+    recorded exposure; problem: why its frames cannot be asked for, '' where they can.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Camera:
     resolution: tuple[int, int] | None
     shutter_type: str
     frame_times_ns: NDArray[np.int64]
+    problem: str = ''
 
     def __repr__(self) -> str:
         size = 'x'.join(map(str, self.resolution)) if self.resolution else 'unknown size'
@@ -75,5 +76,5 @@ class Camera:
 
     @property
     def renderable(self) -> bool:
-        """Tell whether frames of this camera can be asked for: it has a model."""
-        return self.model is not None
+        """Return whether frames of this camera can be asked for; if not, `problem` says why."""
+        return self.model is not None and not self.problem

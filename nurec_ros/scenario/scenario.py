@@ -210,7 +210,7 @@ class _Loader:
         except MemberError as error:
             warn(f'{error}, so there is no road map')
             return None
-        return parse_road_map(data, rig.T_earth_map, warn)
+        return parse_road_map(data, rig.T_earth_map, rig.ego.positions, warn)
 
     def _check_span(self, tracks: Tracks, ego: Trajectory) -> None:
         """Tell where most tracks live when there are no poses; a single pose holds at any time."""

@@ -171,6 +171,46 @@ def test_edges_keep_their_distance_from_any_shape(shape):
     assert (side < 0).all()
 
 
+def one_sided(begin, *lanes):
+    """Write a lane section of one side, as exporters do where sides change at other places."""
+    elements = ''.join(
+        f'<lane id="{i}" type="driving"><width sOffset="0" a="{a}" b="0" c="0" d="0"/></lane>'
+        for i, a in lanes
+    )
+    middle = '<center><lane id="0" type="none"/></center>'
+    side = 'left' if lanes[0][0] > 0 else 'right'
+    return (
+        f'<laneSection s="{begin}" singleSide="true">{middle}<{side}>{elements}</{side}>'
+        '</laneSection>'
+    )
+
+
+def spans(*sections):
+    """Return [t, first s, last s] of each boundary of a straight road with these sections."""
+    whole = road()
+    begin, end = whole.index('<laneSection'), whole.index('</lanes>')
+    found = lines(whole[:begin] + ''.join(sections) + whole[end:])
+    return sorted([*line[0, 1::-1].round(9), line[-1, 0].round(9)] for line in found)
+
+
+def test_sides_in_sections_of_their_own():
+    expected = [[-3, 0, 100], [0, 0, 100], [2, 0, 100], [4, 0, 100]]
+    left, right = one_sided(0, (1, 2), (2, 2)), one_sided(0, (-1, 3))
+    assert spans(left, right) == expected
+    assert spans(right, left) == expected
+
+
+def test_a_side_goes_on_until_its_own_next_section():
+    sections = [one_sided(0, (1, 2)), one_sided(0, (-1, 3)), one_sided(40, (-1, 4))]
+    assert spans(*sections) == [[-4, 40, 100], [-3, 0, 40], [0, 0, 100], [2, 0, 100]]
+    # A section of both sides ends both.
+    both = '<laneSection s="70"><left><lane id="1" type="driving"><width sOffset="0" a="5" b="0" '
+    both += 'c="0" d="0"/></lane></left></laneSection>'
+    assert spans(*sections, both) == [
+        *([-4, 40, 70], [-3, 0, 40], [0, 0, 70], [0, 70, 100], [2, 0, 70], [5, 70, 100]),
+    ]
+
+
 def test_namespaces_do_not_matter():
     text = xodr(roads=road()).replace('<OpenDRIVE>', '<OpenDRIVE xmlns="http://x.y/z">')
     found = parse_opendrive(text.encode())
@@ -189,6 +229,12 @@ BROKEN = {
     'far': road('<geometry s="0" x="1e300" y="0" hdg="0" length="9"><line/></geometry>'),
     'no width': road(lanes='<lane id="-1" type="driving"/>'),
     'no length': road().replace(' length="100" junction', ' junction'),
+    'no lane section': road().replace('<laneSection', '<other').replace('laneSection>', 'other>'),
+    'no lanes': road().replace('<lanes>', '<other>').replace('</lanes>', '</other>'),
+    'breaks off': road(
+        lanes='<lane id="-1"><width sOffset="0" a="3" b="0" c="0" d="0"/></lane>'
+        '<lane id="-2"><width sOffset="0" a="1e300" b="0" c="0" d="0"/></lane>'
+    ),
     'wild': road(
         '<geometry s="0" x="0" y="0" hdg="0" length="9"><arc curvature="1e308"/></geometry>',
         lanes='<lane id="-1"><width sOffset="0" a="1e308" b="1e308" c="0" d="0"/></lane>',
@@ -200,7 +246,7 @@ BROKEN = {
 def test_a_broken_road_is_left_out_and_counted(case):
     found = parse_opendrive(xodr(roads=road() + BROKEN[case] + road()).encode())
     assert found.broken == 1
-    assert len(found.boundaries) >= 4
+    assert len(found.boundaries) == 4
 
 
 def test_size_is_bounded(monkeypatch):
@@ -335,6 +381,17 @@ def test_false_origin_of_the_projection(tmp_path):
     np.testing.assert_allclose(scenario.road_map.boundaries[0][0], [0, 0, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize(('km', 'said'), [(0.9, False), (30.0, True)])
+def test_a_map_of_another_place_is_not_drawn(tmp_path, km, said):
+    scenario = loaded(tmp_path, xodr(roads=road()), earth_pose(0, 0, -1000.0 * km, 0))
+    assert bool(scenario.warnings) == said
+    assert bool(scenario.road_map.boundaries) != said
+    for warning in scenario.warnings:
+        # The road reaches to 0, the ego drives in the first metres of its map.
+        assert 'map.xodr: its nearest road is 29.99 km from where the ego drives' in warning
+        assert 'cannot be placed' in warning
+
+
 @pytest.mark.parametrize(
     ('text', 'placed', 'words'),
     [
@@ -362,7 +419,7 @@ def test_broken_roads_are_said_once(tmp_path):
     text = xodr(roads=road() + BROKEN['NaN'] * 3)
     scenario = loaded(tmp_path, text, earth_pose(0, 0, 0, 0))
     (warning,) = scenario.warnings
-    assert 'map.xodr: 3 roads cannot be evaluated' in warning
+    assert 'map.xodr: 3 roads cannot be evaluated, so they are not drawn' in warning
     assert len(scenario.road_map.boundaries) == 2
 
 

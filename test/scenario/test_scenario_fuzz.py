@@ -206,7 +206,9 @@ def use(scenario):
         frames = camera.frame_times_ns
         assert (frames[:, 1] > frames[:, 0]).all()
         assert (np.diff(frames[:, 1]) > 0).all()
-        assert camera.renderable == (camera.model is not None)
+        assert camera.renderable == (not camera.problem)
+        if camera.renderable:
+            camera.model.fit('equidistant')
     if scenario.road_map is not None:
         assert all(np.isfinite(line).all() for line in scenario.road_map.boundaries)
 

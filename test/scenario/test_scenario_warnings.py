@@ -373,11 +373,209 @@ def test_plausible_sizes_are_taken_as_they_are(tmp_path, resolution, point):
 
 
 def test_principal_point_outside_of_the_image(tmp_path):
-    warned(
+    scenario = warned(
         tmp_path,
-        'principal_point is [958.0, 5000.0], outside of the image',
-        edit_rig=lambda rig: parameters_of(rig).update(principal_point=[958.0, 5000.0]),
+        'principal_point is [958, 1300], outside of the image of 1920 x 1080',
+        edit_rig=lambda rig: parameters_of(rig).update(principal_point=[958.0, 1300.0]),
     )
+    assert scenario.cameras[CAMERAS[0]].renderable
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'principal_point': [958.0, -3000.0]},
+        {'principal_point': [958.0, 5000.0]},
+        {'max_angle': 1e-7},
+        {'pixeldist_to_angle_poly': [0.0, 1e-3, -1e9]},
+    ],
+)
+def test_a_camera_that_sees_nothing_of_its_image_is_listed(tmp_path, change):
+    scenario = warned(
+        tmp_path,
+        f'camera_calibrations.{FRONT}.camera_model sees nothing of its own image',
+        'so the camera is listed but not rendered',
+        edit_rig=lambda rig: parameters_of(rig).update(change),
+    )
+    camera = scenario.cameras[CAMERAS[0]]
+    assert not camera.renderable
+    assert 'sees nothing of its own image' in camera.problem
+    assert camera.resolution == (1920, 1080)
+    assert scenario.cameras[CAMERAS[1]].renderable
+    assert scenario.cameras[CAMERAS[1]].problem == ''
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'point'),
+    [
+        # Neither order goes well with these; the width is the side that a lens is centred on.
+        ([3789, 2435], [1843.4, 3311.6]),
+        ([1920, 1080], [958.0, 1500.0]),
+    ],
+)
+def test_odd_sizes_are_told_of_once(tmp_path, resolution, point):
+    scenario = warned(
+        tmp_path,
+        'outside of the image of',
+        edit_rig=lambda rig: parameters_of(rig).update(
+            resolution=resolution, principal_point=point
+        ),
+    )
+    camera = scenario.cameras[CAMERAS[0]]
+    assert camera.resolution == tuple(resolution)
+    assert camera.renderable
+
+
+def test_sizes_the_wrong_way_round_under_other_names(tmp_path):
+    def edit(rig):
+        parameters = parameters_of(rig)
+        del parameters['resolution']
+        parameters.update(width=1080, height=1920)
+
+    scenario = warned(tmp_path, 'it is taken as [1920, 1080]', edit_rig=edit)
+    assert scenario.cameras[CAMERAS[0]].resolution == (1920, 1080)
+
+
+GLASS = {
+    'reference_poly': 'FORWARD',
+    'horizontal_poly': [0.0, 1.0, 0.0],
+    'vertical_poly': [0.0, 0.0, 1.0],
+    'horizontal_poly_inverse': [0.0, 1.0, 0.0],
+    'vertical_poly_inverse': [0.0, 0.0, 1.0],
+}
+NOTHING = [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (
+            {'pixeldist_to_angle_poly': [0.1, 1e-3]},
+            'pixeldist_to_angle_poly[0] is 0.1, expected 0: what is on the axis',
+        ),
+        (
+            {'reference_poly': 'ANGLE_TO_PIXELDIST', 'angle_to_pixeldist_poly': [4.0, 900.0]},
+            'angle_to_pixeldist_poly[0] is 4.0, expected 0',
+        ),
+        (
+            {'pixeldist_to_angle_poly': [0.0, 1e-3, 1e308]},
+            'pixeldist_to_angle_poly[2] is 1e+308, expected a number of at most 1e+09',
+        ),
+        ({'linear_cde': [1e308, 0.0, 0.0]}, 'linear_cde[0] is 1e+308, expected a number of'),
+        (
+            {
+                'external_distortion_parameters': {
+                    **GLASS,
+                    'horizontal_poly': NOTHING,
+                    'vertical_poly': NOTHING,
+                }
+            },
+            'external_distortion_parameters.horizontal_poly is (0.0, 0.0, 0.0), expected a glass',
+        ),
+        (
+            {
+                'external_distortion_parameters': {
+                    **GLASS,
+                    'horizontal_poly_inverse': NOTHING,
+                    'vertical_poly_inverse': NOTHING,
+                }
+            },
+            'external_distortion_parameters.horizontal_poly_inverse is (0.0, 0.0, 0.0), expected',
+        ),
+    ],
+)
+def test_lenses_that_no_light_passes(tmp_path, change, words):
+    scenario = warned(
+        tmp_path,
+        words,
+        'so the camera is listed but not rendered',
+        edit_rig=lambda rig: parameters_of(rig).update(change),
+    )
+    assert not scenario.cameras[CAMERAS[0]].renderable
+    assert words in scenario.cameras[CAMERAS[0]].problem
+
+
+def rounded(matrix, decimals):
+    return np.round(matrix, decimals).tolist()
+
+
+def test_ego_rotations_of_three_decimals(tmp_path):
+    exact = Scenario.load(build_archive(tmp_path, 'exact.usdz'))
+    scenario = warned(
+        tmp_path,
+        'rig_trajectories[0].T_rig_worlds: ',
+        ' rotations (the first is [',
+        'expected 0.001, so the nearest rotation is taken',
+        edit_rig=lambda rig: entry(rig).update(
+            T_rig_worlds=[rounded(pose, 3) for pose in entry(rig)['T_rig_worlds']]
+        ),
+    )
+    rotations = scenario.ego.at(scenario.ego.times_ns)[:, :3, :3]
+    np.testing.assert_allclose(
+        rotations @ rotations.transpose(0, 2, 1), [np.eye(3)] * 21, atol=1e-9
+    )
+    expected = exact.ego.at(exact.ego.times_ns)[:, :3, :3]
+    np.testing.assert_allclose(rotations, expected, atol=1e-3)
+
+
+def tilted(angle, decimals):
+    """Return a camera's mount, turned, with rotations of few decimals."""
+    mount = [[np.sin(angle), 0.0, np.cos(angle), 1.9], [-np.cos(angle), 0.0, np.sin(angle), 0.3]]
+    return rounded([*mount, [0.0, -1.0, 0.0, 1.3], [0.0, 0.0, 0.0, 1.0]], decimals)
+
+
+def test_camera_rotations_of_few_decimals_are_told_of_once(tmp_path):
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            calibration['T_sensor_rig'] = tilted(0.4, 2)
+
+    names = ', '.join(CAMERAS)
+    scenario = warned(
+        tmp_path, f'T_sensor_rig of {names} is a rotation exact within', edit_rig=edit
+    )
+    rotation = scenario.cameras[CAMERAS[0]].T_rig_camera[:3, :3]
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+
+
+def test_place_on_earth_of_few_decimals(tmp_path):
+    turned = np.array(ON_EARTH, dtype=float)
+    turned[:3, :3] = turned[:3, :3] @ [[0.92, -0.39, 0], [0.39, 0.92, 0], [0, 0, 1]]
+    scenario = warned(
+        tmp_path,
+        'T_world_base is a rotation exact within 0.0015',
+        edit_rig=lambda rig: rig.update(T_world_base=turned.tolist()),
+    )
+    assert scenario.T_earth_map is not None
+
+
+@pytest.mark.parametrize(
+    ('gaps', 'words'),
+    [
+        ([(40, 7.0)], 'rig_trajectories[0].T_rig_world_timestamps_us[41] is 7.'),
+        (
+            [(40, 7.0), (60, 2.0)],
+            ' s after the one before (and 1 shorter gaps), expected about 0.1 s',
+        ),
+        ([(40, 0.7)], ''),
+    ],
+)
+def test_gaps_in_the_poses(tmp_path, gaps, words):
+    def edit(rig):
+        times = entry(rig)['T_rig_world_timestamps_us']
+        for index, seconds in gaps:
+            times[index + 1 :] = [time + round(seconds * 1e6) for time in times[index + 1 :]]
+
+    scenario = Scenario.load(
+        build_archive(tmp_path, duration_s=10.0, edit_rig=edit, tracks=[], edit_info=dict.clear)
+    )
+    said = [warning for warning in scenario.warnings if 'T_rig_world_timestamps_us' in warning]
+    assert len(said) == bool(words)
+    assert all(words in warning and 'through the gap' in warning for warning in said)
+
+
+def test_a_slow_trajectory_has_no_gap(tmp_path):
+    path = build_archive(tmp_path, duration_s=10.0, ego_hz=0.5)
+    assert Scenario.load(path).warnings == ()
 
 
 def frame_times(rig):
@@ -626,6 +824,15 @@ def test_keys_of_tracks_that_are_not_known(tmp_path):
         tracks['remark'] = 'hello'
 
     warned(tmp_path, 'sequence_tracks.json: keys that are not known', edit_tracks=edit)
+
+
+def test_a_chunk_without_tracks_beside_a_good_one(tmp_path):
+    scenario = warned(
+        tmp_path,
+        "sequence_tracks.json: 'other' is empty, expected tracks_data in each chunk",
+        edit_tracks=lambda tracks: tracks.update(other={'inner': {}}),
+    )
+    assert len(scenario.tracks) == 3
 
 
 def test_sequence_id_of_the_rig_broken(tmp_path):

@@ -58,6 +58,17 @@ def test_who_stands_keeps_one_height():
     assert abs(found[0] - 1.0) < 0.3
 
 
+@pytest.mark.parametrize('bad', [0, 1, 50, 98, 99])
+@pytest.mark.parametrize('speed', [0.0, 8.0])
+def test_one_bad_pose_moves_nothing(bad, speed):
+    heights = 2.0 + 0.05 * speed * SECONDS
+    truth = smooth_heights(SECONDS, moving(speed, heights))
+    heights[bad] += 3.0
+    found = smooth_heights(SECONDS, moving(speed, heights))
+    # On a slope the median of the last poses is up to two steps below the last.
+    assert np.abs(found - truth).max() <= 2 * 0.05 * speed * 0.1 + 1e-9
+
+
 @pytest.mark.parametrize('count', [1, 2, 3])
 def test_short_tracks(count):
     positions = moving(8.0, np.full(len(SECONDS), 1.5))[:count]

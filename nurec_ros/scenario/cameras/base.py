@@ -128,6 +128,12 @@ class CameraModel(ABC):
         native_w, native_h = self.resolution
         return self._stretched(width / native_w, height / native_h, (width, height))
 
+    def sees_its_image(self) -> bool:
+        """Return whether the field of view covers anything of the image, enough for a fit."""
+        from nurec_ros.scenario.cameras.fit import sees_its_image
+
+        return sees_its_image(self)
+
     def fit(self, distortion: str) -> tuple[FisheyeCamera, FitResidual]:
         """
         Fit another model to this one over the image; `distortion` is 'equidistant'.

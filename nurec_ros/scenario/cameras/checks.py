@@ -35,6 +35,8 @@ SHUTTER_TYPES = (
 )
 # The longest side of any sensor; a larger number is a broken file, and an image of it no memory.
 LARGEST_SIDE = 65535
+# Far beyond what any calibration holds, and far from where polynomials overflow.
+LARGEST = 1e9
 
 
 def number(value: object, key: str) -> float:
@@ -46,8 +48,12 @@ def number(value: object, key: str) -> float:
             result = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             result = math.nan
-        if math.isfinite(result):
+        if abs(result) <= LARGEST:
             return result
+        if math.isfinite(result):
+            raise CameraModelError(
+                f'parameters.{key}', shortened(value), f'a number of at most {LARGEST:g}'
+            )
     raise CameraModelError(f'parameters.{key}', shortened(value), 'a finite number')
 
 

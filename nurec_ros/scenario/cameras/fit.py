@@ -29,6 +29,8 @@ _COLUMNS = 193
 _ROWS = 109
 _TERMS = 5
 _ROUNDS = 50
+# Nearer to the axis a ray has no direction about it.
+_ON_AXIS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
 
     The principal point is kept. fx and fy differ only where the model itself is not round. The
     fit's max_angle is the largest angle in the image. Raises ValueError for a model that sees
-    nothing of its image.
+    nothing of its image, or that no such lens is like.
     """
     if isinstance(model, FisheyeCamera) and model.windshield is None:
         return model, FitResidual(0.0, 0.0)
@@ -55,9 +57,12 @@ def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
     sideways = np.abs(offset[:, 0] * direction[:, 1] - offset[:, 1] * direction[:, 0])
     is_round = bool(sideways.max() < 1e-9 * (1.0 + np.abs(offset).max()))
     widest = float(angle.max())
+    fitted: FisheyeCamera | None = None
     # A polynomial that turns back inside the image could not be inverted by anybody.
     for terms in range(_TERMS, 0, -1):
         fx, fy, coefficients = _solved(offset, angle, direction, terms, is_round)
+        if not min(fx, fy) > 0.0:
+            continue
         k1, k2, k3, k4 = (*coefficients, *(0.0,) * (_TERMS - terms))
         fitted = FisheyeCamera(
             resolution=model.resolution,
@@ -69,22 +74,40 @@ def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
         )
         if fitted.view_angle >= widest * (1.0 - 1e-9):
             break
+    if fitted is None:
+        raise ValueError('no equidistant lens sees the image as the camera model does')
     rho = sum(k * angle ** (2 * i + 3) for i, k in enumerate(fitted.radial_coeffs)) + angle
-    error = direction * rho[:, np.newaxis] * (fx, fy) - offset
+    error = direction * rho[:, np.newaxis] * fitted.focal_length - offset
     squares = (error**2).sum(axis=1)
     return fitted, FitResidual(float(np.sqrt(squares.mean())), float(np.sqrt(squares.max())))
 
 
-def _samples(model: CameraModel) -> tuple[Array, Array, Array]:
-    """Give pixels, angles from the axis and directions about it, off the axis itself."""
+def sees_its_image(model: CameraModel) -> bool:
+    """Return whether enough pixels have a ray to fit another model by."""
+    # Among the samples of a fit; the first look at few of them does for all cameras but odd ones.
+    for every in (12, 1):
+        distance = _seen(model, every)[2]
+        if np.count_nonzero(distance > _ON_AXIS) >= _TERMS:
+            return True
+    return False
+
+
+def _seen(model: CameraModel, every: int) -> tuple[Array, Array, Array]:
+    """Return pixels (N, 2) of the image, their rays (N, 3) and sines of their angles (N,)."""
     width, height = model.resolution
     u, v = np.meshgrid(
-        np.linspace(-0.5, width - 0.5, _COLUMNS), np.linspace(-0.5, height - 0.5, _ROWS)
+        np.linspace(-0.5, width - 0.5, _COLUMNS)[::every],
+        np.linspace(-0.5, height - 0.5, _ROWS)[::every],
     )
     uv = np.stack([u.ravel(), v.ravel()], axis=1)
-    rays, valid = model.unproject(uv)
-    distance = np.hypot(rays[:, 0], rays[:, 1])
-    kept = valid & (distance > 1e-12)
+    rays, _ = model.unproject(uv)
+    return uv, rays, np.hypot(rays[:, 0], rays[:, 1])
+
+
+def _samples(model: CameraModel) -> tuple[Array, Array, Array]:
+    """Give pixels, angles from the axis and directions about it, off the axis itself."""
+    uv, rays, distance = _seen(model, 1)
+    kept = distance > _ON_AXIS
     if np.count_nonzero(kept) < _TERMS:
         raise ValueError('the camera model sees nothing of its own image')
     uv, rays, distance = uv[kept], rays[kept], distance[kept]

@@ -39,6 +39,8 @@ ANGLE_TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
 MOST_COEFFICIENTS = 6
 # No lens spreads its edge this much more than its centre: it bounds the search for max_angle.
 _WIDEST_STRETCH = 16.0
+# Of a polynomial that was fitted with a constant term all the same, in pixels.
+_LARGEST_CONSTANT = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,16 @@ class FthetaCamera(CameraModel):
                 f'parameters.{self.reference_poly.lower()}_poly',
                 reference,
                 'the reference polynomial, with a positive linear coefficient',
+            )
+        # What the lens adds to every distance, in pixels.
+        constant = reference[0] / reference[1]
+        if self.reference_poly == ANGLE_TO_PIXELDIST:
+            constant = reference[0]
+        if not abs(constant) <= _LARGEST_CONSTANT:
+            raise CameraModelError(
+                f'parameters.{self.reference_poly.lower()}_poly[0]',
+                reference[0],
+                '0: what is on the axis is seen at the principal point',
             )
         checked_max_angle(self)
         c, d, e = cde = floats(self.linear_cde, 'linear_cde', 3)

@@ -33,18 +33,26 @@ from nurec_ros.scenario.cameras.pinhole import PinholeCamera
 from nurec_ros.scenario.cameras.windshield import POLYNOMIALS, Windshield
 
 Parameters = Mapping[str, object]
+Warn = Callable[[str], None]
 
 _MISSING = 'missing'
 # Beyond the farthest corner by this much, as in the calibrations that name max_angle.
 _MARGIN = math.radians(0.1)
+# A hair over half a turn.
+_WIDEST = 3.2
+# How far off the middle of the width the principal point makes [height, width] likelier.
+_FAR_OFF, _NEAR = 0.25, 0.05
 
 
-def parse_camera_model(model_type: object, parameters: object) -> CameraModel:
+def parse_camera_model(
+    model_type: object, parameters: object, warn: Warn | None = None
+) -> CameraModel:
     """
     Build the model from the archive's `type` and `parameters`.
 
     Types are taken in any case, with _ or -, and `pinhole` and `fisheye` mean OpenCV's. Unknown
-    parameters are ignored. Raises CameraModelError with the key below `camera_model`.
+    parameters are ignored. Raises CameraModelError with the key below `camera_model`. `warn`,
+    where given, is told what is odd but can be mended, with that key.
     """
     kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
     build = _KINDS.get(kind)
@@ -54,11 +62,18 @@ def parse_camera_model(model_type: object, parameters: object) -> CameraModel:
         raise CameraModelError('parameters', shortened(parameters), 'an object')
     try:
         # null stands for absent throughout.
-        return build({key: value for key, value in parameters.items() if value is not None})
+        given = {key: value for key, value in parameters.items() if value is not None}
+        model = build(given, warn)
     except CameraModelError as error:
         if error.found == _MISSING and _is_null(parameters, error.key):
             raise CameraModelError(error.key, 'null', error.expected) from None
         raise
+    if isinstance(model, (FthetaCamera, FisheyeCamera)) and model.max_angle > _WIDEST and warn:
+        warn(
+            f'parameters.max_angle is {model.max_angle:g}, expected rad up to pi (not degrees): '
+            'it is taken as it stands'
+        )
+    return model
 
 
 def _is_null(parameters: Parameters, key: str) -> bool:
@@ -71,13 +86,13 @@ def _is_null(parameters: Parameters, key: str) -> bool:
     return value is None
 
 
-def _ftheta(given: Parameters) -> CameraModel:
+def _ftheta(given: Parameters, warn: Warn | None) -> CameraModel:
     polynomials = {
         name: floats(given.get(name, ()), name)
         for name in ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly')
     }
     model = FthetaCamera(
-        **_shared(given, FthetaCamera),  # type: ignore[arg-type]
+        **_shared(given, FthetaCamera, warn),  # type: ignore[arg-type]
         pixeldist_to_angle_poly=polynomials['pixeldist_to_angle_poly'],
         angle_to_pixeldist_poly=polynomials['angle_to_pixeldist_poly'],
         reference_poly=_reference(given, polynomials),
@@ -87,11 +102,11 @@ def _ftheta(given: Parameters) -> CameraModel:
     return model if 'max_angle' in given else _with_max_angle(model)
 
 
-def _pinhole(given: Parameters) -> CameraModel:
+def _pinhole(given: Parameters, warn: Warn | None) -> CameraModel:
     bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 12)
     k1, k2, p1, p2, k3, k4, k5, k6, *prism = bent
     return PinholeCamera(
-        **_shared(given, PinholeCamera),  # type: ignore[arg-type]
+        **_shared(given, PinholeCamera, warn),  # type: ignore[arg-type]
         focal_length=_focal_length(given),
         radial_coeffs=_coefficients(given, 'radial', 'k', 6, (k1, k2, k3, k4, k5, k6)),
         tangential_coeffs=_coefficients(given, 'tangential', 'p', 2, (p1, p2)),
@@ -99,11 +114,11 @@ def _pinhole(given: Parameters) -> CameraModel:
     )
 
 
-def _fisheye(given: Parameters) -> CameraModel:
+def _fisheye(given: Parameters, warn: Warn | None) -> CameraModel:
     bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 4)
     k1, k2, k3, k4 = _coefficients(given, 'radial', 'k', 4, bent)
     model = FisheyeCamera(
-        **_shared(given, FisheyeCamera),  # type: ignore[arg-type]
+        **_shared(given, FisheyeCamera, warn),  # type: ignore[arg-type]
         focal_length=_focal_length(given),
         radial_coeffs=(k1, k2, k3, k4),
         max_angle=_max_angle(given),
@@ -111,7 +126,7 @@ def _fisheye(given: Parameters) -> CameraModel:
     return model if 'max_angle' in given else _with_max_angle(model)
 
 
-_KINDS: Mapping[str, Callable[[Parameters], CameraModel]] = {
+_KINDS: Mapping[str, Callable[[Parameters, Warn | None], CameraModel]] = {
     'ftheta': _ftheta,
     'f-theta': _ftheta,
     'opencv-pinhole': _pinhole,
@@ -122,10 +137,9 @@ _KINDS: Mapping[str, Callable[[Parameters], CameraModel]] = {
 _EXPECTED = 'ftheta, opencv-pinhole or opencv-fisheye'
 
 
-def _shared(given: Parameters, lens: type[CameraModel]) -> dict[str, object]:
-    resolution = _resolution(given)
+def _shared(given: Parameters, lens: type[CameraModel], warn: Warn | None) -> dict[str, object]:
     point = _pair(given, 'principal_point', ('cx', 'cy'))
-    _check_order(resolution, point)
+    resolution = _in_order(_resolution(given), point, warn)
     u, v = (value - lens.NUREC_FIRST_PIXEL for value in point)
     return {
         'resolution': resolution,
@@ -142,28 +156,38 @@ def _resolution(given: Parameters) -> tuple[float, float]:
     return _pair(given, 'resolution', ('width', 'height'))
 
 
-def _check_order(resolution: tuple[float, float], point: tuple[float, float]) -> None:
+def _in_order(
+    size: tuple[float, float], point: tuple[float, float], warn: Warn | None
+) -> tuple[float, float]:
     """
-    Refuse a resolution that was written [height, width].
+    Return the size as (width, height), whichever way round the file has it.
 
     Lenses are centred across the image, though crops may move them far up or down it; so it is
     the swapped width that gives itself away.
     """
-    width, height = resolution
-    if width <= 0.0 or height <= 0.0:
-        return
-    off_centre = abs(point[0] / width - 0.5)
-    off_centre_swapped = abs(point[0] / height - 0.5)
-    inside = 0.0 <= point[0] <= width and 0.0 <= point[1] <= height
-    inside_swapped = 0.0 <= point[0] <= height and 0.0 <= point[1] <= width
-    outside = inside_swapped and not inside and off_centre > 0.05
-    if outside or (off_centre > 0.25 and off_centre_swapped < 0.05):
-        raise CameraModelError(
-            'parameters.resolution',
-            f'[{width:g}, {height:g}]',
-            f'[width, height] around the principal point ({point[0]:g}, {point[1]:g}): '
-            'this looks like [height, width]',
+    turned = (size[1], size[0])
+    off, off_turned = (abs(point[0] / max(width, 1.0) - 0.5) for width in size)
+    far_off = off > _FAR_OFF and off_turned < _NEAR
+    outside = off > _NEAR and not _contains(size, point)
+    if (far_off or outside) and _contains(turned, point):
+        if warn is None:
+            raise CameraModelError(
+                'parameters.resolution',
+                f'[{size[0]:g}, {size[1]:g}]',
+                f'[width, height] around the principal point ({point[0]:g}, {point[1]:g}): '
+                'this looks like [height, width]',
+            )
+        warn(
+            f'parameters.resolution is [{size[0]:g}, {size[1]:g}], which does not go with the '
+            f'principal point [{point[0]:g}, {point[1]:g}], expected [width, height]: it is taken '
+            f'as [{turned[0]:g}, {turned[1]:g}]'
         )
+        return turned
+    return size
+
+
+def _contains(size: tuple[float, float], point: tuple[float, float]) -> bool:
+    return all(-0.5 <= p <= side - 0.5 for p, side in zip(point, size, strict=True))
 
 
 def _pair(given: Parameters, name: str, short: tuple[str, str]) -> tuple[float, float]:

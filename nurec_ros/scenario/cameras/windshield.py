@@ -38,6 +38,8 @@ BACKWARD = 'BACKWARD'
 HIGHEST_ORDER = 5
 _NEWTON_STEPS = 12
 _CONVERGED = 1e-13
+# Glass leaves angles as they are within some percent, that is 1.
+_LEAST_DETERMINANT = 1e-3
 _ORDER_OF_LENGTH = {(n + 1) * (n + 2) // 2: n for n in range(HIGHEST_ORDER + 1)}
 POLYNOMIALS = (
     'horizontal_poly',
@@ -79,6 +81,15 @@ class Windshield:
                     f'a triangle of {lengths} coefficients',
                 )
             object.__setattr__(self, name, values)
+        for horizontal, vertical in (POLYNOMIALS[:2], POLYNOMIALS[2:]):
+            pair = getattr(self, horizontal), getattr(self, vertical)
+            if all(pair) and not _turns_nothing_over(*pair):
+                raise CameraModelError(
+                    f'parameters.{where}{horizontal}',
+                    pair[0],
+                    f'a glass that can be seen through: with {vertical}, angles that differ '
+                    'stay different',
+                )
 
     def distort(self, points: Array) -> tuple[Array, Mask]:
         """Bend rays (N, 3) of any length as the glass does, world to lens; unit rays, valid."""
@@ -161,6 +172,14 @@ def _rows(coefficients: tuple[float, ...]) -> list[tuple[float, ...]]:
         rows.append(coefficients[first:last])
         first = last
     return rows
+
+
+def _turns_nothing_over(horizontal: tuple[float, ...], vertical: tuple[float, ...]) -> bool:
+    """Return whether rays near the axis keep their order: the slopes there can be inverted."""
+    axis = np.zeros(1)
+    _, h_phi, h_theta = _value_and_slopes(horizontal, axis, axis)
+    _, v_phi, v_theta = _value_and_slopes(vertical, axis, axis)
+    return bool((h_phi * v_theta - h_theta * v_phi)[0] > _LEAST_DETERMINANT)
 
 
 def _horner(row: tuple[float, ...], x: Array) -> Array:

@@ -84,14 +84,17 @@ def parse_opendrive(data: bytes) -> OpenDrive:
             roads += 1
             cut = cut or roads > MOST_ROADS
             try:
-                for line in () if cut else _boundaries(element):
-                    points += len(line)
-                    if points > MOST_MAP_POINTS:
-                        cut = True
-                        break
-                    boundaries.append(line)
-            except _BrokenRoadError:
+                lines = [] if cut else list(_boundaries(element))
+            except (_BrokenRoadError, ValueError, ArithmeticError, LookupError):
+                # Exporters write what no schema allows: such a road is left out, whatever it has.
                 broken += 1
+                lines = []
+            for line in lines:
+                points += len(line)
+                if points > MOST_MAP_POINTS:
+                    cut = True
+                    break
+                boundaries.append(line)
             # A road that was drawn need not be kept.
             element.clear()
     return OpenDrive(geo_reference, boundaries, offset, broken, cut)
@@ -124,12 +127,9 @@ def _boundaries(road: Xml.Element) -> Iterator[Array]:
         for lanes in _children(road, 'lanes')
         for section in _children(lanes, 'laneSection')
     ]
-    begins = [_number(section, 's') for section in sections]
-    ends = [*begins[1:], _number(road, 'length')]
-    for section, begin, end in zip(sections, begins, ends, strict=True):
-        if not end > begin:
-            continue
-        lanes = [_Lane(lane, begin) for lane in section.iter() if _name(lane) == 'lane']
+    if not sections:
+        raise _BrokenRoadError
+    for lanes, sides, begin, end in _stretches(sections, _number(road, 'length')):
         curves: list[ReferenceLine | Cubics] = [line, elevation, superelevation, lane_offset]
         curves += [lane.shape for lane in lanes]
         meetings = {begin, end}.union(*(curve.cuts(begin, end) for curve in curves))
@@ -145,17 +145,53 @@ def _boundaries(road: Xml.Element) -> Iterator[Array]:
             across[:, :2] *= np.cos(roll)[:, np.newaxis]
             across[:, 2] = np.sin(roll)
             middle = lane_offset.at(s)
-            for t in _offsets(lanes, middle, s):
+            for t in _offsets(lanes, sides, middle, s):
                 points = reference + t[:, np.newaxis] * across
                 if not np.abs(points).max() < _FARTHEST:
                     raise _BrokenRoadError
                 yield points
 
 
-def _offsets(lanes: list[_Lane], middle: Array, s: Array) -> Iterator[Array]:
-    """Give the distance t (N,) of each boundary from the reference line, left is positive."""
-    yield middle
-    for side in (1, -1):
+def _stretches(
+    sections: list[Xml.Element], length: float
+) -> Iterator[tuple[list[_Lane], list[int], float, float]]:
+    """
+    Yield lanes, which sides of them to draw (1 left, -1 right, 0 the middle), begin and end.
+
+    A section ends where the next one of the same side begins; one with `singleSide` is of the
+    side that its lanes are on, so that both sides may change at places of their own.
+    """
+    found = []
+    for section in sections:
+        begin = _number(section, 's')
+        lanes = [_Lane(lane, begin) for lane in section.iter() if _name(lane) == 'lane']
+        sides = [1, -1]
+        if section.get('singleSide', '').strip().lower() in ('true', '1'):
+            sides = [side for side in sides if any(lane.number * side > 0 for lane in lanes)]
+        found.append((begin, sides, lanes))
+    found.sort(key=lambda stretch: stretch[0])
+    next_of = {1: length, -1: length}
+    ends = []
+    for begin, sides, _ in reversed(found):
+        ends.append([next_of[side] for side in sides])
+        next_of.update(dict.fromkeys(sides, begin))
+    drawn_until = -math.inf
+    for (begin, sides, lanes), ends_of_sides in zip(found, reversed(ends), strict=True):
+        # The middle belongs to both sides and is drawn once.
+        spans = {(max(begin, drawn_until), max(ends_of_sides, default=begin)): [0]}
+        for side, end in zip(sides, ends_of_sides, strict=True):
+            spans.setdefault((begin, end), []).append(side)
+        for (start, end), drawn in spans.items():
+            if end > start:
+                yield lanes, drawn, start, end
+                drawn_until = max(drawn_until, end) if 0 in drawn else drawn_until
+
+
+def _offsets(lanes: list[_Lane], sides: list[int], middle: Array, s: Array) -> Iterator[Array]:
+    """Return the distance t (N,) of each boundary from the reference line, left is positive."""
+    if 0 in sides:
+        yield middle
+    for side in (side for side in sides if side):
         edge = middle
         for lane in sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle):
             shape = lane.shape.at(s)

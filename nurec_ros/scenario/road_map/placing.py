@@ -36,6 +36,8 @@ _FLATTENING = 1.0 / 298.257223563
 # '+=alt_0=0' stands in real files beside '+alt_0=0'.
 _PROJ = re.compile(r'\+=?\s*(lat_0|lon_0|alt_0|x_0|y_0)\s*=\s*([-+0-9.eE]+)')
 _LONGEST = 4096
+# A map of other roads than those that are driven on is no map of the scenario, in metres.
+_FARTHEST_FROM_WAY = 1000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +69,13 @@ class GeoOrigin:
     false_northing: float = 0.0
 
 
-def parse_road_map(data: bytes, T_earth_map: Array | None, warn: Warn) -> RoadMap | None:
+def parse_road_map(
+    data: bytes, T_earth_map: Array | None, way: Array, warn: Warn
+) -> RoadMap | None:
     """
-    Give the map, with what can be had of it; None where the file is no OpenDRIVE.
+    Return the map, with what can be had of it; None where the file is no OpenDRIVE.
+
+    `way` (N, 3) is where the ego drives in the map frame, which roads must be near.
 
     The xodr's frame is ENU about its geo-reference, so that the boundaries get into the map frame
     by way of the Earth: T_enu_map = T_enu_earth T_earth_map. Never raises: `warn` is told.
@@ -96,7 +102,8 @@ def parse_road_map(data: bytes, T_earth_map: Array | None, warn: Warn) -> RoadMa
         warn(f'{why}, so lane boundaries cannot be placed')
         return RoadMap(geo_reference, ())
     if xodr.broken:
-        warn(f'{xodr.broken} roads cannot be evaluated and are left out')
+        some = '1 road' if xodr.broken == 1 else f'{xodr.broken} roads'
+        warn(f'{some} cannot be evaluated, so they are not drawn')
     if xodr.cut:
         warn('it is larger than what is read, so it is cut off')
     T_map_enu = np.linalg.inv(enu_of_earth(origin) @ T_earth_map)
@@ -106,7 +113,27 @@ def parse_road_map(data: bytes, T_earth_map: Array | None, warn: Warn) -> RoadMa
         points = (line - shift) @ T_map_enu[:3, :3].T + T_map_enu[:3, 3]
         frozen(points)
         placed.append(points)
+    distance = _distance(placed, way)
+    if distance > _FARTHEST_FROM_WAY:
+        warn(
+            f'its nearest road is {distance / 1000.0:.4g} km from where the ego drives, expected '
+            f'{_FARTHEST_FROM_WAY / 1000.0:g} km at most (T_world_base and the geoReference do '
+            'not go together), so lane boundaries cannot be placed'
+        )
+        return RoadMap(geo_reference, ())
     return RoadMap(geo_reference, tuple(placed))
+
+
+def _distance(lines: list[Array], way: Array) -> float:
+    """Return the least distance of the lines' points from the box around the way, 0 of none."""
+    if not lines:
+        return 0.0
+    low, high = way.min(axis=0), way.max(axis=0)
+    nearest = math.inf
+    for points in lines:
+        beyond = np.maximum(np.maximum(low - points, points - high), 0.0)
+        nearest = min(nearest, float(np.einsum('ij,ij->i', beyond, beyond).min()))
+    return math.sqrt(nearest)
 
 
 def geo_origin(proj: str) -> GeoOrigin | None:

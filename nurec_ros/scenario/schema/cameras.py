@@ -40,7 +40,7 @@ from nurec_ros.scenario.schema.fields import (
     numbers,
     time_array,
 )
-from nurec_ros.scenario.schema.rigid import rigid_transform
+from nurec_ros.scenario.schema.rigid import coarse, RIGID, rigid_transform
 from nurec_ros.scenario.sentence import shortened
 
 Array = NDArray[np.float64]
@@ -56,10 +56,6 @@ _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 _FARTHEST_IN_RIG = 1e3
 # Of the frames of a camera: some before the first and after the last pose are usual.
 _MOST_OUTSIDE = 0.5
-# A hair over half a turn.
-_WIDEST = 3.2
-# How far off the middle, in parts of the side, the principal point makes [height, width] likelier.
-_FAR_OFF, _NEAR = 0.25, 0.05
 
 
 def parse_cameras(
@@ -88,6 +84,7 @@ def parse_cameras(
             warn(f'{times_path} is {found}, expected an object, so no camera has times')
         times = None
     without_times: list[str] = []
+    rough: dict[str, float] = {}
     used: set[str] = set()
     if len(calibrations) > MOST_CAMERAS:
         warn(f'{_CALIBRATIONS} has {len(calibrations)} cameras, the first {MOST_CAMERAS} are used')
@@ -95,7 +92,7 @@ def parse_cameras(
         name = _name(key, value)
         if name in cameras:
             name = key
-        camera = _camera(key, name, value, warn)
+        camera = _camera(key, name, value, warn, rough)
         if camera is None:
             continue
         if name in cameras:
@@ -109,6 +106,11 @@ def parse_cameras(
             else:
                 camera = replace(camera, frame_times_ns=frame_times)
         cameras[name] = camera
+    if rough:
+        names = shortened(', '.join(rough), 250)
+        warn(
+            f'{_CALIBRATIONS}: T_sensor_rig of {names} is a rotation {coarse(max(rough.values()))}'
+        )
     if without_times and times is not None:
         strangers = [shortened(key) for key in times if key not in used]
         others = f', but of {shortened(", ".join(strangers), 150)}' if strangers else ''
@@ -145,7 +147,10 @@ def _name(key: str, value: object) -> str:
     return key.split('@')[0] or key
 
 
-def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
+def _camera(
+    key: str, name: str, value: object, warn: Warn, rough: dict[str, float]
+) -> Camera | None:
+    """Return a camera without times, or None; `rough` is told of a rotation that is not exact."""
     path = join(_CALIBRATIONS, key)
     try:
         if not encodable(key):
@@ -156,12 +161,14 @@ def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
         matrix_path = join(path, 'T_sensor_rig')
         value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
         matrix = numbers(value, matrix_path, (4, 4))
-        T_rig_camera = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
+        T_rig_camera, error_of = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
     except FieldError as error:
         warn(f'{error}, so the camera is left out')
         return None
     frozen(T_rig_camera)
-    model = _model(calibration, path, warn)
+    if error_of > RIGID:
+        rough[name] = error_of
+    model, problem = _model(calibration, path, warn)
     no_times = np.empty((0, 2), dtype=np.int64)
     frozen(no_times)
     return Camera(
@@ -172,77 +179,50 @@ def _camera(key: str, name: str, value: object, warn: Warn) -> Camera | None:
         resolution=model.resolution if model else _resolution_without_model(calibration),
         shutter_type=model.shutter_type if model else _DEFAULT_SHUTTER,
         frame_times_ns=no_times,
+        problem=problem,
     )
 
 
-def _model(calibration: dict[str, Any], path: str, warn: Warn) -> CameraModel | None:
-    without = 'so the camera is listed but not rendered'
+def _model(calibration: dict[str, Any], path: str, warn: Warn) -> tuple[CameraModel | None, str]:
+    """Return the lens, and why its pictures cannot be asked for: '' where they can."""
     path = join(path, 'camera_model')
-    if calibration.get('camera_model') is None:
-        warn(f'{path} is {found_in(calibration, "camera_model")}, {without}')
-        return None
+    model, problem = None, ''
     try:
-        described_model = as_object(calibration['camera_model'], path)
-        kind = get(described_model, 'type', path, 'the name of a camera model')
-        if not isinstance(kind, str):
-            raise FieldError(join(path, 'type'), described(kind), 'the name of a camera model')
-        parameters_path = join(path, 'parameters')
-        value = get(described_model, 'parameters', path, 'an object')
-        parameters = as_object(value, parameters_path)
-        parameters = _with_checked_resolution(parameters, parameters_path, warn)
-        angle = parameters.get('max_angle', 0.0)
-        if is_number(angle) and angle > _WIDEST:
-            warn(
-                f'{parameters_path}.max_angle is {described(angle)}, expected rad up to pi (not '
-                'degrees): it is taken as it stands'
-            )
-        return parse_camera_model(kind, parameters)
+        if calibration.get('camera_model') is None:
+            problem = f'{path} is {found_in(calibration, "camera_model")}'
+        else:
+            model = _lens(as_object(calibration['camera_model'], path), path, warn)
+            u, v = model.nurec_principal_point
+            width, height = model.resolution
+            centre = f'principal_point is [{u:g}, {v:g}]'
+            if not model.sees_its_image():
+                problem = (
+                    f'{path} sees nothing of its own image (its {centre}, the image {width} x '
+                    f'{height})'
+                )
+            elif not model.inside(model.principal_point):
+                warn(f'{path}.parameters.{centre}, outside of the image of {width} x {height}')
     except FieldError as error:
-        warn(f'{error}, {without}')
+        problem = str(error)
     except CameraModelError as error:
         found = shortened(error.found, 100)
-        warn(f'{path}.{error.key} is {found}, expected {error.expected}, {without}')
-    return None
+        problem = f'{path}.{error.key} is {found}, expected {error.expected}'
+    if problem:
+        warn(f'{problem}, so the camera is listed but not rendered')
+    return model, problem
 
 
-def _with_checked_resolution(parameters: dict[str, Any], path: str, warn: Warn) -> dict[str, Any]:
-    """
-    Give the parameters with `resolution` as [width, height].
-
-    The order is that of the file, unless the principal point shows that its producer turned it
-    around: crops move it far up or down the image, but hardly off the middle of the width.
-    """
-    size, point = parameters.get('resolution'), parameters.get('principal_point')
-    if not (_is_pair(size) and _is_pair(point)):
-        return parameters
-    assert isinstance(size, list)
-    assert isinstance(point, list)
-    turned = [size[1], size[0]]
-    if size[0] != size[1] and _is_likelier(turned, size, point):
-        warn(
-            f'{path}.resolution is {size}, which does not go with the principal point {point}, '
-            f'expected [width, height]: it is taken as {turned}'
-        )
-        return {**parameters, 'resolution': turned}
-    if not _contains(size, point):
-        warn(f'{path}.principal_point is {point}, outside of the image of {size[0]} x {size[1]}')
-    return parameters
+def _lens(described_model: dict[str, Any], path: str, warn: Warn) -> CameraModel:
+    kind = get(described_model, 'type', path, 'the name of a camera model')
+    if not isinstance(kind, str):
+        raise FieldError(join(path, 'type'), described(kind), 'the name of a camera model')
+    value = get(described_model, 'parameters', path, 'an object')
+    parameters = as_object(value, join(path, 'parameters'))
+    return parse_camera_model(kind, parameters, lambda text: warn(f'{path}.{text}'))
 
 
 def _is_pair(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
-
-
-def _contains(size: list[float], point: list[float]) -> bool:
-    return all(-0.5 <= p <= side - 0.5 for p, side in zip(point, size, strict=True))
-
-
-def _is_likelier(turned: list[float], size: list[float], point: list[float]) -> bool:
-    """Tell whether a principal point speaks for the turned size."""
-    off, off_turned = (abs(point[0] / max(width, 1) - 0.5) for width, _ in (size, turned))
-    if not _contains(turned, point):
-        return False
-    return (off > _FAR_OFF and off_turned < _NEAR) or not _contains(size, point)
 
 
 def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | None:

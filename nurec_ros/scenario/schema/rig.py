@@ -38,10 +38,11 @@ from nurec_ros.scenario.schema.fields import (
     numbers,
     times_us,
 )
-from nurec_ros.scenario.schema.rigid import rigid_transform, rigid_transforms
+from nurec_ros.scenario.schema.rigid import coarse, RIGID, rigid_transform, rigid_transforms
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
+Times = NDArray[np.int64]
 Warn = Callable[[str], None]
 
 # Distances from the Earth's centre that a street can have: the ellipsoid's radii are 6,356,752
@@ -53,6 +54,9 @@ _SMALLEST_UP = 0.9
 # A longer car is none, and a turned one has no box that frames could hold.
 _LARGEST_BOX = 1e3
 _LARGEST_BOX_ROTATION = 1e-3
+# Poses further apart than both are a gap: a drive of one pose a second has none.
+_SHORTEST_GAP_US = 1_000_000
+_MOST_STEPS = 10
 
 _KEYS = {
     'T_world_base',
@@ -97,7 +101,7 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     top = as_object(document, '')
     entries = get(top, 'rig_trajectories', '', 'a list of one trajectory')
     entry, path = _entry(entries, sequence_id, warn)
-    ego = _ego(entry, path)
+    ego = _ego(entry, path, warn)
     _name_unknown(top, _KEYS, '', warn)
     _name_unknown(entry, _ENTRY_KEYS, path, warn)
     return Rig(
@@ -125,7 +129,7 @@ def _entry(value: object, sequence_id: str, warn: Warn) -> tuple[dict[str, Any],
     return as_object(entries[chosen], path), path
 
 
-def _ego(entry: dict[str, Any], path: str) -> Trajectory:
+def _ego(entry: dict[str, Any], path: str, warn: Warn) -> Trajectory:
     poses_path = join(path, 'T_rig_worlds')
     times_path = join(path, 'T_rig_world_timestamps_us')
     poses = get(entry, 'T_rig_worlds', path, 'a list of 4x4 matrices')
@@ -141,9 +145,30 @@ def _ego(entry: dict[str, Any], path: str) -> Trajectory:
             f'{len(matrices)} times, one for each of {poses_path}',
         )
     increasing(times, times_path)
-    T_map_rig = rigid_transforms(matrices, poses_path)
+    _name_gap(times, times_path, warn)
+    T_map_rig, errors = rigid_transforms(matrices, poses_path)
+    rough = np.flatnonzero(errors > RIGID)
+    if len(rough):
+        many = f'{len(rough)} of {len(errors)} rotations (the first is [{rough[0]}]) are'
+        warn(f'{poses_path}: {many} {coarse(float(errors.max()))}')
     quaternions = quaternions_of(T_map_rig[:, :3, :3])
     return Trajectory(PoseTable(times * 1000, T_map_rig[:, :3, 3], quaternions))
+
+
+def _name_gap(times: Times, path: str, warn: Warn) -> None:
+    """Warn of times (N,) in microseconds that are much further apart than usual."""
+    steps = np.diff(times)
+    if not len(steps):
+        return
+    usual = int(np.sort(steps)[(len(steps) - 1) // 2])
+    gaps = np.flatnonzero(steps > max(_SHORTEST_GAP_US, _MOST_STEPS * usual))
+    if len(gaps):
+        i = int(steps.argmax())
+        others = f' (and {len(gaps) - 1} shorter gaps)' if len(gaps) > 1 else ''
+        warn(
+            f'{path}[{i + 1}] is {steps[i] * 1e-6:.6g} s after the one before{others}, expected '
+            f'about {usual * 1e-6:.3g} s: the ego moves straight and evenly through the gap'
+        )
 
 
 def _sequence_id(entry: dict[str, Any], path: str, warn: Warn) -> str:
@@ -201,12 +226,14 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
         return None
     try:
         matrix = numbers(top[path], path, (4, 4))
-        T_earth_map = rigid_transform(matrix, path, farthest=_FARTHEST_ECEF)
+        T_earth_map, error_of = rigid_transform(matrix, path, farthest=_FARTHEST_ECEF)
     except FieldError as error:
         warn(f'{error}, {without}')
         return None
     if np.allclose(T_earth_map, np.eye(4), rtol=0.0, atol=1e-9):
         return None
+    if error_of > RIGID:
+        warn(f'{path} is a rotation {coarse(error_of)}')
     if not _stands_on_earth(T_earth_map):
         inverse = np.asarray(np.linalg.inv(T_earth_map), dtype=np.float64)
         if not _stands_on_earth(inverse):
@@ -240,7 +267,7 @@ def _world_to_nre(top: dict[str, Any], warn: Warn) -> Array | None:
     try:
         if isinstance(value, dict):
             value, path = get(value, 'matrix', key), f'{key}.matrix'
-        matrix = rigid_transform(numbers(value, path, (4, 4)), path)
+        matrix, _ = rigid_transform(numbers(value, path, (4, 4)), path)
     except FieldError as error:
         warn(f'{error}, so it is not known (nothing but information depends on it)')
         return None

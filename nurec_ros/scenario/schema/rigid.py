@@ -15,7 +15,8 @@
 Rotations as files hold them: nearly exact, and made exact here.
 
 Real files are text of float32 values, so that a matrix is rigid to 1e-7 only, and some producers
-are worse. What is within the tolerance is replaced by the nearest rotation; the rest is refused.
+write three decimals. What is within the tolerance is replaced by the nearest rotation, what is
+coarser than RIGID is told; the rest is refused.
 """
 
 from __future__ import annotations
@@ -26,44 +27,56 @@ from nurec_ros.scenario.schema.fields import FARTHEST_METRES, FieldError
 
 Array = NDArray[np.float64]
 
-RIGID_TOLERANCE = 1e-3
+# How far R^T R is from 1: told from here on, refused beyond. Three decimals are off by 2e-3.
+RIGID = 1e-3
+RIGID_TOLERANCE = 1e-2
 UNIT_TOLERANCE = 1e-2
 
 # Larger entries are wrong in any case; their squares must not overflow.
 _CLIP = 4.0
 
 
-def rigid_transforms(matrices: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+def rigid_transforms(
+    matrices: Array, path: str, *, farthest: float = FARTHEST_METRES
+) -> tuple[Array, Array]:
     """
-    Return transforms (N, 4, 4) with exact rotations, of matrices that are rigid within 1e-3.
+    Return transforms (N, 4, 4) with exact rotations, and how far from exact each was (N,).
 
-    `path` names the list; raises FieldError with the index of the first that is not rigid.
+    `path` names the list; raises FieldError with the index of the first that is not rigid within
+    RIGID_TOLERANCE.
     """
     clipped = np.clip(matrices[:, :3, :3], -_CLIP, _CLIP)
     error = orthonormality_error(clipped)
-    error = np.maximum(error, np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1))
-    wrong = np.flatnonzero(error > RIGID_TOLERANCE)
+    last_row = np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1)
+    wrong = np.flatnonzero((error > RIGID_TOLERANCE) | (last_row > RIGID))
     if len(wrong):
         i = int(wrong[0])
         raise FieldError(
             f'{path}[{i}]',
-            _what_is_wrong(matrices[i], float(error[i])),
+            _what_is_wrong(matrices[i], float(max(error[i], last_row[i]))),
             f'a rotation and a translation, exact within {RIGID_TOLERANCE:g}',
         )
     result: Array = np.zeros_like(matrices)
     result[:, :3, :3] = orthonormalised(matrices[:, :3, :3])
     result[:, :3, 3] = checked_positions(matrices[:, :3, 3], path, farthest=farthest)
     result[:, 3, 3] = 1.0
-    return result
+    return result, error
 
 
-def rigid_transform(matrix: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
-    """Return one transform (4, 4) with an exact rotation; `path` names it."""
+def rigid_transform(
+    matrix: Array, path: str, *, farthest: float = FARTHEST_METRES
+) -> tuple[Array, float]:
+    """Return one transform (4, 4) with an exact rotation, and how far from it; `path` names it."""
     try:
-        transform: Array = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)[0]
+        transforms, errors = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)
     except FieldError as error:
         raise FieldError(path, error.found, error.expected) from None
-    return transform
+    return transforms[0], float(errors[0])
+
+
+def coarse(error: float) -> str:
+    """Return the sentence's end about rotations that are not RIGID."""
+    return f'exact within {error:.2g} only, expected {RIGID:g}, so the nearest rotation is taken'
 
 
 def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:

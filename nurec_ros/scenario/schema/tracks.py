@@ -88,7 +88,8 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
     `warn` is told what is odd but harmless. Raises FieldError.
     """
     top = as_object(document, '')
-    found = list(islice(_find_chunks(top, '', warn), MOST_CHUNKS + 1))
+    hollow: list[str] = []
+    found = list(islice(_find_chunks(top, '', hollow, warn), MOST_CHUNKS + 1))
     if len(found) > MOST_CHUNKS:
         raise FieldError(
             'the top level',
@@ -99,6 +100,8 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
     if not chunks and not _is_hollow(top):
         without = f'{described(top)} ({_listed(list(top))}) without a chunk'
         raise FieldError('the top level', without, f'one, an object with {_DATA}')
+    if chunks and hollow:
+        warn(f'{_listed(hollow)} is empty, expected {_DATA} in each chunk, so it is passed over')
     tracks = _assembled(chunks)
     if not len(tracks):
         warn('it has no tracks')
@@ -106,7 +109,7 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
 
 
 def _find_chunks(
-    value: dict[str, Any], path: str, warn: Warn, depth: int = 0
+    value: dict[str, Any], path: str, hollow: list[str], warn: Warn, depth: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if _DATA in value:
         yield path, value
@@ -116,7 +119,10 @@ def _find_chunks(
     strangers = []
     for key, inner in value.items():
         if isinstance(inner, dict) and depth < _DEEPEST:
-            yield from _find_chunks(inner, join(path, key), warn, depth + 1)
+            if _is_hollow(inner):
+                hollow.append(join(path, key))
+                continue
+            yield from _find_chunks(inner, join(path, key), hollow, warn, depth + 1)
         else:
             strangers.append(key)
     if strangers:
@@ -130,7 +136,9 @@ def _listed(keys: list[str]) -> str:
 
 
 def _is_hollow(value: dict[str, Any], depth: int = 0) -> bool:
-    """Tell whether there is nothing but empty objects."""
+    """Return whether there is nothing but empty objects, none of which is a chunk."""
+    if _DATA in value or _CUBOIDS in value:
+        return False
     return depth <= _DEEPEST and all(
         isinstance(inner, dict) and _is_hollow(inner, depth + 1) for inner in value.values()
     )
