@@ -36,6 +36,8 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
+pytestmark = pytest.mark.contract
+
 SECOND = 1_000_000_000
 # At rate 10 half a minute: an answer that is late does not find the player at the end.
 DURATION_S = 300.0

@@ -38,6 +38,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
+pytestmark = pytest.mark.contract
+
 pytestmark = pytest.mark.ros
 
 GRID = np.array(list(product(np.linspace(-0.5, 0.5, 9), repeat=3)))

@@ -22,6 +22,7 @@ from test.rendering.fake_server import FakeServer
 from test.support.listener import Listener
 from test.support.running_player import RunningPlayer
 from typing import Any
+import zipfile
 
 # A port that nobody listens on: the player goes on without pictures.
 NOWHERE = '127.0.0.1:1'
@@ -63,9 +64,11 @@ class Bench:
         """Subscribe; `~/…` is the player's own namespace. Gives the list of what comes."""
         return self.listener.listen(message_type, self._name_of(topic), latched=latched)
 
-    def listen_sent(self, message_type: type, topic: str) -> list[tuple[int, Any]]:
+    def listen_sent(
+        self, message_type: type, topic: str, *, latched: bool = False
+    ) -> list[tuple[int, Any]]:
         """Subscribe like `listen`; each message comes with when it was sent, in ns."""
-        return self.listener.listen_sent(message_type, self._name_of(topic))
+        return self.listener.listen_sent(message_type, self._name_of(topic), latched=latched)
 
     def _name_of(self, topic: str) -> str:
         return self.player.name + topic[1:] if topic.startswith('~') else topic
@@ -180,6 +183,9 @@ def state_of(message: Any) -> dict[str, Any]:
 
 def serve(*paths: Path, **options: Any) -> FakeServer:
     """Start a render server that has the scenes of these files, and answers at once."""
-    from nurec_ros.scenario import Scenario
+    return FakeServer(scenes=[_scene_id(path) for path in paths], **options)
 
-    return FakeServer(scenes=[Scenario.load(path).scene_id for path in paths], **options)
+
+def _scene_id(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return str(json.loads(archive.read('data_info.json'))['sequence_id'])

@@ -47,32 +47,47 @@ def server(usdz: Path) -> Iterator[FakeServer]:
 
 
 @pytest.fixture(scope='module')
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Bench]]:
-    """
-    Give a function that starts a player from parameters and ROS arguments.
+def benches() -> Iterator[list[Bench]]:
+    """Return the players of a module that are under way; they end with it."""
+    under_way: list[Bench] = []
+    yield under_way
+    while under_way:
+        _close(under_way[0], under_way)
 
-    Each has a ROS domain of its own, unless it is given that of another one (`beside`). It lives
-    until the end of the test module, or until it is closed.
-    """
+
+@pytest.fixture(autouse=True)
+def players_of_a_test(benches: list[Bench]) -> Iterator[None]:
+    """End with each test the players that it started: many at once would slow all of them."""
+    # Fixtures of the module come before.
+    before = list(benches)
+    yield
+    for bench in [one for one in benches if one not in before]:
+        _close(bench, benches)
+
+
+def _close(bench: Bench, benches: list[Bench]) -> None:
     import rclpy
 
-    benches: list[Bench] = []
+    benches.remove(bench)
+    bench.close()
+    rclpy.try_shutdown(context=bench.listener.node.context)
+    if all(other.domain != bench.domain for other in benches):
+        FREE_DOMAINS.append(bench.domain)
 
-    def close(bench: Bench) -> None:
-        benches.remove(bench)
-        bench.close()
-        rclpy.try_shutdown(context=bench.listener.node.context)
-        if all(other.domain != bench.domain for other in benches):
-            FREE_DOMAINS.append(bench.domain)
+
+@pytest.fixture(scope='module')
+def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bench]:
+    """
+    Return a function that starts a player from parameters and ROS arguments.
+
+    Each has a ROS domain of its own, unless it is given that of another one (`beside`). It lives
+    until the end of the test, or of the module where a fixture of the module started it.
+    """
+    import rclpy
 
     def run(
         *rules: str, name: str = '/nurec', beside: Bench | None = None, **parameters: Any
     ) -> Bench:
-        # Whose player has ended gives its domain back: a module that starts many of them would
-        # take those of the runs beside it.
-        for ended in [one for one in benches if one.player.process.poll() is not None]:
-            if ended is not beside:
-                close(ended)
         if beside is not None:
             domain = beside.domain
         else:
@@ -87,9 +102,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Be
         benches.append(bench)
         return bench
 
-    yield run
-    while benches:
-        close(benches[0])
+    return run
 
 
 @pytest.fixture(scope='module')

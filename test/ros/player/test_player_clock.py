@@ -24,6 +24,8 @@ import pytest
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
+pytestmark = pytest.mark.contract
+
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
 # How far apart the messages are that are compared for the speed: a delay of one is little then.

@@ -29,6 +29,8 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
+pytestmark = pytest.mark.contract
+
 BEGIN_NS = START_US * 1000
 
 

@@ -16,11 +16,9 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import re
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import stamp_ns
 from types import SimpleNamespace
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.rendering.frames import CameraStatus, RendererStatus
 from nurec_ros.ros.diagnostics import Diagnostics
 from nurec_ros.ros.state import PlaybackState
@@ -348,16 +346,6 @@ def test_another_session_starts_from_nothing(composer):
     composer.session = Session()
     values = values_of(composer.camera(asked=10, received=10))
     assert values['asked_hz'] == '10.0'
-
-
-def test_over_ros(bench):
-    """Once a second, stamped with scenario time, all parts in one message."""
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.trigger('tick')
-    now = (START_US + 100_000) * 1000
-    bench.until(lambda: sum(stamp_ns(message) == now for message in found) >= 2, 'two messages')
-    names = [status.name for status in found[-1].status]
-    assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
 
 
 def test_a_scene_of_another_name_is_a_warning(composer):

@@ -17,10 +17,13 @@ from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 
 from nav_msgs.msg import Odometry, Path
+import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
+
+pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 FRONT, REAR = CAMERAS

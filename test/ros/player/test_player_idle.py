@@ -21,6 +21,8 @@ import pytest
 from rosbag2_interfaces.srv import GetRate, IsPaused, PlayNext, Resume, Seek, SetRate
 from std_srvs.srv import Trigger
 
+pytestmark = pytest.mark.contract
+
 EVERYTHING = {
     'play',
     'stop',
@@ -57,8 +59,10 @@ def test_only_state_and_diagnostics_are_published(idle):
 
 
 def test_one_line_of_log_says_what_to_do(idle):
-    idle.until(lambda: 'idle: no scenario is loaded' in idle.player.output, 'the line')
-    assert idle.player.output.count('idle:') == 1
+    idle.until(lambda: '~/load' in idle.player.output, 'the line')
+    (line,) = [one for one in idle.player.output.splitlines() if '[INFO]' in one]
+    assert '~/load' in line
+    assert 'usdz_path' in line
 
 
 def test_every_service_is_there(idle):

@@ -22,6 +22,8 @@ import pytest
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
+pytestmark = pytest.mark.contract
+
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
 MS = 1_000_000

@@ -24,6 +24,8 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
+pytestmark = pytest.mark.contract
+
 BEGIN_NS = START_US * 1000
 OTHER_START_US = START_US + 500_000_000
 OTHER_CAMERA = 'camera_roof'

@@ -14,14 +14,15 @@
 """mode: lockstep. The clock waits at every due time for its images; nothing is dropped."""
 
 from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, START_US
+from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from nurec_ros.scenario import Scenario
 import pytest
 from sensor_msgs.msg import CameraInfo
+
+pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 FRONT, REAR = CAMERAS
@@ -46,23 +47,9 @@ class Slow:
 
 
 @pytest.fixture
-def start(start):
-    """Give it so that a player ends with the test: many at play would slow one another down."""
-    benches = []
-
-    def run(**parameters):
-        benches.append(start(**parameters))
-        return benches[-1]
-
-    yield run
-    for bench in benches:
-        bench.player.__exit__()
-
-
-@pytest.fixture
-def slow(usdz):
+def slow():
     """Give a server that is slower than the cameras at rate 10."""
-    slow = Slow(Scenario.load(usdz).scene_id, 0.03)
+    slow = Slow(SEQUENCE_ID, 0.03)
     with slow.server:
         yield slow
 
@@ -80,11 +67,12 @@ def listen_to_front(bench):
     found = bench.listen(DiagnosticArray, '/diagnostics')
     bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
 
-    def message():
+    def subscribers():
         parts = found[-1].status if found else ()
-        return next((part.message for part in parts if part.name == f'nurec: {FRONT}'), '')
+        values = [v for part in parts if part.name == f'nurec: {FRONT}' for v in part.values]
+        return sum(int(one.value) for one in values if one.key == 'subscribers')
 
-    bench.until(lambda: message() not in ('', 'nobody listens'), 'the listener')
+    bench.until(subscribers, 'the subscriber')
     return found
 
 
@@ -158,7 +146,7 @@ def test_it_waits_for_a_server_that_is_down(start, usdz):
     assert bench.clock_ns == FRONT_DUE[0]
     # Soon it is no blink of the connection any more, and said so.
     bench.until(lambda: playback_of(found).level != DiagnosticStatus.OK, 'a warning')
-    assert f'waiting for images (lockstep): cannot reach {NOWHERE}' in playback_of(found).message
+    assert f'cannot reach {NOWHERE}' in playback_of(found).message
     # It is measured over some seconds, of which the first were played.
     bench.until(lambda: speed_of(found) == 0.0, 'the speed of a clock that waits')
     bench.trigger('stop')

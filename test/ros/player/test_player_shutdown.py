@@ -19,11 +19,10 @@ import signal
 import subprocess
 import sys
 from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS
+from test.support.archives import CAMERAS, SEQUENCE_ID
 from test.support.player_bench import NOWHERE
 import time
 
-from nurec_ros.scenario import Scenario
 import pytest
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
@@ -102,7 +101,7 @@ def test_in_the_middle_of_a_render(start, usdz, mode):
             time.sleep(0.01)
         return picture(request)
 
-    with FakeServer(render, scenes=[Scenario.load(usdz).scene_id]) as server:
+    with FakeServer(render, scenes=[SEQUENCE_ID]) as server:
         bench = start(usdz_path=usdz, server=server.address, mode=mode).ready()
         bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
         bench.until(lambda: asked, 'a render under way')
@@ -178,6 +177,8 @@ class Interrupted:
 
 
 from nurec_ros.cli.player import main
+
+pytestmark = pytest.mark.contract
 sys.meta_path.insert(0, Interrupted())
 sys.exit(main([]))
 """

@@ -15,65 +15,19 @@
 
 import json
 from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, START_US
+from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 import time
-from types import SimpleNamespace
 
-from nurec_ros.errors import RenderError
-from nurec_ros.playback.schedule import Due
-from nurec_ros.ros.steps import Steps
-from nurec_ros.scenario import Scenario
 import pytest
 from rosbag2_interfaces.srv import PlayNext
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
+pytestmark = pytest.mark.contract
+
 BEGIN_NS = START_US * 1000
 FRONT, REAR = CAMERAS
-
-
-# The bookkeeping, without ROS.
-
-
-@pytest.fixture
-def steps():
-    """Give steps whose calls for the executor are made at once."""
-    return Steps(lambda call: call())
-
-
-def failure(camera, t_ns, text='away'):
-    return SimpleNamespace(camera=camera, t_ns=t_ns, error=RenderError(text))
-
-
-def test_a_step_counts_the_images_that_it_lost(steps):
-    step = steps.begin([Due('a', 1), Due('b', 1), Due('a', 2), Due('a', 3)])
-    assert step.failed_images == {}
-    steps.lose(failure('a', 1, 'late'))
-    steps.lose(failure('a', 3, 'gone'))
-    assert step.failed_images == {'a': '2 of 3 lost: gone'}
-
-
-def test_failures_of_others_are_not_the_steps(steps):
-    step = steps.begin([Due('a', 2)])
-    steps.lose(failure('a', 1))
-    steps.lose(failure('b', 2))
-    assert step.failed_images == {}
-    steps.end(step)
-    steps.lose(failure('a', 2))
-    assert step.failed_images == {}
-
-
-def test_who_ended_is_not_overtaken(steps):
-    first, second = steps.begin([]), steps.begin([])
-    first.end()
-    steps.overtake('~/reset')
-    assert (first.overtaken_by, second.overtaken_by) == ('', '~/reset')
-    second.end()
-    assert second.ended.done()
-
-
-# Over ROS.
 
 
 def listen(bench):
@@ -131,8 +85,8 @@ class StuckServer:
 
 
 @pytest.fixture(scope='module')
-def stuck(usdz):
-    stuck = StuckServer(Scenario.load(usdz).scene_id)
+def stuck():
+    stuck = StuckServer(SEQUENCE_ID)
     with stuck.server:
         yield stuck
 

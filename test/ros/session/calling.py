@@ -27,7 +27,7 @@ import time
 from typing import Any
 
 SECOND = 1_000_000_000
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
 
 
 class Caller:

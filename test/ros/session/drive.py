@@ -24,17 +24,15 @@ from collections.abc import Callable, Iterator
 import contextlib
 from dataclasses import dataclass
 import json
-import os
 from pathlib import Path
-import signal
 import sys
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
 from test.support.player_bench import Bench, stamp_ns
+from test.support.process import Process
 import time
 from typing import Any
 
-from nurec_ros.demo.processes import Child, command
 import pytest
 
 SCALE = 0.1
@@ -368,15 +366,15 @@ def run(folder: Path) -> Session:
             start = _starter(folder, children)
             server = start(
                 'preview',
-                [*command('preview'), '--port', '0', '--no-caption', '--usdz']
-                + [str(truth.path) for truth in truths],
+                [sys.executable, '-m', 'nurec_ros.cli.preview', '--port', '0', '--no-caption']
+                + ['--usdz', *(str(truth.path) for truth in truths)],
             )
             recorder = start(
                 'recorder',
                 [sys.executable, str(RECORDER), str(folder / 'bag'), str(folder / 'topics.json')],
             )
             _wait_for(recorder, (folder / 'counts.json').exists)
-            address = server.wait_for(r'^serving on (\S+)$', 60.0)[1]
+            address = server.says(r'^serving on (\S+)$')[1]
             parameters = {
                 'usdz_path': truths[0].path,
                 'server': address,
@@ -395,7 +393,7 @@ def run(folder: Path) -> Session:
         exit_code = bench.player.interrupt()
         client.acts.append(Act('interrupt', called_ns, time.time_ns(), exit_code))
         output = bench.player.output
-        assert _interrupted(recorder) == 0, recorder.last_lines()
+        assert recorder.interrupt() == 0, recorder.output
     finally:
         if bench is not None:
             bench.close()
@@ -405,27 +403,18 @@ def run(folder: Path) -> Session:
     return Session(folder / 'bag', truths, tuple(client.acts), unexpected, exit_code, output)
 
 
-def _starter(folder: Path, stack: contextlib.ExitStack) -> Callable[[str, list[str]], Child]:
-    def start(name: str, words: list[str]) -> Child:
-        child = Child(name, words, folder / f'{name}.log', os.environ)
-        stack.callback(child.end)
-        return child
+def _starter(folder: Path, stack: contextlib.ExitStack) -> Callable[[str, list[str]], Process]:
+    def start(name: str, words: list[str]) -> Process:
+        process = Process(words, folder / f'{name}.log')
+        stack.callback(process.end)
+        return process
 
     return start
 
 
-def _interrupted(child: Child) -> int | None:
-    """Let a process write what it has, for as long as that takes; give its exit code."""
-    os.kill(child.pid, signal.SIGINT)
-    deadline = time.monotonic() + 120.0
-    while child.returncode is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return child.returncode
-
-
-def _wait_for(child: Child, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60.0
+def _wait_for(process: Process, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300.0
     while not condition():
-        child.check()
-        assert time.monotonic() < deadline, child.last_lines()
+        assert process.alive()
+        assert time.monotonic() < deadline, process.output
         time.sleep(0.05)

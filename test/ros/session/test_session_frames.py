@@ -36,6 +36,8 @@ from test.ros.session.scenarios import CROSS, FRONT, REAR, SPEED_M_S, YAW_RATE_R
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.contract
+
 # Between poses at 10 Hz on an arc of 40 m radius at 8 m/s: 2 mm of chord, half a step of yaw.
 CHORD_M = 0.005
 CHORD_RAD = 0.5 * 0.1 * YAW_RATE_RAD_S

@@ -38,6 +38,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.contract
+
 CAMERAS = (FRONT, REAR, CROSS)
 KINDS = ('image_raw', 'image_raw/compressed', 'camera_info')
 WIDTH, HEIGHT = round(1920 * SCALE), round(1080 * SCALE)

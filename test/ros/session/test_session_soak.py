@@ -31,6 +31,8 @@ import rclpy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
+pytestmark = pytest.mark.contract
+
 ROUNDS = 25
 DURATION_S = 6.0
 BEGIN_NS = START_US * 1000

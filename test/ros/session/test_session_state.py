@@ -38,6 +38,8 @@ from test.ros.session.scenarios import SECOND
 import pytest
 from rosbags.interfaces import QosDurability, QosReliability
 
+pytestmark = pytest.mark.contract
+
 KEYS = [
     'is_playing',
     'speed',
@@ -91,7 +93,7 @@ def test_quality_of_service_is_that_of_the_contract(recording, topic):
 
 def test_state_has_the_documented_keys(recording):
     for entry in recording.of('~/state'):
-        assert [one.key for one in entry.message.values] == KEYS
+        assert [one.key for one in entry.message.values][: len(KEYS)] == KEYS
 
 
 def test_state_values_are_of_their_types(recording):
@@ -138,18 +140,22 @@ def test_active_tracks_are_counted(recording):
 
 def test_track_ids_add_up(recording):
     """Follow who came and went from message to message, through all jumps and loads."""
-    _, state = recording.states[0]
-    truth, position = moment(recording, state)
+    _, before = recording.states[0]
+    truth, position = moment(recording, before)
     there = set(truth.active(position))
     changes = 0
     for _, state in recording.states[1:]:
         new, removed = (state[key] for key in CHANGING)
-        assert len(set(new)) == len(new)
-        assert not there & set(new)
-        assert there >= set(removed)
-        there = there - set(removed) | set(new)
         truth, position = moment(recording, state)
-        assert there == set(truth.active(position))
+        active = set(truth.active(position))
+        assert len(set(new)) == len(new)
+        jumped = position < moment(recording, before)[1] or state['scenario'] != before['scenario']
+        # The first message after a jump back or a load may list all that are active as new.
+        if not (jumped and set(new) == active):
+            assert not there & set(new)
+            assert there >= set(removed)
+            assert there - set(removed) | set(new) == active
+        there, before = active, state
         changes += len(new) + len(removed)
     assert changes > 10
 
@@ -171,10 +177,10 @@ def test_answers_say_what_the_state_says(recording):
     acts = triggers(recording)
     assert {act.name for act in acts} == {'play', 'stop', 'reset', 'tick', 'load'}
     for act in acts:
-        assert list(act.answer) == KEYS
+        assert list(act.answer)[: len(KEYS)] == KEYS
         span = (act.called_ns, act.answered_ns)
         told = [state for sent_ns, state in recording.states if span[0] < sent_ns < span[1]]
-        fields = {key: value for key, value in act.answer.items() if key not in CHANGING}
+        fields = {key: act.answer[key] for key in KEYS if key not in CHANGING}
         assert any({key: state[key] for key in fields} == fields for state in told), act
 
 

@@ -24,6 +24,7 @@ Time, as a recording of a whole session shows it.
 | a halted player repeats TF, odom, tracks and objects, stamps unchanged | `…_repeated_…` |
 | path, ego and tracks at once after a jump back, and again 0.5 s later | `…_at_once`, `…_again` |
 | a jump's clock comes before anything else of the new time | `test_nothing_is_ahead_…` |
+| clock, DELETEALL, static frames, path, ego, TF, odom, tracks, objects | `…_in_this_order` |
 | tick advances by exactly `tick_us`, not times the rate, and stays at the end | `test_ticks_…` |
 | seek sets the position exactly | `test_seeks_…` |
 | play_next goes to the next frame time of any camera | `test_play_next_…` |
@@ -37,6 +38,8 @@ from test.ros.session.recording import clears, stamps_in
 from test.ros.session.scenarios import SECOND
 
 import pytest
+
+pytestmark = pytest.mark.contract
 
 MILLISECOND = 1_000_000
 REPEATED = ('/tf', '~/odom', '~/tracks', '~/objects')
@@ -118,7 +121,12 @@ def test_clock_goes_back_only_at_a_jump_back(recording):
 
 
 def test_clock_follows_the_wall_at_the_rate(recording):
-    """Compare steps of scenario time with steps of the wall."""
+    """
+    Compare the scenario's time with the wall's, at the beginning and the end of each stretch.
+
+    Between reading the wall and sending the player may have to wait, now and then: of each part
+    the message that waited least counts.
+    """
     rates = set()
     for stretch in recording.stretches(playing=True):
         rate, end_ns = stretch.state['speed'], stretch.era.truth.end_ns
@@ -129,16 +137,13 @@ def test_clock_follows_the_wall_at_the_rate(recording):
         ]
         if len(clocks) < 10:
             continue
-        off = [
-            abs(b.stamp_ns - a.stamp_ns - rate * (b.sent_ns - a.sent_ns))
-            for a, b in pairwise(clocks)
-        ]
-        assert median(off) < 2 * MILLISECOND * max(rate, 1.0)
-        # Between reading the wall and sending, the player may have had to wait, now and then.
-        behind = [one.stamp_ns - rate * one.sent_ns for one in clocks]
-        part = len(behind) // 3
-        drift = median(behind[-part:]) - median(behind[:part])
-        assert abs(drift) < max(rate, 1.0) * SECOND / 3
+        part = len(clocks) // 3
+        first, last = (
+            max(parts, key=lambda one: one.stamp_ns - rate * one.sent_ns)
+            for parts in (clocks[:part], clocks[-part:])
+        )
+        passed_ns = last.sent_ns - first.sent_ns
+        assert last.stamp_ns - first.stamp_ns == pytest.approx(rate * passed_ns, rel=0.2)
         rates.add(rate)
     assert rates == {0.5, 1.0, 2.0}
 
@@ -161,9 +166,12 @@ def long_rests(recording):
 
 
 def test_clock_stands_while_halted(recording):
+    checked = 0
     for rest in long_rests(recording):
-        stamps = {one.stamp_ns for one in recording.of('/clock', rest.from_ns, rest.to_ns)}
-        assert stamps == {rest.state['current_time_us'] * 1000 or 1}
+        clocks = recording.of('/clock', rest.from_ns, rest.to_ns)
+        assert {one.stamp_ns for one in clocks} <= {rest.state['current_time_us'] * 1000 or 1}
+        checked += len(clocks)
+    assert checked > 30
 
 
 @pytest.mark.parametrize('topic', REPEATED)
@@ -194,6 +202,17 @@ def test_jump_is_shown_at_once(recording, topic):
         shown = [one for one in recording.opening(era) if one.topic == name]
         assert [one for one in shown if topic != '~/tracks' or not clears(one.message)]
         assert era.first_ns in stamps_in(shown[-1].message) or topic == '~/path'
+
+
+def test_jump_is_shown_in_this_order(recording):
+    """Find the clock first, then the deletion, after a load the frames, then what is shown."""
+    for before, era in pairwise(recording.eras):
+        loaded = ['/tf_static'] if era.truth is not before.truth else []
+        topics = ['/nurec/tracks', *loaded, '/nurec/path', '/nurec/ego', '/tf', '/nurec/odom']
+        expected = ['/clock', *topics, '/nurec/tracks', '/nurec/objects']
+        shown = [one.topic for one in recording.opening(era) if one.topic in expected]
+        # The moment may be repeated before the next message of the clock.
+        assert shown[: len(expected)] == expected
 
 
 @pytest.mark.parametrize('topic', ['~/path', '~/ego'])
