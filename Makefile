@@ -10,12 +10,6 @@ export USDZ
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
-# pip makes a request again, but not for a download that breaks off in its middle.
-pip_install = for pause in 10 60 0; do \
-	  $(bin)/python -m pip install --quiet --disable-pip-version-check $(1) && break; \
-	  [ $$pause != 0 ] || exit 1; echo "Trying again in $$pause s"; sleep $$pause; \
-	done
-
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
 # inherit them.
 ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -26,18 +20,24 @@ unexport PYTHONHOME
 
 # A sourced ROS distribution brings rclpy and every message package: its own are used then.
 ifdef ROS_DISTRO
-extras := fast,demo,test,lint
+demo_extras := fast,demo
+test_extras := test
 venv_options := --system-site-packages
 interfaces :=
 else
-extras := wheels,wheels-lint,fast,demo,test,lint
+demo_extras := wheels,fast,demo
+test_extras := test,wheels-lint
 venv_options :=
-interfaces := tf2_msgs rosbag2_interfaces vision_msgs
+interfaces := $(VENV)/.interfaces
 unexport PYTHONPATH
 endif
-interface_stamps := $(interfaces:%=$(VENV)/.interface-%)
+# What the build of our own package needs, in the environment itself: pip's own would be made anew
+# for each install.
+build_tools := setuptools wheel grpcio-tools
+package := setup.py setup.cfg pyproject.toml nurec_ros/__init__.py $(wildcard nurec_ros/rendering/protos/*.proto)
+install = bash scripts/pip_install.sh $(bin)/python --no-build-isolation
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-all lint bench clean
 # Two pips at once in one environment do not get on.
 .NOTPARALLEL:
 
@@ -50,7 +50,7 @@ help:
 	@echo 'make bench           the side-by-side benchmarks'
 	@echo 'make clean           remove what the other targets made'
 
-setup: $(VENV)/.installed $(interface_stamps)
+setup: $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(interfaces)
 	@echo 'Ready: $(bin)/ holds nurec_player, nurec_preview, nurec_probe, nurec_example, nurec_demo.'
 
 $(VENV)/.python: scripts/find_python.sh
@@ -59,34 +59,39 @@ $(VENV)/.python: scripts/find_python.sh
 	  $$python -m venv $(venv_options) $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.python setup.py setup.cfg pyproject.toml $(wildcard nurec_ros/rendering/protos/*.proto)
-	@echo 'Installing nurec_ros and what it needs (a few minutes the first time)'
-	@$(call pip_install,--editable '.[$(extras)]')
+$(VENV)/.demo: $(VENV)/.python $(package)
+	@echo 'Installing nurec_ros and what its demo needs'
+	@$(install) $(build_tools)
+	@$(install) --editable '.[$(demo_extras)]'
 	@touch $@
 
-$(VENV)/.interface-tools: $(VENV)/.installed interfaces/build-requirements.txt
-	@echo 'Installing the tools that build ROS interfaces'
-	@$(call pip_install,-r interfaces/build-requirements.txt)
+$(VENV)/.interfaces: $(VENV)/.demo $(wildcard interfaces/*.py interfaces/*/*/*.*)
+	@echo 'Building the ROS interfaces that PyPI lacks'
+	@$(bin)/python interfaces/build.py
 	@touch $@
 
-$(VENV)/.interface-%: $(VENV)/.interface-tools interfaces/cmake/from_wheels.cmake $(wildcard interfaces/*/*/*.*) $(wildcard interfaces/*/*.*)
-	@echo 'Building the ROS interfaces $*'
-	@PATH="$(abspath $(bin)):$$PATH" $(bin)/python -m pip install --quiet --disable-pip-version-check \
-	  --no-build-isolation --no-deps --force-reinstall ./interfaces/$*
+$(VENV)/.test: $(VENV)/.demo
+	@echo 'Installing what the tests need'
+	@$(install) --editable '.[$(demo_extras),$(test_extras)]'
 	@touch $@
 
-demo: setup
+$(VENV)/.lint: $(VENV)/.demo
+	@echo 'Installing ruff and mypy'
+	@$(install) --editable '.[$(demo_extras),lint]'
+	@touch $@
+
+demo: $(VENV)/.demo $(interfaces)
 	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ")
 
-test: setup
+test: $(VENV)/.test $(interfaces)
 	@$(bin)/python -m pytest $(PYTEST_ARGS)
 
-lint: setup
+lint: $(VENV)/.lint
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 
-bench: setup
+bench: $(VENV)/.test $(interfaces)
 	@for bench in bench/bench_*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
 
 clean:

@@ -16,6 +16,7 @@
 import importlib
 import json
 from pathlib import Path
+import re
 import sys
 
 import pytest
@@ -46,6 +47,17 @@ MESSAGES = {
         'center': 'geometry_msgs/Pose',
         'size': 'geometry_msgs/Vector3',
     },
+    'ackermann_msgs/msg/AckermannDriveStamped': {
+        'header': 'std_msgs/Header',
+        'drive': 'ackermann_msgs/AckermannDrive',
+    },
+    'ackermann_msgs/msg/AckermannDrive': {
+        'steering_angle': 'float',
+        'steering_angle_velocity': 'float',
+        'speed': 'float',
+        'acceleration': 'float',
+        'jerk': 'float',
+    },
 }
 SERVICES = {
     'Pause': ({}, {}),
@@ -56,6 +68,18 @@ SERVICES = {
     'SetRate': ({'rate': 'double'}, {'success': 'boolean'}),
     'Seek': ({'time': 'builtin_interfaces/Time'}, {'success': 'boolean'}),
     'PlayNext': ({}, {'success': 'boolean'}),
+}
+
+# What the distribution's own tool chain makes of these services.
+SERVICE_HASHES = {
+    'GetRate': 'RIHS01_c4f24894657b45b0cca8c720ce039924cfa1a5b8baa7d1ffd94881812d8700eb',
+    'IsPaused': 'RIHS01_c4d007c4a9ca1a76729d96b81c20db85b88b454eee371c0d8afe3aa31b899a40',
+    'Pause': 'RIHS01_b101e6aaf344c37f1405f5a1f484fee1c7d2acc61c6f04aeb636e9ab3f51a497',
+    'PlayNext': 'RIHS01_2b397d59555ce383e6af4b4e43142934ad4b208bd7da01409d472f1fa481d45b',
+    'Resume': 'RIHS01_fb4a116a8bdfc09c4c9f48df3b295d1f546053b4bb145bcbd4c92e7eef9896b8',
+    'Seek': 'RIHS01_6e9b6b38c44f111e36e43903da565fb2775ab0f0e69c02169a5fb0f130b23eb4',
+    'SetRate': 'RIHS01_571e1d5335cc99a8e4132c46e4ea9bf873e85c39f23d375146cb7d249d939629',
+    'TogglePaused': 'RIHS01_c4382ba5856616caf3fb7b3ecffd0eb244015814861263ccc8241b2f6c9463ae',
 }
 
 
@@ -95,13 +119,20 @@ def test_every_definition_is_tested():
     assert found == {*MESSAGES, *(f'rosbag2_interfaces/srv/{name}' for name in SERVICES)}
 
 
-@pytest.mark.parametrize('name', MESSAGES)
-def test_type_hash_is_what_another_implementation_computes(name):
-    """Let rosbags compute the hash from the definition's text, and compare."""
-    typesys = pytest.importorskip('rosbags.typesys')
+def _described_hash(name):
+    """Return the hash in the description that is installed beside a definition."""
     package, kind, base = name.split('/')
     if not _built_by_us(package):
         pytest.skip(f'{package} comes from the distribution')
+    description = Path(sys.prefix) / 'share' / package / kind / f'{base}.json'
+    hashes = json.loads(description.read_text())['type_hashes']
+    return next(entry['hash_string'] for entry in hashes if entry['type_name'] == name)
+
+
+@pytest.mark.parametrize('name', MESSAGES)
+def test_type_hash_is_what_another_implementation_computes(name, node):
+    """Let rosbags compute the hash from the definition's text; compare it with the one on DDS."""
+    typesys = pytest.importorskip('rosbags.typesys')
     store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
     for path in sorted(INTERFACES.glob('*/msg/*.msg')):
         type_name = f'{path.parents[1].name}/msg/{path.stem}'
@@ -109,21 +140,55 @@ def test_type_hash_is_what_another_implementation_computes(name):
         store.fielddefs.pop(type_name, None)
         store.types.pop(type_name, None)
         store.register(types)
-    description = Path(sys.prefix) / 'share' / package / kind / f'{base}.json'
-    hashes = {
-        entry['type_name']: entry['hash_string']
-        for entry in json.loads(description.read_text())['type_hashes']
-    }
-    assert hashes[name] == store.hash_rihs01(name)
+    expected = store.hash_rihs01(name)
+    assert _described_hash(name) == expected
+
+    node.create_publisher(_interface(name), '/typed', 1)
+    (publisher,) = node.get_publishers_info_by_topic('/typed')
+    assert publisher.topic_type == name
+    version, value = publisher.topic_type_hash.version, bytes(publisher.topic_type_hash.value)
+    assert f'RIHS{version:02}_{value.hex()}' == expected
 
 
 def test_tf_message_has_the_hash_of_the_distributions():
-    if not _built_by_us('tf2_msgs'):
-        pytest.skip('tf2_msgs comes from the distribution')
-    description = Path(sys.prefix) / 'share' / 'tf2_msgs' / 'msg' / 'TFMessage.json'
-    assert json.loads(description.read_text())['type_hashes'][0]['hash_string'] == (
+    assert _described_hash('tf2_msgs/msg/TFMessage') == (
         'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
     )
+
+
+@pytest.mark.parametrize('name', SERVICES)
+def test_service_has_the_hash_of_the_distributions(name):
+    assert _described_hash(f'rosbag2_interfaces/srv/{name}') == SERVICE_HASHES[name]
+
+
+@pytest.mark.parametrize('name', MESSAGES)
+def test_message_arrives_as_it_was_sent(name, node, listener):
+    """Send the message with something in every field, through Fast DDS's type support."""
+    kind = _interface(name)
+    sent = _filled(kind)
+    received = listener.listen(kind, '/sent')
+    publisher = node.create_publisher(kind, '/sent', 1)
+    listener.until(publisher.get_subscription_count, 'the subscription')
+    publisher.publish(sent)
+    listener.until(lambda: received, 'the message')
+    assert received == [sent]
+    assert sent != kind()
+
+
+def _filled(kind):
+    """Return a message with another value than the default in each of its fields."""
+    message = kind()
+    for count, (field, type_name) in enumerate(_fields(message).items(), 1):
+        nested = re.fullmatch(r'(sequence<)?(\w+)/(\w+)>?', type_name)
+        if nested:
+            sequence, package, base = nested.groups()
+            value = _filled(_interface(f'{package}/msg/{base}'))
+            setattr(message, field, [value] if sequence else value)
+        elif type_name == 'string':
+            setattr(message, field, f'text {count}')
+        elif not type_name.endswith(']'):
+            setattr(message, field, type(getattr(message, field))(count))
+    return message
 
 
 def test_colcon_passes_the_interfaces_by():
