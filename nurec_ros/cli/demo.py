@@ -18,13 +18,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 import importlib.util
-import os
-from signal import SIG_IGN
-from signal import signal as set_signal
+from signal import SIGHUP
 import sys
 
 from nurec_ros import __version__
-from nurec_ros.errors import NurecError
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.parameter_table import TABLE
 
 # What only the demo needs, and where it comes from.
@@ -34,6 +33,9 @@ NEEDED = {
 }
 
 
+# What it has beside player and preview.
+THREADS = 24
+MEGABYTES = 384
 # A domain's UDP ports begin at 7400 + 250 times its number and have to stay below 65536.
 MOST_DOMAIN = 232
 
@@ -46,7 +48,7 @@ def _domain(text: str) -> int:
 
 
 def _number_for(parameter: str) -> Callable[[str], float]:
-    """Give what reads a number that the player's parameter of this name may be."""
+    """Return what reads a number that the player's parameter of this name may be."""
     spec = next(spec for spec in TABLE if spec.name == parameter)
     least, most = spec.minimum, spec.maximum
     assert least is not None
@@ -71,16 +73,8 @@ def _path(text: str) -> str:
     return text
 
 
-def say(text: str) -> None:
-    """Print at once, also into a pipe; who closes it, or the terminal, does not end the demo."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def parser() -> argparse.ArgumentParser:
-    """Give the command line's description."""
+    """Return the command line's description."""
     result = argparse.ArgumentParser(
         prog='nurec_demo',
         description='Play a scenario through preview server and player to its end; leave a '
@@ -130,41 +124,35 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when all is there, 1 with the reason, 130 or 143 after a signal."""
-    options = parser().parse_args(arguments)
-    for module, remedy in NEEDED.items():
-        if importlib.util.find_spec(module) is None:
-            print(f'nurec_demo: needs {module}: {remedy}', file=sys.stderr)
-            return 1
-    from nurec_ros.demo.processes import Interrupted, Signals
-    from nurec_ros.demo.run import Options, run
+    """Run the demo; 0 when all is there, 1 with the reason, 128 and its number after a signal."""
 
-    try:
-        with Signals() as signals:
-            run(
-                Options(
-                    usdz=options.usdz or '',
-                    output=options.output,
-                    rate=options.rate,
-                    cameras=tuple(options.cameras),
-                    camera_rate=options.camera_rate,
-                    resolution_scale=options.resolution_scale,
-                    server=options.server,
-                    domain_id=options.domain_id,
-                ),
-                say,
-                signals,
-            )
-    except Interrupted as interrupted:
-        # While the interpreter finalises, another one would show a traceback.
-        for number in Signals.NUMBERS:
-            set_signal(number, SIG_IGN)
-        print('nurec_demo: interrupted; everything was ended', file=sys.stderr)
-        return 128 + interrupted.number
-    except NurecError as error:
-        print(f'nurec_demo: {error}', file=sys.stderr)
-        return 1
-    return 0
+    def work(signals: Signals) -> int:
+        options = parser().parse_args(arguments)
+        for module, remedy in NEEDED.items():
+            if importlib.util.find_spec(module) is None:
+                raise ConfigurationError(f'needs {module}: {remedy}')
+        from nurec_ros.demo.run import Options, run
+
+        run(
+            Options(
+                usdz=options.usdz or '',
+                output=options.output,
+                rate=options.rate,
+                cameras=tuple(options.cameras),
+                camera_rate=options.camera_rate,
+                resolution_scale=options.resolution_scale,
+                server=options.server,
+                domain_id=options.domain_id,
+            ),
+            say,
+            signals.check,
+            signals.noted,
+        )
+        return 0
+
+    # Where the terminal is closed, too, its processes are ended.
+    signals = Signals(SIGHUP)
+    return run_command('nurec_demo', work, signals=signals, threads=THREADS, megabytes=MEGABYTES)
 
 
 if __name__ == '__main__':

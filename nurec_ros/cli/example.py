@@ -18,23 +18,24 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-import os
 import sys
 
 from nurec_ros import __version__
-from nurec_ros.errors import ConfigurationError, NurecError
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.example.archive import write_usdz
 from nurec_ros.example.cameras import CAMERAS
 from nurec_ros.example.writer import Example, make_example, members
 
 
 def parser() -> argparse.ArgumentParser:
-    """Give the command line's description."""
+    """Return the command line's description."""
     description = 'Write a NuRec scenario of a made-up street: ego, road users, six cameras, map.'
     result = argparse.ArgumentParser(
         prog='nurec_example',
         description=description,
-        epilog='exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments',
+        epilog='exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments, '
+        '130 after Ctrl-C',
     )
     result.add_argument(
         'path',
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def describe(example: Example) -> str:
-    """Say in a few lines what is in an example."""
+    """Return what is in an example, in a few lines."""
     labels = Counter(track.label for track in example.tracks)
     counted = ', '.join(f'{count} {label}' for label, count in labels.most_common())
     return (
@@ -68,29 +69,25 @@ def describe(example: Example) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when the file is written, 1 with one line when it cannot be."""
-    command = parser()
-    options = command.parse_args(arguments)
-    try:
-        example = make_example(seed=options.seed, duration_s=options.duration)
-    except ConfigurationError as error:
-        # It begins with the argument's name, which is the option's.
-        command.error(f'--{error}')
-    try:
-        path = write_usdz(options.path, members(example))
-    except NurecError as error:
-        print(f'nurec_example: {error}', file=sys.stderr)
-        return 1
-    except OSError as error:
-        reason = error.strerror or error
-        print(f'nurec_example: cannot write {options.path}: {reason}', file=sys.stderr)
-        return 1
-    try:
-        print(f'wrote {path} ({path.stat().st_size / 1e6:.1f} MB)')
-        print(describe(example), flush=True)
-    except BrokenPipeError:
-        # Who read has read enough. The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+
+    def work(_: Signals) -> int:
+        command = parser()
+        options = command.parse_args(arguments)
+        try:
+            example = make_example(seed=options.seed, duration_s=options.duration)
+        except ConfigurationError as error:
+            # It begins with the argument's name, which is the option's.
+            command.error(f'--{error}')
+        try:
+            path = write_usdz(options.path, members(example))
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigurationError(f'cannot write {options.path}: {reason}') from error
+        say(f'wrote {path} ({path.stat().st_size / 1e6:.1f} MB)')
+        say(describe(example))
+        return 0
+
+    return run_command('nurec_example', work)
 
 
 if __name__ == '__main__':

@@ -14,26 +14,24 @@
 """
 The command `nurec_player`: one player in a process of its own.
 
-This module alone takes signals. Its imports are few, so that they are taken as early as can be.
+Its imports are few, so that signals are taken as early as can be.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-import ctypes
+from collections.abc import Callable, Sequence
 import os
 import re
 import signal
 import socket
 import sys
 import threading
-from typing import Any, NoReturn
 
 from nurec_ros import __version__
+from nurec_ros.cli.command import leave, one_line, run_command, Signals, TRACEBACK
 from nurec_ros.cli.memory import keep_freed_memory
-from nurec_ros.cli.signals import Signals, Stopped
-from nurec_ros.errors import ConfigurationError, NurecError
+from nurec_ros.errors import ConfigurationError
 
 DESCRIPTION = 'Play a NuRec scenario (USDZ) as a live ROS 2 system.'
 EPILOG = """
@@ -45,47 +43,39 @@ Without usdz_path the player waits for the service ~/load.
 `ros2 param describe /nurec NAME` explains each parameter, as config/nurec.yaml does.
 """
 
+# What a player has within seconds of its start.
+THREADS = 32
+MEGABYTES = 384
+# A value that begins so is read as something else than a text.
+YAMLS_OWN = tuple('[{*&!%@`|>')
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the player until a signal ends it; give the process' exit code."""
+    """Run the player until a signal ends it; return the process' exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    own, ros = split_ros_arguments(arguments)
-    _parser().parse_args(own)
     stop = _Stop()
-    try:
-        with stop:
-            _run(ros, stop)
-    except Stopped:
-        pass
-    except Exception as error:
-        # An import that is interrupted may turn the interruption into an error of its own.
-        if stop.interrupted:
-            return 0
-        if not isinstance(error, NurecError):
-            raise
-        print(f'nurec_player: {_one_line(error)}', file=sys.stderr)
-        return 1
+
+    def work(_: Signals) -> int:
+        own, ros = split_ros_arguments(arguments)
+        _parser().parse_args(own)
+        _run(ros, stop)
+        return 0
+
+    code = run_command(
+        'nurec_player',
+        work,
+        signals=stop,
+        stopped=lambda _: 0,
+        threads=THREADS,
+        megabytes=MEGABYTES,
+    )
     if stop.came:
-        _leave()
-    return 0
-
-
-def _leave() -> NoReturn:
-    """
-    End the process without Python's finalisation.
-
-    That takes a quarter of a second, and unwinds threads which are still at work, such as one
-    that reads a file: where C++ code of a library lies under one, it aborts the process.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # What rcl has logged to a stdout that C buffers.
-    ctypes.CDLL(None).fflush(None)
-    os._exit(0)
+        leave(code)
+    return code
 
 
 def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command's own arguments from those between `--ros-args` and `--` or the end."""
+    """Return the command's own arguments from those between `--ros-args` and `--` or the end."""
     own: list[str] = []
     ros: list[str] = []
     current = own
@@ -117,12 +107,12 @@ class _Stop(Signals):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wake: Any = None
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
+        self._wake: Callable[[], object] = lambda: None
 
     def __enter__(self) -> _Stop:
         super().__enter__()
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
         # Python runs handlers between bytecodes of the main thread, which may be asleep inside
         # the middleware for long: this descriptor is written to at once.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -133,7 +123,7 @@ class _Stop(Signals):
         signal.set_wakeup_fd(-1)
         self._writer.close()
 
-    def wake_with(self, wake: Any) -> None:
+    def wake_with(self, wake: Callable[[], object]) -> None:
         """Call `wake`, in a thread, when a signal comes, or came already."""
         self._wake = wake
         threading.Thread(target=self._watch, name='nurec-signals', daemon=True).start()
@@ -145,21 +135,13 @@ class _Stop(Signals):
 
 
 def _run(ros_arguments: list[str], stop: _Stop) -> None:
-    # gRPC's core reads this when it is imported. What it would write to stderr, such as a server's
-    # orderly good-bye, is told by the diagnostics in better words.
-    os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
     keep_freed_memory()
-    try:
-        from nurec_ros.ros.player import NurecPlayer
-        import rclpy
-        from rclpy.exceptions import NameValidationException, ParameterException
-        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-        from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
-        from rclpy.signals import SignalHandlerOptions
-    except ImportError as error:
-        raise ConfigurationError(
-            f'{error}; source a ROS 2 distribution, or run `make setup`'
-        ) from None
+    from nurec_ros.ros.player import NurecPlayer
+    import rclpy
+    from rclpy.exceptions import NameValidationException, ParameterException
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
+    from rclpy.signals import SignalHandlerOptions
 
     context = rclpy.Context()
     # rcl would say in a line of its own that it failed, before the line that says why.
@@ -171,11 +153,14 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
             context=context,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-    except Exception as error:  # noqa: BLE001, rcl's parser raises types that differ by release
-        raise ConfigurationError(str(error)) from None
+    except Exception as error:
+        # rcl's parser raises types that differ by release.
+        raise ConfigurationError(_refused(error, ros_arguments)) from error
     # Unless the arguments have set another one.
     if get_logger_effective_level('rcl') == LoggingSeverity.FATAL:
         set_logger_level('rcl', LoggingSeverity.UNSET)
+    if get_logger_effective_level('nurec') == LoggingSeverity.DEBUG:
+        os.environ.setdefault(TRACEBACK, '1')
     player = None
     try:
         player = NurecPlayer(context=context)
@@ -188,7 +173,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
             executor.spin_once()
     except (ParameterException, NameValidationException) as error:
         # rclpy's own for its own parameters, such as use_sim_time of a wrong type.
-        raise ConfigurationError(str(error)) from None
+        raise ConfigurationError(_without_place(error)) from None
     except ExternalShutdownException:
         pass
     finally:
@@ -198,9 +183,28 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
         context.try_shutdown()
 
 
-def _one_line(error: BaseException) -> str:
+def _refused(error: Exception, ros_arguments: Sequence[str]) -> str:
+    """Return why rcl takes the arguments behind --ros-args for none, and how to write them."""
+    text = _without_place(error)
+    if type(error).__name__ == 'UnknownROSArgsError':
+        # Its text is Python's of a list.
+        unknown = ', '.join(re.findall("'([^']*)'", text)) or text
+        return (
+            f'--ros-args does not know {unknown}; after it come -p NAME:=VALUE, '
+            '--params-file FILE, -r FROM:=TO, --log-level LEVEL and other arguments of ROS 2, '
+            'and -- ends them'
+        )
+    for argument in ros_arguments:
+        name, assigned, value = argument.partition(':=')
+        if assigned and value[:1] in YAMLS_OWN and argument in text:
+            quoted = value.replace("'", "''")
+            return f'{text}; if it is a text, quote it for YAML: -p "{name}:=\'{quoted}\'"'
+    return text
+
+
+def _without_place(error: BaseException) -> str:
     # Where in rcl's sources it was noticed helps nobody who only mistyped a name.
-    return re.sub(r', at \S+:\d+', '', ' '.join(str(error).split()))
+    return re.sub(r', at \S+:\d+', '', one_line(error))
 
 
 if __name__ == '__main__':

@@ -30,14 +30,17 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from nurec_ros import __version__
-from nurec_ros.cli.signals import Signals, Stopped
-from nurec_ros.errors import ConfigurationError, NurecError
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from nurec_ros.preview.behaviour import Behaviour
 
 DEFAULT_PORT = 46435
 CRASHED = 70
+# What a server that draws has, gRPC's threads above all.
+THREADS = 16
+MEGABYTES = 384
 
 
 def _port(text: str) -> int:
@@ -117,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _behaviour(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Behaviour:
-    """Give the behaviour asked for; one that cannot be played is a wrong argument."""
+    """Return the behaviour asked for; one that cannot be played is a wrong argument."""
     from nurec_ros.preview.behaviour import Behaviour, help_texts
 
     try:
@@ -146,7 +149,7 @@ def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: Signals
     )
     try:
         server.start()
-        print(f'serving on {server.address}', flush=True)
+        say(f'serving on {server.address}')
         # Looks at the flag too, in case something swallowed the interruption.
         while not signals.came:
             time.sleep(0.5)
@@ -155,26 +158,19 @@ def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: Signals
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; gives the exit code."""
-    signals = Signals()
-    try:
-        with signals:
-            parser = _parser()
-            arguments = parser.parse_args(argv)
-            behaviour = _behaviour(parser, arguments)
-            logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-            _serve(arguments, behaviour, signals)
-    except Stopped:
-        pass
-    except Exception as error:
-        # An import that is interrupted may turn the interruption into an error of its own.
-        if signals.interrupted:
-            return 0
-        if not isinstance(error, NurecError):
-            raise
-        print(f'nurec_preview: {error}', file=sys.stderr)
-        return 1
-    return 0
+    """Run the command; return the exit code."""
+
+    def work(signals: Signals) -> int:
+        parser = _parser()
+        arguments = parser.parse_args(argv)
+        behaviour = _behaviour(parser, arguments)
+        logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
+        _serve(arguments, behaviour, signals)
+        return 0
+
+    return run_command(
+        'nurec_preview', work, stopped=lambda _: 0, threads=THREADS, megabytes=MEGABYTES
+    )
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@
 nurec_probe: tell where a missing picture comes from, past the player and ROS altogether.
 
 Exit codes: 0 every stage passed (notes are no failures), 1 a stage failed, 2 a file or an argument
-that cannot be used, 130 interrupted.
+that cannot be used, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from pathlib import Path
 import sys
 from typing import Any, NoReturn
 
 from nurec_ros import __version__
-from nurec_ros.errors import ConfigurationError, NurecError
+from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.errors import ConfigurationError
 
+NAME = 'nurec_probe'
 USAGE = 2
 INTERRUPTED = 130
+# gRPC's, and what looks up names.
+THREADS = 12
+MEGABYTES = 384
 
 # What the probe calls by the player's names, and the options that were typed here.
 _TYPED = {
@@ -171,19 +175,21 @@ def _probe(arguments: argparse.Namespace) -> int:
 
     def show(stage: Stage) -> None:
         for line in stage.lines(plain=plain):
-            print(line, flush=True)
+            _print(line)
 
     def patience() -> None:
-        print('waiting for the first picture; a server may compile its kernels', file=sys.stderr)
+        complain('waiting for the first picture; a server may compile its kernels')
 
     for warning in scenario.warnings if not arguments.json else ():
-        print(f'nurec_probe: warning: {warning}', file=sys.stderr)
+        complain(f'{NAME}: warning: {warning}')
     if not arguments.json:
-        print(f'nurec_probe {__version__}: {scenario.scene_id} on {options.server}', flush=True)
+        _print(f'{NAME} {__version__}: {scenario.scene_id} on {options.server}')
         report = run(scenario, options, on_stage=show, patience=patience)
         if report.pictures:
-            print(f'{counted(len(report.pictures), "reply", "replies")} saved in {options.output}')
-        print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
+            _print(
+                f'{counted(len(report.pictures), "reply", "replies")} saved in {options.output}'
+            )
+        _print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
     else:
         report = run(scenario, options, patience=patience)
         code = 0 if report.ok else 1
@@ -193,12 +199,25 @@ def _probe(arguments: argparse.Namespace) -> int:
             'scenario': scenario.scene_id,
             'warnings': list(scenario.warnings),
         }
-        _print_json({'exit_code': code, **head, **report.to_json()})
+        _print(_json({'exit_code': code, **head, **report.to_json()}))
     return 0 if report.ok else 1
 
 
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False), flush=True)
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def _print(text: str) -> None:
+    """Print what the probe is run for: without readers there is nothing more to do."""
+    error = say(text)
+    if isinstance(error, BrokenPipeError):
+        raise _UnreadError
+    if error is not None:
+        raise ConfigurationError(f'stdout cannot be written: {error.strerror}')
+
+
+class _UnreadError(Exception):
+    """Nobody reads any more, as after `| head`."""
 
 
 def _can_print(text: str) -> bool:
@@ -210,33 +229,26 @@ def _can_print(text: str) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; gives the exit code."""
-    # The stages say what is wrong; gRPC's own log would only say it again, in its words.
-    os.environ.setdefault('GRPC_VERBOSITY', 'NONE')
+    """Run the command; return the exit code."""
     typed = sys.argv[1:] if argv is None else argv
     # argparse takes abbreviations.
     as_json = any(len(word) > 2 and '--json'.startswith(word) for word in typed)
-    try:
-        arguments = _parser(as_json).parse_args(argv)
-        return _probe(arguments)
-    except BrokenPipeError:
-        # Nobody reads any more, as after `| head`; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return _stopped('interrupted', INTERRUPTED, as_json)
-    except ConfigurationError as error:
-        name, space, rest = str(error).partition(' ')
-        return _stopped(_TYPED.get(name, name) + space + rest, USAGE, as_json)
-    except NurecError as error:
-        return _stopped(str(error), USAGE, as_json)
 
+    def work(_: Signals) -> int:
+        try:
+            return _probe(_parser(as_json).parse_args(argv))
+        except _UnreadError:
+            return INTERRUPTED
+        except ConfigurationError as error:
+            name, space, rest = str(error).partition(' ')
+            raise ConfigurationError(_TYPED.get(name, name) + space + rest) from error
 
-def _stopped(reason: str, code: int, as_json: bool) -> int:
-    print(f'nurec_probe: {reason}', file=sys.stderr)
-    if as_json:
-        _print_json({'exit_code': code, 'ok': False, 'error': reason})
-    return code
+    def tell(reason: str, code: int) -> None:
+        complain(f'{NAME}: {reason}')
+        if as_json:
+            say(_json({'exit_code': code, 'ok': False, 'error': reason}))
+
+    return run_command(NAME, work, failed=USAGE, tell=tell, threads=THREADS, megabytes=MEGABYTES)
 
 
 if __name__ == '__main__':

@@ -90,7 +90,7 @@ def record_drive(
     check: Callable[[], None],
     scenario: Scenario,
     cameras: Sequence[str],
-    say: Callable[[str], None],
+    say: Callable[[str], object],
 ) -> Played:
     """
     Wait for the player, play to the end, record everything; `say` is told what it waits for.

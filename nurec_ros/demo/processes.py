@@ -165,66 +165,6 @@ class Children:
         self.end()
 
 
-class Interrupted(BaseException):
-    """SIGINT, SIGTERM or SIGHUP came; `number` says which."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class Signals:
-    """
-    While entered, the first signal raises Interrupted in the main thread, later ones do nothing.
-
-    So a second Ctrl-C cannot stop the children's being ended. Under nohup, SIGHUP stays ignored.
-    One that was never entered knows of no signals.
-    """
-
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self._came: int | None = None
-        self._noted = False
-        self._before: dict[int, object] = {}
-
-    def _handle(self, number: int, _frame: object) -> None:
-        if self._came is None:
-            self._came = number
-            if not self._noted:
-                raise Interrupted(number)
-
-    def check(self) -> None:
-        """Raise Interrupted where a signal has come."""
-        if self._came is not None:
-            raise Interrupted(self._came)
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """
-        Raise nothing meanwhile but in `check`, which the block is to call now and then.
-
-        ROS's Python code has destructors, and what is raised within one of them is lost.
-        """
-        self._noted = True
-        try:
-            yield
-        finally:
-            self._noted = False
-        self.check()
-
-    def __enter__(self) -> Signals:
-        for number in self.NUMBERS:
-            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 def command(name: str) -> list[str]:
     """Give the command line of one of this package's commands, run by this very Python."""
     # Not `-m`: that looks in the working directory first, where a clone's folder may be named

@@ -20,7 +20,7 @@ Everything is bounded in time, and whatever happens no child process is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
 from nurec_ros.demo.drawing import write_png
 from nurec_ros.demo.files import Files
 from nurec_ros.demo.overview import draw_overview
-from nurec_ros.demo.processes import Children, command, DemoError, free_domain, Signals
+from nurec_ros.demo.processes import Children, command, DemoError, free_domain
 from nurec_ros.demo.report import file_lines, table, topic_rows
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
@@ -54,16 +54,21 @@ class Options:
 
 
 def run(
-    options: Options, say: Callable[[str], None] = print, signals: Signals | None = None
+    options: Options,
+    say: Callable[[str], object] = print,
+    check: Callable[[], None] = lambda: None,
+    noted: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """
-    Show the demo; `say` takes the lines for the screen, `signals` end it.
+    Show the demo; `say` takes the lines for the screen.
+
+    check: raises to end it; noted: a context in which signals are left to `check`, because what
+    is raised in a destructor of ROS's is lost.
 
     Raise NurecError where something fails; DemoError names the piece and quotes its last lines.
     """
     from nurec_ros.demo.play import Played, record_drive
 
-    signals = signals or Signals()
     files = Files(Path(options.output))
     if options.usdz:
         # Nothing is made, and nothing replaced, for a file that cannot be played.
@@ -86,12 +91,12 @@ def run(
             children.start('player', player_command(options, usdz, server, cameras))
             say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
 
-            def check() -> None:
-                signals.check()
+            def check_all() -> None:
+                check()
                 children.check()
 
-            with signals.noted():
-                played: Played = record_drive(recording, check, scenario, cameras, say)
+            with noted():
+                played: Played = record_drive(recording, check_all, scenario, cameras, say)
             codes = children.end()
     say(f'played in {played.wall_s:.1f} s, recorded in {files.recording}')
     draw(files, scenario, usdz)
@@ -116,7 +121,7 @@ def run(
         raise DemoError(message)
 
 
-def example_file(files: Files, say: Callable[[str], None]) -> Path:
+def example_file(files: Files, say: Callable[[str], object]) -> Path:
     """Write the example and give its place; ConfigurationError where that is not possible."""
     from nurec_ros.example import write_example
 

@@ -52,7 +52,7 @@ class Patience:
     """Says what is being waited for: not at once, not too often, and not the same thing twice."""
 
     def __init__(
-        self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic
+        self, say: Callable[[str], object], now: Callable[[], float] = time.monotonic
     ) -> None:
         self._say = say
         self._now = now
@@ -131,7 +131,7 @@ class Watch:
         return 0 if topic is None else topic.count
 
     def wait_ready(
-        self, cameras: Sequence[str], timeout_s: float, say: Callable[[str], None]
+        self, cameras: Sequence[str], timeout_s: float, say: Callable[[str], object]
     ) -> None:
         """
         Wait until the player answers, and an image of each camera and a transform are here.

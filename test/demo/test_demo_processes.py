@@ -28,8 +28,6 @@ from nurec_ros.demo.processes import (
     DemoError,
     FIRST_PARTICIPANT,
     free_domain,
-    Interrupted,
-    Signals,
     udp_port,
 )
 import pytest
@@ -206,59 +204,3 @@ def test_a_domain_in_use_is_not_taken(monkeypatch):
             participant.bind(('127.0.0.1', udp_port(first, FIRST_PARTICIPANT)))
         with pytest.raises(DemoError, match='in use'), free_domain():
             pass
-
-
-def test_the_first_signal_interrupts_and_later_ones_do_nothing():
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupt() -> None:
-        with Signals():
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(Interrupted) as caught:
-        interrupt()
-    assert caught.value.number == signal.SIGTERM
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-@pytest.mark.parametrize('checked', [True, False])
-def test_a_signal_is_noted_where_what_is_raised_may_get_lost(checked: bool):
-    """See it raised by the next look, at the latest at the end."""
-    reached = []
-
-    class Lossy:
-        """What is raised here comes to nothing."""
-
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGTERM)
-
-    def interrupt() -> None:
-        with Signals() as signals:
-            signals.check()
-            with signals.noted():
-                Lossy()
-                signal.raise_signal(signal.SIGINT)
-                reached.append('signals')
-                if checked:
-                    signals.check()
-                reached.append('end')
-            reached.append('after')
-
-    with pytest.raises(Interrupted) as caught:
-        interrupt()
-    assert caught.value.number == signal.SIGTERM
-    assert reached == (['signals'] if checked else ['signals', 'end'])
-
-
-def test_nohup_is_respected():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Signals():
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)

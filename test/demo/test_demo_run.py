@@ -257,7 +257,7 @@ def test_a_signal_ends_everything(playing, number: int, code: int):
     process.send_signal(number)
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == code, errors
-    assert errors.splitlines()[-1] == 'nurec_demo: interrupted; everything was ended'
+    assert errors.splitlines()[-1] == 'nurec_demo: interrupted'
     assert 'Traceback' not in errors
     assert not processes_that_name(folder)
     assert {path.suffix for path in (folder / 'demo').iterdir()} == {'.log'}
