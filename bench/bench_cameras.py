@@ -57,7 +57,7 @@ FISHEYE = FisheyeCamera(
 
 
 def best_of(function: Callable[[], object], repeats: int = 3) -> float:
-    """Give the shortest of some runs in seconds."""
+    """Return the shortest of some runs in seconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -67,7 +67,7 @@ def best_of(function: Callable[[], object], repeats: int = 3) -> float:
 
 
 def pixels() -> np.ndarray:
-    """Give every pixel of the image (N, 2)."""
+    """Return every pixel of the image (N, 2)."""
     u, v = np.meshgrid(np.arange(SIZE[0], dtype=float), np.arange(SIZE[1], dtype=float))
     return np.stack([u.ravel(), v.ravel()], axis=1)
 
@@ -106,13 +106,8 @@ def row(what: str, ours: float, name: str, other: float) -> None:
 
 
 def cold(model: base.CameraModel) -> Callable[[], object]:
-    """Give a call that computes a full ray map anew."""
-
-    def run() -> object:
-        base._ray_maps.clear()
-        return model.ray_map(*SIZE)
-
-    return run
+    """Return a call that computes a full ray map anew."""
+    return lambda: model.ray_map(*SIZE, keep=False)
 
 
 def opencv_rows(name: str, model: PinholeCamera | FisheyeCamera) -> None:

@@ -37,7 +37,7 @@ import zipfile
 
 import numpy as np
 from nurec_ros.scenario import Scenario, Tracks, Trajectory
-from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.trajectory import PoseTable
 from scipy.spatial.transform import Rotation, Slerp
 
 START_US = 27_567_868_848

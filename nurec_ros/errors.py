@@ -11,7 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The package's errors: one base, one class for each thing that the user can act on."""
+"""
+The package's errors: one base, one class for each thing that the user can act on.
+
+And what makes texts out of files fit for a message: one line, printable, not too long.
+"""
+
+from __future__ import annotations
 
 
 class NurecError(Exception):
@@ -28,3 +34,18 @@ class RenderError(NurecError):
 
 class ConfigurationError(NurecError):
     """A parameter or an option that cannot be honoured; names it and the allowed values."""
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """Return the text, cut where it is too long."""
+    return text if len(text) <= longest else text[: longest - 1] + '…'
+
+
+def one_line(text: str) -> str:
+    """Return the text with everything escaped that breaks lines or that cannot be encoded."""
+    if text.isprintable():
+        return text
+    return ''.join(
+        char if char.isprintable() else char.encode('unicode_escape').decode('ascii')
+        for char in text
+    )

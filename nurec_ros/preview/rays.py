@@ -16,18 +16,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.preview.exposure import Exposure
 from nurec_ros.preview.lens import widest_angle
 from nurec_ros.scenario.cameras import CameraModel
-from nurec_ros.scenario.cameras.cache import BoundedCache
 
 Array = NDArray[np.float64]
 Rays = NDArray[np.float32]
-
-_CACHE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,30 +44,20 @@ class RayTable:
     pixel_angle: float
     widest: float
 
-    @property
-    def nbytes(self) -> int:
-        """Give the memory that it takes."""
-        return self.rays.nbytes + (0 if self.outside is None else self.outside.nbytes)
 
-
-_tables: BoundedCache[RayTable] = BoundedCache(_CACHE_BYTES, lambda table: table.nbytes)
-
-
+# For each of eight cameras a picture's, and the small one's that the sky is drawn in.
+@lru_cache(maxsize=16)
 def ray_table(model: CameraModel, width: int, height: int) -> RayTable:
-    """Give the rays of a picture of that size, from a cache of bounded size."""
-
-    def compute() -> RayTable:
-        rays, valid = model.ray_map(width, height, keep=False)
-        steps = np.linalg.norm(np.diff(rays[height // 2], axis=0), axis=1)
-        usual = steps[(steps > 0.0) & (steps < 0.5)]
-        pixel_angle = float(np.median(usual)) if usual.size else 1.0
-        # Row by row three runs of W floats: one matrix product per row, and planes to work on.
-        planes = np.ascontiguousarray(_filled(rays, valid).transpose(0, 2, 1))
-        planes.flags.writeable = False
-        outside = None if valid.all() else ~valid
-        return RayTable(planes, outside, pixel_angle, widest_angle(model))
-
-    return _tables.get((model, width, height), compute)
+    """Return the rays of a picture of that size; those of the last ones are kept."""
+    rays, valid = model.ray_map(width, height, keep=False)
+    steps = np.linalg.norm(np.diff(rays[height // 2], axis=0), axis=1)
+    usual = steps[(steps > 0.0) & (steps < 0.5)]
+    pixel_angle = float(np.median(usual)) if usual.size else 1.0
+    # Row by row three runs of W floats: one matrix product per row, and planes to work on.
+    planes = np.ascontiguousarray(_filled(rays, valid).transpose(0, 2, 1))
+    planes.flags.writeable = False
+    outside = None if valid.all() else ~valid
+    return RayTable(planes, outside, pixel_angle, widest_angle(model))
 
 
 def _filled(rays: Rays, valid: NDArray[np.bool_]) -> Rays:

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Reading of NuRec scenario archives (USDZ)."""
 
-from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.rig import Box, Camera
 from nurec_ros.scenario.road_map import RoadMap
 from nurec_ros.scenario.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks, TrackChanges, Tracks

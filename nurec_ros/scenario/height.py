@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.interpolation import PoseTable
 from nurec_ros.scenario.tracks import Tracks
+from nurec_ros.scenario.trajectory import PoseTable
 from scipy import ndimage
 
 Array = NDArray[np.float64]

@@ -23,25 +23,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import ScenarioError
+from nurec_ros.errors import one_line, ScenarioError
 from nurec_ros.scenario import archive
-from nurec_ros.scenario.archive import Archive, MemberError, refusal
+from nurec_ros.scenario.archive import Archive, JsonError, MemberError, parse_json, refusal
 from nurec_ros.scenario.height import with_smooth_heights
-from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.rig import Box, Camera, Rig
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
-from nurec_ros.scenario.schema import json_text
 from nurec_ros.scenario.schema.fields import FieldError, LAST_US
-from nurec_ros.scenario.schema.info import (
+from nurec_ros.scenario.schema.rig import (
     DataInfo,
     Metadata,
     MetadataError,
     parse_data_info,
     parse_metadata,
+    parse_rig,
 )
-from nurec_ros.scenario.schema.json_text import JsonError
-from nurec_ros.scenario.schema.rig import parse_rig, Rig
 from nurec_ros.scenario.schema.tracks import no_tracks, parse_tracks
-from nurec_ros.scenario.sentence import one_line
 from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.scenario.trajectory import Trajectory
 
@@ -213,7 +210,7 @@ class _Loader:
         return parse_road_map(data, rig.T_earth_map, rig.ego.positions, warn)
 
     def _check_span(self, tracks: Tracks, ego: Trajectory) -> None:
-        """Tell where most tracks live when there are no poses; a single pose holds at any time."""
+        """Warn where most tracks live when there are no poses; one pose holds at any time."""
         outside = int(((tracks.end_ns < ego.start_ns) | (tracks.start_ns > ego.end_ns)).sum())
         if ego.start_ns < ego.end_ns and outside > _MOST_OUTSIDE * len(tracks):
             self._warner(archive.TRACKS)(
@@ -223,7 +220,7 @@ class _Loader:
             )
 
     def _time_range(self, ego: Trajectory, info: DataInfo) -> tuple[int, int]:
-        """Give the range that poses and data_info both cover."""
+        """Return the range that poses and data_info both cover."""
         if info.start_us is None or info.end_us is None:
             return ego.start_ns, ego.end_ns
         start_ns = max(ego.start_ns, info.start_us * 1000)
@@ -244,7 +241,7 @@ class _Loader:
         return tuple(self._warnings)
 
     def _json(self, member: str) -> Any:
-        return json_text.parse(self._archive.read(member))
+        return parse_json(self._archive.read(member))
 
     def _warner(self, member: str) -> Callable[[str], None]:
         head = f'{self._archive.path.name}: {self._archive.name(member)}'

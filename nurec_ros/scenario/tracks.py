@@ -11,7 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The other road users: who is there at a time, where, and what changed since."""
+"""
+The other road users: which of them exist at a time, and where they are.
+
+Which of many lifetimes hold a given time is found without looking at all of them. The time axis
+is cut into buckets; each lists the lifetimes that reach into it. The cuts stand at every k-th
+start or end, k being the larger of 64 and the mean number of tracks that exist at once: a bucket
+then lists at most k of them beyond those that exist at its begin, so that a question costs in
+proportion to its answer, and all lists together have at most some eight entries a track.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +32,68 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.poses import matrices, with_positive_w
-from nurec_ros.scenario.activation import ActivationIndex
-from nurec_ros.scenario.interpolation import frozen, Indices, PoseTable
-from nurec_ros.scenario.moments import one_time
-from nurec_ros.scenario.trajectory import Trajectory
+from nurec_ros.scenario.trajectory import frozen, Indices, one_time, PoseTable, Times, Trajectory
+
+_SMALLEST_BUCKET = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActivationIndex:
+    """
+    Closed intervals [starts (T,), ends (T,)], starts <= ends, and the index over them.
+
+    edges (B,): where the buckets begin; offsets: where each one's list begins in members, and the
+    end of the last.
+    """
+
+    starts: Times
+    ends: Times
+    edges: Times = field(init=False, repr=False)
+    offsets: list[int] = field(init=False, repr=False)
+    members: NDArray[np.int32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.starts)
+        edges = _bucket_edges(self.starts, self.ends)
+        first = np.searchsorted(edges, self.starts, side='right') - 1
+        lengths = np.searchsorted(edges, self.ends, side='right') - first
+        members = np.repeat(np.arange(count, dtype=np.int32), lengths)
+        begins = np.cumsum(lengths) - lengths
+        buckets = np.arange(len(members)) - np.repeat(begins - first, lengths)
+        # A stable sort keeps the members of a bucket in the order of the file.
+        order = np.argsort(buckets, kind='stable')
+        offsets = np.searchsorted(buckets[order], np.arange(len(edges) + 1))
+        object.__setattr__(self, 'edges', edges)
+        object.__setattr__(self, 'offsets', offsets.tolist())
+        object.__setattr__(self, 'members', members[order])
+
+    def at(self, t: int) -> Indices:
+        """Return the indices (N,), ascending, of the intervals that hold t."""
+        bucket = int(self.edges.searchsorted(t, side='right')) - 1
+        if bucket < 0:
+            return np.empty(0, dtype=np.intp)
+        begin, end = self.offsets[bucket], self.offsets[bucket + 1]
+        candidates = self.members[begin:end]
+        holds = self.starts.take(candidates) <= t
+        holds &= self.ends.take(candidates) >= t
+        return candidates[holds].astype(np.intp)
+
+
+def _bucket_edges(starts: Times, ends: Times) -> Times:
+    count = len(starts)
+    if not count:
+        return np.empty(0, dtype=np.int64)
+    moments = np.sort(np.concatenate([starts, ends]))
+    # Active at a moment: started by then, less ended before it.
+    active = np.searchsorted(np.sort(starts), moments, side='right')
+    active = active - np.searchsorted(np.sort(ends), moments, side='left')
+    every = max(_SMALLEST_BUCKET, int(active.mean()))
+    cuts = moments[::every]
+    # The second cut keeps a crowd that starts and ends at one moment out of what follows it.
+    return np.unique(np.concatenate([cuts, cuts + 1]))
+
 
 Array = NDArray[np.float64]
-Times = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 # How many of the times between which the same tracks exist are remembered, with who does.

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 from nurec_ros.scenario import Tracks, Trajectory
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera
-from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.trajectory import PoseTable
 from scipy.spatial.transform import Rotation
 
 SECOND = 1_000_000_000

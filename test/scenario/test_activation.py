@@ -16,7 +16,7 @@
 import hypothesis
 from hypothesis import strategies
 import numpy as np
-from nurec_ros.scenario.activation import ActivationIndex
+from nurec_ros.scenario.tracks import ActivationIndex
 import pytest
 
 
@@ -51,7 +51,7 @@ def test_before_and_after_everything():
 def test_without_intervals():
     index = ActivationIndex(np.empty(0, int), np.empty(0, int))
     assert len(index.at(0)) == 0
-    assert index.size == 0
+    assert len(index.members) == 0
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
@@ -72,8 +72,8 @@ def test_any_intervals(pairs):
 def test_memory_and_work_are_bounded(count, active):
     starts, ends = random_intervals(count, active)
     index = ActivationIndex(starts, ends)
-    assert index.size <= 9 * count + 1000
-    lists = np.diff(index._offsets)
+    assert len(index.members) <= 9 * count + 1000
+    lists = np.diff(index.offsets)
     assert lists.max() <= 6 * active
 
 
@@ -82,12 +82,12 @@ def test_a_crowd_of_one_moment_does_not_burden_the_next():
     ends = np.concatenate([np.full(50_000, 1000), np.arange(2000, 3000) + 50])
     index = ActivationIndex(starts, ends)
     assert len(index.at(1000)) == 50_000
-    bucket = int(np.searchsorted(index._edges, 1001, side='right')) - 1
-    assert index._offsets[bucket + 1] - index._offsets[bucket] <= 1000
+    bucket = int(np.searchsorted(index.edges, 1001, side='right')) - 1
+    assert index.offsets[bucket + 1] - index.offsets[bucket] <= 1000
 
 
 def test_intervals_that_all_span_everything():
     count = 20_000
     index = ActivationIndex(np.arange(count), np.arange(count) + 10 * count)
-    assert index.size <= 9 * count
+    assert len(index.members) <= 9 * count
     assert len(index.at(5 * count)) == count

@@ -19,16 +19,16 @@ from pathlib import Path
 import subprocess
 import sys
 
-from nurec_ros.scenario.schema import json_text
-from nurec_ros.scenario.schema.json_text import contents, JsonError, parse
+from nurec_ros.scenario import archive
+from nurec_ros.scenario.archive import json_contents, JsonError, parse_json
 import pytest
 
 
 @pytest.fixture(params=['orjson', 'json'], autouse=True)
 def parser(request, monkeypatch):
     if request.param == 'json':
-        monkeypatch.setattr(json_text, 'orjson', None)
-    elif json_text.orjson is None:
+        monkeypatch.setattr(archive, 'orjson', None)
+    elif archive.orjson is None:
         pytest.skip('orjson is not installed')
     return request.param
 
@@ -37,11 +37,11 @@ def parser(request, monkeypatch):
     'value', [None, True, 0, -3.5, 'ü€', [], {}, [[1, [2.5]], {'a': {'b': ['c']}}], 2**63]
 )
 def test_values(value):
-    assert parse(json.dumps(value).encode()) == value
+    assert parse_json(json.dumps(value).encode()) == value
 
 
 def test_what_only_the_standard_parser_takes():
-    found = parse(b'[NaN, -Infinity, 1e999, 123456789012345678901234567890]')
+    found = parse_json(b'[NaN, -Infinity, 1e999, 123456789012345678901234567890]')
     assert math.isnan(found[0])
     assert found[1] == -math.inf
     assert found[2] == math.inf
@@ -50,40 +50,40 @@ def test_what_only_the_standard_parser_takes():
 
 def test_floats_keep_every_digit():
     values = [0.1, 1e-300, 5e-324, 1.7976931348623157e308, 27567868848.123457, -0.0]
-    assert parse(json.dumps(values).encode()) == values
+    assert parse_json(json.dumps(values).encode()) == values
 
 
 def test_byte_order_mark():
-    assert parse(b'\xef\xbb\xbf[1]') == [1]
+    assert parse_json(b'\xef\xbb\xbf[1]') == [1]
 
 
 @pytest.mark.parametrize('text', [b'', b'[1,]', b'{"a" 1}', b'nul', b'[1] [2]', b"{'a': 1}"])
 def test_no_json_is_refused_with_line_and_column(text):
     with pytest.raises(JsonError, match=r'line 1 column .*, expected JSON'):
-        parse(text)
+        parse_json(text)
 
 
 def test_line_and_column_of_a_longer_text():
     with pytest.raises(JsonError, match='line 3 column 6'):
-        parse(b'{\n"a": [1,\n   2 3]\n}')
+        parse_json(b'{\n"a": [1,\n   2 3]\n}')
 
 
 @pytest.mark.parametrize('text', [b'[' * 10**6, b'{"a":' * 10**6, b'[' * 10**5 + b']' * 10**5])
 def test_deep_nesting_is_refused(text):
     with pytest.raises(JsonError, match=r'nested too deeply, expected fewer'):
-        parse(text)
+        parse_json(text)
 
 
 def test_numbers_of_too_many_digits_are_named_where_they_matter():
-    found = parse(b'{"a": -' + b'9' * 200_000 + b', "b": [12, 3.5]}')
+    found = parse_json(b'{"a": -' + b'9' * 200_000 + b', "b": [12, 3.5]}')
     assert found['b'] == [12, 3.5]
     assert found['a'] == -math.inf
     assert repr(found['a']) == 'a number of 200000 digits'
 
 
 def test_memory_is_estimated_before_it_is_taken(monkeypatch):
-    monkeypatch.setattr(json_text, 'MOST_MEMORY', 10_000)
-    assert len(parse(b'[' + b'1,' * 90 + b'1]')) == 91
+    monkeypatch.setattr(archive, 'MOST_MEMORY', 10_000)
+    assert len(parse_json(b'[' + b'1,' * 90 + b'1]')) == 91
     for text in (
         b'[' + b'1,' * 200 + b'1]',
         b'[' + b'{},' * 100 + b'1]',
@@ -93,7 +93,7 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch):
         b'["' + b'a' * 6000 + b'"]',
     ):
         with pytest.raises(JsonError, match=r'bytes, .* values, .*, expected at most 0 MiB'):
-            parse(text)
+            parse_json(text)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch):
 )
 def test_contents_are_counted_by_their_marks(text, found):
     data = text.encode()
-    counted = contents(data)
+    counted = json_contents(data)
     assert counted.size == len(data)
     assert found == (
         counted.values,
@@ -129,25 +129,25 @@ def test_count_is_never_too_low(value):
             inner = list(inner.values())
         return 1 + sum(map(number_of, inner)) if isinstance(inner, list) else 1
 
-    values = contents(json.dumps(value).encode()).values
+    values = json_contents(json.dumps(value).encode()).values
     assert number_of(value) <= values <= 2 * number_of(value) + 1
 
 
 # The kernel's own high-water mark; getrusage hands down the parent's.
 MEASURE = """
 import sys
-from nurec_ros.scenario.schema import json_text
+from nurec_ros.scenario import archive
 if sys.argv[1] == 'json':
-    json_text.orjson = None
+    archive.orjson = None
 
 def peak():
     with open('/proc/self/status') as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith('VmHWM'))
 
 data = eval(sys.argv[2])
-print(json_text.contents(data).memory)
+print(archive.json_contents(data).memory)
 before = peak() - 2 * len(data)
-json_text.parse(data)
+archive.parse_json(data)
 print(peak() - before)
 """
 

@@ -17,10 +17,9 @@ import math
 from test.support.archives import build_archive
 
 import numpy as np
-from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.road_map import opendrive
-from nurec_ros.scenario.road_map.opendrive import OpenDriveError, parse_opendrive
-from nurec_ros.scenario.road_map.placing import enu_of_earth, geo_origin, GeoOrigin
+from nurec_ros.scenario import opendrive, Scenario
+from nurec_ros.scenario.opendrive import OpenDriveError, parse_opendrive
+from nurec_ros.scenario.road_map import enu_of_earth, geo_origin, GeoOrigin
 import pytest
 from scipy.spatial.transform import Rotation
 

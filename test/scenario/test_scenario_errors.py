@@ -27,8 +27,8 @@ import zipfile
 
 import numpy as np
 from nurec_ros.errors import ScenarioError
+from nurec_ros.scenario import archive as archives
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.schema import json_text
 import pytest
 
 NAN = float('nan')
@@ -261,7 +261,7 @@ ROAD_USERS = {
 @pytest.mark.parametrize('case', EGO)
 def test_ego(tmp_path, monkeypatch, case, parser):
     if parser == 'json':
-        monkeypatch.setattr(json_text, 'orjson', None)
+        monkeypatch.setattr(archives, 'orjson', None)
     edit, expected = EGO[case]
     text = refusal(build_archive(tmp_path, edit_rig=edit))
     assert f'{RIG}: {expected}' in text
@@ -272,7 +272,7 @@ def test_ego(tmp_path, monkeypatch, case, parser):
 @pytest.mark.parametrize('case', ROAD_USERS)
 def test_road_users(tmp_path, monkeypatch, case, parser):
     if parser == 'json':
-        monkeypatch.setattr(json_text, 'orjson', None)
+        monkeypatch.setattr(archives, 'orjson', None)
     edit, expected = ROAD_USERS[case]
     text = refusal(build_archive(tmp_path, edit_tracks=edit))
     assert f'{TRACKS}: {expected}' in text
@@ -311,7 +311,7 @@ def test_no_json(tmp_path, member, content, expected):
 
 
 def test_too_much_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_text, 'MOST_MEMORY', 2 * json_text.MEBIBYTE)
+    monkeypatch.setattr(archives, 'MOST_MEMORY', 2 * archives.MEBIBYTE)
     path = build_archive(tmp_path, members={TRACKS: '{"a": [' + '{"b":1},' * 10_000 + '0]}'})
     text = refusal(path)
     assert f'{TRACKS}: would take some 3 MiB of memory (80010 bytes, 20003 values, ' in text

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Texts of files in messages: one line, printable, not too long."""
 
-from nurec_ros.scenario.sentence import one_line, shortened
+from nurec_ros.errors import one_line, shortened
 import pytest
 
 

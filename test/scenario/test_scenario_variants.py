@@ -461,7 +461,7 @@ def test_byte_order_mark(tmp_path):
 def test_standard_parser_gives_the_same(tmp_path, monkeypatch):
     path = build_archive(tmp_path)
     fast = Scenario.load(path)
-    monkeypatch.setattr('nurec_ros.scenario.schema.json_text.orjson', None)
+    monkeypatch.setattr('nurec_ros.scenario.archive.orjson', None)
     slow = Scenario.load(path)
     np.testing.assert_array_equal(fast.ego.positions, slow.ego.positions)
     np.testing.assert_array_equal(fast.tracks.samples.positions, slow.tracks.samples.positions)

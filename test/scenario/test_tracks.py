@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 from nurec_ros.scenario import Tracks
-from nurec_ros.scenario.interpolation import PoseTable
 from nurec_ros.scenario.schema.tracks import no_tracks
+from nurec_ros.scenario.trajectory import PoseTable
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 

@@ -16,7 +16,7 @@
 import numpy as np
 from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Trajectory
-from nurec_ros.scenario.interpolation import PoseTable
+from nurec_ros.scenario.trajectory import PoseTable
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 

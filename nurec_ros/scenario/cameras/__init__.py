@@ -13,10 +13,8 @@
 # limitations under the License.
 """Camera models, one per file: project, unproject, scale, and fit to another model."""
 
-from nurec_ros.scenario.cameras.base import CameraModel, RayMap
-from nurec_ros.scenario.cameras.errors import CameraModelError
-from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
-from nurec_ros.scenario.cameras.fit import FitResidual
+from nurec_ros.scenario.cameras.base import CameraModel, CameraModelError, RayMap
+from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
 from nurec_ros.scenario.cameras.ftheta import FthetaCamera
 from nurec_ros.scenario.cameras.parse import parse_camera_model
 from nurec_ros.scenario.cameras.pinhole import PinholeCamera

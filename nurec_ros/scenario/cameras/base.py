@@ -12,38 +12,156 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What every camera model can do.
+What every camera model can do and checks.
 
 Camera coordinates are optical: x right, y down, z forward, metres. Pixel coordinates are native
 and have pixel centres at integers: the centre of the top left pixel is (0, 0) and the image spans
-[-0.5, width - 0.5]. So do our principal points; those of NuRec's files and wire are turned into
+[-0.5, width - 0.5]. So do our principal points; those of NuRec files and wire are turned into
 them, and back, by `NUREC_FIRST_PIXEL` of each kind of lens.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 import math
 from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from nurec_ros.scenario.cameras.cache import BoundedCache
-from nurec_ros.scenario.cameras.windshield import Windshield
 
 if TYPE_CHECKING:
-    from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
-    from nurec_ros.scenario.cameras.fit import FitResidual
+    from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
+    from nurec_ros.scenario.cameras.ftheta import FthetaCamera
+    from nurec_ros.scenario.cameras.windshield import Windshield
     from typing_extensions import Self
+
+
+_LONGEST = 80
+_LONGEST_LIST = 8
+
+
+class CameraModelError(ValueError):
+    """
+    A camera model that cannot be built from what stands in the file.
+
+    `key` is the path below `camera_model` (`type`, `parameters.focal_length[1]`), `found` what
+    stands there, `expected` what should; the caller puts file and member in front.
+    """
+
+    def __init__(self, key: str, found: object, expected: str) -> None:
+        self.key = key
+        self.found = found if isinstance(found, str) else shortened(found)
+        self.expected = expected
+        super().__init__(f'{key}: found {self.found}, expected {expected}')
+
+    def __reduce__(self) -> tuple[type[CameraModelError], tuple[str, str, str]]:
+        return (CameraModelError, (self.key, self.found, self.expected))
+
+
+def shortened(value: object) -> str:
+    """Return the value as one short piece of text for a message, in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return 'null' if value is None else str(value).lower()
+    if isinstance(value, Mapping):
+        return f'an object of {len(value)}' if value else 'an empty object'
+    # Never the whole of what may be huge or deeply nested.
+    if isinstance(value, (list, tuple)) and not _is_flat(value):
+        return f'a list of {len(value)}'
+    text = ' '.join(repr(value).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'
+
+
+def _is_flat(values: list[object] | tuple[object, ...]) -> bool:
+    """Return whether a list is short and holds numbers and texts alone."""
+    return len(values) <= _LONGEST_LIST and not any(
+        isinstance(value, (list, tuple, Mapping)) for value in values
+    )
+
+
+SHUTTER_TYPES = (
+    'ROLLING_TOP_TO_BOTTOM',
+    'ROLLING_LEFT_TO_RIGHT',
+    'ROLLING_BOTTOM_TO_TOP',
+    'ROLLING_RIGHT_TO_LEFT',
+    'GLOBAL',
+)
+# The longest side of any sensor; a larger number is a broken file, and an image of it no memory.
+LARGEST_SIDE = 65535
+# Far beyond what any calibration holds, and far from where polynomials overflow.
+LARGEST = 1e9
+
+
+def number(value: object, key: str) -> float:
+    """Return a finite float, or name the key that is none."""
+    if not isinstance(value, bool) and (
+        isinstance(value, (int, float)) or hasattr(value, 'dtype')
+    ):
+        try:
+            result = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            result = math.nan
+        if abs(result) <= LARGEST:
+            return result
+        if math.isfinite(result):
+            raise CameraModelError(
+                f'parameters.{key}', shortened(value), f'a number of at most {LARGEST:g}'
+            )
+    raise CameraModelError(f'parameters.{key}', shortened(value), 'a finite number')
+
+
+def floats(value: object, key: str, count: int | None = None) -> tuple[float, ...]:
+    """Return a tuple of finite floats, of `count` elements where that is given."""
+    wanted = 'a list of numbers' if count is None else f'a list of {count} numbers'
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise CameraModelError(f'parameters.{key}', shortened(value), wanted)
+    result = tuple(number(item, f'{key}[{i}]') for i, item in enumerate(value))
+    if count is not None and len(result) != count:
+        raise CameraModelError(f'parameters.{key}', f'{len(result)} numbers', wanted)
+    return result
+
+
+def checked_size(model: CameraModel) -> None:
+    """Check what every model has, and bring it to its exact types."""
+    sides = floats(model.resolution, 'resolution', 2)
+    if not all(side == int(side) and 1 <= side <= LARGEST_SIDE for side in sides):
+        raise CameraModelError(
+            'parameters.resolution', list(model.resolution), '[width, height] in whole pixels'
+        )
+    object.__setattr__(model, 'resolution', tuple(int(side) for side in sides))
+    point = floats(model.principal_point, 'principal_point', 2)
+    object.__setattr__(model, 'principal_point', point)
+    if model.shutter_type not in SHUTTER_TYPES:
+        raise CameraModelError(
+            'parameters.shutter_type',
+            shortened(model.shutter_type),
+            f'one of {", ".join(SHUTTER_TYPES)}',
+        )
+
+
+def checked_focal_length(value: object) -> tuple[float, float]:
+    """Return (fx, fy), both more than 0."""
+    fx, fy = floats(value, 'focal_length', 2)
+    if not (fx > 0.0 and fy > 0.0):
+        raise CameraModelError('parameters.focal_length', [fx, fy], 'two numbers above 0')
+    return fx, fy
+
+
+def checked_max_angle(model: FthetaCamera | FisheyeCamera) -> None:
+    """Check that the field of view is more than nothing."""
+    angle = number(model.max_angle, 'max_angle')
+    if not angle > 0.0:
+        raise CameraModelError('parameters.max_angle', model.max_angle, 'an angle above 0 rad')
+    object.__setattr__(model, 'max_angle', angle)
+
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # Temporaries of this many points stay in the processor's cache, which halves the time.
 _CHUNK = 16384
-_RAY_MAP_BYTES = 256 << 20
 
 
 class RayMap(NamedTuple):
@@ -51,11 +169,6 @@ class RayMap(NamedTuple):
 
     rays: NDArray[np.float32]
     valid: Mask
-
-
-_ray_maps: BoundedCache[RayMap] = BoundedCache(
-    _RAY_MAP_BYTES, lambda entry: entry.rays.nbytes + entry.valid.nbytes
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,21 +206,21 @@ class CameraModel(ABC):
 
     def unproject(self, uv: ArrayLike) -> tuple[Array, Mask]:
         """
-        Give the unit rays (N, 3), in optical camera coordinates, of pixels (N, 2), valid (N,).
+        Return the unit rays (N, 3), in optical camera coordinates, of pixels (N, 2), valid (N,).
 
         Valid means that the model's field of view reaches there. What is not valid is NaN.
         """
         return _in_chunks(self._unproject, _rows(uv, 2), 3)
 
     def inside(self, uv: ArrayLike) -> Mask:
-        """Tell which pixels (N, 2) lie in the image's rectangle, outer half pixels included."""
+        """Return which pixels (N, 2) lie in the image's rectangle, outer half pixels included."""
         uv = np.asarray(uv, dtype=np.float64)
         upper = np.array(self.resolution) - 0.5
         return np.asarray(((uv >= -0.5) & (uv <= upper)).all(axis=-1), dtype=np.bool_)
 
     def scaled(self, factor: float) -> Self:
         """
-        Give the model of the same view in an image `factor` times as large.
+        Return the model of the same view in an image `factor` times as large.
 
         The resolution is rounded to whole pixels, the intrinsics are not: the principal point
         follows (p + 0.5) * factor - 0.5.
@@ -119,7 +232,7 @@ class CameraModel(ABC):
 
     def resized(self, width: int, height: int) -> Self:
         """
-        Give the model of exactly the same view in an image of width by height pixels.
+        Return the model of exactly the same view in an image of width by height pixels.
 
         The sides scale apart, so that a size of a slightly other aspect is served as well.
         """
@@ -130,7 +243,7 @@ class CameraModel(ABC):
 
     def sees_its_image(self) -> bool:
         """Return whether the field of view covers anything of the image, enough for a fit."""
-        from nurec_ros.scenario.cameras.fit import sees_its_image
+        from nurec_ros.scenario.cameras.fisheye import sees_its_image
 
         return sees_its_image(self)
 
@@ -142,20 +255,20 @@ class CameraModel(ABC):
         """
         if distortion != 'equidistant':
             raise ValueError(f"cannot fit '{distortion}', only 'equidistant'")
-        from nurec_ros.scenario.cameras.fit import fit_equidistant
+        from nurec_ros.scenario.cameras.fisheye import fit_equidistant
 
         return fit_equidistant(self)
 
     def ray_map(self, width: int, height: int, *, keep: bool = True) -> RayMap:
         """
-        Give the ray of each pixel of the same view in an image of width by height pixels.
+        Return the ray of each pixel of the same view in an image of width by height pixels.
 
-        Kept while memory for it lasts, and shared by all equal models and all threads; with
-        keep=False it is computed for the caller alone.
+        The last few are kept, and shared by all equal models and all threads; with keep=False it
+        is computed for the caller alone.
         """
         if not keep:
             return self._ray_map(width, height)
-        return _ray_maps.get((self, width, height), lambda: self._ray_map(width, height))
+        return _kept_ray_map(self, width, height)
 
     def _ray_map(self, width: int, height: int) -> RayMap:
         native_w, native_h = self.resolution
@@ -208,11 +321,16 @@ class CameraModel(ABC):
 
     @abstractmethod
     def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
-        """Give the same view with u and v scaled apart."""
+        """Return the same view with u and v scaled apart."""
 
     def _stretched_principal_point(self, scale_u: float, scale_v: float) -> tuple[float, float]:
         u, v = self.principal_point
         return ((u + 0.5) * scale_u - 0.5, (v + 0.5) * scale_v - 0.5)
+
+
+@lru_cache(maxsize=8)
+def _kept_ray_map(model: CameraModel, width: int, height: int) -> RayMap:
+    return model.ray_map(width, height, keep=False)
 
 
 def _rows(values: ArrayLike, columns: int) -> Array:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-OpenCV's fisheye model, ROS's `equidistant`.
+OpenCV fisheye model, the `equidistant` of ROS, and how one is fitted to any camera model.
 
 With theta the angle from the axis, theta_d = theta (1 + k1 theta^2 + … + k4 theta^8), a pixel is
 (fx theta_d x / |xy|, fy theta_d y / |xy|) + principal point.
@@ -21,16 +21,19 @@ With theta the angle from the axis, theta_d = theta (1 + k1 theta^2 + … + k4 t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 import math
 from typing import ClassVar, TYPE_CHECKING
 
 import numpy as np
-from nurec_ros.scenario.cameras.base import Array, CameraModel, Mask
-from nurec_ros.scenario.cameras.checks import (
+from nurec_ros.scenario.cameras.base import (
+    Array,
+    CameraModel,
     checked_focal_length,
     checked_max_angle,
     checked_size,
     floats,
+    Mask,
 )
 from nurec_ros.scenario.cameras.polynomial import Monotone, monotone
 
@@ -68,7 +71,7 @@ class FisheyeCamera(CameraModel):
 
     @property
     def view_angle(self) -> float:
-        """Give the angle from the axis, in radians, up to which rays have a pixel."""
+        """Return the angle from the axis, in radians, up to which rays have a pixel."""
         return self._lens.end
 
     def _project_lens(self, points: Array) -> tuple[Array, Mask]:
@@ -107,3 +110,115 @@ class FisheyeCamera(CameraModel):
             principal_point=self._stretched_principal_point(scale_u, scale_v),
             focal_length=(fx * scale_u, fy * scale_v),
         )
+
+
+_COLUMNS = 193
+_ROWS = 109
+_TERMS = 5
+_ROUNDS = 50
+# Nearer to the axis a ray has no direction about it.
+_ON_AXIS = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class FitResidual:
+    """Distance in native pixels between where the model and its fit see the same ray."""
+
+    rms_px: float
+    max_px: float
+
+
+@lru_cache(maxsize=64)
+def fit_equidistant(model: CameraModel) -> tuple[FisheyeCamera, FitResidual]:
+    """
+    Fit f and k1 … k4 by least squares over the image's pixels that the model sees.
+
+    The principal point is kept. fx and fy differ only where the model itself is not round. The
+    fit's max_angle is the largest angle in the image. Raises ValueError for a model that sees
+    nothing of its image, or that no such lens is like.
+    """
+    if isinstance(model, FisheyeCamera) and model.windshield is None:
+        return model, FitResidual(0.0, 0.0)
+    uv, angle, direction = _samples(model)
+    offset = uv - model.principal_point
+    sideways = np.abs(offset[:, 0] * direction[:, 1] - offset[:, 1] * direction[:, 0])
+    is_round = bool(sideways.max() < 1e-9 * (1.0 + np.abs(offset).max()))
+    widest = float(angle.max())
+    fitted: FisheyeCamera | None = None
+    # A polynomial that turns back inside the image could not be inverted by anybody.
+    for terms in range(_TERMS, 0, -1):
+        fx, fy, coefficients = _solved(offset, angle, direction, terms, is_round)
+        if not min(fx, fy) > 0.0:
+            continue
+        k1, k2, k3, k4 = (*coefficients, *(0.0,) * (_TERMS - terms))
+        fitted = FisheyeCamera(
+            resolution=model.resolution,
+            principal_point=model.principal_point,
+            shutter_type=model.shutter_type,
+            focal_length=(fx, fy),
+            radial_coeffs=(k1, k2, k3, k4),
+            max_angle=widest,
+        )
+        if fitted.view_angle >= widest * (1.0 - 1e-9):
+            break
+    if fitted is None:
+        raise ValueError('no equidistant lens sees the image as the camera model does')
+    rho = sum(k * angle ** (2 * i + 3) for i, k in enumerate(fitted.radial_coeffs)) + angle
+    error = direction * rho[:, np.newaxis] * fitted.focal_length - offset
+    squares = (error**2).sum(axis=1)
+    return fitted, FitResidual(float(np.sqrt(squares.mean())), float(np.sqrt(squares.max())))
+
+
+def sees_its_image(model: CameraModel) -> bool:
+    """Return whether enough pixels have a ray to fit another model by."""
+    # Among the samples of a fit; the first look at few of them does for all cameras but odd ones.
+    for every in (12, 1):
+        distance = _seen(model, every)[2]
+        if np.count_nonzero(distance > _ON_AXIS) >= _TERMS:
+            return True
+    return False
+
+
+def _seen(model: CameraModel, every: int) -> tuple[Array, Array, Array]:
+    """Return pixels (N, 2) of the image, their rays (N, 3) and sines of their angles (N,)."""
+    width, height = model.resolution
+    u, v = np.meshgrid(
+        np.linspace(-0.5, width - 0.5, _COLUMNS)[::every],
+        np.linspace(-0.5, height - 0.5, _ROWS)[::every],
+    )
+    uv = np.stack([u.ravel(), v.ravel()], axis=1)
+    rays, _ = model.unproject(uv)
+    return uv, rays, np.hypot(rays[:, 0], rays[:, 1])
+
+
+def _samples(model: CameraModel) -> tuple[Array, Array, Array]:
+    """Return pixels, angles from the axis and directions about it, off the axis itself."""
+    uv, rays, distance = _seen(model, 1)
+    kept = distance > _ON_AXIS
+    if np.count_nonzero(kept) < _TERMS:
+        raise ValueError('the camera model sees nothing of its own image')
+    uv, rays, distance = uv[kept], rays[kept], distance[kept]
+    return uv, np.arctan2(distance, rays[:, 2]), rays[:, :2] / distance[:, np.newaxis]
+
+
+def _solved(
+    offset: Array, angle: Array, direction: Array, terms: int, is_round: bool
+) -> tuple[float, float, tuple[float, ...]]:
+    """Solve offset = (fx, fy) direction (angle + k1 angle^3 …): linear but for fy / fx."""
+    widest = angle.max()
+    powers = np.stack([(angle / widest) ** (2 * i + 1) for i in range(terms)], axis=1)
+    aspect = 1.0
+    for _ in range(_ROUNDS):
+        stretched = direction * (1.0, aspect)
+        weight = (stretched**2).sum(axis=1)
+        target = (offset * stretched).sum(axis=1) / np.sqrt(weight)
+        found = np.linalg.lstsq(powers * np.sqrt(weight)[:, np.newaxis], target, rcond=None)[0]
+        if is_round:
+            break
+        sideways = powers @ found * direction[:, 1]
+        before, aspect = aspect, float((offset[:, 1] @ sideways) / (sideways @ sideways))
+        if abs(aspect - before) < 1e-13:
+            break
+    scaled = found / widest ** (2 * np.arange(terms) + 1)
+    focal = float(scaled[0])
+    return focal, focal * aspect, tuple(float(value) for value in scaled[1:] / scaled[0])

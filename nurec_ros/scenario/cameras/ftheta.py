@@ -26,9 +26,15 @@ import math
 from typing import ClassVar, TYPE_CHECKING
 
 import numpy as np
-from nurec_ros.scenario.cameras.base import Array, CameraModel, Mask
-from nurec_ros.scenario.cameras.checks import checked_max_angle, checked_size, floats
-from nurec_ros.scenario.cameras.errors import CameraModelError
+from nurec_ros.scenario.cameras.base import (
+    Array,
+    CameraModel,
+    CameraModelError,
+    checked_max_angle,
+    checked_size,
+    floats,
+    Mask,
+)
 from nurec_ros.scenario.cameras.polynomial import Monotone, monotone
 
 if TYPE_CHECKING:
@@ -114,7 +120,7 @@ class FthetaCamera(CameraModel):
 
     @property
     def view_angle(self) -> float:
-        """Give the angle from the axis, in radians, up to which rays have a pixel."""
+        """Return the angle from the axis, in radians, up to which rays have a pixel."""
         lens = self._lens
         return lens.end if self.reference_poly == ANGLE_TO_PIXELDIST else lens.top
 

@@ -20,9 +20,13 @@ from dataclasses import replace
 import math
 
 import numpy as np
-from nurec_ros.scenario.cameras.base import CameraModel
-from nurec_ros.scenario.cameras.checks import floats, number
-from nurec_ros.scenario.cameras.errors import CameraModelError, shortened
+from nurec_ros.scenario.cameras.base import (
+    CameraModel,
+    CameraModelError,
+    floats,
+    number,
+    shortened,
+)
 from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
 from nurec_ros.scenario.cameras.ftheta import (
     ANGLE_TO_PIXELDIST,
@@ -77,7 +81,7 @@ def parse_camera_model(
 
 
 def _is_null(parameters: Parameters, key: str) -> bool:
-    """Tell whether there is a null under a key such as 'parameters.focal_length'."""
+    """Return whether there is a null under a key such as 'parameters.focal_length'."""
     value: object = parameters
     for name in key.split('.')[1:]:
         if not isinstance(value, Mapping) or name not in value:

@@ -29,8 +29,14 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.polynomial import polynomial
-from nurec_ros.scenario.cameras.base import Array, CameraModel, Mask
-from nurec_ros.scenario.cameras.checks import checked_focal_length, checked_size, floats
+from nurec_ros.scenario.cameras.base import (
+    Array,
+    CameraModel,
+    checked_focal_length,
+    checked_size,
+    floats,
+    Mask,
+)
 from nurec_ros.scenario.cameras.polynomial import derivative, horner
 
 if TYPE_CHECKING:
@@ -87,7 +93,7 @@ def _radial(coefficients: tuple[float, ...]) -> _Radial:
 
 
 def _first_root(coefficients: Array) -> float:
-    """Give the smallest positive real root, infinity if there is none."""
+    """Return the smallest positive real root, infinity if there is none."""
     roots = polynomial.polyroots(np.trim_zeros(coefficients, 'b'))
     real = roots.real[(np.abs(roots.imag) <= 1e-9 * (1.0 + np.abs(roots))) & (roots.real > 0.0)]
     return float(real.min(initial=math.inf))
@@ -122,7 +128,7 @@ class PinholeCamera(CameraModel):
 
     @property
     def distortion(self) -> tuple[float, ...]:
-        """Give the twelve coefficients in OpenCV's order."""
+        """Return the twelve coefficients in OpenCV's order."""
         k1, k2, k3, k4, k5, k6 = self.radial_coeffs
         return (k1, k2, *self.tangential_coeffs, k3, k4, k5, k6, *self.thin_prism_coeffs)
 

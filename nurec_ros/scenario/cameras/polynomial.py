@@ -43,7 +43,7 @@ def horner(coefficients: tuple[float, ...], x: Array) -> Array:
 
 
 def derivative(coefficients: tuple[float, ...]) -> tuple[float, ...]:
-    """Give the derivative's coefficients, lowest order first; never empty."""
+    """Return the derivative's coefficients, lowest order first; never empty."""
     return tuple(i * c for i, c in enumerate(coefficients))[1:] or (0.0,)
 
 
@@ -68,11 +68,11 @@ class Monotone:
         return horner(self.coefficients, x)
 
     def reaches(self, x: Array) -> Mask:
-        """Tell which x lie in the domain, rounding forgiven, so that an edge maps both ways."""
+        """Return which x lie in the domain, rounding forgiven, so that an edge maps both ways."""
         return np.asarray(x <= self.end * _ROUNDING, dtype=np.bool_)
 
     def attains(self, y: Array) -> Mask:
-        """Tell which y lie in the range, rounding forgiven."""
+        """Return which y lie in the range, rounding forgiven."""
         return np.asarray(y <= self.top * _ROUNDING, dtype=np.bool_)
 
     def inverse(self, y: Array) -> Array:
@@ -114,7 +114,7 @@ def monotone(coefficients: tuple[float, ...], x_limit: float, y_limit: float) ->
 
 
 def _last_within(excess: Callable[[Array], Array], end: float) -> float:
-    """Give the last x of [0, end] before the excess first rises above 0."""
+    """Return the last x of [0, end] before the excess first rises above 0."""
     lower, upper = 0.0, end
     # Zooming in on the first crossing needs no start value and never steps over it.
     for _ in range(7):

@@ -27,8 +27,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.cameras.checks import floats
-from nurec_ros.scenario.cameras.errors import CameraModelError
+from nurec_ros.scenario.cameras.base import CameraModelError, floats
+from nurec_ros.scenario.cameras.polynomial import horner
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -163,7 +163,7 @@ def _bent_back(
 
 
 def _rows(coefficients: tuple[float, ...]) -> list[tuple[float, ...]]:
-    """Give, for each power of theta, the coefficients of the powers of phi."""
+    """Return, for each power of theta, the coefficients of the powers of phi."""
     order = _ORDER_OF_LENGTH[len(coefficients)]
     rows = []
     first = 0
@@ -182,19 +182,11 @@ def _turns_nothing_over(horizontal: tuple[float, ...], vertical: tuple[float, ..
     return bool((h_phi * v_theta - h_theta * v_phi)[0] > _LEAST_DETERMINANT)
 
 
-def _horner(row: tuple[float, ...], x: Array) -> Array:
-    value = np.full_like(x, row[-1])
-    for coefficient in row[-2::-1]:
-        value *= x
-        value += coefficient
-    return value
-
-
 def _value(coefficients: tuple[float, ...], phi: Array, theta: Array) -> Array:
     value = np.zeros_like(phi)
     for row in reversed(_rows(coefficients)):
         value *= theta
-        value += _horner(row, phi)
+        value += horner(row, phi)
     return value
 
 
@@ -208,8 +200,8 @@ def _value_and_slopes(
         by_theta *= theta
         by_theta += value
         value *= theta
-        value += _horner(row, phi)
+        value += horner(row, phi)
         by_phi *= theta
         if len(row) > 1:
-            by_phi += _horner(tuple(i * c for i, c in enumerate(row))[1:], phi)
+            by_phi += horner(tuple(i * c for i, c in enumerate(row))[1:], phi)
     return value, by_phi, by_theta

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.errors import shortened
 from nurec_ros.scenario.cameras import CameraModel, CameraModelError, parse_camera_model
-from nurec_ros.scenario.interpolation import frozen
-from nurec_ros.scenario.records import Camera
+from nurec_ros.scenario.rig import Camera
 from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
+    coarse,
     described,
     encodable,
     FieldError,
@@ -38,10 +39,11 @@ from nurec_ros.scenario.schema.fields import (
     is_time,
     join,
     numbers,
+    RIGID,
+    rigid_transform,
     time_array,
 )
-from nurec_ros.scenario.schema.rigid import coarse, RIGID, rigid_transform
-from nurec_ros.scenario.sentence import shortened
+from nurec_ros.scenario.trajectory import frozen
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -62,7 +64,7 @@ def parse_cameras(
     top: dict[str, Any], entry: dict[str, Any], path: str, ego_us: tuple[int, int], warn: Warn
 ) -> Mapping[str, Camera]:
     """
-    Give the cameras by logical name, in the file's order.
+    Return the cameras by logical name, in the file's order.
 
     `ego_us` is the time of the first and the last pose. None of the cameras is required: what
     cannot be used is told to `warn` and left out.
@@ -123,7 +125,7 @@ def parse_cameras(
 def _check_span(
     cameras: Mapping[str, Camera], path: str, ego_us: tuple[int, int], warn: Warn
 ) -> None:
-    """Tell of the cameras that took most of their frames when there are no poses."""
+    """Warn of the cameras that took most of their frames when there are no poses."""
     start, end = ego_us
     outside = []
     # A single pose holds at any time.
@@ -140,7 +142,7 @@ def _check_span(
 
 
 def _name(key: str, value: object) -> str:
-    """Give the logical name, the one that the renderer knows the camera by."""
+    """Return the logical name, the one that the renderer knows the camera by."""
     name = value.get('logical_sensor_name') if isinstance(value, dict) else None
     if isinstance(name, str) and name and encodable(name):
         return name
@@ -237,7 +239,7 @@ def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | 
 def _frame_times_of(
     times: dict[str, Any], key: str, name: str, path: str, warn: Warn
 ) -> Times | None:
-    """Give the exposures (F, 2) in nanoseconds, None where the file has none of the camera."""
+    """Return the exposures (F, 2) in nanoseconds, None where the file has none of the camera."""
     used = key if key in times else name
     if used not in times:
         return None
@@ -256,7 +258,7 @@ def _frame_times_of(
 
 
 def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
-    """Give [start, end] (F, 2) in microseconds with start < end, by rising end."""
+    """Return [start, end] (F, 2) in microseconds with start < end, by rising end."""
     pairs = None
     if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
         pairs = time_array(list(chain.from_iterable(rows)))
@@ -288,7 +290,7 @@ def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
 
 
 def _first_wrong(rows: list[Any]) -> str:
-    """Say which entry is the first that is no exposure, '' where each of them is one."""
+    """Return which entry is the first that is no exposure, '' where each of them is one."""
     for i, row in enumerate(rows):
         single = row[0] if isinstance(row, list) and len(row) == 1 else row
         if is_time(single):

@@ -16,6 +16,11 @@ Values out of parsed JSON, checked; every refusal names the key path.
 
 The arrays are converted at once. Only when that shows that something is wrong, the elements are
 looked at one by one for the first offender: checking costs valid files next to nothing.
+
+Rotations are nearly exact in files and made exact here. Real files are text of float32 values, so
+that a matrix is rigid to 1e-7 only, and some producers write three decimals. What is within the
+tolerance is replaced by the nearest rotation, what is coarser than RIGID is told; the rest is
+refused.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.sentence import shortened
+from nurec_ros.errors import shortened
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -53,7 +58,7 @@ class FieldError(Exception):
 
 
 def described(value: object) -> str:
-    """Say in a few words what a parsed value is."""
+    """Return in a few words what a parsed value is."""
     if value is None:
         return 'null'
     if isinstance(value, bool):
@@ -71,32 +76,32 @@ def described(value: object) -> str:
 
 
 def found_in(parent: Mapping[str, Any], key: str) -> str:
-    """Say in a few words what an object holds under a key: null is not the same as missing."""
+    """Return in a few words what an object holds under a key: null is not the same as missing."""
     return described(parent[key]) if key in parent else 'missing'
 
 
 def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to be there') -> Any:
-    """Give a required value of an object; `path` is that of the object, '' at the top."""
+    """Return a required value of an object; `path` is that of the object, '' at the top."""
     if key not in parent:
         raise FieldError(join(path, key), 'missing', expected)
     return parent[key]
 
 
 def join(path: str, key: str) -> str:
-    """Give the path of a key within an object."""
+    """Return the path of a key within an object."""
     key = shortened(key, _LONGEST_KEY)
     return f'{path}.{key}' if path else key
 
 
 def as_object(value: object, path: str) -> dict[str, Any]:
-    """Give a JSON object."""
+    """Return a JSON object."""
     if not isinstance(value, dict):
         raise FieldError(path or 'the top level', described(value), 'an object')
     return value
 
 
 def as_list(value: object, path: str, length: int | None = None) -> list[Any]:
-    """Give a JSON list, of a certain length where that is given."""
+    """Return a JSON list, of a certain length where that is given."""
     wanted = 'a list' if length is None else f'a list of {length}'
     if not isinstance(value, list) or (length is not None and len(value) != length):
         raise FieldError(path, described(value), wanted)
@@ -104,7 +109,7 @@ def as_list(value: object, path: str, length: int | None = None) -> list[Any]:
 
 
 def as_text(value: object, path: str) -> str:
-    """Give a text that can be encoded; a lone half of a surrogate pair cannot."""
+    """Return a text that can be encoded; a lone half of a surrogate pair cannot."""
     if not isinstance(value, str):
         raise FieldError(path, described(value), 'a text')
     if not encodable(value):
@@ -113,7 +118,7 @@ def as_text(value: object, path: str) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Tell whether a text can go out as UTF-8."""
+    """Return whether a text can go out as UTF-8."""
     if text.isascii():
         return True
     try:
@@ -125,7 +130,7 @@ def encodable(text: str) -> bool:
 
 def numbers(value: object, path: str, shape: tuple[int | None, ...]) -> Array:
     """
-    Give an array of finite numbers of the shape; the first length may be None: any.
+    Return an array of finite numbers of the shape; the first length may be None: any.
 
     Raises FieldError with the path of the first element that is of another kind or length.
     """
@@ -143,7 +148,7 @@ def numbers(value: object, path: str, shape: tuple[int | None, ...]) -> Array:
 
 
 def times_us(value: object, path: str) -> Times:
-    """Give times (N,) in microseconds: whole numbers in the range that ROS can stamp."""
+    """Return times (N,) in microseconds: whole numbers in the range that ROS can stamp."""
     level = as_list(value, path)
     array = time_array(level)
     if array is None:
@@ -167,7 +172,7 @@ def increasing(times: Times, path: str) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number that fits in float64."""
+    """Return whether a value is a finite number that fits in float64."""
     if type(value) not in _NUMBERS:
         return False
     try:
@@ -177,12 +182,12 @@ def is_number(value: object) -> bool:
 
 
 def is_time(value: object) -> bool:
-    """Tell whether a value is a whole number of microseconds in the range."""
+    """Return whether a value is a whole number of microseconds in the range."""
     return is_number(value) and value == int(value) and 0 <= value <= LAST_US  # type: ignore
 
 
 def float_array(flat: Sequence[Any]) -> Array | None:
-    """Give finite float64 (N,), or None where an element is something else."""
+    """Return finite float64 (N,), or None where an element is something else."""
     if set(map(type, flat)) - _NUMBERS:
         return None
     try:
@@ -193,7 +198,7 @@ def float_array(flat: Sequence[Any]) -> Array | None:
 
 
 def time_array(flat: Sequence[Any]) -> Times | None:
-    """Give microseconds (N,), or None where an element is none or out of range."""
+    """Return microseconds (N,), or None where an element is none or out of range."""
     kinds = set(map(type, flat))
     if kinds - _NUMBERS:
         return None
@@ -229,3 +234,119 @@ def _fits(value: object, shape: tuple[int | None, ...]) -> bool:
     if not isinstance(value, list) or (shape[0] is not None and len(value) != shape[0]):
         return False
     return all(_fits(element, shape[1:]) for element in value)
+
+
+# How far R^T R is from 1: told from here on, refused beyond. Three decimals are off by 2e-3.
+RIGID = 1e-3
+RIGID_TOLERANCE = 1e-2
+UNIT_TOLERANCE = 1e-2
+
+# Larger entries are wrong in any case; their squares must not overflow.
+_CLIP = 4.0
+
+
+def rigid_transforms(
+    matrices: Array, path: str, *, farthest: float = FARTHEST_METRES
+) -> tuple[Array, Array]:
+    """
+    Return transforms (N, 4, 4) with exact rotations, and how far from exact each was (N,).
+
+    `path` names the list; raises FieldError with the index of the first that is not rigid within
+    RIGID_TOLERANCE.
+    """
+    clipped = np.clip(matrices[:, :3, :3], -_CLIP, _CLIP)
+    error = orthonormality_error(clipped)
+    last_row = np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1)
+    wrong = np.flatnonzero((error > RIGID_TOLERANCE) | (last_row > RIGID))
+    if len(wrong):
+        i = int(wrong[0])
+        raise FieldError(
+            f'{path}[{i}]',
+            _what_is_wrong(matrices[i], float(max(error[i], last_row[i]))),
+            f'a rotation and a translation, exact within {RIGID_TOLERANCE:g}',
+        )
+    result: Array = np.zeros_like(matrices)
+    result[:, :3, :3] = orthonormalised(matrices[:, :3, :3])
+    result[:, :3, 3] = checked_positions(matrices[:, :3, 3], path, farthest=farthest)
+    result[:, 3, 3] = 1.0
+    return result, error
+
+
+def rigid_transform(
+    matrix: Array, path: str, *, farthest: float = FARTHEST_METRES
+) -> tuple[Array, float]:
+    """Return one transform (4, 4) with an exact rotation, and how far from it; `path` names it."""
+    try:
+        transforms, errors = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)
+    except FieldError as error:
+        raise FieldError(path, error.found, error.expected) from None
+    return transforms[0], float(errors[0])
+
+
+def coarse(error: float) -> str:
+    """Return the sentence's end about rotations that are not RIGID."""
+    return f'exact within {error:.2g} only, expected {RIGID:g}, so the nearest rotation is taken'
+
+
+def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+    """Refuse positions (N, 3) so far out that they can only be garbage."""
+    wrong = np.flatnonzero(np.abs(positions).max(axis=1, initial=0.0) > farthest)
+    if len(wrong):
+        i = int(wrong[0])
+        raise FieldError(
+            f'{path}[{i}]',
+            f'at {np.array2string(positions[i], precision=6, separator=", ")}',
+            f'coordinates within {farthest:g} m',
+        )
+    return positions
+
+
+def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
+    """Return quaternions (N, 4) of unit length, and the first row that is none, or None."""
+    lengths = np.linalg.norm(np.clip(quaternions, -_CLIP, _CLIP), axis=1)
+    wrong = np.flatnonzero(np.abs(lengths - 1.0) > UNIT_TOLERANCE)
+    if len(wrong):
+        return quaternions, int(wrong[0])
+    return np.asarray(quaternions / lengths[:, np.newaxis], dtype=np.float64), None
+
+
+def _what_is_wrong(matrix: Array, error: float) -> str:
+    rotation = np.clip(matrix[:3, :3], -_CLIP, _CLIP)
+    determinant = float(determinants(rotation[np.newaxis])[0])
+    if abs(determinant) < 1e-6:
+        return 'singular'
+    if determinant < 0.0:
+        return 'a mirror image'
+    if np.abs(matrix[:3, 3]).max() <= RIGID_TOLERANCE < np.abs(matrix[3, :3]).max():
+        return 'written by columns (its translation is in the last row)'
+    return f'not rigid (off by {error:.3g})'
+
+
+def orthonormality_error(matrices: Array) -> Array:
+    """Return how far each matrix (N, 3, 3) is from a rotation: max |R^T R - 1|, 2 for a mirror."""
+    gram = np.einsum('nij,nik->njk', matrices, matrices)
+    error = np.abs(gram - np.eye(3)).max(axis=(1, 2))
+    worst: Array = np.where(determinants(matrices) > 0.0, error, np.maximum(error, 2.0))
+    return worst
+
+
+def determinants(matrices: Array) -> Array:
+    """Return each matrix's determinant, (N,), of (N, 3, 3); numpy's own warns of tiny entries."""
+    normals = np.cross(matrices[:, 1], matrices[:, 2])
+    return np.asarray(np.einsum('ni,ni->n', matrices[:, 0], normals), dtype=np.float64)
+
+
+def orthonormalised(matrices: Array) -> Array:
+    """
+    Return the rotation nearest to each matrix (N, 3, 3) that is one already within 0.1.
+
+    That is the polar factor, found by Newton-Schulz: the error is squared in each round.
+    """
+    result = matrices
+    for _ in range(6):
+        gram = np.einsum('nij,nik->njk', result, result)
+        excess = gram - np.eye(3)
+        if np.abs(excess).max(initial=0.0) < 4e-16:
+            break
+        result = result - 0.5 * np.einsum('nij,njk->nik', result, excess)
+    return result

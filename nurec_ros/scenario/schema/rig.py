@@ -11,39 +11,134 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""rig_trajectories.json: the ego's way, its box, its place on Earth, and the cameras."""
+"""
+rig_trajectories.json: the ego, its box and where it is on Earth.
+
+And data_info.json and metadata.yaml: the names of a scenario and its time range.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.errors import shortened
 from nurec_ros.poses import quaternions_of
-from nurec_ros.scenario.interpolation import frozen, PoseTable
-from nurec_ros.scenario.records import Box, Camera
+from nurec_ros.scenario.rig import Box, Rig
 from nurec_ros.scenario.schema.cameras import parse_cameras
 from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     as_text,
+    coarse,
     described,
+    encodable,
     FieldError,
     found_in,
     get,
     increasing,
+    is_number,
     join,
+    LAST_US,
     numbers,
+    RIGID,
+    rigid_transform,
+    rigid_transforms,
+    TIME,
     times_us,
 )
-from nurec_ros.scenario.schema.rigid import coarse, RIGID, rigid_transform, rigid_transforms
-from nurec_ros.scenario.trajectory import Trajectory
+from nurec_ros.scenario.trajectory import frozen, PoseTable, Trajectory
+import yaml
+
+Warn = Callable[[str], None]
+
+_RANGE = 'pose-range'
+_START, _END = 'start-timestamp_us', 'end-timestamp_us'
+
+
+@dataclass(frozen=True, slots=True)
+class DataInfo:
+    """What data_info.json holds; '' and None where it does not say."""
+
+    sequence_id: str = ''
+    start_us: int | None = None
+    end_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What metadata.yaml holds; '' where it does not say."""
+
+    scene_id: str = ''
+    version_string: str = ''
+
+
+class MetadataError(Exception):
+    """A metadata.yaml that is none."""
+
+
+def parse_data_info(document: object, warn: Warn) -> DataInfo:
+    """Return the sequence id and the pose range, both ends of it included; raises FieldError."""
+    top = as_object(document, '')
+    sequence_id = ''
+    try:
+        sequence_id = as_text(get(top, 'sequence_id', '', 'a text'), 'sequence_id')
+        if not sequence_id:
+            raise FieldError('sequence_id', 'an empty text', 'the name of the scene')
+    except FieldError as error:
+        warn(f'{error}, so the id in rig_trajectories.json is used')
+    try:
+        pose_range = as_object(get(top, _RANGE, '', 'an object'), _RANGE)
+        start, end = (_time(pose_range, key) for key in (_START, _END))
+        if end < start:
+            raise FieldError(join(_RANGE, _END), str(end), f'a time not before {start}')
+    except FieldError as error:
+        warn(f'{error}, so the range is that of the poses')
+        return DataInfo(sequence_id)
+    # Whole microseconds, inward.
+    return DataInfo(sequence_id, math.ceil(start), math.floor(end))
+
+
+def _time(pose_range: dict[str, object], key: str) -> float:
+    value = get(pose_range, key, _RANGE, TIME)
+    if not (is_number(value) and 0 <= value <= LAST_US):
+        raise FieldError(join(_RANGE, key), described(value), TIME)
+    return value  # type: ignore[no-any-return]
+
+
+def parse_metadata(data: bytes, warn: Warn) -> Metadata:
+    """Return the scene id and the version of the producer; raises MetadataError."""
+    try:
+        # Every scalar stays the text that it is: a version 26.10 is not the number 26.1. Not the
+        # loader written in C: deep nesting overflows its stack, and nothing catches that.
+        document = yaml.load(data, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f' at line {mark.line + 1} column {mark.column + 1}' if mark else ''
+        problem = getattr(error, 'problem', None) or 'it cannot be decoded'
+        raise MetadataError(f'is not YAML: {shortened(problem, 150)}{where}') from error
+    except RecursionError as error:
+        raise MetadataError('is nested too deeply to be read') from error
+    except ValueError as error:
+        raise MetadataError(f'is not YAML that can be read: {error}') from error
+    if not isinstance(document, dict):
+        raise MetadataError(f'is {described(document)}, expected an object')
+    values = {}
+    for key in ('scene_id', 'version_string'):
+        value = document.get(key, '')
+        if not isinstance(value, str) or not encodable(value):
+            warn(f'{key} is {described(value)}, expected a text, so it is not used')
+            value = ''
+        values[key] = value
+    return Metadata(**values)
+
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
-Warn = Callable[[str], None]
 
 # Distances from the Earth's centre that a street can have: the ellipsoid's radii are 6,356,752
 # and 6,378,137 m.
@@ -80,21 +175,9 @@ _ENTRY_KEYS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rig:
-    """What rig_trajectories.json holds."""
-
-    sequence_id: str
-    ego: Trajectory
-    bbox: Box | None
-    T_earth_map: Array | None
-    world_to_nre: Array | None
-    cameras: Mapping[str, Camera]
-
-
 def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     """
-    Give the rig; poses and times are required, for the rest `warn` is told what is wrong.
+    Return the rig; poses and times are required, for the rest `warn` is told what is wrong.
 
     `sequence_id`, where not empty, chooses between several trajectories. Raises FieldError.
     """
@@ -218,7 +301,7 @@ def _triple(bbox: dict[str, Any], key: str, path: str) -> Array:
 
 
 def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
-    """Give T_world_base (world to ECEF); None, without a word, for the identity."""
+    """Return T_world_base (world to ECEF); None, without a word, for the identity."""
     path = 'T_world_base'
     without = 'so the scenario has no place on Earth'
     if top.get(path) is None:
@@ -250,7 +333,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
 
 
 def _stands_on_earth(T_earth_map: Array) -> bool:
-    """Tell whether the pose is near the ellipsoid, with its z axis away from the centre."""
+    """Return whether the pose is near the ellipsoid, with its z axis away from the centre."""
     position = T_earth_map[:3, 3]
     distance = float(np.linalg.norm(position))
     if not _EARTH_RADII[0] < distance < _EARTH_RADII[1]:

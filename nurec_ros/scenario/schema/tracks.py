@@ -15,38 +15,41 @@
 sequence_tracks.json: the other road users.
 
 Chunks have any name, there may be several, and they may be wrapped or not: whatever object holds
-`tracks_data` is one.
+`tracks_data` is one. Flags are taken in any of the forms that producers write them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.interpolation import PoseTable
 from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     as_text,
+    checked_positions,
     described,
+    encodable,
     FARTHEST_METRES,
     FieldError,
     float_array,
+    found_in,
     get,
     increasing,
     join,
     numbers,
     time_array,
     times_us,
+    unit_quaternions,
+    UNIT_TOLERANCE,
 )
-from nurec_ros.scenario.schema.flags import parse_flags
-from nurec_ros.scenario.schema.rigid import checked_positions, unit_quaternions, UNIT_TOLERANCE
 from nurec_ros.scenario.tracks import Tracks
+from nurec_ros.scenario.trajectory import PoseTable
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -77,13 +80,13 @@ class _Chunk:
 
 
 def no_tracks() -> Tracks:
-    """Give an empty set of tracks."""
+    """Return an empty set of tracks."""
     return _assembled([])
 
 
 def parse_tracks(document: object, warn: Warn) -> Tracks:
     """
-    Give the tracks; ids, poses, times, labels and dims are required, flags are not.
+    Return the tracks; ids, poses, times, labels and dims are required, flags are not.
 
     `warn` is told what is odd but harmless. Raises FieldError.
     """
@@ -207,7 +210,7 @@ def _per_track(value: object, path: str, count: int) -> list[Any]:
 
 
 def _poses(value: object, path: str, count: int) -> tuple[Array, Counts]:
-    """Give the poses (S, 7) of all tracks, quaternions of unit length, and how many each has."""
+    """Return the poses (S, 7) of all tracks, quaternions of unit length, and how many each has."""
     tracks = _per_track(value, path, count)
     for i, track in enumerate(tracks):
         as_list(track, f'{path}[{i}]')
@@ -239,7 +242,7 @@ def _poses(value: object, path: str, count: int) -> tuple[Array, Counts]:
 
 
 def _times(value: object, path: str, counts: Counts) -> Times:
-    """Give the times (S,) of all tracks, rising within each of them."""
+    """Return the times (S,) of all tracks, rising within each of them."""
     tracks = _per_track(value, path, len(counts))
     for i, (track, count) in enumerate(zip(tracks, counts.tolist(), strict=True)):
         if not isinstance(track, list) or len(track) != count:
@@ -285,7 +288,7 @@ def _dims(chunk: dict[str, Any], path: str, count: int, warn: Warn) -> Array:
 
 
 def _element(row: int, counts: Counts) -> str:
-    """Give the indices [track][pose] of a row of all tracks."""
+    """Return the indices [track][pose] of a row of all tracks."""
     ends = np.cumsum(counts)
     track = int(np.searchsorted(ends, row, side='right'))
     return f'[{track}][{row - int(ends[track] - counts[track])}]'
@@ -321,3 +324,62 @@ def _unique_ids(chunks: list[_Chunk]) -> list[str]:
                 taken.add(unique)
             ids.append(unique)
     return ids
+
+
+_FLAGS = 'tracks_flags'
+_NONE = frozenset({'', 'NONE'})
+_DEEPEST = 3
+
+
+def parse_flags(
+    data: Mapping[str, Any], path: str, count: int, warn: Warn
+) -> list[frozenset[str]]:
+    """
+    Return the flags of each track as a set of names in capitals; `path` is that of `data`.
+
+    Taken: names joined by bars ('DYNAMIC|CONTROLLABLE'), lists of names, the same for each pose,
+    and 0 for none. Flags are not required: what is wrong is told to `warn` once and means none.
+    """
+    none = [frozenset[str]()] * count
+    value = data.get(_FLAGS)
+    path = join(path, _FLAGS)
+    if not isinstance(value, list) or len(value) != count:
+        if value is not None or count:
+            warn(
+                f'{path} is {found_in(data, _FLAGS)}, expected {count} elements, one for each of '
+                'tracks_id, so no track has flags'
+            )
+        return none
+    known: dict[str, frozenset[str]] = {}
+    flags = []
+    wrong: list[tuple[int, object]] = []
+    for i, element in enumerate(value):
+        if isinstance(element, str) and element in known:
+            flags.append(known[element])
+            continue
+        names: set[str] = set()
+        if not _collect(element, names):
+            wrong.append((i, element))
+        found_flags = frozenset(names - _NONE)
+        flags.append(found_flags)
+        if isinstance(element, str):
+            known[element] = found_flags
+    if wrong:
+        i, element = wrong[0]
+        others = f' (and {len(wrong) - 1} others alike)' if len(wrong) > 1 else ''
+        warn(
+            f'{path}[{i}]{others} is {described(element)}, expected names of flags, so what is no '
+            'name is ignored'
+        )
+    return flags
+
+
+def _collect(value: object, names: set[str], depth: int = 0) -> bool:
+    """Add the names in a value; tell whether there was nothing else in it."""
+    if isinstance(value, str) and encodable(value):
+        names.update(name.strip().upper() for name in value.split('|'))
+        return True
+    if isinstance(value, list) and depth < _DEEPEST:
+        good = [_collect(element, names, depth + 1) for element in value]
+        return all(good)
+    return value is None or (type(value) is int and value == 0)

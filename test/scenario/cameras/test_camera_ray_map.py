@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Ray maps: the right rays, shared between equal models and threads, in bounded memory."""
+"""Ray maps: the right rays, shared between equal models and threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from test.scenario.cameras.lens_samples import (
@@ -24,7 +24,6 @@ from test.support.lenses import ftheta_unproject
 
 import numpy as np
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
-from nurec_ros.scenario.cameras.cache import BoundedCache
 import pytest
 
 MODELS = {
@@ -78,6 +77,9 @@ def test_equal_models_share_one_read_only_map():
         first.rays[0, 0] = 0.0
     other = parse_camera_model('ftheta', {**FRONT_WIDE, 'max_angle': 1.3}).ray_map(64, 36)
     assert other.rays is not first.rays
+    mine = parse_camera_model('ftheta', FRONT_WIDE).ray_map(64, 36, keep=False)
+    assert mine.rays is not first.rays
+    np.testing.assert_array_equal(mine.rays, first.rays)
 
 
 def test_many_threads_get_the_same_rays():
@@ -91,47 +93,3 @@ def test_many_threads_get_the_same_rays():
         np.testing.assert_array_equal(
             rays, MODELS['ftheta'].resized(width, 50).ray_map(width, 50)[0]
         )
-
-
-def test_cache_forgets_what_was_used_longest_ago():
-    cache = BoundedCache(30, len)
-    calls = []
-
-    def make(key):
-        calls.append(key)
-        return bytes(10)
-
-    for key in 'abc':
-        cache.get(key, lambda key=key: make(key))
-    cache.get('a', lambda: make('a'))
-    assert calls == ['a', 'b', 'c']
-    cache.get('d', lambda: make('d'))
-    assert len(cache) == 3
-    assert cache.held_bytes == 30
-    cache.get('a', lambda: make('a'))
-    assert calls == ['a', 'b', 'c', 'd']
-    cache.get('b', lambda: make('b'))
-    assert calls == ['a', 'b', 'c', 'd', 'b']
-
-
-def test_cache_hands_out_but_does_not_keep_what_is_too_large():
-    cache = BoundedCache(30, len)
-    assert len(cache.get('x', lambda: bytes(31))) == 31
-    assert len(cache) == 0
-    assert cache.held_bytes == 0
-    cache.get('y', lambda: bytes(30))
-    cache.clear()
-    assert len(cache) == 0
-    assert cache.held_bytes == 0
-
-
-def test_cache_keeps_the_first_of_two_computed_at_once():
-    cache = BoundedCache(100, len)
-
-    def slow():
-        cache.get('k', lambda: b'inner')
-        return b'outer'
-
-    assert cache.get('k', slow) == b'outer'
-    assert cache.get('k', lambda: b'never') == b'inner'
-    assert cache.held_bytes == 5

@@ -22,9 +22,9 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.interpolation import frozen
-from nurec_ros.scenario.road_map.opendrive import OpenDriveError, parse_opendrive
-from nurec_ros.scenario.sentence import shortened
+from nurec_ros.errors import shortened
+from nurec_ros.scenario.opendrive import OpenDriveError, parse_opendrive
+from nurec_ros.scenario.trajectory import frozen
 
 Array = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -137,7 +137,7 @@ def _distance(lines: list[Array], way: Array) -> float:
 
 
 def geo_origin(proj: str) -> GeoOrigin | None:
-    """Give the origin that a proj string names, None where it names none."""
+    """Return the origin that a proj string names, None where it names none."""
     try:
         values = {key: float(text) for key, text in _PROJ.findall(proj)}
     except ValueError:
@@ -158,7 +158,7 @@ def geo_origin(proj: str) -> GeoOrigin | None:
 
 
 def enu_of_earth(origin: GeoOrigin) -> Array:
-    """Give T_enu_earth (4, 4): ECEF (WGS 84) to east, north, up about the origin."""
+    """Return T_enu_earth (4, 4): ECEF (WGS 84) to east, north, up about the origin."""
     latitude, longitude = math.radians(origin.latitude), math.radians(origin.longitude)
     sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
     sin_lon, cos_lon = math.sin(longitude), math.cos(longitude)

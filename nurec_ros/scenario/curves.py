@@ -51,7 +51,7 @@ class Cubics:
 
     def at(self, s: Array) -> Array:
         """
-        Give the values (N,) at rising s (N,).
+        Return the values (N,) at rising s (N,).
 
         The last of them belongs to the piece that ends there: what begins there does not count.
         """
@@ -64,7 +64,7 @@ class Cubics:
         return value
 
     def cuts(self, begin: float, end: float) -> list[float]:
-        """Give the s at which chords between begin and end have to meet."""
+        """Return the s at which chords between begin and end have to meet."""
         parts: list[float] = []
         starts = self.starts.tolist()
         ends = [*starts, math.inf][1:]
@@ -96,7 +96,7 @@ class Geometry:
     numbers: tuple[float, ...]
 
     def at(self, way: Array) -> tuple[Array, Array, Array]:
-        """Give x, y and heading (N,) each at the ways (N,) from the start."""
+        """Return x, y and heading (N,) each at the ways (N,) from the start."""
         if self.kind == 'curve':
             u, v, turn = self._curve(way)
         elif self.kind == 'poly3':
@@ -107,7 +107,7 @@ class Geometry:
         return self.x + cos * u - sin * v, self.y + sin * u + cos * v, self.heading + turn
 
     def bend(self) -> float:
-        """Give the largest curvature, as far as a few points tell."""
+        """Return the largest curvature, as far as a few points tell."""
         if self.kind == 'curve':
             return max(abs(self.numbers[0]), abs(self.numbers[1]))
         way = np.linspace(0.0, self.length, 33)
@@ -157,7 +157,7 @@ class ReferenceLine:
         self._starts = np.array([geometry.s for geometry in self._geometries])
 
     def at(self, s: Array) -> tuple[Array, Array, Array]:
-        """Give x, y and heading (N,) each at rising s (N,)."""
+        """Return x, y and heading (N,) each at rising s (N,)."""
         piece = piece_of(self._starts, s)
         x, y, heading = np.empty(len(s)), np.empty(len(s)), np.empty(len(s))
         for i in np.unique(piece):
@@ -167,7 +167,7 @@ class ReferenceLine:
         return x, y, heading
 
     def cuts(self, begin: float, end: float) -> list[float]:
-        """Give the s at which chords between begin and end have to meet."""
+        """Return the s at which chords between begin and end have to meet."""
         parts: list[float] = []
         for geometry in self._geometries:
             low, high = max(geometry.s, begin), min(geometry.s + geometry.length, end)
@@ -177,7 +177,7 @@ class ReferenceLine:
 
 
 def piece_of(starts: Array, s: Array) -> NDArray[np.intp]:
-    """Give the piece of each of rising s (N,); the last one belongs to the piece that ends."""
+    """Return the piece of each of rising s (N,); the last one belongs to the piece that ends."""
     piece = np.searchsorted(starts, s, side='right') - 1
     if len(s) > 1:
         piece[-1] = np.searchsorted(starts, s[-1], side='left') - 1
@@ -185,7 +185,7 @@ def piece_of(starts: Array, s: Array) -> NDArray[np.intp]:
 
 
 def chords(begin: float, end: float, bend: float) -> list[float]:
-    """Give where chords meet between begin and end, both included, for a second derivative."""
+    """Return where chords meet between begin and end, both included, for a second derivative."""
     bend = min(bend, 1.0 / _SMALLEST_RADIUS) if math.isfinite(bend) else 1.0 / _SMALLEST_RADIUS
     count = (end - begin) * max(1.0 / LONGEST_CHORD, math.sqrt(bend / (8.0 * CHORD_ERROR)))
     # Most stretches need a few chords only: plain numbers are faster than arrays then.
@@ -194,7 +194,7 @@ def chords(begin: float, end: float, bend: float) -> list[float]:
 
 
 def _integral(curvature: float, rate: float, begin: Array, length: Array) -> Array:
-    """Give the way (N, 2) along a curve, curvature + rate s, from begin over a short length."""
+    """Return the way (N, 2) along a curve, curvature + rate s, from begin over a short length."""
     s = begin[:, np.newaxis] + length[:, np.newaxis] * (0.5 + 0.5 * _GAUSS_NODES)
     heading = s * (curvature + 0.5 * rate * s)
     weights = 0.5 * _GAUSS_WEIGHTS

@@ -15,11 +15,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
@@ -33,17 +35,17 @@ class Box:
 
     @property
     def length(self) -> float:
-        """Give the extent along x."""
+        """Return the extent along x."""
         return float(self.dims[0])
 
     @property
     def width(self) -> float:
-        """Give the extent along y."""
+        """Return the extent along y."""
         return float(self.dims[1])
 
     @property
     def height(self) -> float:
-        """Give the extent along z."""
+        """Return the extent along z."""
         return float(self.dims[2])
 
 
@@ -78,3 +80,15 @@ class Camera:
     def renderable(self) -> bool:
         """Return whether frames of this camera can be asked for; if not, `problem` says why."""
         return self.model is not None and not self.problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rig:
+    """What rig_trajectories.json holds."""
+
+    sequence_id: str
+    ego: Trajectory
+    bbox: Box | None
+    T_earth_map: Array | None
+    world_to_nre: Array | None
+    cameras: Mapping[str, Camera]

@@ -29,7 +29,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.road_map.curves import Cubics, Geometry, MOST_POINTS, ReferenceLine
+from nurec_ros.scenario.curves import Cubics, Geometry, MOST_POINTS, ReferenceLine
 
 Array = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ class _BrokenRoadError(Exception):
 
 
 def parse_opendrive(data: bytes) -> OpenDrive:
-    """Give the geo-reference and the boundaries in the map's own frame; raises OpenDriveError."""
+    """Return geo-reference and boundaries, in the map's own frame; raises OpenDriveError."""
     if b'<!ENTITY' in data or b'<!DOCTYPE' in data:
         raise OpenDriveError('has a document type declaration, which OpenDRIVE has not')
     if (tags := data.count(b'<')) > MOST_TAGS:
@@ -101,7 +101,7 @@ def parse_opendrive(data: bytes) -> OpenDrive:
 
 
 def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
-    """Give every element once it is complete; raises OpenDriveError."""
+    """Return every element once it is complete; raises OpenDriveError."""
     root: Xml.Element | None = None
     try:
         for event, element in Xml.iterparse(io.BytesIO(data), events=('start', 'end')):
@@ -117,7 +117,7 @@ def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
 
 
 def _boundaries(road: Xml.Element) -> Iterator[Array]:
-    """Give the lane boundaries of a road; of each lane the outer one, and the middle."""
+    """Return the lane boundaries of a road; of each lane the outer one, and the middle."""
     line = ReferenceLine(_geometries(road))
     elevation = _cubics(road, 'elevationProfile', 'elevation')
     superelevation = _cubics(road, 'lateralProfile', 'superelevation')
@@ -286,5 +286,5 @@ def _children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
 
 
 def _name(element: Xml.Element) -> str:
-    """Give an element's name without its namespace; '' for comments and the like."""
+    """Return an element's name without its namespace; '' for comments and the like."""
     return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
