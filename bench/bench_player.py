@@ -22,226 +22,47 @@ Goal: the player's 99th percentile at most twice the bare timer's, or 5 ms.
 CPU: the player plays at its defaults with nobody listening, with a listener to all that is not an
 image, and beside it the bare node. Goal: under 20 % of one core without image subscribers.
 
-Every part is a process of its own.
+Steps: how long ~/tick with no frames due and ~/play_next take to answer, in turn with ~/stop of
+the same player and a Trigger service of a bare node, at two clock rates. Goal: at most 2 ms above
+the bare one, whatever the clock rate.
 
-    python bench/bench_player.py [--usdz FILE] [--seconds 30] [--cameras 2] [--only clock|cpu]
+Beat: the rate of /clock with `rate: 100` and `camera_rate: 1000`, with and without subscribers of
+two cameras, while nothing jumps. Goal: what it is without.
+
+Loads: memory, threads and descriptors of a player that loads one file again and again. Goal: after
+350 loads within 10 MB of what it was after 50.
+
+Every part is a process of its own. `--code FOLDER…` measures the players of other checkouts, one
+after the other, instead of this one's.
+
+    python bench/bench_player.py [clock] [cpu] [steps] [beat] [loads] [--usdz FILE] [--seconds 30]
+        [--cameras 2] [--calls 1000] [--loads 350] [--code FOLDER…]
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 import contextlib
 import json
 import os
 from pathlib import Path
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from typing import Any
 
 import numpy as np
 from nurec_ros.errors import NurecError
 from nurec_ros.scenario import Scenario
-import rclpy
-from rclpy.clock import Clock as SteadyClock
-from rclpy.clock import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosgraph_msgs.msg import Clock
+from player_parts import cpu_s, Observer, PERIOD_MS, player, role, ROOT, WARM_UP_S
 
-ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT.parent / 'shared' / 'data' / 'pittsburgh_adcf7d18.usdz'
-PERIOD_MS = 10.0
 GOAL_RATIO, GOAL_MS, GOAL_CPU = 2.0, 5.0, 0.20
-WARM_UP_S = 3.0
-START_S = 60.0
-
-
-# --- the other processes -------------------------------------------------------------------------
-
-
-def play_bare() -> None:
-    """Publish at 100 Hz from a steady timer, and nothing else."""
-    rclpy.init()
-    node = Node('bare')
-    publisher = node.create_publisher(Clock, '/bare_clock', 10)
-    message = Clock()
-
-    def tick() -> None:
-        message.clock.nanosec = (message.clock.nanosec + 1) % 1_000_000_000
-        publisher.publish(message)
-
-    steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
-    node.create_timer(PERIOD_MS / 1e3, tick, clock=steady)
-    _spin(node)
-
-
-def play_server(scene: str) -> None:
-    """Answer every request at once, with a JPEG of its size."""
-    from test.rendering.fake_server import FakeServer
-
-    import cv2
-
-    pictures: dict[tuple[int, int], bytes] = {}
-
-    def render(request: Any, _context: Any) -> bytes:
-        size = (request.resolution_w, request.resolution_h)
-        if size not in pictures:
-            noise = np.random.default_rng(1).integers(0, 256, (27, 48, 3), np.uint8)
-            image = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
-            pictures[size] = cv2.imencode('.jpg', image)[1].tobytes()
-        return pictures[size]
-
-    with FakeServer(render, scenes=[scene]) as server:
-        print(server.address, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
-
-
-def play_client(begin_ns: int, end_ns: int, seconds: float) -> None:
-    """Call services for a time; print what came of it."""
-    from test.ros.session.calling import Caller
-
-    rclpy.init()
-    node = Node('client')
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    caller = Caller(
-        node, lambda: executor.spin_once(timeout_sec=0.02), begin_ns=begin_ns, end_ns=end_ns
-    )
-    caller.ready()
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
-        caller.go_round()
-    took = time.monotonic() - started
-    result = {
-        'calls': sum(caller.counts.values()),
-        'wrong': caller.wrong,
-        'per_s': sum(caller.counts.values()) / took,
-        'slowest_s': caller.slowest_s,
-    }
-    print(json.dumps(result), flush=True)
-
-
-def play_listener() -> None:
-    """Listen to all that is not an image, as rviz does."""
-    from nurec_ros.demo.definitions import message_class
-
-    rclpy.init()
-    node = Node('listener')
-    for topic, kind in (
-        ('/clock', 'rosgraph_msgs/msg/Clock'),
-        ('/tf', 'tf2_msgs/msg/TFMessage'),
-        ('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray'),
-        ('/nurec/odom', 'nav_msgs/msg/Odometry'),
-        ('/nurec/tracks', 'visualization_msgs/msg/MarkerArray'),
-        ('/nurec/objects', 'vision_msgs/msg/Detection3DArray'),
-        ('/nurec/state', 'diagnostic_msgs/msg/DiagnosticStatus'),
-    ):
-        node.create_subscription(message_class(kind), topic, lambda _: None, 100, raw=True)
-    for topic, kind in (
-        ('/tf_static', 'tf2_msgs/msg/TFMessage'),
-        ('/nurec/path', 'nav_msgs/msg/Path'),
-        ('/nurec/ego', 'visualization_msgs/msg/MarkerArray'),
-    ):
-        qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(message_class(kind), topic, lambda _: None, qos, raw=True)
-    _spin(node)
-
-
-def _spin(node: Node) -> None:
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.spin()
-
-
-# --- the parent ----------------------------------------------------------------------------------
-
-
-class Observer:
-    """Hears both clocks and counts images, in a thread of its own."""
-
-    def __init__(self, cameras: list[str]) -> None:
-        from sensor_msgs.msg import CompressedImage
-
-        self.sent: dict[str, list[int]] = {'/clock': [], '/bare_clock': []}
-        self.images = 0
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self._node = Node('observer', context=self._context)
-        qos = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
-        for topic in self.sent:
-            self._node.create_subscription(Clock, topic, self._hear(topic), qos, raw=True)
-        for camera in cameras:
-            topic = f'/nurec/{camera}/image_raw/compressed'
-            self._node.create_subscription(CompressedImage, topic, self._see, 10, raw=True)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
-
-    def _hear(self, topic: str) -> Callable[[bytes, Any], None]:
-        sent = self.sent[topic]
-        return lambda _, info: sent.append(info['source_timestamp'])
-
-    def _see(self, _: bytes) -> None:
-        self.images += 1
-
-    def until(self, condition: Callable[[], Any]) -> None:
-        """Wait until something has come."""
-        deadline = time.monotonic() + START_S
-        while not condition():
-            if time.monotonic() > deadline:
-                raise RuntimeError('nothing came: look at the player with ros2 topic list')
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        """End the thread."""
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
-
-
-@contextlib.contextmanager
-def process(*words: str, quiet: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Run a process until the end of the block."""
-    output = subprocess.DEVNULL if quiet else subprocess.PIPE
-    child = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGINT)
-        try:
-            child.wait(10.0)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def role(*words: object, quiet: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """Run this file in another role."""
-    return process(sys.executable, __file__, '--role', *map(str, words), quiet=quiet)
-
-
-def player(usdz: Path, server: str) -> contextlib.AbstractContextManager[Any]:
-    """Run a player that plays in a loop, otherwise at its defaults."""
-    parameters = {'usdz_path': usdz, 'server': server, 'autoplay': 'true', 'loop': 'true'}
-    words = [word for key, value in parameters.items() for word in ('-p', f'{key}:={value}')]
-    return process(sys.executable, '-m', 'nurec_ros.cli.player', '--ros-args', *words)
-
-
-def cpu_s(pid: int) -> float:
-    """Give the processor time that a process has used: user and system."""
-    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+GOAL_STEP_MS, GOAL_GROWTH_MB = 2.0, 10.0
+CLOCK_RATES = (100, 5)
+BEAT = {'rate': 100.0, 'camera_rate': 1000.0}
+# Enough scenario time for the beat to be measured before the end comes.
+BEAT_DURATION_S = 1000.0
 
 
 def deviations(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any]:
@@ -250,7 +71,9 @@ def deviations(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any
     return np.abs(np.diff(times) / 1e6 - PERIOD_MS)
 
 
-def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) -> bool:
+def measure_clock(
+    usdz: Path, scenario: Scenario, seconds: float, cameras: int, code: Path
+) -> bool:
     """Measure both clocks while a client calls; say whether all answers were right."""
     names = [name for name, camera in scenario.cameras.items() if camera.renderable][:cameras]
     span = (scenario.start_ns, scenario.end_ns)
@@ -258,7 +81,7 @@ def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) 
     try:
         with (
             role('server', scenario.scene_id, quiet=False) as server,
-            player(usdz, server.stdout.readline().strip()) as playing,
+            player(usdz, server.stdout.readline().strip(), code) as playing,
             role('bare'),
         ):
             observer.until(lambda: all(observer.sent.values()) and observer.images)
@@ -291,13 +114,13 @@ def measure_clock(usdz: Path, scenario: Scenario, seconds: float, cameras: int) 
     return not wrong
 
 
-def measure_cpu(usdz: Path, scenario: Scenario, seconds: float) -> None:
+def measure_cpu(usdz: Path, scenario: Scenario, seconds: float, code: Path) -> None:
     """Measure what playing costs without image subscribers."""
     print(f'{len(scenario.tracks.ids)} road users, {len(scenario.cameras)} cameras, playing\n')
     good = True
     with contextlib.ExitStack() as stack:
         bare = stack.enter_context(role('bare'))
-        playing = stack.enter_context(player(usdz, 'localhost:1'))
+        playing = stack.enter_context(player(usdz, 'localhost:1', code))
         for name in ('nobody listens', 'all but images is listened to'):
             if name != 'nobody listens':
                 stack.enter_context(role('listener'))
@@ -316,26 +139,99 @@ def measure_cpu(usdz: Path, scenario: Scenario, seconds: float) -> None:
     print(f'goal {GOAL_CPU:.0%}:', _verdict(good))
 
 
+def measure_steps(usdz: Path, calls: int, code: Path) -> None:
+    """Measure how long steps take to answer where there is nothing to render."""
+    print(f'median (95th percentile) of {calls} calls each, in turn, in ms\n')
+    print(f'{"clock_rate":12}{"bare Trigger":>16}{"~/stop":>16}{"~/tick":>16}{"~/play_next":>16}')
+    good = True
+    for clock_rate in CLOCK_RATES:
+        options = {'autoplay': 'false', 'tick_us': 1, 'clock_rate': float(clock_rate)}
+        with (
+            role('trigger'),
+            player(usdz, 'localhost:1', code, **options),
+            role('steps', calls, quiet=False) as client,
+        ):
+            result = json.loads(client.stdout.readline())
+        took = list(result['took'].values())
+        medians = [float(np.median(one)) for one in took]
+        cells = [
+            f'{m:.2f} ({np.percentile(one, 95):.2f})' for m, one in zip(medians, took, strict=True)
+        ]
+        print(f'{clock_rate:<12}' + ''.join(f'{cell:>16}' for cell in cells), end='')
+        print(f'   {result["failed"]} refused' if result['failed'] else '')
+        good = good and max(medians[2:]) <= medians[0] + GOAL_STEP_MS
+    print(f'goal {GOAL_STEP_MS:g} ms above the bare one:', _verdict(good))
+
+
+def measure_beat(folder: Path, seconds: float, code: Path) -> None:
+    """Measure the clock's rate while more is due than could ever be rendered."""
+    from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
+
+    usdz = build_archive(folder, 'long.usdz', duration_s=BEAT_DURATION_S)
+    seconds = min(seconds, 0.7 * BEAT_DURATION_S / BEAT['rate'])
+    rates = []
+    for cameras in ([], list(CAMERAS)):
+        observer = Observer(cameras)
+        try:
+            with (
+                role('server', SEQUENCE_ID, quiet=False) as server,
+                role('bare'),
+                player(
+                    usdz, server.stdout.readline().strip(), code, **BEAT, loop='false'
+                ) as child,
+            ):
+                observer.until(lambda observer=observer: all(observer.sent.values()))
+                time.sleep(1.0)
+                from_ns, used = time.time_ns(), cpu_s(child.pid)
+                time.sleep(seconds)
+                to_ns, used = time.time_ns(), cpu_s(child.pid) - used
+        finally:
+            observer.close()
+        took = (to_ns - from_ns) / 1e9
+        hertz = [
+            sum(from_ns <= one < to_ns for one in observer.sent[topic]) / took
+            for topic in ('/clock', '/bare_clock')
+        ]
+        rates.append(hertz[0])
+        print(f'{len(cameras)} cameras subscribed: /clock at {hertz[0]:.1f} Hz', end='')
+        print(f' (a bare timer {hertz[1]:.1f} Hz), {used / took:.0%} of a core')
+    print('goal 95 % of what it is without subscribers:', _verdict(rates[1] >= 0.95 * rates[0]))
+
+
+def measure_loads(usdz: Path, scenario: Scenario, count: int, code: Path) -> None:
+    """Measure what loads of one file leave behind."""
+    with (
+        role('server', scenario.scene_id, quiet=False) as server,
+        player(usdz, server.stdout.readline().strip(), code, autoplay='false') as child,
+        role('loads', child.pid, count, quiet=False) as client,
+    ):
+        held = json.loads(client.stdout.readline())
+    print(f'{"loads":>8}{"MB":>10}{"threads":>10}{"descriptors":>14}')
+    for number, megabytes, threads, descriptors in held:
+        print(f'{number:8}{megabytes:10.1f}{threads:10}{descriptors:14}')
+    after = {number: megabytes for number, megabytes, *_ in held}
+    if count > 50:
+        growth = after[count] - after[50]
+        print(f'{growth:.1f} MB more than after 50 (goal {GOAL_GROWTH_MB:g}):', end=' ')
+        print(_verdict(growth <= GOAL_GROWTH_MB))
+
+
 def _verdict(good: bool) -> str:
     return 'met' if good else 'MISSED'
 
 
 def main() -> int:
-    """Run the measurements, or one of the roles; 1 where answers were wrong."""
+    """Run the measurements; 1 where answers were wrong."""
     # Python has a package called test as well.
     sys.path.insert(0, str(ROOT))
-    if sys.argv[1:2] == ['--role']:
-        name, *rest = sys.argv[2:]
-        if name == 'client':
-            play_client(int(rest[0]), int(rest[1]), float(rest[2]))
-        else:
-            {'bare': play_bare, 'server': play_server, 'listener': play_listener}[name](*rest)
-        return 0
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument('parts', nargs='*', choices=(*PARTS, []), metavar='PART')
     parser.add_argument('--usdz', type=Path, default=REAL if REAL.exists() else None)
     parser.add_argument('--seconds', type=float, default=30.0)
     parser.add_argument('--cameras', type=int, default=2)
-    parser.add_argument('--only', choices=('clock', 'cpu'))
+    parser.add_argument('--calls', type=int, default=1000)
+    parser.add_argument('--loads', type=int, default=350)
+    parser.add_argument('--code', type=Path, nargs='+', default=[ROOT])
     arguments = parser.parse_args()
     from test.support.domain import claim_domain
 
@@ -353,15 +249,46 @@ def main() -> int:
         except NurecError as error:
             print(error, file=sys.stderr)
             return 1
-        print(f'{usdz.name}; load of this machine {os.getloadavg()[0]:.1f}')
         right = True
-        if arguments.only != 'cpu':
-            print('\n# The clock while a client calls as fast as it can\n')
-            right = measure_clock(usdz, scenario, arguments.seconds, arguments.cameras)
-        if arguments.only != 'clock':
-            print('\n# Processor\n')
-            measure_cpu(usdz, scenario, arguments.seconds)
+        for part in arguments.parts or SHORT:
+            for code in arguments.code:
+                print(f'\n# {PARTS[part]}', end='\n\n')
+                print(f'{code.resolve().name}, {usdz.name}; load {os.getloadavg()[0]:.1f}')
+                right &= _measure(part, usdz.resolve(), scenario, arguments, code, Path(folder))
     return 0 if right else 1
+
+
+PARTS = {
+    'clock': 'The clock while a client calls as fast as it can',
+    'cpu': 'Processor',
+    'steps': 'Steps with nothing to render',
+    'beat': 'The clock while more is due than can be rendered',
+    'loads': 'Loads of one file',
+}
+# What is measured where nothing is named; loads take some ten minutes.
+SHORT = ('clock', 'cpu', 'steps', 'beat')
+
+
+def _measure(
+    part: str,
+    usdz: Path,
+    scenario: Scenario,
+    arguments: argparse.Namespace,
+    code: Path,
+    folder: Path,
+) -> bool:
+    """Measure one part of one checkout; False where answers were wrong."""
+    if part == 'clock':
+        return measure_clock(usdz, scenario, arguments.seconds, arguments.cameras, code)
+    if part == 'cpu':
+        measure_cpu(usdz, scenario, arguments.seconds, code)
+    elif part == 'steps':
+        measure_steps(usdz, arguments.calls, code)
+    elif part == 'beat':
+        measure_beat(folder, arguments.seconds, code)
+    else:
+        measure_loads(usdz, scenario, arguments.loads, code)
+    return True
 
 
 if __name__ == '__main__':
