@@ -43,6 +43,7 @@ from typing import Any
 import cv2
 import grpc
 import numpy as np
+from nurec_ros.cli.memory import keep_freed_memory
 from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import open_channel
@@ -311,6 +312,8 @@ def main() -> None:
     parser.add_argument('--cameras', type=int, nargs='*', default=[1, 2, 4, 8])
     parser.add_argument('--batch', action='store_true', help='also with batch_render_rgb')
     arguments = parser.parse_args()
+    # As the command does that this is about.
+    keep_freed_memory()
     if arguments.serve:
         serve(arguments.serve)
         return

@@ -22,15 +22,19 @@ import sys
 # mallopt's numbers, from malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 
 _KEPT_BYTES = 128 << 20
 # The largest that glibc takes; a raw 4K picture is 25 MB.
 _LARGEST_BYTES = 32 << 20
+# Each thread has an arena of its own otherwise, each arena keeps that much, and each scenario has
+# threads of its own: a player that loads again and again grew to half a gigabyte.
+_ARENAS = 2
 
 
 def keep_freed_memory() -> bool:
     """
-    Let glibc keep up to 128 MB of freed memory; return whether it does.
+    Let glibc keep up to 128 MB of freed memory, in two arenas; return whether it does.
 
     Several threads that decode and publish raw pictures allocate and free tens of megabytes for
     each. By default glibc returns them at once, and a raw 1080p frame then costs 3000 page faults
@@ -46,4 +50,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library, such as musl
         return False
     kept = mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES) and mallopt(_M_MMAP_THRESHOLD, _LARGEST_BYTES)
-    return bool(kept)
+    return bool(kept and mallopt(_M_ARENA_MAX, _ARENAS))

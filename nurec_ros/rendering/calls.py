@@ -238,7 +238,7 @@ def learn(
     error: of the call as a whole; results: else, one for each frame. warms: whether a frame proves
     that no first frame is out any more.
     """
-    if any(isinstance(result, Frame) for result in results):
+    if not known.warm and any(isinstance(result, Frame) for result in results):
         known = replace(known, warm=warms)
     if not call.batch:
         return known

@@ -15,6 +15,8 @@
 
 import ctypes
 import os
+import platform
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -42,8 +44,50 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_freed_memory_is_kept(told: list[tuple[int, int]]) -> None:
     assert memory.keep_freed_memory()
     # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; glibc takes no more than 32 MB for the
-    # second, half of what an arena of a thread may grow to.
-    assert told == [(-1, 128 << 20), (-3, 32 << 20)]
+    # second, half of what an arena of a thread may grow to. The third is M_ARENA_MAX.
+    assert told == [(-1, 128 << 20), (-3, 32 << 20), (-8, 2)]
+
+
+COUNT_ARENAS = """
+import ctypes, sys, threading
+from nurec_ros.cli.memory import keep_freed_memory
+assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+together = threading.Barrier(8)
+def take():
+    together.wait()
+    libc.malloc(100_000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fdopen.restype = libc.malloc_info.restype = ctypes.c_void_p
+libc.malloc_info(0, libc.fdopen(1, b'w'))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not platform.libc_ver()[0], reason='malloc_info is of glibc')
+def test_threads_share_two_arenas() -> None:
+    """Each of them keeps what is freed; with one for each thread that adds up for ever."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != 'GLIBC_TUNABLES' and not name.startswith('MALLOC_')
+    }
+    ended = subprocess.run(
+        [sys.executable, '-c', COUNT_ARENAS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ended.stdout.count('<heap nr=') == 2, ended.stdout
 
 
 @pytest.mark.parametrize('name', ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX', 'GLIBC_TUNABLES'])

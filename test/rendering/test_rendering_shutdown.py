@@ -16,7 +16,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import gc
 from itertools import count
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from test.rendering.fake_server import FakeServer, picture
 from test.support.ports import claim_port
 import threading
 from typing import Any
+import weakref
 
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import RenderOptions, RenderPipeline
@@ -134,6 +137,45 @@ def test_close_while_it_connects(
     pipeline.close(20.0)
     assert future.done()
     assert ours() == []
+
+
+def test_closed_pipelines_leave_nothing_behind(
+    scenario: Scenario, make_server: MakeServer, ours: Callable[[], list[str]]
+) -> None:
+    def play() -> list[weakref.ref[Any]]:
+        delivered: list[Any] = []
+        pipeline = RenderPipeline(
+            scenario,
+            RenderOptions(server=server.address, image_format='png', resolution_scale=0.01),
+            delivered.append,
+            log=lambda level, text: None,
+        )
+        pipeline.start()
+        future = pipeline.submit(due(*CAMERAS), keep=True)
+        future.result(60)
+        threads = [
+            weakref.ref(thread)
+            for thread in threading.enumerate()
+            if thread.name.startswith('nurec') and thread not in others
+        ]
+        assert len(threads) >= 4
+        pipeline.close(60.0)
+        return [weakref.ref(pipeline), weakref.ref(future), *threads]
+
+    def alive() -> int:
+        gc.collect()
+        return sum(reference() is not None for reference in references)
+
+    server = make_server()
+    others = threading.enumerate()
+    references = play()
+    eventually(lambda: not alive() and not ours())
+    files = len(os.listdir('/proc/self/fd'))
+    for _ in range(10):
+        references += play()
+    eventually(lambda: not alive() and not ours())
+    # gRPC closes its channels, and their sockets, a moment later.
+    eventually(lambda: len(os.listdir('/proc/self/fd')) <= files)
 
 
 def test_submit_after_close_is_done_at_once(
