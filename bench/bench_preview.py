@@ -93,7 +93,7 @@ def ours(
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Give the processor time of one call."""
+    """Return the processor time of one call."""
     begin = time.process_time()
     function()
     return time.process_time() - begin

@@ -57,6 +57,6 @@ SYNONYMS: dict[str, str] = {
 
 
 def colour_of(label: str) -> Rgb:
-    """Give the colour of a class, red, green and blue from 0 to 255."""
+    """Return the colour of a class, red, green and blue from 0 to 255."""
     key = label.strip().lower()
     return PALETTE.get(SYNONYMS.get(key, key), UNKNOWN)

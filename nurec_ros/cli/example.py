@@ -23,9 +23,8 @@ import sys
 from nurec_ros import __version__
 from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.archive import write_usdz
-from nurec_ros.example.cameras import CAMERAS
-from nurec_ros.example.writer import Example, make_example, members
+from nurec_ros.example.rig import CAMERAS
+from nurec_ros.example.writer import Example, make_example, members, write_usdz
 
 
 def parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.example.road import (
+from nurec_ros.example.street import (
     BIKING,
     CROSSING,
     CROSSING_HALF_WIDTH,
@@ -61,7 +61,7 @@ class Site:
 
 
 def earth_pose(site: Site) -> NDArray[np.float64]:
-    """Give T_earth_map (4, 4): the scenario's frame in Earth-centred, Earth-fixed metres."""
+    """Return T_earth_map (4, 4): the scenario's frame in Earth-centred, Earth-fixed metres."""
     latitude, longitude = math.radians(site.latitude), math.radians(site.longitude)
     sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
     sin_lon, cos_lon = math.sin(longitude), math.cos(longitude)
@@ -82,7 +82,7 @@ def earth_pose(site: Site) -> NDArray[np.float64]:
 
 
 def road_map(street: Street, site: Site, name: str) -> str:
-    """Give the text of `map.xodr`."""
+    """Return the text of `map.xodr`."""
     root = ElementTree.Element('OpenDRIVE')
     header = _add(root, 'header', revMajor=1, revMinor=6, name=name, version='1.0')
     reference = _add(header, 'geoReference')

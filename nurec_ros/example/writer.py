@@ -11,7 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Puts the example together: street, drive, road users and cameras as the members of a USDZ."""
+"""
+Puts the example together: street, drive, road users and cameras as the members of a USDZ.
+
+USD wants a zip whose members are stored uncompressed, their bytes beginning at multiples of 64.
+The padding is an extra field in the member's local header. Dates and attributes are fixed, so that
+the same members make the same bytes on every machine.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +29,29 @@ import math
 import os
 from pathlib import Path
 from random import Random
+import tempfile
 from typing import Any
 import uuid
+import zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.actors import record, spin_times, Track
-from nurec_ros.example.archive import write_usdz
-from nurec_ros.example.cameras import calibration, CAMERAS, frame_times
-from nurec_ros.example.drive import (
+from nurec_ros.example.motion import (
     ego_poses,
-    make_progress,
+    make_pace,
+    Pace,
     pose_count,
     pose_times,
-    Progress,
+    record,
+    spin_times,
     street_length,
+    Track,
 )
 from nurec_ros.example.opendrive import earth_pose, road_map, Site
-from nurec_ros.example.people import people
-from nurec_ros.example.road import EGO_BEGIN, make_street, Street
-from nurec_ros.example.traffic import vehicles
+from nurec_ros.example.rig import calibration, CAMERAS, frame_times
+from nurec_ros.example.road_users import people, vehicles
+from nurec_ros.example.street import EGO_BEGIN, make_street, Street
 import yaml
 
 START_US = 27_500_000_000
@@ -63,6 +71,13 @@ def Xform "World"
 }
 """
 DURATIONS = (1.0, 120.0)
+
+ALIGNMENT = 64
+LOCAL_HEADER_SIZE = 30
+# The extra field's two-byte id and two-byte length; the id is the one that USD's own writer takes.
+EXTRA_FIELD_ID = 0x1986
+EXTRA_FIELD_HEADER_SIZE = 4
+DATE = (2026, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +123,7 @@ def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
     sequence_id = f'clipgt-{uuid.UUID(int=number, version=4)}'
     cruise = 11.6 + 0.8 * rng.random()
     street = make_street(street_length(duration_s, cruise), math.radians(62 + 24 * rng.random()))
-    progress = make_progress(street.main, cruise)
+    pace = make_pace(street.main, cruise)
     site = Site(59.35, 17.96, 31.5, math.radians(24 + 20 * rng.random()))
 
     def jitter() -> float:
@@ -117,12 +132,12 @@ def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
     times_us = pose_times(START_US, duration_s, [jitter() for _ in range(pose_count(duration_s))])
     spins_us = spin_times(START_US, int(times_us[-1]), jitter)
     actors = [
-        *vehicles(street, progress, duration_s, rng),
-        *people(street, progress, rng),
+        *vehicles(street, pace, duration_s, rng),
+        *people(street, pace, rng),
     ]
-    ego_at_spins = _ego(street, progress, spins_us)[:, :3, 3]
+    ego_at_spins = _ego(street, pace, spins_us)[:, :3, 3]
     tracks = record(actors, spins_us, START_US, ego_at_spins)
-    poses = _ego(street, progress, times_us)
+    poses = _ego(street, pace, times_us)
     return Example(sequence_id, street, site, times_us, poses, tuple(tracks))
 
 
@@ -138,7 +153,7 @@ def write_example(
 
 
 def members(example: Example) -> Mapping[str, bytes | str]:
-    """Give the archive's members in their order."""
+    """Return the archive's members in their order."""
     rig, tracks = _json(_rig(example)), _json(_tracks(example))
     return {
         'default.usda': ROOT_LAYER,
@@ -152,9 +167,9 @@ def members(example: Example) -> Mapping[str, bytes | str]:
     }
 
 
-def _ego(street: Street, progress: Progress, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ego(street: Street, pace: Pace, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
     seconds = (times_us - START_US) / 1e6
-    return ego_poses(street.main, progress.distance(progress.time(EGO_BEGIN) + seconds))
+    return ego_poses(street.main, pace.distance(pace.time(EGO_BEGIN) + seconds))
 
 
 def _json(value: object) -> str:
@@ -241,3 +256,56 @@ def _tracks(example: Example) -> dict[str, Any]:
             'cuboidtracks_data': {'cuboids_dims': [list(track.dims) for track in tracks]},
         }
     }
+
+
+def padding(offset: int, name: str) -> bytes:
+    """
+    Return the extra field that moves a member's data to the next multiple of 64.
+
+    `offset` is where the member's local header begins, in bytes from the start of the archive.
+    """
+    data_begins = offset + LOCAL_HEADER_SIZE + len(name.encode()) + EXTRA_FIELD_HEADER_SIZE
+    size = -data_begins % ALIGNMENT
+    return EXTRA_FIELD_ID.to_bytes(2, 'little') + size.to_bytes(2, 'little') + b'\0' * size
+
+
+def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str]) -> Path:
+    """
+    Write `members` (name to content, text as UTF-8) in their order as one archive at `path`.
+
+    The file appears whole or not at all: it is written beside its place and moved there, through
+    links to where they lead. ConfigurationError where something else than a file stands there, or
+    its folder is missing; an OSError of the file system is passed on.
+    """
+    if not os.fspath(path):
+        message = 'the path of the file to write is empty'
+        raise ConfigurationError(message)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        message = f'{path} is there and is no ordinary file; nothing is written'
+        raise ConfigurationError(message)
+    if not target.parent.is_dir():
+        message = f'{path} cannot be written: there is no folder {target.parent}'
+        raise ConfigurationError(message)
+    handle, temporary = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file, zipfile.ZipFile(file, 'w') as archive:
+            for name, content in members.items():
+                info = zipfile.ZipInfo(name, DATE)
+                info.create_system = 3  # the same on every platform
+                info.external_attr = 0o644 << 16
+                info.extra = padding(file.tell(), name)
+                archive.writestr(info, content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return Path(path)
+
+
+def _umask() -> int:
+    """Read the process's mask of file permissions, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

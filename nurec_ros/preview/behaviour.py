@@ -26,6 +26,8 @@ API_VERSIONS = ('v1', 'v2')
 REPLIES = ('good', 'garbage', 'truncated', 'empty', 'black')
 BATCH_REPLIES = ('good', 'shuffled', 'missing', 'duplicate', 'unknown')
 
+_GARBAGE = bytes(range(255, -1, -1)) * 8
+
 
 def _switch(default: Any, text: str, metavar: str | None = None) -> Any:
     """Declare one behaviour: its ordinary value and the sentence of the command's help."""
@@ -121,16 +123,16 @@ class Behaviour:
 
     @property
     def batch_served(self) -> bool:
-        """Say whether the version has batch_render_rgb and get_server_config."""
+        """Return whether the version has batch_render_rgb and get_server_config."""
         return self.api != 'v1'
 
     @property
     def health_served(self) -> bool:
-        """Say whether the standard health service is there."""
+        """Return whether the standard health service is there."""
         return self.health and self.api != 'v1'
 
     def output_size(self, asked: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:
-        """Give the reply's (width, height) for the size asked and the size of the CameraSpec."""
+        """Return the reply's (width, height) for the size asked and the size of the CameraSpec."""
         if self.native_aspect is None:
             return asked
         width, height = native if self.native_aspect == (0, 0) else self.native_aspect
@@ -138,8 +140,33 @@ class Behaviour:
 
 
 def help_texts() -> dict[str, tuple[str, str | None]]:
-    """Give help sentence and metavar of every behaviour, by field name."""
+    """Return help sentence and metavar of every behaviour, by field name."""
     return {
         entry.name: (entry.metadata['help'], entry.metadata['metavar'])
         for entry in fields(Behaviour)
     }
+
+
+def spoil_picture(encoded: bytes, how: str) -> bytes:
+    """Return what image_bytes hold where a server fails as `how` says (Behaviour.replies)."""
+    if how == 'garbage':
+        return _GARBAGE
+    if how == 'truncated':
+        return encoded[: len(encoded) // 2]
+    if how == 'empty':
+        return b''
+    return encoded
+
+
+def spoil_items(items: list[Any], how: str) -> None:
+    """Change a batch reply's items in place as `how` says (Behaviour.batch_replies)."""
+    if not items:
+        return
+    if how == 'shuffled':
+        items.reverse()
+    elif how == 'missing':
+        items.pop()
+    elif how == 'duplicate':
+        items.append(items[0])
+    elif how == 'unknown':
+        items[-1].camera_name = 'camera_that_nobody_asked_for'

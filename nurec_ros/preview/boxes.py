@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Boxes of road users: their faces as the lens sees them, shaded, and the shadows."""
+"""Boxes of road users: their faces as the lens sees them, shaded; shadows; who hides whom."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.preview.faces import cut, DETAILS, LOOPS, PIECES
-from nurec_ros.preview.lens import Lens
-from nurec_ros.preview.light import lit
-from nurec_ros.preview.order import back_to_front
-from nurec_ros.preview.terrain import Plane
+from nurec_ros.preview.ground import Plane
+from nurec_ros.preview.optics import Lens
+from nurec_ros.preview.sky import lit
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -45,6 +44,7 @@ _FEET = np.array([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)])
 _SHADOW = 150
 _SUNK = 2.0
 _HOVER = 0.6
+_SIGNS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class Boxes:
         return len(self.dims)
 
     def chosen(self, keep: NDArray[np.intp] | Mask) -> Boxes:
-        """Give some of the boxes."""
+        """Return some of the boxes."""
         return Boxes(
             self.start[keep],
             self.end[keep],
@@ -79,7 +79,7 @@ class Boxes:
         )
 
     def middle(self) -> Array:
-        """Give the poses (N, 4, 4) half way; the turn within one exposure is a small one."""
+        """Return the poses (N, 4, 4) half way; the turn within one exposure is a small one."""
         poses = 0.5 * (self.start + self.end)
         poses[:, :3, :3] = self.start[:, :3, :3]
         return poses
@@ -161,7 +161,7 @@ class BoxPicture:
                 cv2.polylines(picture, outlines, True, edge, thickness, cv2.LINE_AA, _SHIFT)
 
     def _shaded(self, shown: NDArray[np.intp]) -> Array:
-        """Give the colours (K, 3, 3) of the faces across each axis of some boxes."""
+        """Return the colours (K, 3, 3) of the faces across each axis of some boxes."""
         facing = 2.0 * self._sides[shown] - 1.0
         normals = np.moveaxis(self._poses[shown, :3, :3], 2, 1) * facing[:, :, np.newaxis]
         colours = np.repeat(self._boxes.colours[shown], 3, axis=0)
@@ -200,7 +200,7 @@ class BoxPicture:
 
     def _shapes(self) -> tuple[Array, Array, list[int], list[tuple[int, int, float | None]]]:
         """
-        Give the closed lines on all faces turned to the eye, one after the other.
+        Return the closed lines on all faces turned to the eye, one after the other.
 
         Their points in the map at the start and at the end of the exposure, their lengths, and
         what each is: box, face, and a detail's tint or None for the face itself.
@@ -241,7 +241,7 @@ class BoxPicture:
             found.append((turned + poses[box, np.newaxis, :3, 3]).reshape(-1, 3))
 
     def _thrown(self, ground: Plane) -> list[Array]:
-        """Give the outlines (P, 3) of the shadows on the ground."""
+        """Return the outlines (P, 3) of the shadows on the ground."""
         near = self._distance < _FARTHEST_SHADOW
         poses, dims = self._poses[near], self._boxes.dims[near]
         centres = poses[:, :3, 3]
@@ -269,8 +269,87 @@ def _tinted(colour: Array, kept: float) -> Array:
 
 
 def _fixed(uv: Array) -> Fixed:
-    """Give pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
+    """Return pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
     near = np.nan_to_num(uv, nan=_OUT, posinf=_OUT, neginf=-_OUT)
     np.clip(near, -_OUT, _OUT, out=near)
     near *= 2.0**_SHIFT
     return np.rint(near, out=near).astype(np.int32)
+
+
+def back_to_front(poses: Array, halves: Array, eye: Array, rectangles: Array) -> list[int]:
+    """
+    Return the indices of boxes in the order to draw them.
+
+    poses (N, 4, 4): T_map_box; halves (N, 3): half of their dimensions; eye (3,); rectangles
+    (N, 4): left, top, right, bottom of each in the picture. One box is in front of another where
+    the plane of a face parts them, eye and box on one side. Boxes that reach into each other are
+    parted where they do so least. Only boxes whose rectangles overlap are compared.
+    """
+    count = len(poses)
+    offset = eye - poses[:, :3, 3]
+    distance = np.sqrt((offset**2).sum(axis=1))
+    farthest_first = np.argsort(-distance, kind='stable')
+    left, top, right, bottom = rectangles.T
+    touching = (left[:, None] <= right) & (right[:, None] >= left)
+    touching &= (top[:, None] <= bottom) & (bottom[:, None] >= top)
+    first, second = np.nonzero(np.triu(touching, k=1))
+    if not first.size:
+        return [int(i) for i in farthest_first]
+    eyes = np.einsum('nji,nj->ni', poses[:, :3, :3], offset)
+    ahead = _margin(first, second, poses, halves, eyes)
+    behind = _margin(second, first, poses, halves, eyes)
+    nearer = distance[first] < distance[second]
+    is_ahead = np.where(ahead == behind, nearer, ahead > behind)
+    waits_for: list[set[int]] = [set() for _ in range(count)]
+    front = np.where(is_ahead, first, second).tolist()
+    back = np.where(is_ahead, second, first).tolist()
+    for before, after in zip(back, front, strict=True):
+        waits_for[after].add(before)
+    return _sorted([int(i) for i in farthest_first], waits_for)
+
+
+def _margin(
+    these: NDArray[np.intp], others: NDArray[np.intp], poses: Array, halves: Array, eyes: Array
+) -> Array:
+    """
+    Return how clearly, in metres, `these` stand before `others` as the eye sees them, in pairs.
+
+    The largest margin to a face's plane that parts them with these and the eye on its outside;
+    negative where each such plane is cut.
+    """
+    margin = np.full(len(these), -np.inf)
+    for faces, boxes in ((these, others), (others, these)):
+        corners = _corners(boxes, faces, poses, halves)
+        half, eye = halves[faces], eyes[faces]
+        for side in (-1.0, 1.0):
+            reach = side * corners
+            # Of one of these: the other wholly behind it. Of one of the others: this before it.
+            apart = half - reach.max(axis=1) if faces is these else reach.min(axis=1) - half
+            seen = np.where(side * eye > half, apart, -np.inf)
+            np.maximum(margin, seen.max(axis=1), out=margin)
+    return margin
+
+
+def _corners(
+    boxes: NDArray[np.intp], frames: NDArray[np.intp], poses: Array, halves: Array
+) -> Array:
+    """Return the corners (K, 8, 3) of boxes in the frames of other boxes."""
+    rotation = np.einsum('kji,kjl->kil', poses[frames, :3, :3], poses[boxes, :3, :3])
+    gap = poses[boxes, :3, 3] - poses[frames, :3, 3]
+    centre = np.einsum('kji,kj->ki', poses[frames, :3, :3], gap)
+    local = _SIGNS * halves[boxes][:, np.newaxis]
+    corners: Array = np.einsum('kij,kcj->kci', rotation, local) + centre[:, np.newaxis]
+    return corners
+
+
+def _sorted(preferred: list[int], waits_for: list[set[int]]) -> list[int]:
+    """Take the first of the preferred order that waits for nothing left; break rings by it."""
+    left = list(preferred)
+    order = []
+    while left:
+        chosen = next((i for i in left if not waits_for[i]), left[0])
+        left.remove(chosen)
+        order.append(chosen)
+        for i in left:
+            waits_for[i].discard(chosen)
+    return order

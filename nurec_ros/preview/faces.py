@@ -54,7 +54,7 @@ def cut(line: Array, pieces: int) -> Array:
 
 
 def _face(face: int, corners: Array, pieces: int) -> Array:
-    """Give a closed line of (u, v) on a face as points on the box of half size 1."""
+    """Return a closed line of (u, v) on a face as points on the box of half size 1."""
     axis, side = face // 2, 2.0 * (face % 2) - 1.0
     across, up = ((1, 2), (0, 2), (0, 1))[axis]
     flat = cut(np.concatenate([corners, corners[:1]]), pieces)

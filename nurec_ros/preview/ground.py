@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The ground of one picture: the painted map and the metric grid, seen through the lens."""
+"""The ground: its plane at a place, and the painted map and metric grid seen through the lens."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.preview.light import HAZE, visibility
-from nurec_ros.preview.noise import GRID_PERIOD, grid_tiles, NEUTRAL
 from nurec_ros.preview.paint import GroundPaint, VERGE
+from nurec_ros.preview.sky import HAZE, seamless, visibility
 
 Array = NDArray[np.float64]
 Plane32 = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+GRID_PERIOD = 10.0
+NEUTRAL = 128
+_TILE = 640
+_FINE, _FINE_WIDTH = 26.0, 0.022
+_BOLD, _BOLD_WIDTH = 62.0, 0.09
+_GRAIN = 5.0
 
 # No ray goes further than this, in metres; long before, all is haze.
 FARTHEST = 3000.0
@@ -34,6 +40,60 @@ FARTHEST = 3000.0
 _GRID_REACH = 90.0
 # A level of a texture serves until its pixels look this much smaller than the picture's.
 _FINER = 1.4
+# The slope is taken over this much of the way to each side, so that braking does not tip it.
+_REACH = 15.0
+_SHORTEST = 5.0
+
+
+class Plane(NamedTuple):
+    """A plane through `origin` (3,) with the unit normal `normal` (3,), in the map frame."""
+
+    origin: Array
+    normal: Array
+
+
+class Terrain:
+    """
+    The ground about a way (N, 3), metres, in the map frame.
+
+    At any place it is the plane through the nearest point of the way, as steep along it as the
+    way is there over some 30 m, and level across it.
+    """
+
+    def __init__(self, positions: Array) -> None:
+        self._positions = positions
+        steps = np.hypot(*np.diff(positions[:, :2], axis=0).T)
+        self._arc = np.concatenate([[0.0], np.cumsum(steps)])
+
+    def plane_near(self, position: Array) -> Plane:
+        """Return the ground's plane at the place of the way that is nearest to the position."""
+        origin, arc = self._nearest(position)
+        before = self._at(arc - _REACH)
+        after = self._at(arc + _REACH)
+        across = after - before
+        run = float(np.hypot(across[0], across[1]))
+        if run < _SHORTEST:
+            return Plane(origin, np.array([0.0, 0.0, 1.0]))
+        rise = across[2] / run
+        normal = np.array([-rise * across[0] / run, -rise * across[1] / run, 1.0])
+        return Plane(origin, normal / np.linalg.norm(normal))
+
+    def _at(self, arc: float) -> Array:
+        return np.array([np.interp(arc, self._arc, column) for column in self._positions.T])
+
+    def _nearest(self, position: Array) -> tuple[Array, float]:
+        """Return the nearest point of the way's segments and its length along the way."""
+        if len(self._positions) == 1:
+            return self._positions[0], 0.0
+        first, last = self._positions[:-1], self._positions[1:]
+        along = last - first
+        squared = np.maximum(np.einsum('ij,ij->i', along, along), 1e-18)
+        part = np.einsum('ij,ij->i', position - first, along) / squared
+        part = np.clip(part, 0.0, 1.0)
+        points = first + part[:, np.newaxis] * along
+        best = int(np.argmin(((points - position) ** 2).sum(axis=1)))
+        arc = self._arc[best] + part[best] * (self._arc[best + 1] - self._arc[best])
+        return points[best], float(arc)
 
 
 class Spots(NamedTuple):
@@ -123,7 +183,7 @@ class Ground:
         return picture
 
     def _grain(self, spots: Spots, pixel_angle: float) -> Image:
-        """Give the factor (h, w), in parts of NEUTRAL, that grain and grid put on the ground."""
+        """Return the factor (h, w), in parts of NEUTRAL, that grain and grid put on the ground."""
         factor = np.full(spots.distance.shape, NEUTRAL, dtype=np.uint8)
         seen_rows = _rows(spots, 0.0, _GRID_REACH)
         if seen_rows is None:
@@ -153,7 +213,7 @@ def _limits(
     pixel: float, levels: int, height: float, pixel_angle: float
 ) -> list[tuple[float, float]]:
     """
-    Give the distances from and to which each level of a texture serves.
+    Return the distances from and to which each level of a texture serves.
 
     A pixel of the picture covers distance * angle across and distance^2 * angle / height along
     the ground; the level is chosen by their geometric mean.
@@ -166,7 +226,7 @@ def _limits(
 
 
 def _rows(spots: Spots, begin: float, end: float) -> slice | None:
-    """Give the rows in which something lies from `begin` to `end`; None where nothing does."""
+    """Return the rows in which something lies from `begin` to `end`; None where nothing does."""
     found = np.flatnonzero((spots.nearest < end) & (spots.farthest >= begin))
     if begin >= end or not found.size:
         return None
@@ -181,3 +241,31 @@ def _put(seen: Image, picture: Image, spots: Spots, rows: slice, begin: float, e
     distance = spots.distance[rows]
     mask = ((distance >= begin) & (distance < end)).view(np.uint8)
     cv2.copyTo(seen, mask, picture[rows])
+
+
+def grid_tiles() -> list[Image]:
+    """
+    Return the ground's grain and grid over 10 m by 10 m, from fine to coarse, each half the last.
+
+    128 leaves the ground as it is; lines lie at whole metres, bold ones at the tile's edges. A
+    border of one pixel continues each tile over its edges.
+    """
+    metres = (np.arange(_TILE) + 0.5) * (GRID_PERIOD / _TILE)
+    fine = np.abs(metres - np.rint(metres))
+    bold = np.minimum(metres, GRID_PERIOD - metres)
+    pixel = GRID_PERIOD / _TILE
+
+    def line(distance: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+        # How much of a pixel the line covers.
+        return np.clip((0.5 * width - distance) / pixel + 0.5, 0.0, 1.0)
+
+    profile = np.maximum(_FINE * line(fine, _FINE_WIDTH), _BOLD * line(bold, _BOLD_WIDTH))
+    grain = _GRAIN * seamless(_TILE, 0.45, seed=7)
+    level = NEUTRAL + grain + np.maximum(profile[:, np.newaxis], profile[np.newaxis])
+    tile = np.clip(level, 0, 255).astype(np.float32)
+    tiles = []
+    while tile.shape[0] >= 20:
+        tiles.append(np.pad(np.rint(tile).astype(np.uint8), 1, mode='wrap'))
+        half = tile.shape[0] // 2
+        tile = cv2.resize(tile, (half, half), interpolation=cv2.INTER_AREA)
+    return tiles

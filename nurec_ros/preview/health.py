@@ -20,7 +20,7 @@ import threading
 from typing import Any
 
 import grpc
-from nurec_ros.preview.stage import Stage
+from nurec_ros.preview.workers import Workers
 from nurec_ros.rendering.protos import health_pb2
 
 HEALTH_SERVICE = 'grpc.health.v1.Health'
@@ -37,8 +37,8 @@ class Health:
     `count(method)` is called for each call. A watcher's thread ends when it goes, or with `stop`.
     """
 
-    def __init__(self, stage: Stage, service: str, count: Callable[[str], None]) -> None:
-        self._stage = stage
+    def __init__(self, workers: Workers, service: str, count: Callable[[str], None]) -> None:
+        self._workers = workers
         self._known = ('', service)
         self._count = count
         self._changed = threading.Condition()  # guards all below
@@ -47,12 +47,12 @@ class Health:
 
     @property
     def watchers(self) -> int:
-        """Give how many watch."""
+        """Return how many watch."""
         with self._changed:
             return len(self._watchers)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Give the generic handler of both methods."""
+        """Return the generic handler of both methods."""
         request = health_pb2.HealthCheckRequest.FromString
         return grpc.method_handlers_generic_handler(
             HEALTH_SERVICE,
@@ -74,7 +74,7 @@ class Health:
 
     def _check(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._count('Check')
-        self._stage.enter()
+        self._workers.enter()
         if request.service not in self._known:
             context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
         return _Response(status=self._status(request.service))
@@ -82,7 +82,7 @@ class Health:
     def _watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Yield the status, and each that it changes to; a service that is not here may come."""
         self._count('Watch')
-        self._stage.enter()
+        self._workers.enter()
         key = id(context)
         with self._changed:
             full = len(self._watchers) >= MAX_WATCHERS
@@ -108,7 +108,7 @@ class Health:
                 status = self._status(service)
                 if status != told:
                     return status
-                self._changed.wait(self._stage.ready_in_s or None)
+                self._changed.wait(self._workers.ready_in_s or None)
         return None
 
     def _leave(self, key: int) -> None:
@@ -119,4 +119,4 @@ class Health:
     def _status(self, service: str) -> int:
         if service not in self._known:
             return int(_Response.SERVICE_UNKNOWN)
-        return int(_Response.SERVING if self._stage.serving else _Response.NOT_SERVING)
+        return int(_Response.SERVING if self._workers.serving else _Response.NOT_SERVING)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.preview.noise import seamless
+from nurec_ros.preview.sky import seamless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,7 +161,7 @@ class _Canvas:
         self.image: Image = np.empty((height, width, 3), dtype=np.uint8)
 
     def touches(self, line: Array) -> bool:
-        """Tell whether a line (M, 2) may have a part in the picture."""
+        """Return whether a line (M, 2) may have a part in the picture."""
         low = np.array([self.x0, self.y0])
         return bool(
             (line.max(axis=0) >= low).all() and (line.min(axis=0) <= low + self._size).all()
@@ -267,7 +267,7 @@ class _Canvas:
             cv2.polylines(self.image, points, False, colour, thickness, cv2.LINE_AA, _SHIFT)
 
     def _fixed(self, points: Array, pixel: float | None = None) -> NDArray[np.int32]:
-        """Give pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
+        """Return pixels in OpenCV's fixed point, whose whole numbers are pixel centres."""
         scaled = (points - (self.x0, self.y0)) / (pixel or self.pixel) - 0.5
         return np.asarray(np.rint(scaled * 2**_SHIFT), dtype=np.int32)
 
@@ -278,7 +278,7 @@ def _arc_length(way: Array) -> Array:
 
 def _smooth_way(positions: Array) -> Array:
     """
-    Give a way as points some half a metre apart, without the jitter of standing still.
+    Return a way as points some half a metre apart, without the jitter of standing still.
 
     Two points at least, the same one twice where it never moves.
     """
@@ -311,14 +311,14 @@ def _extended(way: Array) -> Array:
 
 
 def _cut(way: Array, arc: Array, start: float, end: float) -> Array:
-    """Give the part of a way between two lengths along it."""
+    """Return the part of a way between two lengths along it."""
     inner = arc[(arc > start) & (arc < end)]
     wanted = np.concatenate([[start], inner, [end]])
     return np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
 
 
 def _beside(way: Array, distance: float) -> Array:
-    """Give the line (M, 2) at a distance to the left of a way."""
+    """Return the line (M, 2) at a distance to the left of a way."""
     tangent = np.gradient(way[:, :2], axis=0)
     length = np.maximum(np.hypot(*tangent.T), 1e-9)
     normal: Array = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) / length[:, np.newaxis]
@@ -326,7 +326,7 @@ def _beside(way: Array, distance: float) -> Array:
 
 
 def _distance(points: Array, way: Array) -> Array:
-    """Give the distance of points (N, 2) to the nearest sample of a way (M, 2)."""
+    """Return the distance of points (N, 2) to the nearest sample of a way (M, 2)."""
     sparse = way[slice(None, None, max(1, len(way) // 64))]
     gaps = points[:, np.newaxis] - sparse
     distances: Array = np.sqrt((gaps**2).sum(axis=2)).min(axis=1)

@@ -24,15 +24,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.palette import colour_of
 from nurec_ros.preview.boxes import Boxes, BoxPicture, in_view
-from nurec_ros.preview.caption import write_caption
-from nurec_ros.preview.exposure import Exposure
-from nurec_ros.preview.ground import Ground, meet
-from nurec_ros.preview.lens import Lens
-from nurec_ros.preview.light import HAZE, sun_direction
+from nurec_ros.preview.ground import Ground, meet, Plane, Terrain
+from nurec_ros.preview.optics import Exposure, Lens, ray_table, RayTable, turned
 from nurec_ros.preview.paint import paint_ground
-from nurec_ros.preview.rays import ray_table, RayTable, turned
-from nurec_ros.preview.sky import Sky
-from nurec_ros.preview.terrain import Plane, Terrain
+from nurec_ros.preview.sky import HAZE, Sky, sun_direction
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -57,6 +52,9 @@ _FAR = 1e6
 _SUN, _SUN_RADIUS = (255, 250, 236), 0.02
 _SHIFT = 4
 _FIXED = 2**_SHIFT
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT = (245, 245, 245)
+_SMALLEST, _OF_HEIGHT = 0.36, 1.0 / 1400.0
 
 
 class SceneRenderer:
@@ -90,10 +88,6 @@ class SceneRenderer:
         `step` is called every so often; what it raises ends the work, and is raised here.
         """
         self._painted(step)
-
-    def ground_plane(self, position: ArrayLike) -> Plane:
-        """Give the plane on which the ground is drawn for a camera at a position in the map."""
-        return self._terrain.plane_near(np.asarray(position, dtype=np.float64))
 
     def render(
         self,
@@ -200,7 +194,7 @@ class SceneRenderer:
             return self._ground
 
     def _boxes(self, start_ns: int, end_ns: int, given: TrackPoses) -> Boxes:
-        """Give all boxes that exist during the exposure, those given where they were put."""
+        """Return all boxes that exist during the exposure, those given where they were put."""
         tracks = self._scenario.tracks
         before = tracks.at(start_ns)
         index, start, end = before.indices, before.poses, before.poses
@@ -227,3 +221,22 @@ class SceneRenderer:
             self._vehicles[index],
             self._people[index],
         )
+
+
+def write_caption(picture: NDArray[np.uint8], text: str) -> None:
+    """Write the text into the lower left corner of an RGB picture, on a darkened strip."""
+    height, width = picture.shape[:2]
+    scale = max(_SMALLEST, height * _OF_HEIGHT)
+    thickness = 1 if scale < 0.7 else 2
+    (text_w, text_h), below = cv2.getTextSize(text, _FONT, scale, thickness)
+    if text_w > width:
+        scale *= width / text_w
+        (text_w, text_h), below = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = max(2, text_h // 3)
+    top = height - text_h - below - 2 * pad
+    if top < 0:
+        return
+    strip = picture[top:, slice(min(width, text_w + 2 * pad))]
+    np.multiply(strip, 0.45, out=strip, casting='unsafe')
+    origin = (pad, height - below - pad)
+    cv2.putText(picture, text, origin, _FONT, scale, _TEXT, thickness, cv2.LINE_AA)

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 import logging
@@ -30,9 +30,8 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.health import MAX_WATCHERS
-from nurec_ros.preview.preparation import Preparation
 from nurec_ros.preview.service import PreviewService, Renderer
-from nurec_ros.preview.stage import MAX_QUEUED, Stage
+from nurec_ros.preview.workers import MAX_QUEUED, Workers
 from nurec_ros.scenario import Scenario
 
 _log = logging.getLogger(__name__)
@@ -83,28 +82,28 @@ class PreviewServer:
 
     @property
     def address(self) -> str:
-        """Give HOST:PORT as a gRPC client takes it."""
+        """Return HOST:PORT as a gRPC client takes it."""
         return _address(self.host, self.port)
 
     @property
     def calls(self) -> Counter[str]:
-        """Give how often each method was called since the last start."""
+        """Return how often each method was called since the last start."""
         return Counter() if self._last is None else Counter(self._last.service.calls)
 
     @property
     def frames(self) -> int:
-        """Give how many frames were begun since the last start, failed ones too."""
-        return 0 if self._last is None else self._last.stage.frames
+        """Return how many frames were begun since the last start, failed ones too."""
+        return 0 if self._last is None else self._last.workers.frames
 
     def start(self) -> int:
-        """Open the port and answer; gives the port. A stopped server starts afresh on its port."""
+        """Open the port and return it; a server that was stopped starts afresh on its port."""
         _check_free(self.host, self.port)
-        stage = Stage(self._behaviour)
+        workers = Workers(self._behaviour)
         service = PreviewService(
             self._scenes,
             self._renderers,
             self._behaviour,
-            stage,
+            workers,
             caption=self._caption,
             on_crash=self._crash,
         )
@@ -117,7 +116,7 @@ class PreviewServer:
         if port == 0:
             pool.shutdown(wait=False)
             raise ConfigurationError(f'cannot listen on {self.address}')
-        run = _Run(server, pool, stage, service, Preparation(self._renderers.values()))
+        run = _Run(server, pool, workers, service, Preparation(self._renderers.values()))
         self.port = port
         self._run = self._last = run
         try:
@@ -144,7 +143,7 @@ class PreviewServer:
             run.service.health.stop()
             if grace > 0.0:
                 run.server.stop(grace).wait()
-            run.stage.stop()
+            run.workers.stop()
             # With a number gRPC would begin a thread, which the system may refuse.
             run.server.stop(None).wait()
             run.pool.shutdown(wait=True)
@@ -180,13 +179,64 @@ class PreviewServer:
         self.stop()
 
 
+class _StoppedError(Exception):
+    """Ends the work when the server stops."""
+
+
+class Preparation:
+    """
+    Calls `prepare(step)` of each renderer that has it, one after the other, in a thread.
+
+    The thread is no daemon: one that is amid OpenCV while Python ends takes the process down. It
+    ends within some tenths of a second after `stop`, because `step` then raises.
+    """
+
+    def __init__(self, renderers: Iterable[Any]) -> None:
+        self._renderers = [each for each in renderers if hasattr(each, 'prepare')]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='preview-prepare')
+
+    def start(self) -> None:
+        """Begin, if there is anything to do."""
+        if self._renderers:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        for renderer in self._renderers:
+            if not self._stopped.is_set():
+                self._prepare(renderer)
+
+    def _prepare(self, renderer: Any) -> None:
+        try:
+            renderer.prepare(self._step)
+        except _StoppedError:
+            pass
+        except MemoryError:
+            _log.warning('a scene could not be prepared: out of memory')
+        except Exception:  # noqa: BLE001 (the picture that needs it fails, and says why)
+            _log.exception('a scene could not be prepared')
+
+    def _step(self) -> None:
+        if self._stopped.is_set():
+            raise _StoppedError
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """What lives from one start to the stop after it."""
 
     server: Any
     pool: ThreadPoolExecutor
-    stage: Stage
+    workers: Workers
     service: PreviewService
     preparation: Preparation
 

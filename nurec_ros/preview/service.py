@@ -25,15 +25,19 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros import __version__
-from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.encoding import encode
+from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
 from nurec_ros.preview.health import Health
-from nurec_ros.preview.poses import pose_at, pose_of
-from nurec_ros.preview.refusal import CrashError, raised, RefusalError
-from nurec_ros.preview.spec import spec_of
-from nurec_ros.preview.spoil import spoil_items, spoil_picture
-from nurec_ros.preview.stage import Stage
-from nurec_ros.preview.validation import check, find_scene, Order, TrackPoses
+from nurec_ros.preview.validation import check, find_scene, PictureRequest, TrackPoses
+from nurec_ros.preview.wire import (
+    CrashError,
+    encode,
+    pose_at,
+    pose_of,
+    raised,
+    RefusalError,
+    spec_of,
+)
+from nurec_ros.preview.workers import Workers
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
@@ -78,7 +82,7 @@ class PreviewService:
         scenes: Mapping[str, Scenario],
         renderers: Mapping[str, Renderer],
         behaviour: Behaviour,
-        stage: Stage,
+        workers: Workers,
         *,
         caption: bool,
         on_crash: Callable[[grpc.ServicerContext], None],
@@ -86,15 +90,15 @@ class PreviewService:
         self._scenes = scenes
         self._renderers = renderers
         self._behaviour = behaviour
-        self._stage = stage
+        self._workers = workers
         self._caption = caption
         self._on_crash = on_crash
         self._lock = threading.Lock()  # guards calls
         self.calls: Counter[str] = Counter()
-        self.health = Health(stage, behaviour.service_prefix, self._count)
+        self.health = Health(workers, behaviour.service_prefix, self._count)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """Give the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
+        """Return the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
         behaviour = self._behaviour
         methods: dict[str, tuple[Handler, Any]] = {
             'get_version': (self._get_version, common_pb2.Empty),
@@ -146,9 +150,9 @@ class PreviewService:
     def _guard(self, method: str, handler: Handler) -> Handler:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             self._count(method)
-            self._stage.enter()
+            self._workers.enter()
             try:
-                if not self._stage.serving:
+                if not self._workers.serving:
                     raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'the server is starting')
                 return handler(request, context)
             except RefusalError as refusal:
@@ -225,7 +229,7 @@ class PreviewService:
 
     def _render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
         order = check(request, self._scenes, self._behaviour)
-        with self._stage.turn():
+        with self._workers.turn():
             return self._frame(order, context)
 
     def _render_aggregated(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -253,7 +257,7 @@ class PreviewService:
     def _fill(self, reply: Any, request: Any, context: grpc.ServicerContext) -> None:
         try:
             order = check(request, self._scenes, self._behaviour)
-            with self._stage.turn():
+            with self._workers.turn():
                 reply.result.CopyFrom(self._frame(order, context))
         except CrashError:
             raise
@@ -262,16 +266,16 @@ class PreviewService:
         else:
             reply.success = True
 
-    def _frame(self, order: Order, context: grpc.ServicerContext) -> Any:
+    def _frame(self, order: PictureRequest, context: grpc.ServicerContext) -> Any:
         if not context.is_active():
             raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
-        self._stage.begin_frame(order.scene_id, order.width * order.height)
+        self._workers.begin_frame(order.scene_id, order.width * order.height)
         replies = self._behaviour.replies
         picture = self._draw(order) if replies != 'black' else _black(order)
         encoded = encode(picture, order.image_format, order.quality)
         return sensorsim_pb2.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
 
-    def _draw(self, order: Order) -> NDArray[np.uint8]:
+    def _draw(self, order: PictureRequest) -> NDArray[np.uint8]:
         caption = ''
         if self._caption:
             seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
@@ -308,5 +312,5 @@ def _nothing(_request: Any, _context: grpc.ServicerContext) -> Any:
     return common_pb2.Empty()
 
 
-def _black(order: Order) -> NDArray[np.uint8]:
+def _black(order: PictureRequest) -> NDArray[np.uint8]:
     return np.zeros((order.height, order.width, 3), np.uint8)

@@ -11,20 +11,30 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The sky: a gradient from the horizon up, clouds, and the glow of the sun."""
+"""The sky and the light: sun and haze, what they do to colours, clouds of seamless noise."""
 
 from __future__ import annotations
+
+import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.preview.light import HAZE
-from nurec_ros.preview.noise import cloud_tile
 
 Array = NDArray[np.float64]
 Plane32 = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Float = TypeVar('Float', np.float32, np.float64)
 
+# Towards the horizon everything takes this colour; sky and ground meet in it. RGB 0 … 255.
+HAZE = np.array([203.0, 214.0, 223.0])
+# Metres at which the ground has lost two thirds of its own colour.
+_VISIBILITY = 170.0
+_MOST_HAZE_ON_BOXES = 0.55
+_SUN_LEFT_OF_START = math.radians(48.0)
+_SUN_ELEVATION = math.radians(27.0)
+_AMBIENT = 0.60
 _ZENITH = np.array([62.0, 116.0, 190.0])
 _MIDDLE = np.array([128.0, 172.0, 222.0])
 _SUN = np.array([255.0, 243.0, 214.0])
@@ -35,6 +45,36 @@ _TILE = 512
 _CLOUD_SCALE = 0.11
 _CLOUD_BEND = 0.12
 _STEPS = 1024
+
+
+def sun_direction(heading: float) -> Array:
+    """Return the unit vector to the sun for a drive that begins with that heading in radians."""
+    azimuth = heading + _SUN_LEFT_OF_START
+    level = math.cos(_SUN_ELEVATION)
+    return np.array(
+        [level * math.cos(azimuth), level * math.sin(azimuth), math.sin(_SUN_ELEVATION)]
+    )
+
+
+def visibility(distance: NDArray[Float]) -> NDArray[Float]:
+    """Return how much of a surface's own colour is left at a distance in metres: 1 to 0."""
+    scaled = distance * (1.0 / _VISIBILITY)
+    scaled *= scaled
+    np.negative(scaled, out=scaled)
+    np.exp(scaled, out=scaled)
+    return scaled
+
+
+def lit(colours: Array, normals: Array, sun: Array, distances: Array) -> Array:
+    """
+    Shade colours (N, 3) of faces with unit normals (N, 3) at distances (N,).
+
+    A face keeps its hue: it is darker away from the sun and paler far away, never another colour.
+    """
+    facing = 0.5 + 0.5 * (normals @ sun)
+    shaded = colours * (_AMBIENT + (1.0 - _AMBIENT) * facing)[:, np.newaxis]
+    haze = _MOST_HAZE_ON_BOXES * (1.0 - visibility(distances.astype(np.float64)))
+    return shaded + haze[:, np.newaxis] * (HAZE - shaded)
 
 
 class Sky:
@@ -75,3 +115,25 @@ class Sky:
         glow = self._glow[towards.astype(np.intp)]
         colour += glow[..., np.newaxis] * (_SUN.astype(np.float32) - colour)
         return np.asarray(cv2.convertScaleAbs(colour), dtype=np.uint8)
+
+
+def cloud_tile(size: int) -> NDArray[np.float32]:
+    """Return how thick the clouds are (size + 1, size + 1), 0 to 1, first row repeated as last."""
+    cover = np.clip(0.42 * seamless(size, 1.75, seed=5) - 0.12, 0.0, 1.0)
+    cover = (0.85 * np.sqrt(cover)).astype(np.float32)
+    return np.asarray(np.pad(cover, ((0, 1), (0, 1)), mode='wrap'), dtype=np.float32)
+
+
+def seamless(size: int, roughness: float, seed: int) -> NDArray[np.float32]:
+    """
+    Return noise (size, size) of mean 0 and deviation 1 that continues over its edges.
+
+    The amplitude falls with frequency to the power of `roughness`.
+    """
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij'))
+    frequency[0, 0] = 1.0
+    spectrum = np.fft.rfft2(rng.normal(size=(size, size))) / frequency**roughness
+    spectrum[0, 0] = 0.0
+    noise = np.fft.irfft2(spectrum, s=(size, size))
+    return np.asarray(noise / noise.std(), dtype=np.float32)

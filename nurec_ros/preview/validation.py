@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""RGBRenderRequest to a checked order for the drawing, or a refusal with the code servers use."""
+"""RGBRenderRequest to what the drawing takes, or a refusal with the code servers use."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.encoding import check_format
-from nurec_ros.preview.poses import matrix_of
-from nurec_ros.preview.refusal import invalid, raised, RefusalError
-from nurec_ros.preview.spec import camera_model
+from nurec_ros.preview.wire import (
+    camera_model,
+    check_format,
+    invalid,
+    matrix_of,
+    raised,
+    RefusalError,
+)
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -37,7 +41,7 @@ TrackPoses = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PictureRequest:
     """One picture to draw: all that a request says, checked; poses are T_map_camera."""
 
     scene_id: str
@@ -55,7 +59,7 @@ class Order:
 
 
 def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
-    """Give the scenario of that name; NOT_FOUND lists the names that there are."""
+    """Return the scenario of that name; NOT_FOUND lists the names that there are."""
     try:
         return scenes[scene_id]
     except KeyError:
@@ -64,7 +68,7 @@ def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
         raise RefusalError(grpc.StatusCode.NOT_FOUND, text) from None
 
 
-def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> Order:
+def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> PictureRequest:
     """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
@@ -81,7 +85,7 @@ def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) ->
     if request.insert_ego_mask:
         raise invalid('insert_ego_mask is set, but get_available_ego_masks lists none')
     start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
-    return Order(
+    return PictureRequest(
         scene_id=request.scene_id,
         camera=spec.logical_id,
         model=model,
@@ -126,7 +130,7 @@ def _size(request: Any, model: CameraModel, behaviour: Behaviour) -> tuple[int, 
 
 def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPoses | None:
     """
-    Give the client's poses of the tracks that may be moved; None where recorded ones are drawn.
+    Return the client's poses of the tracks that may be moved; None where recorded ones are drawn.
 
     As on real servers only CONTROLLABLE tracks follow, and unknown ids are passed over.
     """

@@ -22,7 +22,7 @@ import zipfile
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example import make_example, write_example
-from nurec_ros.example.archive import write_usdz
+from nurec_ros.example.writer import write_usdz
 import pytest
 import yaml
 

@@ -191,7 +191,7 @@ def blocked(server: PreviewServer) -> bool:
     It is counted before it does; and a call that is late may be the fault of the machine.
     """
     run = server._run
-    return run is not None and not run.stage._open.is_set()
+    return run is not None and not run.workers._open.is_set()
 
 
 def serve(scenario: Any, painter: Painter | None = None, **options: Any) -> PreviewServer:

@@ -17,9 +17,8 @@ from test.preview.preview_client import gradient
 
 import cv2
 import numpy as np
-from nurec_ros.preview import encoding
-from nurec_ros.preview.encoding import check_format, encode
-from nurec_ros.preview.refusal import RefusalError
+from nurec_ros.preview import wire
+from nurec_ros.preview.wire import check_format, encode, RefusalError
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 
@@ -52,10 +51,10 @@ def test_planar_holds_all_red_then_green_then_blue(size):
 @pytest.mark.parametrize('fast', [True, False])
 @pytest.mark.parametrize('size', SIZES)
 def test_jpeg_is_close_and_its_colours_are_not_swapped(size, fast, monkeypatch):
-    if fast and encoding.simplejpeg is None:
+    if fast and wire.simplejpeg is None:
         pytest.skip('simplejpeg is not installed')
     if not fast:
-        monkeypatch.setattr(encoding, 'simplejpeg', None)
+        monkeypatch.setattr(wire, 'simplejpeg', None)
     picture = gradient(*size)
     data = encode(picture, sim.JPEG, 95.0)
     assert data.startswith(b'\xff\xd8\xff')

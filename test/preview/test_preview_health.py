@@ -28,7 +28,7 @@ from test.preview.preview_client import (
 import grpc
 from nurec_ros.preview import health
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.stage import Stage
+from nurec_ros.preview.workers import Workers
 from nurec_ros.rendering.protos import health_pb2
 import pytest
 
@@ -170,7 +170,7 @@ def test_a_server_that_compiles_tells_nothing(play, scenario):
 
 def test_the_time_until_ready_is_counted_down():
     now = [100.0]
-    stage = Stage(Behaviour(startup_s=5.0), now=lambda: now[0])
+    stage = Workers(Behaviour(startup_s=5.0), now=lambda: now[0])
     assert (stage.ready_in_s, stage.serving) == (5.0, False)
     now[0] = 104.0
     assert stage.ready_in_s == 1.0

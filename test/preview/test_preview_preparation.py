@@ -20,8 +20,7 @@ from test.support.ports import claim_port
 import threading
 
 from nurec_ros.preview import paint
-from nurec_ros.preview.preparation import Preparation
-from nurec_ros.preview.server import PreviewServer
+from nurec_ros.preview.server import Preparation, PreviewServer
 import pytest
 
 
@@ -144,7 +143,7 @@ INTERRUPTED_IN_THE_START = """
 import signal, sys
 from nurec_ros.cli import preview
 from nurec_ros.preview import scene
-from nurec_ros.preview.preparation import Preparation
+from nurec_ros.preview.server import Preparation
 
 real = Preparation.start
 

@@ -17,8 +17,7 @@ from test.preview.preview_client import FRONT_FTHETA
 
 import cv2
 import numpy as np
-from nurec_ros.preview.refusal import RefusalError
-from nurec_ros.preview.spec import camera_model, spec_of
+from nurec_ros.preview.wire import camera_model, RefusalError, spec_of
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera, Windshield
 import pytest

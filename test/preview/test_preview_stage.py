@@ -19,12 +19,12 @@ import threading
 
 import grpc
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.refusal import CrashError, RefusalError
-from nurec_ros.preview.stage import MAX_QUEUED, Stage
+from nurec_ros.preview.wire import CrashError, RefusalError
+from nurec_ros.preview.workers import MAX_QUEUED, Workers
 import pytest
 
 
-class Timeless(Stage):
+class Timeless(Workers):
     """Writes down the waits instead of waiting."""
 
     def __init__(self, **behaviour):
@@ -75,7 +75,7 @@ def test_the_first_frame_of_each_scene_is_slow():
 
 def test_the_slow_first_frame_holds_every_call():
     """As the compilation of kernels does: health and lists answer only after it."""
-    stage = Stage(Behaviour(first_frame_s=1000.0))
+    stage = Workers(Behaviour(first_frame_s=1000.0))
     frame = threading.Thread(target=outcome, args=(stage, 1, 'a'))
     frame.start()
     passed = threading.Event()
@@ -140,7 +140,7 @@ def test_without_a_crash_no_number_of_frames_kills():
 
 @pytest.mark.parametrize('workers', [1, 3])
 def test_as_many_turns_at_once_as_there_are_workers(workers):
-    stage = Stage(Behaviour(max_workers=workers))
+    stage = Workers(Behaviour(max_workers=workers))
     inside = threading.Semaphore(0)
     leave = threading.Event()
     done = []
@@ -165,7 +165,7 @@ def test_as_many_turns_at_once_as_there_are_workers(workers):
 
 
 def test_a_queue_without_end_is_refused():
-    stage = Stage(Behaviour())
+    stage = Workers(Behaviour())
     leave = threading.Event()
 
     def draw():
@@ -187,7 +187,7 @@ def test_a_queue_without_end_is_refused():
 
 
 def test_stopping_ends_a_wait_at_once_and_its_frame_with_it():
-    stage = Stage(Behaviour(latency_s=1000.0))
+    stage = Workers(Behaviour(latency_s=1000.0))
     texts = []
     frame = threading.Thread(target=lambda: texts.append(outcome(stage, 1, 'a')))
     frame.start()

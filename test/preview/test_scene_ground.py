@@ -18,10 +18,11 @@ from test.preview.drawn_world import camera_pose, car, draw, ftheta, pinhole, po
 
 import cv2
 import numpy as np
-from nurec_ros.preview import noise, paint
-from nurec_ros.preview.light import HAZE
+from nurec_ros.preview import ground as drawn_ground
+from nurec_ros.preview import paint, sky
+from nurec_ros.preview.ground import Terrain
 from nurec_ros.preview.scene import SceneRenderer
-from nurec_ros.preview.terrain import Terrain
+from nurec_ros.preview.sky import HAZE
 import pytest
 
 ASIDE = ((-200.0, -90.0, 0.0), (200.0, -90.0, 0.0))
@@ -242,7 +243,7 @@ def test_the_picture_stands_on_the_slope():
     eye = np.array([0.0, 0.0, 1.5])
     renderer = SceneRenderer(world(drive=drive))
     picture = draw(renderer, pinhole(), camera_pose(eye, 0.0, -slope))
-    plane = renderer.ground_plane(eye)
+    plane = Terrain(np.array(drive)).plane_near(eye)
     np.testing.assert_allclose(plane.normal, (-math.sin(slope), 0.0, math.cos(slope)), atol=1e-9)
     column = picture[:, 480].astype(float)
     np.testing.assert_allclose(column[268], HAZE, atol=16)
@@ -250,12 +251,12 @@ def test_the_picture_stands_on_the_slope():
 
 
 def test_tiles_are_neutral_between_their_lines_and_continue_over_their_edges():
-    tiles = noise.grid_tiles()
+    tiles = drawn_ground.grid_tiles()
     for tile in tiles:
         np.testing.assert_array_equal(tile[0], tile[-2])
         np.testing.assert_array_equal(tile[:, -1], tile[:, 1])
     fine = tiles[0][1:-1, 1:-1].astype(float)
-    assert np.median(fine) == pytest.approx(noise.NEUTRAL, abs=2)
+    assert np.median(fine) == pytest.approx(drawn_ground.NEUTRAL, abs=2)
     profile = fine.mean(axis=0)
     per_metre = len(profile) / 10
     for metre in range(1, 10):
@@ -268,14 +269,14 @@ def test_tiles_are_neutral_between_their_lines_and_continue_over_their_edges():
 
 
 def test_noise_continues_over_its_edges_and_repeats_by_seed():
-    field = noise.seamless(128, 1.5, seed=1)
+    field = sky.seamless(128, 1.5, seed=1)
     inner = np.abs(np.diff(field, axis=0)).mean()
     seam = np.abs(field[0] - field[-1]).mean()
     assert seam < 1.5 * inner
     assert field.mean() == pytest.approx(0.0, abs=1e-5)
     assert field.std() == pytest.approx(1.0, abs=1e-5)
-    np.testing.assert_array_equal(field, noise.seamless(128, 1.5, seed=1))
-    assert (field != noise.seamless(128, 1.5, seed=2)).any()
+    np.testing.assert_array_equal(field, sky.seamless(128, 1.5, seed=1))
+    assert (field != sky.seamless(128, 1.5, seed=2)).any()
 
 
 def test_far_lines_do_not_alias():

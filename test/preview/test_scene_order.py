@@ -18,12 +18,10 @@ import math
 from test.preview.drawn_world import camera_pose, first_hit, pinhole, pose, yaw
 
 import numpy as np
-from nurec_ros.preview.boxes import Boxes, in_view
-from nurec_ros.preview.exposure import Exposure
-from nurec_ros.preview.lens import Lens, widest_angle
-from nurec_ros.preview.light import HAZE, lit, visibility
-from nurec_ros.preview.order import back_to_front
-from nurec_ros.preview.terrain import Plane
+from nurec_ros.preview.boxes import back_to_front, Boxes, in_view
+from nurec_ros.preview.ground import Plane
+from nurec_ros.preview.optics import Exposure, Lens, widest_angle
+from nurec_ros.preview.sky import HAZE, lit, visibility
 import pytest
 from scipy.spatial.transform import Rotation
 

@@ -16,9 +16,7 @@
 from test.preview.drawn_world import camera_pose, ftheta, pinhole
 
 import numpy as np
-from nurec_ros.preview.exposure import Exposure
-from nurec_ros.preview.lens import widest_angle
-from nurec_ros.preview.rays import ray_table, turned
+from nurec_ros.preview.optics import Exposure, ray_table, turned, widest_angle
 from nurec_ros.scenario.cameras import FisheyeCamera
 import pytest
 from scipy.spatial.transform import Rotation

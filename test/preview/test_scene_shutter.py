@@ -29,8 +29,7 @@ from test.preview.drawn_world import (
 
 import numpy as np
 from nurec_ros.palette import colour_of
-from nurec_ros.preview.exposure import Exposure
-from nurec_ros.preview.lens import Lens, widest_angle
+from nurec_ros.preview.optics import Exposure, Lens, widest_angle
 from nurec_ros.preview.scene import SceneRenderer
 import pytest
 from scipy.spatial.transform import Rotation, Slerp

@@ -88,7 +88,7 @@ def evaluate(polynomial: tuple[float, ...], x: NDArray[np.float64]) -> NDArray[n
 
 
 def farthest_corner(principal_point: tuple[float, float]) -> float:
-    """Give the distance (px) from the principal point to the farthest corner's pixel centre."""
+    """Return the distance (px) from the principal point to the farthest corner's pixel centre."""
     u, v = principal_point
     return math.hypot(max(u, WIDTH - 1 - u), max(v, HEIGHT - 1 - v))
 
@@ -109,7 +109,7 @@ def fit_inverse(polynomial: tuple[float, ...], limit: float) -> tuple[float, ...
 
 
 def lens(design: CameraDesign) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Give the polynomials px to angle and angle to px, and the greatest angle (rad) of a lens."""
+    """Return a lens's polynomials px to angle and angle to px, and its greatest angle (rad)."""
     corner = farthest_corner(design.principal_point)
     if design.reference == TO_ANGLE:
         to_angle = design.polynomial
@@ -125,7 +125,7 @@ def lens(design: CameraDesign) -> tuple[tuple[float, ...], tuple[float, ...], fl
 
 
 def sensor_to_rig(design: CameraDesign) -> NDArray[np.float64]:
-    """Give T_rig_camera (4, 4) of the optical axes: x right, y down, z forward."""
+    """Return T_rig_camera (4, 4) of the optical axes: x right, y down, z forward."""
     yaw, pitch = math.radians(design.yaw), math.radians(design.pitch)
     forward = np.array(
         [math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), -math.sin(pitch)]
@@ -138,7 +138,7 @@ def sensor_to_rig(design: CameraDesign) -> NDArray[np.float64]:
 
 
 def calibration(design: CameraDesign, index: int, sequence_id: str) -> dict[str, Any]:
-    """Give the entry of `camera_calibrations`."""
+    """Return the entry of `camera_calibrations`."""
     to_angle, to_pixel, max_angle = lens(design)
     return {
         'sequence_id': sequence_id,
@@ -163,7 +163,7 @@ def calibration(design: CameraDesign, index: int, sequence_id: str) -> dict[str,
 
 
 def frame_times(design: CameraDesign, start_us: int, end_us: int) -> list[list[int]]:
-    """Give the exposures [start, end] in microseconds, 30 a second, all within the pose range."""
+    """Return the exposures [start, end] (us), 30 a second, all within the pose range."""
     count = int((end_us - start_us) / FRAME_PERIOD_US) + 1
     starts = [start_us + design.phase_us + round(k * FRAME_PERIOD_US) for k in range(count)]
     return [

@@ -11,18 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""One road user: what it is, how it moves on its road, and the track that a recording keeps."""
+"""How everybody moves: a speed for each place of the street, and the poses that come of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 import math
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from nurec_ros.example.road import KERB, KERB_HEIGHT, Road
+from numpy.typing import ArrayLike, NDArray
+from nurec_ros.example.street import CROSSING, KERB, KERB_HEIGHT, LANE, Road
 from scipy.spatial.transform import Rotation
 
 Motion: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -34,6 +34,94 @@ SPIN_US = 99_754
 # The boxes' clock begins before the poses' and ends after it: nobody appears or vanishes in view.
 FIRST_SPIN_US = -31_000
 SHORTEST_TRACK = 4  # poses
+
+CROSSING_SPEED = 4.0
+CURVE_SPEED = 8.3
+CURVE_RADIUS_LIMIT = 150.0  # curves tighter than this are driven at CURVE_SPEED, m
+ACCELERATION = 1.8
+STEP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """
+    Distance along a road as a function of time, both monotone, for everybody who drives there.
+
+    `seconds` counts from the road's begin; vehicles are told apart by when they began.
+    """
+
+    s: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the road's one end to the other."""
+        return float(self.seconds[-1])
+
+    def distance(self, seconds: ArrayLike) -> NDArray[np.float64]:
+        """Return s at seconds since the road's begin; NaN before and after the road."""
+        return np.interp(
+            np.asarray(seconds, dtype=np.float64), self.seconds, self.s, left=np.nan, right=np.nan
+        )
+
+    def time(self, s: float) -> float:
+        """Return the seconds since the road's begin at s."""
+        return float(np.interp(s, self.s, self.seconds))
+
+
+def make_pace(road: Road, cruise: float) -> Pace:
+    """
+    Let a driver cruise at `cruise` m/s, slowing down in time for curves and for the crossing.
+
+    No acceleration exceeds 1.8 m/s^2, in either direction of travel: v^2 changes by at most
+    2 a ds, which a pass forwards and one backwards assure.
+    """
+    count = round(road.length / STEP) + 1
+    s = np.linspace(0.0, road.length, count)
+    square = np.full(count, cruise**2)
+    for (begin, *_), segment in zip(road.starts(), road.segments, strict=True):
+        if abs(segment.curvature) > 1 / CURVE_RADIUS_LIMIT:
+            inside = (s >= begin) & (s <= begin + segment.length)
+            square[inside] = np.minimum(square[inside], CURVE_SPEED**2)
+    square[np.abs(s - CROSSING) < 1.5] = CROSSING_SPEED**2
+    change = 2 * ACCELERATION * (s[1] - s[0])
+    # min over all places of (v^2 there + change * steps away): a running minimum of each side.
+    ramp = change * np.arange(count)
+    ahead = np.minimum.accumulate(square - ramp) + ramp
+    behind = (np.minimum.accumulate((square + ramp)[::-1]))[::-1] - ramp
+    speed = np.sqrt(np.minimum(ahead, behind))
+    steps = (s[1] - s[0]) * 2 / (speed[1:] + speed[:-1])
+    return Pace(s, np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+def street_length(duration_s: float, cruise: float) -> float:
+    """Return a length of street that suffices for a drive of `duration_s` and for those ahead."""
+    return duration_s * cruise + 200.0
+
+
+def pose_times(start_us: int, duration_s: float, jitter: Sequence[float]) -> NDArray[np.int64]:
+    """
+    Return the pose times in microseconds: the first off the grid, then 10 Hz with the jitter.
+
+    `jitter` holds numbers from -1 to 1, one for each pose; 1 is 3 ms.
+    """
+    count = pose_count(duration_s)
+    nominal = start_us + 37_000 + 100_000 * np.arange(count - 1)
+    shifted = nominal + np.rint(3000 * np.asarray(jitter[: count - 1])).astype(np.int64)
+    return np.concatenate([[start_us], shifted])
+
+
+def pose_count(duration_s: float) -> int:
+    """Return how many poses a drive has: 202 for 20 s."""
+    return round(10 * duration_s) + 2
+
+
+def ego_poses(road: Road, s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return T_map_rig (N, 4, 4) of a car in the right lane whose rear axle is at s (N,)."""
+    poses = np.tile(np.eye(4), (len(s), 1, 1))
+    poses[:, :3, :3] = road.rotation(s)
+    poses[:, :3, 3] = road.place(s, -LANE)
+    return poses
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +147,7 @@ class Actor:
 
     def poses(self, seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """
-        Give x y z qx qy qz qw (N, 7) of the box's centre in the map, and where it is on its road.
+        Return x y z qx qy qz qw (N, 7) of the box's centre in the map, and if it is on its road.
 
         The box stands on its bottom, on the road's surface or the pavement's.
         """
@@ -84,23 +172,23 @@ class Track:
 
 
 def still(value: float) -> Motion:
-    """Give a motion that stays at `value`."""
+    """Return a motion that stays at `value`."""
     return lambda seconds: np.full(len(seconds), value)
 
 
 def steady(at_zero: float, speed: float) -> Motion:
-    """Give a motion at `speed` m/s that is at `at_zero` when the drive begins."""
+    """Return a motion at `speed` m/s that is at `at_zero` when the drive begins."""
     return lambda seconds: at_zero + speed * seconds
 
 
 def halting(stop: float, speed: float, seconds_left: float) -> Motion:
-    """Give a motion towards lower s that brakes evenly from `speed` and halts at `stop`."""
+    """Return a motion towards lower s that brakes evenly from `speed` and halts at `stop`."""
     brake = speed / seconds_left
     return lambda seconds: stop + brake / 2 * np.maximum(seconds_left - seconds, 0.0) ** 2
 
 
 def spin_times(start_us: int, end_us: int, jitter: Callable[[], float]) -> NDArray[np.int64]:
-    """Give the moments in microseconds at which boxes are seen; `jitter` gives -1 to 1 (2 ms)."""
+    """Return the times (us) at which boxes are seen; `jitter` returns -1 to 1 (of 2 ms)."""
     count = math.ceil((end_us - start_us - FIRST_SPIN_US) / SPIN_US) + 2
     times = [start_us + FIRST_SPIN_US + k * SPIN_US + round(2000 * jitter()) for k in range(count)]
     return np.array([t for t in times if t < end_us + SPIN_US], dtype=np.int64)
@@ -134,7 +222,7 @@ def record(
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> tuple[int, int]:
-    """Give begin and end (exclusive) of the longest run of true values; 0, 0 if there is none."""
+    """Return begin and end (exclusive) of the longest run of true values; 0, 0 without any."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     runs = edges.reshape(-1, 2)
     if not len(runs):

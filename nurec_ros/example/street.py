@@ -91,7 +91,7 @@ class Road:
         return math.fsum(segment.length for segment in self.segments)
 
     def starts(self) -> list[tuple[float, float, float, float]]:
-        """Give s, x, y and heading at the beginning of each segment."""
+        """Return s, x, y and heading at the beginning of each segment."""
         begin, x, y, heading = 0.0, self.x, self.y, self.heading
         found = []
         for segment in self.segments:
@@ -102,7 +102,7 @@ class Road:
         return found
 
     def centre_line(self, s: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the points (N, 2) and headings (N,) of the reference line at s (N,)."""
+        """Return the points (N, 2) and headings (N,) of the reference line at s (N,)."""
         s = np.atleast_1d(np.asarray(s, dtype=np.float64))
         starts = np.array(self.starts())
         index = np.clip(np.searchsorted(starts[:, 0], s, side='right') - 1, 0, len(starts) - 1)
@@ -112,12 +112,12 @@ class Road:
         return np.column_stack([x + dx, y + dy]), heading + curvature * (s - begin)
 
     def stretch(self, s: float, t: float) -> float:
-        """Give how long a metre along the reference line is at t: less on a curve's inside."""
+        """Return how long a metre along the reference line is at t: less on a curve's inside."""
         index = sum(begin <= s for begin, *_ in self.starts()) - 1
         return 1.0 - self.segments[max(index, 0)].curvature * t
 
     def cubics(self) -> list[tuple[float, float, float, float, float]]:
-        """Give s, a, b, c, d of each elevation record: z = a + b u + c u^2 + d u^3, u from s."""
+        """Return s, a, b, c, d of each elevation record: z = a + b u + c u^2 + d u^3, u from s."""
         found = []
         for here, there in zip(self.knots, self.knots[1:], strict=False):
             span = there.s - here.s
@@ -129,7 +129,7 @@ class Road:
         return [*found, (last.s, last.z, last.slope, 0.0, 0.0)]
 
     def elevation(self, s: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the elevation and its slope dz/ds at s (N,)."""
+        """Return the elevation and its slope dz/ds at s (N,)."""
         s = np.atleast_1d(np.asarray(s, dtype=np.float64))
         table = np.array(self.cubics())
         index = np.clip(np.searchsorted(table[:, 0], s, side='right') - 1, 0, len(table) - 1)
@@ -138,7 +138,7 @@ class Road:
         return a + u * (b + u * (c + u * d)), b + u * (2 * c + 3 * u * d)
 
     def place(self, s: ArrayLike, t: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """Give the points (N, 3) of the road's surface at s, t to the left; kerbs not counted."""
+        """Return points (N, 3) of the road's surface at s, t to the left; kerbs not counted."""
         points, heading = self.centre_line(s)
         left = np.column_stack([-np.sin(heading), np.cos(heading)])
         points = points + left * np.asarray(t, dtype=np.float64).reshape(-1, 1)
@@ -146,7 +146,7 @@ class Road:
 
     def rotation(self, s: ArrayLike, yaw: ArrayLike = 0.0) -> NDArray[np.float64]:
         """
-        Give the rotations (N, 3, 3), body to map, of bodies that stand on the road at s.
+        Return the rotations (N, 3, 3), body to map, of bodies that stand on the road at s.
 
         `yaw` (rad) is the body's heading relative to the road. A body's x axis follows the slope
         in its direction; it does not roll, as the street has no superelevation.
@@ -209,7 +209,7 @@ def make_street(length: float, turn: float) -> Street:
 def _along(
     length: ArrayLike, curvature: ArrayLike, heading: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the way gone along an arc that begins with `heading`; curvature 0 is a straight."""
+    """Return the way gone along an arc that begins with `heading`; curvature 0 is a straight."""
     length = np.asarray(length, dtype=np.float64)
     # The chord of an arc lies at half its angle; sinc carries the straight as its limit.
     half = np.asarray(curvature, dtype=np.float64) * length / 2
@@ -226,7 +226,7 @@ def _curve(turn: float, sign: float) -> list[Segment]:
 
 
 def _hills(length: float) -> tuple[Knot, ...]:
-    """Give an elevation that is flat where the ego begins, and stays within a metre and 2 deg."""
+    """Return an elevation that is flat where the ego begins, within a metre and 2 deg."""
     shape = ((0.55, 0.021), (0.85, -0.012), (0.15, -0.026), (-0.2, 0.014))
     knots = [Knot(0.0, 0.0, 0.0), Knot(EGO_BEGIN, 0.0, 0.0)]
     s, index = EGO_BEGIN + 36.0, 0

@@ -11,16 +11,22 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""CameraSpec messages to camera models and back, with the counts that servers assert."""
+"""NuRec's messages to ours and back: refusals, poses, cameras, pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+import math
 from typing import Any
 
-from nurec_ros.preview.refusal import invalid, raised
-from nurec_ros.rendering.protos import sensorsim_pb2
+import cv2
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import RenderError
+from nurec_ros.poses import matrices, quaternion_of
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario.cameras import (
     CameraModel,
@@ -30,6 +36,11 @@ from nurec_ros.scenario.cameras import (
     PinholeCamera,
     Windshield,
 )
+
+try:
+    import simplejpeg
+except ImportError:  # an extra; OpenCV does the same, somewhat slower
+    simplejpeg = None
 
 # The kinds of the wire, and their lists with the counts that servers assert.
 _COUNTS: Mapping[str, Mapping[str, int]] = {
@@ -43,11 +54,81 @@ _WINDSHIELD_POLYNOMIALS = (
     'horizontal_poly_inverse',
     'vertical_poly_inverse',
 )
+_PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+class RefusalError(RenderError):
+    """A request that is answered with a status code instead of a picture."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class CrashError(RefusalError):
+    """The end of the whole server: what a client sees when the process under its call dies."""
+
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.UNAVAILABLE, 'Socket closed')
+
+
+def invalid(text: str) -> RefusalError:
+    """Return the refusal of a request that no server could draw."""
+    return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def raised(text: str) -> RefusalError:
+    """Return what a client sees of a Python exception in the server: UNKNOWN and gRPC's prefix."""
+    return RefusalError(grpc.StatusCode.UNKNOWN, f'Exception calling application: {text}')
+
+
+# Poses.
+
+
+def matrix_of(pose: Any) -> NDArray[np.float64]:
+    """
+    Return the 4x4 matrix of a Pose message.
+
+    Raises ValueError when a number is not finite or the quaternion has no length.
+    """
+    q, v = pose.quat, pose.vec
+    norm = math.sqrt(q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z)
+    if not math.isfinite(norm + v.x + v.y + v.z):
+        raise ValueError('a pose holds a number that is not finite')
+    if norm < 1e-3:
+        raise ValueError('a pose has a quaternion of length 0')
+    rotation = np.array([q.x, q.y, q.z, q.w]) / norm
+    return matrices(np.array([v.x, v.y, v.z]), rotation)
+
+
+def pose_of(matrix: NDArray[np.float64]) -> Any:
+    """Return the Pose message of a 4x4 rigid transform."""
+    x, y, z, w = quaternion_of(matrix)
+    return common_pb2.Pose(
+        vec=common_pb2.Vec3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
+        quat=common_pb2.Quat(w=w, x=x, y=y, z=z),  # the wire's order is w x y z
+    )
+
+
+def pose_at(position: NDArray[np.float64], quaternion: NDArray[np.float64], t_us: int) -> Any:
+    """Return the PoseAtTime message of a position (3,) and a quaternion (4,) x y z w."""
+    x, y, z, w = quaternion
+    return common_pb2.PoseAtTime(
+        pose=common_pb2.Pose(
+            vec=common_pb2.Vec3(x=position[0], y=position[1], z=position[2]),
+            quat=common_pb2.Quat(w=w, x=x, y=y, z=z),
+        ),
+        timestamp_us=t_us,
+    )
+
+
+# Cameras.
 
 
 def camera_model(spec: Any, *, pinhole_known: bool = True) -> CameraModel:
     """
-    Give the camera that a CameraSpec describes; equal specs give the same object.
+    Return the camera that a CameraSpec describes; equal specs give the same object.
 
     `pinhole_known=False` reads the pinhole message as servers of 2025 do: without fields.
     Raises RefusalError: INVALID_ARGUMENT without a camera, UNKNOWN where servers assert.
@@ -164,9 +245,76 @@ def _shutter_name(number: int) -> str:
 
 
 def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> Any:
-    """Give the CameraSpec message of a scenario's camera, as get_available_cameras lists it."""
+    """Return the CameraSpec message of a scenario's camera, as get_available_cameras lists it."""
     spec = camera_spec(name, model)
     if spec.HasField('opencv_pinhole_param') and not pinhole_known:
         spec.opencv_pinhole_param.Clear()
         spec.opencv_pinhole_param.SetInParent()
     return spec
+
+
+# Pictures.
+
+
+def encode(rgb: NDArray[np.uint8], image_format: int, quality: float) -> bytes:
+    """
+    Encode an (H, W, 3) RGB picture; `image_format` is the wire's enum, `quality` 1 to 100.
+
+    Raises RefusalError as `check_format` does.
+    """
+    check_format(image_format, quality)
+    return _ENCODERS[image_format](rgb, int(quality) if image_format == sensorsim_pb2.JPEG else 0)
+
+
+def check_format(image_format: int, quality: float) -> None:
+    """
+    Refuse a format that is not served, and a JPEG quality that real encoders choke on.
+
+    Servers cast the quality to int, so that 0.95, and the 0 of a field left out, fail late.
+    """
+    if image_format not in _ENCODERS:
+        try:
+            name = sensorsim_pb2.ImageFormat.Name(image_format)
+        except ValueError:
+            name = str(image_format)
+        served = ', '.join(sensorsim_pb2.ImageFormat.Name(number) for number in _ENCODERS)
+        raise invalid(f'image_format {name} is not supported, expected one of {served}')
+    if image_format == sensorsim_pb2.JPEG and not 1.0 <= quality < 101.0:
+        raise raised(
+            f'nvJPEG error: encoder parameter quality = {quality:g} is not in the range 1 to 100'
+        )
+
+
+def _jpeg(rgb: NDArray[np.uint8], quality: int) -> bytes:
+    if simplejpeg is not None:
+        encoded = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(rgb),
+            quality=quality,
+            colorspace='RGB',
+            colorsubsampling='420',
+            fastdct=True,
+        )
+        return bytes(encoded)
+    return _by_opencv('.jpg', rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _png(rgb: NDArray[np.uint8], _quality: int) -> bytes:
+    return _by_opencv('.png', rgb, _PNG_SPEED)
+
+
+def _planar(rgb: NDArray[np.uint8], _quality: int) -> bytes:
+    return b''.join(cv2.split(rgb))
+
+
+def _by_opencv(extension: str, rgb: NDArray[np.uint8], parameters: list[int]) -> bytes:
+    done, encoded = cv2.imencode(extension, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), parameters)
+    if not done:
+        raise raised(f'the picture could not be encoded as {extension}')
+    return bytes(encoded.data)
+
+
+_ENCODERS: dict[int, Callable[[NDArray[np.uint8], int], bytes]] = {
+    sensorsim_pb2.PNG: _png,
+    sensorsim_pb2.JPEG: _jpeg,
+    sensorsim_pb2.RGB_UINT8_PLANAR: _planar,
+}

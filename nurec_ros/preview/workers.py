@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The state behind a Behaviour: whose turn it is, which frame is the first, which one fails."""
+"""The workers that frames wait for, and what a Behaviour does to frames and to the server."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ import time
 
 import grpc
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.refusal import CrashError, raised, RefusalError
+from nurec_ros.preview.wire import CrashError, raised, RefusalError
 
 # Longer queues than this mean that clients outrun the drawing for good.
 MAX_QUEUED = 48
 
 
-class Stage:
+class Workers:
     """
     Where the behaviour's delays and failures happen; used by every handler thread.
 
@@ -53,17 +53,17 @@ class Stage:
 
     @property
     def serving(self) -> bool:
-        """Say whether the start-up is over."""
+        """Return whether the start-up is over."""
         return self._now() >= self._ready_at
 
     @property
     def ready_in_s(self) -> float:
-        """Give the seconds until the start-up is over; 0 when it is."""
+        """Return the seconds until the start-up is over; 0 when it is."""
         return max(self._ready_at - self._now(), 0.0)
 
     @property
     def frames(self) -> int:
-        """Give how many frames were begun."""
+        """Return how many frames were begun."""
         return self._frames
 
     def stop(self) -> None:
