@@ -47,6 +47,9 @@ _TYPED = {
     'tls_root_certificate': '--tls-root-certificate',
     'cameras': '--cameras',
     'output': '--output',
+    'scene_url': '--scene-url',
+    'scene_id': '--scene-id',
+    'use_proxy': '--use-proxy',
 }
 
 
@@ -143,6 +146,13 @@ def _parser(as_json: bool) -> argparse.ArgumentParser:
         '--scene-id', default='', metavar='ID', help='name of the scene on the server (found)'
     )
     parser.add_argument(
+        '--scene-url',
+        default='',
+        metavar='URL',
+        help='where the server is to load the scene from: file:, http: or https: (servers from '
+        '26.04 on; it has the scene)',
+    )
+    parser.add_argument(
         '--service-prefix', default='', metavar='NAME', help='name of the gRPC service (found)'
     )
     parser.add_argument(
@@ -150,6 +160,11 @@ def _parser(as_json: bool) -> argparse.ArgumentParser:
         default='',
         metavar='PEM',
         help='root certificate of a server that speaks TLS (plaintext)',
+    )
+    parser.add_argument(
+        '--use-proxy',
+        action='store_true',
+        help='obey http_proxy and its like of the environment (the server is reached as typed)',
     )
     return parser
 
@@ -161,7 +176,9 @@ def _probe(arguments: argparse.Namespace) -> int:
 
     options = ProbeOptions(
         server=arguments.server,
+        use_proxy=arguments.use_proxy,
         scene_id=arguments.scene_id,
+        scene_url=arguments.scene_url,
         service_prefix=arguments.service_prefix,
         tls_root_certificate=arguments.tls_root_certificate,
         cameras=tuple(arguments.cameras),

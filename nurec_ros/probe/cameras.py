@@ -18,11 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, Stage
+from nurec_ros.probe.server import Calls, failure
+from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.requests import camera_spec
+from nurec_ros.scenario import Scenario
 
 _INTRINSICS_TOLERANCE = 1e-5  # relative; doubles on the wire
 _POSITION_TOLERANCE_M = 1e-3  # floats on the wire
@@ -40,12 +46,12 @@ _LACKING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ArchiveCamera:
     """
     One of the archive's cameras as it would be listed.
 
-    spec: its CameraSpec message; T_rig_camera: (4, 4); at_size: gives the CameraSpec message of
-    the same view at another native size (width, height).
+    spec: its CameraSpec message; T_rig_camera: (4, 4); at_size: returns the CameraSpec message
+    of the same view at another native size (width, height).
     """
 
     spec: Any
@@ -54,21 +60,21 @@ class Calibration:
 
 
 def compare(
-    ours: Mapping[str, Calibration],
+    ours: Mapping[str, ArchiveCamera],
     listed: Mapping[str, Any],
     *,
     unasked: Sequence[str] = (),
-    bare: Sequence[str] = (),
+    problems: Mapping[str, str] = MappingProxyType({}),
 ) -> Stage:
     """
     Compare the archive's cameras to the server's AvailableCamera messages, both by name.
 
-    unasked: cameras of the archive that are not looked at; bare: those to name because the
-    archive has no camera model of them.
+    unasked: cameras of the archive that are not looked at; problems: why some of them cannot be
+    rendered, which is said.
     """
     missing = [name for name in ours if name not in listed]
-    extra = [name for name in listed if name not in (*ours, *unasked, *bare)]
-    notes = [f'{name} has no camera model in the archive: it cannot be rendered' for name in bare]
+    extra = [name for name in listed if name not in (*ours, *unasked, *problems)]
+    notes = [f'{name} cannot be rendered: {problem}' for name, problem in problems.items()]
     differences: dict[str, list[str]] = {}
     for name, camera in ours.items():
         if name in missing:
@@ -83,7 +89,7 @@ def compare(
         'cameras': list(listed),
         'missing': missing,
         'extra': extra,
-        'without_model': list(bare),
+        'not_rendered': dict(problems),
         'differences': differences,
     }
     faults = []
@@ -104,8 +110,40 @@ def compare(
     return Stage('cameras', PASS, message, details=details)
 
 
-def _only_rescaled(camera: Calibration, other: Any) -> bool:
-    """Say whether the server lists the same view at another native size."""
+def cameras_stage(
+    calls: Calls,
+    scenario: Scenario,
+    scene_id: str,
+    names: Sequence[str],
+    problems: Mapping[str, str],
+) -> Stage:
+    """Ask the server for its cameras and compare those of some names to the archive's."""
+    request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
+    answer = calls.ask('cameras', 'get_available_cameras', request)
+    if answer.unknown_method:
+        message = 'no get_available_cameras: the calibrations cannot be compared'
+        return Stage('cameras', NOTE, message, '', answer.latency_s)
+    if answer.error is not None:
+        return failure('cameras', answer)
+    listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
+    ours = {name: _archive_camera(scenario, name) for name in names}
+    return compare(ours, listed, unasked=tuple(scenario.cameras), problems=problems)
+
+
+def _archive_camera(scenario: Scenario, name: str) -> ArchiveCamera:
+    camera = scenario.cameras[name]
+    model = camera.model
+    if model is None:
+        raise ConfigurationError(f'{name} of {scenario.path}: {camera.problem}')
+    return ArchiveCamera(
+        camera_spec(name, model),
+        camera.T_rig_camera,
+        lambda width, height: camera_spec(name, model.resized(width, height)),
+    )
+
+
+def _only_rescaled(camera: ArchiveCamera, other: Any) -> bool:
+    """Return whether the server lists the same view at another native size."""
     size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
     native = camera.spec.resolution_w, camera.spec.resolution_h
     if size == native or min(size) < 1:

@@ -50,7 +50,7 @@ class Stage:
             raise ValueError(f'the failed stage {self.name} has no remedy: {self.message}')
 
     def to_json(self) -> dict[str, Any]:
-        """Give the stage as JSON's own types."""
+        """Return the stage in JSON's own types."""
         latency = None if self.latency_s is None else round(self.latency_s * 1000, 3)
         return {
             'stage': self.name,
@@ -62,7 +62,7 @@ class Stage:
         }
 
     def lines(self, *, plain: bool = False) -> list[str]:
-        """Give the stage as one line, and one more for a remedy; `plain` keeps to ASCII marks."""
+        """Return the stage as one line, and one more for a remedy; `plain` keeps to ASCII."""
         mark = f'{_PLAIN_MARKS[self.status]:>4}' if plain else _MARKS[self.status]
         line = f' {mark} {self.name:<{_NAME_WIDTH}} {self.message}'
         if self.latency_s is not None:
@@ -74,17 +74,17 @@ class Stage:
 
 
 def counted(number: int, one: str, many: str = '') -> str:
-    """Give the number with its noun, `many` where adding an s does not do."""
+    """Return the number with its noun, `many` where adding an s does not do."""
     return f'{number} {one if number == 1 else many or one + "s"}'
 
 
 def passed(stages: Iterable[Stage]) -> bool:
-    """Say whether nothing failed; what was skipped stands behind something that did."""
+    """Return whether nothing failed; what was skipped stands behind something that did."""
     return all(stage.status in (PASS, NOTE) for stage in stages)
 
 
 def summary(stages: Iterable[Stage]) -> str:
-    """Give the verdict in one line."""
+    """Return the verdict in one line."""
     failed = list(dict.fromkeys(stage.name for stage in stages if stage.status == FAIL))
     if failed:
         return f'failed: {", ".join(failed)}'

@@ -15,51 +15,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 import time
 from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.calls import Calls
-from nurec_ros.probe.cameras import Calibration, compare
-from nurec_ros.probe.network import connect
-from nurec_ros.probe.network import resolve as resolve_names
-from nurec_ros.probe.pictures import check_folder, images_stage, Picture, save, sizes_stage
-from nurec_ros.probe.renders import Renders
+from nurec_ros.probe.cameras import cameras_stage
+from nurec_ros.probe.renders import (
+    check_folder,
+    images_stage,
+    Picture,
+    Renders,
+    save,
+    sizes_stage,
+)
 from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
 from nurec_ros.probe.server import (
+    Calls,
     channel_stage,
     config_stage,
-    failure,
+    connect,
     health_stage,
+    resolve_stage,
     scenes_stage,
     service_stages,
 )
-from nurec_ros.rendering.address import addresses, resolve
-from nurec_ros.rendering.channel import open_channel
-from nurec_ros.rendering.options import RenderOptions
-from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.requests import camera_spec
+from nurec_ros.rendering.address import addresses, check_proxy, resolve
+from nurec_ros.rendering.channel import open_channel, proxies_in_force
+from nurec_ros.rendering.options import RenderOptions, scene_metadata
 from nurec_ros.rendering.tls import fault_among, root_certificate
 from nurec_ros.scenario import Scenario
 
-_ORDER = (
-    'resolve',
-    'tcp',
-    'channel',
-    'health',
-    'service',
-    'version',
-    'config',
-    'scenes',
-    'cameras',
-    'render',
-    'batch',
-    'sizes',
-    'images',
+STAGES = (
+    *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
+    *('render', 'batch', 'sizes', 'images'),
 )
 
 
@@ -69,17 +61,26 @@ class ProbeOptions:
     What a user can say about a probe.
 
     cameras: logical names, empty for all; scale: of the small pictures, of the native size;
-    timeout_s: of each call; first_timeout_s: of the first frame; output: folder of the pictures.
+    timeout_s: of each call, in `timeouts` those of single stages; first_timeout_s: of the first
+    frame, and of what makes a server load a scene_url; output: folder of the pictures. slow_s: a
+    small picture that takes longer is a note; patience_s: then the first one is said to be
+    waited for.
     """
 
     server: str = RenderOptions().server
+    use_proxy: bool = False
     scene_id: str = ''
+    scene_url: str = ''
     service_prefix: str = ''
     tls_root_certificate: str = ''
     cameras: tuple[str, ...] = ()
     scale: float = 0.25
     timeout_s: float = 10.0
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     first_timeout_s: float = 120.0
+    # A camera at 10 Hz shows a slide show then.
+    slow_s: float = 1.0
+    patience_s: float = 3.0
     output: Path = Path('nurec_probe')
 
 
@@ -93,11 +94,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Say whether every stage passed."""
+        """Return whether every stage passed."""
         return passed(self.stages)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report as JSON's own types."""
+        """Return the report in JSON's own types."""
         return {
             'ok': self.ok,
             'summary': summary(self.stages),
@@ -117,170 +118,169 @@ def run(
     """
     Probe the server for the scenario; `on_stage` gets each stage as soon as it is known.
 
-    `patience` is called when the first frame takes long. Raises ConfigurationError for options
+    `patience` is called when the first frame takes long. Raise ConfigurationError for options
     that cannot be honoured and for pictures that cannot be written.
     """
     began = time.perf_counter()
-    cameras = _cameras(scenario, options)
-    # Checks the numbers, and the certificate, before anything is asked.
-    rendering = RenderOptions(
-        server=options.server,
-        tls_root_certificate=options.tls_root_certificate,
-        resolution_scale=options.scale,
-        render_timeout_s=options.timeout_s,
-        first_render_timeout_s=options.first_timeout_s,
-    )
-    addresses(options.server)
-    certificate = root_certificate(rendering)
-    check_folder(options.output)
     stages: list[Stage] = []
-    pictures: list[Picture] = []
     paths: list[Path] = []
+    probe = _Probe(scenario, options, patience)
     looked_at = 0
-    for stage in _stages(scenario, options, cameras, certificate, patience, pictures):
+    for stage in probe.stages():
         stages.append(stage)
         on_stage(stage)
-        paths.extend(save(each, options.output) for each in pictures[looked_at:] if each.data)
-        looked_at = len(pictures)
+        pictures = probe.pictures[looked_at:]
+        looked_at += len(pictures)
+        paths.extend(save(each, options.output) for each in pictures if each.data)
     for stage in _untried(stages):
         stages.append(stage)
         on_stage(stage)
     return Report(tuple(stages), tuple(paths), time.perf_counter() - began)
 
 
-def _stages(
-    scenario: Scenario,
-    options: ProbeOptions,
-    cameras: list[str],
-    certificate: bytes | None,
-    patience: Callable[[], None],
-    pictures: list[Picture],
-) -> Iterator[Stage]:
-    """Yield the stages; ends early where a failure leaves nothing to try."""
-    stage, resolved = resolve_names(options.server, options.timeout_s)
-    yield stage
-    if stage.status == FAIL:
-        return
-    if resolved:
-        stage, reachable = connect(resolved, options.timeout_s)
-        yield stage
-        if not reachable:
-            return
-    else:
-        yield Stage('tcp', NOTE, 'left to gRPC, as the address is')
-    places = [
-        (endpoint.host, number, endpoint.port)
-        for endpoint, numbers in resolved
-        for number in numbers
-    ]
-    channel = open_channel(resolve(options.server), certificate)
-    try:
-        stage = channel_stage(
-            channel,
-            options.timeout_s,
-            lambda: fault_among(places, certificate, options.timeout_s),
+class _Probe:
+    """One probe: its options, which are checked before anything is asked, and its pictures."""
+
+    def __init__(
+        self, scenario: Scenario, options: ProbeOptions, patience: Callable[[], None]
+    ) -> None:
+        self.pictures: list[Picture] = []
+        self._scenario = scenario
+        self._options = options
+        self._patience = patience
+        self._cameras = _chosen(scenario, options.cameras)
+        addresses(options.server)
+        check_proxy(options.server, options.use_proxy)
+        self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
+        self._certificate = root_certificate(
+            RenderOptions(
+                server=options.server,
+                tls_root_certificate=options.tls_root_certificate,
+                resolution_scale=options.scale,
+                render_timeout_s=options.timeout_s,
+                first_render_timeout_s=options.first_timeout_s,
+            )
         )
+        check_folder(options.output)
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stages; end early where a failure leaves nothing to try."""
+        options = self._options
+        proxies = proxies_in_force()
+        places: list[tuple[str, str, int]] = []
+        if options.use_proxy and proxies:
+            for name in ('resolve', 'tcp'):
+                yield Stage(name, NOTE, 'left to the proxy that the environment names')
+        else:
+            stage, resolved = resolve_stage(options.server, options.timeout_s)
+            yield stage
+            if stage.status == FAIL:
+                return
+            if resolved:
+                stage, reachable = connect(resolved, options.timeout_s)
+                yield stage
+                if not reachable:
+                    return
+            else:
+                yield Stage('tcp', NOTE, 'left to gRPC, as the address is')
+            places = [
+                (endpoint.host, number, endpoint.port)
+                for endpoint, numbers in resolved
+                for number in numbers
+            ]
+        channel = open_channel(
+            resolve(options.server), self._certificate, use_proxy=options.use_proxy
+        )
+        try:
+            stage = channel_stage(
+                channel,
+                options.timeouts.get('channel', options.timeout_s),
+                lambda: fault_among(places, self._certificate, options.timeout_s),
+                proxies,
+                use_proxy=options.use_proxy,
+            )
+            yield stage
+            if stage.status != FAIL:
+                yield from self._server_stages(channel)
+        finally:
+            channel.close()
+
+    def _server_stages(self, channel: grpc.Channel) -> Iterator[Stage]:
+        options, scenario = self._options, self._scenario
+        timeouts = {'alive': min(2.0, options.timeout_s), **options.timeouts}
+        if self._metadata:
+            # Whatever is asked first has the server load the scene.
+            for name in ('service', 'scenes'):
+                timeouts[name] = max(options.timeout_s, options.first_timeout_s)
+        calls = Calls(
+            channel,
+            options.server,
+            options.timeout_s,
+            timeouts=timeouts,
+            metadata=self._metadata,
+        )
+        stage, silent = health_stage(calls)
         yield stage
-        if stage.status != FAIL:
-            yield from _server_stages(scenario, options, cameras, channel, patience, pictures)
-    finally:
-        channel.close()
+        if silent:
+            return
+        yield from service_stages(calls, options.service_prefix)
+        if not calls.prefix:
+            return
+        yield config_stage(calls)
+        stage, scene_id = scenes_stage(calls, scenario, options.scene_id, options.scene_url)
+        yield stage
+        if not scene_id:
+            return
+        problems = {} if options.cameras else _problems(scenario)
+        yield cameras_stage(calls, scenario, scene_id, self._cameras, problems)
+        yield from Renders(
+            scenario=scenario,
+            calls=calls,
+            scene_id=scene_id,
+            cameras=self._cameras,
+            low_scale=options.scale,
+            first_timeout_s=options.first_timeout_s,
+            slow_s=options.slow_s,
+            patience=self._patience,
+            patience_s=options.patience_s,
+            pictures=self.pictures,
+        ).stages()
+        yield sizes_stage(self.pictures)
+        yield images_stage(self.pictures)
 
 
-def _server_stages(
-    scenario: Scenario,
-    options: ProbeOptions,
-    cameras: list[str],
-    channel: grpc.Channel,
-    patience: Callable[[], None],
-    pictures: list[Picture],
-) -> Iterator[Stage]:
-    calls = Calls(channel, options.server, options.timeout_s)
-    stage, silent = health_stage(calls)
-    yield stage
-    if silent:
-        return
-    yield from service_stages(calls, options.service_prefix)
-    if not calls.prefix:
-        return
-    yield config_stage(calls)
-    stage, scene_id = scenes_stage(calls, scenario, options.scene_id)
-    yield stage
-    if not scene_id:
-        return
-    bare = () if options.cameras else _bare(scenario)
-    yield _cameras_stage(calls, scenario, scene_id, cameras, bare)
-    renders = Renders(
-        scenario=scenario,
-        calls=calls,
-        scene_id=scene_id,
-        cameras=cameras,
-        low_scale=options.scale,
-        timeout_s=options.timeout_s,
-        first_timeout_s=options.first_timeout_s,
-        patience=patience,
-        pictures=pictures,
-    )
-    yield from renders.stages()
-    yield sizes_stage(pictures)
-    yield images_stage(pictures)
+def _problems(scenario: Scenario) -> dict[str, str]:
+    """Return why some of the archive's cameras cannot be rendered."""
+    return {
+        name: camera.problem or 'it has no camera model'
+        for name, camera in scenario.cameras.items()
+        if not camera.renderable
+    }
 
 
-def _bare(scenario: Scenario) -> tuple[str, ...]:
-    """Give the cameras that the archive has no model of."""
-    return tuple(name for name, camera in scenario.cameras.items() if camera.model is None)
-
-
-def _cameras_stage(
-    calls: Calls, scenario: Scenario, scene_id: str, names: list[str], bare: tuple[str, ...]
-) -> Stage:
-    request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
-    answer = calls.ask('get_available_cameras', request)
-    if answer.unknown_method:
-        message = 'no get_available_cameras: the calibrations cannot be compared'
-        return Stage('cameras', NOTE, message, '', answer.latency_s)
-    if answer.error is not None:
-        return failure('cameras', answer)
-    listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
-    ours = {name: _calibration(scenario, name) for name in names}
-    return compare(ours, listed, unasked=tuple(scenario.cameras), bare=bare)
-
-
-def _calibration(scenario: Scenario, name: str) -> Calibration:
-    camera = scenario.cameras[name]
-    model = camera.model
-    if model is None:
-        raise ConfigurationError(f'{name} has no camera model in {scenario.path}')
-    return Calibration(
-        camera_spec(name, model),
-        camera.T_rig_camera,
-        lambda width, height: camera_spec(name, model.resized(width, height)),
-    )
-
-
-def _cameras(scenario: Scenario, options: ProbeOptions) -> list[str]:
-    known = [name for name, camera in scenario.cameras.items() if camera.model is not None]
+def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
+    problems = _problems(scenario)
+    known = [name for name in scenario.cameras if name not in problems]
     if not known:
         raise ConfigurationError(f'{scenario.path} has no camera that can be rendered')
-    for name in options.cameras:
-        if name in _bare(scenario):
+    for name in wanted:
+        if name in problems:
             raise ConfigurationError(
-                f'cameras names {name!r}, which has no camera model in {scenario.path}: it cannot '
-                'be rendered'
+                f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
             )
         if name not in known:
             raise ConfigurationError(
                 f'cameras names {name!r}, expected some of {", ".join(known)}'
             )
-    return [name for name in known if not options.cameras or name in options.cameras]
+    return [name for name in known if not wanted or name in wanted]
 
 
 def _untried(stages: list[Stage]) -> Iterator[Stage]:
-    """Give the stages that were not come to, each as skipped."""
+    """Yield the stages that were not come to, each as skipped."""
     seen = {stage.name for stage in stages}
     # What ended the probe is the last of them: it went on after the others.
     cause = next((stage.name for stage in reversed(stages) if stage.status == FAIL), '')
     if cause:
-        for name in _ORDER:
+        for name in STAGES:
             if name not in seen:
                 yield Stage(name, SKIP, f'not tried, because {cause} failed')

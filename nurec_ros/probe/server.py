@@ -11,33 +11,51 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The stages that ask the server what it is: channel, health, service, version, scenes."""
+"""The stages that ask who is there: name, port, channel, health, service, version, scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+import errno
+import socket
+import threading
+import time
+from types import MappingProxyType
+from typing import Any
 
 import grpc
 import numpy as np
-from nurec_ros.probe.calls import Answer, Calls, HEALTH_SERVICE
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
-from nurec_ros.rendering.errors import BLOCKED, ServerError, short, STARTING
+from nurec_ros.rendering.address import Endpoint, endpoints
+from nurec_ros.rendering.errors import BLOCKED, classify, ServerError, short, STARTING
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
-from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
-from nurec_ros.rendering.scenes import choose_scene, version_text
+from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
+from nurec_ros.rendering.scenes import ANY_SCENE, choose_scene, version_text
 from nurec_ros.scenario import Scenario
 
+HEALTH_SERVICE = 'grpc.health.v1.Health'
+# A listener answers within a round trip; only packets that a firewall drops take longer.
+_CONNECT_TIMEOUT_S = 3.0
 _SAME_PLACE_M = 1.0
 
+NOT_RUNNING = (
+    'is the NuRec container running and is its port published (docker run -p or --network host)? '
+    'it needs 10-30 s after a restart; inside a container the server must listen on 0.0.0.0'
+)
+_TYPE_ADDRESS = 'type HOST:PORT; NuRec containers publish 46435'
 _NO_GRPC = (
     'something listens there that does not speak gRPC: is it the port of serve-grpc (not of a web '
     'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)? A '
     'port that docker publishes is open before the server in the container is up (10-30 s)'
 )
+_PROXY = (
+    'is the server reached by that proxy, and does it let CONNECT to its port through? leave out '
+    '--use-proxy (parameter use_proxy), or name the server in no_proxy'
+)
 _DIED = (
-    'its process ended or the network broke: the container'
-    "'"
-    's log tells which; start it again, '
+    "its process ended or the network broke: the container's log tells which; start it again, "
     'with less memory in use (fewer cameras, a lower resolution_scale) if it was killed for that'
 )
 _OTHER_SCENE = (
@@ -45,9 +63,212 @@ _OTHER_SCENE = (
     'archive that the server has'
 )
 
+_REPLIES = {
+    'Check': health_pb2.HealthCheckResponse,
+    'get_version': common_pb2.VersionId,
+    'get_server_config': sensorsim_pb2.ServerConfig,
+    'get_available_scenes': common_pb2.AvailableScenesReturn,
+    'get_available_cameras': sensorsim_pb2.AvailableCamerasReturn,
+    'get_available_trajectories': sensorsim_pb2.AvailableTrajectoriesReturn,
+    'render_rgb': sensorsim_pb2.RGBRenderReturn,
+    'batch_render_rgb': sensorsim_pb2.BatchRGBRenderReturn,
+}
+
+
+def resolve_stage(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endpoint, list[str]]]]:
+    """Return the stage, and each address typed with the numbers that it stands for."""
+    began = time.perf_counter()
+    try:
+        typed = endpoints(server)
+    except ConfigurationError as error:
+        return Stage('resolve', FAIL, str(error), _TYPE_ADDRESS), []
+    if not typed:
+        return Stage('resolve', NOTE, f"{server} is gRPC's own syntax, left to gRPC"), []
+    resolved = []
+    for endpoint in typed:
+        try:
+            found = _look_up(endpoint, timeout_s)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            remedy = (
+                f'check the spelling of {endpoint.host}, or type its number; between containers '
+                "a name is the service's name on a network that both are in"
+            )
+            message = f'{endpoint.host} is unknown: {reason}'
+            return Stage('resolve', FAIL, message, remedy), []
+        numbers = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        resolved.append((endpoint, numbers))
+    message = '; '.join(
+        endpoint.host if names == [endpoint.host] else f'{endpoint.host} is {", ".join(names)}'
+        for endpoint, names in resolved
+    )
+    latency = time.perf_counter() - began
+    details = {'addresses': {str(endpoint): numbers for endpoint, numbers in resolved}}
+    return Stage('resolve', PASS, message, latency_s=latency, details=details), resolved
+
+
+def _look_up(endpoint: Endpoint, timeout_s: float) -> list[Any]:
+    """Look the name up in a thread, because the resolver knows no time limit."""
+    found: list[Any] = []
+    errors: list[OSError | UnicodeError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=look_up, name='probe-resolve', daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not found:
+        raise TimeoutError(errno.ETIMEDOUT, f'the name service is silent for {timeout_s:g} s')
+    return found
+
+
+def connect(resolved: list[tuple[Endpoint, list[str]]], timeout_s: float) -> tuple[Stage, bool]:
+    """
+    Open and close a TCP connection to each address; one number of each has to answer.
+
+    Also tells whether any address did.
+    """
+    answered, slowest = [], 0.0
+    unreachable = None
+    for endpoint, numbers in resolved:
+        failures = []
+        for number in numbers:
+            began = time.perf_counter()
+            try:
+                _try_tcp(number, endpoint.port, min(timeout_s, _CONNECT_TIMEOUT_S))
+            except OSError as error:
+                failures.append((number, error))
+                continue
+            slowest = max(slowest, time.perf_counter() - began)
+            answered.append(f'{number} port {endpoint.port}')
+            break
+        else:
+            unreachable = unreachable or _unreachable(endpoint, failures)
+    if unreachable is not None:
+        return unreachable, bool(answered)
+    message = f'{", ".join(answered)} accepts connections'
+    return Stage('tcp', PASS, message, latency_s=slowest), True
+
+
+def _try_tcp(number: str, port: int, timeout_s: float) -> None:
+    with socket.create_connection((number, port), timeout=timeout_s):
+        pass
+
+
+def _unreachable(endpoint: Endpoint, failures: list[tuple[str, OSError]]) -> Stage:
+    reasons = '; '.join(
+        f'{number}: {"no answer" if _silent(error) else error.strerror or error}'
+        for number, error in failures
+    )
+    remedy = NOT_RUNNING
+    if all(_silent(error) for _, error in failures):
+        remedy = (
+            f'packets to {endpoint} are lost: check address, firewall and VPN, and that the '
+            'machine is on'
+        )
+    return Stage('tcp', FAIL, f'cannot reach {endpoint}: {reasons}', remedy)
+
+
+def _silent(error: OSError) -> bool:
+    return isinstance(error, TimeoutError) or error.errno in (
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a call: a reply, or an error with the status that it came as."""
+
+    reply: Any
+    error: ServerError | None
+    code: grpc.StatusCode
+    details: str
+    latency_s: float
+
+    @property
+    def unknown_method(self) -> bool:
+        """Return whether the server does not have the method."""
+        return self.code is grpc.StatusCode.UNIMPLEMENTED
+
+    @property
+    def no_answer(self) -> bool:
+        """Return whether nothing came, neither reply nor refusal."""
+        return self.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class Calls:
+    """
+    The calls of one probe over one channel.
+
+    prefix: the service's name, once it is known; context: further words for `classify`. metadata:
+    sent with every call. timeout_s: of a call, in `timeouts` those of single stages.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        server: str,
+        timeout_s: float,
+        *,
+        timeouts: Mapping[str, float] = MappingProxyType({}),
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.server = server
+        self.metadata = metadata
+        self.prefix = ''
+        self.context: dict[str, object] = {}
+        self._channel = channel
+        self._timeout_s = timeout_s
+        self._timeouts = timeouts
+
+    def timeout(self, stage: str) -> float:
+        """Return the seconds that a call of a stage may take."""
+        return self._timeouts.get(stage, self._timeout_s)
+
+    def ask(
+        self,
+        stage: str,
+        method: str,
+        request: Any = None,
+        *,
+        prefix: str = '',
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Make one call of a stage and wait for it, `timeout_s` or the stage's time at most."""
+        prefix = prefix or self.prefix
+        limit = self.timeout(stage) if timeout_s is None else timeout_s
+        call = self._channel.unary_unary(
+            f'/{prefix}/{method}',
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=_REPLIES[method].FromString,
+        )
+        began = time.perf_counter()
+        try:
+            reply = call(request or common_pb2.Empty(), timeout=limit, metadata=self.metadata)
+        except grpc.RpcError as error:
+            words = {
+                'server': self.server,
+                'method': method,
+                'prefix': prefix,
+                'timeout_s': limit,
+                **self.context,
+            }
+            details = error.details() or ''
+            found = classify(error.code(), details, **words)
+            return Answer(None, found, error.code(), details, time.perf_counter() - began)
+        return Answer(reply, None, grpc.StatusCode.OK, '', time.perf_counter() - began)
+
 
 def failure(name: str, answer: Answer) -> Stage:
-    """Give the failed stage of an answer that is an error."""
+    """Return the failed stage of an answer that is an error."""
     error = answer.error
     problem, remedy = (error.problem, error.remedy) if error is not None else ('no error', '-')
     if answer.code is grpc.StatusCode.UNAVAILABLE:
@@ -66,17 +287,35 @@ def channel_stage(
     channel: grpc.Channel,
     timeout_s: float,
     explain: Callable[[], tuple[str, str] | None] = lambda: None,
+    proxies: Mapping[str, str] = MappingProxyType({}),
+    *,
+    use_proxy: bool = False,
 ) -> Stage:
-    """Wait until the HTTP/2 connection stands; `explain` may know problem and remedy if not."""
+    """
+    Wait until the HTTP/2 connection stands; `explain` may know problem and remedy if not.
+
+    proxies: what of the environment gRPC would obey; use_proxy: whether it is asked to.
+    """
+    named = ' '.join(f'{name}={value}' for name, value in proxies.items())
+    details = {'proxies': dict(proxies), 'use_proxy': use_proxy}
     ready = grpc.channel_ready_future(channel)
     try:
         ready.result(timeout=timeout_s)
     except grpc.FutureTimeoutError:
+        if use_proxy and proxies:
+            message = f'no gRPC connection stands through {named} after {timeout_s:g} s'
+            return Stage('channel', FAIL, message, _PROXY, details=details)
         message = f'the port is open, but no gRPC connection stands after {timeout_s:g} s'
-        return Stage('channel', FAIL, *(explain() or (message, _NO_GRPC)))
+        problem, remedy = explain() or (message, _NO_GRPC)
+        return Stage('channel', FAIL, problem, remedy, details=details)
     finally:
         ready.cancel()
-    return Stage('channel', PASS, 'gRPC connection stands')
+    message = 'gRPC connection stands'
+    if proxies:
+        how = 'through' if use_proxy else 'past'
+        unasked = '' if use_proxy else ', which is not obeyed unasked (--use-proxy)'
+        message += f', {how} {named}{unasked}'
+    return Stage('channel', PASS, message, details=details)
 
 
 def health_stage(calls: Calls) -> tuple[Stage, bool]:
@@ -85,7 +324,7 @@ def health_stage(calls: Calls) -> tuple[Stage, bool]:
 
     Also tells whether the server is silent, so that nothing else would be answered either.
     """
-    answer = calls.ask('Check', health_pb2.HealthCheckRequest(), prefix=HEALTH_SERVICE)
+    answer = calls.ask('health', 'Check', health_pb2.HealthCheckRequest(), prefix=HEALTH_SERVICE)
     latency = answer.latency_s
     if answer.unknown_method:
         message = 'no health service on this port, as with servers of 2025 or --health-port'
@@ -102,10 +341,10 @@ def health_stage(calls: Calls) -> tuple[Stage, bool]:
 
 
 def service_stages(calls: Calls, wanted: str) -> list[Stage]:
-    """Find the name of the service by asking for the version; sets it in `calls`."""
+    """Find the name of the service by asking for the version; set it in `calls`."""
     names = (wanted,) if wanted else SERVICE_PREFIXES
     for name in names:
-        answer = calls.ask('get_version', prefix=name)
+        answer = calls.ask('service', 'get_version', prefix=name)
         if answer.unknown_method:
             continue
         if answer.error is not None:
@@ -138,7 +377,7 @@ def service_stages(calls: Calls, wanted: str) -> list[Stage]:
 
 def config_stage(calls: Calls) -> Stage:
     """Ask how the server runs; servers before 26.02 cannot say."""
-    answer = calls.ask('get_server_config')
+    answer = calls.ask('config', 'get_server_config')
     if answer.unknown_method:
         message = 'no get_server_config, as with servers before 26.02'
         return Stage('config', NOTE, message, latency_s=answer.latency_s)
@@ -150,13 +389,23 @@ def config_stage(calls: Calls) -> Stage:
     return Stage('config', PASS, message, latency_s=answer.latency_s, details=details)
 
 
-def scenes_stage(calls: Calls, scenario: Scenario, wanted: str) -> tuple[Stage, str]:
-    """Look for our scene among the server's; gives the name to ask with, '' where none fits."""
-    answer = calls.ask('get_available_scenes')
+def scenes_stage(
+    calls: Calls, scenario: Scenario, wanted: str, scene_url: str = ''
+) -> tuple[Stage, str]:
+    """
+    Look for our scene among the server's; return the name to ask with too, '' where none fits.
+
+    scene_url: where the server loads it from, if need be.
+    """
+    answer = calls.ask('scenes', 'get_available_scenes')
     if answer.error is not None:
         return failure('scenes', answer), ''
     scenes = tuple(answer.reply.scene_ids)
-    details = {'scenes': list(scenes)}
+    details: dict[str, object] = {'scenes': list(scenes)}
+    if scene_url:
+        ours = wanted or scenario.scene_id
+        message = f'{ours} is loaded from {scene_url}'
+        return Stage('scenes', PASS, message, '', answer.latency_s, details), ours
     try:
         chosen = choose_scene(scenario, scenes, wanted)
     except ServerError as error:
@@ -164,6 +413,8 @@ def scenes_stage(calls: Calls, scenario: Scenario, wanted: str) -> tuple[Stage, 
         return stage, ''
     calls.context = {'scene_id': chosen, 'scenes': ', '.join(sorted(scenes))}
     message = f'{chosen} is one of {len(scenes)}' if len(scenes) > 1 else f'{chosen} is there'
+    if ANY_SCENE in scenes:
+        message = f'the server takes any scene ({ANY_SCENE}); {chosen} is asked for'
     if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
         return Stage('scenes', PASS, message, '', answer.latency_s, details), chosen
     # A server's only scene is taken under whatever name, if it is the same drive.
@@ -176,7 +427,7 @@ def scenes_stage(calls: Calls, scenario: Scenario, wanted: str) -> tuple[Stage, 
 
 def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
     request = sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=scene_id)
-    answer = calls.ask('get_available_trajectories', request)
+    answer = calls.ask('scenes', 'get_available_trajectories', request)
     if answer.error is not None:
         return False
     for entry in answer.reply.available_trajectories:

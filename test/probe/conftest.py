@@ -11,48 +11,24 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two small scenes that the render service is tested with, and time for slow machines."""
+"""The two small scenes, and a probe of a preview server of any behaviour."""
 
+from test.preview.preview_client import serve
+from test.probe.reports import probe_at
 from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
 
-from nurec_ros.probe import renders, run
-from nurec_ros.probe.calls import Calls
-from nurec_ros.probe.server import channel_stage
+from nurec_ros.preview.behaviour import Behaviour
 import pytest
 
 __all__ = ['other_path', 'other_scenario', 'scenario', 'scenario_path']
 
 
 @pytest.fixture
-def at_any_pace(monkeypatch):
-    """Let no render be slow, where the verdict is not what the test is about."""
-    monkeypatch.setattr(renders, '_SLOW_S', 60.0)
+def probe(scenario, tmp_path):
+    """Return a function that probes a server of a behaviour; `options` are the probe's."""
 
+    def probed(served=None, options=(), **behaviour):
+        with serve(served or scenario, behaviour=Behaviour(**behaviour)) as server:
+            return probe_at(scenario, server.address, tmp_path, **dict(options))
 
-@pytest.fixture
-def no_channel(monkeypatch):
-    """
-    Wait for a channel that will not stand no longer than half a second.
-
-    All else has its time, which the time limit of the options would cut short too.
-    """
-
-    def stage(channel, _timeout_s, explain):
-        return channel_stage(channel, 0.5, explain)
-
-    monkeypatch.setattr(run, 'channel_stage', stage)
-
-
-@pytest.fixture
-def give_up(monkeypatch):
-    """Give a function that limits the calls of one method alone, to some seconds."""
-    ask = Calls.ask
-
-    def give_up(name, seconds):
-        def limited(calls, method, *arguments, timeout_s=None, **words):
-            limit = seconds if method == name else timeout_s
-            return ask(calls, method, *arguments, timeout_s=limit, **words)
-
-        monkeypatch.setattr(Calls, 'ask', limited)
-
-    return give_up
+    return probed

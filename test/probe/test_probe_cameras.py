@@ -17,7 +17,7 @@ import math
 from test.preview.preview_client import FRONT_FTHETA
 
 import numpy as np
-from nurec_ros.probe.cameras import Calibration, compare
+from nurec_ros.probe.cameras import ArchiveCamera, compare
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
@@ -58,7 +58,7 @@ def listed(spec=None, mount=MOUNT):
     )
 
 
-OURS = {'front': Calibration(ftheta_spec(), MOUNT, lambda w, _: ftheta_spec(w / 1920))}
+OURS = {'front': ArchiveCamera(ftheta_spec(), MOUNT, lambda w, _: ftheta_spec(w / 1920))}
 
 
 def moved(by=0.0, turned=0.0):
@@ -100,11 +100,12 @@ def test_a_camera_that_is_missing_hides_no_other_difference():
     assert list(stage.details['differences']) == ['front']
 
 
-def test_a_camera_without_a_model_is_named_and_is_no_extra():
-    stage = compare(OURS, {'front': listed(), 'rear': listed()}, bare=('rear',))
+def test_a_camera_that_cannot_be_rendered_is_named_and_is_no_extra():
+    problems = {'rear': 'it sees nothing'}
+    stage = compare(OURS, {'front': listed(), 'rear': listed()}, problems=problems)
     assert stage.status == 'note'
-    assert stage.message == 'rear has no camera model in the archive: it cannot be rendered'
-    assert stage.details['without_model'] == ['rear']
+    assert stage.message == 'rear cannot be rendered: it sees nothing'
+    assert stage.details['not_rendered'] == problems
     assert stage.details['extra'] == []
 
 
@@ -176,7 +177,7 @@ def test_the_empty_pinhole_of_old_servers_is_no_difference():
         opencv_pinhole_param={'focal_length_x': 500.0, 'radial_coeffs': [0.0] * 6},
     )
     theirs = sim.CameraSpec(resolution_w=640, resolution_h=480, opencv_pinhole_param={})
-    known = {'front': Calibration(ours, MOUNT, lambda *_: ours)}
+    known = {'front': ArchiveCamera(ours, MOUNT, lambda *_: ours)}
     assert compare(known, {'front': listed(theirs)}).status == 'pass'
 
 

@@ -18,7 +18,7 @@ from test.preview.preview_client import gradient
 import cv2
 import numpy as np
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.pictures import images_stage, judge, save, sizes_stage
+from nurec_ros.probe.renders import images_stage, judge, save, sizes_stage
 import pytest
 
 

@@ -16,82 +16,50 @@
 import json
 from test.preview.preview_client import blocked, Client, Painter, serve, until
 from test.preview.preview_client import request as good_request
-from test.probe.probe_reports import failed, stage, status, unserved
+from test.probe.reports import failed, probe_at, stage, statuses
 from test.rendering.fake_server import FakeServer
 from test.support.render_scene import CAMERAS, write_scene
 
 import cv2
 import numpy as np
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
-from nurec_ros.probe import renders
-from nurec_ros.probe.run import ProbeOptions, run
+from nurec_ros.probe.run import STAGES
 from nurec_ros.scenario import Scenario
 import pytest
 
-STAGES = [
-    *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
-    *('render', 'render', 'render', 'render', 'batch', 'sizes', 'images'),
-]
 
-
-@pytest.fixture
-def probe(scenario, tmp_path):
-    """Probe a server of a behaviour; gives the report."""
-
-    def probed(options=(), served=None, **behaviour):
-        server = serve(served or scenario, behaviour=Behaviour(**behaviour))
-        with server:
-            return run(
-                scenario,
-                ProbeOptions(server=server.address, output=tmp_path / 'out', **dict(options)),
-            )
-
-    return probed
-
-
-@pytest.mark.usefixtures('at_any_pace')
-def test_a_healthy_server_passes_every_stage(probe):
-    report = probe()
-    assert [s.name for s in report.stages] == STAGES
-    assert {s.status for s in report.stages} == {'pass'}
-    assert report.ok
-
-
-def test_the_pictures_are_saved_at_low_and_full_scale(probe, tmp_path):
-    report = probe()
-    names = {path.name for path in report.pictures}
-    wanted = {f'{name}_{label}.jpg' for name in CAMERAS for label in ('low', 'full', 'batch')}
-    assert names == wanted
-    for name in CAMERAS:
-        low = cv2.imread(str(tmp_path / 'out' / f'{name}_low.jpg'))
-        full = cv2.imread(str(tmp_path / 'out' / f'{name}_full.jpg'))
-        assert low.shape == (270, 480, 3)
-        assert full.shape == (1080, 1920, 3)
-
-
-def test_renders_tell_time_size_and_latency(probe):
-    details = [s for s in probe().stages if s.name == 'render']
-    assert [s.details['scale'] for s in details] == ['low', 'low', 'full', 'full']
-    for entry in details:
-        assert entry.latency_s > 0.0
-        assert entry.details['size'] == entry.details['asked']
-        assert entry.details['bytes'] > 100
-
-
-def test_stages_come_as_they_are_known_and_the_report_is_json(scenario, tmp_path):
+def test_a_healthy_server_passes_every_stage(scenario, tmp_path):
     seen = []
     with serve(scenario) as server:
-        options = ProbeOptions(server=server.address, output=tmp_path)
-        report = run(scenario, options, on_stage=seen.append)
+        report = probe_at(scenario, server.address, tmp_path, on_stage=seen.append)
+    # Two cameras, each at two scales.
+    assert [s.name for s in report.stages] == [*STAGES[:9], *['render'] * 4, *STAGES[10:]]
+    assert {s.status for s in report.stages} == {'pass'}
+    assert report.ok
     assert tuple(seen) == report.stages
     value = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert value['ok'] is True
-    assert [entry['stage'] for entry in value['stages']] == STAGES
+    assert [entry['stage'] for entry in value['stages']] == [s.name for s in report.stages]
+    renders = [s for s in report.stages if s.name == 'render']
+    assert [s.details['scale'] for s in renders] == ['low', 'low', 'full', 'full']
+    for entry in renders:
+        assert entry.latency_s > 0.0
+        assert entry.details['size'] == entry.details['asked']
+        assert entry.details['bytes'] > 100
+    names = {path.name for path in report.pictures}
+    assert names == {
+        f'{name}_{label}.jpg' for name in CAMERAS for label in ('low', 'full', 'batch')
+    }
+    for name in CAMERAS:
+        low = cv2.imread(str(tmp_path / 'out' / f'{name}_low.jpg'))
+        full = cv2.imread(str(tmp_path / 'out' / f'{name}_full.jpg'))
+        assert (low.shape, full.shape) == ((270, 480, 3), (1080, 1920, 3))
 
 
 def test_only_some_cameras_and_another_scale(probe):
-    report = probe({'cameras': ('camera_front_tele_30fov',), 'scale': 0.5}.items())
+    report = probe(options={'cameras': ('camera_front_tele_30fov',), 'scale': 0.5})
     low, full = (s.details for s in report.stages if s.name == 'render')
     assert low['asked'] == [960, 540]
     assert low['camera'] == full['camera'] == 'camera_front_tele_30fov'
@@ -102,8 +70,7 @@ def test_only_some_cameras_and_another_scale(probe):
 def test_a_real_scene_drawn_by_the_preview_server_passes(name, request, tmp_path):
     recorded = Scenario.load(request.getfixturevalue(name))
     with PreviewServer([recorded]) as server:
-        options = ProbeOptions(server=server.address, output=tmp_path, timeout_s=60.0)
-        report = run(recorded, options)
+        report = probe_at(recorded, server.address, tmp_path)
     assert not failed(report), failed(report)
     assert len(report.pictures) == 3 * len(recorded.cameras)
     for path in report.pictures:
@@ -118,14 +85,14 @@ def test_a_server_of_2025_gets_notes_and_passes(probe):
     report = probe(api='v1')
     assert report.ok
     for name in ('health', 'config', 'batch'):
-        assert status(report, name) == {'note'}
+        assert set(statuses(report, name)) == {'note'}
     assert not failed(report)
 
 
 def test_a_server_without_health_gets_a_note(probe):
     report = probe(health=False)
     assert report.ok
-    assert status(report, 'health') == {'note'}
+    assert set(statuses(report, 'health')) == {'note'}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +105,7 @@ def test_a_renamed_service_is_found(probe, prefix):
 
 
 def test_a_service_of_any_name_is_reached_when_it_is_given(probe):
-    assert probe({'service_prefix': 'my.own.Service'}.items(), service_prefix='my.own.Service').ok
+    assert probe(options={'service_prefix': 'my.own.Service'}, service_prefix='my.own.Service').ok
 
 
 def test_a_server_that_forbids_editing_passes_and_says_so(probe):
@@ -155,19 +122,19 @@ def test_the_aspect_kept_is_a_note(probe):
 
 def test_a_server_that_lists_no_cameras_is_noted(scenario, tmp_path):
     with FakeServer(scenes=[scenario.scene_id]) as server:
-        report = run(scenario, ProbeOptions(server=server.address, output=tmp_path / 'out'))
+        report = probe_at(scenario, server.address, tmp_path)
     assert 'cannot be compared' in stage(report, 'cameras', 'note').message
     assert 'cameras' not in failed(report)
 
 
 def test_a_slow_first_frame_is_waited_for(probe):
-    report = probe({'timeout_s': 4.0, 'first_timeout_s': 60.0}.items(), first_frame_s=4.5)
+    report = probe(options={'timeouts': {'render': 4.0}, 'slow_s': 1.0}, first_frame_s=4.5)
     assert report.ok
     assert 'slow because it was the first' in stage(report, 'render', 'note').message
 
 
 def test_slow_renders_are_a_note(probe):
-    report = probe(latency_s=1.1)
+    report = probe(options={'slow_s': 1.0}, latency_s=1.1)
     assert report.ok
     first, second, *full = (s for s in report.stages if s.name == 'render')
     assert 'first' in first.message
@@ -191,7 +158,7 @@ def test_a_service_of_an_unknown_name_is_told_apart(probe):
     report = probe(service_prefix='my.own.Service')
     assert failed(report) == ['service']
     assert 'service_prefix' in stage(report, 'service', 'fail').remedy
-    assert status(report, 'render') == {'skip'}
+    assert set(statuses(report, 'render')) == {'skip'}
     assert len({s.name for s in report.stages}) == len(set(STAGES))
 
 
@@ -209,39 +176,37 @@ def test_a_server_without_health_that_starts_is_told_to_be_waited_for(probe):
     assert 'wait' in stage(report, 'service', 'fail').remedy
 
 
-def test_a_first_frame_without_end_is_told_apart_by_the_silence_of_all(probe, give_up):
-    give_up('render_rgb', 4.0)  # it has to reach the drawing
-    report = probe(first_frame_s=1000.0)
+def test_a_first_frame_without_end_is_told_apart_by_the_silence_of_all(probe):
+    limits = {'first_timeout_s': 4.0, 'timeouts': {'render': 4.0, 'alive': 2.0}}
+    report = probe(options=limits, first_frame_s=1000.0)  # it has to reach the drawing
     assert failed(report) == ['render']
     found = stage(report, 'render', 'fail')
     assert 'did not answer' in found.message
     assert 'compiled' in found.remedy
     assert [s.status for s in report.stages if s.name == 'render'] == ['fail', *['skip'] * 3]
-    assert status(report, 'batch') == {'skip'}
+    assert set(statuses(report, 'batch')) == {'skip'}
     for entry in report.stages:
         if entry.name in ('render', 'batch') and entry.status == 'skip':
             assert entry.message.endswith('not tried, because render failed')
 
 
-def test_endless_renders_of_a_living_server_are_told_apart(probe, give_up, monkeypatch):
-    monkeypatch.setattr(renders, '_ALIVE_TIMEOUT_S', 60.0)
-    give_up('render_rgb', 0.3)
-    report = probe(latency_s=1000.0)
+def test_endless_renders_of_a_living_server_are_told_apart(probe):
+    limits = {'first_timeout_s': 0.3, 'timeouts': {'render': 0.3, 'alive': 60.0}}
+    report = probe(options=limits, latency_s=1000.0)
     assert failed(report) == ['render']
     assert 'overloaded or stuck' in stage(report, 'render', 'fail').remedy
 
 
-def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path, give_up):
-    give_up('Check', 0.3)
+def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path):
     server = serve(scenario, behaviour=Behaviour(first_frame_s=1000.0))
     with server, Client(server.address) as other:
         frame = other.start('render_rgb', good_request(scenario), timeout=60.0)
         until(lambda: blocked(server), 'the block')
-        report = unserved(scenario, server.address, tmp_path)
+        report = probe_at(scenario, server.address, tmp_path, timeouts={'health': 0.3})
         frame.cancel()
     assert failed(report) == ['health']
     assert 'blocked' in stage(report, 'health', 'fail').remedy
-    assert status(report, 'render') == {'skip'}
+    assert set(statuses(report, 'render')) == {'skip'}
 
 
 def test_failing_renders_get_the_remedy_of_the_table(probe):
@@ -253,7 +218,6 @@ def test_failing_renders_get_the_remedy_of_the_table(probe):
     assert not report.pictures
 
 
-@pytest.mark.usefixtures('at_any_pace')
 def test_memory_that_is_enough_for_small_pictures_only(probe):
     report = probe(oom_pixels=480 * 270)
     assert failed(report) == ['render']
@@ -313,7 +277,7 @@ def test_a_crash_is_told_and_ends_the_probe(probe, frames):
 
 
 def test_another_scene_is_told_by_its_drive(scenario, other_scenario, probe):
-    report = probe(served=other_scenario)
+    report = probe(other_scenario)
     assert failed(report) == ['scenes']
     found = stage(report, 'scenes', 'fail')
     assert 'clipgt-other' in found.message
@@ -325,7 +289,7 @@ def test_several_other_scenes_are_listed(tmp_path, probe):
     scenes = [
         Scenario.load(write_scene(tmp_path / f'{name}.usdz', scene_id=name)) for name in 'ab'
     ]
-    report = probe(served=scenes)
+    report = probe(scenes)
     assert failed(report) == ['scenes']
     found = stage(report, 'scenes', 'fail')
     assert 'a, b' in found.message + found.remedy
@@ -333,17 +297,38 @@ def test_several_other_scenes_are_listed(tmp_path, probe):
 
 def test_the_same_drive_under_another_name_is_a_note(tmp_path, probe):
     served = Scenario.load(write_scene(tmp_path / 'served.usdz', scene_id='renamed'))
-    report = probe(served=served)
+    report = probe(served)
     assert report.ok
     assert 'renamed stands for' in stage(report, 'scenes', 'note').message
 
 
 def test_a_scene_that_is_named_is_taken(scenario, other_scenario, probe):
     named = {'scene_id': scenario.scene_id}
-    assert probe(named.items(), served=[scenario, other_scenario]).ok
-    report = probe({'scene_id': 'nothing'}.items())
+    assert probe([scenario, other_scenario], named).ok
+    report = probe(options={'scene_id': 'nothing'})
     assert failed(report) == ['scenes']
     assert 'nothing' in stage(report, 'scenes', 'fail').message
+
+
+def test_a_camera_that_sees_nothing_of_its_own_image_is_said_and_not_rendered(tmp_path):
+    """As its principal point lies far outside, and the lens draws nothing there."""
+    name = next(iter(CAMERAS))
+    model, mount = CAMERAS[name]
+    lens = {**model['parameters'], 'principal_point': [960.0, -3000.0]}
+    path = write_scene(
+        tmp_path / 'blind.usdz', cameras={**CAMERAS, name: ({**model, 'parameters': lens}, mount)}
+    )
+    blind = Scenario.load(path)
+    with serve(blind) as server:
+        report = probe_at(blind, server.address, tmp_path)
+        with pytest.raises(ConfigurationError, match=f"'{name}', which cannot be rendered: "):
+            probe_at(blind, server.address, tmp_path, cameras=(name,))
+    assert failed(report) == []
+    found = stage(report, 'cameras', 'note')
+    assert f'{name} cannot be rendered: ' in found.message
+    assert found.details['not_rendered'].keys() == {name}
+    asked = {s.details['camera'] for s in report.stages if s.name == 'render'}
+    assert asked == set(CAMERAS) - {name}
 
 
 def test_another_calibration_is_named(scenario, tmp_path, probe):
@@ -351,7 +336,7 @@ def test_another_calibration_is_named(scenario, tmp_path, probe):
     turned = {**model, 'parameters': {**model['parameters'], 'max_angle': 1.2}}
     cameras = {**CAMERAS, 'camera_front_wide_120fov': (turned, [mount[0], 0.5, mount[2]])}
     path = write_scene(tmp_path / 's.usdz', scene_id=scenario.scene_id, cameras=cameras)
-    report = probe(served=Scenario.load(path))
+    report = probe(Scenario.load(path))
     assert failed(report) == ['cameras']
     found = stage(report, 'cameras', 'fail')
     assert 'camera_front_wide_120fov: max_angle 1.35, server 1.2; mounted 0.500 m' in found.message
@@ -361,7 +346,7 @@ def test_another_calibration_is_named(scenario, tmp_path, probe):
 def test_a_camera_that_the_server_lacks_is_named(scenario, tmp_path, probe):
     cameras = {'camera_front_wide_120fov': CAMERAS['camera_front_wide_120fov']}
     path = write_scene(tmp_path / 's.usdz', scene_id=scenario.scene_id, cameras=cameras)
-    report = probe(served=Scenario.load(path))
+    report = probe(Scenario.load(path))
     assert failed(report) == ['cameras', 'render', 'batch']
     assert 'lacks camera_front_tele_30fov' in stage(report, 'cameras', 'fail').message
 
@@ -369,7 +354,7 @@ def test_a_camera_that_the_server_lacks_is_named(scenario, tmp_path, probe):
 def test_the_frame_asked_for_is_a_recorded_one_near_the_middle(scenario, tmp_path):
     painter = Painter()
     with serve(scenario, painter) as server:
-        run(scenario, ProbeOptions(server=server.address, output=tmp_path))
+        probe_at(scenario, server.address, tmp_path)
     ends = next(iter(scenario.cameras.values())).frame_times_ns[:, 1]
     middle = (scenario.start_ns + scenario.end_ns) / 2
     for order in painter.orders:

@@ -1,0 +1,42 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Probes of a test's own, and what is asked about their reports."""
+
+from nurec_ros.probe.run import ProbeOptions, run
+
+# A loaded machine may take a second or three for what is at once elsewhere.
+AT_ANY_PACE = {'slow_s': 60.0, 'patience_s': 60.0, 'timeout_s': 60.0, 'timeouts': {'alive': 60.0}}
+
+
+def probe_at(scenario, server, folder, *, on_stage=lambda _: None, **options):
+    """Probe an address, pictures to the subfolder `out`; return the report."""
+    chosen = {**AT_ANY_PACE, **options}
+    chosen['timeouts'] = {**AT_ANY_PACE['timeouts'], **options.get('timeouts', {})}
+    where = {'server': server, 'output': folder / 'out'}
+    return run(scenario, ProbeOptions(**where, **chosen), on_stage=on_stage)
+
+
+def statuses(report, name):
+    """Return the statuses of the stages of that name, in their order."""
+    return [stage.status for stage in report.stages if stage.name == name]
+
+
+def stage(report, name, wanted):
+    """Return the first stage of that name and status."""
+    return next(s for s in report.stages if s.name == name and s.status == wanted)
+
+
+def failed(report):
+    """Return the names of the stages that failed, each once."""
+    return list(dict.fromkeys(s.name for s in report.stages if s.status == 'fail'))
