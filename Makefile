@@ -7,6 +7,7 @@ USDZ ?=
 # As it was typed, dollar signs too.
 override USDZ := $(value USDZ)
 export USDZ
+PYTHONS ?= 3.10 3.11 3.12 3.13
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
 PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
@@ -21,16 +22,25 @@ unexport PYTHONHOME
 # A sourced ROS distribution brings rclpy and every message package: its own are used then.
 ifdef ROS_DISTRO
 demo_extras := fast,demo
-test_extras := test
+test_extras := test,test-ros
 venv_options := --system-site-packages
 interfaces :=
+else ifdef PURE
+# All that needs no ROS, for the tests of it.
+demo_extras := fast
+test_extras := test
+venv_options :=
+interfaces :=
+unexport PYTHONPATH
 else
 demo_extras := wheels,fast,demo
-test_extras := test,wheels-lint
+test_extras := test,test-ros,wheels-lint
 venv_options :=
 interfaces := $(VENV)/.interfaces
 unexport PYTHONPATH
 endif
+# For find_python.sh: nothing is compiled then.
+export PURE
 # What the build of our own package needs, in the environment itself: pip's own would be made anew
 # for each install.
 build_tools := setuptools wheel grpcio-tools
@@ -45,6 +55,7 @@ help:
 	@echo 'make demo            set up, play the example scenario to its end, leave pictures in demo/'
 	@echo 'make demo USDZ=FILE  the same for a scenario of your own'
 	@echo 'make test            set up and run the tests'
+	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
 	@echo 'make lint            ruff, mypy'
 	@echo 'make setup           only create $(VENV) and install everything into it'
 	@echo 'make bench           the side-by-side benchmarks'
@@ -86,6 +97,14 @@ demo: $(VENV)/.demo $(interfaces)
 test: $(VENV)/.test $(interfaces)
 	@$(bin)/python -m pytest $(PYTEST_ARGS)
 
+test-all:
+	@lacking=; for version in $(PYTHONS); do \
+	  python=$$(bash scripts/find_python.sh $$version) || { lacking+=" $$version"; continue; }; \
+	  echo "== Python $$version"; \
+	  $(MAKE) --no-print-directory test VENV=.venvs/$$version$(PURE) PYTHON=$$python || exit 1; \
+	done; \
+	[ -z "$$lacking" ] || echo "Not tested, not found here: Python$$lacking"
+
 lint: $(VENV)/.lint
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
@@ -95,5 +114,5 @@ bench: $(VENV)/.test $(interfaces)
 	@for bench in bench/bench_*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
 
 clean:
-	rm -rf $(VENV) build install log demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venvs build install log demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f nurec_ros/rendering/protos/*_pb2.py

@@ -177,16 +177,15 @@ setup(
         ],
         'fast': ['orjson', 'simplejpeg'],
         'demo': ['rosbags>=0.10'],
-        'test': [
+        'test': ['hypothesis', 'pytest', 'pytest-xdist'],
+        # What the tests of the node, the demo and the packaging need besides.
+        'test-ros': [
             'colcon-library-path',
             'colcon-python-setup-py',
             'colcon-recursive-crawl',
             'colcon-ros',
             'grpcio-tools',
-            'hypothesis',
             'mcap',
-            'pytest',
-            'pytest-xdist',
             'rosbags',
             'setuptools',
             'wheel',

@@ -14,6 +14,7 @@
 """Fixtures that every test may use."""
 
 from contextlib import suppress
+import os
 from pathlib import Path
 import signal
 
@@ -33,23 +34,48 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / 'shared' / 'data'
+# Recordings of real drives, which are NVIDIA's and not in this repository.
+DATA = ROOT / os.environ.get('NUREC_TEST_DATA', '../shared/data')
+DRIVES = {
+    'pittsburgh': DATA / 'pittsburgh_adcf7d18.usdz',
+    'miami': DATA / 'miami_3b3570b4.usdz',
+}
+MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 
 
-def _data_file(name: str) -> Path:
-    path = DATA / name
-    if not path.is_file():
-        pytest.skip(f'{path} is not there')
-    return path
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of real drives out where those are not here."""
+    out = [item for item in items if not _needs(item).isdisjoint(MISSING)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def _needs(item: pytest.Item) -> set[object]:
+    """Return a test's fixtures, and the names of fixtures that are its parameters."""
+    parameters = item.callspec.params.values() if hasattr(item, 'callspec') else ()
+    fixtures = getattr(item, 'fixturenames', ())
+    return {*fixtures, *(value for value in parameters if isinstance(value, str))}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what was left out."""
+    if MISSING:
+        names = ' and '.join(DRIVES[name].name for name in MISSING)
+        terminalreporter.write_line(
+            f'Tests of real drives were left out: {names} not in {DATA.resolve()} '
+            '(NUREC_TEST_DATA is the folder)',
+            yellow=True,
+        )
 
 
 @pytest.fixture(scope='session')
 def pittsburgh() -> Path:
-    """Give the archive of a dense city street: 15.6 s, 146 road users."""
-    return _data_file('pittsburgh_adcf7d18.usdz')
+    """Return the archive of a dense city street: 15.6 s, 146 road users."""
+    return DRIVES['pittsburgh']
 
 
 @pytest.fixture(scope='session')
 def miami() -> Path:
-    """Give the archive of a drive of 16 s with poses at 150 Hz."""
-    return _data_file('miami_3b3570b4.usdz')
+    """Return the archive of a drive of 16 s with poses at 150 Hz."""
+    return DRIVES['miami']

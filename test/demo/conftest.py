@@ -24,7 +24,7 @@ import pytest
 HAS_ROS = all(importlib.util.find_spec(name) for name in ('rclpy', 'rosbags', 'mcap'))
 
 collect_ignore_glob = [] if HAS_ROS else [f'test_demo_{name}.py' for name in (
-    'definitions', 'overview', 'play', 'recorder', 'run',
+    'definitions', 'overview', 'play', 'recorder', 'report', 'run', 'watch',
 )]  # fmt: skip
 
 

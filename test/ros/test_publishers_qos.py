@@ -180,12 +180,13 @@ def test_a_reader_that_gets_nothing_is_told_of_once(node: Any, listener: Any):
     TracksPublisher(node, FRAMES)
     OdometryPublisher(node, FRAMES)
     watch = ReaderWatch(node)
+    received: list[Any] = []
     for topic in ('/nurec/tracks', '/nurec/odom'):
         kind = MarkerArray if topic == '/nurec/tracks' else Odometry
-        listener.node.create_subscription(kind, topic, print, QoSProfile(depth=1))
+        listener.node.create_subscription(kind, topic, received.append, QoSProfile(depth=1))
     wrong = QoSProfile(depth=1, durability=LATCHED)
     for _ in range(2):
-        listener.node.create_subscription(MarkerArray, '/nurec/tracks', print, wrong)
+        listener.node.create_subscription(MarkerArray, '/nurec/tracks', received.append, wrong)
     listener.until(lambda: node.count_subscribers('/nurec/tracks') == 3, 'the readers')
     publishers = publishers_of(node)
     for topic in ('/nurec/tracks', '/nurec/odom'):

@@ -202,10 +202,11 @@ def docks():
     state = bytes.fromhex(DOCUMENT['Window Geometry']['QMainWindow State'])
     found = {}
     for start in (match.end() for match in re.finditer(b'\xfb', state)):
-        length = int.from_bytes(state[start : start + 4], 'big')
-        name = state[start + 4 : start + 4 + length].decode('utf-16-be', 'replace')
-        if length and name.isascii() and name.isprintable():
-            found[name] = bool(state[start + 4 + length] & 1)
+        name_start = start + 4
+        flags = name_start + int.from_bytes(state[start:name_start], 'big')
+        name = state[name_start:flags].decode('utf-16-be', 'replace')
+        if name and name.isascii() and name.isprintable():
+            found[name] = bool(state[flags] & 1)
     return found
 
 
