@@ -213,7 +213,7 @@ class Channel:
         return self._ready.wait(timeout_s)
 
     def retire(self) -> None:
-        """Give the channel up; what is in flight over it is cancelled a little later."""
+        """Abandon the channel; what is in flight over it is cancelled a little later."""
         self._retired = True
         question = self._question
         if question is not None:

@@ -189,7 +189,7 @@ class Connection:
             self._wake.set()
 
     def close(self, timeout_s: float) -> None:
-        """Give up the channel and end the thread, within the limit."""
+        """Abandon the channel and end the thread, within the limit."""
         until = time.monotonic() + timeout_s
         self._closed.set()
         self._wake.set()

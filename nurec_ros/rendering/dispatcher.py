@@ -121,7 +121,7 @@ class Dispatcher:
         _complete(done)
 
     def discard(self) -> None:
-        """Give up all that is not delivered yet, and cancel what is in flight for nobody."""
+        """Drop all that is not delivered yet, and cancel what is in flight for nobody."""
         with self._lock:
             done = self._dropped(self._queues.discard())
             unwanted = [
@@ -150,7 +150,7 @@ class Dispatcher:
             return reader(self._statistics, list(self._calls.values()), learned)
 
     def stop(self) -> None:
-        """Give up everything; nothing is sent or delivered any more."""
+        """Drop everything; nothing is sent or delivered any more."""
         with self._lock:
             self._closed = True
             self._wake.notify_all()

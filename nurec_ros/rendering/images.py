@@ -76,7 +76,7 @@ def decoder_name() -> str:
 
 def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[str, int, int]:
     """
-    Give encoding, width and height of a reply's image; ReplyError if it is none, or not whole.
+    Return encoding, width and height of a reply's image; ReplyError if it is none, or not whole.
 
     image_format: 'jpeg', 'png' or 'rgb' as asked for; `size` (width, height) as asked for. An
     image may have another size, and be a PNG where a JPEG was asked for, or the other way round.
@@ -111,7 +111,7 @@ def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[
 
 
 def sniff(data: bytes) -> str:
-    """Give 'jpeg' or 'png' from an image's first bytes; RenderError if it is neither."""
+    """Return 'jpeg' or 'png' from an image's first bytes; RenderError if it is neither."""
     if data.startswith(JPEG_START):
         return 'jpeg'
     if data.startswith(PNG_START):

@@ -55,11 +55,11 @@ FTHETA_COEFFICIENTS = 6
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """One exposure: its window, the moments (ns) of both poses, and the poses."""
+    """One exposure: its window, the times (ns) of both poses, and the poses."""
 
     start_us: int
     end_us: int
-    moments: tuple[int, int]
+    pose_times_ns: tuple[int, int]
     poses: sensorsim_pb2.PosePair
 
 
@@ -89,11 +89,11 @@ class RequestBuilder:
         self._kept: dict[str, _PerCamera] = {}
 
     def with_options(self, options: RenderOptions) -> RequestBuilder:
-        """Give a builder for the same scenario under other options."""
+        """Return a builder for the same scenario under other options."""
         return RequestBuilder(self._scenario, options)
 
     def output_model(self, camera: str) -> CameraModel:
-        """Give the model behind the pictures of a camera, at its native size."""
+        """Return the model behind the pictures of a camera, at its native size."""
         found = self._camera(camera)
         model = found.model
         if model is None or not found.renderable:
@@ -104,7 +104,7 @@ class RequestBuilder:
         return model
 
     def frame_size(self, camera: str) -> tuple[int, int]:
-        """Give the (width, height) to ask for: the native size scaled and rounded, at least 1."""
+        """Return the (width, height) to ask for: the native size scaled, rounded, at least 1."""
         scale = self.options.scale_of(camera)
         width, height = self.output_model(camera).resolution
         return _rounded(width * scale), _rounded(height * scale)
@@ -127,7 +127,7 @@ class RequestBuilder:
         request.frame_end_us = shot.end_us
         request.sensor_pose.CopyFrom(shot.poses)
         if with_tracks and self.options.send_tracks:
-            request.dynamic_objects.extend(track_poses(self._scenario, *shot.moments))
+            request.dynamic_objects.extend(track_poses(self._scenario, *shot.pose_times_ns))
         return request
 
     def _camera(self, name: str) -> Camera:
@@ -166,17 +166,17 @@ class RequestBuilder:
         ]
         # The window of an instant is 1 us long because an empty one is refused; the picture is of
         # the instant itself, so that both poses are the one at the stamp.
-        moments = [
+        pose_times_ns = [
             (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
             for t_ns, (start_us, end_us) in zip(times_ns, windows)  # noqa: B905 (one for each)
         ]
-        T_map_rig = self._scenario.ego.at(np.array(moments, dtype=np.int64).reshape(-1))
+        T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64).reshape(-1))
         T_map_camera = T_map_rig @ kept.T_rig_camera
         shots = []
         for index, (start_us, end_us) in enumerate(windows):
             poses = sensorsim_pb2.PosePair()
             _fill_pair(poses, T_map_camera[2 * index], T_map_camera[2 * index + 1])
-            shots.append(_Shot(start_us, end_us, moments[index], poses))
+            shots.append(_Shot(start_us, end_us, pose_times_ns[index], poses))
         return shots
 
 
@@ -184,7 +184,7 @@ def exposure(
     camera: Camera, t_ns: int, recorded: bool, first_us: int, last_us: int
 ) -> tuple[int, int]:
     """
-    Give the exposure [start, end) in microseconds of the frame at the frame time t_ns.
+    Return the exposure [start, end) in microseconds of the frame at the frame time t_ns.
 
     An instant is [t, t + 1). A recorded exposure is the camera's own one that ends at t; at any
     other time it is as long as the one that ends nearest, and ends at t. Both are moved into
@@ -201,7 +201,7 @@ def exposure(
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:
     """
-    Give a camera model as the server takes it: native resolution, native intrinsics.
+    Return a camera model as the server takes it: native resolution, native intrinsics.
 
     RenderError where the model has more coefficients than servers accept.
     """
@@ -235,7 +235,7 @@ def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec
 
 def pinhole_view(model: CameraModel, hfov_deg: float) -> PinholeCamera:
     """
-    Give the undistorted view of that horizontal field of view, of a camera's native size.
+    Return the undistorted view of that horizontal field of view, of a camera's native size.
 
     Its axis is the camera's own, the principal point the image's centre; pixels are square.
     """
@@ -274,7 +274,7 @@ def track_poses(
     scenario: Scenario, start_ns: int, end_ns: int
 ) -> list[sensorsim_pb2.DynamicObject]:
     """
-    Give the poses of the CONTROLLABLE tracks at both ends of an exposure, in the file's order.
+    Return the poses of the CONTROLLABLE tracks at both ends of an exposure, in the file's order.
 
     Others cannot be placed by a client. A track that exists at one end only stands still.
     """
@@ -355,7 +355,7 @@ def _shutter_type(name: str) -> int:
 
 
 def _recorded_length(camera: Camera, t_us: int) -> int:
-    """Give how long the exposure that ends nearest to t_us is; 0 without a recorded one."""
+    """Return how long the exposure that ends nearest to t_us is; 0 without a recorded one."""
     times_us = camera.frame_times_ns // 1000
     if not len(times_us):
         return 0

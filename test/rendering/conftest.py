@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from test.rendering.fake_server import FakeServer
+from test.rendering.fake_server import FakeServer, Gate
 from test.support.archives import build_archive
 import threading
 import time
@@ -29,17 +29,20 @@ import pytest
 
 CAMERAS = ('wide', 'tele', 'left', 'right')
 
+MakeServer = Callable[..., FakeServer]
+MakePipeline = Callable[..., RenderPipeline]
+
 
 @pytest.fixture(scope='session')
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    """Give two seconds on an arc with four cameras."""
+    """Return two seconds on an arc with four cameras."""
     folder: Path = tmp_path_factory.mktemp('rendering')
     return Scenario.load(build_archive(folder, cameras=CAMERAS, ego_hz=100.0))
 
 
 @pytest.fixture
 def make_server(scenario: Scenario) -> Iterator[Callable[..., FakeServer]]:
-    """Give a function that starts a FakeServer which has the scenario; all are stopped."""
+    """Return a function that starts a FakeServer which has the scenario; all are stopped."""
     servers: list[FakeServer] = []
 
     def start(*arguments: Any, **options: Any) -> FakeServer:
@@ -50,6 +53,14 @@ def make_server(scenario: Scenario) -> Iterator[Callable[..., FakeServer]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a renderer that holds every frame until it is let go, at the end at the latest."""
+    made = Gate()
+    yield made
+    made.let_all_go()
 
 
 class Delivered:
@@ -99,7 +110,7 @@ def delivered() -> Delivered:
 def make_pipeline(
     scenario: Scenario, delivered: Delivered
 ) -> Iterator[Callable[..., RenderPipeline]]:
-    """Give a function that starts a pipeline for a server; all are closed."""
+    """Return a function that starts a pipeline for a server; all are closed."""
     pipelines: list[RenderPipeline] = []
 
     def start(server: FakeServer | str, *, mode: str = 'realtime', **options: Any) -> Any:

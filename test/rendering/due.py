@@ -19,5 +19,5 @@ from nurec_ros.playback import Due
 
 
 def due(*cameras: str, t_us: int = 100_000) -> list[Due]:
-    """Give one frame of each camera at so many microseconds after the scenario's start."""
+    """Return one frame of each camera at so many microseconds after the scenario's start."""
     return [Due(camera, (START_US + t_us) * 1000) for camera in cameras]

@@ -43,22 +43,68 @@ def png(width: int, height: int, grey: int = 0) -> bytes:
 
 
 def picture(request: sensorsim_pb2.RGBRenderRequest, _context: Any = None) -> bytes:
-    """Give a picture of the size that was asked for."""
+    """Return a picture of the size that was asked for."""
     return png(request.resolution_w, request.resolution_h)
 
 
 Render = Callable[[sensorsim_pb2.RGBRenderRequest, grpc.ServicerContext], bytes]
 
 
+class Gate:
+    """
+    A renderer that holds every frame until it is let go.
+
+    holds: which requests it holds. seen: the camera and start, in microseconds, of each that came.
+    """
+
+    def __init__(
+        self, holds: Callable[[sensorsim_pb2.RGBRenderRequest], bool] | None = None
+    ) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self._holds = holds
+        self._changed = threading.Condition()
+        self._tickets = 0
+        self._open = False
+
+    def __call__(self, request: sensorsim_pb2.RGBRenderRequest, context: Any) -> bytes:
+        with self._changed:
+            self.seen.append((request.camera_intrinsics.logical_id, request.frame_start_us))
+            self._changed.notify_all()
+            if self._holds is None or self._holds(request):
+                while not self._open and self._tickets == 0 and context.is_active():
+                    self._changed.wait(0.05)
+                self._tickets = max(self._tickets - 1, 0)
+        return picture(request)
+
+    def let_go(self, count: int = 1) -> None:
+        with self._changed:
+            self._tickets += count
+            self._changed.notify_all()
+
+    def let_all_go(self) -> None:
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+    def hold(self) -> None:
+        with self._changed:
+            self._open = False
+
+    def wait_seen(self, count: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many frames were asked for."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.seen) >= count, timeout_s), self.seen
+
+
 class FakeServer:
     """
     A SensorsimService on a loopback port.
 
-    render: makes the bytes of one picture, or aborts. batch: whether there is batch_render_rgb;
-    batch_reply may turn its reply into something else. times_us: of the poses of the trajectory,
-    None where the server tells none. calls: (method, request) in order; headers: the metadata of
-    each; seconds: how long its client would wait. port: 0 claims one that is the test's own even
-    while the server is away.
+    render: makes the bytes of one picture, or aborts. answers: by method, what answers it instead.
+    batch: whether there is batch_render_rgb; batch_reply may turn its reply into something else.
+    times_us: of the poses of the trajectory, None where the server tells none. calls: (method,
+    request) in order; headers: the metadata of each; seconds: how long its client would wait.
+    port: 0 claims one that is the test's own even while the server is away.
     """
 
     def __init__(
@@ -81,6 +127,7 @@ class FakeServer:
         self.batch = batch
         self.batch_reply = batch_reply
         self.times_us: list[int] | None = None
+        self.answers: dict[str, Callable[[Any, grpc.ServicerContext], Any]] = {}
         self.calls: list[tuple[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.seconds: list[float] = []
@@ -146,7 +193,7 @@ class FakeServer:
                 self.calls.append((method, request))
                 self.headers.append(dict(context.invocation_metadata()))
                 self.seconds.append(context.time_remaining())
-            return answer(request, context)
+            return self.answers.get(method, answer)(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             behaviour, request_type.FromString, lambda message: message.SerializeToString()

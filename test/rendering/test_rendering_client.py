@@ -15,31 +15,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 import socket
 import socketserver
-from test.rendering.conftest import Delivered, eventually
+from test.rendering.conftest import Delivered, eventually, MakePipeline, MakeServer
 from test.rendering.due import due
-from test.rendering.fake_server import FakeServer, picture
+from test.rendering.fake_server import Gate
 from test.rendering.tls import server_credentials
 from test.support.ports import claim_port
 import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import address, connection, policy, RenderPipeline, tls
+from nurec_ros.rendering import address, channel, connection, policy, RenderPipeline, tls
 from nurec_ros.rendering.channel import Channel
 from nurec_ros.rendering.errors import ASK_AGAIN, ServerError
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
+from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.scenes import choose_scene, describe_scene
 from nurec_ros.scenario import Scenario
 import pytest
-
-MakeServer = Callable[..., FakeServer]
-MakePipeline = Callable[..., RenderPipeline]
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +91,8 @@ def test_frames_fail_while_no_name_fits_and_come_when_one_does(
     server = make_server(prefix='other.Service')
     pipeline = make_pipeline(server, mode=mode)
     for t_us in range(2):
-        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
-    pipeline.submit(due('wide', t_us=3)).result(20)
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(60)
+    pipeline.submit(due('wide', t_us=3)).result(60)
     assert [failure.error.kind for failure in delivered.failures] == ['service'] * 5
     assert 'set service_prefix' in str(delivered.failures[0].error)
     # The client's thread says what frames are already told.
@@ -105,7 +102,7 @@ def test_frames_fail_while_no_name_fits_and_come_when_one_does(
     server.stop()
     make_server(port=server.port)
     connected(pipeline)
-    pipeline.submit(due('wide', t_us=4), keep=True).result(20)
+    pipeline.submit(due('wide', t_us=4), keep=True).result(60)
     assert len(delivered.frames) == 1
 
 
@@ -138,14 +135,14 @@ def test_another_version_after_a_restart_is_asked_anew(
 ) -> None:
     server = make_server(version='old', batch=False)
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide', 'tele')).result(20)
+    pipeline.submit(due('wide', 'tele')).result(60)
     assert pipeline.status().batch is False
     server.stop()
     renamed = make_server(version='new', prefix=SERVICE_PREFIXES[1], port=server.port)
     eventually(lambda: pipeline.status().version == 'new')
     assert pipeline.status().service_prefix == SERVICE_PREFIXES[1]
     assert pipeline.status().batch is None
-    pipeline.submit(due('wide', 'tele')).result(20)
+    pipeline.submit(due('wide', 'tele')).result(60)
     assert 'batch_render_rgb' in renamed.methods()
     assert pipeline.status().batch is True
     assert any('version new' in text for text in delivered.texts('info'))
@@ -157,7 +154,7 @@ def test_version_and_scenes_are_asked_once(
     server = make_server()
     pipeline = make_pipeline(server, batch='never')
     for t_us in range(20):
-        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(20)
+        pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(60)
     methods = server.methods()
     assert methods.count('get_available_scenes') == 1
     assert methods.count('get_version') == 1
@@ -315,7 +312,7 @@ def test_only_scene_of_another_name_is_taken_and_said_once(
     if shift_us is not None:
         server.times_us = [scenario.start_ns // 1000 + shift_us]
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(20)
+    pipeline.submit(due('wide'), keep=True).result(60)
     note = pipeline.status().scene_note
     assert f"the server's only scene is 'other', taken for '{scenario.scene_id}': " in note
     assert (APART if shift_us else PERHAPS) in note
@@ -324,7 +321,7 @@ def test_only_scene_of_another_name_is_taken_and_said_once(
     again = make_server(scenes=['other'], port=server.port, version='fake 2')
     again.times_us = server.times_us
     eventually(lambda: 'fake 2' in pipeline.status().version)
-    pipeline.submit(due('wide', t_us=1), keep=True).result(20)
+    pipeline.submit(due('wide', t_us=1), keep=True).result(60)
     assert delivered.texts('warn') == [note]
     assert pipeline.status().scene_note == note
     assert len(delivered.frames) == 2
@@ -336,7 +333,7 @@ def test_scene_by_its_name_or_by_choice_needs_no_note(
     ours, other = make_server(), make_server(scenes=['other'])
     pipelines = [make_pipeline(ours), make_pipeline(other, scene_id='other')]
     for pipeline in pipelines:
-        pipeline.submit(due('wide'), keep=True).result(20)
+        pipeline.submit(due('wide'), keep=True).result(60)
         assert pipeline.status().scene_note == ''
     assert delivered.texts('warn') == []
     for server in (ours, other):
@@ -349,7 +346,7 @@ def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
     server = make_server(scenes=['one', 'two'])
     pipeline = make_pipeline(server)
     for keep in (False, True):
-        pipeline.submit(due('wide'), keep=keep).result(20)
+        pipeline.submit(due('wide'), keep=keep).result(60)
     assert [failure.error.kind for failure in delivered.failures] == ['scene', 'scene']
     assert 'it has one, two' in str(delivered.failures[0].error)
     status = pipeline.status()
@@ -374,7 +371,7 @@ def test_scene_that_comes_later_is_found(
     delivered.wait(lambda: bool(delivered.texts('error')))
     server.scenes.append(scenario.scene_id)
     eventually(lambda: pipeline.status().scene_id == scenario.scene_id)
-    pipeline.submit(due('wide')).result(20)
+    pipeline.submit(due('wide')).result(60)
     assert len(delivered.frames) == 1
 
 
@@ -405,7 +402,7 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     )
     assert not future.done()
     make_server(port=port)
-    future.result(20)
+    future.result(60)
     assert len(delivered.frames) == 1
     assert len(delivered.texts('error')) == 1
     assert pipeline.status().last_error == ''
@@ -421,11 +418,11 @@ def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
     port = claim_port()
     pipeline = make_pipeline(f'127.0.0.1:{port}')
     # What is shown, and what a tick is told, does not wait.
-    pipeline.submit(due('wide'), fail_if_down=True).result(20)
+    pipeline.submit(due('wide'), fail_if_down=True).result(60)
     assert delivered.failures[0].error.kind == 'unreachable'
     assert 'cannot reach' in pipeline.status().last_error
     server = make_server(port=port)
-    pipeline.submit(due('wide'), keep=True).result(20)
+    pipeline.submit(due('wide'), keep=True).result(60)
     # The frame may be faster than the word about the connection.
     delivered.wait(lambda: bool(delivered.texts('info')))
     assert delivered.texts('error') == []
@@ -441,7 +438,7 @@ def test_server_that_is_still_away_after_the_grace_is_said_once(
 ) -> None:
     monkeypatch.setattr(policy, 'START_GRACE_S', 0.3)
     pipeline = make_pipeline(f'127.0.0.1:{claim_port()}')
-    pipeline.submit(due('wide'), fail_if_down=True).result(20)
+    pipeline.submit(due('wide'), fail_if_down=True).result(60)
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1
     assert 'cannot reach' in delivered.texts('error')[0]
@@ -497,10 +494,23 @@ def test_idle_client_sees_that_the_server_was_restarted(
 def test_idle_server_is_left_alone(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
     server = make_server()
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide')).result(20)
+    pipeline.submit(due('wide')).result(60)
     asked = server.methods()
     threading.Event().wait(0.3)
     assert server.methods() == asked
+
+
+class Unwatched:
+    """A channel of gRPC's that tells nobody of its state."""
+
+    def __init__(self, real: grpc.Channel) -> None:
+        self.unary_unary, self.close = real.unary_unary, real.close
+
+    def subscribe(self, callback: object) -> None:
+        """Call nobody."""
+
+    def unsubscribe(self, callback: object) -> None:
+        """Nobody was called."""
 
 
 def test_connection_that_came_and_went_between_two_looks_is_missed(
@@ -514,7 +524,8 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
         server.stop()
         return False
 
-    monkeypatch.setattr(Channel, '_on_state', lambda *_: None)
+    real = channel.open_channel
+    monkeypatch.setattr(channel, 'open_channel', lambda *way, **how: Unwatched(real(*way, **how)))
     monkeypatch.setattr(Channel, 'watched', watched)
     server = make_server()
     pipeline = make_pipeline(server)
@@ -524,32 +535,30 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
 
 
 def test_dead_connection_is_given_up(
-    make_server: MakeServer, make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: Gate,
 ) -> None:
     """Frames time out, and nothing else is answered: TCP may not know that it is dead."""
-    stuck, let_go = threading.Event(), threading.Event()
-
-    def hang(request: object, context: object) -> bytes:
-        if stuck.is_set():
-            let_go.wait(20)
-        return picture(request)
-
-    server = make_server(hang)
+    gate.let_all_go()
+    server = make_server(gate)
     pipeline = make_pipeline(server, render_timeout_s=0.2, batch='never')
-    pipeline.submit(due('wide')).result(20)
-    stuck.set()
-    answer, ordinary = server._version, policy.DEADLINES['get_version']
+    pipeline.submit(due('wide')).result(60)
+    gate.hold()
+    let_go = threading.Event()
+    ordinary = policy.DEADLINES['get_version']
     short = policy.Row(0.2, 'a short one, while nothing is answered')
     monkeypatch.setitem(policy.DEADLINES, 'get_version', short)
-    server._version = lambda *_: let_go.wait(20) and answer(None, None)
-    pipeline.submit(due('wide')).result(20)
+    server.answers['get_version'] = lambda *_: let_go.wait(60) and common_pb2.VersionId()
+    pipeline.submit(due('wide')).result(60)
     eventually(lambda: not pipeline.status().connected)
     kept = pipeline.submit(due('tele'), keep=True)
     monkeypatch.setitem(policy.DEADLINES, 'get_version', ordinary)
-    server._version = answer
-    stuck.clear()
+    server.answers.clear()
+    gate.let_all_go()
     let_go.set()
-    kept.result(20)
+    kept.result(60)
     connected(pipeline)
 
 
@@ -563,7 +572,7 @@ def test_several_servers_share_the_work(
     pipeline = make_pipeline(','.join(server.address for server in servers), batch='never')
 
     def both_are_asked() -> bool:
-        pipeline.submit(due('left'), keep=True).result(20)
+        pipeline.submit(due('left'), keep=True).result(60)
         return all(server.requests() for server in servers)
 
     # The list is connected as soon as one of them is.
@@ -571,7 +580,7 @@ def test_several_servers_share_the_work(
     before = [len(server.requests()) for server in servers]
     done = [pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True) for t_us in range(40)]
     for future in done:
-        future.result(20)
+        future.result(60)
     assert len(delivered.frames) == sum(before) + 80
     after = [len(server.requests()) for server in servers]
     counts = [now - then for now, then in zip(after, before, strict=True)]
@@ -584,10 +593,10 @@ def test_one_of_several_servers_may_die(
 ) -> None:
     one, other = make_server(), make_server()
     pipeline = make_pipeline(f'{one.address},{other.address}', batch='never')
-    pipeline.submit(due('wide'), keep=True).result(20)
+    pipeline.submit(due('wide'), keep=True).result(60)
     one.stop()
     for t_us in range(30):
-        pipeline.submit(due('wide', t_us=t_us), keep=True).result(20)
+        pipeline.submit(due('wide', t_us=t_us), keep=True).result(60)
     assert len(delivered.frames) == 31
     assert len(other.requests()) >= 30
 
@@ -602,11 +611,11 @@ def test_tls_with_a_root_certificate(
     one = make_server(credentials=credentials)
     other = make_server(credentials=credentials)
     single = make_pipeline(f'localhost:{one.port}', tls_root_certificate=str(root))
-    single.submit(due('wide')).result(20)
+    single.submit(due('wide')).result(60)
     several = make_pipeline(
         f'localhost:{one.port},localhost:{other.port}', tls_root_certificate=str(root)
     )
-    several.submit(due('wide', 'tele')).result(20)
+    several.submit(due('wide', 'tele')).result(60)
     assert len(delivered.frames) == 3
 
 
@@ -703,12 +712,11 @@ def test_server_that_is_still_starting(
     make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
 ) -> None:
     server = make_server()
-    answer = server._version
 
     def starting(_request: object, context: grpc.ServicerContext) -> object:
         context.abort(grpc.StatusCode.UNAVAILABLE, 'the service is starting')
 
-    server._version = starting
+    server.answers['get_version'] = starting
     pipeline = make_pipeline(server)
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert delivered.texts('error')[0].startswith(
@@ -716,8 +724,8 @@ def test_server_that_is_still_starting(
     )
     assert not pipeline.status().connected
     future = pipeline.submit(due('wide'))
-    server._version = answer
-    future.result(20)
+    server.answers.clear()
+    future.result(60)
     assert len(delivered.frames) == 1
 
 
@@ -729,9 +737,9 @@ def test_server_without_a_list_of_scenes_is_asked_for_ours(
     def missing(_request: object, context: grpc.ServicerContext) -> object:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, 'no such method')
 
-    server._scenes = missing
+    server.answers['get_available_scenes'] = missing
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide')).result(20)
+    pipeline.submit(due('wide')).result(60)
     assert server.requests()[0].scene_id == scenario.scene_id
 
 

@@ -29,7 +29,7 @@ SIZE = (37, 23)
 
 
 def photo(width: int = SIZE[0], height: int = SIZE[1]) -> np.ndarray:
-    """Give a smooth RGB picture whose channels differ, so that a swap shows."""
+    """Return a smooth RGB picture whose channels differ, so that a swap shows."""
     v, u = np.mgrid[0:height, 0:width]
     red = u * 255 / max(width - 1, 1)
     green = v * 255 / max(height - 1, 1)

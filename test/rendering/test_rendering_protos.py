@@ -44,7 +44,7 @@ REMEDY = 'build nurec_ros again on this machine (`colcon build`, or `make setup`
 
 @pytest.fixture(scope='module')
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a copy of the package, to be spoiled."""
+    """Return a copy of the package, to be spoiled."""
     folder = tmp_path_factory.mktemp('copy')
     source = Path(nurec_ros.__file__).parent
     shutil.copytree(source, folder / 'nurec_ros', ignore=shutil.ignore_patterns('__pycache__'))

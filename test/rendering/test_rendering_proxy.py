@@ -15,18 +15,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import select
 import socket
 import socketserver
-from test.rendering.conftest import Delivered
+from test.rendering.conftest import Delivered, MakePipeline, MakeServer
 from test.rendering.due import due
-from test.rendering.fake_server import FakeServer
 from test.support.ports import claim_port
 import threading
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import RenderPipeline
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import (
     ADDRESS_PROXY_VARIABLES,
@@ -36,9 +34,6 @@ from nurec_ros.rendering.channel import (
     PROXY_VARIABLES,
 )
 import pytest
-
-MakeServer = Callable[..., FakeServer]
-MakePipeline = Callable[..., RenderPipeline]
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,7 @@ def matrix(pose) -> np.ndarray:
 
 
 def true_pose(t_us: int, camera_index: int = 0) -> np.ndarray:
-    """Give the camera's pose in the map from the archive's formulas; between samples nearly."""
+    """Return the camera's pose in the map from the archive's formulas; between samples nearly."""
     T_map_rig = np.array(ego_pose((t_us - START_US) * 1e-6))
     return T_map_rig @ np.array(camera_calibration('x', camera_index)['T_sensor_rig'])
 

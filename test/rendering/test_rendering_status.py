@@ -15,31 +15,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from test.rendering.conftest import Delivered, eventually
+from test.rendering.conftest import Delivered, eventually, MakePipeline, MakeServer
 from test.rendering.due import due
-from test.rendering.fake_server import FakeServer, picture
+from test.rendering.fake_server import Gate
 from test.support.ports import claim_port
-import threading
-from typing import Any
 
+from nurec_ros.errors import RenderError
 from nurec_ros.rendering import frames, RenderOptions, RenderPipeline
+from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.frames import LATENCIES_KEPT, percentile, Statistics
 from nurec_ros.scenario import Scenario
 import pytest
-
-MakeServer = Callable[..., FakeServer]
-MakePipeline = Callable[..., RenderPipeline]
-
-
-class Gate:
-    """Holds every picture until it is opened."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-
-    def __call__(self, request: Any, _context: Any) -> bytes:
-        self.open.wait(60)
-        return picture(request)
 
 
 @pytest.mark.parametrize('cameras', [('wide',), ('wide', 'tele')])
@@ -47,10 +33,10 @@ def test_first_frame_that_takes_its_time_is_told(
     make_server: MakeServer,
     make_pipeline: MakePipeline,
     monkeypatch: pytest.MonkeyPatch,
+    gate: Gate,
     cameras: tuple[str, ...],
 ) -> None:
     monkeypatch.setattr(frames, 'LONG_S', 0.0)
-    gate = Gate()
     server = make_server(gate)
     pipeline = make_pipeline(server, first_render_timeout_s=240.0)
     eventually(lambda: pipeline.status().connected)
@@ -66,31 +52,30 @@ def test_first_frame_that_takes_its_time_is_told(
     eventually(
         lambda: pipeline.status().waiting_for_first_frame_s > before.waiting_for_first_frame_s
     )
-    gate.open.set()
-    future.result(20)
+    gate.let_all_go()
+    future.result(60)
     assert pipeline.status().waiting_for_first_frame_s == 0.0
-    gate.open.clear()
+    gate.hold()
     later = pipeline.submit(due(*cameras, t_us=1), keep=True)
     eventually(lambda: pipeline.status().in_flight == len(cameras))
     assert pipeline.status().waiting_for_first_frame_s == 0.0
-    gate.open.set()
-    later.result(20)
+    gate.let_all_go()
+    later.result(60)
 
 
 def test_first_frame_after_a_reconnect_is_waited_for_anew(
-    make_server: MakeServer, make_pipeline: MakePipeline
+    make_server: MakeServer, make_pipeline: MakePipeline, gate: Gate
 ) -> None:
     server = make_server()
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(20)
+    pipeline.submit(due('wide'), keep=True).result(60)
     server.stop()
     eventually(lambda: not pipeline.status().connected)
-    gate = Gate()
     make_server(gate, port=server.port)
     future = pipeline.submit(due('wide', t_us=1), keep=True)
     eventually(lambda: pipeline.status().waiting_for_first_frame_s > 0.0)
-    gate.open.set()
-    future.result(20)
+    gate.let_all_go()
+    future.result(60)
     assert pipeline.status().waiting_for_first_frame_s == 0.0
 
 
@@ -139,3 +124,109 @@ def test_pipeline_that_was_not_started_is_not_down(
     pipeline = RenderPipeline(scenario, RenderOptions(), delivered)
     assert pipeline.status().down_for_s == 0.0
     pipeline.close()
+
+
+# --- counters, with a clock of the test's own ----------------------------------------------------
+
+
+class Clock:
+    """Goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def statistics(clock: Clock) -> Statistics:
+    return Statistics(['wide', 'tele'], clock)
+
+
+def test_starts_at_zero(statistics: Statistics) -> None:
+    status = statistics.camera('wide')
+    assert (status.asked, status.received, status.dropped, status.failed) == (0, 0, 0, 0)
+    assert (status.latency_p50_s, status.latency_p95_s) == (0.0, 0.0)
+    assert (status.last_error, status.remedy) == ('', '')
+    assert statistics.current_error() is None
+    assert statistics.camera('nobody') == status
+
+
+def test_counts_by_camera_and_in_total(statistics: Statistics) -> None:
+    for _ in range(4):
+        statistics.asked('wide')
+    statistics.received('wide', 0.1)
+    statistics.dropped('wide')
+    statistics.failed('wide', RenderError('broken'))
+    statistics.asked('new')
+    wide = statistics.camera('wide')
+    assert (wide.asked, wide.received, wide.dropped, wide.failed) == (4, 1, 1, 1)
+    totals = statistics.totals()
+    assert (totals.asked, totals.received, totals.dropped, totals.failed) == (5, 1, 1, 1)
+
+
+def test_latencies_are_bounded_and_the_latest(statistics: Statistics) -> None:
+    for number in range(10 * LATENCIES_KEPT):
+        statistics.received('wide', float(number))
+    status = statistics.camera('wide')
+    oldest = 9 * LATENCIES_KEPT
+    assert status.latency_p50_s == oldest + LATENCIES_KEPT // 2
+    assert status.latency_p95_s == oldest + int(LATENCIES_KEPT * 0.95)
+    assert status.received == 10 * LATENCIES_KEPT
+
+
+def test_percentiles() -> None:
+    assert percentile([], 0.5) == 0.0
+    assert percentile([7.0], 0.95) == 7.0
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert percentile([float(n) for n in range(100)], 0.95) == 95.0
+    assert percentile([1.0, 2.0], 1.0) == 2.0
+
+
+def test_error_of_a_camera_is_gone_with_the_next_frame(statistics: Statistics) -> None:
+    statistics.failed('wide', ServerError('memory', 'out of memory', 'buy more'))
+    status = statistics.camera('wide')
+    assert (status.last_error, status.remedy) == ('out of memory', 'buy more')
+    statistics.received('wide', 0.1)
+    assert statistics.camera('wide').last_error == ''
+
+
+def test_error_without_remedy_is_its_text(statistics: Statistics) -> None:
+    statistics.failed('wide', RenderError('no model'))
+    assert statistics.camera('wide').last_error == 'no model'
+    assert statistics.camera('wide').remedy == ''
+
+
+def test_passing_error_is_shown_for_a_while(statistics: Statistics, clock: Clock) -> None:
+    error = ServerError('renderer', 'failed', 'restart')
+    statistics.failed('wide', error)
+    statistics.received('wide', 0.1)
+    clock.now += 9.0
+    assert statistics.current_error() is error
+    clock.now += 2.0
+    assert statistics.current_error() is None
+
+
+def test_standing_error_is_shown_until_its_camera_works(
+    statistics: Statistics, clock: Clock
+) -> None:
+    error = ServerError('memory', 'out of memory', 'less')
+    statistics.failed('wide', error)
+    clock.now += 1000.0
+    statistics.received('tele', 0.1)
+    assert statistics.current_error() is error
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None
+
+
+def test_server_that_was_away_is_not_away_any_more(statistics: Statistics) -> None:
+    statistics.failed('wide', ServerError('unreachable', 'gone', 'wait', RECONNECT))
+    assert statistics.current_error() is not None
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None

@@ -42,7 +42,7 @@ kLs+WT2PVdd57ChAAM0fBPiPZtFFMoSlee9VoYBUb82sUv5ZQkCRH6gv
 
 
 def server_credentials(folder: Path) -> tuple[grpc.ServerCredentials, Path]:
-    """Give what a server presents, and the file that its clients trust."""
+    """Return what a server presents, and the file that its clients trust."""
     path = folder / 'root.pem'
     path.write_bytes(CERTIFICATE)
     return grpc.ssl_server_credentials([(KEY, CERTIFICATE)]), path

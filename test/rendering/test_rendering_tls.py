@@ -21,11 +21,13 @@ from pathlib import Path
 import socket
 from test.rendering.tls import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
+from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import tls
-from nurec_ros.rendering.tls import check_pem, fault, fault_among
+from nurec_ros.rendering import policy, tls
+from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.tls import check_pem, fault, fault_among, TlsCheck
 import pytest
 
 LIMIT_S = 60.0
@@ -38,7 +40,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=[True, False], ids=['tls', 'plain'])
 def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, bool]]:
-    """Give the port of a server, and whether it speaks TLS (as localhost)."""
+    """Return the port of a server, and whether it speaks TLS (as localhost)."""
     server = grpc.server(ThreadPoolExecutor(1))
     address = f'127.0.0.1:{claim_port()}'
     if request.param:
@@ -105,3 +107,86 @@ def test_only_pem_is_a_certificate() -> None:
     for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
         with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
             check_pem(data, 'root.pem')
+
+
+# --- when the client looks below gRPC, and what it says then -------------------------------------
+
+FAULT = ('the server speaks TLS, and no certificate is given', 'give tls_root_certificate')
+
+
+def error_of(kind: str, words: str = 'Socket closed') -> ServerError:
+    error = ServerError(kind, 'cannot reach gpu:1', 'start it', RECONNECT)
+    error.__cause__ = RuntimeError(words)
+    return error
+
+
+class Looks:
+    """Stands in for the looks below gRPC."""
+
+    def __init__(self) -> None:
+        self.found: tuple[str, str] | None = FAULT
+        self.count = 0
+
+    def __call__(self, places: Any, certificate: bytes | None, timeout_s: float) -> Any:
+        self.count += 1
+        return self.found
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    fake = Looks()
+    monkeypatch.setattr(tls, 'fault_among', fake)
+    monkeypatch.setattr(tls, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
+    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
+    return fake
+
+
+@pytest.mark.parametrize('kind', ['unreachable', 'tls', 'foreign'])
+def test_cause_is_named_and_kept(looks: Looks, kind: str) -> None:
+    one = TlsCheck('gpu:1', None)
+    for words in ('Socket closed', 'Connection refused', 'Socket closed'):
+        found = one.explain(error_of(kind, words))
+        assert str(found) == f'cannot agree on TLS with gpu:1: {": ".join(FAULT)}'
+        assert (found.kind, found.action) == ('tls', RECONNECT)
+    assert looks.count == 1
+
+
+def test_other_errors_are_left_alone(looks: Looks) -> None:
+    for kind in ('starting', 'name', 'service', 'scene', 'timeout', 'closed'):
+        error = error_of(kind)
+        assert TlsCheck('gpu:1', None).explain(error) is error
+    assert looks.count == 0
+
+
+@pytest.mark.parametrize('words', ['connect timed out', 'No route to host', 'unreachable'])
+def test_silence_is_not_looked_into(looks: Looks, words: str) -> None:
+    one = TlsCheck('gpu:1', None)
+    one.explain(error_of('unreachable'))
+    error = error_of('unreachable', words)
+    assert one.explain(error) is error
+    assert looks.count == 1
+
+
+def test_no_fault_leaves_the_error(looks: Looks) -> None:
+    looks.found = None
+    error = error_of('unreachable', 'Connection refused')
+    assert TlsCheck('gpu:1', None).explain(error) is error
+
+
+def test_after_it_worked_it_is_looked_anew(looks: Looks) -> None:
+    one = TlsCheck('gpu:1', None)
+    one.explain(error_of('unreachable'))
+    looks.found = None
+    one.forget()
+    error = error_of('unreachable')
+    assert one.explain(error) is error
+    assert looks.count == 2
+
+
+def test_looks_are_repeated_in_time(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 0.0)
+    one = TlsCheck('gpu:1', None)
+    one.explain(error_of('unreachable'))
+    looks.found = None
+    error = error_of('unreachable')
+    assert one.explain(error) is error
