@@ -18,6 +18,7 @@ from test.support.archives import (
     build_archive,
     example_tracks,
     identity,
+    REMOVED,
     rig_document,
     START_US,
     tracks_document,
@@ -52,231 +53,119 @@ def refusal(path, **options):
     return text
 
 
-def put(value, *keys):
-    """Give an edit that sets a value deep in a document."""
-
-    def edit(document):
-        inner = document
-        for key in keys[:-1]:
-            inner = inner[key]
-        inner[keys[-1]] = value
-
-    return edit
-
-
-def without(*keys):
-    def edit(document):
-        inner = document
-        for key in keys[:-1]:
-            inner = inner[key]
-        del inner[keys[-1]]
-
-    return edit
-
-
-def rig(edit):
-    return lambda document: edit(document['rig_trajectories'][0])
-
-
-def tracks(edit):
-    return lambda document: edit(document['dummy_chunk_id'])
-
-
-EGO = {
-    'no trajectories': (without('rig_trajectories'), 'rig_trajectories is missing'),
-    'null trajectories': (put(None, 'rig_trajectories'), 'rig_trajectories is null'),
-    'empty trajectories': (put([], 'rig_trajectories'), 'rig_trajectories is an empty list'),
-    'text entry': (put(['x'], 'rig_trajectories'), "rig_trajectories[0] is 'x'"),
-    'no poses': (rig(without('T_rig_worlds')), f'{POSES} is missing'),
-    'empty poses': (rig(put([], 'T_rig_worlds')), f'{POSES} is an empty list'),
-    'poses object': (rig(put({}, 'T_rig_worlds')), f'{POSES} is an empty object'),
-    'flat poses': (rig(put([1.0] * 21, 'T_rig_worlds')), f'{POSES}[0] is 1.0'),
-    'null pose': (rig(put(None, 'T_rig_worlds', 17)), f'{POSES}[17] is null'),
-    '3x4': (
-        rig(put(identity()[:3], 'T_rig_worlds', 17)),
-        f'{POSES}[17] is a list of 3, expected a list of 4 lists of 4 numbers',
+# What is put at a key path (REMOVED: taken away), and the sentence about just that path.
+EGO = [
+    ('rig_trajectories', REMOVED, 'missing'),
+    ('rig_trajectories', None, 'null'),
+    ('rig_trajectories', [], 'an empty list'),
+    ('rig_trajectories[0]', 'x', "'x'"),
+    (POSES, REMOVED, 'missing'),
+    (POSES, [], 'an empty list'),
+    (POSES, {}, 'an empty object'),
+    (f'{POSES}[0]', 1.0, '1.0'),
+    (f'{POSES}[17]', None, 'null'),
+    (f'{POSES}[17]', identity()[:3], 'a list of 3, expected a list of 4 lists of 4 numbers'),
+    (
+        f'{POSES}[17]',
+        np.transpose(translation(1, 2, 3)).tolist(),
+        'written by columns (its translation is in the last row)',
     ),
-    'by columns': (
-        rig(lambda e: e.update(T_rig_worlds=np.transpose(e['T_rig_worlds'], (0, 2, 1)).tolist())),
-        f'{POSES}[1] is written by columns (its translation is in the last row)',
+    (f'{POSES}[17][2]', [0, 0, 0], 'a list of 3'),
+    (f'{POSES}[17][2][1]', '1', "'1'"),
+    (f'{POSES}[17][2][1]', True, 'true'),
+    (f'{POSES}[17][2][1]', NAN, 'nan'),
+    (f'{POSES}[17][2][1]', -1e999, '-inf'),
+    (f'{POSES}[17][2][1]', 10**400, '1'),
+    (f'{POSES}[17]', [[0.0] * 4] * 3 + [[0, 0, 0, 1]], 'singular'),
+    (f'{POSES}[17]', np.diag([1, 1, -1, 1]).tolist(), 'a mirror image'),
+    (
+        f'{POSES}[0]',
+        np.diag([1.006, 1, 1, 1]).tolist(),
+        'not rigid (off by 0.012), expected a rot',
     ),
-    'ragged row': (rig(put([0, 0, 0], 'T_rig_worlds', 17, 2)), f'{POSES}[17][2] is a list of 3'),
-    'text number': (rig(put('1', 'T_rig_worlds', 17, 2, 1)), f"{POSES}[17][2][1] is '1'"),
-    'true': (rig(put(True, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17][2][1] is true'),
-    'NaN': (rig(put(NAN, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17][2][1] is nan'),
-    'infinity': (rig(put(-1e999, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17][2][1] is -inf'),
-    'huge': (rig(put(10**400, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17][2][1] is 1'),
-    'singular': (rig(put([[0.0] * 4] * 3 + [[0, 0, 0, 1]], 'T_rig_worlds', 17)), f'{POSES}[17]'),
-    'mirror': (
-        rig(put([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]], 'T_rig_worlds', 17)),
-        f'{POSES}[17] is a mirror',
+    (f'{POSES}[17]', [*identity()[:3], [0, 0, 0, 2.0]], 'not rigid (off by 1)'),
+    (f'{POSES}[17]', [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1e300, 1, 0], [0, 0, 0, 1]], 'not rigid'),
+    (f'{POSES}[17]', translation(0, 1e12, 0), 'at [0'),
+    (TIMES, REMOVED, 'missing'),
+    (f'{TIMES}[5]', None, 'null'),
+    (f'{TIMES}[5]', '7', "'7'"),
+    (f'{TIMES}[5]', 7.5, '7.5'),
+    (f'{TIMES}[5]', NAN, 'nan'),
+    (f'{TIMES}[0]', -1, '-1'),
+    (f'{TIMES}[20]', 2**31 * 10**6, '2147483648000000'),
+    (f'{TIMES}[20]', 2**70, '1'),
+    (f'{TIMES}[5]', START_US, f'{START_US}'),
+    (TIMES, [START_US + i for i in range(20)], 'a list of 20, expected 21 times'),
+]
+ROAD_USERS = [
+    (DATA, None, 'null'),
+    (DATA, REMOVED, 'missing'),
+    (f'{DATA}.tracks_id', REMOVED, 'missing'),
+    (f'{DATA}.tracks_id[2]', None, 'null'),
+    (f'{DATA}.tracks_id[2]', [], 'an empty list'),
+    (f'{DATA}.tracks_id[2]', '', 'an empty text, expected an id'),
+    (f'{DATA}.tracks_id[2]', True, 'true'),
+    (f'{DATA}.tracks_id[2]', '1', "'1'"),
+    (f'{DATA}.tracks_id[2]', '\ud800', ''),
+    (f'{DATA}.tracks_label_class', REMOVED, 'missing'),
+    (f'{DATA}.tracks_label_class[1]', 4, '4'),
+    (f'{DATA}.tracks_label_class', ['a'] * 3, 'a list of 3, expected 4'),
+    (f'{DATA}.tracks_poses', REMOVED, 'missing'),
+    (f'{DATA}.tracks_poses[2]', None, 'null'),
+    (f'{DATA}.tracks_poses', [[]] * 3, 'a list of 3, expected 4'),
+    (f'{DATA}.tracks_poses[2][17]', [0.0] * 6, 'a list of 6'),
+    (f'{DATA}.tracks_poses[2][17][3]', None, 'null'),
+    (f'{DATA}.tracks_poses[2][17][3]', NAN, 'nan'),
+    (
+        f'{DATA}.tracks_poses[2][17]',
+        [1, 2, 3, 0, 0, 0, 0],
+        'a pose with the quaternion [0, 0, 0, 0]',
     ),
-    'scaled': (rig(put(1.01, 'T_rig_worlds', 0, 0, 0)), f'{POSES}[0] is not rigid'),
-    'row': (rig(put([0, 0, 0, 2.0], 'T_rig_worlds', 17, 3)), f'{POSES}[17] is not rigid'),
-    'overflow': (rig(put(1e300, 'T_rig_worlds', 17, 2, 1)), f'{POSES}[17]'),
-    'far': (rig(put(translation(0, 1e12, 0), 'T_rig_worlds', 17)), f'{POSES}[17] is at'),
-    'no times': (rig(without('T_rig_world_timestamps_us')), f'{TIMES} is missing'),
-    'null time': (rig(put(None, 'T_rig_world_timestamps_us', 5)), f'{TIMES}[5] is null'),
-    'text time': (rig(put('7', 'T_rig_world_timestamps_us', 5)), f"{TIMES}[5] is '7'"),
-    'half time': (rig(put(7.5, 'T_rig_world_timestamps_us', 5)), f'{TIMES}[5] is 7.5'),
-    'NaN time': (rig(put(NAN, 'T_rig_world_timestamps_us', 5)), f'{TIMES}[5] is nan'),
-    'negative time': (rig(put(-1, 'T_rig_world_timestamps_us', 0)), f'{TIMES}[0] is -1'),
-    'late time': (rig(put(2**31 * 10**6, 'T_rig_world_timestamps_us', 20)), f'{TIMES}[20] is 2'),
-    'huge time': (rig(put(2**70, 'T_rig_world_timestamps_us', 20)), f'{TIMES}[20] is 1'),
-    'repeated': (
-        rig(lambda e: e['T_rig_world_timestamps_us'].__setitem__(5, START_US + 400_000)),
-        f'{TIMES}[5]',
+    (f'{DATA}.tracks_poses[1][3]', [1, 2, 3, 0, 0, 0, 1.02], 'a pose with the quaternion'),
+    (f'{DATA}.tracks_poses[0][0]', [1, 2, 3, 1e200, 0, 0, 1], 'a pose with the quaternion'),
+    (f'{DATA}.tracks_poses[1][3]', [1e9, 2, 3, 0, 0, 0, 1], 'at [1'),
+    (f'{DATA}.tracks_timestamps_us', REMOVED, 'missing'),
+    (f'{DATA}.tracks_timestamps_us[2]', [1] * 19, 'a list of 19, expected 20'),
+    (f'{DATA}.tracks_timestamps_us[2]', None, 'null'),
+    (f'{DATA}.tracks_timestamps_us[2][5]', '0', "'0'"),
+    (f'{DATA}.tracks_timestamps_us[2][5]', START_US - 1, f'{START_US - 1}'),
+    ('dummy_chunk_id.cuboidtracks_data', REMOVED, 'missing'),
+    (DIMS, None, 'null'),
+    (f'{DIMS}[3]', [1, 2], 'a list of 2'),
+    (DIMS, [[1, 2, 3]] * 3, 'a list of 3, expected 4'),
+    (f'{DIMS}[3]', [1, -2, 1], '[1.0, -2.0, 1.0]'),
+    (
+        f'{DIMS}[1]',
+        [1, 2, -1e-9],
+        '[1.0, 2.0, -1e-09], expected [length, width, height] in metres',
     ),
-    'backwards': (rig(put(START_US, 'T_rig_world_timestamps_us', 5)), f'{TIMES}[5] is {START_US}'),
-    'fewer times': (rig(without('T_rig_world_timestamps_us', 3)), f'{TIMES} is a list of 20'),
-    'fewer poses': (rig(without('T_rig_worlds', 3)), f'{TIMES} is a list of 21, expected 20'),
-}
-
-ROAD_USERS = {
-    'top-level list': (lambda _: [], 'the top level is an empty list'),
-    'no chunk': (
-        lambda _: {'x': {'y': 1}},
-        "the top level is an object of 1 ('x') without a chunk",
-    ),
-    'null data': (put(None, 'dummy_chunk_id', 'tracks_data'), f'{DATA} is null'),
-    'only cuboids': (without('dummy_chunk_id', 'tracks_data'), f'{DATA} is missing'),
-    'no ids': (tracks(without('tracks_data', 'tracks_id')), f'{DATA}.tracks_id is missing'),
-    'null id': (tracks(put(None, 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2] is null'),
-    'list id': (tracks(put([], 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2]'),
-    'empty id': (
-        tracks(put('', 'tracks_data', 'tracks_id', 2)),
-        f'{DATA}.tracks_id[2] is an empty text, expected an id',
-    ),
-    'true id': (tracks(put(True, 'tracks_data', 'tracks_id', 2)), f'{DATA}.tracks_id[2] is true'),
-    'same id': (tracks(put('1', 'tracks_data', 'tracks_id', 2)), f"{DATA}.tracks_id[2] is '1'"),
-    'half a letter': (
-        tracks(put('\ud800', 'tracks_data', 'tracks_id', 2)),
-        f'{DATA}.tracks_id[2]',
-    ),
-    'no labels': (
-        tracks(without('tracks_data', 'tracks_label_class')),
-        f'{DATA}.tracks_label_class is missing',
-    ),
-    'number label': (
-        tracks(put(4, 'tracks_data', 'tracks_label_class', 1)),
-        f'{DATA}.tracks_label_class[1] is 4',
-    ),
-    'fewer labels': (
-        tracks(without('tracks_data', 'tracks_label_class', 1)),
-        f'{DATA}.tracks_label_class is a list of 3, expected 4',
-    ),
-    'no poses': (
-        tracks(without('tracks_data', 'tracks_poses')),
-        f'{DATA}.tracks_poses is missing',
-    ),
-    'null poses': (
-        tracks(put(None, 'tracks_data', 'tracks_poses', 2)),
-        f'{DATA}.tracks_poses[2] is null',
-    ),
-    'fewer poses': (
-        tracks(without('tracks_data', 'tracks_poses', 2)),
-        f'{DATA}.tracks_poses is a list of 3, expected 4',
-    ),
-    'short pose': (
-        tracks(put([0.0] * 6, 'tracks_data', 'tracks_poses', 2, 17)),
-        f'{DATA}.tracks_poses[2][17] is a list of 6',
-    ),
-    'null number': (
-        tracks(put(None, 'tracks_data', 'tracks_poses', 2, 17, 3)),
-        f'{DATA}.tracks_poses[2][17][3] is null',
-    ),
-    'NaN number': (
-        tracks(put(NAN, 'tracks_data', 'tracks_poses', 2, 17, 3)),
-        f'{DATA}.tracks_poses[2][17][3] is nan',
-    ),
-    'zero quaternion': (
-        tracks(put([1, 2, 3, 0, 0, 0, 0], 'tracks_data', 'tracks_poses', 2, 17)),
-        f'{DATA}.tracks_poses[2][17] is a pose with the quaternion [0, 0, 0, 0]',
-    ),
-    'long quaternion': (
-        tracks(put([1, 2, 3, 0, 0, 0, 1.02], 'tracks_data', 'tracks_poses', 1, 3)),
-        f'{DATA}.tracks_poses[1][3] is a pose with the quaternion',
-    ),
-    'huge quaternion': (
-        tracks(put([1, 2, 3, 1e200, 0, 0, 1], 'tracks_data', 'tracks_poses', 0, 0)),
-        f'{DATA}.tracks_poses[0][0] is a pose with the quaternion',
-    ),
-    'far': (
-        tracks(put([1e9, 2, 3, 0, 0, 0, 1], 'tracks_data', 'tracks_poses', 1, 3)),
-        f'{DATA}.tracks_poses[1][3] is at',
-    ),
-    'no times': (
-        tracks(without('tracks_data', 'tracks_timestamps_us')),
-        f'{DATA}.tracks_timestamps_us is missing',
-    ),
-    'fewer times': (
-        tracks(without('tracks_data', 'tracks_timestamps_us', 2, 5)),
-        f'{DATA}.tracks_timestamps_us[2] is a list of 19, expected 20',
-    ),
-    'null times': (
-        tracks(put(None, 'tracks_data', 'tracks_timestamps_us', 2)),
-        f'{DATA}.tracks_timestamps_us[2] is null',
-    ),
-    'text time': (
-        tracks(put('0', 'tracks_data', 'tracks_timestamps_us', 2, 5)),
-        f"{DATA}.tracks_timestamps_us[2][5] is '0'",
-    ),
-    'backwards': (
-        tracks(put(START_US - 1, 'tracks_data', 'tracks_timestamps_us', 2, 5)),
-        f'{DATA}.tracks_timestamps_us[2][5] is {START_US - 1}',
-    ),
-    'no dims': (
-        tracks(without('cuboidtracks_data')),
-        'dummy_chunk_id.cuboidtracks_data is missing',
-    ),
-    'null dims': (tracks(put(None, 'cuboidtracks_data', 'cuboids_dims')), f'{DIMS} is null'),
-    'short dims': (
-        tracks(put([1, 2], 'cuboidtracks_data', 'cuboids_dims', 3)),
-        f'{DIMS}[3] is a list of 2',
-    ),
-    'fewer dims': (
-        tracks(without('cuboidtracks_data', 'cuboids_dims', 3)),
-        f'{DIMS} is a list of 3, expected 4',
-    ),
-    'negative dims': (
-        tracks(put([1, -2, 1], 'cuboidtracks_data', 'cuboids_dims', 3)),
-        f'{DIMS}[3] is [1.0, -2.0, 1.0]',
-    ),
-    'a length below zero': (
-        tracks(put([1, 2, -1e-9], 'cuboidtracks_data', 'cuboids_dims', 1)),
-        f'{DIMS}[1] is [1.0, 2.0, -1e-09], expected [length, width, height] in metres',
-    ),
-    'infinite dims': (
-        tracks(put([1, 2, 1e999], 'cuboidtracks_data', 'cuboids_dims', 1)),
-        f'{DIMS}[1][2] is inf',
-    ),
-    'NaN dims': (
-        tracks(put([1, NAN, 1], 'cuboidtracks_data', 'cuboids_dims', 3)),
-        f'{DIMS}[3][1] is nan',
-    ),
-}
+    (f'{DIMS}[1][2]', 1e999, 'inf'),
+    (f'{DIMS}[3][1]', NAN, 'nan'),
+]
 
 
 @pytest.mark.parametrize('parser', ['orjson', 'json'])
-@pytest.mark.parametrize('case', EGO)
-def test_ego(tmp_path, monkeypatch, case, parser):
+@pytest.mark.parametrize(
+    ('member', 'edit', 'path', 'value', 'found'),
+    [(RIG, 'edit_rig', *row) for row in EGO]
+    + [(TRACKS, 'edit_tracks', *row) for row in ROAD_USERS],
+)
+def test_what_is_wrong_is_named(tmp_path, monkeypatch, member, edit, path, value, found, parser):
     if parser == 'json':
         monkeypatch.setattr(archives, 'orjson', None)
-    edit, expected = EGO[case]
-    text = refusal(build_archive(tmp_path, edit_rig=edit))
-    assert f'{RIG}: {expected}' in text
-    assert ', expected ' in text
+    text = refusal(build_archive(tmp_path, **{edit: {path: value}}))
+    assert f'{member}: {path} is {found}' in text
 
 
-@pytest.mark.parametrize('parser', ['orjson', 'json'])
-@pytest.mark.parametrize('case', ROAD_USERS)
-def test_road_users(tmp_path, monkeypatch, case, parser):
-    if parser == 'json':
-        monkeypatch.setattr(archives, 'orjson', None)
-    edit, expected = ROAD_USERS[case]
-    text = refusal(build_archive(tmp_path, edit_tracks=edit))
-    assert f'{TRACKS}: {expected}' in text
-    assert ', expected ' in text
+@pytest.mark.parametrize(
+    ('document', 'words'),
+    [
+        ([], 'the top level is an empty list'),
+        ({'x': {'y': 1}}, "the top level is an object of 1 ('x') without a chunk"),
+    ],
+)
+def test_tracks_without_a_chunk(tmp_path, document, words):
+    assert f'{TRACKS}: {words}' in refusal(build_archive(tmp_path, edit_tracks=lambda _: document))
 
 
 def test_second_chunk_is_named(tmp_path):
@@ -350,8 +239,8 @@ def test_file_in_a_folder_is_named_in_full(tmp_path):
 
 def test_sentence_stays_short_whatever_the_file_holds(tmp_path):
     long = 'x' * 100_000
-    refusal(build_archive(tmp_path, edit_tracks=tracks(put({long: 1}, 'tracks_data'))))
-    refusal(build_archive(tmp_path, edit_rig=rig(put(long, 'T_rig_worlds', 17))))
+    refusal(build_archive(tmp_path, edit_tracks={DATA: {long: 1}}))
+    refusal(build_archive(tmp_path, edit_rig={f'{POSES}[17]': long}))
     path = build_archive(tmp_path, leave_out=[RIG], members={long[:60_000]: ''})
     refusal(path)
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 import json
 import math
 from pathlib import Path
+import re
 from typing import Any
 import zipfile
 
@@ -33,7 +34,9 @@ SEQUENCE_ID = 'clipgt-00000000-0000-4000-8000-000000000001'
 CAMERAS = ('camera_front_wide_120fov', 'camera_rear_left_70fov')
 
 Document = dict[str, Any]
-Edit = Callable[[Document], Any]
+# A function of the document, or values by key paths as messages name them.
+Edit = Callable[[Document], Any] | Mapping[str, Any]
+REMOVED = object()
 
 
 def build_archive(
@@ -58,7 +61,8 @@ def build_archive(
     """
     Write an archive and give its path.
 
-    An `edit_…` function changes the document that it is given, or returns another one. `members`
+    An `edit_…` function changes the document that it is given, or returns another one; a mapping
+    puts values at key paths ('rig_trajectories[0].T_rig_worlds[3]'), REMOVED takes away. `members`
     adds members or replaces them by raw text or bytes; `leave_out` names members not to write;
     `prefix` is a folder in the archive ('drive/').
     """
@@ -84,7 +88,12 @@ def build_archive(
     }
     for member, document in documents.items():
         edit = edits[member]
-        changed = edit(document) if edit else None
+        changed = None
+        if isinstance(edit, Mapping):
+            for path, value in edit.items():
+                put(document, path, value)
+        elif edit is not None:
+            changed = edit(document)
         contents[member] = json.dumps(document if changed is None else changed)
     contents.update(members or {})
     for member in leave_out:
@@ -94,6 +103,20 @@ def build_archive(
         for member, content in contents.items():
             archive.writestr(prefix + member, content)
     return path
+
+
+def put(document: Document, path: str, value: Any) -> None:
+    """Put a value into a document at a key path such as 'a.b[3]'; REMOVED takes away."""
+    inner: Any = document
+    *parents, last = (
+        int(key) if index else key for index, key in re.findall(r'(\[)?([^.\[\]]+)', path)
+    )
+    for key in parents:
+        inner = inner[key]
+    if value is REMOVED:
+        del inner[last]
+    else:
+        inner[last] = value
 
 
 def rig_document(
