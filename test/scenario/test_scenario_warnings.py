@@ -19,6 +19,7 @@ from test.support.archives import (
     CAMERAS,
     ftheta_parameters,
     identity,
+    REMOVED,
     SEQUENCE_ID,
     START_US,
     translation,
@@ -130,32 +131,6 @@ def test_metadata_broken(tmp_path, content, words):
     assert scenario.metadata_scene_id == ''
 
 
-@pytest.mark.parametrize(
-    ('value', 'words'),
-    [
-        (None, 'T_world_base is null, so'),
-        ([[NAN] * 4] * 4, 'T_world_base[0][0] is nan'),
-        ([[1, 2], [3, 4]], 'is a list of 2'),
-        ('x', "is 'x'"),
-        ([[0.0] * 4] * 4, 'is singular'),
-        (translation(5, 5, 5), '8.66025 m from the centre of the Earth'),
-        (translation(6.5e6, 0, 0), '6.5e+06 m from the centre of the Earth'),
-        # Near the surface, but its z axis lies in it.
-        (translation(6378137, 0, 0), 'expected one upright on its surface'),
-        (translation(1e9, 0, 0), 'is at [1'),
-    ],
-)
-def test_place_on_earth_broken(tmp_path, value, words):
-    scenario = warned(
-        tmp_path,
-        'rig_trajectories.json: T_world_base',
-        words,
-        'no place on Earth',
-        edit_rig=lambda rig: rig.update(T_world_base=value),
-    )
-    assert scenario.T_earth_map is None
-
-
 def test_place_on_earth(tmp_path):
     path = build_archive(tmp_path, edit_rig=lambda rig: rig.update(T_world_base=ON_EARTH))
     scenario = Scenario.load(path)
@@ -171,52 +146,6 @@ def test_place_on_earth_the_wrong_way_round(tmp_path):
     np.testing.assert_allclose(scenario.T_earth_map, ON_EARTH, atol=1e-8)
 
 
-@pytest.mark.parametrize('value', [[[NAN] * 4] * 4, {}, {'matrix': 5}, 'x', [[0.0] * 4] * 4])
-def test_world_to_nre_broken(tmp_path, value):
-    scenario = warned(
-        tmp_path, 'world_to_nre', edit_rig=lambda rig: rig.update(world_to_nre=value)
-    )
-    assert scenario.world_to_nre is None
-
-
-@pytest.mark.parametrize(
-    ('value', 'words'),
-    [
-        (None, 'rig_bbox is null, so'),
-        ([], 'is an empty list'),
-        ({}, 'centroid is missing, expected a list of 3 numbers'),
-        ({'centroid': [1, 0, 1], 'dim': [4, 2]}, 'rig_bbox.dim is a list of 2'),
-        ({'centroid': [1, 0, NAN], 'dim': [4, 2, 1]}, 'rig_bbox.centroid[2] is nan'),
-        (
-            {'centroid': [1, 0, 1], 'dim': [4, 0, 1]},
-            'rig_bbox.dim is [4.0, 0.0, 1.0], expected above 0 and below 1000 m',
-        ),
-        (
-            {'centroid': [1, 0, 1e4], 'dim': [4, 2, 1]},
-            'rig_bbox.centroid is [1.0, 0.0, 10000.0], expected less than 1000 m',
-        ),
-        (
-            {'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': [0, 0, 0.5]},
-            'rig_bbox.rot is [0.0, 0.0, 0.5], expected zeros: a box along the rig axes',
-        ),
-        ({'centroid': [1, 0, 1], 'dim': [4, 2, 1], 'rot': 5}, 'rig_bbox.rot is 5'),
-    ],
-)
-def test_box_broken(tmp_path, value, words):
-    scenario = warned(
-        tmp_path,
-        'rig_trajectories[0].rig_bbox',
-        words,
-        edit_rig=lambda rig: entry(rig).update(rig_bbox=value),
-    )
-    assert scenario.rig_bbox is None
-
-
-def test_box_absent(tmp_path):
-    edit = {'edit_rig': lambda rig: entry(rig).pop('rig_bbox') and None}
-    assert warned(tmp_path, 'rig_bbox', **edit).rig_bbox is None
-
-
 @pytest.mark.parametrize('edit', [lambda box: box.pop('rot'), lambda box: box.update(rot=None)])
 def test_box_without_rotation(tmp_path, edit):
     path = build_archive(tmp_path, edit_rig=lambda rig: edit(entry(rig)['rig_bbox']) and None)
@@ -225,135 +154,8 @@ def test_box_without_rotation(tmp_path, edit):
     assert scenario.warnings == ()
 
 
-OPTIONAL = {
-    'T_world_base': (lambda rig: rig, 'T_world_base'),
-    'camera_calibrations': (lambda rig: rig, 'camera_calibrations'),
-    'rig_bbox': (entry, 'rig_trajectories[0].rig_bbox'),
-    'cameras_frame_timestamps_us': (entry, 'rig_trajectories[0].cameras_frame_timestamps_us'),
-    'camera_model': (
-        lambda rig: rig['camera_calibrations'][FRONT],
-        f'camera_calibrations.{FRONT}.camera_model',
-    ),
-    'type': (
-        lambda rig: rig['camera_calibrations'][FRONT]['camera_model'],
-        f'camera_calibrations.{FRONT}.camera_model.type',
-    ),
-    'principal_point': (
-        lambda rig: parameters_of(rig),
-        f'camera_calibrations.{FRONT}.camera_model.parameters.principal_point',
-    ),
-    'reference_poly': (
-        lambda rig: parameters_of(rig),
-        f'camera_calibrations.{FRONT}.camera_model.parameters.reference_poly',
-    ),
-}
-
-
-@pytest.mark.parametrize('key', OPTIONAL)
-def test_missing_null_and_of_another_kind_are_told_apart(tmp_path, key):
-    parent, path = OPTIONAL[key]
-    warned(tmp_path, f'{path} is missing', edit_rig=lambda rig: parent(rig).pop(key) and None)
-    warned(tmp_path, f'{path} is null', edit_rig=lambda rig: parent(rig).update({key: None}))
-    warned(tmp_path, f'{path} is 7', edit_rig=lambda rig: parent(rig).update({key: 7}))
-
-
-def test_missing_null_and_of_another_kind_are_told_apart_in_flags(tmp_path):
-    def data(document):
-        return document['dummy_chunk_id']['tracks_data']
-
-    path = 'dummy_chunk_id.tracks_data.tracks_flags'
-    key = 'tracks_flags'
-    warned(tmp_path, f'{path} is missing', edit_tracks=lambda d: data(d).pop(key) and None)
-    warned(tmp_path, f'{path} is null', edit_tracks=lambda d: data(d).update({key: None}))
-    warned(tmp_path, f'{path} is 7', edit_tracks=lambda d: data(d).update({key: 7}))
-
-
-@pytest.mark.parametrize('value', [None, [], 'x', {}])
-def test_no_cameras(tmp_path, value):
-    scenario = warned(
-        tmp_path,
-        'camera_calibrations',
-        'no cameras',
-        edit_rig=lambda rig: rig.update(camera_calibrations=value),
-    )
-    assert not scenario.cameras
-
-
-@pytest.mark.parametrize(
-    ('edit', 'words'),
-    [
-        (lambda c: c.clear(), 'T_sensor_rig is missing'),
-        (lambda c: c.update(T_sensor_rig=[[NAN] * 4] * 4), 'T_sensor_rig[0][0] is nan'),
-        (lambda c: c.update(T_sensor_rig=[[0.0] * 4] * 4), 'T_sensor_rig is singular'),
-        (lambda c: c.update(T_sensor_rig=translation(1e6, 0, 0)), 'T_sensor_rig is at'),
-    ],
-)
-def test_camera_that_cannot_be_placed_is_left_out(tmp_path, edit, words):
-    scenario = warned(
-        tmp_path,
-        f'camera_calibrations.{FRONT}.',
-        words,
-        edit_rig=lambda rig: edit(rig['camera_calibrations'][FRONT]),
-    )
-    assert list(scenario.cameras) == [CAMERAS[1]]
-
-
-@pytest.mark.parametrize(
-    ('model', 'words'),
-    [
-        (None, 'is null'),
-        ([], 'is an empty list'),
-        ({}, 'camera_model.type is missing'),
-        ({'type': 5}, 'camera_model.type is 5'),
-        ({'type': 'ftheta'}, 'camera_model.parameters is missing'),
-        ({'type': 'mystery-lens', 'parameters': {}}, 'mystery-lens'),
-        ({'type': 'ftheta', 'parameters': {}}, 'camera_model.parameters.'),
-        (
-            {'type': 'ftheta', 'parameters': {**ftheta_parameters(), 'max_angle': NAN}},
-            'camera_model.parameters.max_angle',
-        ),
-    ],
-)
-def test_camera_without_a_usable_model_is_listed(tmp_path, model, words):
-    scenario = warned(
-        tmp_path,
-        f'camera_calibrations.{FRONT}.camera_model',
-        words,
-        'listed but not rendered',
-        edit_rig=lambda rig: rig['camera_calibrations'][FRONT].update(camera_model=model),
-    )
-    camera = scenario.cameras[CAMERAS[0]]
-    assert camera.model is None
-    assert not camera.renderable
-    assert len(camera.frame_times_ns)
-    assert scenario.cameras[CAMERAS[1]].renderable
-
-
-def test_size_of_a_camera_of_an_unknown_kind_is_kept(tmp_path):
-    model = {'type': 'mystery-lens', 'parameters': {'resolution': [640, 480]}}
-    scenario = warned(
-        tmp_path,
-        'mystery-lens',
-        edit_rig=lambda rig: rig['camera_calibrations'][FRONT].update(camera_model=model),
-    )
-    assert scenario.cameras[CAMERAS[0]].resolution == (640, 480)
-
-
 def parameters_of(rig):
     return rig['camera_calibrations'][FRONT]['camera_model']['parameters']
-
-
-@pytest.mark.parametrize('point', [[958.0, 752.0], [958.0, 1000.0], [1500.0, 541.0]])
-def test_height_before_width_shows_at_the_principal_point(tmp_path, point):
-    scenario = warned(
-        tmp_path,
-        'resolution is [1080, 1920]',
-        'it is taken as [1920, 1080]',
-        edit_rig=lambda rig: parameters_of(rig).update(
-            resolution=[1080, 1920], principal_point=point
-        ),
-    )
-    assert scenario.cameras[CAMERAS[0]].resolution == (1920, 1080)
 
 
 @pytest.mark.parametrize(
@@ -372,60 +174,6 @@ def test_plausible_sizes_are_taken_as_they_are(tmp_path, resolution, point):
     assert scenario.cameras[CAMERAS[0]].resolution == tuple(resolution)
 
 
-def test_principal_point_outside_of_the_image(tmp_path):
-    scenario = warned(
-        tmp_path,
-        'principal_point is [958, 1300], outside of the image of 1920 x 1080',
-        edit_rig=lambda rig: parameters_of(rig).update(principal_point=[958.0, 1300.0]),
-    )
-    assert scenario.cameras[CAMERAS[0]].renderable
-
-
-@pytest.mark.parametrize(
-    'change',
-    [
-        {'principal_point': [958.0, -3000.0]},
-        {'principal_point': [958.0, 5000.0]},
-        {'max_angle': 1e-7},
-        {'pixeldist_to_angle_poly': [0.0, 1e-3, -1e9]},
-    ],
-)
-def test_a_camera_that_sees_nothing_of_its_image_is_listed(tmp_path, change):
-    scenario = warned(
-        tmp_path,
-        f'camera_calibrations.{FRONT}.camera_model sees nothing of its own image',
-        'so the camera is listed but not rendered',
-        edit_rig=lambda rig: parameters_of(rig).update(change),
-    )
-    camera = scenario.cameras[CAMERAS[0]]
-    assert not camera.renderable
-    assert 'sees nothing of its own image' in camera.problem
-    assert camera.resolution == (1920, 1080)
-    assert scenario.cameras[CAMERAS[1]].renderable
-    assert scenario.cameras[CAMERAS[1]].problem == ''
-
-
-@pytest.mark.parametrize(
-    ('resolution', 'point'),
-    [
-        # Neither order goes well with these; the width is the side that a lens is centred on.
-        ([3789, 2435], [1843.4, 3311.6]),
-        ([1920, 1080], [958.0, 1500.0]),
-    ],
-)
-def test_odd_sizes_are_told_of_once(tmp_path, resolution, point):
-    scenario = warned(
-        tmp_path,
-        'outside of the image of',
-        edit_rig=lambda rig: parameters_of(rig).update(
-            resolution=resolution, principal_point=point
-        ),
-    )
-    camera = scenario.cameras[CAMERAS[0]]
-    assert camera.resolution == tuple(resolution)
-    assert camera.renderable
-
-
 def test_sizes_the_wrong_way_round_under_other_names(tmp_path):
     def edit(rig):
         parameters = parameters_of(rig)
@@ -436,6 +184,11 @@ def test_sizes_the_wrong_way_round_under_other_names(tmp_path):
     assert scenario.cameras[CAMERAS[0]].resolution == (1920, 1080)
 
 
+CALIBRATION = f'camera_calibrations.{FRONT}'
+MODEL = f'{CALIBRATION}.camera_model'
+PARAMETERS = f'{MODEL}.parameters'
+ENTRY = 'rig_trajectories[0]'
+BOX = {'centroid': [1, 0, 1], 'dim': [4, 2, 1]}
 GLASS = {
     'reference_poly': 'FORWARD',
     'horizontal_poly': [0.0, 1.0, 0.0],
@@ -443,56 +196,212 @@ GLASS = {
     'horizontal_poly_inverse': [0.0, 1.0, 0.0],
     'vertical_poly_inverse': [0.0, 0.0, 1.0],
 }
-NOTHING = [0.0, 0.0, 0.0]
+NO_GLASS = {key: [0.0, 0.0, 0.0] for key in ('horizontal_poly', 'vertical_poly')}
+NO_INVERSE = {f'{key}_inverse': value for key, value in NO_GLASS.items()}
 
 
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
+def not_rendered(scenario):
+    """Check that the first camera is listed without pictures, and says why."""
+    front, rear = (scenario.cameras[name] for name in CAMERAS)
+    assert not front.renderable
+    assert front.problem
+    assert front.problem in scenario.warnings[0]
+    assert scenario.warnings[0].endswith('so the camera is listed but not rendered')
+    assert len(front.frame_times_ns)
+    assert rear.renderable
+    assert rear.problem == ''
+    return True
+
+
+def front_size(scenario):
+    return scenario.cameras[CAMERAS[0]].resolution
+
+
+def renders(width, height):
+    return lambda s: front_size(s) == (width, height) and s.cameras[CAMERAS[0]].renderable
+
+
+# What is put at a key path of the rig; words of the one warning, which names a path below the
+# second, the first where that is ''; and what is so then.
+ODD_RIGS = [
+    *(
+        (path, value, path, words, lambda s: s.T_earth_map is None)
+        for path, value, words in (
+            ('T_world_base', None, ' is null, so the scenario has no place on Earth'),
+            ('T_world_base', [[NAN] * 4] * 4, '[0][0] is nan'),
+            ('T_world_base', [[1, 2], [3, 4]], ' is a list of 2'),
+            ('T_world_base', 'x', " is 'x'"),
+            ('T_world_base', [[0.0] * 4] * 4, ' is singular'),
+            ('T_world_base', translation(5, 5, 5), ' is a pose 8.66025 m from the centre of the'),
+            ('T_world_base', translation(6.5e6, 0, 0), ' is a pose 6.5e+06 m from the centre'),
+            # Near the surface, but its z axis lies in it.
+            ('T_world_base', translation(6378137, 0, 0), ' is a pose 6.37814e+06 m from'),
+            ('T_world_base', translation(1e9, 0, 0), ' is at [1'),
+        )
+    ),
+    *(
+        ('world_to_nre', value, 'world_to_nre', '', lambda s: s.world_to_nre is None)
+        for value in ([[NAN] * 4] * 4, {}, {'matrix': 5}, 'x', [[0.0] * 4] * 4)
+    ),
+    *(
+        (f'{ENTRY}.rig_bbox', value, f'{ENTRY}.rig_bbox', words, lambda s: s.rig_bbox is None)
+        for value, words in (
+            (None, ' is null, so'),
+            (REMOVED, ' is missing, so'),
+            ([], ' is an empty list'),
+            ({}, '.centroid is missing, expected a list of 3 numbers'),
+            ({**BOX, 'dim': [4, 2]}, '.dim is a list of 2'),
+            ({**BOX, 'centroid': [1, 0, NAN]}, '.centroid[2] is nan'),
+            (
+                {**BOX, 'dim': [4, 0, 1]},
+                '.dim is [4.0, 0.0, 1.0], expected above 0 and below 1000',
+            ),
+            (
+                {**BOX, 'centroid': [1, 0, 1e4]},
+                '.centroid is [1.0, 0.0, 10000.0], expected less than 1000 m',
+            ),
+            (
+                {**BOX, 'rot': [0, 0, 0.5]},
+                '.rot is [0.0, 0.0, 0.5], expected zeros: a box along the rig axes',
+            ),
+            ({**BOX, 'rot': 5}, '.rot is 5'),
+        )
+    ),
+    *(
         (
-            {'pixeldist_to_angle_poly': [0.1, 1e-3]},
-            'pixeldist_to_angle_poly[0] is 0.1, expected 0: what is on the axis',
-        ),
+            'camera_calibrations',
+            value,
+            'camera_calibrations',
+            'no cameras',
+            lambda s: not s.cameras,
+        )
+        for value in (None, REMOVED, [], 'x', {})
+    ),
+    *(
+        (path, value, CALIBRATION, words, lambda s: list(s.cameras) == [CAMERAS[1]])
+        for path, value, words in (
+            (CALIBRATION, {}, '.T_sensor_rig is missing'),
+            (f'{CALIBRATION}.T_sensor_rig', [[NAN] * 4] * 4, '.T_sensor_rig[0][0] is nan'),
+            (f'{CALIBRATION}.T_sensor_rig', [[0.0] * 4] * 4, '.T_sensor_rig is singular'),
+            (f'{CALIBRATION}.T_sensor_rig', translation(1e6, 0, 0), '.T_sensor_rig is at'),
+        )
+    ),
+    *(
+        (path, value, MODEL, words, not_rendered)
+        for path, value, words in (
+            (MODEL, None, ' is null'),
+            (MODEL, REMOVED, ' is missing'),
+            (MODEL, [], ' is an empty list'),
+            (f'{MODEL}.type', REMOVED, '.type is missing'),
+            (f'{MODEL}.type', None, '.type is null'),
+            (f'{MODEL}.type', 5, '.type is 5'),
+            (f'{MODEL}.type', 'mystery-lens', '.type is '),
+            (PARAMETERS, REMOVED, '.parameters is missing'),
+            (PARAMETERS, {}, '.parameters.'),
+            (f'{PARAMETERS}.max_angle', NAN, '.parameters.max_angle'),
+            *(
+                (f'{PARAMETERS}.{key}', value, f'.parameters.{key} is {words}')
+                for key in ('principal_point', 'reference_poly')
+                for value, words in ((REMOVED, 'missing'), (None, 'null'), (7, '7'))
+            ),
+            # It sees nothing of its own image.
+            (f'{PARAMETERS}.principal_point', [958.0, -3000.0], ' sees nothing of its own image'),
+            (f'{PARAMETERS}.principal_point', [958.0, 5000.0], ' sees nothing of its own image'),
+            (f'{PARAMETERS}.max_angle', 1e-7, ' sees nothing of its own image'),
+            (f'{PARAMETERS}.pixeldist_to_angle_poly', [0, 1e-3, -1e9], ' sees nothing of its'),
+            # No light passes.
+            (
+                f'{PARAMETERS}.pixeldist_to_angle_poly',
+                [0.1, 1e-3],
+                '.parameters.pixeldist_to_angle_poly[0] is 0.1, expected 0: what is on the axis',
+            ),
+            (
+                f'{PARAMETERS}.pixeldist_to_angle_poly',
+                [0.0, 1e-3, 1e308],
+                '.parameters.pixeldist_to_angle_poly[2] is 1e+308, expected a number of at most',
+            ),
+            (
+                f'{PARAMETERS}.linear_cde',
+                [1e308, 0.0, 0.0],
+                '.parameters.linear_cde[0] is 1e+308, expected a number of at most 1e+09',
+            ),
+            *(
+                (
+                    f'{PARAMETERS}.external_distortion_parameters',
+                    {**GLASS, **nothing},
+                    f'.{next(iter(nothing))} is (0.0, 0.0, 0.0), expected a glass that can be',
+                )
+                for nothing in (NO_GLASS, NO_INVERSE)
+            ),
+        )
+    ),
+    *(
         (
-            {'reference_poly': 'ANGLE_TO_PIXELDIST', 'angle_to_pixeldist_poly': [4.0, 900.0]},
-            'angle_to_pixeldist_poly[0] is 4.0, expected 0',
-        ),
+            PARAMETERS,
+            {**ftheta_parameters(), 'resolution': size, 'principal_point': point},
+            PARAMETERS,
+            words,
+            renders(*taken),
+        )
+        for size, point, words, taken in (
+            ([1080, 1920], [958.0, 752.0], 'it is taken as [1920, 1080]', (1920, 1080)),
+            ([1080, 1920], [958.0, 1000.0], 'it is taken as [1920, 1080]', (1920, 1080)),
+            ([1080, 1920], [1500.0, 541.0], 'it is taken as [1920, 1080]', (1920, 1080)),
+            ([1920, 1080], [958.0, 1300.0], 'outside of the image of 1920 x 1080', (1920, 1080)),
+            # Neither order goes well with these; the width is what a lens is centred on.
+            ([3789, 2435], [1843.4, 3311.6], 'outside of the image of 3789 x', (3789, 2435)),
+            ([1920, 1080], [958.0, 1500.0], 'outside of the image of 1920 x', (1920, 1080)),
+        )
+    ),
+    (
+        MODEL,
+        {'type': 'mystery-lens', 'parameters': {'resolution': [640, 480]}},
+        f'{MODEL}.type',
+        'mystery-lens',
+        lambda s: front_size(s) == (640, 480),
+    ),
+    *(
         (
-            {'pixeldist_to_angle_poly': [0.0, 1e-3, 1e308]},
-            'pixeldist_to_angle_poly[2] is 1e+308, expected a number of at most 1e+09',
-        ),
-        ({'linear_cde': [1e308, 0.0, 0.0]}, 'linear_cde[0] is 1e+308, expected a number of'),
-        (
-            {
-                'external_distortion_parameters': {
-                    **GLASS,
-                    'horizontal_poly': NOTHING,
-                    'vertical_poly': NOTHING,
-                }
-            },
-            'external_distortion_parameters.horizontal_poly is (0.0, 0.0, 0.0), expected a glass',
-        ),
-        (
-            {
-                'external_distortion_parameters': {
-                    **GLASS,
-                    'horizontal_poly_inverse': NOTHING,
-                    'vertical_poly_inverse': NOTHING,
-                }
-            },
-            'external_distortion_parameters.horizontal_poly_inverse is (0.0, 0.0, 0.0), expected',
-        ),
-    ],
-)
-def test_lenses_that_no_light_passes(tmp_path, change, words):
-    scenario = warned(
-        tmp_path,
-        words,
-        'so the camera is listed but not rendered',
-        edit_rig=lambda rig: parameters_of(rig).update(change),
-    )
-    assert not scenario.cameras[CAMERAS[0]].renderable
-    assert words in scenario.cameras[CAMERAS[0]].problem
+            f'{ENTRY}.cameras_frame_timestamps_us',
+            value,
+            f'{ENTRY}.cameras_frame_timestamps_us',
+            words,
+            lambda s: all(camera.frame_times_ns.shape == (0, 2) for camera in s.cameras.values()),
+        )
+        for value, words in (
+            (None, ' is null'),
+            (REMOVED, ' is missing'),
+            ([], ' is'),
+            (7, ' is 7'),
+        )
+    ),
+    (
+        f'{ENTRY}.cameras_frame_timestamps_us.{FRONT}',
+        'x',
+        f'{ENTRY}.cameras_frame_timestamps_us.{FRONT}',
+        " is 'x'",
+        lambda s: not len(s.cameras[CAMERAS[0]].frame_times_ns),
+    ),
+    (
+        f'{ENTRY}.sequence_id',
+        5,
+        f'{ENTRY}.sequence_id',
+        ' is 5',
+        lambda s: s.sequence_id == SEQUENCE_ID,
+    ),
+]
+
+
+@pytest.mark.parametrize(('path', 'value', 'named', 'words', 'is_so'), ODD_RIGS)
+def test_odd_rigs(tmp_path, path, value, named, words, is_so):
+    scenario = warned(tmp_path, f'rig_trajectories.json: {named}', words, edit_rig={path: value})
+    assert is_so(scenario)
+
+
+@pytest.mark.parametrize(('value', 'found'), [(REMOVED, 'missing'), (None, 'null'), (7, '7')])
+def test_flags_that_are_none(tmp_path, value, found):
+    path = 'dummy_chunk_id.tracks_data.tracks_flags'
+    warned(tmp_path, f'{path} is {found}', edit_tracks={path: value})
 
 
 def rounded(matrix, decimals):
@@ -663,16 +572,6 @@ def test_frame_times_out_of_order_are_sorted(tmp_path):
     assert (np.diff(scenario.cameras[CAMERAS[0]].frame_times_ns[:, 1]) > 0).all()
 
 
-@pytest.mark.parametrize('value', [None, [], 'x'])
-def test_no_frame_times_at_all(tmp_path, value):
-    scenario = warned(
-        tmp_path,
-        'cameras_frame_timestamps_us is',
-        edit_rig=lambda rig: entry(rig).update(cameras_frame_timestamps_us=value),
-    )
-    assert all(camera.frame_times_ns.shape == (0, 2) for camera in scenario.cameras.values())
-
-
 @pytest.mark.parametrize('value', [[], None])
 def test_cameras_without_frame_times_are_named_together(tmp_path, value):
     def edit(rig):
@@ -682,14 +581,6 @@ def test_cameras_without_frame_times_are_named_together(tmp_path, value):
             frame_times(rig).update(dict.fromkeys(frame_times(rig), value))
 
     warned(tmp_path, f'has no times of {", ".join(CAMERAS)}', edit_rig=edit)
-
-
-def test_frame_times_that_are_no_list(tmp_path):
-    warned(
-        tmp_path,
-        f"cameras_frame_timestamps_us.{FRONT} is 'x'",
-        edit_rig=lambda rig: frame_times(rig).update({FRONT: 'x'}),
-    )
 
 
 @pytest.mark.parametrize(
@@ -833,14 +724,6 @@ def test_a_chunk_without_tracks_beside_a_good_one(tmp_path):
         edit_tracks=lambda tracks: tracks.update(other={'inner': {}}),
     )
     assert len(scenario.tracks) == 3
-
-
-def test_sequence_id_of_the_rig_broken(tmp_path):
-    warned(
-        tmp_path,
-        'rig_trajectories[0].sequence_id is 5',
-        edit_rig=lambda rig: entry(rig).update(sequence_id=5),
-    )
 
 
 def test_tracks_without_poses_are_left_out(tmp_path):
