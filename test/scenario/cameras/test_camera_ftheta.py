@@ -154,6 +154,13 @@ def test_max_angle_itself_has_a_pixel(parameters):
     assert _model(parameters).unproject(uv)[1].all()
 
 
+def test_the_image_reaches_half_a_pixel_beyond_the_centres():
+    model = _model(FRONT_WIDE)
+    assert model.inside([(-0.5, -0.5), (1919.5, 1079.5), (958.0, 3.0)]).all()
+    beyond = [(-0.51, 5.0), (5.0, -0.51), (1919.51, 5.0), (5.0, 1079.51), (math.nan, 5.0)]
+    assert not model.inside(beyond).any()
+
+
 def test_what_is_not_a_direction_is_not_valid():
     points = [(0, 0, 0), (0, 0, -1), (math.nan, 0, 1), (0, math.inf, 1), (0, 0, 5)]
     uv, valid = _model(FRONT_WIDE).project(points)
