@@ -17,9 +17,9 @@ Build the ROS interface packages that PyPI's wheels lack, into the environment t
     .venv/bin/python interfaces/build.py
 
 The generators' own CMake builds each type for C and C++, with three type supports, optimised: it
-took 137 s of CPU for these few. Python over Fast DDS needs the C structures, Fast DDS's type
-support for them, and the Python classes. Where there is one type support, rosidl_typesupport_c
-hands out its handles, so that all of a package fits into the one module that rclpy loads.
+took 137 s of CPU for these few. Python over Fast DDS needs the C structures, two type supports of
+them (the wire's, and the one that describes fields to Fast DDS) and the Python classes. All of a
+package is one library here, which goes by the names that rclpy and the type supports look for.
 """
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -41,13 +41,15 @@ from rosidl_generator_py import generate_py
 from rosidl_generator_type_description import generate_type_hash
 from rosidl_typesupport_c import generate_c as generate_typesupport_c
 from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
+from rosidl_typesupport_introspection_c import generate_c as generate_introspection_c
 
 HERE = Path(__file__).resolve().parent
 PREFIX = Path(sys.prefix)
-SHARE = PREFIX / 'share'
+LIB, SHARE = PREFIX / 'lib', PREFIX / 'share'
 # The packages of PyPI whose types ours use; every service uses service_msgs.
 DEPENDENCIES = ('builtin_interfaces', 'geometry_msgs', 'service_msgs', 'std_msgs')
-PARTS = ('rosidl_generator_c', 'rosidl_generator_py', 'rosidl_typesupport_fastrtps_c')
+TYPE_SUPPORTS = ('rosidl_typesupport_fastrtps_c', 'rosidl_typesupport_introspection_c')
+PARTS = ('rosidl_generator_c', 'rosidl_generator_py', *TYPE_SUPPORTS)
 LIBRARIES = (
     *(f'{package}__{part}' for package in DEPENDENCIES for part in PARTS),
     'fastcdr',
@@ -56,16 +58,18 @@ LIBRARIES = (
     'rosidl_typesupport_c',
     'rosidl_typesupport_fastrtps_c',
     'rosidl_typesupport_fastrtps_cpp',
+    'rosidl_typesupport_introspection_c',
 )
-TYPE_SUPPORT = 'rosidl_typesupport_c'
-ENDINGS = ('_msgs', '_interfaces')
 # Each generator's share folder, its function, and what that takes beside the arguments' file.
 GENERATORS = {
     'rosidl_generator_c': (generate_c,),
     'rosidl_typesupport_fastrtps_c': (generate_typesupport_fastrtps_c,),
-    TYPE_SUPPORT: (generate_typesupport_c, ['rosidl_typesupport_fastrtps_c']),
-    'rosidl_generator_py': (generate_py, [TYPE_SUPPORT]),
+    'rosidl_typesupport_introspection_c': (generate_introspection_c,),
+    'rosidl_typesupport_c': (generate_typesupport_c, TYPE_SUPPORTS),
+    'rosidl_generator_py': (generate_py, ['rosidl_typesupport_c']),
 }
+DESCRIPTION = 'rosidl_generator_type_description'
+ENDINGS = ('_msgs', '_interfaces')
 
 
 def definitions(package):
@@ -75,68 +79,72 @@ def definitions(package):
     return sorted(path.relative_to(folder) for path in found)
 
 
-def write_arguments(package, out, name, **more):
-    """Write what every generator is told, and return the file."""
-    path = out / f'{name}.json'
-    tuples = [f'{out}:{definition.with_suffix(".idl")}' for definition in definitions(package)]
-    arguments = {
+def run_generator(package, build, name, function, *more, **arguments):
+    """Let one generator write its code for a package, into a folder of its own."""
+    out = build / name / package
+    out.mkdir(parents=True, exist_ok=True)
+    idls = build / DESCRIPTION / package
+    described = {
         'package_name': package,
-        'idl_tuples': tuples,
+        'idl_tuples': [f'{idls}:{path.with_suffix(".idl")}' for path in definitions(package)],
         'output_dir': str(out),
         'template_dir': str(SHARE / name / 'resource'),
         'target_dependencies': [],
     }
-    path.write_text(json.dumps({**arguments, **more}))
-    return str(path)
+    path = out / 'arguments.json'
+    path.write_text(json.dumps({**described, **arguments}))
+    function(str(path), *more)
 
 
-def describe(package, out):
+def describe(package, build):
     """Write a package's .idl files, and for each the description of its type with the hash."""
+    out = build / DESCRIPTION / package
+    paths = [f'{name}:{SHARE / name}' for name in DEPENDENCIES]
     for path in definitions(package):
         # It says which files it reads and writes.
         with contextlib.redirect_stdout(io.StringIO()):
             convert_to_idl(HERE / package, package, path, out)
-    paths = [f'{name}:{SHARE / name}' for name in DEPENDENCIES]
-    generate_type_hash(write_arguments(package, out, 'description', include_paths=paths))
+    run_generator(package, build, DESCRIPTION, generate_type_hash, include_paths=paths)
 
 
-def generate(package, out, generator):
+def generate(package, build, name):
     """Let one generator write its code for a package that has been described."""
     paths = definitions(package)
-    arguments = write_arguments(
+    described = build / DESCRIPTION / package
+    run_generator(
         package,
-        out,
-        generator,
+        build,
+        name,
+        *GENERATORS[name],
         type_description_tuples=[
-            f'{path.with_suffix(".idl")}:{out / path.with_suffix(".json")}' for path in paths
+            f'{path.with_suffix(".idl")}:{described / path.with_suffix(".json")}' for path in paths
         ],
         ros_interface_files=[str(HERE / package / path) for path in paths],
     )
-    function, *more = GENERATORS[generator]
-    function(arguments, *more)
-    template = SHARE / generator / 'resource' / f'{generator}__visibility_control.h.in'
+    template = SHARE / name / 'resource' / f'{name}__visibility_control.h.in'
     if template.exists():
         text = template.read_text().replace('@PROJECT_NAME@', package)
-        header = out / 'msg' / f'{generator}__visibility_control.h'
+        header = build / name / package / 'msg' / f'{name}__visibility_control.h'
         header.parent.mkdir(exist_ok=True)
         header.write_text(text.replace('@PROJECT_NAME_UPPER@', package.upper()))
 
 
-def units(out):
+def units(package, build):
     """
     Return what to compile of a package.
 
     Headers take most of the time, so files are compiled as one wherever two types' do not define
     the same names, as their descriptions do.
     """
-    c = sorted(out.rglob('*.c'))
-    descriptions = [path for path in c if path.name.endswith('__description.c')]
-    python = [path for path in c if path.name.endswith('_s.c')]
-    others = [path for path in c if path not in descriptions and path not in python]
-    together = {'cpp.cpp': sorted(out.rglob('*.cpp')), 'python.c': python, 'others.c': others}
+    found = sorted(path for name in GENERATORS for path in (build / name / package).rglob('*.c*'))
+    descriptions = [path for path in found if path.name.endswith('__description.c')]
+    python = [path for path in found if path.name.endswith('_s.c')]
+    cpp = [path for path in found if path.suffix == '.cpp']
+    others = set(found) - {*descriptions, *python, *cpp}
+    together = {'cpp.cpp': cpp, 'python.c': python, 'others.c': sorted(others)}
     for name, paths in together.items():
-        (out / name).write_text(''.join(f'#include "{path}"\n' for path in paths))
-    return [*descriptions, *(out / name for name in together)]
+        (build / package / name).write_text(''.join(f'#include "{path}"\n' for path in paths))
+    return [*descriptions, *(build / package / name for name in together)]
 
 
 def compiler():
@@ -154,42 +162,51 @@ def run(command):
         sys.exit(f'{command[0]} {command[-1]}:\n{done.stderr}')
 
 
-def compile_unit(path, build):
+def compile_unit(path, target, build):
     """Compile one file."""
     include = PREFIX / 'include'
-    folders = [build, sysconfig.get_path('include'), numpy.get_include(), include]
+    folders = [build / name for name in GENERATORS]
+    folders += [sysconfig.get_path('include'), numpy.get_include(), include]
     folders += sorted(folder for folder in include.iterdir() if folder.is_dir())
     language = 'c++' if path.suffix == '.cpp' else 'c'
     flags = ['-O0', '-fPIC', '-w', *(f'-I{folder}' for folder in folders), '-x', language]
-    run([*compiler(), *flags, '-c', str(path), '-o', f'{path}.o'])
+    run([*compiler(), *flags, '-c', str(path), '-o', str(target)])
 
 
-def link(package, out):
-    """Link all of a package as the extension module that rclpy loads for it."""
-    module = out / f'{package}_s__{TYPE_SUPPORT}.so'
-    libraries = [f'-L{PREFIX / "lib"}', *(f'-l{name}' for name in LIBRARIES)]
-    objects = sorted(str(path) for path in out.rglob('*.o'))
-    where = ['-Wl,--as-needed', '-Wl,-rpath,$ORIGIN/../../..']
-    run([*compiler(), '-shared', *where, *objects, *libraries, '-o', str(module)])
+def link(package, build):
+    """Link all of a package as one library."""
+    libraries = [f'-L{LIB}', *(f'-l{name}' for name in LIBRARIES)]
+    objects = sorted(str(path) for path in (build / package).glob('*.o'))
+    # It is loaded from lib/, and by Python by its name in site-packages.
+    where = ['-Wl,--as-needed', '-Wl,-rpath,$ORIGIN:$ORIGIN/../../..']
+    library = build / package / 'library.so'
+    run([*compiler(), '-shared', *where, *objects, *libraries, '-o', str(library)])
 
 
-def install(package, out):
-    """Put a package where Python and the ament index look for it, in the place of an older one."""
+def install(package, build):
+    """Put a package where Python, ROS and the ament index look for it, replacing an older one."""
     python = Path(sysconfig.get_path('platlib')) / package
     share = SHARE / package
     for folder in (python, share):
         shutil.rmtree(folder, ignore_errors=True)
-    copies = [(path, python / path.relative_to(out)) for path in out.glob('*/*.py')]
-    copies += [(path, python / path.name) for path in out.glob('*.so')]
+    for path in LIB.glob(f'lib{package}__*.so'):
+        path.unlink()
+    generated = build / 'rosidl_generator_py' / package
+    copies = [(path, python / path.relative_to(generated)) for path in generated.glob('*/*.py')]
     types = []
     for path in definitions(package):
+        idl, description = path.with_suffix('.idl'), path.with_suffix('.json')
+        described = build / DESCRIPTION / package
+        copies += [(described / other, share / other) for other in (idl, description)]
         copies.append((HERE / package / path, share / path))
-        idl = path.with_suffix('.idl')
-        copies += [(out / other, share / other) for other in (idl, path.with_suffix('.json'))]
         types += [str(idl), str(path)]
+    library, *names = (LIB / f'lib{package}__{name}.so' for name in TYPE_SUPPORTS)
+    copies.append((build / package / 'library.so', library))
     for source, target in copies:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
+    for name in (*names, python / f'{package}_s__rosidl_typesupport_c.so'):
+        name.symlink_to(os.path.relpath(library, name.parent))
     (python / '__init__.py').touch()
     index = SHARE / 'ament_index' / 'resource_index'
     for resource, content in (('packages', ''), ('rosidl_interfaces', '\n'.join(types))):
@@ -200,21 +217,24 @@ def install(package, out):
 def main():
     """Build and install every package that has a folder here."""
     packages = sorted(folder.name for folder in HERE.iterdir() if folder.name.endswith(ENDINGS))
-    with tempfile.TemporaryDirectory() as name:
-        build = Path(name)
-        outs = {package: build / package for package in packages}
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder)
+        print('Generating', ', '.join(packages), flush=True)
         with ProcessPoolExecutor() as pool:
-            print('Generating', ', '.join(packages), flush=True)
-            list(pool.map(describe, outs, outs.values()))
-            pairs = [(package, generator) for generator in GENERATORS for package in packages]
-            list(pool.map(generate, *zip(*((p, outs[p], g) for p, g in pairs), strict=True)))
+            list(pool.map(describe, packages, [build] * len(packages)))
+            jobs = [(package, build, name) for name in GENERATORS for package in packages]
+            list(pool.map(generate, *zip(*jobs, strict=True)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            paths = [path for out in outs.values() for path in units(out)]
-            print(f'Compiling {len(paths)} files', flush=True)
-            list(pool.map(lambda path: compile_unit(path, build), paths))
-            list(pool.map(link, outs, outs.values()))
-        for package, out in outs.items():
-            install(package, out)
+            jobs = []
+            for package in packages:
+                (build / package).mkdir()
+                for count, path in enumerate(units(package, build)):
+                    jobs.append((path, build / package / f'{count}.o', build))
+            print(f'Compiling {len(jobs)} files', flush=True)
+            list(pool.map(compile_unit, *zip(*jobs, strict=True)))
+            list(pool.map(link, packages, [build] * len(packages)))
+        for package in packages:
+            install(package, build)
 
 
 if __name__ == '__main__':

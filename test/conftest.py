@@ -14,6 +14,7 @@
 """Fixtures that every test may use."""
 
 from contextlib import suppress
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import signal
@@ -35,7 +36,7 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 
 ROOT = Path(__file__).resolve().parent.parent
 # Recordings of real drives, which are NVIDIA's and not in this repository.
-DATA = ROOT / os.environ.get('NUREC_TEST_DATA', '../shared/data')
+DATA = ROOT / (os.environ.get('NUREC_TEST_DATA') or '../shared/data')
 DRIVES = {
     'pittsburgh': DATA / 'pittsburgh_adcf7d18.usdz',
     'miami': DATA / 'miami_3b3570b4.usdz',
@@ -59,14 +60,20 @@ def _needs(item: pytest.Item) -> set[object]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once what was left out."""
+    """Say once what was left out, and why."""
+    lacking = {
+        'of the node': [name for name in ('rclpy',) if find_spec(name) is None],
+        'of the launch file': [name for name in ('launch_ros',) if find_spec(name) is None],
+        'of real drives': [f'{DRIVES[name].name} in {DATA.resolve()}' for name in MISSING],
+    }
+    for what, names in lacking.items():
+        if names:
+            terminalreporter.write_line(
+                f'The tests {what} were left out: there is no {" and no ".join(names)}',
+                yellow=True,
+            )
     if MISSING:
-        names = ' and '.join(DRIVES[name].name for name in MISSING)
-        terminalreporter.write_line(
-            f'Tests of real drives were left out: {names} not in {DATA.resolve()} '
-            '(NUREC_TEST_DATA is the folder)',
-            yellow=True,
-        )
+        terminalreporter.write_line('(NUREC_TEST_DATA names the folder of the drives)')
 
 
 @pytest.fixture(scope='session')

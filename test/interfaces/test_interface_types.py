@@ -17,6 +17,7 @@ import importlib
 import json
 from pathlib import Path
 import re
+import subprocess
 import sys
 
 import pytest
@@ -194,3 +195,24 @@ def _filled(kind):
 def test_colcon_passes_the_interfaces_by():
     """A workspace with this repository must not shadow a distribution's packages."""
     assert (INTERFACES / 'COLCON_IGNORE').is_file()
+
+
+def test_no_type_makes_the_middleware_complain():
+    """Publish, subscribe and serve every type, in a process whose output is seen."""
+    code = f"""
+import importlib, rclpy
+rclpy.init()
+node = rclpy.create_node('quiet')
+for name in {[*MESSAGES]}:
+    package, kind, base = name.split('/')
+    message = getattr(importlib.import_module(package + '.' + kind), base)
+    node.create_publisher(message, '/quiet/' + base, 1)
+    node.create_subscription(message, '/quiet/' + base, lambda _: None, 1)
+services = importlib.import_module('rosbag2_interfaces.srv')
+for name in {[*SERVICES]}:
+    node.create_service(getattr(services, name), '/quiet/' + name, lambda _, answer: answer)
+    node.create_client(getattr(services, name), '/quiet/' + name)
+rclpy.shutdown()
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ''

@@ -18,22 +18,16 @@ import json
 import os
 from pathlib import Path
 import re
-from test.launch.conftest import LAUNCH_FILE, with_prefix
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
 from test.support.listener import Listener
 import time
 
 import cv2
+from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
+from sensor_msgs.msg import CompressedImage
 
-launch = pytest.importorskip('launch', reason="ROS's package launch is not installed")
-launch_pytest = pytest.importorskip('launch_pytest', reason='launch_pytest is not installed')
-pytest.importorskip('launch_ros', reason='launch_ros is not installed')
-DiagnosticStatus = pytest.importorskip('diagnostic_msgs.msg').DiagnosticStatus
-CompressedImage = pytest.importorskip('sensor_msgs.msg').CompressedImage
-
-# For processes that import much on a busy machine.
 START_S = 120.0
 
 
@@ -60,37 +54,25 @@ def observer():
     rclpy.try_shutdown(context=context)
 
 
-@launch_pytest.fixture
-def description(installed, tmp_path, monkeypatch):
-    """Return the launch file with a scenario and the preview server."""
-    monkeypatch.setenv('AMENT_PREFIX_PATH', with_prefix(installed))
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    arguments = {
-        'usdz_path': str(build_archive(tmp_path)),
-        'preview': 'true',
-        'autoplay': 'true',
-        'loop': 'true',
-        'resolution_scale': '0.1',
-        'cameras': CAMERAS[0],
-        'namespace': 'fleet',
-    }
-    source = launch.launch_description_sources.PythonLaunchDescriptionSource(str(LAUNCH_FILE))
-    include = launch.actions.IncludeLaunchDescription(
-        source, launch_arguments=list(arguments.items())
+def test_the_player_comes_up_and_is_drawn_for(launch_file, installed, observer, tmp_path):
+    """Receive its state, and a picture of the one camera and the size that were asked for."""
+    run = launch_file(
+        installed,
+        f'usdz_path:={build_archive(tmp_path)}',
+        'preview:=true',
+        'autoplay:=true',
+        'loop:=true',
+        'resolution_scale:=0.1',
+        f'cameras:={CAMERAS[0]}',
+        'namespace:=fleet',
     )
-    return launch.LaunchDescription([include, launch_pytest.actions.ReadyToTest()])
-
-
-@pytest.mark.launch(fixture=description)
-def test_the_player_comes_up_and_is_drawn_for(observer):
-    """Receive its state, and see a picture of the size that was asked for."""
     states = observer.listen(DiagnosticStatus, '/fleet/nurec/state', latched=True)
-    state = first(observer, states)
+    state = first(observer, states, run.alive)
     values = {one.key: json.loads(one.value) for one in state.values}
     assert values['scenario'] == SEQUENCE_ID
 
     topic = f'/fleet/nurec/{CAMERAS[0]}/image_raw/compressed'
-    image = first(observer, observer.listen(CompressedImage, topic))
+    image = first(observer, observer.listen(CompressedImage, topic), run.alive)
     picture = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
     # A tenth of 1920 x 1080.
     assert picture.shape == (108, 192, 3)
@@ -100,6 +82,7 @@ def test_the_player_comes_up_and_is_drawn_for(observer):
     assert not observer.node.get_publishers_info_by_topic(
         f'/fleet/nurec/{CAMERAS[1]}/image_raw/compressed'
     )
+    assert run.interrupt() == 0
 
 
 def exit_lines(output):

@@ -1,0 +1,148 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The main flow as `launch_test` and `colcon test` run it.
+
+Launch player and preview server, play, see TF and a picture, interrupt, look at the exit codes.
+"""
+
+import os
+from pathlib import Path
+import sys
+import tempfile
+import time
+import unittest
+
+import pytest
+
+# `launch_test` is given this file alone.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+pytest.importorskip('launch_testing', reason='launch_testing is not installed')
+
+from test.launch.conftest import installed_prefix, LAUNCH_FILE, with_prefix
+from test.support.archives import build_archive, CAMERAS
+from test.support.domain import shared_domain
+from test.support.listener import Listener
+
+import cv2
+from diagnostic_msgs.msg import DiagnosticStatus
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_testing import post_shutdown_test
+from launch_testing.actions import ReadyToTest
+from launch_testing.asserts import assertExitCodes
+import numpy as np
+import rclpy
+from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+
+START_S = 180.0
+
+
+def generate_test_description():
+    """Launch a scenario with the preview server, in a domain of its own on this machine."""
+    folder = Path(tempfile.mkdtemp(prefix='nurec_ros_test_'))
+    os.environ.update(
+        ROS_DOMAIN_ID=str(shared_domain()),
+        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
+        # What distributions before Iron know.
+        ROS_LOCALHOST_ONLY='1',
+        AMENT_PREFIX_PATH=with_prefix(installed_prefix(folder)),
+    )
+    arguments = {
+        'usdz_path': str(build_archive(folder)),
+        'preview': 'true',
+        'loop': 'true',
+        'resolution_scale': '0.1',
+        'cameras': CAMERAS[0],
+    }
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(LAUNCH_FILE)), launch_arguments=list(arguments.items())
+    )
+    return LaunchDescription([include, ReadyToTest()])
+
+
+class TestMainFlow(unittest.TestCase):
+    """While player and preview server run."""
+
+    def setUp(self):
+        """Make an observer with a context of its own."""
+        if not hasattr(self, 'proc_info'):
+            self.skipTest('run by launch_testing')
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.observer = Listener(self.context)
+
+    def tearDown(self):
+        """End the observer."""
+        self.observer.close()
+        rclpy.try_shutdown(context=self.context)
+
+    def received(self, messages, count=1):
+        """Wait for so many messages of processes that are just starting."""
+        deadline = time.monotonic() + START_S
+        while len(messages) < count:
+            assert time.monotonic() < deadline, f'message {count} of {messages} is late'
+            self.observer.executor.spin_once(timeout_sec=0.05)
+        return messages
+
+    def test_play_moves_tf_and_brings_a_picture(self):
+        """Halted, the ego stands; played, it moves, and a picture of the asked size comes."""
+        self.received(self.observer.listen(DiagnosticStatus, '/nurec/state', latched=True))
+        transforms = self.observer.listen(TFMessage, '/tf')
+        self.received(transforms)
+        halted = {stamp_of(message) for message in transforms}
+        assert len(halted) == 1
+
+        pictures = self.observer.listen(
+            CompressedImage, f'/nurec/{CAMERAS[0]}/image_raw/compressed'
+        )
+        future = self.observer.client(Trigger, '/nurec/play').call_async(Trigger.Request())
+        self.observer.until(future.done, 'the answer of play')
+        assert future.result().success
+        # One more than the moment that was there before.
+        self.observer.until(
+            lambda: len({stamp_of(message) for message in transforms} - halted) > 10,
+            'ten moments of TF',
+        )
+        data = np.frombuffer(self.received(pictures)[0].data, np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        # A tenth of 1920 x 1080, and a drawing, not an empty page.
+        assert picture.shape == (108, 192, 3)
+        assert picture.std() > 10
+
+
+@post_shutdown_test()
+class TestAfterShutdown(unittest.TestCase):
+    """After the interrupt."""
+
+    def test_both_ended_in_order(self):
+        """Say nothing of an error, and end with 0."""
+        if not hasattr(self, 'proc_info'):
+            self.skipTest('run by launch_testing')
+        assert len(self.proc_info.processes()) == 2
+        assertExitCodes(self.proc_info)
+        output = b''.join(
+            io.text for name in self.proc_output.process_names() for io in self.proc_output[name]
+        )
+        assert b'Traceback' not in output
+
+
+def stamp_of(message):
+    """Return the time of the newest transform in a message."""
+    stamp = message.transforms[-1].header.stamp
+    return stamp.sec, stamp.nanosec
