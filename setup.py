@@ -24,6 +24,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree as ET
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
@@ -32,7 +33,9 @@ from setuptools.command.develop import develop
 NAME = 'nurec_ros'
 ROOT = Path(__file__).resolve().parent
 PROTO_DIR = Path(NAME, 'rendering', 'protos')
-VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / NAME / '__init__.py').read_text()).group(1)
+# What ROS is told of the package, and PyPI likewise.
+MANIFEST = ET.parse(ROOT / 'package.xml').getroot()
+URLS = {url.get('type').capitalize(): url.text for url in MANIFEST.iter('url')}
 
 
 def generate_messages(target):
@@ -117,14 +120,27 @@ COMMANDS = ('player', 'preview', 'probe', 'example', 'demo')
 
 setup(
     name=NAME,
-    version=VERSION,
-    description='Play NVIDIA NuRec scenarios as a live ROS 2 system',
+    version=MANIFEST.findtext('version'),
+    description=MANIFEST.findtext('description'),
     long_description=(ROOT / 'README.md').read_text() if (ROOT / 'README.md').exists() else '',
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    author='nurec_ros contributors',
-    maintainer='nurec_ros contributors',
-    maintainer_email='maintainers@users.noreply.r-seed-a9bbc301.example',
+    license=MANIFEST.findtext('license'),
+    author=MANIFEST.findtext('author'),
+    maintainer=MANIFEST.findtext('maintainer'),
+    maintainer_email=MANIFEST.find('maintainer').get('email'),
+    url=URLS['Website'],
+    project_urls=URLS,
+    keywords=['ROS', 'ROS 2', 'NuRec', 'simulation', 'autonomous driving', 'neural rendering'],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
+        'Topic :: Scientific/Engineering',
+        'Topic :: Software Development',
+        'Typing :: Typed',
+    ],
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_data={
         NAME: ['py.typed'],

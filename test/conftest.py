@@ -13,6 +13,8 @@
 # limitations under the License.
 """Fixtures that every test may use."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from importlib.util import find_spec
 import os

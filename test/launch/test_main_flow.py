@@ -53,6 +53,7 @@ from tf2_msgs.msg import TFMessage
 START_S = 180.0
 
 
+@pytest.mark.launch_test
 def generate_test_description():
     """Launch a scenario with the preview server, in a domain of its own on this machine."""
     folder = Path(tempfile.mkdtemp(prefix='nurec_ros_test_'))
@@ -81,8 +82,6 @@ class TestMainFlow(unittest.TestCase):
 
     def setUp(self):
         """Make an observer with a context of its own."""
-        if not hasattr(self, 'proc_info'):
-            self.skipTest('run by launch_testing')
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.observer = Listener(self.context)
@@ -130,14 +129,12 @@ class TestMainFlow(unittest.TestCase):
 class TestAfterShutdown(unittest.TestCase):
     """After the interrupt."""
 
-    def test_both_ended_in_order(self):
+    def test_both_ended_in_order(self, proc_info, proc_output):
         """Say nothing of an error, and end with 0."""
-        if not hasattr(self, 'proc_info'):
-            self.skipTest('run by launch_testing')
-        assert len(self.proc_info.processes()) == 2
-        assertExitCodes(self.proc_info)
+        assert len(proc_info.processes()) == 2
+        assertExitCodes(proc_info)
         output = b''.join(
-            io.text for name in self.proc_output.process_names() for io in self.proc_output[name]
+            io.text for name in proc_output.process_names() for io in proc_output[name]
         )
         assert b'Traceback' not in output
 

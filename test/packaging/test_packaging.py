@@ -14,6 +14,7 @@
 """What pip and colcon install: the messages generated, the data files in their places."""
 
 import configparser
+import email
 import importlib.util
 import os
 from pathlib import Path
@@ -261,10 +262,25 @@ def test_colcon_builds_a_package_that_runs(source, tmp_path, options):
     assert re.search(r'\d+\.\d+\.\d+', version.stdout)
 
 
-def test_package_xml_and_setup_agree_on_the_version():
+def test_package_xml_and_the_wheel_tell_the_same(wheel):
     from nurec_ros import __version__
 
-    assert ET.parse(ROOT / 'package.xml').getroot().findtext('version') == __version__
+    manifest = ET.parse(ROOT / 'package.xml').getroot()
+    metadata = email.message_from_string(_member(wheel, 'METADATA'))
+    maintainer = manifest.find('maintainer')
+    assert metadata['Version'] == manifest.findtext('version') == __version__
+    assert metadata['Summary'] == manifest.findtext('description')
+    assert manifest.findtext('license') in (metadata['License'], metadata['License-Expression'])
+    assert metadata['Maintainer'] == maintainer.text
+    assert metadata['Maintainer-email'] == maintainer.get('email')
+    urls = {line.lower() for line in metadata.get_all('Project-URL')}
+    assert urls == {f'{url.get("type")}, {url.text}' for url in manifest.iter('url')}
+    assert {'website', 'repository', 'bugtracker'} == {url.split(',')[0] for url in urls}
+    pythons = [text for text in metadata.get_all('Classifier') if ':: Python :: 3.' in text]
+    assert pythons == [
+        f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12, 13)
+    ]
+    assert metadata['Requires-Python'] == '>=3.10'
 
 
 def test_package_xml_names_every_ros_package_that_is_imported():
