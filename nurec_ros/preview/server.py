@@ -95,6 +95,11 @@ class PreviewServer:
         """Return how many frames were begun since the last start, failed ones too."""
         return 0 if self._last is None else self._last.workers.frames
 
+    @property
+    def blocked(self) -> bool:
+        """Return whether the first frame of a scene holds every call."""
+        return self._run is not None and self._run.workers.blocked
+
     def start(self) -> int:
         """Open the port and return it; a server that was stopped starts afresh on its port."""
         _check_free(self.host, self.port)

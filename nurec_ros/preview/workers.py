@@ -62,6 +62,11 @@ class Workers:
         return max(self._ready_at - self._now(), 0.0)
 
     @property
+    def blocked(self) -> bool:
+        """Return whether the first frame of a scene holds every call."""
+        return not self._open.is_set()
+
+    @property
     def frames(self) -> int:
         """Return how many frames were begun."""
         return self._frames

@@ -13,27 +13,43 @@
 # limitations under the License.
 """The command as a user runs it: another process, its output, signals and exit codes."""
 
-import os
+from pathlib import Path
 import re
 import signal
 import socket
 import subprocess
 import sys
 from test.preview.preview_client import Client, refused, request
+from types import SimpleNamespace
 
 import grpc
 from nurec_ros import __version__
+from nurec_ros.cli.command import SIGNALS
+from nurec_ros.cli.preview import main
 from nurec_ros.preview.behaviour import Behaviour, SERVICE_PREFIX
 import pytest
 
 COMMAND = [sys.executable, '-m', 'nurec_ros.cli.preview']
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments):
-    """Run the command to its end."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
-    )
+@pytest.fixture
+def run(capsys):
+    """Run the command to its end, in this process."""
+
+    def call(*arguments):
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        finally:
+            # The command leaves them ignored, for the end of its process.
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return SimpleNamespace(returncode=code, **capsys.readouterr()._asdict())
+
+    return call
 
 
 class Running:
@@ -192,24 +208,24 @@ def test_the_crash_kills_the_process(scenario_path, scenario):
 
 def one_line(result, *words):
     assert result.returncode == 1
-    assert result.stdout == ''
-    assert result.stderr.count('\n') == 1
-    assert result.stderr.startswith('nurec_preview: ')
+    assert result.out == ''
+    assert result.err.count('\n') == 1
+    assert result.err.startswith('nurec_preview: ')
     for word in words:
-        assert word in result.stderr
+        assert word in result.err
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_one_line(tmp_path, run):
     one_line(run('--usdz', tmp_path / 'nowhere.usdz'), 'nowhere.usdz')
 
 
-def test_a_file_that_is_no_archive_is_one_line(tmp_path):
+def test_a_file_that_is_no_archive_is_one_line(tmp_path, run):
     path = tmp_path / 'text.usdz'
     path.write_text('no zip')
     one_line(run('--usdz', path), 'text.usdz')
 
 
-def test_a_port_in_use_is_one_line(scenario_path):
+def test_a_port_in_use_is_one_line(scenario_path, run):
     with socket.socket() as other:
         other.bind(('127.0.0.1', 0))
         other.listen()
@@ -226,10 +242,10 @@ def test_a_port_in_use_is_one_line(scenario_path):
         ('--max-workers', '0', 'is 0, expected 1 or more'),
     ],
 )
-def test_a_behaviour_that_cannot_be_played_is_a_wrong_argument(option, value, expected):
+def test_a_behaviour_that_cannot_be_played_is_a_wrong_argument(option, value, expected, run):
     result = run('--usdz', 'x', option, value)
     assert result.returncode == 2
-    assert f'{option} {expected}' in result.stderr
+    assert f'{option} {expected}' in result.err
 
 
 @pytest.mark.parametrize(
@@ -244,18 +260,18 @@ def test_a_behaviour_that_cannot_be_played_is_a_wrong_argument(option, value, ex
         ['--usdz', 'x', '--unknown'],
     ],
 )
-def test_wrong_arguments_are_exit_code_2(arguments):
+def test_wrong_arguments_are_exit_code_2(arguments, run):
     result = run(*arguments)
     assert result.returncode == 2
-    assert result.stdout == ''
-    assert 'Traceback' not in result.stderr
+    assert result.out == ''
+    assert 'Traceback' not in result.err
 
 
-def test_help_explains_every_switch():
+def test_help_explains_every_switch(run):
     result = run('--help')
     assert result.returncode == 0
-    assert result.stderr == ''
-    text = ' '.join(result.stdout.split())
+    assert result.err == ''
+    text = ' '.join(result.out.split())
     for name, default in vars_of(Behaviour()):
         flag = name.removesuffix('_s').replace('_', '-')
         assert f'--no-{flag}' in text if isinstance(default, bool) else f'--{flag}' in text
@@ -267,14 +283,12 @@ def vars_of(behaviour):
     return [(name, getattr(behaviour, name)) for name in behaviour.__slots__]
 
 
-def test_the_documentation_names_every_switch():
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    with open(os.path.join(root, 'docs', 'preview.md'), encoding='utf-8') as file:
-        text = file.read()
-    for flag in re.findall(r'--[a-z-]+', run('--help').stdout):
+def test_the_documentation_names_every_switch(run):
+    text = (ROOT / 'docs' / 'preview.md').read_text()
+    for flag in re.findall(r'--[a-z-]+', run('--help').out):
         assert f'`{flag}' in text, flag
 
 
-def test_the_version():
+def test_the_version(run):
     result = run('--version')
-    assert (result.returncode, result.stdout) == (0, f'nurec_preview {__version__}\n')
+    assert (result.returncode, result.out) == (0, f'nurec_preview {__version__}\n')

@@ -26,7 +26,7 @@ import pytest
 
 
 def read_example(path: Path) -> SimpleNamespace:
-    """Give the members of an example archive as arrays and plain records."""
+    """Return the members of an example archive as arrays and plain records."""
     with zipfile.ZipFile(path) as archive:
         rig = json.loads(archive.read('rig_trajectories.json'))
         chunk = json.loads(archive.read('sequence_tracks.json'))['dummy_chunk_id']
@@ -69,12 +69,12 @@ def read_example(path: Path) -> SimpleNamespace:
 
 @pytest.fixture(scope='session')
 def example(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Give the default example, read back."""
+    """Return the default example, read back."""
     return read_example(write_example(tmp_path_factory.mktemp('example') / 'example.usdz'))
 
 
 @pytest.fixture(scope='session', params=[1, 2, 3, 7, 11, 29])
 def drive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """Give examples of several seeds, read back."""
+    """Return examples of several seeds, read back."""
     folder = tmp_path_factory.mktemp('drive')
     return read_example(write_example(folder / 'drive.usdz', seed=request.param))

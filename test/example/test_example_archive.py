@@ -28,7 +28,7 @@ import yaml
 
 
 def data_offsets(path: Path) -> dict[str, int]:
-    """Give where each member's bytes begin, from the local headers themselves."""
+    """Return where each member's bytes begin, from the local headers themselves."""
     content = path.read_bytes()
     offsets = {}
     with zipfile.ZipFile(path) as archive:

@@ -40,7 +40,7 @@ def horner(coefficients: list[float], x: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(params=sorted(TABLE))
 def entry(request: pytest.FixtureRequest, example):
-    """Give one camera's logical name, its key and its calibration."""
+    """Return one camera's logical name, its key and its calibration."""
     for key, value in example.rig['camera_calibrations'].items():
         if value['logical_sensor_name'] == request.param:
             return request.param, key, value

@@ -198,7 +198,7 @@ class Boxes:
         self.motions.append((times, poses, slerp))
 
     def at(self, t):
-        """Give the active ones' indices, centres, rotations."""
+        """Return the active ones' indices, centres, rotations."""
         found = []
         for index, (times, poses, slerp) in enumerate(self.motions):
             if not times[0] <= t <= times[-1]:
@@ -210,7 +210,7 @@ class Boxes:
 
 
 def touch(a, b) -> bool:
-    """Say whether two boxes' outlines on the ground overlap (separating axes, seen from above)."""
+    """Return whether two boxes' outlines on the ground overlap (separating axes, seen from above)."""
     (centre_a, rotation_a, dims_a), (centre_b, rotation_b, dims_b) = a, b
     between = (centre_b - centre_a)[:2]
     for axis in (rotation_a[:2, 0], rotation_a[:2, 1], rotation_b[:2, 0], rotation_b[:2, 1]):
@@ -251,7 +251,7 @@ def test_the_touch_test_itself_sees_contact():
 
 
 def beside_the_path(drive, point: np.ndarray) -> tuple[float, float]:
-    """Give the height of the ego's wheel track nearest to a point, and how far off that is."""
+    """Return the height of the ego's wheel track nearest to a point, and how far off that is."""
     positions = drive.poses[:, :3, 3]
     steps = np.diff(positions, axis=0)
     along = np.sum((point[:2] - positions[:-1, :2]) * steps[:, :2], axis=1)

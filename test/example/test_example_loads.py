@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 @pytest.fixture(scope='module')
 def loaded(example) -> Scenario:
-    """Give the default example, every track of it."""
+    """Return the default example, every track of it."""
     return Scenario.load(example.path, min_track_lifetime_s=0)
 
 

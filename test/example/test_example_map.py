@@ -26,7 +26,7 @@ WGS84_A, WGS84_F = 6378137.0, 1 / 298.257223563
 
 
 def geodetic(xyz: np.ndarray) -> tuple[float, float, float]:
-    """Give latitude, longitude (deg) and height (m) of an Earth-centred point, by iteration."""
+    """Return latitude, longitude (deg) and height (m) of an Earth-centred point, by iteration."""
     e2 = WGS84_F * (2 - WGS84_F)
     p = np.hypot(xyz[0], xyz[1])
     latitude = np.arctan2(xyz[2], p * (1 - e2))
@@ -39,7 +39,7 @@ def geodetic(xyz: np.ndarray) -> tuple[float, float, float]:
 
 
 def east_north_up(latitude: float, longitude: float) -> np.ndarray:
-    """Give the rotation from east, north, up to Earth-centred axes."""
+    """Return the rotation from east, north, up to Earth-centred axes."""
     lat, lon = np.radians([latitude, longitude])
     up = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     east = np.cross([0, 0, 1], up)
@@ -79,7 +79,7 @@ class XodrRoad:
         ]
 
     def locate(self, point: np.ndarray) -> tuple[float, float, float]:
-        """Give s, t and the height of the road there."""
+        """Return s, t and the height of the road there."""
         best = int(np.argmin(np.linalg.norm(self.points - point[:2], axis=1)))
         normal = np.array([-np.sin(self.headings[best]), np.cos(self.headings[best])])
         s = self.stations[best]
@@ -91,19 +91,19 @@ class XodrRoad:
 
 @pytest.fixture(scope='module')
 def root(example):
-    """Give the map file's root element."""
+    """Return the map file's root element."""
     return ElementTree.fromstring(example.xodr)
 
 
 @pytest.fixture(scope='module')
 def road(root):
-    """Give the street itself."""
+    """Return the street itself."""
     return XodrRoad(root.find("road[@id='1']"))
 
 
 @pytest.fixture(scope='module', name='T_enu_map')
 def pose_of_map_in_enu(example, root):
-    """Give the pose of the scenario's frame in the map file's, from both files' own numbers."""
+    """Return the pose of the scenario's frame in the map file's, from both files' own numbers."""
     text = root.find('header/geoReference').text
     words = dict(word.lstrip('+').split('=') for word in text.split() if '=' in word)
     lat0, lon0 = float(words['lat_0']), float(words['lon_0'])

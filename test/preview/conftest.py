@@ -11,8 +11,31 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two small scenes that the render service is tested with."""
+"""The two small scenes, and a server of any behaviour with its client."""
 
+from test.preview.preview_client import Client, serve
 from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
 
-__all__ = ['other_path', 'other_scenario', 'scenario', 'scenario_path']
+from nurec_ros.preview.behaviour import Behaviour
+import pytest
+
+__all__ = ['other_path', 'other_scenario', 'play', 'scenario', 'scenario_path']
+
+
+@pytest.fixture
+def play(scenario):
+    """Start a server of a behaviour and return its client; stopped after the test."""
+    running = []
+
+    def start(painter=None, **behaviour):
+        server = serve(scenario, painter, behaviour=Behaviour(**behaviour))
+        server.start()
+        client = Client(server.address)
+        running.append((server, client))
+        client.server = server
+        return client
+
+    yield start
+    for server, client in reversed(running):
+        client.channel.close()
+        server.stop()

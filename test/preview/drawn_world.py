@@ -28,7 +28,7 @@ AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 def pose(position=(0.0, 0.0, 0.0), rotation=None):
-    """Give a rigid transform (4, 4)."""
+    """Return a rigid transform (4, 4)."""
     T = np.eye(4)
     T[:3, 3] = position
     if rotation is not None:
@@ -37,18 +37,18 @@ def pose(position=(0.0, 0.0, 0.0), rotation=None):
 
 
 def yaw(angle):
-    """Give a turn (3, 3) to the left, in radians."""
+    """Return a turn (3, 3) to the left, in radians."""
     return Rotation.from_euler('z', angle).as_matrix()
 
 
 def camera_pose(position, turn=0.0, pitch=0.0):
-    """Give T_map_camera of a camera that looks along x, turned left and then down."""
+    """Return T_map_camera of a camera that looks along x, turned left and then down."""
     down = Rotation.from_euler('y', pitch).as_matrix()
     return pose(position, yaw(turn) @ down @ AHEAD)
 
 
 def trajectory(poses, times_s):
-    """Give a trajectory through poses (N, 4, 4) at seconds after START."""
+    """Return a trajectory through poses (N, 4, 4) at seconds after START."""
     poses = np.asarray(poses)
     times = START + np.rint(np.asarray(times_s) * 1e6).astype(np.int64) * 1000
     quaternions = Rotation.from_matrix(poses[:, :3, :3]).as_quat()
@@ -57,7 +57,7 @@ def trajectory(poses, times_s):
 
 def world(boxes=(), *, drive=((0.0, 0.0, 0.0), (60.0, 0.0, 0.0)), boundaries=None):
     """
-    Give what a renderer needs of a scenario.
+    Return what a renderer needs of a scenario.
 
     boxes: (id, label, dims, poses, flags), poses a list that spans two seconds; drive: where the
     ego goes straight through in two seconds.
@@ -88,13 +88,13 @@ def world(boxes=(), *, drive=((0.0, 0.0, 0.0), (60.0, 0.0, 0.0)), boundaries=Non
 
 
 def car(name, position, turn=0.0, *, label='automobile', dims=(4.5, 1.9, 1.6), flags=('DYNAMIC',)):
-    """Give a box of a world that stands on the ground and does not move."""
+    """Return a box of a world that stands on the ground and does not move."""
     centre = np.asarray(position, dtype=float) + (0.0, 0.0, dims[2] / 2)
     return (name, label, dims, [pose(centre, yaw(turn))] * 2, flags)
 
 
 def pinhole(width=960, height=540, focal=500.0, shutter='GLOBAL'):
-    """Give a plain pinhole camera with its principal point in the middle of the pixels."""
+    """Return a plain pinhole camera with its principal point in the middle of the pixels."""
     return PinholeCamera(
         resolution=(width, height),
         principal_point=((width - 1) / 2, (height - 1) / 2),
@@ -104,7 +104,7 @@ def pinhole(width=960, height=540, focal=500.0, shutter='GLOBAL'):
 
 
 def ftheta(width=960, height=540, focal=470.0, shutter='GLOBAL', max_angle=1.35):
-    """Give r = focal * theta."""
+    """Return r = focal * theta."""
     return FthetaCamera(
         resolution=(width, height),
         principal_point=((width - 1) / 2, 0.69 * height),
@@ -130,7 +130,7 @@ def draw(renderer, model, T, **changes):
 
 def first_hit(eye, ray, poses, dims):
     """
-    Give the index and face of the box that a ray meets first, and the distance; or None.
+    Return the index and face of the box that a ray meets first, and the distance; or None.
 
     Slab by slab; the face is axis * 2 + (1 on the positive side).
     """
@@ -149,7 +149,7 @@ def first_hit(eye, ray, poses, dims):
 
 
 def hue(colour):
-    """Give the hue of an RGB colour in degrees, and its saturation from 0 to 1."""
+    """Return the hue of an RGB colour in degrees, and its saturation from 0 to 1."""
     red, green, blue = (float(value) for value in colour)
     most, least = max(red, green, blue), min(red, green, blue)
     if most == least:
@@ -165,5 +165,5 @@ def hue(colour):
 
 
 def hue_gap(one, other):
-    """Give how far two hues lie apart in degrees."""
+    """Return how far two hues lie apart in degrees."""
     return abs((one - other + 180.0) % 360.0 - 180.0)

@@ -20,6 +20,7 @@ import threading
 import time
 from typing import Any
 
+import cv2
 import grpc
 import numpy as np
 from nurec_ros.preview.server import PreviewServer
@@ -98,7 +99,7 @@ class Client:
 
 
 def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
-    """Give code and text with which the call fails; fails the test when it does not."""
+    """Return code and text with which the call fails; fails the test when it does not."""
     try:
         call()
     except grpc.RpcError as error:
@@ -109,7 +110,7 @@ def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
 def pose(
     x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0
 ) -> Any:
-    """Give a pose message from degrees, by scipy."""
+    """Return a pose message from degrees, by scipy."""
     qx, qy, qz, qw = Rotation.from_euler('ZY', [yaw, pitch], degrees=True).as_quat()
     return common_pb2.Pose(
         vec=common_pb2.Vec3(x=x, y=y, z=z), quat=common_pb2.Quat(w=qw, x=qx, y=qy, z=qz)
@@ -117,7 +118,7 @@ def pose(
 
 
 def request(scenario: Any, **changes: Any) -> Any:
-    """Give a good request for a 48x27 PNG in the middle of the scene; `changes` are fields."""
+    """Return a good request for a 48x27 PNG in the middle of the scene; `changes` are fields."""
     camera = next(iter(scenario.cameras))
     middle = (scenario.start_ns + scenario.end_ns) // 2000
     fields = {
@@ -169,7 +170,7 @@ class Painter:
 
 
 def gradient(width: int, height: int) -> Any:
-    """Give the Painter's picture, (H, W, 3) RGB."""
+    """Return the Painter's picture, (H, W, 3) RGB."""
     picture = np.full((height, width, 3), 40, np.uint8)
     picture[..., 0] = np.linspace(0, 255, width).astype(np.uint8)
     picture[..., 1] = np.linspace(0, 255, height).astype(np.uint8)[:, np.newaxis]
@@ -184,18 +185,19 @@ def until(condition: Callable[[], Any], what: str = 'the condition') -> None:
         time.sleep(0.005)
 
 
-def blocked(server: PreviewServer) -> bool:
-    """
-    Say whether the first frame of a scene holds every call.
+def decoded(data: bytes) -> Any:
+    """Return the RGB picture in the bytes, None where there is none."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
-    It is counted before it does; and a call that is late may be the fault of the machine.
-    """
-    run = server._run
-    return run is not None and not run.workers._open.is_set()
+
+def blocked(server: PreviewServer) -> bool:
+    """Return whether the first frame of a scene holds every call; it is counted before it does."""
+    return server.blocked
 
 
 def serve(scenario: Any, painter: Painter | None = None, **options: Any) -> PreviewServer:
-    """Give a server, not yet started, that draws with a Painter."""
+    """Return a server, not yet started, that draws with a Painter."""
     scenarios = scenario if isinstance(scenario, list) else [scenario]
     return PreviewServer(
         scenarios, renderer_factory=lambda entry: painter or Painter(entry), **options

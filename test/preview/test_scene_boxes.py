@@ -56,7 +56,7 @@ def _is(pixel, colour, tolerance=9.0):
 
 
 def _region(picture, colour):
-    """Give the mask of pixels of a class's hue, in whatever light."""
+    """Return the mask of pixels of a class's hue, in whatever light."""
     pixels = picture.astype(float)
     most, least = pixels.max(axis=2), pixels.min(axis=2)
     span = np.maximum(most - least, 1e-9)

@@ -33,7 +33,7 @@ def _grey(picture):
 
 
 def _peaks(profile, expected, reach):
-    """Give where a profile is highest around each expected place."""
+    """Return where a profile is highest around each expected place."""
     found = []
     for place in expected:
         window = slice(round(place) - reach, round(place) + reach + 1)

@@ -44,7 +44,7 @@ ROLLING = (
 
 
 def _time_of(shutter, u, v, width, height):
-    """Give when a pixel is exposed, from 0 to 1."""
+    """Return when a pixel is exposed, from 0 to 1."""
     return {
         'ROLLING_TOP_TO_BOTTOM': v / (height - 1),
         'ROLLING_BOTTOM_TO_TOP': 1 - v / (height - 1),
@@ -65,7 +65,7 @@ def _random_poses(seed):
 
 
 def _pose_at(start, end, fraction):
-    """Give the pose between two, by scipy."""
+    """Return the pose between two, by scipy."""
     turns = Rotation.from_matrix([start[:3, :3], end[:3, :3]])
     rotation = Slerp([0.0, 1.0], turns)(fraction).as_matrix()
     return pose(start[:3, 3] + fraction * (end[:3, 3] - start[:3, 3]), rotation)

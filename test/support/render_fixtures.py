@@ -21,7 +21,7 @@ import pytest
 
 @pytest.fixture(scope='session')
 def scenario_path(tmp_path_factory):
-    """Give the archive of a scene of two cameras."""
+    """Return the archive of a scene of two cameras."""
     return write_scene(tmp_path_factory.mktemp('scene') / 'scene.usdz')
 
 
@@ -32,7 +32,7 @@ def scenario(scenario_path):
 
 @pytest.fixture(scope='session')
 def other_path(tmp_path_factory):
-    """Give the archive of another scene."""
+    """Return the archive of another scene."""
     path = tmp_path_factory.mktemp('scene') / 'other.usdz'
     return write_scene(path, scene_id='clipgt-other', start_us=5_000_000)
 

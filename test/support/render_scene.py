@@ -11,115 +11,86 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A small scene written as an archive by the tests of the render service: 2 s straight ahead."""
+"""The scene of the render service's tests: 2 s, a car ahead that can be moved, one that cannot."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from test.support.archives import (
+    build_archive,
+    camera_calibration,
+    Document,
+    example_tracks,
+    metadata_text,
+    SEQUENCE_ID,
+    START_US,
+    track,
+    translation,
+)
 from typing import Any
-import zipfile
-
-START_US = 27_567_868_848
-STEP_US = 100_000
-POSES = 21
-# Optical axes (x right, y down, z ahead) in a rig that looks along x.
-AHEAD = [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
 
 
-def _ftheta(width: int, height: int, focal: float, max_angle: float) -> dict[str, Any]:
-    return {
-        'type': 'ftheta',
-        'parameters': {
-            'resolution': [width, height],
-            'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
-            'external_distortion_parameters': None,
-            'principal_point': [width / 2 - 2.0, height / 2 + 1.0],
-            'reference_poly': 'ANGLE_TO_PIXELDIST',
-            'pixeldist_to_angle_poly': [0.0, 1.0 / focal],
-            'angle_to_pixeldist_poly': [0.0, focal],
-            'max_angle': max_angle,
-            'linear_cde': [1.0, 0.0, 0.0],
-        },
-    }
+def _ftheta(focal: float, max_angle: float) -> Document:
+    model: Document = camera_calibration('', yaw=0.0)['camera_model']
+    model['parameters'].update(
+        principal_point=[958.0, 541.0],
+        reference_poly='ANGLE_TO_PIXELDIST',
+        pixeldist_to_angle_poly=[0.0, 1.0 / focal],
+        angle_to_pixeldist_poly=[0.0, focal],
+        max_angle=max_angle,
+    )
+    return model
 
 
-CAMERAS: dict[str, tuple[dict[str, Any], list[float]]] = {
-    'camera_front_wide_120fov': (_ftheta(1920, 1080, 945.0, 1.35), [1.8, 0.0, 1.4]),
-    'camera_front_tele_30fov': (_ftheta(1920, 1080, 3690.0, 0.3), [1.9, -0.1, 1.3]),
+# The models, None for a camera without, and where they sit in the rig.
+CAMERAS: dict[str, tuple[Any, list[float]]] = {
+    'camera_front_wide_120fov': (_ftheta(945.0, 1.35), [1.8, 0.0, 1.4]),
+    'camera_front_tele_30fov': (_ftheta(3690.0, 0.3), [1.9, -0.1, 1.3]),
 }
 
 
-def write_scene(path: Path, *, scene_id: str = 'clipgt-preview-scene', **changes: Any) -> Path:
-    """
-    Write the archive; `changes`: `cameras` as CAMERAS, `start_us`.
+def write_scene(
+    path: Path,
+    *,
+    scene_id: str = 'clipgt-preview-scene',
+    cameras: dict[str, tuple[Any, list[float]]] = CAMERAS,
+    start_us: int = START_US,
+) -> Path:
+    """Write the archive and return its path; the ego goes straight ahead, as all cameras look."""
 
-    One car 15 m ahead that can be moved, one parked that cannot.
-    """
-    cameras = changes.get('cameras', CAMERAS)
-    start = changes.get('start_us', START_US)
-    times = [start + i * STEP_US for i in range(POSES)]
-    rig = {
-        'T_world_base': [[float(i == j) for j in range(4)] for i in range(4)],
-        'camera_calibrations': {
-            f'{name}@{scene_id}': {
-                'sequence_id': scene_id,
-                'logical_sensor_name': name,
-                'unique_sensor_idx': index,
-                'T_sensor_rig': [
-                    *([*row, shift] for row, shift in zip(AHEAD, mount, strict=True)),
-                    [0.0, 0.0, 0.0, 1.0],
-                ],
-                'camera_model': model,
-            }
-            for index, (name, (model, mount)) in enumerate(cameras.items())
-        },
-        'lidar_calibrations': {},
-        'rig_trajectories': [
-            {
-                'sequence_id': scene_id,
-                'T_rig_worlds': [_shifted(0.8 * i) for i in range(POSES)],
-                'T_rig_world_timestamps_us': times,
-                'cameras_frame_timestamps_us': {
-                    f'{name}@{scene_id}': [[t - 20_000, t] for t in times[1:]] for name in cameras
-                },
-                'rig_bbox': {'centroid': [1.4, 0, 0.75], 'dim': [5.4, 2.1, 1.5], 'rot': [0, 0, 0]},
-            }
+    def renamed(document: Document) -> Document:
+        changed: Document = json.loads(json.dumps(document).replace(SEQUENCE_ID, scene_id))
+        return changed
+
+    def edit_rig(rig: Document) -> Document:
+        for name, (model, mount) in cameras.items():
+            calibration = camera_calibration(name, yaw=0.0)
+            for row, shift in zip(calibration['T_sensor_rig'], mount, strict=False):
+                row[3] = shift
+            calibration['camera_model'] = model
+            rig['camera_calibrations'][f'{name}@{SEQUENCE_ID}'] = calibration
+        drive = rig['rig_trajectories'][0]
+        times_us = drive['T_rig_world_timestamps_us']
+        drive['T_rig_worlds'] = [translation(8e-6 * (t - start_us), 0.0, 0.0) for t in times_us]
+        return renamed(rig)
+
+    times = example_tracks(start_us=start_us)[0]['times_us']
+    return build_archive(
+        path.parent,
+        path.name,
+        start_us=start_us,
+        cameras=cameras,
+        tracks=[
+            track('ahead', 'automobile', _row(15.0, 0.8, len(times)), times),
+            track('parked', 'automobile', _row(20.0, 0.0, len(times)), times, flags='NONE'),
         ],
-    }
-    tracks = {
-        'tracks_data': {
-            'tracks_id': ['ahead', 'parked'],
-            'tracks_poses': [
-                [[15.0 + 0.8 * i, 0.0, 0.8, 0.0, 0.0, 0.0, 1.0] for i in range(POSES)],
-                [[20.0, 5.0, 0.8, 0.0, 0.0, 0.0, 1.0]] * POSES,
-            ],
-            'tracks_timestamps_us': [times, times],
-            'tracks_label_class': ['automobile', 'automobile'],
-            'tracks_flags': ['DYNAMIC|CONTROLLABLE', 'NONE'],
-        },
-        'cuboidtracks_data': {'cuboids_dims': [[4.5, 1.9, 1.6], [4.2, 1.8, 1.5]]},
-    }
-    info = {
-        'sequence_id': scene_id,
-        'pose-range': {
-            'start-timestamp_us': times[0],
-            'end-timestamp_us': times[-1],
-            'num-poses': POSES,
-        },
-    }
-    members = {
-        'default.usda': '#usda 1.0\n',
-        'rig_trajectories.json': json.dumps(rig),
-        'sequence_tracks.json': json.dumps({'dummy_chunk_id': tracks}),
-        'data_info.json': json.dumps(info),
-        'metadata.yaml': f'scene_id: {scene_id}\nversion_string: 26.4.96-test\n',
-    }
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return path
+        edit_rig=edit_rig,
+        edit_info=renamed,
+        metadata=metadata_text().replace(SEQUENCE_ID, scene_id),
+    )
 
 
-def _shifted(x: float) -> list[list[float]]:
-    return [[1.0, 0.0, 0.0, x], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+def _row(x: float, step: float, count: int) -> list[list[float]]:
+    y = 0.0 if step else 5.0
+    return [[x + step * i, y, 0.8, 0.0, 0.0, 0.0, 1.0] for i in range(count)]

@@ -11,13 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""CameraSpec messages to models whose projection is checked in closed form and by OpenCV."""
+"""Cameras of the wire, projected in closed form and by OpenCV; pictures, read back by OpenCV."""
 
-from test.preview.preview_client import FRONT_FTHETA
+from test.preview.preview_client import decoded, FRONT_FTHETA, gradient
 
 import cv2
 import numpy as np
-from nurec_ros.preview.wire import camera_model, RefusalError, spec_of
+from nurec_ros.preview import wire
+from nurec_ros.preview.wire import camera_model, check_format, encode, RefusalError, spec_of
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera, Windshield
 import pytest
@@ -45,7 +46,7 @@ FISHEYE = {
 
 
 def spec(**camera):
-    """Give a 1920x1080 CameraSpec."""
+    """Return a 1920x1080 CameraSpec."""
     return sim.CameraSpec(
         logical_id='camera',
         resolution_w=1920,
@@ -235,3 +236,77 @@ def test_a_server_of_2025_lists_an_empty_pinhole():
     message = spec_of('camera', model, pinhole_known=False)
     assert message.WhichOneof('camera_param') == 'opencv_pinhole_param'
     assert not message.opencv_pinhole_param.ListFields()
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+SIZES = [(48, 27), (1, 1), (33, 7)]
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_png_keeps_every_value(size):
+    picture = gradient(*size)
+    data = encode(picture, sim.PNG, 0.0)
+    assert data.startswith(b'\x89PNG\r\n\x1a\n')
+    np.testing.assert_array_equal(decoded(data), picture)
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_planar_holds_all_red_then_green_then_blue(size):
+    width, height = size
+    picture = gradient(width, height)
+    data = encode(picture, sim.RGB_UINT8_PLANAR, 0.0)
+    planes = np.frombuffer(data, np.uint8).reshape(3, height, width)
+    for channel in range(3):
+        np.testing.assert_array_equal(planes[channel], picture[..., channel])
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('size', SIZES)
+def test_jpeg_is_close_and_its_colours_are_not_swapped(size, fast, monkeypatch):
+    if fast and wire.simplejpeg is None:
+        pytest.skip('simplejpeg is not installed')
+    if not fast:
+        monkeypatch.setattr(wire, 'simplejpeg', None)
+    picture = gradient(*size)[:, ::-1]  # not contiguous, besides
+    data = encode(picture, sim.JPEG, 95.0)
+    assert data.startswith(b'\xff\xd8\xff')
+    assert np.abs(decoded(data).astype(int) - picture).mean() < 4.0
+
+
+def test_a_lower_quality_gives_fewer_bytes():
+    noise = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)
+    sizes = [len(encode(noise, sim.JPEG, quality)) for quality in (1.0, 50.0, 95.0, 100.0)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1] / 4
+
+
+@pytest.mark.parametrize('quality', [0.0, 0.95, -1.0, 101.0, 1e9, float('nan'), float('inf')])
+def test_a_jpeg_quality_that_encoders_choke_on_fails_as_there(quality):
+    with pytest.raises(RefusalError, match='nvJPEG') as caught:
+        check_format(sim.JPEG, quality)
+    assert caught.value.code.name == 'UNKNOWN'
+
+
+@pytest.mark.parametrize('quality', [1.0, 1.9, 95.0, 100.0, 100.9])
+def test_the_quality_is_cast_to_int(quality):
+    check_format(sim.JPEG, quality)
+    assert encode(gradient(8, 8), sim.JPEG, quality)
+
+
+@pytest.mark.parametrize('quality', [0.0, 0.95, 200.0])
+def test_only_jpeg_looks_at_the_quality(quality):
+    check_format(sim.PNG, quality)
+    check_format(sim.RGB_UINT8_PLANAR, quality)
+
+
+@pytest.mark.parametrize(
+    ('number', 'name'),
+    [(0, 'UNDEFINED'), (3, 'JPEG2000'), (5, 'AVC'), (6, 'AV1'), (77, '77')],
+)
+def test_a_format_that_is_not_served_is_named(number, name):
+    with pytest.raises(
+        RefusalError, match=f'image_format {name} .*PNG, JPEG, RGB_UINT8_PLANAR'
+    ) as caught:
+        check_format(number, 95.0)
+    assert caught.value.code.name == 'INVALID_ARGUMENT'
