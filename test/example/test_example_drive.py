@@ -210,7 +210,7 @@ class Boxes:
 
 
 def touch(a, b) -> bool:
-    """Return whether two boxes' outlines on the ground overlap (separating axes, seen from above)."""
+    """Return whether two boxes overlap, seen from above (separating axes)."""
     (centre_a, rotation_a, dims_a), (centre_b, rotation_b, dims_b) = a, b
     between = (centre_b - centre_a)[:2]
     for axis in (rotation_a[:2, 0], rotation_a[:2, 1], rotation_b[:2, 0], rotation_b[:2, 1]):

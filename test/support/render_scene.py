@@ -57,7 +57,7 @@ def write_scene(
     cameras: dict[str, tuple[Any, list[float]]] = CAMERAS,
     start_us: int = START_US,
 ) -> Path:
-    """Write the archive and return its path; the ego goes straight ahead, as all cameras look."""
+    """Write the archive and return its path; ego and cameras go and look straight ahead."""
 
     def renamed(document: Document) -> Document:
         changed: Document = json.loads(json.dumps(document).replace(SEQUENCE_ID, scene_id))
@@ -73,6 +73,9 @@ def write_scene(
         drive = rig['rig_trajectories'][0]
         times_us = drive['T_rig_world_timestamps_us']
         drive['T_rig_worlds'] = [translation(8e-6 * (t - start_us), 0.0, 0.0) for t in times_us]
+        drive['cameras_frame_timestamps_us'] = {
+            f'{name}@{SEQUENCE_ID}': [[t - 20_000, t] for t in times_us[1:]] for name in cameras
+        }
         return renamed(rig)
 
     times = example_tracks(start_us=start_us)[0]['times_us']
