@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
         type=_number_for('rate'),
         default=1.0,
         metavar='R',
-        help='playing speed (1)',
+        help='playing speed, where the pictures come that fast (1)',
     )
     result.add_argument(
         '--cameras', nargs='+', default=[], metavar='NAME', help='default: all of the scenario'
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for module, remedy in NEEDED.items():
             if importlib.util.find_spec(module) is None:
                 raise ConfigurationError(f'needs {module}: {remedy}')
-        from nurec_ros.demo.run import Options, run
+        from nurec_ros.demo.show import Options, run
 
         run(
             Options(

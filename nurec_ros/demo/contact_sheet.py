@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from nurec_ros.demo.drawing import BOLD, GREY, Image, INK, PAPER, put_text, text_width
+from nurec_ros.demo.drive import nearest
 
 CELL_WIDTH = 384
 GAP = 6
@@ -34,23 +34,13 @@ Images = Mapping[str, Sequence[tuple[int, bytes]]]
 
 def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
     """
-    Give moments spread evenly over the drive, the first and the last close to its ends.
+    Return moments spread evenly over the drive, the first and the last close to its ends.
 
     Not the ends themselves: in many scenarios the road users come a little later than the ego.
     """
     near = (end_ns - begin_ns) // 40
     first, last = begin_ns + near, end_ns - near
     return [first + (last - first) * k // max(count - 1, 1) for k in range(count)]
-
-
-def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:
-    """Give the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
-    if not entries:
-        return None
-    index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
-    before, after = max(index - 1, 0), index + 1
-    near = entries[before:after]
-    return min(near, key=lambda entry: abs(entry[0] - t_ns))
 
 
 def draw_contact_sheet(
@@ -85,11 +75,12 @@ def draw_contact_sheet(
 
 
 def _cell_height(rows: Sequence[Sequence[tuple[int, bytes] | None]]) -> int:
-    """Give the height at which the first image that can be decoded keeps its shape."""
+    """Return the height at which the first image that can be decoded keeps its shape."""
     for entry in (entry for row in rows for entry in row if entry is not None):
         image = _decoded(entry[1])
         if image is not None:
-            return max(1, round(CELL_WIDTH * image.shape[0] / image.shape[1]))
+            height, width = image.shape[:2]
+            return max(1, round(CELL_WIDTH * int(height) / int(width)))
     return round(CELL_WIDTH * 9 / 16)
 
 
@@ -99,7 +90,7 @@ def _decoded(data: bytes) -> Image | None:
 
 
 def _cell(found: tuple[int, bytes] | None, height: int) -> Image:
-    """Give an image fitted into a cell, its shape kept; grey where there is none."""
+    """Return an image fitted into a cell, its shape kept; grey where there is none."""
     cell = np.full((height, CELL_WIDTH, 3), EMPTY, dtype=np.uint8)
     image = None if found is None else _decoded(found[1])
     if image is None:

@@ -55,19 +55,19 @@ def put_text(
 
 
 def text_width(text: str, *, size: int, weight: int = REGULAR) -> int:
-    """Give the width in pixels of a line of text."""
+    """Return the width in pixels of a line of text."""
     if _FACE is not None:
         return int(cv2.getTextSize((1, 1), text, (0, 0), _FACE, size, weight)[2])
     return int(cv2.getTextSize(text, *_strokes(size), 1)[0][0])
 
 
 def _strokes(size: int) -> tuple[int, float]:
-    """Give Hershey's font and its scale: its capitals are 21 units high."""
+    """Return Hershey's font and its scale: its capitals are 21 units high."""
     return cv2.FONT_HERSHEY_SIMPLEX, size * 0.7 / 21
 
 
 def fixed(points: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.int32]:
-    """Give points (N, 2) as OpenCV's drawing functions take fractions of a pixel."""
+    """Return points (N, 2) as OpenCV's drawing functions take fractions of a pixel."""
     return np.rint(np.asarray(points, dtype=np.float64) * (1 << SHIFT)).astype(np.int32)
 
 
@@ -90,7 +90,7 @@ def disc(image: Image, place: Sequence[float], radius: float, colour: Rgb) -> No
 
 
 def mixed(colour: Rgb, other: Rgb, share: float) -> Rgb:
-    """Give `colour` with a share (0 to 1) of another one."""
+    """Return `colour` with a share (0 to 1) of another one."""
     r, g, b = (round(c * (1 - share) + o * share) for c, o in zip(colour, other, strict=True))
     return r, g, b
 

@@ -40,22 +40,22 @@ class Files:
 
     @property
     def example(self) -> Path:
-        """Give the generated scenario's place."""
+        """Return the place of the generated scenario."""
         return self.folder / 'example.usdz'
 
     @property
     def recording(self) -> Path:
-        """Give the rosbag2 folder."""
+        """Return the rosbag2 folder."""
         return self.folder / 'recording'
 
     @property
     def contact_sheet(self) -> Path:
-        """Give the picture of cameras and moments."""
+        """Return the picture of cameras and moments."""
         return self.folder / 'contact_sheet.png'
 
     @property
     def overview(self) -> Path:
-        """Give the picture of the drive from above."""
+        """Return the picture of the drive from above."""
         return self.folder / 'overview.png'
 
     def prepare(self) -> None:
@@ -104,7 +104,7 @@ class Files:
     @contextmanager
     def new_recording(self) -> Iterator[Path]:
         """
-        Give the place of a new recording, which takes the earlier one's after the block.
+        Yield the place of a new recording, which takes the earlier one's after the block.
 
         When the block raises, the new one is removed and the earlier results stay as they are.
         """

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import math
 
@@ -37,8 +37,7 @@ from nurec_ros.demo.drawing import (
     Rgb,
     text_width,
 )
-from nurec_ros.demo.reading import Recorded, Way
-from nurec_ros.demo.ticks import tick_labels, tick_seconds
+from nurec_ros.demo.drive import Drive, Pose2D, RoadUser
 from nurec_ros.palette import colour_of
 
 # Drawn twice as large and averaged down: thin lines at any angle stay even.
@@ -53,6 +52,12 @@ LANE: Rgb = (196, 200, 205)
 GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
 STANDS = 0.5  # m; who moved less has stood
+TICK_S = 5.0
+# Of the text's size: how far the pale ground of a label reaches to the sides, above the baseline,
+# below it; and from the path to the middle of the label.
+SIDE, ABOVE, BELOW, AWAY = 0.3, 0.85, 0.3, 1.55
+
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +70,22 @@ class View:
     offset: tuple[float, float]
     turned: bool
 
-    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give pixels (N, 2) of points (N, 2 or more)."""
+    def __call__(self, points: Points) -> Points:
+        """Return pixels (N, 2) of points (N, 2 or more)."""
         flat = turn(np.asarray(points, dtype=np.float64)[:, :2], turned=self.turned)
         x = (flat[:, 0] - self.left) * self.scale + self.offset[0]
         y = (self.top - flat[:, 1]) * self.scale + self.offset[1]
         return np.column_stack([x, y])
 
 
-def turn(points: NDArray[np.float64], *, turned: bool) -> NDArray[np.float64]:
+def turn(points: Points, *, turned: bool) -> Points:
     """Turn points (N, 2) by a quarter to the right, where a drive is longer along y than x."""
     return np.column_stack([points[:, 1], -points[:, 0]]) if turned else points
 
 
-def outline(pose: Sequence[float], box: Sequence[float]) -> NDArray[np.float64]:
+def outline(pose: Sequence[float], box: Sequence[float]) -> Points:
     """
-    Give the corners (4, 2) of a box on the ground, the front two first.
+    Return the corners (4, 2) of a box on the ground, the front two first.
 
     `pose` is x, y, yaw of its frame; `box` centre x, centre y, length, width in that frame.
     """
@@ -88,15 +93,16 @@ def outline(pose: Sequence[float], box: Sequence[float]) -> NDArray[np.float64]:
     cx, cy, length, width = box
     corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * [length / 2, width / 2] + [cx, cy]
     cos, sin = math.cos(yaw), math.sin(yaw)
-    return corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+    turned: Points = corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+    return turned
 
 
 def draw_overview(
-    drive: Recorded,
+    drive: Drive,
     *,
     title: str,
     subtitle: str = '',
-    lanes: Sequence[NDArray[np.float64]] = (),
+    lanes: Sequence[Points] = (),
     span_ns: tuple[int, int] | None = None,
 ) -> Image:
     """
@@ -120,10 +126,11 @@ def draw_overview(
     _draw_scale(image, view, size, len(legend))
     for number, line in enumerate(legend):
         _draw_legend_line(image, line, size[1] - MARGIN + (number - len(legend) + 1) * LEGEND_LINE)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small
 
 
-def _fit(drive: Recorded, legend_lines: int) -> tuple[View, tuple[int, int]]:
+def _fit(drive: Drive, legend_lines: int) -> tuple[View, tuple[int, int]]:
     """Choose scale and size so that the path and its surroundings fill the picture."""
     points = np.vstack([drive.path[:, :2], drive.odometry[:, :2]])
     extent = np.ptp(points, axis=0)
@@ -143,9 +150,9 @@ def _fit(drive: Recorded, legend_lines: int) -> tuple[View, tuple[int, int]]:
 
 def _draw_map(
     image: Image,
-    drive: Recorded,
+    drive: Drive,
     view: View,
-    lanes: Sequence[NDArray[np.float64]],
+    lanes: Sequence[Points],
     span_ns: tuple[int, int],
 ) -> None:
     k = OVERSAMPLING
@@ -188,7 +195,7 @@ def _draw_grid(image: Image, view: View) -> None:
             polyline(image, untilted(ends), GRID_COLOUR, OVERSAMPLING)
 
 
-def _draw_box(image: Image, view: View, way: Way, pose: Sequence[float], colour: Rgb) -> None:
+def _draw_box(image: Image, view: View, way: RoadUser, pose: Sequence[float], colour: Rgb) -> None:
     corners = view(outline(pose, (0.0, 0.0, *way.size)))
     polygon(image, corners, colour)
     polyline(image, corners, mixed(colour, INK, 0.35), OVERSAMPLING, closed=True)
@@ -196,7 +203,7 @@ def _draw_box(image: Image, view: View, way: Way, pose: Sequence[float], colour:
         _draw_nose(image, corners, mixed(colour, PAPER, 0.75))
 
 
-def _draw_nose(image: Image, corners: NDArray[np.float64], colour: Rgb) -> None:
+def _draw_nose(image: Image, corners: Points, colour: Rgb) -> None:
     """Mark the front of a box with a triangle."""
     front, rear = corners[:2].mean(axis=0), corners[2:].mean(axis=0)
     depth = 0.9 * _length(corners[0] - corners[1]) / max(1e-9, _length(front - rear))
@@ -206,12 +213,12 @@ def _draw_nose(image: Image, corners: NDArray[np.float64], colour: Rgb) -> None:
     polygon(image, np.array([tip, back + across, back - across]), colour)
 
 
-def _length(vector: NDArray[np.float64]) -> float:
+def _length(vector: Points) -> float:
     return float(np.hypot(*vector))
 
 
 def _draw_ego(
-    image: Image, drive: Recorded, view: View, times_ns: Sequence[int], colour: Rgb
+    image: Image, drive: Drive, view: View, times_ns: Sequence[int], colour: Rgb
 ) -> None:
     """Draw the ego's box at some moments, where the recording holds it."""
     if drive.ego_box is None:
@@ -223,7 +230,7 @@ def _draw_ego(
         _draw_nose(image, corners, (255, 255, 255))
 
 
-def _draw_ticks(image: Image, drive: Recorded, view: View, span_ns: tuple[int, int]) -> None:
+def _draw_ticks(image: Image, drive: Drive, view: View, span_ns: tuple[int, int]) -> None:
     """Mark the ego's path every 5 s and at its end."""
     k = OVERSAMPLING
     begin_ns, end_ns = span_ns
@@ -245,14 +252,14 @@ def _draw_ticks(image: Image, drive: Recorded, view: View, span_ns: tuple[int, i
         put_text(image, label.text, label.place, size=size, weight=BOLD, colour=EGO)
 
 
-def _odometry_at(drive: Recorded, t_ns: int) -> tuple[float, float, float]:
+def _odometry_at(drive: Drive, t_ns: int) -> tuple[float, float, float]:
     index = int(np.argmin(np.abs(drive.odometry_ns - t_ns)))
     x, y, yaw = (float(value) for value in drive.odometry[index])
     return x, y, yaw
 
 
-def _pose_at(way: Way, t_ns: int) -> tuple[float, float, float] | None:
-    """Give where a road user was at a moment, None where it was not there."""
+def _pose_at(way: RoadUser, t_ns: int) -> tuple[float, float, float] | None:
+    """Return where a road user was at a moment, None where it was not there."""
     times = np.array(way.times_ns)
     index = int(np.argmin(np.abs(times - t_ns)))
     return way.poses[index] if abs(int(times[index]) - t_ns) < 500_000_000 else None
@@ -279,8 +286,8 @@ def _draw_scale(image: Image, view: View, size: tuple[int, int], legend_lines: i
 Entry = tuple[str, Rgb]
 
 
-def _legend(users: Sequence[Way]) -> list[list[Entry]]:
-    """Give the legend's lines: each class with its colour and number, the ego first."""
+def _legend(users: Sequence[RoadUser]) -> list[list[Entry]]:
+    """Return the legend's lines: each class with its colour and number, the ego first."""
     counts = Counter(way.label for way in users)
     entries: list[Entry] = [('ego', EGO)]
     entries += [(f'{label} {count}', colour_of(label)) for label, count in counts.most_common()]
@@ -308,3 +315,70 @@ def _draw_legend_line(image: Image, line: Sequence[Entry], y: int) -> None:
         polygon(image, np.array(corners, dtype=np.float64), colour)
         put_text(image, text, ((x + 22) * k, y * k), size=17 * k)
         x += _entry_width(text)
+
+
+# Times along the path: which are labelled, and where the labels stand free of another.
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text, where its baseline begins (pixels), and left, top, right, bottom of its ground."""
+
+    text: str
+    place: tuple[float, float]
+    ground: tuple[float, float, float, float]
+
+    def overlaps(self, other: Label) -> bool:
+        """Return whether the grounds of two labels have pixels in common."""
+        left, top, right, bottom = self.ground
+        begin, high, end, low = other.ground
+        return left < end and begin < right and top < low and high < bottom
+
+
+def tick_seconds(duration_s: float) -> list[float]:
+    """Return the times to mark, in seconds: every 5 s, and the end."""
+    ticks = [float(tick) for tick in np.arange(0.0, duration_s - 0.05, TICK_S)] or [0.0]
+    return [*ticks, duration_s] if duration_s >= 0.05 else ticks
+
+
+def tick_labels(
+    seconds: list[float],
+    pose_at: Callable[[float], Pose2D],
+    view: Callable[[Points], Points],
+    size: int,
+) -> list[Label]:
+    """
+    Label the begin and the end, then of the times between those that find room.
+
+    Where the ego stands still several times share a place: the end goes to the path's other side.
+    """
+    chosen: list[Label] = []
+    between = seconds[1:-1]
+    for second in [seconds[0], *seconds[1:][-1:], *between]:
+        sides = (1,) if second in between else (1, -1)
+        for side in sides:
+            label = _label(second, pose_at(second), view, size, side)
+            if not any(label.overlaps(other) for other in chosen):
+                chosen.append(label)
+                break
+    return chosen
+
+
+def _label(
+    second: float, pose: Pose2D, view: Callable[[Points], Points], size: int, side: int
+) -> Label:
+    x, y, yaw = pose
+    place, tip = view(np.array([[x, y], [x + math.cos(yaw), y + math.sin(yaw)]]))
+    ahead = tip - place
+    normal = side * np.array([-ahead[1], ahead[0]]) / max(float(np.hypot(*ahead)), 1e-9)
+    text = f'{round(second, 1):g} s'
+    width = text_width(text, size=size, weight=BOLD)
+    centre = place + normal * (AWAY * size + abs(normal[0]) * width / 2)
+    left, base = float(centre[0]) - width / 2, float(centre[1]) + 0.35 * size
+    ground = (
+        left - SIDE * size,
+        base - ABOVE * size,
+        left + width + SIDE * size,
+        base + BELOW * size,
+    )
+    return Label(text, (left, base), ground)

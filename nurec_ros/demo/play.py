@@ -11,31 +11,59 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Plays the scenario to its end while everything is recorded, and shows how far it is."""
+"""
+The drive as the demo's own node sees it: waits for the player, plays to the end, records it all.
+
+Everything is asked of ROS. The executor is spun in this thread, a message at a time, so that a
+signal or a child's end is noticed at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+import json
 from pathlib import Path
 import shutil
 import sys
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.demo.processes import DemoError
-from nurec_ros.demo.recorder import Topic
-from nurec_ros.demo.watch import Watch
+from nurec_ros.demo.recording import fields_of, Recorder, Topic
 from nurec_ros.scenario import Scenario
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
 from tqdm import tqdm
 
 READY_S = 90.0
+# Beyond what the player waits for the first frame of a scene, for which servers compile.
+COMPILING_S = 330.0
+ANSWER_S = 10.0
 # So long the position may stand still while playing.
-STALL_S = 30.0
+STALL_S = 60.0
+# After the end the queues are emptied: so long at least, so long at most.
+DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
+SPIN_S = 0.05
+# Every so many steps the topics are looked through again.
+LOOK_EVERY = 10
+# What is waited for is said after so long, and again where it has changed: less and less often,
+# since a text may count the seconds.
+SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 3.0, 5.0, 40.0
+# Of the speed asked for: at most so much faster does the clock run between two pictures.
+HURRY = 10.0
+MOST_RATE = 100.0
+PACE_EVERY_S = 1.0
 MOST_COLUMNS = 100
-# So many late frames are no sign of a renderer that is too slow.
-TOLERATED = 0.02
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
+
+Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +75,10 @@ class Played:
     scenario_s: float
     remarks: tuple[str, ...]
 
-
-class Progress:
-    """A bar for a terminal; else a line at each quarter, so that logs stay readable."""
-
-    QUARTERS = 4
-
-    def __init__(self, total_s: float, *, terminal: bool, stream: Any = None) -> None:
-        self._total = max(total_s, 1e-9)
-        self._quarter = 0
-        self._stream = stream or sys.stderr
-        self._bar = tqdm(
-            total=round(self._total, 1),
-            desc='playing',
-            bar_format=BAR,
-            # A terminal that does not know its size (in CI, say) would get no bar at all.
-            ncols=min(MOST_COLUMNS, shutil.get_terminal_size().columns or MOST_COLUMNS),
-            nrows=24,
-            disable=not terminal,
-            file=self._stream,
-        )
-        self._lines = not terminal
-
-    def show(self, seconds: float, note: str) -> None:
-        """Say that `seconds` of the scenario have passed."""
-        self._bar.n = round(min(seconds, self._total), 1)
-        self._bar.set_postfix_str(note)
-        quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
-        if self._lines and quarter > self._quarter:
-            self._quarter = quarter
-            percent = 100 * quarter // self.QUARTERS
-            line = f'playing {percent:3d} %: {seconds:.1f} s, {note}'
-            print(line, file=self._stream, flush=True)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._bar.close()
+    @property
+    def speed(self) -> float:
+        """Return the scenario seconds a second."""
+        return self.scenario_s / max(self.wall_s, 1e-9)
 
 
 def record_drive(
@@ -90,11 +86,13 @@ def record_drive(
     check: Callable[[], None],
     scenario: Scenario,
     cameras: Sequence[str],
+    speed: float,
     say: Callable[[str], object],
 ) -> Played:
     """
     Wait for the player, play to the end, record everything; `say` is told what it waits for.
 
+    The player is to be in lockstep; speed: the scenario seconds a second that are wanted.
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
     # The player makes legal topic names of the cameras' names.
@@ -109,7 +107,7 @@ def record_drive(
         recorder.measuring = True
         began = time.monotonic()
         watch.play()
-        _play_to_the_end(watch, names)
+        _play_to_the_end(watch, names, speed, say)
         wall_s = time.monotonic() - began
         recorder.measuring = False
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
@@ -118,28 +116,265 @@ def record_drive(
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
-def _play_to_the_end(watch: Watch, cameras: Sequence[str]) -> None:
-    progress = Progress(watch.state['duration_s'], terminal=sys.stderr.isatty())
-    last_us, moved = -1, time.monotonic()
+def _play_to_the_end(
+    watch: Watch, cameras: Sequence[str], speed: float, say: Callable[[str], object]
+) -> None:
+    progress = Progress(watch.state['duration_s'], say, terminal=sys.stderr.isatty())
+    last_us, moved = watch.state['current_time_us'], time.monotonic()
+    paced_us, paced = last_us, moved
     try:
         while not watch.state['done']:
             watch.step()
-            now_us = watch.state['current_time_us']
+            now_us, now = watch.state['current_time_us'], time.monotonic()
             if now_us != last_us:
-                last_us, moved = now_us, time.monotonic()
+                last_us, moved = now_us, now
                 images = sum(watch.image_count(camera) for camera in cameras)
                 note = f'{images} images, {watch.state["active_tracks"]} tracks'
                 progress.show(watch.state['seconds_since_start'], note)
-            elif time.monotonic() - moved > STALL_S:
+                if now - paced >= PACE_EVERY_S:
+                    passed_s = (now_us - paced_us) / 1e6
+                    watch.set_rate(pace(speed, watch.state['speed'], now - paced, passed_s))
+                    paced_us, paced = now_us, now
+            elif now - moved > STALL_S:
                 message = f'the player has stood still at {last_us} us for {STALL_S:g} s'
                 raise DemoError(message)
     finally:
         progress.close()
 
 
-def rendering(
-    diagnostics: Mapping[str, tuple[str, Mapping[str, str]]], cameras: Sequence[str]
-) -> list[str]:
+def pace(speed: float, rate: float, wall_s: float, scenario_s: float) -> float:
+    """
+    Return the rate at which the player in lockstep gets to a speed, pictures waited for.
+
+    rate: the one that it had while scenario_s passed in wall_s.
+    """
+    waited = wall_s / scenario_s - 1.0 / rate
+    return min(MOST_RATE, speed / max(1.0 - waited * speed, 1.0 / HURRY))
+
+
+class Watch:
+    """
+    A node that records all topics and knows the player's state; a context manager.
+
+    `check` is called all the while, and raises where it makes no sense to go on.
+    """
+
+    def __init__(
+        self, recording: Path, check: Callable[[], None], *, player: str = '/nurec'
+    ) -> None:
+        self.state: dict[str, Any] = {}
+        self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
+        self._check = check
+        self._player = player
+        self._steps = 0
+        self._context = rclpy.Context()
+        # This process handles its own signals.
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node(
+            'nurec_demo', context=self._context, start_parameter_services=False
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._play = self._node.create_client(Trigger, f'{player}/play')
+        self._set = self._node.create_client(SetParameters, f'{player}/set_parameters')
+        listeners = {f'{player}/state': self._on_state, '/diagnostics': self._on_diagnostics}
+        self.recorder = Recorder(self._node, recording, listeners)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the recording and leave ROS."""
+        try:
+            self.recorder.close()
+        finally:
+            self._executor.shutdown(timeout_sec=1.0)
+            self._node.destroy_node()
+            rclpy.try_shutdown(context=self._context)
+
+    def step(self) -> None:
+        """Take what has arrived, at most for a twentieth of a second."""
+        if self._steps % LOOK_EVERY == 0:
+            self._check()
+            self.recorder.look()
+        self._steps += 1
+        self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def image_count(self, camera: str) -> int:
+        """Return how many images of a camera have come."""
+        return self._count(f'{self._player}/{camera}/image_raw/compressed')
+
+    def _count(self, name: str) -> int:
+        topic = self.recorder.topics.get(name)
+        return 0 if topic is None else topic.count
+
+    def wait_ready(
+        self, cameras: Sequence[str], timeout_s: float, say: Callable[[str], object]
+    ) -> None:
+        """
+        Wait until the player answers, and an image of each camera and a transform are here.
+
+        A server that may be compiling is given more than `timeout_s`.
+        """
+        patience = Patience(say)
+        began = time.monotonic()
+        while not self._is_ready(cameras):
+            limit_s = COMPILING_S if may_be_compiling(self.diagnostics) else timeout_s
+            if time.monotonic() - began > limit_s:
+                raise DemoError(f'{self._missing(cameras)} after {limit_s:g} s')
+            patience.note(lambda: self._missing(cameras))
+            self.step()
+
+    def _is_ready(self, cameras: Sequence[str]) -> bool:
+        return bool(
+            self.state.get('scenario')
+            and self._play.service_is_ready()
+            and all(self.image_count(camera) for camera in cameras)
+            and self._count('/tf')
+        )
+
+    def _missing(self, cameras: Sequence[str]) -> str:
+        if not self.state.get('scenario'):
+            return f'the player says nothing on {self._player}/state'
+        if not self._play.service_is_ready():
+            return f'the player has no service {self._player}/play'
+        silent = [camera for camera in cameras if not self.image_count(camera)]
+        if not silent:
+            return 'nothing on /tf'
+        renderer = next(
+            (text for name, (text, _) in self.diagnostics.items() if name.endswith(': renderer')),
+            'nothing',
+        )
+        return f'no image of {", ".join(silent)} (the player says of the renderer: {renderer})'
+
+    def play(self) -> None:
+        """Call `~/play` and wait for its answer; DemoError where it refuses or is silent."""
+        future = self._play.call_async(Trigger.Request())
+        deadline = time.monotonic() + ANSWER_S
+        while not future.done():
+            if time.monotonic() > deadline:
+                raise DemoError(f'{self._player}/play did not answer in {ANSWER_S:g} s')
+            self.step()
+        answer = future.result()
+        if not answer.success:
+            raise DemoError(f'{self._player}/play refused: {answer.message}')
+
+    def set_rate(self, rate: float) -> None:
+        """Set the parameter `rate`, without waiting for it."""
+        value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=rate)
+        request = SetParameters.Request(parameters=[Parameter(name='rate', value=value)])
+        self._set.call_async(request)
+
+    def settle(self) -> None:
+        """Take what is still on its way: for a moment, and on until nothing is left waiting."""
+        drain(
+            lambda timeout_s: self._executor.spin_once(timeout_sec=timeout_s),
+            lambda: sum(topic.count for topic in self.recorder.topics.values()),
+        )
+
+    def _on_state(self, data: bytes) -> None:
+        status = deserialize_message(data, DiagnosticStatus)
+        self.state = {key: json.loads(value) for key, value in fields_of(status).items()}
+
+    def _on_diagnostics(self, data: bytes) -> None:
+        for status in deserialize_message(data, DiagnosticArray).status:
+            self.diagnostics[status.name] = (status.message, fields_of(status))
+
+
+def may_be_compiling(diagnostics: Diagnostics) -> bool:
+    """Return whether the player has a server, and no error of it."""
+    return any(
+        values.get('connected') == 'true' and not values.get('last_error')
+        for name, (_, values) in diagnostics.items()
+        if name.endswith(': renderer')
+    )
+
+
+def drain(
+    spin: Callable[[float], None],
+    count: Callable[[], int],
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """
+    Take messages one by one until DRAIN_S have passed and none is waiting, at most MOST_DRAIN_S.
+
+    `spin` takes a message, waiting so many seconds for one; `count` says how many have come.
+    """
+    began = now()
+    while now() - began < MOST_DRAIN_S:
+        before = count()
+        # The player goes on publishing: only a look without waiting tells that the queue is empty.
+        spin(0.0)
+        if count() > before:
+            continue
+        if now() - began >= DRAIN_S:
+            break
+        spin(SPIN_S)
+
+
+class Patience:
+    """Says what is being waited for: not at once, not too often, and not the same thing twice."""
+
+    def __init__(
+        self, say: Callable[[str], object], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._now = now
+        self._next = now() + SAID_AFTER_S
+        self._pause_s = SAID_AGAIN_S
+        self._said = ''
+
+    def note(self, reason: Callable[[], str]) -> None:
+        """Say the reason, if it is time to say something and there is something new."""
+        if self._now() < self._next:
+            return
+        text = reason()
+        if text != self._said:
+            self._say(f'waiting: {text}')
+            self._said = text
+            self._next = self._now() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
+
+
+class Progress:
+    """A bar on stderr for a terminal; else a line at each quarter, so that logs stay readable."""
+
+    QUARTERS = 4
+
+    def __init__(self, total_s: float, say: Callable[[str], object], *, terminal: bool) -> None:
+        self._total = max(total_s, 1e-9)
+        self._say = say
+        self._quarter = 0
+        self._bar = tqdm(
+            total=round(self._total, 1),
+            desc='playing',
+            bar_format=BAR,
+            # A terminal that does not know its size (in CI, say) would get no bar at all.
+            ncols=min(MOST_COLUMNS, shutil.get_terminal_size().columns or MOST_COLUMNS),
+            nrows=24,
+            disable=not terminal,
+        )
+        self._lines = not terminal
+
+    def show(self, seconds: float, note: str) -> None:
+        """Say that `seconds` of the scenario have passed."""
+        self._bar.n = round(min(seconds, self._total), 1)
+        self._bar.set_postfix_str(note)
+        quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
+        if self._lines and quarter > self._quarter:
+            self._quarter = quarter
+            percent = 100 * quarter // self.QUARTERS
+            self._say(f'playing {percent:3d} %: {seconds:.1f} s, {note}')
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def rendering(diagnostics: Diagnostics, cameras: Sequence[str]) -> list[str]:
     """
     Sum up what became of the frames, from the counters in the player's diagnostics.
 
@@ -157,11 +392,8 @@ def rendering(
         if int(values['failed']):
             failed[camera] = f'{values["failed"]} frames failed: {values["last_error"]}'
     remarks = [f'images: {received} came of {asked} that were due']
-    if dropped > TOLERATED * asked:
-        remarks.append(
-            f'the renderer cannot keep up, {dropped} frames were dropped: '
-            'lower --camera-rate, --resolution-scale or --rate'
-        )
+    if dropped:
+        remarks.append(f'{dropped} frames were dropped')
     return remarks + [f'{camera}: {text}' for camera, text in failed.items()]
 
 

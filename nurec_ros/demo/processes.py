@@ -20,7 +20,7 @@ then ends the children in order. Should this process be killed, the kernel ends 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 import ctypes
 import os
@@ -72,12 +72,12 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Give the process id."""
+        """Return the process id."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """Give the exit code, None while it runs."""
+        """Return the exit code, None while it runs."""
         return self._process.poll()
 
     def check(self) -> None:
@@ -112,7 +112,7 @@ class Child:
             time.sleep(POLL_S)
 
     def end(self) -> int | None:
-        """End the process, firmly in steps; give its exit code, None if nothing could end it."""
+        """End the process, firmly in steps; return its exit code, None if nothing could end it."""
         for number, patience in PATIENCE_S.items():
             if self.returncode is not None:
                 break
@@ -145,7 +145,7 @@ class Children:
             child.check()
 
     def end(self) -> dict[str, int | None]:
-        """End all, the last one first; give the exit codes by name."""
+        """End all, the last one first; return the exit codes by name."""
         codes = {}
         while self._children:
             child = self._children[-1]
@@ -166,7 +166,7 @@ class Children:
 
 
 def command(name: str) -> list[str]:
-    """Give the command line of one of this package's commands, run by this very Python."""
+    """Return the command line of one of this package's commands, run by this very Python."""
     # Not `-m`: that looks in the working directory first, where a clone's folder may be named
     # as the package is.
     code = (
@@ -178,7 +178,7 @@ def command(name: str) -> list[str]:
 
 @contextmanager
 def free_domain() -> Iterator[int]:
-    """Give a ROS domain that nobody uses on this machine, and keep other demos away from it."""
+    """Yield a ROS domain that nobody uses on this machine, and keep other demos away from it."""
     for offset in range(len(DOMAINS)):
         domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
         # Until the first participant is there, which may take a while, another demo sees this.
@@ -196,7 +196,7 @@ def free_domain() -> Iterator[int]:
 
 
 def udp_port(domain: int, number: int) -> int:
-    """Give one of a domain's UDP ports (DDSI-RTPS 9.6.2.3)."""
+    """Return one of a domain's UDP ports (DDSI-RTPS 9.6.2.3)."""
     return 7400 + 250 * domain + number
 
 
@@ -208,16 +208,6 @@ def _bound(port: int) -> socket.socket | None:
         found.close()
         return None
     return found
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, step: Callable[[], None]) -> bool:
-    """Call `step` until `condition` holds, at most `timeout_s`; say whether it does."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        step()
-    return True
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -23,17 +23,8 @@ from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.cameras import cameras_stage
-from nurec_ros.probe.renders import (
-    check_folder,
-    images_stage,
-    Picture,
-    Renders,
-    save,
-    sizes_stage,
-)
-from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
-from nurec_ros.probe.server import (
+from nurec_ros.probe.calibrations import cameras_stage
+from nurec_ros.probe.endpoint import (
     Calls,
     channel_stage,
     config_stage,
@@ -43,6 +34,15 @@ from nurec_ros.probe.server import (
     scenes_stage,
     service_stages,
 )
+from nurec_ros.probe.renders import (
+    check_folder,
+    images_stage,
+    Picture,
+    Renders,
+    save,
+    sizes_stage,
+)
+from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
 from nurec_ros.rendering.address import addresses, check_proxy, resolve
 from nurec_ros.rendering.channel import open_channel, proxies_in_force
 from nurec_ros.rendering.options import RenderOptions, scene_metadata

@@ -25,16 +25,16 @@ from nurec_ros.demo.contact_sheet import (
     HEADING,
     MARGIN,
     moments,
-    nearest,
     TITLE,
 )
+from nurec_ros.demo.drive import nearest
 import pytest
 
 S = 1_000_000_000
 
 
 def coded(colour: tuple[int, int, int], size=(480, 270), suffix='.png') -> bytes:
-    """Give an image of one colour (red, green, blue), encoded."""
+    """Return an image of one colour (red, green, blue), encoded."""
     image = np.full((size[1], size[0], 3), colour[::-1], dtype=np.uint8)
     return cv2.imencode(suffix, image)[1].tobytes()
 

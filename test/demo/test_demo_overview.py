@@ -15,11 +15,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 import math
 
 import numpy as np
-from nurec_ros.demo.overview import draw_overview, EGO, outline, WIDTH
-from nurec_ros.demo.reading import Recorded, Way
+from nurec_ros.demo.drive import Drive, RoadUser
+from nurec_ros.demo.overview import (
+    draw_overview,
+    EGO,
+    outline,
+    tick_labels,
+    tick_seconds,
+    WIDTH,
+)
 from nurec_ros.palette import colour_of
 import pytest
 from scipy.spatial.transform import Rotation
@@ -27,11 +35,11 @@ from scipy.spatial.transform import Rotation
 S = 1_000_000_000
 
 
-def straight_drive(users: dict[tuple[str, int], Way] | None = None, *, yaw: float = 0.0):
-    """Give 100 m in 10 s in one direction; the ego's box is 4 m by 2 m about the origin."""
+def straight_drive(users: dict[tuple[str, int], RoadUser] | None = None, *, yaw: float = 0.0):
+    """Return 100 m in 10 s in one direction; the ego's box is 4 m by 2 m about the origin."""
     t = np.linspace(0, 10, 101)
     along = np.column_stack([10 * t * math.cos(yaw), 10 * t * math.sin(yaw)])
-    return Recorded(
+    return Drive(
         path=np.column_stack([along, np.zeros(101)]),
         odometry_ns=(t * 1e9).astype(np.int64),
         odometry=np.column_stack([along, np.full(101, yaw)]),
@@ -41,9 +49,11 @@ def straight_drive(users: dict[tuple[str, int], Way] | None = None, *, yaw: floa
     )
 
 
-def way(label: str, size: tuple[float, float], poses: list[tuple[float, float, float]]) -> Way:
+def way(
+    label: str, size: tuple[float, float], poses: list[tuple[float, float, float]]
+) -> RoadUser:
     times = [round(k * 10 * S / max(1, len(poses) - 1)) for k in range(len(poses))]
-    return Way(label, size, (0, 0, 0, 1), times, poses)
+    return RoadUser(label, size, (0, 0, 0, 1), times, poses)
 
 
 class Finder:
@@ -62,7 +72,7 @@ class Finder:
         self.image = image
 
     def at(self, along: float, left: float) -> np.ndarray:
-        """Give the mean colour about a place: metres along the path, metres to its left."""
+        """Return the mean colour about a place: metres along the path, metres to its left."""
         x, y = self.left + along * self.scale, self.row - left * self.scale
         rows = slice(round(y) - 1, round(y) + 2)
         columns = slice(round(x) - 1, round(x) + 2)
@@ -155,3 +165,50 @@ def test_old_opencv_writes_with_strokes(monkeypatch):
     width = drawing.text_width('camera_front 12.5 s', size=26, weight=drawing.BOLD)
     inked = np.flatnonzero((image < 128).any(axis=(0, 2)))
     assert inked.max() - 10 == pytest.approx(width, abs=12)
+
+
+# --- times along the path ------------------------------------------------------------------------
+
+
+def view(points: np.ndarray) -> np.ndarray:
+    return np.column_stack([points[:, 0] * 20 + 500, 500 - points[:, 1] * 20])
+
+
+@pytest.mark.parametrize(
+    ('duration', 'expected'),
+    [
+        (12.0, [0, 5, 10, 12]),
+        (10.0, [0, 5, 10]),
+        (10.04, [0, 5, 10.04]),
+        (3.0, [0, 3]),
+        (0.0, [0]),
+    ],
+)
+def test_every_five_seconds_and_the_end(duration: float, expected: list[float]):
+    assert tick_seconds(duration) == expected
+
+
+def texts(pose_at, duration: float) -> list[str]:
+    labels = tick_labels(tick_seconds(duration), pose_at, view, 34)
+    for one, other in combinations(labels, 2):
+        a, b = one.ground, other.ground
+        apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+        assert apart, (one.text, other.text)
+    return sorted(label.text for label in labels)
+
+
+def test_a_drive_that_goes_on_has_all_of_them():
+    assert texts(lambda s: (10 * s, 0.0, 0.0), 20.1) == ['0 s', '10 s', '15 s', '20.1 s', '5 s']
+
+
+def test_where_the_ego_stands_at_first_the_begin_is_labelled():
+    found = texts(lambda s: (10 * max(0.0, s - 6), 0.0, 0.0), 20.0)
+    assert found == ['0 s', '10 s', '15 s', '20 s']
+
+
+def test_where_it_stands_at_last_the_end_is_labelled():
+    assert texts(lambda s: (10 * min(s, 9.0), 0.0, 0.3), 20.0) == ['0 s', '20 s', '5 s']
+
+
+def test_one_that_stands_has_begin_and_end_on_both_sides():
+    assert texts(lambda _: (0.0, 0.0, 0.7), 20.0) == ['0 s', '20 s']

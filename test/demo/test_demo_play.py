@@ -11,22 +11,32 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How progress is shown."""
+"""Waiting, draining, pacing and what is said, by a clock of the tests' own."""
 
 from __future__ import annotations
 
-import io
-
-from nurec_ros.demo.play import Progress, rendering
+from nurec_ros.demo.play import (
+    drain,
+    DRAIN_S,
+    HURRY,
+    may_be_compiling,
+    MOST_DRAIN_S,
+    pace,
+    Patience,
+    Progress,
+    rendering,
+    SAID_AFTER_S,
+    SAID_AGAIN_S,
+)
+import pytest
 
 
 def test_without_a_terminal_there_is_a_line_at_each_quarter():
-    stream = io.StringIO()
-    progress = Progress(20.0, terminal=False, stream=stream)
+    lines = []
+    progress = Progress(20.0, lines.append, terminal=False)
     for k in range(201):
         progress.show(k / 10, f'{k} images')
     progress.close()
-    lines = stream.getvalue().splitlines()
     assert lines == [
         'playing  25 %: 5.0 s, 50 images',
         'playing  50 %: 10.0 s, 100 images',
@@ -36,35 +46,57 @@ def test_without_a_terminal_there_is_a_line_at_each_quarter():
 
 
 def test_leaps_over_quarters_give_one_line():
-    stream = io.StringIO()
-    progress = Progress(20.0, terminal=False, stream=stream)
+    lines = []
+    progress = Progress(20.0, lines.append, terminal=False)
     progress.show(1.0, '')
     progress.show(16.0, 'x')
     progress.close()
-    assert stream.getvalue() == 'playing  75 %: 16.0 s, x\n'
+    assert lines == ['playing  75 %: 16.0 s, x']
 
 
-def test_a_terminal_gets_a_bar():
-    stream = io.StringIO()
-    progress = Progress(20.0, terminal=True, stream=stream)
+def test_a_terminal_gets_a_bar(capsys):
+    lines = []
+    progress = Progress(20.0, lines.append, terminal=True)
     progress.show(10.0, '60 images')
     progress.show(25.0, '120 images')
     progress.close()
-    text = stream.getvalue()
+    text = capsys.readouterr().err
     assert ' 50% |' in text
     assert '10.0 / 20.0 s, 60 images' in text
     assert '100% |' in text
     assert '125%' not in text
+    assert lines == []
 
 
 def test_a_scenario_without_duration_is_no_division_by_zero():
-    progress = Progress(0.0, terminal=False, stream=io.StringIO())
+    progress = Progress(0.0, print, terminal=False)
     progress.show(0.0, '')
     progress.close()
 
 
+def lockstep(rate: float, waits_s: float) -> tuple[float, float]:
+    """Return wall and scenario seconds of ten pictures a second, each waited for."""
+    return 10 * (0.1 / rate + waits_s), 1.0
+
+
+@pytest.mark.parametrize('speed', [0.5, 1.0, 4.0])
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.8])
+def test_the_pace_makes_up_for_the_waiting(speed: float, share: float):
+    """Get to the speed asked for where the pictures leave time for it."""
+    waits_s = share * 0.1 / speed
+    rate = pace(speed, speed, *lockstep(speed, waits_s))
+    wall_s, scenario_s = lockstep(rate, waits_s)
+    assert scenario_s / wall_s == pytest.approx(speed)
+    assert pace(speed, rate, wall_s, scenario_s) == pytest.approx(rate), 'and stays there'
+
+
+def test_the_pace_has_an_end_where_the_pictures_leave_no_time():
+    assert pace(1.0, 1.0, *lockstep(1.0, 0.5)) == HURRY
+    assert pace(50.0, 50.0, *lockstep(50.0, 0.5)) == 100.0, 'what the player takes'
+
+
 def camera(asked: int, received: int, dropped: int = 0, failed: int = 0, error: str = ''):
-    """Give a camera's status, of a last second without images."""
+    """Return a camera's status, of a last second without images."""
     values = {'asked': asked, 'received': received, 'dropped': dropped, 'failed': failed}
     return '0.0 images/s', {
         **{key: str(value) for key, value in values.items()},
@@ -79,14 +111,10 @@ def test_the_frames_of_all_cameras_are_summed_up():
         'nurec: right': camera(201, 199, dropped=2),
         'nurec: not_chosen': camera(9, 0, failed=9),
     }
-    assert rendering(statuses, ['left', 'right']) == ['images: 400 came of 402 that were due']
-
-
-def test_a_slow_renderer_is_told_with_the_options_that_help():
-    lines = rendering({'nurec: left': camera(201, 101, dropped=100)}, ['left'])
-    assert lines[0] == 'images: 101 came of 201 that were due'
-    assert '100 frames were dropped' in lines[1]
-    assert '--camera-rate' in lines[1]
+    assert rendering(statuses, ['left', 'right']) == [
+        'images: 400 came of 402 that were due',
+        '2 frames were dropped',
+    ]
 
 
 def test_failures_are_told_of_each_camera():
@@ -98,3 +126,88 @@ def test_failures_are_told_of_each_camera():
         'images: 8 came of 10 that were due',
         'left: 2 frames failed: no memory',
     ]
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_waited_for_is_said_after_a_while_and_once():
+    clock, said = Clock(), []
+    patience = Patience(said.append, clock)
+    patience.note(lambda: 'a')
+    assert said == []
+    clock.now += SAID_AFTER_S
+    for _ in range(3):
+        patience.note(lambda: 'a')
+    assert said == ['waiting: a']
+    patience.note(lambda: 'b')
+    assert said == ['waiting: a']
+    clock.now += SAID_AGAIN_S
+    patience.note(lambda: 'a')
+    patience.note(lambda: 'b')
+    assert said == ['waiting: a', 'waiting: b']
+
+
+def test_a_text_that_counts_is_said_less_and_less_often():
+    clock, said = Clock(), []
+    patience = Patience(said.append, clock)
+    for _ in range(301):
+        patience.note(lambda: f'{clock.now - 100:.0f} s')
+        clock.now += 1
+    assert said[:4] == ['waiting: 3 s', 'waiting: 8 s', 'waiting: 18 s', 'waiting: 38 s']
+    assert 8 <= len(said) <= 11
+
+
+@pytest.mark.parametrize(
+    ('connected', 'error', 'expected'),
+    [('true', '', True), ('false', '', False), ('true', 'out of memory', False)],
+)
+def test_only_a_server_without_errors_may_be_compiling(connected, error, expected):
+    renderer = {'connected': connected, 'last_error': error}
+    statuses = {'nurec: playback': ('halted', {}), 'nurec: renderer': ('…', renderer)}
+    assert may_be_compiling(statuses) is expected
+    assert not may_be_compiling({})
+
+
+class Queue:
+    """Messages that wait, taken a millisecond each; waiting for one takes the time it is given."""
+
+    def __init__(self, clock: Clock, waiting: int, *, endless: bool = False) -> None:
+        self.clock, self.waiting, self.taken, self.endless = clock, waiting, 0, endless
+
+    def spin(self, timeout_s: float) -> None:
+        if self.waiting or self.endless:
+            self.waiting -= 1
+            self.taken += 1
+            self.clock.now += 0.001
+        else:
+            self.clock.now += timeout_s
+
+
+def test_a_long_queue_is_emptied():
+    clock = Clock()
+    queue = Queue(clock, 2000)
+    drain(queue.spin, lambda: queue.taken, clock)
+    assert queue.taken == 2000
+    assert 2.0 <= clock.now - 100.0 < 2.1
+
+
+def test_an_empty_queue_is_waited_at_for_a_moment():
+    clock = Clock()
+    queue = Queue(clock, 0)
+    drain(queue.spin, lambda: queue.taken, clock)
+    assert DRAIN_S <= clock.now - 100.0 < DRAIN_S + 0.1
+
+
+def test_a_flood_is_given_up():
+    clock = Clock()
+    queue = Queue(clock, 0, endless=True)
+    drain(queue.spin, lambda: queue.taken, clock)
+    assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1

@@ -17,7 +17,7 @@ import math
 from test.preview.preview_client import FRONT_FTHETA
 
 import numpy as np
-from nurec_ros.probe.cameras import ArchiveCamera, compare
+from nurec_ros.probe.calibrations import ArchiveCamera, compare
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest

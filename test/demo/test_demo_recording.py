@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import json
 from pathlib import Path
+import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -25,13 +27,23 @@ from geometry_msgs.msg import TransformStamped
 from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 import numpy as np
-from nurec_ros.demo.reading import flat_pose, read_recording
-from nurec_ros.demo.recorder import matching_qos, recorded_qos, Recorder
+from nurec_ros.demo.drive import flat_pose, read_drive
+from nurec_ros.demo.recording import (
+    definition,
+    matching_qos,
+    message_class,
+    message_file,
+    NoDefinitionError,
+    recorded_qos,
+    Recorder,
+    used_types,
+)
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -83,7 +95,7 @@ class Street:
 
 @pytest.fixture
 def street(tmp_path: Path):
-    """Give the two nodes; the recording is at tmp_path / 'recording'."""
+    """Yield the two nodes; the recording is at tmp_path / 'recording'."""
     made = Street(tmp_path / 'recording')
     yield made
     made.close()
@@ -227,6 +239,98 @@ def test_qos_is_the_most_that_all_offer():
     assert recorded_qos(QoSProfile(depth=0)).depth > 0
 
 
+# -- definitions of types ----------------------------------------------------------------------
+
+# Every type that the player publishes, and what ROS adds.
+TYPES = [
+    'diagnostic_msgs/msg/DiagnosticArray',
+    'diagnostic_msgs/msg/DiagnosticStatus',
+    'nav_msgs/msg/Odometry',
+    'nav_msgs/msg/Path',
+    'rcl_interfaces/msg/Log',
+    'rosgraph_msgs/msg/Clock',
+    'sensor_msgs/msg/CameraInfo',
+    'sensor_msgs/msg/CompressedImage',
+    'sensor_msgs/msg/Image',
+    'tf2_msgs/msg/TFMessage',
+    'vision_msgs/msg/Detection3DArray',
+    'visualization_msgs/msg/MarkerArray',
+]
+
+
+@pytest.mark.parametrize('name', TYPES)
+def test_text_hashes_to_what_ros_installed(name: str):
+    try:
+        python_type = message_class(name)
+    except ImportError:
+        pytest.skip(f'{name} is not installed')
+    assert python_type.__name__ == name.rpartition('/')[2]
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(definition(name), name))
+    description = message_file(name).with_suffix('.json')
+    if not description.exists():
+        pytest.skip('before type descriptions')
+    hashes = {
+        entry['type_name']: entry['hash_string']
+        for entry in json.loads(description.read_text())['type_hashes']
+    }
+    assert store.hash_rihs01(name) == hashes[name]
+
+
+def test_a_type_used_twice_is_given_once_and_the_main_one_first():
+    text = definition('nav_msgs/msg/Path')
+    parts = text.split('=' * 80 + '\n')
+    assert 'poses' in parts[0]
+    heads = [part.splitlines()[0] for part in parts[1:]]
+    assert heads[0].startswith('MSG: ')
+    assert len(set(heads)) == len(heads)
+    assert {
+        'MSG: std_msgs/Header',
+        'MSG: builtin_interfaces/Time',
+        'MSG: geometry_msgs/PoseStamped',
+        'MSG: geometry_msgs/Quaternion',
+    } <= set(heads)
+
+
+def test_fields_of_every_form_are_understood():
+    text = """
+# std_msgs/Fake comment
+int32 X=5
+string<=10 name
+string[<=4] names
+float64[9] k
+wstring w "default text"
+Header header
+Time stamp # not std_msgs/Other
+geometry_msgs/Point[] points
+other_msgs/Thing[<=3] things
+Local  local
+"""
+    assert used_types(text, 'mine') == [
+        'std_msgs/msg/Header',
+        'mine/msg/Time',
+        'geometry_msgs/msg/Point',
+        'other_msgs/msg/Thing',
+        'mine/msg/Local',
+    ]
+
+
+def test_what_is_nowhere_is_said_with_the_places(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    with pytest.raises(NoDefinitionError) as caught:
+        definition('no_msgs/msg/Thing')
+    assert str(tmp_path / 'share/no_msgs/msg/Thing.msg') in str(caught.value)
+    assert str(Path(sys.prefix) / 'share/no_msgs/msg/Thing.msg') in str(caught.value)
+
+
+def test_a_workspace_comes_before_the_environment(tmp_path: Path, monkeypatch):
+    file = tmp_path / 'share/std_msgs/msg/String.msg'
+    file.parent.mkdir(parents=True)
+    file.write_text('string data\nint8 more\n')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path}')
+    assert definition('std_msgs/msg/String') == 'string data\nint8 more\n'
+
+
 # -- reading back -----------------------------------------------------------------------------
 
 
@@ -273,12 +377,12 @@ def test_a_recorded_drive_is_read_back(street: Street, tmp_path: Path):
         )
     )
     street.recorder.close()
-    drive = read_recording(tmp_path / 'recording')
+    drive = read_drive(tmp_path / 'recording', [10**9, 19 * 10**8, 2 * 10**9])
     assert drive.odometry_ns.tolist() == [10**9, 2 * 10**9, 3 * 10**9]
     assert drive.odometry.tolist() == [[10.0, 0.0, 0.0], [20.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
     assert drive.ego_box == (1.4, 0.0, 4.5, 1.8)
     assert list(drive.images) == ['rear'], 'of this player alone'
-    assert [entry[1] for entry in drive.images['rear']][:3] == [b'\1', b'\2', b'\3']
+    assert drive.images['rear'] == [(10**9, b'\1'), (2 * 10**9, b'\2')], 'the nearest alone'
     assert set(drive.road_users) == {('person', 7), ('bus', 8)}
     person = drive.road_users['person', 7]
     assert person.times_ns == [10**9, 2 * 10**9, 3 * 10**9]

@@ -19,24 +19,26 @@ Everything is bounded in time, and whatever happens no child process is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
-from nurec_ros.demo.drawing import write_png
 from nurec_ros.demo.files import Files
-from nurec_ros.demo.overview import draw_overview
-from nurec_ros.demo.processes import Children, command, DemoError, free_domain
-from nurec_ros.demo.report import file_lines, table, topic_rows
+from nurec_ros.demo.processes import Child, Children, command, DemoError, free_domain
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
 
+if TYPE_CHECKING:
+    from nurec_ros.demo.recording import Topic
+
 PREVIEW_S = 60.0
+HEADINGS = ('topic', 'type', 'messages', 'Hz wall', 'Hz scenario')
 LOOPBACK = '127.0.0.1'
+MOST_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,6 @@ def run(
 
     Raise NurecError where something fails; DemoError names the piece and quotes its last lines.
     """
-    from nurec_ros.demo.play import Played, record_drive
-
     files = Files(Path(options.output))
     if options.usdz:
         # Nothing is made, and nothing replaced, for a file that cannot be played.
@@ -86,7 +86,11 @@ def run(
     with choice as domain, files.new_recording() as recording:
         os.environ.update(ros_environment(domain))
         with Children(files.folder, os.environ) as children:
-            server = options.server or start_preview(children, usdz)
+            preview = None if options.server else start_preview(children, usdz)
+            # These take their second while the preview server takes its own.
+            from nurec_ros.demo import overview, play  # noqa: F401
+
+            server = options.server if preview is None else address_of(preview)
             say(f'render server: {server}')
             children.start('player', player_command(options, usdz, server, cameras))
             say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
@@ -96,9 +100,11 @@ def run(
                 children.check()
 
             with noted():
-                played: Played = record_drive(recording, check_all, scenario, cameras, say)
+                played = play.record_drive(
+                    recording, check_all, scenario, cameras, options.rate, say
+                )
             codes = children.end()
-    say(f'played in {played.wall_s:.1f} s, recorded in {files.recording}')
+    say(f'played in {played.wall_s:.1f} s, {speed_text(played.speed, options.rate)}')
     draw(files, scenario, usdz)
     say('')
     rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)
@@ -122,7 +128,7 @@ def run(
 
 
 def example_file(files: Files, say: Callable[[str], object]) -> Path:
-    """Write the example and give its place; ConfigurationError where that is not possible."""
+    """Write the example and return its place; ConfigurationError where that is not possible."""
     from nurec_ros.example import write_example
 
     try:
@@ -135,7 +141,7 @@ def example_file(files: Files, say: Callable[[str], object]) -> Path:
 
 
 def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the cameras to listen to; ConfigurationError for a name that is not in the file."""
+    """Return the cameras to subscribe to; ConfigurationError for a name not in the file."""
     known = [name for name, camera in scenario.cameras.items() if camera.renderable]
     for name in wanted:
         if name not in known:
@@ -153,21 +159,33 @@ def ros_environment(domain: int) -> dict[str, str]:
     }
 
 
-def start_preview(children: Children, usdz: Path) -> str:
-    """Start the preview server and give its address, once it is ready."""
+def start_preview(children: Children, usdz: Path) -> Child:
+    """Start the preview server, to draw as many pictures at once as there are processors."""
     arguments = ['--usdz', str(usdz), '--host', LOOPBACK, '--port', '0']
-    preview = children.start('preview', [*command('preview'), *arguments])
+    workers = ['--max-workers', str(min(os.cpu_count() or 1, MOST_WORKERS))]
+    return children.start('preview', [*command('preview'), *arguments, *workers])
+
+
+def address_of(preview: Child) -> str:
+    """Wait until the preview server is ready, and return its address."""
     return preview.wait_for(r'^serving on (\S+)', PREVIEW_S)[1]
 
 
 def player_command(
     options: Options, usdz: Path, server: str, cameras: tuple[str, ...]
 ) -> list[str]:
-    """Give the player's command line."""
+    """Return the player's command line."""
     parameters: Mapping[str, object] = {
         'usdz_path': quoted(usdz),
         'server': server,
+        # No picture is lost, however slow the machine is.
+        'mode': 'lockstep',
+        # The preview server draws those of a batch one after another.
+        'batch': 'auto' if options.server else 'never',
         'rate': float(options.rate),
+        # Enough for the plot, and half of what recording costs on a slow machine.
+        'clock_rate': 50.0,
+        'marker_rate': 5.0,
         'camera_rate': float(options.camera_rate),
         'resolution_scale': float(options.resolution_scale),
         'cameras': '[' + ', '.join(map(quoted, cameras)) + ']',
@@ -183,7 +201,7 @@ def quoted(value: object) -> str:
 
 
 def path_length(scenario: Scenario) -> float:
-    """Give the length (m) of the ego's path, seen from above, between begin and end."""
+    """Return the length (m) of the ego's path, seen from above, between begin and end."""
     times = scenario.ego.times_ns
     inside = times[(times > scenario.start_ns) & (times < scenario.end_ns)]
     moments_ns = np.concatenate([[scenario.start_ns], inside, [scenario.end_ns]])
@@ -197,14 +215,18 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
 
     How long the drive is comes from the scenario: under load the last messages may be missing.
     """
-    from nurec_ros.demo.reading import read_recording
+    from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
+    from nurec_ros.demo.drawing import write_png
+    from nurec_ros.demo.drive import read_drive
+    from nurec_ros.demo.overview import draw_overview
     from nurec_ros.ros.frames import topic_names
 
-    drive = read_recording(files.recording)
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
+    shown = moments(begin_ns, end_ns)
+    drive = read_drive(files.recording, shown)
     if not len(drive.odometry_ns):
         message = f'{files.recording} holds no odometry of the player'
         raise DemoError(message)
-    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
     way = path_length(scenario)
     seconds = (end_ns - begin_ns) / 1e9
     about = f'{usdz.name}: {seconds:.1f} s, {way:.0f} m, {len(drive.road_users)} road users'
@@ -213,7 +235,7 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
     images = {name: drive.images[tokens[name]] for name in tokens if tokens[name] in drive.images}
     sheet = draw_contact_sheet(
         images,
-        moments(begin_ns, end_ns),
+        shown,
         begin_ns=begin_ns,
         title=scenario.sequence_id,
         subtitle=f'{about}; images as they came over ROS',
@@ -228,3 +250,71 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
         span_ns=(begin_ns, end_ns),
     )
     write_png(str(files.overview), overview)
+
+
+# What is said at the end.
+
+
+def speed_text(speed: float, wanted: float) -> str:
+    """Return how fast it was played, against the speed asked for."""
+    if speed > 0.98 * wanted:
+        return 'as fast as asked for, waiting for every picture (lockstep)'
+    return (
+        f'{speed:.2f} times real time where {wanted:g} was asked for: the clock waited for every '
+        'picture (lockstep)'
+    )
+
+
+def rate_text(count: int, seconds: float) -> str:
+    """Return a rate for people; '-' for what came once or twice, or over no time at all."""
+    if count < 3 or seconds <= 0:
+        return '-'
+    rate = count / seconds
+    return f'{rate:.0f}' if rate >= 99.5 else f'{rate:.1f}'
+
+
+def topic_rows(
+    topics: Iterable[Topic], *, wall_s: float, scenario_s: float
+) -> list[tuple[str, ...]]:
+    """Return one row for each topic, by name; the rates are those of the measured stretch."""
+    return [
+        (
+            topic.name,
+            topic.kind.replace('/msg/', '/'),
+            str(topic.count),
+            rate_text(topic.measured, wall_s),
+            rate_text(topic.measured, scenario_s),
+        )
+        for topic in sorted(topics, key=lambda topic: topic.name)
+    ]
+
+
+def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = HEADINGS) -> str:
+    """Lay rows out in columns, the first two to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in (headings, *rows)) for k in range(len(headings))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if k < 2 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return '  '.join(cells).rstrip()
+
+    rule = '  '.join('-' * width for width in widths)
+    return '\n'.join([line(headings), rule, *(line(row) for row in rows)])
+
+
+def file_lines(entries: Mapping[Path, str]) -> str:
+    """Name the files that exist, with their sizes and what they are for."""
+    there = {path: text for path, text in entries.items() if path.exists()}
+    width = max((len(str(path)) for path in there), default=0)
+    return '\n'.join(
+        f'  {str(path).ljust(width)}  {size_text(path):>8}  {text}' for path, text in there.items()
+    )
+
+
+def size_text(path: Path) -> str:
+    """Return a file's size, or that of all files in a folder."""
+    files = [path] if path.is_file() else [p for p in path.rglob('*') if p.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    return f'{size / 1e6:.1f} MB' if size >= 1e5 else f'{size / 1e3:.1f} kB'
