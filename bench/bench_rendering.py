@@ -47,7 +47,7 @@ from nurec_ros.cli.memory import keep_freed_memory
 from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import open_channel
-from nurec_ros.rendering.images import decoder_name
+from nurec_ros.rendering.images import simplejpeg
 from nurec_ros.rendering.policy import MAX_IN_FLIGHT, SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import RequestBuilder
@@ -334,7 +334,8 @@ def compare(scenario: Scenario, port: int, arguments: argparse.Namespace) -> Non
     contestants = {'pipeline': Piped(scenario, port)}
     if arguments.batch:
         contestants['pipeline, batch'] = Piped(scenario, port, 'auto')
-    print(f'JPEG of {len(picture())} bytes, decoder {decoder_name()}, {arguments.rounds} rounds')
+    decoder = 'simplejpeg' if simplejpeg else 'OpenCV'
+    print(f'JPEG of {len(picture())} bytes, decoder {decoder}, {arguments.rounds} rounds')
     print('| pictures | cameras | bare loop /s | way | /s | of the bare loop | CPU ms per frame |')
     print('|---|---|---|---|---|---|---|')
     for raw in (False, True):

@@ -177,14 +177,15 @@ class Connection:
             self.state = ConnectionState(CONNECTING, None, server, error, time.monotonic())
         self._wake.set()
 
-    def ask_again(self, server: Server) -> None:
-        """Ask a server that seems to be another one now what it is, but only now and then."""
-        if time.monotonic() - server.since >= policy.SCENE_CHECK_S:
-            self.lost(server)
-
-    def doubt(self, server: Server) -> None:
-        """Have it found out whether the server still answers anything on this connection."""
-        if self.state.server is server:
+    def judged(self, server: Server, verdict: str, error: ServerError) -> None:
+        """Take what `policy.judge` says of the connection on which a call failed."""
+        if verdict == policy.LOST:
+            self.lost(server, error)
+        elif verdict == policy.CHANGED:
+            # Another server may be there now: it is asked anew, but only now and then.
+            if time.monotonic() - server.since >= policy.SCENE_CHECK_S:
+                self.lost(server)
+        elif verdict == policy.DOUBTED and self.state.server is server:
             self._doubted = True
             self._wake.set()
 

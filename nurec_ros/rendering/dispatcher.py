@@ -318,7 +318,8 @@ class Dispatcher:
             self._connection.heard(call.server, frame=came)
         else:
             results = [error] * len(call.jobs)
-            self._judge_connection(call, error)
+            verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True))
+            self._connection.judged(call.server, verdict.connection, error)
         with self._lock:
             self._load -= call.weight
             if strange:
@@ -331,15 +332,6 @@ class Dispatcher:
                     self._settle(job, result, call, whole_call=error is not None)
                 else:
                     self._finish(job, result)
-
-    def _judge_connection(self, call: Call, error: ServerError) -> None:
-        verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True)).connection
-        if verdict == policy.LOST:
-            self._connection.lost(call.server, error)
-        elif verdict == policy.CHANGED:
-            self._connection.ask_again(call.server)
-        elif verdict == policy.DOUBTED:
-            self._connection.doubt(call.server)
 
     def _settle(self, job: Job, error: ServerError, call: Call, *, whole_call: bool) -> None:
         """Deal with a frame that failed as the policy says: once more, or not; under the lock."""

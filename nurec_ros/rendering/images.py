@@ -69,11 +69,6 @@ class ReplyError(RenderError):
         self.remedy = remedy
 
 
-def decoder_name() -> str:
-    """Name the JPEG decoder in use."""
-    return 'OpenCV' if simplejpeg is None else 'simplejpeg'
-
-
 def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[str, int, int]:
     """
     Return encoding, width and height of a reply's image; ReplyError if it is none, or not whole.

@@ -59,6 +59,18 @@ def _log_by_default(level: str, text: str) -> None:
     logging.getLogger('nurec_ros.rendering').log(_LEVELS.get(level, logging.WARNING), '%s', text)
 
 
+def _guarded(log: Log) -> Log:
+    """Wrap a log of the user's, so that none of our threads dies of it."""
+
+    def say(level: str, text: str) -> None:
+        try:
+            log(level, text)
+        except Exception:
+            logging.getLogger('nurec_ros.rendering').exception('log failed; it was told: %s', text)
+
+    return say
+
+
 class RenderPipeline:
     """
     Renders due frames of one scenario and hands them to `deliver`.
@@ -82,6 +94,7 @@ class RenderPipeline:
             raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
         self._keep_all = mode == 'lockstep'
         self._options = options
+        log = _guarded(log)
         self._connection = Connection(
             scenario, options, log=log, on_change=lambda: self._dispatcher.connection_changed()
         )

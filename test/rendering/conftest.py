@@ -119,12 +119,13 @@ def make_pipeline(
         options.setdefault('resolution_scale', 0.01)
         drive = options.pop('scenario', scenario)
         deliver = options.pop('deliver', delivered)
+        log = options.pop('log', delivered.log)
         pipeline = RenderPipeline(
             drive,
             RenderOptions(server=address, **options),
             deliver,
             mode=mode,
-            log=delivered.log,
+            log=log,
         )
         pipelines.append(pipeline)
         pipeline.start()

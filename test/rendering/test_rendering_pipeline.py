@@ -247,6 +247,28 @@ def test_future_is_done_after_the_delivery(
         assert len(seen) == 4 * round_
 
 
+def test_log_that_raises_harms_nobody(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(level: str, text: str) -> None:
+        raise ZeroDivisionError(level)
+
+    server = make_server(lambda *_: b'')
+    pipeline = make_pipeline(server, log=broken)
+    for t_us in range(4):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(60)
+    assert len(delivered.failures) == 16
+    server.render = picture
+    pipeline.submit(due(*CAMERAS, t_us=9), keep=True).result(60)
+    assert len(delivered.frames) == 4
+    told = [record.getMessage() for record in caplog.records]
+    assert any('connected to' in text for text in told)
+    assert any('the reply holds no image' in text for text in told)
+
+
 def test_delivery_that_raises_harms_nobody(
     make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
 ) -> None:
