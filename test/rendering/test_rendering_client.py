@@ -534,6 +534,42 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
     assert not pipeline.status().connected
 
 
+def test_questions_that_get_no_thread_are_asked_again(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    delivered: Delivered,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starting a call starts a thread of gRPC's."""
+    refused = iter([RuntimeError("can't start new thread"), MemoryError()])
+    real = channel.open_channel
+
+    class Poor(Unwatched):
+        """A channel whose first calls find the system out of threads and memory."""
+
+        def __init__(self, opened: grpc.Channel) -> None:
+            super().__init__(opened)
+            self.subscribe, self.unsubscribe = opened.subscribe, opened.unsubscribe
+            self.opened, self.unary_unary = opened, self.poor
+
+        def poor(self, *how: object) -> object:
+            error = next(refused, None)
+            return self.opened.unary_unary(*how) if error is None else Refusing(error)
+
+    class Refusing:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def future(self, *how: object, **more: object) -> object:
+            raise self.error
+
+    monkeypatch.setattr(channel, 'open_channel', lambda *way, **how: Poor(real(*way, **how)))
+    make_pipeline(make_server()).submit(due('wide'), keep=True).result(60)
+    assert len(delivered.frames) == 1
+    said = delivered.texts('error')
+    assert said == ["get_version failed (RuntimeError: can't start new thread)"]
+
+
 def test_dead_connection_is_given_up(
     make_server: MakeServer,
     make_pipeline: MakePipeline,

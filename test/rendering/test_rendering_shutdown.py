@@ -105,6 +105,26 @@ def test_start_without_threads_or_memory_is_one_line_and_leaves_nothing(
     pipeline.close()
 
 
+def test_close_where_the_system_gives_no_thread(
+    make_server: MakeServer,
+    make_pipeline: MakePipeline,
+    ours: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_server()
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(60)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', refuse)
+        pipeline.close(60.0)
+    eventually(lambda: not ours())
+    assert not pipeline.status().connected
+
+
 def test_close_before_start_and_twice(scenario: Scenario, make_pipeline: MakePipeline) -> None:
     unused = RenderPipeline(scenario, RenderOptions(), lambda result: None)
     unused.close()
