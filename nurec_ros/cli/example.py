@@ -23,18 +23,26 @@ import sys
 from nurec_ros import __version__
 from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.rig import CAMERAS
+from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS
 from nurec_ros.example.writer import Example, make_example, members, write_usdz
+
+EPILOG = """examples:
+  nurec_example street.usdz
+  nurec_example short.usdz --duration 5 --seed 7
+  nurec_example quiet.usdz --road-users 12 --no-map
+  nurec_example wide.usdz --camera-model fisheye
+
+exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments, 130 after Ctrl-C
+"""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
-    description = 'Write a NuRec scenario of a made-up street: ego, road users, six cameras, map.'
     result = argparse.ArgumentParser(
         prog='nurec_example',
-        description=description,
-        epilog='exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments, '
-        '130 after Ctrl-C',
+        description='Write a NuRec scenario of a made-up street: ego, road users, cameras, map.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument(
         'path',
@@ -49,6 +57,22 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         '--duration', type=float, default=20.0, metavar='S', help='seconds, 1 to 120 (20)'
     )
+    result.add_argument(
+        '--road-users',
+        type=int,
+        metavar='N',
+        help='how many, of each class in turn; 0 for an empty street (all that it has, some 115)',
+    )
+    result.add_argument(
+        '--camera-model',
+        choices=CAMERA_MODELS,
+        default='ftheta',
+        help="the cameras' lenses: F-theta, F-theta behind a windshield, OpenCV pinhole or "
+        'OpenCV fisheye (%(default)s)',
+    )
+    result.add_argument(
+        '--no-map', dest='map', action='store_false', help='leave the road map out'
+    )
     result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result
 
@@ -56,13 +80,15 @@ def parser() -> argparse.ArgumentParser:
 def describe(example: Example) -> str:
     """Return what is in an example, in a few lines."""
     labels = Counter(track.label for track in example.tracks)
-    counted = ', '.join(f'{count} {label}' for label, count in labels.most_common())
+    counted = ', '.join(f'{count} {label}' for label, count in labels.most_common()) or 'none'
     return (
         f'  {example.sequence_id}\n'
         f'  ego     {len(example.times_us)} poses, {example.seconds:.1f} s, '
         f'{example.path_length:.0f} m\n'
         f'  tracks  {len(example.tracks)}: {counted}\n'
-        f'  cameras {len(CAMERAS)}: {", ".join(camera.name for camera in CAMERAS)}'
+        f'  cameras {len(CAMERAS)} ({example.camera_model}): '
+        f'{", ".join(camera.name for camera in CAMERAS)}\n'
+        f'  map     {"yes" if example.has_map else "none"}'
     )
 
 
@@ -73,7 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = parser()
         options = command.parse_args(arguments)
         try:
-            example = make_example(seed=options.seed, duration_s=options.duration)
+            example = make_example(
+                seed=options.seed,
+                duration_s=options.duration,
+                road_users=options.road_users,
+                camera_model=options.camera_model,
+                has_map=options.map,
+            )
         except ConfigurationError as error:
             # It begins with the argument's name, which is the option's.
             command.error(f'--{error}')

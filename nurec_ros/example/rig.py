@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The rig's six F-theta cameras: where they sit, how they see, when they expose."""
+"""The rig: six cameras and a lidar, where they sit, how they see, when they do."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ HEIGHT = 1080
 FRAME_PERIOD_US = 33_333.3
 DEGREE = 6  # coefficients of a polynomial, the first of them 0
 CORNER_MARGIN = math.radians(0.1)
+# Names of --camera-model; a windshield lies before the two that look ahead.
+CAMERA_MODELS = ('ftheta', 'windshield', 'pinhole', 'fisheye')
+BEHIND_GLASS = ('camera_front_wide_120fov', 'camera_front_tele_30fov')
 
 TO_ANGLE = 'PIXELDIST_TO_ANGLE'
 TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
@@ -137,29 +140,107 @@ def sensor_to_rig(design: CameraDesign) -> NDArray[np.float64]:
     return pose
 
 
-def calibration(design: CameraDesign, index: int, sequence_id: str) -> dict[str, Any]:
-    """Return the entry of `camera_calibrations`."""
-    to_angle, to_pixel, max_angle = lens(design)
+def calibration(
+    design: CameraDesign, index: int, sequence_id: str, camera_model: str = 'ftheta'
+) -> dict[str, Any]:
+    """Return the entry of `camera_calibrations`; `camera_model` is one of CAMERA_MODELS."""
+    lenses = {'pinhole': _pinhole, 'fisheye': _fisheye}
+    kind, parameters = lenses.get(camera_model, _ftheta)(design)
+    glass = camera_model == 'windshield' and design.name in BEHIND_GLASS
     return {
         'sequence_id': sequence_id,
         'logical_sensor_name': design.name,
         'unique_sensor_idx': index,
         'T_sensor_rig': (sensor_to_rig(design).round(12) + 0.0).tolist(),
         'camera_model': {
-            'type': 'ftheta',
+            'type': kind,
             'parameters': {
                 'resolution': [WIDTH, HEIGHT],
                 'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
-                'external_distortion_parameters': None,
-                'principal_point': list(design.principal_point),
-                'reference_poly': design.reference,
-                'pixeldist_to_angle_poly': list(to_angle),
-                'angle_to_pixeldist_poly': list(to_pixel),
-                'max_angle': max_angle,
-                'linear_cde': [1.0, 0.0, 0.0],
+                'external_distortion_parameters': windshield() if glass else None,
+                **parameters,
             },
         },
     }
+
+
+def _ftheta(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+    to_angle, to_pixel, max_angle = lens(design)
+    return 'ftheta', {
+        'principal_point': list(design.principal_point),
+        'reference_poly': design.reference,
+        'pixeldist_to_angle_poly': list(to_angle),
+        'angle_to_pixeldist_poly': list(to_pixel),
+        'max_angle': max_angle,
+        'linear_cde': [1.0, 0.0, 0.0],
+    }
+
+
+def _pinhole(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+    """Return an OpenCV pinhole as wide as the F-theta lens, from the middle to the right edge."""
+    to_angle, _, _ = lens(design)
+    reach = WIDTH - 1 - design.principal_point[0]
+    focal = reach / math.tan(float(evaluate(to_angle, np.array(reach))))
+    return 'opencv-pinhole', {
+        'principal_point': _from_corner(design),
+        'focal_length': [round(focal, 6), round(focal, 6)],
+        'radial_coeffs': [-0.011, 0.0012, 0.0, 0.0, 0.0, 0.0],
+        'tangential_coeffs': [0.0002, -0.0001],
+        'thin_prism_coeffs': [0.0, 0.0, 0.0, 0.0],
+    }
+
+
+def _fisheye(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+    """Return the OpenCV fisheye that sees what the F-theta lens does, within some pixels."""
+    _, to_pixel, max_angle = lens(design)
+    angle = np.linspace(0.0, max_angle, 2001)
+    focal = to_pixel[1]
+    rest = evaluate(to_pixel, angle) / focal - angle
+    radial = np.linalg.lstsq(angle[:, None] ** [3, 5, 7, 9], rest, rcond=None)[0]
+    return 'opencv-fisheye', {
+        'principal_point': _from_corner(design),
+        'focal_length': [focal, focal],
+        'radial_coeffs': [float(f'{value:.9g}') for value in radial],
+        'max_angle': max_angle,
+    }
+
+
+def _from_corner(design: CameraDesign) -> list[float]:
+    """Return the principal point as NuRec counts that of OpenCV's models: from the corner."""
+    return [value + 0.5 for value in design.principal_point]
+
+
+def windshield() -> dict[str, Any]:
+    """
+    Return a windshield that bends rays by up to a degree, and the fits of its inverse.
+
+    The angles are phi across and theta down; the coefficients of a polynomial of degree N are
+    those of theta^0 with phi^0 to phi^N, of theta^1 with phi^0 to phi^(N-1), and so on.
+    """
+    horizontal = np.array([0.0006, 1.0021, -0.0012, 0.0004, 0.0009, -0.0007])
+    vertical = np.zeros(15)
+    vertical[[0, 1, 2, 5, 6, 9]] = (-0.0011, 0.0005, 0.0043, 1.0034, -0.0008, -0.0029)
+    axis = np.linspace(-0.9, 0.9, 61)
+    phi, theta = (grid.ravel() for grid in np.meshgrid(axis, 0.6 * axis))
+    across = _terms(phi, theta, 2) @ horizontal
+    down = _terms(phi, theta, 4) @ vertical
+    polynomials = {
+        'horizontal_poly': horizontal,
+        'vertical_poly': vertical,
+        'horizontal_poly_inverse': np.linalg.lstsq(_terms(across, down, 2), phi, rcond=None)[0],
+        'vertical_poly_inverse': np.linalg.lstsq(_terms(across, down, 4), theta, rcond=None)[0],
+    }
+    rounded = {
+        name: [float(f'{value:.9g}') for value in values] for name, values in polynomials.items()
+    }
+    return {'reference_poly': 'FORWARD', **rounded}
+
+
+def _terms(
+    phi: NDArray[np.float64], theta: NDArray[np.float64], degree: int
+) -> NDArray[np.float64]:
+    powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
+    return np.stack([phi**i * theta**j for i, j in powers], axis=1)
 
 
 def frame_times(design: CameraDesign, start_us: int, end_us: int) -> list[list[int]]:

@@ -21,6 +21,7 @@ the same members make the same bytes on every machine.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 import hashlib
@@ -49,7 +50,7 @@ from nurec_ros.example.motion import (
     Track,
 )
 from nurec_ros.example.opendrive import earth_pose, road_map, Site
-from nurec_ros.example.rig import calibration, CAMERAS, frame_times
+from nurec_ros.example.rig import calibration, CAMERA_MODELS, CAMERAS, frame_times
 from nurec_ros.example.road_users import people, vehicles
 from nurec_ros.example.street import EGO_BEGIN, make_street, Street
 import yaml
@@ -90,6 +91,8 @@ class Example:
     times_us: NDArray[np.int64]
     poses: NDArray[np.float64]
     tracks: tuple[Track, ...]
+    camera_model: str = 'ftheta'
+    has_map: bool = True
 
     @property
     def path_length(self) -> float:
@@ -103,11 +106,19 @@ class Example:
         return float(self.times_us[-1] - self.times_us[0]) / 1e6
 
 
-def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
+def make_example(
+    *,
+    seed: int = 1,
+    duration_s: float = 20.0,
+    road_users: int | None = None,
+    camera_model: str = 'ftheta',
+    has_map: bool = True,
+) -> Example:
     """
     Make up a drive of `duration_s` (1 to 120 s); equal arguments give equal drives.
 
-    Raise ConfigurationError for a duration or a seed out of range.
+    road_users: how many, None for all that the street has, which are more on a longer drive;
+    camera_model: one of CAMERA_MODELS. Raise ConfigurationError for a value out of range.
     """
     low, high = DURATIONS
     if not low <= duration_s <= high:
@@ -116,10 +127,16 @@ def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
     if seed < 0:
         message = f'seed is {seed}, expected 0 or more'
         raise ConfigurationError(message)
+    if camera_model not in CAMERA_MODELS:
+        message = f'camera-model is {camera_model}, expected one of {", ".join(CAMERA_MODELS)}'
+        raise ConfigurationError(message)
     rng = Random(seed)
-    # A render server knows drives by this name: it tells the lengths of one seed apart, too.
+    # A render server knows drives by this name: it tells all drives of one seed apart.
     of_duration = Random(repr(float(duration_s))).getrandbits(128)
     number = rng.getrandbits(128) ^ of_duration
+    options = (road_users, camera_model, has_map)
+    if options != (None, 'ftheta', True):
+        number ^= Random(repr(options)).getrandbits(128)
     sequence_id = f'clipgt-{uuid.UUID(int=number, version=4)}'
     cruise = 11.6 + 0.8 * rng.random()
     street = make_street(street_length(duration_s, cruise), math.radians(62 + 24 * rng.random()))
@@ -136,26 +153,56 @@ def make_example(*, seed: int = 1, duration_s: float = 20.0) -> Example:
         *people(street, pace, rng),
     ]
     ego_at_spins = _ego(street, pace, spins_us)[:, :3, 3]
-    tracks = record(actors, spins_us, START_US, ego_at_spins)
+    tracks = _chosen(record(actors, spins_us, START_US, ego_at_spins), road_users)
     poses = _ego(street, pace, times_us)
-    return Example(sequence_id, street, site, times_us, poses, tuple(tracks))
+    return Example(
+        sequence_id, street, site, times_us, poses, tuple(tracks), camera_model, has_map
+    )
+
+
+def _chosen(tracks: list[Track], count: int | None) -> list[Track]:
+    """Return so many tracks in their order, of each class in turn as long as it has some."""
+    if count is None:
+        return tracks
+    if not 0 <= count <= len(tracks):
+        message = f'road-users is {count}, expected 0 to {len(tracks)} (more on a longer drive)'
+        raise ConfigurationError(message)
+    seen: Counter[str] = Counter()
+    turns = []
+    for index, track in enumerate(tracks):
+        turns.append((seen[track.label], index))
+        seen[track.label] += 1
+    return [tracks[index] for index in sorted(index for _, index in sorted(turns)[:count])]
 
 
 def write_example(
-    path: str | os.PathLike[str], *, seed: int = 1, duration_s: float = 20.0
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 1,
+    duration_s: float = 20.0,
+    road_users: int | None = None,
+    camera_model: str = 'ftheta',
+    has_map: bool = True,
 ) -> Path:
     """
     Write a USDZ of a made-up street at `path`; equal arguments give equal bytes.
 
     Raise ConfigurationError for arguments out of range, OSError where the file cannot be written.
     """
-    return write_usdz(path, members(make_example(seed=seed, duration_s=duration_s)))
+    example = make_example(
+        seed=seed,
+        duration_s=duration_s,
+        road_users=road_users,
+        camera_model=camera_model,
+        has_map=has_map,
+    )
+    return write_usdz(path, members(example))
 
 
 def members(example: Example) -> Mapping[str, bytes | str]:
     """Return the archive's members in their order."""
     rig, tracks = _json(_rig(example)), _json(_tracks(example))
-    return {
+    result: dict[str, bytes | str] = {
         'default.usda': ROOT_LAYER,
         'metadata.yaml': _metadata(example, hashlib.sha256((rig + tracks).encode()).hexdigest()),
         # Stands for the trained scene: large, and nothing that a client may read.
@@ -163,8 +210,10 @@ def members(example: Example) -> Mapping[str, bytes | str]:
         'rig_trajectories.json': rig,
         'sequence_tracks.json': tracks,
         'data_info.json': _json(_data_info(example)),
-        'map.xodr': road_map(example.street, example.site, 'nurec_ros example street'),
     }
+    if example.has_map:
+        result['map.xodr'] = road_map(example.street, example.site, 'nurec_ros example street')
+    return result
 
 
 def _ego(street: Street, pace: Pace, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -222,7 +271,9 @@ def _rig(example: Example) -> dict[str, Any]:
         'T_world_base': earth_pose(example.site).tolist(),
         'world_to_nre': {'matrix': world_to_nre.tolist()},
         'camera_calibrations': {
-            keys[camera.name]: calibration(camera, index, example.sequence_id)
+            keys[camera.name]: calibration(
+                camera, index, example.sequence_id, example.camera_model
+            )
             for index, camera in enumerate(CAMERAS)
         },
         'lidar_calibrations': {},

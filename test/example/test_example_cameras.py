@@ -16,6 +16,9 @@
 from __future__ import annotations
 
 import numpy as np
+from nurec_ros.example import write_example
+from nurec_ros.example.rig import CAMERA_MODELS
+from nurec_ros.scenario import Scenario
 import pytest
 import yaml
 
@@ -148,3 +151,61 @@ def test_metadata_agree_with_the_rig(example):
     matrix = np.array(example.rig['world_to_nre']['matrix'])
     assert np.array_equal(matrix[:3, :3], np.eye(3))
     assert np.linalg.norm(matrix[:3, 3]) > 10
+
+
+# --- other camera models -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def loaded(tmp_path_factory):
+    """Return the cameras that the package reads, by the name of their --camera-model."""
+    folder = tmp_path_factory.mktemp('models')
+
+    def cameras(name):
+        path = write_example(folder / f'{name}.usdz', duration_s=1, camera_model=name)
+        scenario = Scenario.load(path)
+        assert scenario.warnings == ()
+        return {key: camera.model for key, camera in scenario.cameras.items()}
+
+    return {name: cameras(name) for name in CAMERA_MODELS}
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'tolerance'),
+    [
+        ('windshield', 'ftheta', 8.0),
+        ('pinhole', 'opencv-pinhole', 40.0),
+        ('fisheye', 'opencv-fisheye', 0.5),
+    ],
+)
+def test_every_model_sees_about_what_the_ftheta_lens_does(loaded, name, kind, tolerance):
+    """At the edges and the middle, where the pinhole can: in between it has other angles."""
+    assert set(loaded[name]) == set(TABLE)
+    for key, model in loaded[name].items():
+        ftheta = loaded['ftheta'][key]
+        assert model.kind == kind
+        middle, row = ftheta.principal_point
+        pixels = np.array([(u, row) for u in (4.0, middle + 1.0, 1915.0)])
+        there, valid = model.project(ftheta.unproject(pixels)[0])
+        assert valid.all(), key
+        assert np.abs(there - pixels).max() < tolerance, key
+        assert model.unproject(pixels)[1].all()
+
+
+def test_the_windshield_is_before_those_that_look_ahead_and_can_be_undone(loaded):
+    for key, model in loaded['windshield'].items():
+        assert (model.windshield is not None) == ('front' in key)
+    glass = loaded['windshield']['camera_front_wide_120fov'].windshield
+    rng = np.random.default_rng(1)
+    phi, theta = rng.uniform((-0.9, -0.5), (0.9, 0.5), (200, 2)).T
+
+    def bent(polynomial, a, b):
+        degree = {6: 2, 15: 4}[len(polynomial)]
+        powers = ((i, j) for j in range(degree + 1) for i in range(degree + 1 - j))
+        return sum(c * a**i * b**j for c, (i, j) in zip(polynomial, powers, strict=True))
+
+    across = bent(glass.horizontal_poly, phi, theta)
+    down = bent(glass.vertical_poly, phi, theta)
+    assert 0.002 < np.hypot(across - phi, down - theta).max() < np.radians(1.0)
+    np.testing.assert_allclose(bent(glass.horizontal_poly_inverse, across, down), phi, atol=1e-4)
+    np.testing.assert_allclose(bent(glass.vertical_poly_inverse, across, down), theta, atol=1e-4)

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 import subprocess
@@ -22,6 +23,8 @@ import sys
 import zipfile
 
 from nurec_ros.cli.example import main
+from nurec_ros.example import make_example
+from nurec_ros.scenario import Scenario
 import pytest
 
 
@@ -40,6 +43,50 @@ def test_seed_and_duration(tmp_path: Path, capsys):
     assert main([str(second), '--duration', '3', '--seed', '5']) == 0
     assert '32 poses' in capsys.readouterr().out
     assert first.read_bytes() != second.read_bytes()
+
+
+def tracks_of(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        chunk = json.loads(archive.read('sequence_tracks.json'))['dummy_chunk_id']
+    return list(chunk['tracks_data']['tracks_label_class'])
+
+
+def test_as_many_road_users_as_asked_for_of_each_class_in_turn(tmp_path: Path, capsys):
+    path, everybody = tmp_path / 'a.usdz', make_example(duration_s=5).tracks
+    classes = {track.label for track in everybody}
+    for count in (0, 1, len(classes), 40):
+        assert main([str(path), '--duration', '5', '--road-users', str(count)]) == 0
+        labels = tracks_of(path)
+        assert len(labels) == count
+        assert len(set(labels)) == min(count, len(classes))
+    assert 'tracks  0: none' in capsys.readouterr().out
+
+
+def test_without_a_map(tmp_path: Path, capsys):
+    path = tmp_path / 'a.usdz'
+    assert main([str(path), '--duration', '1', '--no-map']) == 0
+    assert 'map     none' in capsys.readouterr().out
+    scenario = Scenario.load(path)
+    assert scenario.road_map is None
+    assert scenario.warnings == ()
+
+
+def test_options_make_scenes_of_other_names():
+    options = [{}, {'road_users': 5}, {'camera_model': 'pinhole'}, {'has_map': False}]
+    names = {make_example(duration_s=1, **one).sequence_id for one in options}
+    assert len(names) == len(options)
+
+
+def test_the_examples_of_the_help_work(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    examples = [words[1:] for words in lines if words[:1] == ['nurec_example'] and len(words) > 1]
+    assert len(examples) == 4
+    for arguments in examples:
+        assert main(arguments) == 0
+        assert zipfile.is_zipfile(arguments[0])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +115,9 @@ def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, ar
     [
         (['--duration', '0.5'], '--duration is 0.5 s, expected 1 to 120'),
         (['--seed', '-2'], '--seed is -2, expected 0 or more'),
+        (['--road-users', '-1'], '--road-users is -1, expected 0 to 115'),
+        (['--road-users', '116'], '--road-users is 116, expected 0 to 115 (more on a longer'),
+        (['--camera-model', 'orb'], "--camera-model: invalid choice: 'orb'"),
     ],
 )
 def test_wrong_arguments_are_2(tmp_path, capsys, monkeypatch, arguments, reason):
