@@ -19,6 +19,9 @@ And what makes texts out of files fit for a message: one line, printable, not to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class NurecError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -49,3 +52,26 @@ def one_line(text: str) -> str:
         char if char.isprintable() else char.encode('unicode_escape').decode('ascii')
         for char in text
     )
+
+
+class UnforeseenError(NurecError):
+    """
+    An exception that nobody foresaw, with what was being done; `__cause__` is the exception.
+
+    It is an error of ours: whoever answers with it logs the traceback as well.
+    """
+
+    def __init__(self, doing: str, error: BaseException) -> None:
+        text = ' '.join(str(error).split())
+        super().__init__(f'{doing}: {type(error).__name__}' + (f': {text}' if text else ''))
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Turn whatever is raised inside, and is no NurecError, into an UnforeseenError."""
+    try:
+        yield
+    except NurecError:
+        raise
+    except Exception as error:
+        raise UnforeseenError(f'unexpected error while {what}', error) from error

@@ -21,7 +21,18 @@ import sys
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'nurec_ros'
-PURE = ('errors', 'scenario', 'playback', 'rendering', 'preview', 'example', 'probe')
+PURE = (
+    'errors',
+    'poses',
+    'settings',
+    'setting_values',
+    'scenario',
+    'playback',
+    'rendering',
+    'preview',
+    'example',
+    'probe',
+)
 
 # Each folder and the folders of ours that it may import.
 MAY_IMPORT = {

@@ -24,7 +24,7 @@ import sys
 from nurec_ros import __version__
 from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros.parameter_table import TABLE
+from nurec_ros.settings import TABLE
 
 # What only the demo needs, and where it comes from.
 NEEDED = {

@@ -16,20 +16,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-import math
+from dataclasses import dataclass, field, fields
 import re
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.setting_values import check_scene_url, convert
+from nurec_ros.settings import Settings, TABLE
 
-IMAGE_FORMATS = ('jpeg', 'png', 'rgb')
-PROJECTIONS = ('native', 'pinhole')
-SHUTTERS = ('instant', 'recorded')
-SCALES = (0.01, 2.0)
-BATCH_MODES = ('auto', 'never')
-
-# What servers from 26.04 on take: the place that a scene is to be loaded from, and its name then.
-_SCENE_URL = re.compile(r'(?:file|https?):[\x21-\x7e]+', re.IGNORECASE)
+# What servers from 26.04 on take as the name of a scene that they load from a URL.
 _SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
 
 
@@ -66,43 +60,22 @@ class RenderOptions:
     camera_scales: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ('image_format', IMAGE_FORMATS),
-            ('projection', PROJECTIONS),
-            ('shutter', SHUTTERS),
-            ('batch', BATCH_MODES),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ConfigurationError(f'{name} is {value!r}, expected {" or ".join(allowed)}')
-        check_scene_url(self.scene_url)
-        # Servers that cast the quality to int make 0 of a fraction, and their encoder then fails.
-        _within('image_quality', self.image_quality, 1, 100)
-        if self.projection == 'pinhole':
-            _within('hfov_deg', self.hfov_deg, 1, 179)
-        for name in ('render_timeout_s', 'first_render_timeout_s'):
-            _within(name, getattr(self, name), 1e-3, 1e6)
-        _within('resolution_scale', self.resolution_scale, *SCALES)
+        for name, spec in _SPECS.items():
+            convert(spec, name, getattr(self, name))
         for camera, scale in self.camera_scales.items():
-            _within(f'{camera}.resolution_scale', scale, *SCALES)
-        offset = tuple(self.rig_offset)
-        if len(offset) != 6 or not all(math.isfinite(value) for value in offset):
-            raise ConfigurationError(
-                f'rig_offset is {list(offset)}, expected x y z roll pitch yaw'
-            )
+            convert(_SPECS['resolution_scale'], f'{camera}.resolution_scale', scale)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, camera_scales: Mapping[str, float] | None = None
+    ) -> RenderOptions:
+        """Return the options that the parameters ask for."""
+        values = {name: getattr(settings, name) for name in _SPECS}
+        return cls(**values, camera_scales=camera_scales or {})
 
     def scale_of(self, camera: str) -> float:
         """Return the output size of a camera as a fraction of its native size."""
         return self.camera_scales.get(camera, self.resolution_scale)
-
-
-def check_scene_url(url: str) -> None:
-    """Raise ConfigurationError unless the URL is empty or one that servers load scenes from."""
-    if url and not _SCENE_URL.fullmatch(url):
-        raise ConfigurationError(
-            f'scene_url is {url!r}, expected a URL that begins with file:, http: or https:, '
-            'without blanks, such as file:///data/scene.usdz'
-        )
 
 
 def scene_metadata(scene_url: str, scene_id: str) -> tuple[tuple[str, str], ...]:
@@ -122,6 +95,7 @@ def scene_metadata(scene_url: str, scene_id: str) -> tuple[tuple[str, str], ...]
     return ('x-nre-scene-url', scene_url), ('x-nre-scene-id', scene_id)
 
 
-def _within(name: str, value: float, minimum: float, maximum: float) -> None:
-    if not minimum <= value <= maximum:  # also false for NaN
-        raise ConfigurationError(f'{name} is {value}, expected {minimum:g} to {maximum:g}')
+# One list of what is allowed: that of the parameters, whose names these are.
+_SPECS = {
+    spec.name: spec for spec in TABLE if spec.name in {one.name for one in fields(RenderOptions)}
+}

@@ -79,7 +79,8 @@ def _pinhole(model: Any) -> Calibration:
         notes += (
             'the thin prism terms are left out of camera_info: rational_polynomial has no room',
         )
-    name, d = RATIONAL_POLYNOMIAL, (k1, k2, p1, p2, k3, k4, k5, k6)
+    name = RATIONAL_POLYNOMIAL
+    d: tuple[float, ...] = (k1, k2, p1, p2, k3, k4, k5, k6)
     if not any((k4, k5, k6)):
         name, d = PLUMB_BOB, d[:5]
     return Calibration(name, d, *_intrinsics(model), notes=notes)

@@ -25,7 +25,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped
 from nav_msgs.msg import Path
 import numpy as np
-from nurec_ros.poses import quaternion_of
+from nurec_ros import poses
+from nurec_ros.scenario.trajectory import Trajectory
 
 # Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), REP 103.
 R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -43,7 +44,7 @@ def set_time(message: Time, t_ns: int) -> None:
 
 
 def time_message(t_ns: int) -> Time:
-    """Give nanoseconds as a time message, 0 as 1 ns."""
+    """Return nanoseconds as a time message, 0 as 1 ns."""
     message = Time()
     set_time(message, t_ns)
     return message
@@ -59,27 +60,34 @@ def set_quaternion(message: Quaternion, values: Any) -> None:
     message.x, message.y, message.z, message.w = (float(value) for value in values)
 
 
-def set_pose(message: Pose, T: np.ndarray) -> None:
-    """Put a matrix (4, 4) into a pose message."""
-    set_vector(message.position, T[:3, 3].tolist())
-    set_quaternion(message.orientation, quaternion_of(T))
+def set_pose(message: Pose, pose: poses.Pose) -> None:
+    """Put one pose into a pose message."""
+    at, to = message.position, message.orientation
+    at.x, at.y, at.z = pose.position.tolist()
+    to.x, to.y, to.z, to.w = pose.quaternion.tolist()
 
 
-def transform_stamped(t_ns: int, parent: str, child: str, T: np.ndarray) -> TransformStamped:
-    """Give `T_parent_child`, (4, 4), as a transform at a moment."""
+def set_transform(message: TransformStamped, t_ns: int, pose: poses.Pose) -> None:
+    """Put the pose of the child in its parent, at a moment, into a transform."""
+    set_time(message.header.stamp, t_ns)
+    at, to = message.transform.translation, message.transform.rotation
+    at.x, at.y, at.z = pose.position.tolist()
+    to.x, to.y, to.z, to.w = pose.quaternion.tolist()
+
+
+def transform_stamped(t_ns: int, parent: str, child: str, pose: poses.Pose) -> TransformStamped:
+    """Return a new transform: the pose of `child` in `parent` at a moment."""
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id = parent
-    set_time(message.header.stamp, t_ns)
-    set_vector(message.transform.translation, T[:3, 3].tolist())
-    set_quaternion(message.transform.rotation, quaternion_of(T))
+    set_transform(message, t_ns, pose)
     return message
 
 
-def path_message(trajectory: Any, frame: str) -> Path:
+def path_message(trajectory: Trajectory, frame: str) -> Path:
     """
-    Give a trajectory as a path, each pose with its own stamp.
+    Return a trajectory as a path, each pose with its own stamp.
 
-    `trajectory` has `times_ns` (N,), `positions` (N, 3) and `quaternions` (N, 4), x y z w.
+    The path itself is stamped with the first pose's time.
     """
     message = Path()
     message.header.frame_id = frame
@@ -102,7 +110,7 @@ def path_message(trajectory: Any, frame: str) -> Path:
 
 
 def points(positions: np.ndarray) -> list[Point]:
-    """Give positions (M, 3) as points."""
+    """Return positions (M, 3) as points."""
     return [Point(x=x, y=y, z=z) for x, y, z in np.asarray(positions, dtype=np.float64).tolist()]
 
 
@@ -125,7 +133,7 @@ def diagnostic(
     hardware_id: str = '',
 ) -> DiagnosticStatus:
     """
-    Give a diagnostic status; `level` is one of DiagnosticStatus' constants.
+    Return a diagnostic status; `level` is one of DiagnosticStatus' constants.
 
     A value that is not text is written as JSON (true, 12.5).
     """

@@ -20,16 +20,16 @@ something does not work at all. Every level but OK says in its message what to d
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
-from nurec_ros.ros.speedometer import Speedometer
-from nurec_ros.ros.state import PlaybackState
+from nurec_ros.ros.loading import Loaded
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -52,6 +52,10 @@ TOLERATED = 0.1
 AWAY_WARN_S, AWAY_ERROR_S = 5.0, 30.0
 
 
+# So many reports, one a second, the speed is averaged over.
+SPEED_WINDOW = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Counters of frames; they only ever grow."""
@@ -63,11 +67,38 @@ class Counts:
     jumped_over: int = 0
 
 
+class Speedometer:
+    """
+    Measures scenario seconds per wall second over the last few looks.
+
+    Jumps and steps are no playing and do not count. The time that lockstep waits does.
+    """
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW + 1)
+
+    def look(self, now_s: float, played_ns: int, *, is_playing: bool) -> float | None:
+        """
+        Return the speed; 0 while halted, None until there are two looks at a playing clock.
+
+        `now_s` is steady time, `played_ns` the scenario time that was ever played.
+        """
+        if not is_playing:
+            self._looks.clear()
+            return 0.0
+        self._looks.append((now_s, played_ns))
+        first_s, first_ns = self._looks[0]
+        if now_s <= first_s:
+            return None
+        return (played_ns - first_ns) / 1e9 / (now_s - first_s)
+
+
 class Diagnostics:
     """
     Composes the statuses; remembers the last counters, so that rates come from differences.
 
-    `name` is the node's, `hardware_id` its full name. `now` gives steady seconds.
+    `name` is the node's, its full one where it has a namespace; `hardware_id` always is. `now`
+    returns steady seconds.
     """
 
     def __init__(
@@ -76,34 +107,46 @@ class Diagnostics:
         self._name = name
         self._hardware_id = hardware_id
         self._now = now
-        self._session: Any = None
+        self._loaded: Loaded | None = None
         self._before_s = now()
         self._speedometer = Speedometer()
         # By camera; those of all together under no name.
         self._counts: dict[str, Counts] = {}
 
     def compose(
-        self, state: PlaybackState, session: Any, *, loading: bool, mode: str, clock_conflict: str
+        self,
+        state: PlaybackState,
+        loaded: Loaded | None,
+        *,
+        loading: bool,
+        mode: str,
+        conflicts: tuple[str, ...] = (),
+        failure: str = '',
     ) -> list[DiagnosticStatus]:
         """
-        Give all statuses of the moment.
+        Return all statuses of the moment.
 
-        `session` is None while no scenario is loaded. `clock_conflict` is the topic that
-        somebody else publishes the time on as well, '' where all is well.
+        `conflicts` are sentences about other nodes in the graph, `failure` the last unexpected
+        error of ours, while it is recent.
         """
-        if session is not self._session:
-            self._session, self._counts = session, {}
+        if loaded is not self._loaded:
+            self._loaded, self._counts = loaded, {}
             self._speedometer = Speedometer()
         now_s = self._now()
         elapsed_s = max(now_s - self._before_s, 1e-3)
         self._before_s = now_s
-        renderer = session.pipeline.status() if session is not None else None
-        statuses = [self._playback(state, session, renderer, loading, mode, clock_conflict)]
-        if session is not None:
+        renderer = loaded.pipeline.status() if loaded is not None else None
+        playback = self._playback(state, loaded, renderer, loading=loading, mode=mode)
+        for text in conflicts:
+            _add(playback, WARN, text)
+        if failure:
+            _add(playback, ERROR, failure)
+        statuses = [playback]
+        if loaded is not None and renderer is not None:
             statuses.append(self._renderer(renderer))
             statuses += [
-                self._camera(session, renderer, name, elapsed_s, halted=not state.is_playing)
-                for name in session.cameras
+                self._camera(loaded, renderer, name, elapsed_s, halted=not state.is_playing)
+                for name in loaded.cameras
             ]
         return statuses
 
@@ -115,25 +158,23 @@ class Diagnostics:
     def _playback(
         self,
         state: PlaybackState,
-        session: Any,
+        loaded: Loaded | None,
         renderer: RendererStatus | None,
+        *,
         loading: bool,
         mode: str,
-        clock_conflict: str,
     ) -> DiagnosticStatus:
-        level, message, speed = OK, state.summary, 0.0
-        if session is None or renderer is None:
+        level, message = OK, state.summary
+        speed: float | None = 0.0
+        if loaded is None or renderer is None:
             message = 'idle: no scenario is loaded; set usdz_path and call ~/load'
         else:
-            if session.waiting and state.is_playing:
+            playback = loaded.playback
+            if playback.held and state.is_playing:
                 level, message = held(renderer)
             speed = self._speedometer.look(
-                self._before_s, session.played_ns, is_playing=state.is_playing
+                self._before_s, playback.played_ns, is_playing=state.is_playing
             )
-        if clock_conflict:
-            conflict = SECOND_CLOCK.format(topic=clock_conflict)
-            message = conflict if level == OK else f'{message}; {conflict}'
-            level = max(level, WARN)
         values: dict[str, object] = {
             'scenario': state.scenario,
             'mode': mode,
@@ -183,21 +224,22 @@ class Diagnostics:
 
     def _camera(
         self,
-        session: Any,
+        loaded: Loaded,
         renderer: RendererStatus,
         name: str,
         elapsed_s: float,
         *,
         halted: bool,
     ) -> DiagnosticStatus:
-        status = session.pipeline.camera_status(name)
-        outrun = session.outrun[name]
+        status = loaded.pipeline.camera_status(name)
+        playback = loaded.playback
+        outrun = playback.outrun[name]
         counts = Counts(
             status.asked + outrun,
             status.received,
             status.dropped + outrun,
             status.failed,
-            session.jumped_over[name],
+            playback.lapped[name] + loaded.discarded[name],
         )
         before = self._counts.get(name, Counts())
         self._counts[name] = counts
@@ -208,7 +250,7 @@ class Diagnostics:
         # What a jump of the clock makes obsolete says nothing about the renderer.
         late = dropped - (counts.jumped_over - before.jumped_over) / elapsed_s
         pending = counts.asked - counts.received - counts.dropped - counts.failed
-        missing = late > TOLERATED * asked or (pending > 0 and name in session.listened)
+        missing = late > TOLERATED * asked or (pending > 0 and name in playback.subscribed)
         reason = _joined(status.last_error, status.remedy)
         if failed and not received:
             level, message = ERROR, f'no image comes: {reason}'
@@ -223,14 +265,14 @@ class Diagnostics:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
         elif missing and halted and not received:
             level, message = OK, 'a picture is on its way'
-        elif name not in session.listened:
+        elif name not in playback.subscribed:
             level, message = OK, 'nobody listens'
         elif reason and not received:
             # Halted, nothing is asked for again by itself: the loss is still what the viewer sees.
             level, message = WARN, f'the last image was lost: {reason}'
         else:
             level, message = OK, f'{received:.1f} images/s'
-        width, height = session.pipeline.frame_size(name)
+        width, height = loaded.pipeline.frame_size(name)
         values: dict[str, object] = {
             'asked_hz': round(asked, 2),
             'received_hz': round(received, 2),
@@ -242,15 +284,21 @@ class Diagnostics:
             'pending': pending,
             'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
             'latency_p95_ms': round(1000 * status.latency_p95_s, 1),
-            'subscribers': session.outputs[name].subscribers,
+            'subscribers': sum(loaded.topics[name].audience),
             'size': f'{width}x{height}',
             'last_error': status.last_error,
         }
-        residual = session.outputs[name].residual
+        residual = loaded.topics[name].calibration.residual
         if residual is not None:
             values['fit_rms_px'] = round(residual.rms_px, 3)
             values['fit_max_px'] = round(residual.max_px, 3)
         return self._status(name, level, message, values)
+
+
+def _add(status: DiagnosticStatus, level: bytes, text: str) -> None:
+    """Add what is wrong besides; it comes first where all else is well."""
+    status.message = text if status.level == OK else f'{status.message}; {text}'
+    status.level = max(status.level, level)
 
 
 def held(renderer: RendererStatus) -> tuple[bytes, str]:
@@ -266,7 +314,7 @@ def held(renderer: RendererStatus) -> tuple[bytes, str]:
 
 
 def away(renderer: RendererStatus) -> str:
-    """Say why there is no renderer, shortly: its own status has the remedy."""
+    """Return why there is no renderer, shortly: its own status has the remedy."""
     why = renderer.last_error or f'connecting to {renderer.server}'
     return f'{why} (for {renderer.down_for_s:.0f} s); the status of the renderer says what to do'
 

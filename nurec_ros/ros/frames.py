@@ -29,6 +29,8 @@ from nurec_ros.errors import ConfigurationError
 OPTICAL_SUFFIX = '_optical_frame'
 # A camera must not take the frame that something else is known by.
 RESERVED = ('map', 'odom', 'base_link', 'earth')
+# rcl takes topics of up to 247 characters; namespace, node and the longest ending need some.
+LONGEST_TOKEN = 120
 
 _LEGAL = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
 
@@ -38,19 +40,20 @@ def topic_name(name: str) -> str:
     Turn any text into one token of a topic name; a legal name stays as it is.
 
     A token holds letters, digits and underscores and starts with a letter. A run of anything
-    else becomes one underscore.
+    else becomes one underscore, and what is too long for a topic is cut.
     """
-    if _LEGAL.match(name) and '__' not in name:
+    if _LEGAL.match(name) and '__' not in name and len(name) <= LONGEST_TOKEN:
         return name
     token = re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')
     if not token:
         return 'camera'
-    return token if token[0].isalpha() else f'camera_{token}'
+    token = token if token[0].isalpha() else f'camera_{token}'
+    return token[:LONGEST_TOKEN].rstrip('_')
 
 
 def topic_names(names: Iterable[str]) -> dict[str, str]:
     """
-    Give each name a token of its own, by logical name, in the order of `names`.
+    Return each name a token of its own, by logical name, in the order of `names`.
 
     Names that are legal keep their form even where a mended one before them would have taken
     it; any other collision is resolved by the suffixes `_2`, `_3` and so on.
@@ -120,19 +123,19 @@ class FrameNames:
 
     @property
     def parent(self) -> str:
-        """Give the frame that the ego's pose is in: odom where there is one, else map."""
+        """Return the frame that the ego's pose is in: odom where there is one, else map."""
         return self.odom_frame or self.map_frame
 
     def token(self, camera: str) -> str:
-        """Give the token of a camera by its logical name."""
+        """Return the token of a camera by its logical name."""
         return self.tokens.get(camera) or topic_name(camera)
 
     def camera(self, name: str) -> str:
-        """Give the camera's body frame: x forward, y left, z up."""
+        """Return the camera's body frame: x forward, y left, z up."""
         return self.prefix + self.token(name)
 
     def optical(self, name: str) -> str:
-        """Give the camera's optical frame: z forward, x right, y down."""
+        """Return the camera's optical frame: z forward, x right, y down."""
         return self.camera(name) + OPTICAL_SUFFIX
 
     def names(self) -> tuple[str, ...]:

@@ -12,22 +12,24 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Markers of one track: made once, updated in place.
+~/tracks: the boxes of the road users, for people to look at.
 
-Building a Marker takes ten times as long as updating one, and a street has hundreds of them ten
-times a second.
+Markers are made once and updated in place: building a Marker takes ten times as long as
+updating one, and a street has hundreds of them ten times a second.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from geometry_msgs.msg import Point
 import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.palette import colour_of
-from nurec_ros.ros.conversions import points
+from nurec_ros.ros.conversions import points, set_time
+from nurec_ros.scenario.tracks import ActiveTracks
 from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker
+from visualization_msgs.msg import Marker, MarkerArray
 
 TEXT_NS, VELOCITY_NS, TRAIL_NS = 'text', 'velocity', 'trail'
 
@@ -43,9 +45,11 @@ ARROW_MIN_SPEED = 0.1
 ARROW_SCALE = (0.15, 0.35, 0.4)
 TRAIL_WIDTH = 0.12
 
+Floats = Sequence[float]
+
 
 def track_colour(label: str, *, static: bool) -> ColorRGBA:
-    """Give the class's colour; what never moves is half way to white and lets more through."""
+    """Return the class's colour; what never moves is half way to white and lets more through."""
     rgb = np.array(colour_of(label), dtype=np.float64) / 255.0
     if static:
         rgb = (rgb + 1.0) / 2.0
@@ -54,23 +58,23 @@ def track_colour(label: str, *, static: bool) -> ColorRGBA:
 
 
 def new_marker(header: Header, namespace: str, number: int, kind: int) -> Marker:
-    """Give a marker to be added; `header` is shared, so that one stamp serves all."""
+    """Return a marker to be added; `header` is shared, so that one stamp serves all."""
     marker = Marker(header=header, ns=namespace, id=number, type=kind, action=Marker.ADD)
     marker.pose.orientation.w = 1.0
     return marker
 
 
 def delete_marker(header: Header, marker: Marker) -> Marker:
-    """Give the marker that takes `marker` away."""
+    """Return the marker that takes `marker` away."""
     return Marker(header=header, ns=marker.ns, id=marker.id, action=Marker.DELETE)
 
 
 def delete_all_marker(header: Header) -> Marker:
-    """Give the marker that clears every namespace of a display."""
+    """Return the marker that clears every namespace of a display."""
     return Marker(header=header, action=Marker.DELETEALL)
 
 
-class TrackMarkers:
+class _Track:
     """
     The markers of one track, with one id: box and text, and where wanted arrow and trail.
 
@@ -94,7 +98,9 @@ class TrackMarkers:
         self.trail: Marker | None = None
         self.shown: dict[str, Marker] = {}
 
-    def show_box(self, position: Any, quaternion: Any, dims: Any) -> tuple[Marker, Marker]:
+    def show_box(
+        self, position: Floats, quaternion: Floats, dims: Floats
+    ) -> tuple[Marker, Marker]:
         """Move box and text: centre, x y z w and length, width, height, as Python floats."""
         box, text = self.box, self.text
         at, to, scale = box.pose.position, box.pose.orientation, box.scale
@@ -108,7 +114,7 @@ class TrackMarkers:
         self.shown[text.ns] = text
         return box, text
 
-    def show_arrow(self, position: Any, velocity: Any) -> Marker | None:
+    def show_arrow(self, position: Floats, velocity: Floats) -> Marker | None:
         """Draw the velocity, m/s in map, from the box's centre; None where it all but stands."""
         vx, vy, vz = (value * ARROW_SECONDS for value in velocity)
         if vx * vx + vy * vy + vz * vz < (ARROW_MIN_SPEED * ARROW_SECONDS) ** 2:
@@ -126,7 +132,7 @@ class TrackMarkers:
         self.shown[self.arrow.ns] = self.arrow
         return self.arrow
 
-    def show_trail(self, positions: np.ndarray) -> Marker | None:
+    def show_trail(self, positions: NDArray[np.float64]) -> Marker | None:
         """Draw the way through positions (M, 3); None where there are fewer than two."""
         if len(positions) < 2:
             return None
@@ -140,7 +146,7 @@ class TrackMarkers:
         return self.trail
 
     def hide(self, keep: tuple[Marker | None, ...] = ()) -> list[Marker]:
-        """Give the markers that delete what is shown, except for those in `keep`."""
+        """Return the markers that delete what is shown, except for those in `keep`."""
         kept = {marker.ns for marker in keep if marker is not None}
         gone = [namespace for namespace in self.shown if namespace not in kept]
         return [delete_marker(self._header, self.shown.pop(namespace)) for namespace in gone]
@@ -148,3 +154,73 @@ class TrackMarkers:
     def _opaque(self) -> ColorRGBA:
         colour = self._colour
         return ColorRGBA(r=colour.r, g=colour.g, b=colour.b, a=1.0)
+
+
+class TrackMarkers:
+    """
+    Composes the messages: every active track in every one, each vanished one deleted once.
+
+    A track keeps its id for good: the ids are counted, because a hash to 32 bits collides. The
+    messages share their markers and are to be sent before the next one is composed.
+    """
+
+    def __init__(self, map_frame: str) -> None:
+        self._header = Header(frame_id=map_frame)
+        self._tracks: dict[tuple[str, str, bool], _Track] = {}
+        self._active: dict[tuple[str, str, bool], _Track] = {}
+
+    def message(
+        self,
+        active: ActiveTracks,
+        velocities: NDArray[np.float64] | None = None,
+        trails: Sequence[NDArray[np.float64]] | None = None,
+    ) -> MarkerArray:
+        """
+        Return the message of a moment, `active.t_ns`.
+
+        `velocities` (N, 3), m/s in map, and `trails`, N arrays (M, 3) in map, are drawn where
+        they are given, and deleted where they were drawn before and are not given any more.
+        What is static has no trail.
+        """
+        set_time(self._header.stamp, active.t_ns)
+        markers: list[Marker] = []
+        shown: dict[tuple[str, str, bool], _Track] = {}
+        positions = active.positions.tolist()
+        quaternions = active.quaternions.tolist()
+        dims = active.dims.tolist()
+        static = active.static.tolist()
+        speeds = velocities.tolist() if velocities is not None else None
+        for i, (track_id, label) in enumerate(zip(active.ids, active.labels, strict=True)):
+            key = (track_id, label, static[i])
+            track = self._track(key)
+            shown[key] = track
+            drawn: list[Marker | None] = [*track.show_box(positions[i], quaternions[i], dims[i])]
+            if speeds is not None:
+                drawn.append(track.show_arrow(positions[i], speeds[i]))
+            if trails is not None and not static[i]:
+                drawn.append(track.show_trail(trails[i]))
+            if len(track.shown) > 2:
+                markers += track.hide(keep=tuple(drawn))
+            markers += [marker for marker in drawn if marker is not None]
+        for key, track in self._active.items():
+            if key not in shown:
+                markers += track.hide()
+        self._active = shown
+        return MarkerArray(markers=markers)
+
+    def _track(self, key: tuple[str, str, bool]) -> _Track:
+        track = self._tracks.get(key)
+        if track is None:
+            track_id, label, static = key
+            number = len(self._tracks)
+            track = _Track(self._header, number, track_id, label, static=static)
+            self._tracks[key] = track
+        return track
+
+    def delete_all(self, t_ns: int) -> MarkerArray:
+        """Return the message with the one marker that clears every viewer."""
+        set_time(self._header.stamp, t_ns)
+        for track in self._active.values():
+            track.shown.clear()
+        self._active = {}
+        return MarkerArray(markers=[delete_all_marker(self._header)])

@@ -24,7 +24,7 @@ from pathlib import Path
 import sys
 import textwrap
 
-from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
+from nurec_ros.settings import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
 
 BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.parameter_docs write -->'
 END = '<!-- /parameters -->'
@@ -51,7 +51,7 @@ def yaml_text() -> str:
     """Give the whole of `config/nurec.yaml`: every parameter with its default."""
     lines = [
         '# Every parameter of nurec_player with its default, written from the table in',
-        '# nurec_ros/ros/parameter_table.py by: python -m nurec_ros.ros.parameter_docs write',
+        '# nurec_ros/settings.py by: python -m nurec_ros.ros.parameter_docs write',
         '# Keyed /**, so that it holds under any node name and namespace.',
         '/**:',
         '  ros__parameters:',

@@ -12,24 +12,35 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The node's parameters: declared from the one table, checked by our own validator, kept in step.
+The node's parameters: declared from the one table, converted once per change, kept in step.
 
 Every parameter is declared with dynamic typing (an integer serves for a double), which switches
-rclpy's type checks off; `parameter_values` takes them over, at start and at run time.
+rclpy's own checks off; `setting_values` takes them over, at start and at run time. Overrides that
+nobody declares are found here as well: ROS takes any name without a word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+import difflib
 from typing import Any
 
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.errors import ConfigurationError, NurecError, UnforeseenError
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros.frames import topic_names
-from nurec_ros.ros.parameter_overrides import did_you_mean, QOS, qos_hint
-from nurec_ros.ros.parameter_table import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
-from nurec_ros.ros.parameter_values import check_together, convert
+from nurec_ros.setting_values import check_together, convert
+from nurec_ros.settings import (
+    CAMERA_TABLE,
+    CameraSettings,
+    LOAD,
+    RUNTIME,
+    Settings,
+    Spec,
+    START,
+    TABLE,
+    Value,
+)
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -37,17 +48,8 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.exceptions import ParameterNotDeclaredException
+from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-__all__ = [
-    'CAMERA_TABLE',
-    'TABLE',
-    'CameraSettings',
-    'ParameterGate',
-    'Parameters',
-    'Spec',
-    'render_options',
-]
 
 _TYPES = {
     'string': Parameter.Type.STRING,
@@ -64,18 +66,43 @@ APPLIES = {
     LOAD: 'takes effect at the next ~/load',
 }
 
+QOS = 'qos_overrides.'
+POLICIES = ('history', 'depth', 'reliability')
+OTHER_POLICIES = (
+    'deadline',
+    'durability',
+    'lifespan',
+    'liveliness',
+    'liveliness_lease_duration',
+    'avoid_ros_namespace_conventions',
+)
+
 
 @dataclass(frozen=True, slots=True)
-class CameraSettings:
-    """What a camera has for itself; None where the general parameter holds."""
+class Values:
+    """The values of a moment: the table's, and by logical name what cameras have of their own."""
 
-    resolution_scale: float | None = None
-    rate: float | None = None
+    settings: Settings = field(default_factory=Settings)
+    cameras: Mapping[str, CameraSettings] = field(default_factory=dict)
+
+    def camera_rate(self, camera: str) -> float:
+        """Return the rate of a camera's frames in Hz; 0 for the recorded frame times."""
+        own = self.cameras.get(camera, CameraSettings()).rate
+        return self.settings.camera_rate if own == -1.0 else own
+
+    def camera_scales(self) -> dict[str, float]:
+        """Return the cameras, by logical name, that have a resolution scale of their own."""
+        scales = {name: own.resolution_scale for name, own in self.cameras.items()}
+        return {name: scale for name, scale in scales.items() if scale != 0.0}
+
+    def render_options(self) -> RenderOptions:
+        """Return the options of rendering."""
+        return RenderOptions.from_settings(self.settings, self.camera_scales())
 
 
 class ParameterGate:
     """
-    A mix-in, before `Node`, through which the parameter services of every distribution pass.
+    A mix-in, before `Node`, through which everybody passes who sets a parameter.
 
     rclpy refuses a read-only parameter before any callback of ours is asked, forgets the name
     of one that it does not know, and on Humble offers no callback that may change a value; here
@@ -84,23 +111,22 @@ class ParameterGate:
 
     parameter_gate: Parameters | None = None
 
+    def set_parameters(self, parameter_list: list[Parameter[Any]]) -> list[SetParametersResult]:
+        """Set each of the parameters by itself; raises for a name that is unknown."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
     def set_parameters_atomically(
         self, parameter_list: list[Parameter[Any]]
     ) -> SetParametersResult:
         """Set all of the parameters, or none and say why; raises for a name that is unknown."""
-        gate = self.parameter_gate
-        if gate is None:
-            return super().set_parameters_atomically(parameter_list)
-        refusal = gate.check(parameter_list)
-        if not refusal.successful:
-            return refusal
-        try:
-            return super().set_parameters_atomically(gate.normalise(parameter_list))
-        except ParameterNotDeclaredException:
-            raise UnknownParameter(gate.unknown(parameter_list)) from None
+        store: Callable[[list[Parameter[Any]]], SetParametersResult]
+        store = super().set_parameters_atomically  # type: ignore[misc]
+        if self.parameter_gate is None:
+            return store(parameter_list)
+        return self.parameter_gate.set(parameter_list, store)
 
 
-class UnknownParameter(ParameterNotDeclaredException):
+class UnknownParameterError(ParameterNotDeclaredException):  # type: ignore[misc]
     """What rclpy raises, and its parameter services answer, with the name in it."""
 
     def __init__(self, sentence: str) -> None:
@@ -109,47 +135,52 @@ class UnknownParameter(ParameterNotDeclaredException):
 
 class Parameters:
     """
-    The values, as attributes in Python's types: `parameters.rate`, `parameters.usdz_path`.
+    The values, as one immutable record that is replaced at each change: `values`.
 
-    The attributes may be read from any thread. `cameras` is a tuple of names, empty for all.
-    `on_change` is called in the executor's thread after a run-time change was accepted, with
-    the changed values by name (`<camera>.rate` for a camera's own).
+    `on_change` is called in the executor's thread after a run-time change was stored, with the
+    names of what changed (`<camera>.rate` for a camera's own); where it raises, the change is
+    taken back, `on_failure` gets the error, and whoever set the parameter a refusal.
     """
 
-    def __init__(self, node: Any, on_change: Callable[[Mapping[str, object]], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        on_change: Callable[[frozenset[str]], None],
+        on_failure: Callable[[str, Exception], None],
+    ) -> None:
         """Declare and check everything; ConfigurationError names the first value that fails."""
         self._node = node
         self._on_change = on_change
+        self._on_failure = on_failure
+        # What is declared, by name, and what it holds in the table's type.
         self._specs: dict[str, Spec] = {}
-        self._values: dict[str, Value] = {}
+        self._stored: dict[str, Value] = {}
         self._tokens: dict[str, str] = {}
         self._cameras_known = False
         for spec in TABLE:
             self._declare(spec.name, spec)
-        check_together(self._values)
-        self._has_post_set = hasattr(node, 'add_post_set_parameters_callback')
-        node.add_on_set_parameters_callback(self._on_set)
-        if hasattr(node, 'add_pre_set_parameters_callback'):
-            node.add_pre_set_parameters_callback(self.normalise)
-        if self._has_post_set:
-            node.add_post_set_parameters_callback(self._accept)
+        check_together(self._stored)
+        self.values = self._composed()
         node.parameter_gate = self
 
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get('_values', {})
-        if name not in values:
-            raise AttributeError(f"no parameter is called '{name}'")
-        return values[name]
-
     @property
-    def cameras(self) -> tuple[str, ...]:
-        """Give the cameras asked for, empty for all of them."""
-        return tuple(name for name in self._values['cameras'] if name)
+    def settings(self) -> Settings:
+        """Return the values of the table."""
+        return self.values.settings
+
+    def _composed(self) -> Values:
+        own = {
+            name: CameraSettings(
+                **{spec.name: self._stored[f'{token}.{spec.name}'] for spec in CAMERA_TABLE}  # type: ignore[arg-type]
+            )
+            for name, token in self._tokens.items()
+        }
+        values = {spec.name: self._stored[spec.name] for spec in TABLE}
+        return Values(Settings(**values), own)  # type: ignore[arg-type]
 
     # Declaration.
 
     def _declare(self, name: str, spec: Spec) -> None:
-        default = _stored(spec, spec.default)
         # Declared open, so that a value can still be put into the table's type; the final
         # descriptor, which may say read-only, follows.
         open_descriptor = ParameterDescriptor(dynamic_typing=True)
@@ -158,28 +189,29 @@ class Parameters:
             self._node.set_descriptor(name, open_descriptor)
             found = self._node.get_parameter(name)
         else:
+            default = _listed_value(spec.default)
             found = self._node.declare_parameter(name, default, open_descriptor)
         try:
             value = convert(spec, name, found.value)
-            self._specs[name] = spec
-            wanted = Parameter(name, _TYPES[spec.kind], _stored(spec, value))
+            wanted = _parameter(spec, name, value)
             if found.type_ != wanted.type_:
                 self._node.set_parameters([wanted])
             self._node.set_descriptor(name, descriptor(spec))
         except Exception:
             # Nothing stays behind half declared (a second try, with another file, may follow).
-            self._specs.pop(name, None)
             self._node.undeclare_parameter(name)
             raise
-        self._values[name] = value
+        self._specs[name] = spec
+        self._stored[name] = value
 
-    def declare_cameras(self, names: Iterable[str]) -> None:
+    def declare_cameras(self, names: Iterable[str], *, drop_others: bool = True) -> None:
         """
         Declare the parameters of the scenario's cameras, and drop those of cameras now gone.
 
         `names` are the logical names of all of the scenario's cameras. The parameters carry the
         cameras' tokens, as their topics do. ConfigurationError where an override is wrong; then
-        the parameters are as they were.
+        the parameters are as they were. Others that are not dropped keep their values until they
+        are, in case that their scenario stays.
         """
         tokens = topic_names(names)
         added: list[str] = []
@@ -191,41 +223,22 @@ class Parameters:
                 if name not in self._specs:
                     self._declare(name, spec)
                     added.append(name)
-        except ConfigurationError:
+        except Exception:
             for name in added:
                 self._undeclare(name)
             raise
         for name in [name for name, spec in self._specs.items() if spec in CAMERA_TABLE]:
-            if name not in wanted:
+            if drop_others and name not in wanted:
                 self._undeclare(name)
         self._tokens = tokens
         self._cameras_known = True
-
-    def undeclare_cameras(self) -> None:
-        """Drop every camera's parameters."""
-        self.declare_cameras(())
+        self.values = self._composed()
 
     def _undeclare(self, name: str) -> None:
         self._node.undeclare_parameter(name)
-        self._specs.pop(name)
-        self._values.pop(name)
+        del self._specs[name], self._stored[name]
 
-    # Reading and setting.
-
-    def camera(self, name: str) -> CameraSettings:
-        """Give what the camera of this logical name has for itself."""
-        token = self._tokens.get(name, name)
-        scale = self._values.get(f'{token}.resolution_scale', 0.0)
-        rate = self._values.get(f'{token}.rate', -1.0)
-        return CameraSettings(
-            resolution_scale=None if scale == 0.0 else scale,
-            rate=None if rate == -1.0 else rate,
-        )
-
-    def camera_scales(self) -> dict[str, float]:
-        """Give the cameras, by logical name, that have a resolution scale of their own."""
-        scales = {name: self.camera(name).resolution_scale for name in self._tokens}
-        return {name: scale for name, scale in scales.items() if scale is not None}
+    # Setting.
 
     def change(self, name: str, value: object) -> None:
         """
@@ -233,65 +246,51 @@ class Parameters:
 
         ConfigurationError with the reason where the value is refused.
         """
-        spec = self._specs[name]
-        stored = _stored(spec, convert(spec, name, value))
-        result = self._node.set_parameters([Parameter(name, _TYPES[spec.kind], stored)])[0]
+        result = self._node.set_parameters_atomically([Parameter(name, value=value)])
         if not result.successful:
             raise ConfigurationError(result.reason)
 
-    def unused_overrides(self) -> list[tuple[str, str]]:
-        """
-        Give the overrides that nobody declared, each with what may be meant or ''.
-
-        A camera's overrides are left out until cameras are declared, and so are those of the QoS
-        of topics, which come with the first scenario.
-        """
-        # rclpy has no public way to list the overrides; without this one nothing is reported.
-        overrides = getattr(self._node, '_parameter_overrides', {})
-        endings = {spec.name for spec in CAMERA_TABLE}
-        unused = []
-        topics = {publisher.topic_name for publisher in self._node.publishers}
-        for name in overrides:
-            later = name.startswith(QOS) or name.rpartition('.')[2] in endings
-            if self._node.has_parameter(name) or (later and not self._cameras_known):
-                continue
-            if name.startswith(QOS):
-                unused.append((name, qos_hint(self._node, name, topics)))
-            else:
-                unused.append((name, did_you_mean(name, self._specs)))
-        return unused
-
-    def unknown(self, parameter_list: list[Parameter[Any]]) -> str:
-        """Name those that do not exist, for a refusal."""
-        names = [p.name for p in parameter_list if not self._node.has_parameter(p.name)]
-        return '; '.join(
-            no_such_parameter(name, did_you_mean(name, self._specs)) for name in names
-        )
-
-    # Callbacks of rclpy, in its order: pre-set, on-set, post-set.
-
-    def normalise(self, parameter_list: list[Parameter[Any]]) -> list[Parameter[Any]]:
-        """Put the values that are right into the table's types; the others stay as they are."""
-        return [self._normalised(parameter) for parameter in parameter_list]
-
-    def _normalised(self, parameter: Parameter[Any]) -> Parameter[Any]:
-        spec = self._specs.get(parameter.name)
-        if spec is None or parameter.type_ == Parameter.Type.NOT_SET:
-            return parameter
+    def set(
+        self,
+        parameter_list: list[Parameter[Any]],
+        store: Callable[[list[Parameter[Any]]], SetParametersResult],
+    ) -> SetParametersResult:
+        """Convert, have rclpy store, and apply a change of all of these at once, or refuse it."""
         try:
-            stored = _stored(spec, convert(spec, parameter.name, parameter.value))
-        except ConfigurationError:
-            # The check that follows refuses it with the reason.
-            return parameter
-        return Parameter(parameter.name, _TYPES[spec.kind], stored)
-
-    def check(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
-        """Say whether a run-time change of all of these at once is allowed, and why not."""
-        try:
-            self._converted(parameter_list)
-        except ConfigurationError as error:
+            changed = self._converted(parameter_list)
+        except NurecError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        except Exception as error:  # noqa: BLE001, whatever it is must not end the node
+            return self._failed((one.name for one in parameter_list), 'checked', error)
+        typed = [
+            _parameter(self._specs[one.name], one.name, changed[one.name])
+            if one.name in changed
+            else one
+            for one in parameter_list
+        ]
+        try:
+            result = store(typed)
+        except ParameterNotDeclaredException:
+            raise UnknownParameterError(self._unknown(parameter_list)) from None
+        if result.successful and changed:
+            before = self._stored, self.values
+            self._stored = {**self._stored, **changed}
+            self.values = self._composed()
+            try:
+                self._on_change(frozenset(changed))
+            except Exception as error:  # noqa: BLE001, whatever it is must not end the node
+                self._stored, self.values = before
+                store([_parameter(self._specs[n], n, self._stored[n]) for n in changed])
+                return self._failed(changed, 'applied', error)
+        return result
+
+    def _failed(self, names: Iterable[str], how: str, error: Exception) -> SetParametersResult:
+        listed = ', '.join(sorted(names))
+        self._on_failure(f'setting {listed}', error)
+        what = f'{listed} could not be {how}'
+        known = isinstance(error, NurecError)
+        reason = f'{what}: {error}' if known else str(UnforeseenError(what, error))
+        return SetParametersResult(successful=False, reason=reason)
 
     def _converted(self, parameter_list: list[Parameter[Any]]) -> dict[str, Value]:
         changed: dict[str, Value] = {}
@@ -311,44 +310,54 @@ class Parameters:
         name = parameter.name
         sentence = f"parameter '{name}' can be set at start only"
         try:
-            same = convert(spec, name, parameter.value) == self._values[name]
+            same = convert(spec, name, parameter.value) == self._stored[name]
         except ConfigurationError:
             same = False
         if same:
             return f'{sentence}; it has this value already'
         return f'{sentence}, with -p {name}:=VALUE or in a parameter file'
 
-    def _on_set(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
-        declaring = [p for p in parameter_list if not self._node.has_parameter(p.name)]
-        if declaring:
-            return SetParametersResult(successful=True)
-        result = self.check(parameter_list)
-        if result.successful and not self._has_post_set:
-            self._accept(parameter_list)
-        return result
+    # Names that nobody declared.
 
-    def _accept(self, parameter_list: list[Parameter[Any]]) -> None:
-        changed = {}
-        for parameter in parameter_list:
-            if parameter.name in self._values:
-                spec = self._specs[parameter.name]
-                changed[parameter.name] = convert(spec, parameter.name, parameter.value)
-        if changed:
-            self._values.update(changed)
-            self._on_change(changed)
+    def _unknown(self, parameter_list: list[Parameter[Any]]) -> str:
+        names = [p.name for p in parameter_list if not self._node.has_parameter(p.name)]
+        return '; '.join(
+            no_such_parameter(name, did_you_mean(name, self._specs)) for name in names
+        )
+
+    def unused_overrides(self) -> list[tuple[str, str]]:
+        """
+        Return the overrides that nobody declared, each with what may be meant or ''.
+
+        A camera's overrides are left out until cameras are declared, and so are those of the QoS
+        of topics, which come with the first scenario.
+        """
+        # rclpy has no public way to list the overrides; without this one nothing is reported.
+        overrides = getattr(self._node, '_parameter_overrides', {})
+        endings = {spec.name for spec in CAMERA_TABLE}
+        unused = []
+        topics = {publisher.topic_name for publisher in self._node.publishers}
+        for name in overrides:
+            later = name.startswith(QOS) or name.rpartition('.')[2] in endings
+            if self._node.has_parameter(name) or (later and not self._cameras_known):
+                continue
+            if name.startswith(QOS):
+                unused.append((name, qos_hint(self._node, name, topics)))
+            else:
+                unused.append((name, did_you_mean(name, self._specs)))
+        return unused
 
 
-def no_such_parameter(name: str, hint: str) -> str:
-    """Say that a parameter does not exist, and what may have been meant instead."""
-    return f"there is no parameter '{name}'" + (f'; {hint}' if hint else '')
+def _parameter(spec: Spec, name: str, value: Value) -> Parameter[Any]:
+    return Parameter(name, _TYPES[spec.kind], _listed_value(value))
 
 
-def _stored(spec: Spec, value: Value) -> Any:
-    return list(value) if spec.kind.endswith('_array') else value
+def _listed_value(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def descriptor(spec: Spec) -> ParameterDescriptor:
-    """Describe a parameter to `ros2 param describe`, rqt and the like."""
+    """Return what `ros2 param describe`, rqt and the like show of a parameter."""
     message = ParameterDescriptor(
         description=spec.description,
         additional_constraints='; '.join(filter(None, (spec.allowed, APPLIES[spec.applies]))),
@@ -367,26 +376,57 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
     return message
 
 
-def render_options(parameters: Parameters) -> RenderOptions:
-    """Give the `RenderOptions` that the parameters ask for."""
-    names = (
-        'server',
-        'use_proxy',
-        'tls_root_certificate',
-        'service_prefix',
-        'scene_id',
-        'scene_url',
-        'image_format',
-        'image_quality',
-        'projection',
-        'hfov_deg',
-        'shutter',
-        'batch',
-        'render_timeout_s',
-        'first_render_timeout_s',
-        'send_tracks',
-        'rig_offset',
-        'resolution_scale',
-    )
-    values = {name: getattr(parameters, name) for name in names}
-    return RenderOptions(**values, camera_scales=parameters.camera_scales())
+def no_such_parameter(name: str, hint: str) -> str:
+    """Return that a parameter does not exist, and what may have been meant instead."""
+    return f"there is no parameter '{name}'" + (f'; {hint}' if hint else '')
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question after the nearest of the known names; '' where none is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{nearest[0]}'?" if nearest else ''
+
+
+def qos_hint(node: Node, name: str, topics: Iterable[str]) -> str:
+    """
+    Return what is wrong with the name of a QoS override that was not taken.
+
+    `topics` are the full names of those that the node publishes. A full name is
+    qos_overrides.<topic>.publisher.<policy>, with the topic after remapping.
+    """
+    topics = sorted(topics)
+    topic, _, rest = name.removeprefix(QOS).partition('.')
+    entity, _, policy = rest.partition('.')
+    owner = _owner(node, topic, topics)
+    if owner != topic or not rest:
+        wanted = f'{QOS}{owner}.{rest or "publisher.depth"}' if owner else ''
+        return f"did you mean '{wanted}'?" if wanted else 'the player publishes no such topic'
+    if entity == 'publisher' and policy in OTHER_POLICIES:
+        return f'{policy} cannot be overridden, {_listed(POLICIES)} can'
+    if entity == 'publisher' and policy in POLICIES:
+        # Those of rclpy and tf2_ros.
+        return f'the publisher of {topic} takes no overrides'
+    right = [f'publisher.{known}' for known in POLICIES]
+    nearest = difflib.get_close_matches(rest, right, n=1, cutoff=0.6)
+    if nearest:
+        return f"did you mean '{QOS}{topic}.{nearest[0]}'?"
+    return f"expected '{QOS}{topic}.publisher.' with {_listed(POLICIES)}"
+
+
+def _owner(node: Node, topic: str, topics: list[str]) -> str:
+    """Return the published topic that is meant: itself, resolved, remapped, or the nearest."""
+    if topic in topics:
+        return topic
+    try:
+        resolved = str(node.resolve_topic_name(topic))
+    except Exception:  # noqa: BLE001, rcl has an exception for every way to mistype a name
+        resolved = ''
+    if resolved in topics:
+        return resolved
+    nearest = difflib.get_close_matches(resolved or topic, topics, n=1, cutoff=0.6)
+    return nearest[0] if nearest else ''
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f'{", ".join(first)} and {last}'

@@ -12,167 +12,152 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The node: a scenario on a clock, shown on ROS topics and steered by services.
+The node: wiring between ROS and the playback.
 
-Everything runs in callbacks of one executor, whichever program it belongs to; what other threads
-have to say comes through the mailbox. No callback waits for the network or for a file.
+Timers, services, parameters and the mailbox put commands and time into `Playback`; what comes out
+is carried out here. All of it happens in callbacks of the node's default group, whichever program
+its executor belongs to; what other threads and the coroutine services have to say comes through
+the mailbox. No callback waits for the network or for a file, and whatever one raises ends in a
+refusal, or in the log and the diagnostics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 import threading
 import time
-from typing import Any
+from typing import Any, TypeVar
 
-from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.clock import Advance
+from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
+from nurec_ros.playback.effects import (
+    Announce,
+    Discard,
+    Effect,
+    PlaybackState,
+    Render,
+    Show,
+    ShowAll,
+    ShowJump,
+    Step,
+    StepDone,
+    StepState,
+)
+from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
 from nurec_ros.rendering.tls import root_certificate
-from nurec_ros.ros.parameters import ParameterGate, Parameters, render_options
-from nurec_ros.ros.presenter import frames_of, JUMP_BACK, Presenter
-from nurec_ros.ros.reading import Order, read, Reading
-from nurec_ros.ros.reporter import difference, Reporter
-from nurec_ros.ros.rounds import Rounds
-from nurec_ros.ros.services import create_services
-from nurec_ros.ros.session import Session
-from nurec_ros.ros.state import PlaybackState, StepState
-from nurec_ros.ros.steps import OvertakenError, Step, Steps, to_next_frame
-from nurec_ros.ros.threads import in_thread, Mailbox
+from nurec_ros.ros.executor import in_thread, Mailbox, Timers
+from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.loading import Loaded, read, ReadScenario
+from nurec_ros.ros.parameters import ParameterGate, Parameters
+from nurec_ros.ros.reporter import Reporter
+from nurec_ros.ros.services import create_services, OvertakenError
+from nurec_ros.ros.topics import ScenarioTopics
+from nurec_ros.settings import Settings
 from rclpy.node import Node
 from rclpy.task import Future
 
 NO_SCENARIO = 'no scenario is loaded: set the parameter usdz_path and call ~/load'
 
-WATCH_PERIOD_S = 0.05
-# While halted, so that a viewer started then sees the moment.
+LOOK_PERIOD_S = 0.05
 REPEAT_PERIOD_S = 0.5
 REPORT_PERIOD_S = 1.0
-# rviz has cleared its displays by then, whichever topic reached it first.
 AGAIN_AFTER_S = 0.5
 CLOSING_S = 0.3
 
+Result = TypeVar('Result')
 
-class NurecPlayer(ParameterGate, Node):
+
+class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     """
     Plays one scenario at a time.
 
     May live in any program: it takes no signal, configures no logging, and uses the context and
     the executor that it is given to. `node_options` are those of `rclpy.node.Node`. Raises
     NurecError, and leaves no node behind, where parameters or the scenario cannot be used.
-    `destroy_node` closes it.
+    `destroy_node` closes it. Its methods are to be called where its callbacks run: in the
+    executor's thread, or before it spins.
     """
 
     def __init__(self, name: str = 'nurec', **node_options: Any) -> None:
-        # With a single-threaded executor nobody ever waits for this lock. With another one the
-        # coroutine services, in groups of their own, would run beside the timers.
-        self._lock = threading.RLock()
         self._closed = False
         self._loading = False
-        self._session: Session | None = None
-        self._presenter: Presenter | None = None
-        # Who waits for a jump to be shown.
-        self._unsettled: list[Future] = []
+        self._loaded: Loaded | None = None
+        self._topics: ScenarioTopics | None = None
+        # Who waits for a step, and for a load to be shown.
+        self._stepping: dict[Step, Future[None]] = {}
+        self._unsettled: list[Future[None]] = []
         super().__init__(name, **node_options)
         try:
-            self._set_up()
+            with doing('starting the player'):
+                self._set_up()
         except BaseException:
             self.destroy_node()
             raise
 
     def _set_up(self) -> None:
         self._mailbox = Mailbox(self)
-        self._steps = Steps(self._mailbox.post)
-        self.parameters = Parameters(self, self._on_parameters)
-        self._reporter = Reporter(self, self.parameters)
-        create_services(self)
-        clock_period_s = 1.0 / self.parameters.clock_rate
-        rounds = Rounds(self, clock_period_s)
-        rounds.every(clock_period_s, self._guarded(self._on_clock))
-        rounds.every(1.0 / self.parameters.marker_rate, self._guarded(self._on_markers))
-        rounds.every(WATCH_PERIOD_S, self._guarded(self._on_watch))
-        rounds.every(REPEAT_PERIOD_S, self._guarded(self._on_repeat))
-        rounds.every(REPORT_PERIOD_S, self._guarded(self._on_report))
-        self._again = rounds.timer(AGAIN_AFTER_S, self._guarded(self._on_again))
+        self._graph = Graph(self)
+        self.parameters = Parameters(self, self._on_parameters, self._tell)
+        settings = self.parameters.settings
+        self._reporter = Reporter(self, self.parameters, self._graph)
+        create_services(self, self)
+        timers = Timers(self, 1.0 / settings.clock_rate)
+        every = {
+            'advancing the clock': (1.0 / settings.clock_rate, self._on_clock),
+            'showing the road users': (1.0 / settings.marker_rate, self._on_markers),
+            'looking for subscribers': (LOOK_PERIOD_S, self._on_look),
+            'repeating the halted moment': (REPEAT_PERIOD_S, self._on_repeat),
+            'reporting': (REPORT_PERIOD_S, self._report),
+        }
+        for what, (period_s, callback) in every.items():
+            timers.every(period_s, self._guarded(what, callback))
+        self._again = timers.timer(
+            AGAIN_AFTER_S, self._guarded('showing a jump again', self._on_again)
+        )
         self._again.cancel()
-        if self.parameters.usdz_path:
-            order = Order.from_parameters(self.parameters)
-            self._take(read(order), order)
+        if settings.usdz_path:
+            self._take(read(settings))
         else:
             # What no later load can mend.
-            root_certificate(render_options(self.parameters))
+            root_certificate(self.parameters.values.render_options())
             self.get_logger().info(f'idle: {NO_SCENARIO}')
-            self._publish_state()
+            self._reporter.publish_state(self._state())
             self._reporter.unused(self.parameters.unused_overrides())
-
-    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
-        def guarded() -> None:
-            with self._lock:
-                if not self._closed:
-                    callback()
-
-        return guarded
 
     # What the services do, for other programs too.
 
     @property
     def is_playing(self) -> bool:
-        """Say whether the clock runs."""
-        return self._session is not None and self._session.clock.is_playing
+        """Return whether the clock runs."""
+        return self._loaded is not None and self._loaded.playback.is_playing
 
     @property
     def rate(self) -> float:
-        """Give the scenario seconds per wall second."""
-        return float(self.parameters.rate)
+        """Return the scenario seconds per wall second."""
+        return self.parameters.settings.rate
 
     def play(self) -> PlaybackState:
         """Let the clock run from its position; at the end from begin."""
-        with self._lock:
-            session = self._loaded()
-            clock = session.clock
-            if clock.is_playing:
-                return self._state()
-            before_ns = clock.position_ns
-            # Whoever came for the picture of this moment may have missed its transform.
-            self._presenter.pose(before_ns)
-            clock.play()
-            session.pictures.forget(session.cameras)
-            if clock.position_ns < before_ns:
-                self._jump_back(session, '~/play')
-            return self._publish_state()
+        return self._command(lambda playback: playback.play(_now_ns()))
 
     def stop(self) -> PlaybackState:
         """Halt the clock where it is."""
-        with self._lock:
-            session = self._loaded()
-            if not session.clock.is_playing:
-                return self._state()
-            session.clock.stop()
-            self._presenter.jump()
-            return self._publish_state()
+        return self._command(lambda playback: playback.stop(_now_ns()))
 
     def reset(self) -> PlaybackState:
         """Put the position back to begin and halt."""
-        with self._lock:
-            session = self._loaded()
-            before_ns = session.clock.position_ns
-            session.clock.reset()
-            return self._jumped(session, before_ns, '~/reset')
+        return self._command(lambda playback: playback.reset(_now_ns()))
 
     def seek(self, t_ns: int) -> PlaybackState:
         """Set the position, clamped to begin and end; playing goes on."""
-        with self._lock:
-            session = self._loaded()
-            before_ns = session.clock.position_ns
-            session.clock.seek(t_ns)
-            return self._jumped(session, before_ns, '~/seek')
+        return self._command(lambda playback: playback.seek(_now_ns(), t_ns))
 
     def set_rate(self, rate: float) -> PlaybackState:
         """Set the rate, and the parameter with it."""
-        with self._lock:
-            self.parameters.change('rate', rate)
-            return self._state()
+        self.parameters.change('rate', rate)
+        return self._state()
 
     async def tick(self) -> StepState:
         """
@@ -181,11 +166,11 @@ class NurecPlayer(ParameterGate, Node):
         The state is that right after the advance, with the track ids that came and went in it.
         Raises OvertakenError where something else moves the clock meanwhile.
         """
-        return await self._step(lambda session: self.parameters.tick_us * 1000)
+        return await self._step(lambda: self.parameters.settings.tick_us * 1000)
 
     async def play_next(self) -> StepState:
         """Advance to the next frame time of any selected camera, as `tick` does."""
-        return await self._step(to_next_frame)
+        return await self._step(lambda: None)
 
     async def load(self) -> PlaybackState:
         """
@@ -193,249 +178,289 @@ class NurecPlayer(ParameterGate, Node):
 
         Where that fails, everything stays as it was.
         """
-        with self._lock:
-            order = Order.from_parameters(self.parameters)
-            self._loading = True
+        settings = self.parameters.settings
+        self._loading = True
         try:
-            future = in_thread(lambda: read(order), 'nurec-load')
-            await self._mailbox.wait(future)
-            with self._lock:
-                self._take(future.result(), order)
-                state = self._state()
+            reading = in_thread(lambda: read(settings), 'nurec-load')
+            await self._mailbox.wait(reading)
+            with doing(f'reading {settings.usdz_path}'):
+                found = reading.result()
+            with doing(f'loading {settings.usdz_path}'):
+                return await self._inside(lambda shown: self._take(found, shown))
         finally:
             self._loading = False
-        await self._settled()
-        return state
+
+    def refused(self, name: str, error: Exception) -> str:
+        """Log why a service answers that it did not succeed, and return that."""
+        if isinstance(error, OvertakenError):
+            self.get_logger().warning(f'~/{name} was {error}')
+            return str(error)
+        if isinstance(error, UnforeseenError) or not isinstance(error, NurecError):
+            error = self._reporter.failed(f'answering ~/{name}', error)
+        self.get_logger().warning(f'~/{name} refused: {error}')
+        return str(error)
+
+    def _command(self, command: Callable[[Playback], list[Effect]]) -> PlaybackState:
+        """Put a command into the playback, carry out what follows, and return the state."""
+        loaded = self._need_loaded()
+        effects = command(loaded.playback)
+        self._carry_out(loaded, effects)
+        announced = [effect.state for effect in effects if isinstance(effect, Announce)]
+        return announced[-1] if announced else self._state()
+
+    async def _step(self, duration_ns: Callable[[], int | None]) -> StepState:
+        step = Step()
+
+        def begin(done: Future[None]) -> None:
+            loaded = self._need_loaded()
+            step.duration_ns = duration_ns()
+            effects = loaded.playback.step(_now_ns(), step)
+            self._stepping[step] = done
+            self._carry_out(loaded, effects)
+
+        await self._inside(begin)
+        if step.refusal:
+            raise ConfigurationError(step.refusal)
+        if step.overtaken_by or step.state is None:
+            now = self._state().sentence
+            raise OvertakenError(f'overtaken by {step.overtaken_by} before it was done; now {now}')
+        return replace(step.state, failed_images=step.failed_images)
+
+    async def _inside(self, begin: Callable[[Future[None]], Result]) -> Result:
+        """Call `begin` in the default group with a future, and wait until that is done."""
+        done: Future[None] = Future()
+        results: list[Result] = []
+
+        def call() -> None:
+            try:
+                results.append(begin(done))
+            except Exception as error:  # noqa: BLE001, it belongs to the one who waits
+                done.set_exception(error)
+
+        self._mailbox.post(call)
+        await done
+        return results[0]
+
+    def _need_loaded(self) -> Loaded:
+        if self._loaded is None:
+            raise ConfigurationError(NO_SCENARIO)
+        return self._loaded
 
     def _state(self) -> PlaybackState:
-        return self._reporter.state(self._session)
-
-    def _publish_state(self) -> PlaybackState:
-        return self._reporter.publish_state(self._session)
-
-    def _loaded(self) -> Session:
-        if self._session is None:
-            raise ConfigurationError(NO_SCENARIO)
-        return self._session
+        if self._loaded is None:
+            return PlaybackState(speed=self.rate)
+        return self._loaded.playback.state()
 
     # Changing the scenario.
 
-    def _take(self, reading: Reading, order: Order) -> None:
+    def _take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
         """Put a scenario in the place of the one before, or raise and leave all as it was."""
-        scenario = reading.scenario
-        old = self._session
-        frames = frames_of(self.parameters, scenario)
-        self.parameters.declare_cameras(scenario.cameras)
+        old, scenario = self._loaded, found.scenario
+        self.parameters.declare_cameras(scenario.cameras, drop_others=False)
+        new = None
         try:
-            session = Session(
-                self,
-                self.parameters,
-                frames,
-                reading,
-                order,
-                self._mailbox.post,
-                self._reporter.log,
+            new = Loaded(
+                self._graph,
+                found,
+                self.parameters.values,
+                on_lost=self._on_lost,
+                log=self._reporter.log,
+                after=old,
             )
-            presenter = self._presenter or Presenter(self, self.parameters, scenario)
+            effects: list[Effect] = []
+            if self.parameters.settings.autoplay:
+                effects += new.playback.play(_now_ns())
+            announced = new.playback.announce()
+            with doing(f'making the topics of {found.asked.usdz_path}'):
+                if self._topics is None:
+                    self._topics = ScenarioTopics(self._graph, self._settings, scenario)
+                self._topics.change(scenario)
         except BaseException:
+            if new is not None:
+                new.destroy_topics()
+                new.close(0.0)
             self.parameters.declare_cameras(() if old is None else old.scenario.cameras)
             raise
-        session.on_released = lambda: self._on_released(session)
-        session.on_failure = self._steps.lose
-        self._session, self._presenter = session, presenter
-        presenter.change(scenario)
+        # From here on nothing that fails may keep the new scenario from being shown.
+        self._loaded = new
         if old is not None:
-            self._steps.overtake('~/load')
-            old.jumped_back()
-            old.destroy_publishers()
-            threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
-        self._reporter.loaded(session, reading.warnings, order.path)
-        self._reporter.unused(self.parameters.unused_overrides())
-        session.start()
-        if self.parameters.autoplay:
-            session.clock.play()
-        self._publish_state()
+            self._guarded('leaving the scenario before', partial(self._leave, old))()
+            _close_beside(old)
+        self._guarded('taking note of the load', partial(self._note, new, found.warnings))()
+        # A load that was not shown before this one came is not shown any more.
+        self._shown()
+        if shown is not None:
+            self._unsettled.append(shown)
+        self._carry_out(new, [*effects, announced])
+        return announced.state
 
-    # Moving.
-
-    def _go_on(self, session: Session) -> None:
-        """Let the clock follow the wall, and show what that passes over."""
-        advance = session.advance()
-        if advance.wrapped:
-            session.drop(advance)
-            self._jump_back(session, 'the start of the next lap')
-            self._presenter.clock(advance.position_ns)
-            self._publish_state()
-            return
-        due = session.due(advance)
-        self._presenter.clock(advance.position_ns)
-        self._presenter.pose(advance.position_ns, _times(due))
-        session.render(due)
-        if advance.finished:
-            self._presenter.tracks(advance.position_ns)
-            self._publish_state()
-
-    async def _step(self, duration_ns: Callable[[Session], int]) -> StepState:
-        """Advance by an exact duration, have the frames of it rendered, and wait for them."""
-        await self._settled()
-        with self._lock:
-            session = self._loaded()
-            state, step = self._advance(session, duration_ns(session))
+    def _leave(self, old: Loaded) -> None:
         try:
-            await self._settled()
-            with self._lock:
-                if not step.due:
-                    step.end()
-                elif not step.overtaken_by:
-                    self._presenter.pose(session.clock.position_ns, _times(step.due))
-                    rendered = session.render_at_once(list(step.due))
-                    rendered.add_done_callback(lambda _: self._mailbox.post(step.end))
-            await step.ended
+            self._carry_out(old, old.playback.leave('~/load'))
         finally:
-            self._steps.end(step)
-        if step.overtaken_by:
-            now = self._state().sentence
-            raise OvertakenError(f'overtaken by {step.overtaken_by} before it was done; now {now}')
-        return replace(state, failed_images=step.failed_images)
+            old.destroy_topics()
 
-    def _advance(self, session: Session, delta_ns: int) -> tuple[StepState, Step]:
-        """Advance by an exact duration, and say what is due."""
-        session.look_around()
-        clock = session.clock
-        before = session.active_ids
-        advance: Advance = clock.tick(delta_ns)
-        due = session.all_due(advance)
-        session.pictures.forget(item.name for item in due)
-        if advance.wrapped:
-            self._jump_back(session, '~/tick')
-        else:
-            self._presenter.jump()
-        new, removed = difference(before, session.active_ids)
-        return StepState.of(self._publish_state(), new, removed), self._steps.begin(due)
+    def _note(self, new: Loaded, warnings: tuple[str, ...]) -> None:
+        self.parameters.declare_cameras(new.scenario.cameras)
+        self._reporter.loaded(new, warnings)
+        self._reporter.unused(self.parameters.unused_overrides())
 
-    def _jumped(self, session: Session, before_ns: int, by: str) -> PlaybackState:
-        """Take note of where a reset or a seek led to."""
-        if session.clock.position_ns < before_ns:
-            self._jump_back(session, by)
-        else:
-            self._steps.overtake(by)
-            self._presenter.jump()
-        if not session.clock.is_playing:
-            session.pictures.owe(session.cameras)
-        return self._publish_state()
+    def _settings(self) -> Settings:
+        return self.parameters.settings
 
-    def _jump_back(self, session: Session, by: str) -> None:
-        self._steps.overtake(by)
-        session.jumped_back()
-        self._presenter.jump_back()
-
-    def _settle(self, session: Session) -> bool:
-        """Show a jump if it is time; say whether the clock went out with it."""
-        # A frame of the time before that is being published now is not to come after it.
-        if self._presenter.goes_back and session.pipeline.delivering:
-            return False
-        shown = self._presenter.settle(session.clock.position_ns)
-        if not shown:
-            return False
-        if shown == JUMP_BACK:
-            session.go_on_from_here()
-            self._again.reset()
+    def _shown(self) -> None:
+        """Let those go on who wait for a scenario to be shown."""
         waiting, self._unsettled = self._unsettled, []
         for future in waiting:
             future.set_result(None)
-        self._watch(session)
-        return True
 
-    async def _settled(self) -> None:
-        """Wait until the last jump is shown."""
-        while self._presenter is not None and self._presenter.unsettled:
-            future: Future = Future()
-            self._unsettled.append(future)
-            await future
+    # Carrying out.
+
+    def _carry_out(self, loaded: Loaded, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            what = f'carrying out {type(effect).__name__}'
+            self._guarded(what, partial(self._carry_out_one, loaded, effect))()
+
+    def _carry_out_one(self, loaded: Loaded, effect: Effect) -> None:
+        topics = self._topics
+        if isinstance(effect, Announce):
+            self._reporter.publish_state(effect.state)
+        elif isinstance(effect, Render):
+            self._render(loaded, effect)
+        elif isinstance(effect, Discard):
+            loaded.discard()
+        elif isinstance(effect, StepDone):
+            self._stepping.pop(effect.step).set_result(None)
+        elif topics is None:
+            return
+        elif isinstance(effect, Show):
+            topics.show(effect)
+        elif isinstance(effect, ShowAll):
+            topics.show_all(effect)
+        elif isinstance(effect, ShowJump):
+            # Those who wait go on whatever becomes of it.
+            self._shown()
+            self._again.reset()
+            topics.show_jump(effect)
+
+    def _render(self, loaded: Loaded, order: Render) -> None:
+        def done(_: object = None) -> None:
+            self._mailbox.post(lambda: self._on_frames_done(loaded, order.ticket))
+
+        try:
+            future = loaded.pipeline.submit(
+                order.frames, keep=order.keep, fail_if_down=order.fail_if_down
+            )
+        except Exception:
+            # Nobody is to wait for frames that were never asked for.
+            done()
+            raise
+        if order.ticket:
+            future.add_done_callback(done)
+
+    def _on_frames_done(self, loaded: Loaded, ticket: int) -> None:
+        def go_on() -> None:
+            if loaded is self._loaded:
+                self._carry_out(loaded, loaded.playback.frames_done(_now_ns(), ticket))
+
+        self._guarded('taking note of frames', go_on)()
+
+    def _on_lost(self, loaded: Loaded, frame: Due, error: Exception) -> None:
+        """Tell the step under way of a lost frame; in a thread of the pipeline's."""
+        reason = str(error)
+        if not isinstance(error, NurecError):
+            what = 'publishing an image'
+            reason = str(UnforeseenError(f'unexpected error while {what}', error))
+            self._mailbox.post(lambda: self._tell(what, error))
+        # Posted before the end of the render is, so that the step hears of it in time.
+        if loaded.playback.stepping:
+            self._mailbox.post(lambda: loaded.playback.frame_lost(frame, reason))
+
+    def _tell(self, what: str, error: Exception) -> None:
+        self._reporter.failed(what, error)
 
     # Timers.
 
-    def _on_clock(self) -> None:
-        session = self._session
-        if session is None:
-            return
-        if self._settle(session):
-            return
-        if session.clock.is_playing and not self._presenter.unsettled:
-            self._go_on(session)
-        else:
-            self._presenter.clock(session.clock.position_ns)
-
-    def _on_released(self, session: Session) -> None:
-        """Go on at once when lockstep has its images: the next frame may be due already."""
-        with self._lock:
-            if self._closed or session is not self._session or self._presenter.unsettled:
+    def _guarded(self, what: str, callback: Callable[[], None]) -> Callable[[], None]:
+        def guarded() -> None:
+            if self._closed:
                 return
-            if session.clock.is_playing:
-                self._go_on(session)
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001, no callback may end the node
+                self._reporter.failed(what, error)
+
+        return guarded
+
+    def _with_playback(self, effects: Callable[[Playback], list[Effect]]) -> None:
+        if self._loaded is not None:
+            self._carry_out(self._loaded, effects(self._loaded.playback))
+
+    def _on_clock(self) -> None:
+        self._with_playback(lambda playback: playback.advance(_now_ns()))
 
     def _on_markers(self) -> None:
-        if self.is_playing:
-            self._presenter.tracks(self._session.clock.position_ns)
+        self._with_playback(lambda playback: playback.show_tracks())
 
-    def _on_watch(self) -> None:
-        if self._session is not None:
-            self._watch(self._session)
-
-    def _watch(self, session: Session) -> None:
-        """Look for listeners, and give new ones a picture while no frames come by themselves."""
-        session.look_around()
-        if self._presenter.unsettled or session.clock.is_playing:
-            return
-        if session.picture_owed:
-            # Whoever has just come may not have this frame yet.
-            self._presenter.pose(session.clock.position_ns)
-            session.make_pictures()
+    def _on_look(self) -> None:
+        self._with_playback(lambda playback: playback.look(_now_ns()))
 
     def _on_repeat(self) -> None:
-        session = self._session
-        if session is not None and not session.clock.is_playing:
-            self._presenter.repeat(session.clock.position_ns)
-
-    def _on_report(self) -> None:
-        self._publish_state()
-        others = self._presenter.other_clocks() if self._presenter is not None else 0
-        self._reporter.publish_diagnostics(
-            self._session, loading=self._loading, other_clocks=others
-        )
+        self._with_playback(lambda playback: playback.repeat(_now_ns()))
 
     def _on_again(self) -> None:
         self._again.cancel()
-        if self._session is not None:
-            self._presenter.whole(self._session.clock.position_ns)
+        self._with_playback(lambda playback: playback.again(_now_ns()))
+
+    def _report(self) -> None:
+        self._announce()
+        self._reporter.publish_diagnostics(
+            self._state(),
+            self._loaded,
+            loading=self._loading,
+            clock_topic=self._topics.clock_topic if self._topics is not None else '',
+        )
+
+    def _announce(self) -> None:
+        if self._loaded is None:
+            self._reporter.publish_state(self._state())
+        else:
+            self._carry_out(self._loaded, [self._loaded.playback.announce()])
 
     # Parameters.
 
-    def _on_parameters(self, changed: Mapping[str, object]) -> None:
-        with self._lock:
-            if self._session is not None:
-                self._session.apply(changed)
+    def _on_parameters(self, changed: frozenset[str]) -> None:
+        values, loaded = self.parameters.values, self._loaded
+        if loaded is not None:
+            playback, settings = loaded.playback, values.settings
+            # First what may fail: then nothing has changed.
+            loaded.update(values)
             if 'rate' in changed:
-                self._publish_state()
+                playback.set_rate(_now_ns(), settings.rate)
+            playback.loop = settings.loop
+            playback.always_render = settings.always_render
+            if any(name == 'camera_rate' or name.endswith('.rate') for name in changed):
+                playback.schedule = loaded.schedule(values)
+        if 'rate' in changed:
+            self._announce()
 
     # The end.
 
     def close(self) -> None:
         """Delete the markers and leave the renderer; takes at most 0.3 s of waiting."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            session, presenter = self._session, self._presenter
-            if session is None or presenter is None:
-                return
-            if self.context.ok():
-                presenter.delete_markers(session.clock.position_ns)
-            # Readers acknowledge the deletion while the renderer is left.
-            until_s = time.monotonic() + CLOSING_S
-            session.close(CLOSING_S * 2 / 3)
-            if self.context.ok():
-                presenter.wait_for_markers(until_s - time.monotonic())
+        if self._closed:
+            return
+        self._closed = True
+        loaded, topics = self._loaded, self._topics
+        if loaded is None or topics is None:
+            return
+        if self.context.ok():
+            topics.delete_markers(loaded.playback.position_ns)
+        # Subscribers acknowledge the deletion while the renderer is left.
+        until_s = time.monotonic() + CLOSING_S
+        loaded.close(CLOSING_S * 2 / 3)
+        if self.context.ok():
+            topics.flush_markers(until_s - time.monotonic())
 
     def destroy_node(self) -> Any:
         """Close, and remove the node from the graph."""
@@ -443,5 +468,13 @@ class NurecPlayer(ParameterGate, Node):
         return super().destroy_node()
 
 
-def _times(due: Iterable[Due]) -> list[int]:
-    return [item.t_ns for item in due]
+def _now_ns() -> int:
+    return time.monotonic_ns()
+
+
+def _close_beside(old: Loaded) -> None:
+    """Leave the old scenario's server without waiting for it."""
+    try:
+        threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
+    except RuntimeError:  # no more threads
+        old.close(0.0)

@@ -15,116 +15,119 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+import traceback
 
+from diagnostic_msgs.msg import DiagnosticArray
+from nurec_ros.errors import UnforeseenError
+from nurec_ros.playback.effects import PlaybackState
+from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 from nurec_ros.ros.frames import topic_names
-from nurec_ros.ros.parameters import no_such_parameter
-from nurec_ros.ros.publishers.diagnostics import DiagnosticsPublisher
-from nurec_ros.ros.publishers.state import StatePublisher
-from nurec_ros.ros.readers import ReaderWatch
-from nurec_ros.ros.state import PlaybackState
+from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.loading import Loaded
+from nurec_ros.ros.outlet import reliable
+from nurec_ros.ros.parameters import no_such_parameter, Parameters
+from nurec_ros.ros.topics import StateTopic
+from rclpy.node import Node
 
 NO_EARTH = (
     'publish_earth_frame is on, but no earth frame is published: the T_world_base of the scenario '
     'is missing, the identity, or no place on Earth'
 )
+NAMESAKE = (
+    'another node of the graph is called {name} too: each answers services and parameters meant '
+    'for the other; start one of them under another name with -r __node:=NAME'
+)
+
+# For so long an unexpected error is shown in the diagnostics.
+FAILURE_SHOWN_S = 10.0
+MOST_FAILURES_TOLD = 100
 
 
 class Reporter:
-    """
-    Tells how the playback is doing; one thread alone uses it, the executor's.
+    """Tells how the playback is doing; the executor's thread alone uses it, but for `log`."""
 
-    `session` is None everywhere while no scenario is loaded.
-    """
-
-    def __init__(self, node: Any, parameters: Any) -> None:
+    def __init__(self, node: Node, parameters: Parameters, graph: Graph) -> None:
         self._node = node
         self._parameters = parameters
-        self._state = StatePublisher(node)
-        self._publisher = DiagnosticsPublisher(node)
-        self._diagnostics = Diagnostics(node.get_name(), node.get_fully_qualified_name())
-        self._readers = ReaderWatch(node)
-        self._told_ids: tuple[str, ...] = ()
+        self._graph = graph
+        self._state = StateTopic(graph)
+        self._publication = graph.advertise(DiagnosticArray, '/diagnostics', reliable(10))
+        namespaced = node.get_namespace() != '/'
+        self._diagnostics = Diagnostics(graph.name if namespaced else node.get_name(), graph.name)
         self._told_overrides: set[str] = set()
-        self._clock_conflict = ''
+        self._told_failures: set[tuple[str, str]] = set()
+        self._conflicts: tuple[str, ...] = ()
+        self._failure, self._failed_s = '', 0.0
 
-    def state(self, session: Any) -> PlaybackState:
-        """Give the state; its new and removed tracks are those since the last message."""
-        if session is None:
-            return PlaybackState(speed=self._parameters.rate)
-        clock = session.clock
-        ids = session.active_ids
-        new, removed = difference(self._told_ids, ids)
-        return PlaybackState(
-            is_playing=clock.is_playing,
-            speed=clock.rate,
-            current_time_us=clock.position_ns // 1000,
-            seconds_since_start=clock.seconds_since_start,
-            duration_s=clock.duration_s,
-            progress=clock.progress,
-            done=clock.done,
-            scenario=session.scenario.sequence_id,
-            active_tracks=len(ids),
-            new_track_ids=new,
-            removed_track_ids=removed,
-        )
-
-    def publish_state(self, session: Any) -> PlaybackState:
-        """Publish the state, and give it."""
-        state = self.state(session)
+    def publish_state(self, state: PlaybackState) -> None:
+        """Publish the state."""
         self._state.publish(state)
-        self._told_ids = session.active_ids if session is not None else ()
-        return state
 
-    def publish_diagnostics(self, session: Any, *, loading: bool, other_clocks: int) -> None:
+    def publish_diagnostics(
+        self, state: PlaybackState, loaded: Loaded | None, *, loading: bool, clock_topic: str
+    ) -> None:
         """
         Publish the diagnostics, and log what is found on the way.
 
-        `other_clocks` counts those who publish the time on the same topic as this player.
+        `clock_topic` is the topic on which this player publishes the time, '' where it does not.
         """
-        self._readers.look()
-        state = self.state(session)
+        self._graph.watch()
+        recent = time.monotonic() - self._failed_s < FAILURE_SHOWN_S
         statuses = self._diagnostics.compose(
             state,
-            session,
+            loaded,
             loading=loading,
-            mode=self._parameters.mode,
-            clock_conflict=self._notice(other_clocks),
+            mode=self._parameters.settings.mode,
+            conflicts=self._look_for_conflicts(clock_topic),
+            failure=self._failure if recent else '',
         )
-        self._publisher.publish(statuses, state.current_time_us * 1000)
+        message = DiagnosticArray(status=statuses)
+        set_time(message.header.stamp, state.current_time_us * 1000)
+        self._publication.publish(message)
 
-    def _notice(self, other_clocks: int) -> str:
-        """Give the clock's topic where somebody else publishes on it, and warn of it once."""
-        topic = self._node.resolve_topic_name('/clock') if other_clocks else ''
-        if topic and not self._clock_conflict:
-            self._node.get_logger().warning(SECOND_CLOCK.format(topic=topic))
-        self._clock_conflict = topic
-        return topic
+    def _look_for_conflicts(self, clock_topic: str) -> tuple[str, ...]:
+        """Return what others in the graph spoil, and warn when it begins."""
+        found = []
+        if clock_topic and self._graph.others(clock_topic):
+            found.append(SECOND_CLOCK.format(topic=clock_topic))
+        if self._graph.namesakes():
+            found.append(NAMESAKE.format(name=self._graph.name))
+        for text in found:
+            if text not in self._conflicts:
+                self._node.get_logger().warning(text)
+        self._conflicts = tuple(found)
+        return self._conflicts
 
-    def loaded(self, session: Any, warnings: tuple[str, ...], source: str) -> None:
+    def loaded(self, loaded: Loaded, warnings: tuple[str, ...]) -> None:
         """Log what was loaded and what is to be known about it, each thing once."""
         logger = self._node.get_logger()
         for warning in warnings:
             logger.warning(warning)
-        for name, token in topic_names(session.scenario.cameras).items():
+        for name, token in topic_names(loaded.scenario.cameras).items():
             if token != name:
                 logger.info(f"camera '{name}' is {token} in topics, frames and parameters")
-        for name, output in session.outputs.items():
-            for note in output.notes:
+        fits = []
+        for name, topics in loaded.topics.items():
+            for note in topics.calibration.notes:
                 logger.info(f'{name}: {note}')
-            if output.residual is not None:
-                logger.info(
-                    f'{name}: camera_info is an equidistant fit of the F-theta lens, off by '
-                    f'{output.residual.rms_px:.2f} px rms, {output.residual.max_px:.2f} px at most'
-                )
-        scenario = session.scenario
-        if self._parameters.publish_earth_frame and scenario.T_earth_map is None:
+            residual = topics.calibration.residual
+            if residual is not None:
+                fits.append(f'{name} {residual.rms_px:.2f} ({residual.max_px:.2f})')
+        if fits:
+            logger.info(
+                'camera_info is an equidistant fit of the lens, off by px rms (at most): '
+                + ', '.join(fits)
+            )
+        scenario, settings = loaded.scenario, self._parameters.settings
+        if settings.publish_earth_frame and scenario.T_earth_map is None:
             logger.warning(NO_EARTH)
         logger.info(
-            f"loaded {source}: scenario '{scenario.sequence_id}', "
-            f'{session.clock.duration_s:.2f} s, {len(session.cameras)} cameras, '
-            f'{len(scenario.tracks.ids)} road users, rendered by {self._parameters.server}'
+            f"loaded {loaded.asked.usdz_path}: scenario '{scenario.sequence_id}', "
+            f'{(loaded.playback.end_ns - loaded.playback.begin_ns) / 1e9:.2f} s, '
+            f'{_counted(len(loaded.cameras), "camera")}, '
+            f'{_counted(len(scenario.tracks.ids), "road user")}, rendered by {settings.server}'
         )
 
     def log(self, level: str, text: str) -> None:
@@ -147,13 +150,25 @@ class Reporter:
                 self._told_overrides.add(name)
                 self._node.get_logger().warning(no_such_parameter(name, hint))
 
+    def failed(self, doing: str, error: Exception) -> UnforeseenError:
+        """
+        Tell of an unexpected error: the traceback once of each kind, then in the diagnostics.
 
-def difference(
-    before: tuple[str, ...], after: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give what is new in `after`, and what is gone."""
-    known, there = set(before), set(after)
-    return (
-        tuple(name for name in after if name not in known),
-        tuple(name for name in before if name not in there),
-    )
+        `doing` says what was being done.
+        """
+        if isinstance(error, UnforeseenError):
+            unforeseen = error
+        else:
+            unforeseen = UnforeseenError(f'unexpected error while {doing}', error)
+        cause = error.__cause__ or error
+        self._failure, self._failed_s = f'{unforeseen} (an error of nurec_ros)', time.monotonic()
+        kind = (doing, type(cause).__name__)
+        if kind not in self._told_failures and len(self._told_failures) < MOST_FAILURES_TOLD:
+            self._told_failures.add(kind)
+            trace = ''.join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+            self._node.get_logger().error(f'{self._failure}\n{trace}')
+        return unforeseen
+
+
+def _counted(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

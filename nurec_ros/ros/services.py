@@ -16,19 +16,20 @@ The services: adapters of a few lines each over the player's methods.
 
 `~/tick`, `~/play_next` and `~/load` answer when their work is done, and the executor goes on
 meanwhile: they are coroutines in callback groups of their own. In the default group a pending
-service would keep timers and parameters from running.
+service would keep timers and parameters from running. Whatever is raised, known or not, becomes a
+refusal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 import inspect
-from typing import Any
+from typing import Any, Protocol
 
 from nurec_ros.errors import NurecError
-from nurec_ros.ros.state import PlaybackState
-from nurec_ros.ros.steps import OvertakenError
+from nurec_ros.playback.effects import PlaybackState, StepState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 try:
@@ -44,27 +45,51 @@ WITHOUT_ROSBAG2 = (
 NS_PER_S = 1_000_000_000
 
 
-def create_services(player: Any) -> None:
-    """Offer all services of `player`, a NurecPlayer, on it."""
+class Player(Protocol):
+    """What the services call."""
+
+    @property
+    def is_playing(self) -> bool: ...
+    @property
+    def rate(self) -> float: ...
+    def play(self) -> PlaybackState: ...
+    def stop(self) -> PlaybackState: ...
+    def reset(self) -> PlaybackState: ...
+    def seek(self, t_ns: int) -> PlaybackState: ...
+    def set_rate(self, rate: float) -> PlaybackState: ...
+    async def tick(self) -> StepState: ...
+    async def play_next(self) -> StepState: ...
+    async def load(self) -> PlaybackState: ...
+    def refused(self, name: str, error: Exception) -> str:
+        """Log why a service answers that it did not succeed, and return that."""
+
+
+class OvertakenError(NurecError):
+    """Something else moved the clock before a step was done."""
+
+
+def create_services(node: Node, player: Player) -> None:
+    """Offer all services of `player` on its node."""
     # Each waits for something else, and a tick that waits for a renderer must not keep the
     # scenario from being changed.
     stepping, loading = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-    trigger = _TriggerServices(player)
+    trigger = _TriggerServices(node, player)
     trigger.offer('play', player.play)
     trigger.offer('stop', player.stop)
     trigger.offer('reset', player.reset)
     trigger.offer('tick', player.tick, stepping)
     trigger.offer('load', player.load, loading)
     if rosbag2 is None:
-        player.get_logger().warning(WITHOUT_ROSBAG2)
+        node.get_logger().warning(WITHOUT_ROSBAG2)
     else:
-        _Rosbag2Services(player).offer_all(stepping)
+        _Rosbag2Services(node, player).offer_all(stepping)
 
 
 class _TriggerServices:
     """Services that answer with the state, or with the reason why not."""
 
-    def __init__(self, player: Any) -> None:
+    def __init__(self, node: Node, player: Player) -> None:
+        self._node = node
         self._player = player
 
     def offer(
@@ -73,32 +98,29 @@ class _TriggerServices:
         action: Callable[[], PlaybackState | Awaitable[PlaybackState]],
         group: MutuallyExclusiveCallbackGroup | None = None,
     ) -> None:
-        async def answer_later(_: Any, response: Any) -> Any:
+        async def answer_later(_: Trigger.Request, response: Trigger.Response) -> Any:
             try:
-                state = await action()
-            except NurecError as error:
+                return self._confirm(response, await action())  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001, no service may end the node
                 return self._refuse(name, response, error)
-            return self._confirm(response, state)
 
-        def answer(_: Any, response: Any) -> Any:
+        def answer(_: Trigger.Request, response: Trigger.Response) -> Any:
             try:
-                state = action()
-            except NurecError as error:
+                return self._confirm(response, action())  # type: ignore[arg-type]
+            except Exception as error:  # noqa: BLE001, no service may end the node
                 return self._refuse(name, response, error)
-            return self._confirm(response, state)
 
         callback = answer_later if inspect.iscoroutinefunction(action) else answer
-        self._player.create_service(Trigger, f'~/{name}', callback, callback_group=group)
+        self._node.create_service(Trigger, f'~/{name}', callback, callback_group=group)
 
-    def _confirm(self, response: Any, state: PlaybackState) -> Any:
+    def _confirm(self, response: Trigger.Response, state: PlaybackState) -> Trigger.Response:
         response.success = True
         response.message = state.to_json()
         return response
 
-    def _refuse(self, name: str, response: Any, error: NurecError) -> Any:
-        tell_refusal(self._player, name, error)
+    def _refuse(self, name: str, response: Trigger.Response, error: Exception) -> Trigger.Response:
         response.success = False
-        response.message = str(error)
+        response.message = self._player.refused(name, error)
         return response
 
 
@@ -109,11 +131,12 @@ class _Rosbag2Services:
     Its answers have no room for a reason, so that goes to the log.
     """
 
-    def __init__(self, player: Any) -> None:
+    def __init__(self, node: Node, player: Player) -> None:
+        self._node = node
         self._player = player
 
     def offer_all(self, stepping: MutuallyExclusiveCallbackGroup) -> None:
-        create = self._player.create_service
+        create = self._node.create_service
         create(rosbag2.Pause, '~/pause', self.pause)
         create(rosbag2.Resume, '~/resume', self.resume)
         create(rosbag2.TogglePaused, '~/toggle_paused', self.toggle_paused)
@@ -126,8 +149,8 @@ class _Rosbag2Services:
     def _done(self, name: str, action: Callable[[], object]) -> bool:
         try:
             action()
-        except NurecError as error:
-            tell_refusal(self._player, name, error)
+        except Exception as error:  # noqa: BLE001, no service may end the node
+            self._player.refused(name, error)
             return False
         return True
 
@@ -140,16 +163,18 @@ class _Rosbag2Services:
         return response
 
     def toggle_paused(self, _: Any, response: Any) -> Any:
-        action = self._player.stop if self._player.is_playing else self._player.play
-        self._done('toggle_paused', action)
+        def toggle() -> None:
+            (self._player.stop if self._player.is_playing else self._player.play)()
+
+        self._done('toggle_paused', toggle)
         return response
 
     def is_paused(self, _: Any, response: Any) -> Any:
-        response.paused = not self._player.is_playing
+        self._done('is_paused', lambda: setattr(response, 'paused', not self._player.is_playing))
         return response
 
     def get_rate(self, _: Any, response: Any) -> Any:
-        response.rate = self._player.rate
+        self._done('get_rate', lambda: setattr(response, 'rate', self._player.rate))
         return response
 
     def set_rate(self, request: Any, response: Any) -> Any:
@@ -164,19 +189,11 @@ class _Rosbag2Services:
     async def play_next(self, _: Any, response: Any) -> Any:
         try:
             state = await self._player.play_next()
-        except NurecError as error:
-            tell_refusal(self._player, 'play_next', error)
+        except Exception as error:  # noqa: BLE001, no service may end the node
+            self._player.refused('play_next', error)
             response.success = False
             return response
         for camera, reason in state.failed_images.items():
-            self._player.get_logger().warning(f'~/play_next, {camera}: {reason}')
+            self._node.get_logger().warning(f'~/play_next, {camera}: {reason}')
         response.success = True
         return response
-
-
-def tell_refusal(player: Any, name: str, error: NurecError) -> None:
-    """Log why a service answers that it did not succeed."""
-    if isinstance(error, OvertakenError):
-        player.get_logger().warning(f'~/{name} was {error}')
-    else:
-        player.get_logger().warning(f'~/{name} refused: {error}')

@@ -16,7 +16,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from nurec_ros.ros.parameter_table import TABLE
+from nurec_ros.settings import TABLE
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]

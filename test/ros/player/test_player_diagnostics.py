@@ -19,9 +19,9 @@ import re
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.rendering.frames import CameraStatus, RendererStatus
-from nurec_ros.ros.diagnostics import Diagnostics
-from nurec_ros.ros.state import PlaybackState
+from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 import pytest
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -73,25 +73,35 @@ class Pipeline:
 
 
 @dataclass
-class Session:
-    """A session of one camera."""
+class Playback:
+    """What they ask a playback."""
 
-    pipeline: Pipeline = field(default_factory=Pipeline)
-    cameras: tuple = ('front',)
-    listened: tuple = ('front',)
-    waiting: bool = False
+    subscribed: tuple = ('front',)
+    held: bool = False
     played_ns: int = 0
     outrun: dict = field(default_factory=lambda: {'front': 0})
-    jumped_over: dict = field(default_factory=lambda: {'front': 0})
-    outputs: dict = field(
+    lapped: dict = field(default_factory=lambda: {'front': 0})
+
+
+@dataclass
+class Loaded:
+    """A scenario of one camera."""
+
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    playback: Playback = field(default_factory=Playback)
+    cameras: tuple = ('front',)
+    discarded: dict = field(default_factory=lambda: {'front': 0})
+    topics: dict = field(
         default_factory=lambda: {
             'front': SimpleNamespace(
-                subscribers=2, residual=SimpleNamespace(rms_px=0.123456, max_px=1.5)
+                audience=(1, 0, 1),
+                calibration=SimpleNamespace(residual=SimpleNamespace(rms_px=0.123456, max_px=1.5)),
             )
         }
     )
 
 
+CLOCK = SECOND_CLOCK.format(topic='/clock')
 AWAY = replace(RENDERER, connected=False, last_error='cannot reach host:1', remedy='start it')
 FOR_7_S = 'cannot reach host:1 (for 7 s); the status of the renderer says what to do'
 
@@ -101,31 +111,31 @@ class Composer:
 
     def __init__(self):
         self.time_s = 100.0
-        self.session = Session()
+        self.loaded = Loaded()
         self._diagnostics = Diagnostics('nurec', '/nurec', now=lambda: self.time_s)
         self.compose()
 
-    def compose(self, conflict='', is_playing=False):
+    def compose(self, is_playing=False, **found):
         """Let a second pass; give the statuses by their part."""
         self.time_s += 1.0
         statuses = self._diagnostics.compose(
             PlaybackState(scenario='drive', is_playing=is_playing),
-            self.session,
+            self.loaded,
             loading=False,
             mode='realtime',
-            clock_conflict=conflict,
+            **found,
         )
         assert {status.hardware_id for status in statuses} == {'/nurec'}
         return {status.name.removeprefix('nurec: '): status for status in statuses}
 
     def camera(self, **counters):
         """Set the camera's counters and compose; give its status."""
-        self.session.pipeline.camera = replace(self.session.pipeline.camera, **counters)
+        self.loaded.pipeline.camera = replace(self.loaded.pipeline.camera, **counters)
         return self.compose()['front']
 
     def renderer(self, **values):
         """Set the renderer's status and compose; give its status."""
-        self.session.pipeline.renderer = replace(self.session.pipeline.renderer, **values)
+        self.loaded.pipeline.renderer = replace(self.loaded.pipeline.renderer, **values)
         return self.compose()['renderer']
 
 
@@ -173,14 +183,15 @@ def test_a_renderer_that_cannot_keep_up_is_a_warning_with_the_remedy(composer):
 
 
 def test_frames_that_outran_the_pipeline_count_as_dropped(composer):
-    composer.session.outrun['front'] = 20
+    composer.loaded.playback.outrun['front'] = 20
     status = composer.camera(asked=10, received=10)
     assert values_of(status)['dropped_hz'] == '20.0'
     assert status.level == WARN
 
 
 def test_frames_that_a_jump_made_obsolete_are_no_warning(composer):
-    composer.session.jumped_over['front'] = 3
+    composer.loaded.discarded['front'] = 1
+    composer.loaded.playback.lapped['front'] = 2
     status = composer.camera(asked=5, received=2, dropped=3)
     assert values_of(status)['dropped_hz'] == '3.0'
     assert status.level == OK
@@ -199,55 +210,55 @@ def test_failures_among_images_are_a_warning_and_alone_an_error(composer):
 def test_a_halted_camera_whose_image_was_lost_stays_a_warning(composer):
     """Nothing more is asked for while halted, and the viewer still has no picture."""
     lost = replace(CAMERA, asked=1, failed=1, last_error='no JPEG', remedy='look at the log')
-    composer.session.pipeline.camera = lost
+    composer.loaded.pipeline.camera = lost
     assert composer.compose()['front'].level == ERROR
     status = composer.compose()['front']
     assert (status.level, status.message) == (
         WARN,
         'the last image was lost: no JPEG: look at the log',
     )
-    composer.session.pipeline.camera = replace(CAMERA, asked=2, received=1, failed=1)
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=2, received=1, failed=1)
     assert composer.compose()['front'].level == OK
 
 
 def test_frames_that_wait_for_a_lost_server_are_not_the_cameras_fault(composer):
-    composer.session.pipeline.camera = replace(CAMERA, asked=30, dropped=30)
-    composer.session.pipeline.renderer = replace(AWAY, down_for_s=7.4)
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=30, dropped=30)
+    composer.loaded.pipeline.renderer = replace(AWAY, down_for_s=7.4)
     status = composer.compose(is_playing=True)['front']
     assert (status.level, status.message) == (WARN, f'no image comes: {FOR_7_S}')
     # The one that waits, in lockstep: nothing is dropped.
-    composer.session.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
     status = composer.compose(is_playing=True)['front']
     assert (status.level, status.message) == (WARN, f'no image comes: {FOR_7_S}')
 
 
 def test_a_picture_that_is_owed_and_why(composer):
-    composer.session.pipeline.camera = replace(CAMERA, asked=1)
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=1)
     status = composer.compose()['front']
     assert (status.level, status.message) == (OK, 'a picture is on its way')
     assert values_of(status)['pending'] == '1'
-    composer.session.pipeline.renderer = replace(AWAY, down_for_s=7.4)
+    composer.loaded.pipeline.renderer = replace(AWAY, down_for_s=7.4)
     status = composer.compose()['front']
     assert (status.level, status.message) == (WARN, f'a picture is owed: {FOR_7_S}')
-    composer.session.listened = ()
+    composer.loaded.playback.subscribed = ()
     assert composer.compose()['front'].message == 'nobody listens'
-    composer.session.listened = ('front',)
-    composer.session.pipeline.camera = replace(CAMERA, asked=1, received=1)
+    composer.loaded.playback.subscribed = ('front',)
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=1, received=1)
     assert composer.compose()['front'].level == OK
     assert composer.compose()['front'].message == '0.0 images/s'
 
 
 def test_a_server_that_compiles_its_first_frame_is_not_slow(composer):
     compiling = replace(RENDERER, waiting_for_first_frame_s=12.3, first_frame_limit_s=300.0)
-    composer.session.pipeline.renderer = compiling
-    composer.session.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
+    composer.loaded.pipeline.renderer = compiling
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=31, dropped=30)
     statuses = composer.compose(is_playing=True)
     for part in ('renderer', 'front'):
         assert statuses[part].level == OK
         assert statuses[part].message.startswith('waiting 12 s for the first frame')
     assert values_of(statuses['renderer'])['waiting_for_first_frame_s'] == '12.3'
-    composer.session.pipeline.renderer = RENDERER
-    composer.session.pipeline.camera = replace(CAMERA, asked=61, dropped=60)
+    composer.loaded.pipeline.renderer = RENDERER
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=61, dropped=60)
     assert 'cannot keep up' in composer.compose(is_playing=True)['front'].message
 
 
@@ -262,7 +273,7 @@ def test_the_document_has_every_key_and_no_other(composer):
 
 
 def test_nobody_listens(composer):
-    composer.session.listened = ()
+    composer.loaded.playback.subscribed = ()
     status = composer.compose()['front']
     assert (status.level, status.message) == (OK, 'nobody listens')
 
@@ -293,16 +304,19 @@ def test_renderer_that_was_not_reached_yet(composer):
 
 def test_playback_levels(composer):
     assert composer.compose()['playback'].level == OK
-    status = composer.compose(conflict='/clock')['playback']
-    assert status.level == WARN
-    assert 'publish_clock:=false' in status.message
+    status = composer.compose(conflicts=(CLOCK,))['playback']
+    assert (status.level, status.message) == (WARN, CLOCK)
+    assert '/clock' in CLOCK
+    assert 'publish_clock:=false' in CLOCK
+    status = composer.compose(conflicts=(CLOCK,), failure='something of ours')['playback']
+    assert (status.level, status.message) == (ERROR, f'{CLOCK}; something of ours')
 
 
 def test_lockstep_that_waits_for_a_renderer_says_for_which_and_for_how_long(composer):
-    composer.session.waiting = True
+    composer.loaded.playback.held = True
 
     def playback(**renderer):
-        composer.session.pipeline.renderer = replace(RENDERER, **renderer)
+        composer.loaded.pipeline.renderer = replace(RENDERER, **renderer)
         status = composer.compose(is_playing=True)['playback']
         return status.level, status.message
 
@@ -315,7 +329,7 @@ def test_lockstep_that_waits_for_a_renderer_says_for_which_and_for_how_long(comp
     assert playback(down_for_s=7.4, **gone) == (WARN, f'waiting for images (lockstep): {FOR_7_S}')
     level, message = playback(down_for_s=30.0, **gone)
     assert (level, '(for 30 s)' in message) == (ERROR, True)
-    status = composer.compose(conflict='/clock', is_playing=True)['playback']
+    status = composer.compose(is_playing=True, conflicts=(CLOCK,))['playback']
     assert status.level == ERROR
     assert 'cannot reach' in status.message
     assert 'publish_clock' in status.message
@@ -327,7 +341,7 @@ def test_the_speed_that_is_achieved(composer):
     """Over the last five seconds of playing; 0 while halted."""
 
     def speed(played_s=0.0, **state):
-        composer.session.played_ns += round(played_s * 1e9)
+        composer.loaded.playback.played_ns += round(played_s * 1e9)
         return values_of(composer.compose(**state)['playback'])['achieved_speed_s_per_s']
 
     assert speed() == '0.0'
@@ -341,9 +355,9 @@ def test_the_speed_that_is_achieved(composer):
     assert speed(0.1, is_playing=True) == 'unknown'
 
 
-def test_another_session_starts_from_nothing(composer):
+def test_another_scenario_starts_from_nothing(composer):
     composer.camera(asked=1000, received=1000)
-    composer.session = Session()
+    composer.loaded = Loaded()
     values = values_of(composer.camera(asked=10, received=10))
     assert values['asked_hz'] == '10.0'
 

@@ -35,6 +35,9 @@ TYPES = {
     'active_tracks': int,
     'new_track_ids': list,
     'removed_track_ids': list,
+    'start_us': int,
+    'end_us': int,
+    'cameras': list,
 }
 
 

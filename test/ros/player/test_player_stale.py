@@ -17,8 +17,8 @@ from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import stamp_ns
 import threading
 
+from nurec_ros.ros.camera_topics import CameraTopics
 from nurec_ros.ros.player import NurecPlayer
-from nurec_ros.ros.publishers import CameraPublisher
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -35,19 +35,19 @@ class Gate:
     def __init__(self):
         self.holds = threading.Event()
         self.opened = threading.Event()
-        self._publish = CameraPublisher.publish
+        self._publish = CameraTopics.publish
 
-    def publish(self, publisher, frame, *details):
+    def publish(self, topics, frame):
         if frame.t_ns == LATER_NS:
             self.holds.set()
             assert self.opened.wait(60.0)
-        self._publish(publisher, frame, *details)
+        self._publish(topics, frame)
 
 
 @pytest.fixture
 def gate(monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(CameraPublisher, 'publish', lambda *details: gate.publish(*details))
+    monkeypatch.setattr(CameraTopics, 'publish', lambda topics, frame: gate.publish(topics, frame))
     yield gate
     gate.opened.set()
 

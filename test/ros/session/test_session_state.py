@@ -52,6 +52,9 @@ KEYS = [
     'active_tracks',
     'new_track_ids',
     'removed_track_ids',
+    'start_us',
+    'end_us',
+    'cameras',
 ]
 CHANGING = ('new_track_ids', 'removed_track_ids')
 PATIENCE_NS = 3 * SECOND
@@ -98,7 +101,7 @@ def test_state_has_the_documented_keys(recording):
 
 def test_state_values_are_of_their_types(recording):
     number = (int, float)
-    kinds = (bool, number, int, number, number, number, bool, str, int, list, list)
+    kinds = (bool, number, int, number, number, number, bool, str, int, list, list, int, int, list)
     for _, state in recording.states:
         for key, kind in zip(KEYS, kinds, strict=True):
             assert isinstance(state[key], kind), (key, state[key])

@@ -1,0 +1,571 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Playback: what happens when time passes or somebody moves the clock.
+
+Commands and the wall time go in; what is to happen comes out as effects, in the order in which it
+is to happen. Nothing here knows ROS, a thread or a timer, and one thread alone uses it. What the
+words mean and why: docs/playback.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+
+from nurec_ros.playback.clock import PlaybackClock
+from nurec_ros.playback.effects import (
+    Announce,
+    Discard,
+    Effect,
+    PlaybackState,
+    Render,
+    Show,
+    ShowAll,
+    ShowJump,
+    Step,
+    StepDone,
+    StepState,
+)
+from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.still_frames import StillFrames
+
+# Between the last transform of the time before a jump and the first message of the time after.
+# A listener that is busy with an image handles late what came in time: with tf2's own buffer and
+# callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
+QUIET_NS = 50_000_000
+
+NEXT_LAP = 'the start of the next lap'
+PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
+AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'
+NO_MORE_FRAMES = 'no camera has a frame between the position and the end'
+
+Effects = list[Effect]
+
+
+class Playback:
+    """
+    One scenario at play, between `begin_ns` and `end_ns`.
+
+    `active_ids(t_ns)` are the ids of the tracks that are there at a moment. `audiences()` are the
+    numbers of subscribers of each camera's topics, by camera; `delivering()` tells whether a frame
+    is being published at this moment. `quiet_ns` is 0 where no transforms go out. `after` is the
+    playback that this one takes the place of: its time is shown until this one's may be. Methods
+    that take `now_ns`, steady wall time, return what is to be done.
+    """
+
+    def __init__(
+        self,
+        begin_ns: int,
+        end_ns: int,
+        schedule: Schedule,
+        *,
+        scenario: str,
+        active_ids: Callable[[int], tuple[str, ...]],
+        audiences: Callable[[], Mapping[str, tuple[int, ...]]],
+        delivering: Callable[[], bool] = lambda: False,
+        rate: float = 1.0,
+        loop: bool = False,
+        lockstep: bool = False,
+        always_render: bool = False,
+        quiet_ns: int = QUIET_NS,
+        after: Playback | None = None,
+    ) -> None:
+        self._now_ns = 0
+        self._clock = PlaybackClock(begin_ns, end_ns, now=lambda: self._now_ns, rate=rate)
+        self.loop = loop
+        self.always_render = always_render
+        self.schedule = schedule
+        self._scenario = scenario
+        self._lockstep = lockstep
+        self._quiet_ns = quiet_ns
+        self._active_ids = active_ids
+        self._audiences = audiences
+        self._delivering = delivering
+        self._subscribed: tuple[str, ...] = ()
+        # A jump that is not shown yet; until it is, nothing else of the new time may be.
+        self._jump: Show | ShowJump | None = ShowJump(self._clock.position_ns, loaded=True)
+        self._shown_ns: int | None = after._shown_ns if after is not None else None
+        self._last_pose_ns: int = after._last_pose_ns if after is not None else -QUIET_NS
+        self._stills = StillFrames()
+        self._stills.owe(schedule.names)
+        self._steps: deque[Step] = deque()
+        self._step: Step | None = None
+        # Who waits for the frames of a ticket: lockstep, a step, or the still frames of cameras.
+        self._tickets = count(1)
+        self._held: set[int] = set()
+        self._step_ticket = 0
+        self._still_tickets: dict[int, tuple[str, ...]] = {}
+        self._announced_ids: tuple[str, ...] = after._announced_ids if after is not None else ()
+        self._all_new = True
+        self._played_ns = 0
+        # By camera: due frames that were dropped before anybody was asked for them, and how many
+        # of them fell to a new lap and not to a slow renderer.
+        self.outrun: dict[str, int] = dict.fromkeys(schedule.names, 0)
+        self.lapped: dict[str, int] = dict.fromkeys(schedule.names, 0)
+
+    # What is known.
+
+    @property
+    def position_ns(self) -> int:
+        return self._clock.position_ns
+
+    @property
+    def begin_ns(self) -> int:
+        return self._clock.begin_ns
+
+    @property
+    def end_ns(self) -> int:
+        return self._clock.end_ns
+
+    @property
+    def is_playing(self) -> bool:
+        return self._clock.is_playing
+
+    @property
+    def done(self) -> bool:
+        """Return whether the position is the end."""
+        return self._clock.done
+
+    @property
+    def rate(self) -> float:
+        """Return the scenario seconds per wall second."""
+        return self._clock.rate
+
+    @property
+    def loop(self) -> bool:
+        """Return whether the clock starts over at the end; a single moment has no laps."""
+        return self._clock.loop
+
+    @loop.setter
+    def loop(self, wanted: bool) -> None:
+        self._clock.loop = wanted and not self._is_one_moment
+
+    @property
+    def _is_one_moment(self) -> bool:
+        return self._clock.begin_ns == self._clock.end_ns
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the last jump has been shown."""
+        return self._jump is None
+
+    @property
+    def stepping(self) -> bool:
+        """Return whether a step waits for its frames; this may be asked from any thread."""
+        return self._step is not None
+
+    @property
+    def held(self) -> bool:
+        """Return whether lockstep holds the clock for frames."""
+        return bool(self._held)
+
+    @property
+    def played_ns(self) -> int:
+        """Return the scenario time that was played so far, without jumps and steps."""
+        return self._played_ns
+
+    @property
+    def subscribed(self) -> tuple[str, ...]:
+        """Return the cameras that are rendered for somebody, as of the last look."""
+        return self._subscribed
+
+    def state(self) -> PlaybackState:
+        """Return the state; its new and removed tracks are those since it was announced."""
+        clock = self._clock
+        ids = self._active_ids(clock.position_ns)
+        _, removed = difference(self._announced_ids, ids)
+        new = ids if self._all_new else difference(self._announced_ids, ids)[0]
+        return PlaybackState(
+            is_playing=clock.is_playing,
+            speed=clock.rate,
+            current_time_us=clock.position_ns // 1000,
+            seconds_since_start=clock.seconds_since_start,
+            duration_s=clock.duration_s,
+            progress=clock.progress,
+            done=clock.done,
+            scenario=self._scenario,
+            active_tracks=len(ids),
+            new_track_ids=new,
+            removed_track_ids=removed,
+            start_us=clock.begin_ns // 1000,
+            end_us=clock.end_ns // 1000,
+            cameras=self.schedule.names,
+        )
+
+    def announce(self) -> Announce:
+        """Return the state to be published, from which the next one's tracks count."""
+        state = self.state()
+        self._announced_ids = self._active_ids(self._clock.position_ns)
+        self._all_new = False
+        return Announce(state)
+
+    # Commands.
+
+    def play(self, now_ns: int) -> Effects:
+        """Let the clock run from its position; at the end from begin."""
+        self._now_ns = now_ns
+        clock = self._clock
+        # A single moment has nothing to pass: it is done, and its still frame is what it shows.
+        if clock.is_playing or self._is_one_moment:
+            return []
+        before_ns = clock.position_ns
+        # Whoever came for the still frame of this moment may have missed its transform.
+        effects = self._show(Show(before_ns, pose=True))
+        clock.play()
+        self._stills.forget(self.schedule.names)
+        if clock.position_ns < before_ns:
+            effects += self._jump_back('~/play')
+        return [*effects, self.announce()]
+
+    def stop(self, now_ns: int) -> Effects:
+        """Halt the clock and keep its position."""
+        self._now_ns = now_ns
+        if not self._clock.is_playing:
+            return []
+        self._clock.stop()
+        self._jump_here()
+        return [self.announce()]
+
+    def reset(self, now_ns: int) -> Effects:
+        """Go back to begin and halt; the rate stays."""
+        self._now_ns = now_ns
+        before_ns = self._clock.position_ns
+        self._clock.reset()
+        self._all_new = True
+        return self._jumped(before_ns, '~/reset')
+
+    def seek(self, now_ns: int, t_ns: int) -> Effects:
+        """Set the position, clamped to begin and end; playing goes on."""
+        self._now_ns = now_ns
+        before_ns = self._clock.position_ns
+        self._clock.seek(t_ns)
+        return self._jumped(before_ns, '~/seek')
+
+    def set_rate(self, now_ns: int, rate: float) -> None:
+        """Set the scenario seconds per wall second; ValueError outside 0.01 to 100."""
+        self._now_ns = now_ns
+        self._clock.set_rate(rate)
+
+    def step(self, now_ns: int, step: Step) -> Effects:
+        """Move by an exact duration, or to the next frame; after the steps before this one."""
+        self._now_ns = now_ns
+        self._steps.append(step)
+        return self._go_on_with_steps()
+
+    def overtake(self, by: str) -> Effects:
+        """End the step that is under way: the clock is moved elsewhere, by `by`."""
+        if self._step is None:
+            return []
+        self._step.overtaken_by = by
+        return self._end_step()
+
+    def leave(self, by: str) -> Effects:
+        """Give everything up: another scenario takes this one's place."""
+        waiting, self._steps = self._steps, deque()
+        effects = self.overtake(by)
+        for step in waiting:
+            step.overtaken_by = by
+            effects.append(StepDone(step))
+        return [*effects, Discard()]
+
+    def owe_stills(self) -> None:
+        """Note that what is rendered has changed: the halted moment is to be rendered anew."""
+        if not self._clock.is_playing:
+            self._stills.owe(self.schedule.names)
+
+    # The passing of time, and what comes back.
+
+    def advance(self, now_ns: int) -> Effects:
+        """Follow the wall clock; to be called at the rate of /clock."""
+        self._now_ns = now_ns
+        if self._jump is not None:
+            settled = self._settle()
+            if settled:
+                return settled
+        elif self._clock.is_playing:
+            return self._go_on()
+        return [] if self._shown_ns is None else [Show(self._shown_ns, clock=True)]
+
+    def show_tracks(self) -> Effects:
+        """Show the road users of a playing clock; to be called at the rate of markers."""
+        if not self._clock.is_playing:
+            return []
+        return self._show(Show(self._clock.position_ns, tracks=True))
+
+    def repeat(self, now_ns: int) -> Effects:
+        """Show the moment of a halted clock again, for who has come since."""
+        self._now_ns = now_ns
+        if self._clock.is_playing:
+            return []
+        return self._show(Show(self._clock.position_ns, pose=True, tracks=True))
+
+    def again(self, now_ns: int) -> Effects:
+        """Show everything once more, half a second after a jump back."""
+        self._now_ns = now_ns
+        if self._jump is not None:
+            return []
+        self._last_pose_ns = now_ns
+        return [ShowAll(self._clock.position_ns)]
+
+    def look(self, now_ns: int) -> Effects:
+        """Count subscribers, and render still frames for those who have come."""
+        self._now_ns = now_ns
+        self._count_subscribers()
+        if self._jump is not None or self._clock.is_playing:
+            return []
+        cameras = self._stills.begin(self._subscribed)
+        if not cameras:
+            return []
+        position_ns = self._clock.position_ns
+        ticket = next(self._tickets)
+        self._still_tickets[ticket] = cameras
+        frames = tuple(Due(camera, position_ns) for camera in cameras)
+        # Whoever has just come may not have this transform yet.
+        shown = self._show(Show(position_ns, pose=True))
+        return [*shown, Render(frames, keep=True, ticket=ticket)]
+
+    def frame_lost(self, frame: Due, reason: str) -> None:
+        """Note that a frame failed; before the end of its ticket."""
+        if self._step is not None:
+            self._step.lose(frame, reason)
+
+    def frames_done(self, now_ns: int, ticket: int) -> Effects:
+        """Go on after all frames of a ticket are out or lost."""
+        self._now_ns = now_ns
+        if ticket in self._still_tickets:
+            self._stills.end(self._still_tickets.pop(ticket))
+        elif ticket == self._step_ticket and self._step is not None:
+            return self._end_step() + self._go_on_with_steps()
+        elif ticket in self._held:
+            self._held.remove(ticket)
+            # The next frame may be due already.
+            if not self._held and self._jump is None and self._clock.is_playing:
+                return self._go_on()
+        return []
+
+    # Moving on.
+
+    def _go_on(self) -> Effects:
+        """Let the clock follow the wall, in lockstep not beyond the next frame that is due."""
+        clock, limit = self._clock, None
+        if self._lockstep and self._subscribed:
+            if self._held:
+                limit = clock.position_ns
+            else:
+                limit = self.schedule.next_after(clock.passed_ns, self._subscribed)
+        advance = clock.advance(limit)
+        self._played_ns += advance.until_ns - advance.after_ns
+        if advance.wrapped:
+            # Nobody waits for the last frames of a lap in real time: they would come in the next.
+            for frame, before in self._newest(advance.after_ns, advance.until_ns):
+                self.outrun[frame.name] += before + 1
+                self.lapped[frame.name] += before + 1
+            return [*self._jump_back(NEXT_LAP), *self._clock_of_before(), self.announce()]
+        frames = self._due(advance.after_ns, advance.until_ns)
+        stamps = tuple(frame.t_ns for frame in frames)
+        effects = self._show(
+            Show(
+                advance.position_ns,
+                clock=True,
+                pose=True,
+                stamps=stamps,
+                tracks=advance.finished,
+            )
+        )
+        if frames and self._lockstep:
+            ticket = next(self._tickets)
+            self._held.add(ticket)
+            effects.append(Render(frames, keep=True, ticket=ticket))
+        elif frames:
+            effects.append(Render(frames))
+        if advance.finished:
+            effects.append(self.announce())
+        return effects
+
+    def _due(self, after_ns: int, until_ns: int) -> tuple[Due, ...]:
+        """
+        Return what is to be rendered of a span.
+
+        In real time that is the newest frame of each camera: of those that one span passes over
+        the older ones are late already, and counted as dropped.
+        """
+        if self._lockstep:
+            return tuple(self.schedule.due(after_ns, until_ns, self._subscribed))
+        found = self._newest(after_ns, until_ns)
+        for frame, before in found:
+            self.outrun[frame.name] += before
+        return tuple(frame for frame, _ in found)
+
+    def _newest(self, after_ns: int, until_ns: int) -> list[tuple[Due, int]]:
+        return self.schedule.newest(after_ns, until_ns, self._subscribed)
+
+    def _go_on_with_steps(self) -> Effects:
+        """Begin the next step, unless one is under way or a jump back is still to be shown."""
+        effects: Effects = []
+        while self._steps and self._step is None:
+            if self._jump is not None:
+                settled = self._settle(with_steps=False)
+                if not settled:
+                    break
+                effects += settled
+            effects += self._begin(self._steps.popleft())
+        return effects
+
+    def _begin(self, step: Step) -> Effects:
+        clock = self._clock
+        duration_ns = step.duration_ns
+        if duration_ns is None:
+            next_ns = None if clock.done else self.schedule.next_after(clock.position_ns)
+            if clock.is_playing:
+                step.refusal = PLAYING
+            elif clock.done:
+                step.refusal = AT_THE_END
+            elif next_ns is None:
+                step.refusal = NO_MORE_FRAMES
+            else:
+                duration_ns = next_ns - clock.position_ns
+        if duration_ns is None or step.refusal:
+            step.over = True
+            return [StepDone(step)]
+        self._count_subscribers()
+        before = self._active_ids(clock.position_ns)
+        advance = clock.tick(duration_ns)
+        step.frames = tuple(
+            self.schedule.due(advance.after_ns, advance.until_ns, self._subscribed)
+        )
+        self._stills.forget(frame.name for frame in step.frames)
+        new, removed = difference(before, self._active_ids(clock.position_ns))
+        effects: Effects = []
+        if advance.wrapped:
+            effects += self._jump_back('~/tick')
+        else:
+            effects += self._show(
+                Show(clock.position_ns, clock=True, pose=True, stamps=_times(step), tracks=True)
+            )
+        announced = self.announce()
+        step.state = StepState.of(announced.state, new, removed)
+        self._step, self._step_ticket = step, 0
+        effects.append(announced)
+        return effects if self._jump is not None else effects + self._render_step()
+
+    def _render_step(self) -> Effects:
+        """Ask for the frames of the step that has moved; it is done where there is none."""
+        step = self._step
+        if step is None or self._step_ticket:
+            return []
+        if not step.frames:
+            return self._end_step()
+        self._step_ticket = next(self._tickets)
+        return [Render(step.frames, keep=True, fail_if_down=True, ticket=self._step_ticket)]
+
+    def _end_step(self) -> Effects:
+        step, self._step = self._step, None
+        if step is None:
+            return []
+        step.over = True
+        return [StepDone(step)]
+
+    # Jumps.
+
+    def _jumped(self, before_ns: int, by: str) -> Effects:
+        """Take note of where a reset or a seek led to."""
+        if self._clock.position_ns < before_ns:
+            effects = self._jump_back(by)
+        else:
+            effects = self.overtake(by)
+            self._jump_here()
+        if not self._clock.is_playing:
+            self._stills.owe(self.schedule.names)
+        return [*effects, self.announce()]
+
+    def _jump_here(self) -> None:
+        """Have the position shown that time alone has not led to."""
+        if self._jump is None:
+            self._jump = Show(self._clock.position_ns, clock=True, pose=True, tracks=True)
+
+    def _jump_back(self, by: str) -> Effects:
+        if not isinstance(self._jump, ShowJump):
+            self._jump = ShowJump(self._clock.position_ns)
+        self._all_new = True
+        return [*self.overtake(by), Discard()]
+
+    def _settle(self, *, with_steps: bool = True) -> Effects:
+        """Show a jump if it is time, and what waited for that; else nothing."""
+        jump = self._jump
+        if jump is None:
+            return []
+        position_ns = self._clock.position_ns
+        effects: Effects
+        if isinstance(jump, ShowJump):
+            # Neither a transform nor a frame of the time before is to come after it.
+            if self._now_ns - self._last_pose_ns < self._quiet_ns or self._delivering():
+                return []
+            effects = [ShowJump(position_ns, loaded=jump.loaded)]
+            self._last_pose_ns = self._now_ns
+            # The wall time that passed while the jump waited does not count.
+            if self._clock.is_playing and not self._clock.done:
+                self._clock.stop()
+                self._clock.play()
+        else:
+            effects = [Show(position_ns, clock=True, pose=True, tracks=True)]
+            self._last_pose_ns = self._now_ns
+        self._jump = None
+        self._shown_ns = position_ns
+        stamps = _times(self._step)
+        if stamps and isinstance(jump, ShowJump):
+            effects += self._show(Show(position_ns, pose=True, stamps=stamps))
+        effects += self._render_step()
+        if with_steps:
+            effects += self._go_on_with_steps()
+        return effects + self.look(self._now_ns)
+
+    # Showing.
+
+    def _show(self, moment: Show) -> Effects:
+        """Show a moment, or nothing while a jump is still to be shown."""
+        if self._jump is not None:
+            return self._clock_of_before() if moment.clock else []
+        if moment.clock:
+            self._shown_ns = moment.t_ns
+        if moment.pose:
+            self._last_pose_ns = self._now_ns
+        return [moment]
+
+    def _clock_of_before(self) -> Effects:
+        return [] if self._shown_ns is None else [Show(self._shown_ns, clock=True)]
+
+    def _count_subscribers(self) -> None:
+        audiences = self._audiences()
+        self._stills.count(audiences)
+        if self.always_render:
+            self._subscribed = self.schedule.names
+        else:
+            self._subscribed = tuple(name for name, numbers in audiences.items() if any(numbers))
+
+
+def _times(step: Step | None) -> tuple[int, ...]:
+    return () if step is None else tuple(dict.fromkeys(frame.t_ns for frame in step.frames))
+
+
+def difference(
+    before: Iterable[str], after: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is new in `after`, and what of `before` is gone."""
+    known, there = dict.fromkeys(before), dict.fromkeys(after)
+    return (
+        tuple(name for name in there if name not in known),
+        tuple(name for name in known if name not in there),
+    )

@@ -1,0 +1,278 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A load: reading a file, checking what was asked against it, and making all that belongs to it.
+
+The first two run in a thread beside the executor and touch neither node nor network, so that the
+old scenario plays on, and stays when something fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nurec_ros.errors import ConfigurationError, doing, NurecError
+from nurec_ros.playback.playback import Playback, QUIET_NS
+from nurec_ros.playback.schedule import camera_times, Due, Schedule
+from nurec_ros.rendering.frames import Failure, Frame
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.pipeline import RenderPipeline
+from nurec_ros.ros.camera_topics import CameraTopics
+from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.outlet import Outlet
+from nurec_ros.ros.parameters import Values
+from nurec_ros.ros.topics import frame_names
+from nurec_ros.scenario import Scenario
+from nurec_ros.settings import Settings
+
+MICROSECOND = 1000
+
+Log = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScenario:
+    """
+    A scenario that was read and found to fit what was asked for.
+
+    `asked` are the parameters as they were when the load began. `cameras` are the logical names
+    of those to render, in the file's order; `begin_ns` and `end_ns` bound the playback.
+    """
+
+    asked: Settings
+    scenario: Scenario
+    cameras: tuple[str, ...]
+    begin_ns: int
+    end_ns: int
+    warnings: tuple[str, ...] = ()
+
+
+def read(asked: Settings) -> ReadScenario:
+    """
+    Read the file of `usdz_path` and check the other parameters against it.
+
+    ScenarioError where the file cannot be used, ConfigurationError where the parameters do not
+    fit it: unknown cameras, or offsets that leave nothing of the range.
+    """
+    if not asked.usdz_path:
+        raise ConfigurationError("parameter 'usdz_path' is empty; expected the path of a USDZ")
+    with doing(f'reading {asked.usdz_path}'):
+        scenario = Scenario.load(
+            Path(asked.usdz_path).expanduser(),
+            min_track_lifetime_s=asked.min_track_lifetime_s,
+            smooth_track_height=asked.smooth_track_height,
+        )
+    begin_ns, end_ns = moved_inward(scenario, asked.start_offset_s, asked.end_offset_s)
+    with doing(f'preparing the cameras of {asked.usdz_path}'):
+        wanted = tuple(name for name in asked.cameras if name)
+        chosen = choose_cameras(scenario.cameras, wanted)
+        # A camera that has a problem was warned about by the scenario; asked for by name, it
+        # deserves a word of its own.
+        silent = tuple(name for name in chosen if not scenario.cameras[name].renderable)
+        warnings = scenario.warnings + tuple(
+            f"camera '{name}' cannot be rendered: {scenario.cameras[name].problem}"
+            for name in silent
+            if wanted
+        )
+        cameras = tuple(name for name in chosen if name not in silent)
+        for name in cameras:
+            # Each takes a moment, and models keep what they found: not in the executor's time.
+            model = scenario.cameras[name].model
+            if model is not None and model.kind == 'ftheta':
+                # One that cannot be fitted has a camera_info that says so.
+                with suppress(ValueError):
+                    model.fit('equidistant')
+    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, warnings)
+
+
+def moved_inward(scenario: Scenario, start_s: float, end_s: float) -> tuple[int, int]:
+    """Return begin and end in ns; ConfigurationError where less than 1 us is left of the range."""
+    begin_ns = scenario.start_ns + round(start_s * 1e6) * MICROSECOND
+    end_ns = scenario.end_ns - round(end_s * 1e6) * MICROSECOND
+    if begin_ns > end_ns:
+        duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
+        raise ConfigurationError(
+            f"parameters 'start_offset_s' ({start_s:g}) and 'end_offset_s' ({end_s:g}) leave "
+            f'nothing of the scenario, which lasts {duration_s:g} s'
+        )
+    return begin_ns, end_ns
+
+
+def choose_cameras(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return the logical names of the cameras that are wanted, in the order of `known`.
+
+    A wanted name may also be the token that the camera has in topics. Nothing wanted means all.
+    ConfigurationError names every unknown one and all that there are.
+    """
+    known = tuple(known)
+    wanted = tuple(wanted)
+    if not wanted:
+        return known
+    by_token = {token: name for name, token in topic_names(known).items()}
+    unknown = [name for name in wanted if name not in known and name not in by_token]
+    if unknown:
+        raise ConfigurationError(
+            f"parameter 'cameras' names {_listed(unknown)}; expected some of "
+            f'{_listed(known, by_token) or "none: the scenario has no camera"}'
+        )
+    chosen = {name if name in known else by_token[name] for name in wanted}
+    return tuple(name for name in known if name in chosen)
+
+
+def _listed(names: Iterable[str], by_token: Mapping[str, str] | None = None) -> str:
+    """Quote names; one that is another in topics, by which it may be wanted too, with that."""
+    tokens = {name: token for token, name in (by_token or {}).items()}
+    return ', '.join(
+        f"'{name}'" if tokens.get(name, name) == name else f"'{name}' ({tokens[name]})"
+        for name in names
+    )
+
+
+class Loaded:
+    """
+    Everything that belongs to one loaded scenario, so that a load swaps one object for another.
+
+    Belongs to the executor's thread, except for the delivery of frames. `on_lost` gets each frame
+    that is not published, and why, in a thread of the pipeline's.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        read_scenario: ReadScenario,
+        values: Values,
+        *,
+        on_lost: Callable[[Loaded, Due, Exception], None],
+        log: Log,
+        after: Loaded | None = None,
+    ) -> None:
+        """Make and start everything; whatever fails, nothing stays behind."""
+        asked = self.asked = read_scenario.asked
+        self.scenario = read_scenario.scenario
+        self.cameras = read_scenario.cameras
+        self._on_lost = on_lost
+        # By camera, frames that the renderer had and that a jump made worthless.
+        self.discarded: dict[str, int] = dict.fromkeys(self.cameras, 0)
+        self._frame_ends = {
+            name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
+        }
+        self._range_ns = read_scenario.begin_ns, read_scenario.end_ns
+        self.playback: Playback
+        self.topics: dict[str, CameraTopics] = {}
+        self.options = self._options(values)
+        with doing(f'making the render pipeline of {asked.usdz_path}'):
+            self.pipeline = RenderPipeline(
+                self.scenario, self.options, self._deliver, mode=values.settings.mode, log=log
+            )
+        try:
+            with doing(f'making the topics of the cameras of {asked.usdz_path}'):
+                frames = frame_names(values.settings, self.scenario)
+                for name in self.cameras:
+                    self.topics[name] = CameraTopics(
+                        outlet,
+                        frames,
+                        name,
+                        self.pipeline.output_model(name),
+                        self.options.image_format,
+                    )
+            with doing(f'making the playback of {asked.usdz_path}'):
+                self.playback = Playback(
+                    *self._range_ns,
+                    self.schedule(values),
+                    scenario=self.scenario.sequence_id,
+                    active_ids=self.scenario.tracks.active_ids,
+                    audiences=self._audiences,
+                    delivering=lambda: self.pipeline.delivering,
+                    rate=values.settings.rate,
+                    loop=values.settings.loop,
+                    lockstep=values.settings.mode == 'lockstep',
+                    always_render=values.settings.always_render,
+                    quiet_ns=QUIET_NS if values.settings.publish_tf else 0,
+                    after=after.playback if after is not None else None,
+                )
+            with doing(f'starting the render pipeline of {asked.usdz_path}'):
+                self.pipeline.start()
+        except BaseException:
+            self.destroy_topics()
+            self.pipeline.close(0.0)
+            raise
+
+    def _options(self, values: Values) -> RenderOptions:
+        """Return the options: address and scene as they were when the load began."""
+        return replace(
+            values.render_options(),
+            server=self.asked.server,
+            scene_id=self.asked.scene_id,
+            scene_url=self.asked.scene_url,
+        )
+
+    def _audiences(self) -> dict[str, tuple[int, ...]]:
+        return {name: topics.audience for name, topics in self.topics.items()}
+
+    def schedule(self, values: Values) -> Schedule:
+        """Return when the cameras' frames are due."""
+        return Schedule(
+            {
+                name: camera_times(ends, *self._range_ns, values.camera_rate(name))
+                for name, ends in self._frame_ends.items()
+            }
+        )
+
+    def update(self, values: Values) -> None:
+        """Take run-time changes of what is rendered; the halted moment is owed anew then."""
+        options = self._options(values)
+        if options == self.options:
+            return
+        self.pipeline.update(
+            resolution_scale=options.resolution_scale,
+            camera_scales=options.camera_scales,
+            send_tracks=options.send_tracks,
+            rig_offset=options.rig_offset,
+        )
+        self.options = options
+        self.playback.owe_stills()
+
+    def discard(self) -> None:
+        """Give up the frames that are on their way: their stamps are in the future now."""
+        before = {name: self.pipeline.camera_status(name).dropped for name in self.cameras}
+        self.pipeline.discard()
+        for name, dropped in before.items():
+            self.discarded[name] += self.pipeline.camera_status(name).dropped - dropped
+
+    def _deliver(self, item: Frame | Failure) -> None:
+        """Publish a frame, in a thread of the pipeline's; failures are counted there."""
+        frame = Due(item.camera, item.t_ns)
+        if isinstance(item, Failure):
+            self._on_lost(self, frame, item.error)
+            return
+        try:
+            self.topics[item.camera].publish(item)
+        except Exception as error:
+            self._on_lost(self, frame, error)
+            # The pipeline logs what is wrong with a picture.
+            if isinstance(error, NurecError):
+                raise
+
+    def destroy_topics(self) -> None:
+        """Take the cameras' topics away; in the executor's thread."""
+        for topics in self.topics.values():
+            topics.destroy()
+
+    def close(self, timeout_s: float = 0.3) -> None:
+        """Cancel what is under way and leave the server; takes at most `timeout_s`."""
+        self.pipeline.close(timeout_s)

@@ -1,0 +1,353 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The one table of parameters.
+
+The node's declarations, descriptors with ranges, `config/nurec.yaml`, the tables in the documents
+and the options of rendering all come from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, cast, TypeAlias
+
+START, RUNTIME, LOAD = 'start', 'runtime', 'load'
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
+
+KINDS = {
+    'bool': 'bool',
+    'int': 'int',
+    'float': 'double',
+    'str': 'string',
+    'tuple[str, ...]': 'string_array',
+    'tuple[float, ...]': 'double_array',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """
+    One parameter.
+
+    `kind` is string, bool, int, double, string_array or double_array. `minimum` and `maximum`
+    bound numbers, inclusively; `extra` are values outside of them that are allowed too, with a
+    meaning that the description gives. `choices` lists the allowed strings. `length` is that of
+    an array of fixed length. `applies` says when a new value takes effect: at start only, at
+    run time at once, or at the next `~/load`.
+    """
+
+    name: str
+    kind: str
+    default: Value
+    description: str
+    applies: str = START
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    extra: tuple[float, ...] = ()
+    length: int | None = None
+
+    @property
+    def allowed(self) -> str:
+        """Return in words which values are allowed, '' where the kind says all."""
+        if self.choices:
+            return ', '.join(self.choices)
+        words = [f'{value:g}' for value in self.extra]
+        if self.minimum is not None and self.maximum is not None:
+            words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')
+        if self.length is not None:
+            words.append(f'{self.length} finite numbers')
+        return ', or '.join(words)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f'{value:g}'
+
+
+def parameter(default: Value, description: str, applies: str = START, **limits: Any) -> Any:
+    """Return a field of a table; `limits` are those of `Spec`."""
+    return field(
+        default=default,
+        metadata={'description': description, 'applies': applies, **limits},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of all parameters, checked; one record, replaced as a whole when one changes."""
+
+    # The scenario and the server that renders it.
+    usdz_path: str = parameter(
+        '',
+        'The NuRec scenario, a USDZ file. Empty: the player idles and waits for ~/load.',
+        LOAD,
+    )
+    server: str = parameter(
+        'localhost:46435',
+        'HOST:PORT of the render server. Several addresses, separated by commas, share the load.',
+        LOAD,
+    )
+    use_proxy: bool = parameter(
+        False,
+        'Reach the server through the proxy that http_proxy and its like name in the environment.',
+    )
+    scene_id: str = parameter(
+        '',
+        'The name that the server knows the scenario by. Empty: the one that the USDZ gives.',
+        LOAD,
+    )
+    scene_url: str = parameter(
+        '',
+        'file:, http: or https: URL that the server loads the scenario from, as servers from '
+        '26.04 on can. Empty: it has it.',
+        LOAD,
+    )
+    cameras: tuple[str, ...] = parameter(
+        ('',),
+        "The cameras to render, by their names in the USDZ. Empty or ['']: all of them.",
+        LOAD,
+    )
+    tls_root_certificate: str = parameter(
+        '',
+        'File of the root certificate for TLS to the server. Empty: plaintext.',
+    )
+    service_prefix: str = parameter(
+        '',
+        'Full name of the gRPC service. Empty: the known names are tried.',
+    )
+    # What is rendered.
+    resolution_scale: float = parameter(
+        0.25,
+        "Size of the rendered images as a share of the calibration's width and height.",
+        RUNTIME,
+        minimum=0.01,
+        maximum=2.0,
+    )
+    camera_rate: float = parameter(
+        0.0,
+        'Images per scenario second and camera, in Hz. 0: at the recorded frame times.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    image_format: str = parameter(
+        'jpeg',
+        'What the server is asked for. With rgb (raw pixels), image_raw/compressed does '
+        'not exist.',
+        choices=('jpeg', 'png', 'rgb'),
+    )
+    image_quality: int = parameter(
+        95,
+        'JPEG quality that the server is asked for.',
+        minimum=1,
+        maximum=100,
+    )
+    projection: str = parameter(
+        'native',
+        "native: the cameras' own lenses. pinhole: an undistorted view, for rviz's Camera "
+        'display.',
+        choices=('native', 'pinhole'),
+    )
+    hfov_deg: float = parameter(
+        90.0,
+        'Horizontal field of view of projection: pinhole, in degrees.',
+        minimum=1.0,
+        maximum=170.0,
+    )
+    shutter: str = parameter(
+        'instant',
+        'instant: the whole image at its stamp. recorded: rows at their own moments '
+        'within the recorded exposure.',
+        choices=('instant', 'recorded'),
+    )
+    batch: str = parameter(
+        'auto',
+        'auto: the frames of one moment in one call, where the server can. never: one call each.',
+        choices=('auto', 'never'),
+    )
+    render_timeout_s: float = parameter(
+        10.0,
+        'Longest wait for one answer of the server, in seconds.',
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    first_render_timeout_s: float = parameter(
+        300.0,
+        'The same for the first frame of a scene, for which servers compile first, in seconds.',
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    send_tracks: bool = parameter(
+        False,
+        'Send the poses of controllable road users with each request. The server needs '
+        '--enable-editing-actors.',
+        RUNTIME,
+    )
+    rig_offset: tuple[float, ...] = parameter(
+        (0.0,) * 6,
+        'Moves the rendered cameras, and not TF, off the recorded path: x y z in metres, '
+        'roll pitch yaw in degrees, in the frame of the rig.',
+        RUNTIME,
+        length=6,
+    )
+    always_render: bool = parameter(
+        False,
+        'Render cameras that nobody subscribes to as well.',
+        RUNTIME,
+    )
+    # Time.
+    mode: str = parameter(
+        'realtime',
+        'realtime: the clock follows the wall, late frames are dropped. lockstep: the '
+        'clock waits for every image.',
+        choices=('realtime', 'lockstep'),
+    )
+    rate: float = parameter(
+        1.0,
+        'Scenario seconds per wall second.',
+        RUNTIME,
+        minimum=0.01,
+        maximum=100.0,
+    )
+    tick_us: int = parameter(
+        100000,
+        'Scenario time that ~/tick advances by, in microseconds.',
+        RUNTIME,
+        minimum=1,
+        maximum=3600000000,
+    )
+    loop: bool = parameter(
+        False,
+        'Start over from begin when the end is reached.',
+        RUNTIME,
+    )
+    autoplay: bool = parameter(
+        False,
+        'Play as soon as a scenario is loaded.',
+    )
+    start_offset_s: float = parameter(
+        0.0,
+        "Moves begin this much after the scenario's start, in seconds.",
+        minimum=0.0,
+        maximum=86_400.0,
+    )
+    end_offset_s: float = parameter(
+        0.0,
+        "Moves end this much before the scenario's end, in seconds.",
+        minimum=0.0,
+        maximum=86_400.0,
+    )
+    clock_rate: float = parameter(
+        100.0,
+        'Messages per wall second on /clock, and on /tf and ~/odom while playing, in Hz.',
+        minimum=1.0,
+        maximum=1000.0,
+    )
+    publish_clock: bool = parameter(
+        True,
+        'Publish /clock. Only one player may.',
+    )
+    # Frames.
+    publish_tf: bool = parameter(
+        True,
+        'Publish the ego: map to base on /tf, and ~/odom. Off for a stack that localises itself.',
+    )
+    publish_camera_frames: bool = parameter(
+        True,
+        "Publish the cameras' frames. Off for a stack with a robot description of its own.",
+    )
+    publish_earth_frame: bool = parameter(
+        False,
+        'Publish earth (ECEF) to map on /tf_static, where the USDZ gives it.',
+    )
+    map_frame: str = parameter(
+        'map',
+        "Name of the USDZ's world frame.",
+    )
+    base_frame: str = parameter(
+        'base_link',
+        'Name of the rig frame.',
+    )
+    odom_frame: str = parameter(
+        '',
+        'Name of a frame between map and base, equal to map. Empty: none.',
+    )
+    frame_prefix: str = parameter(
+        '',
+        'Put before the base, odom and camera frames, for several players at once.',
+    )
+    # Markers.
+    marker_rate: float = parameter(
+        10.0,
+        'Messages per wall second on ~/tracks and ~/objects while playing, in Hz.',
+        minimum=0.1,
+        maximum=1000.0,
+    )
+    velocity_arrows: bool = parameter(
+        False,
+        'Draw the velocity of moving tracks.',
+        RUNTIME,
+    )
+    trail_length_s: float = parameter(
+        0.0,
+        'Length of the trail behind each moving track, in scenario seconds. 0: none.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    min_track_lifetime_s: float = parameter(
+        0.1,
+        'Tracks that live this long or less are left out, in seconds. 0: all are kept.',
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    smooth_track_height: bool = parameter(
+        False,
+        "Smooth the tracks' heights. Off, because the renderer shows the recorded ones.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """What a camera has for itself: declared as <camera>.<name> once the scenario is known."""
+
+    resolution_scale: float = parameter(
+        0.0,
+        "This camera's resolution_scale. 0: the general one.",
+        RUNTIME,
+        minimum=0.01,
+        maximum=2.0,
+        extra=(0.0,),
+    )
+    rate: float = parameter(
+        -1.0,
+        "This camera's camera_rate, in Hz. -1: the general one.",
+        RUNTIME,
+        minimum=0.0,
+        maximum=1000.0,
+        extra=(-1.0,),
+    )
+
+
+def _specs(table: type) -> tuple[Spec, ...]:
+    return tuple(
+        Spec(one.name, KINDS[str(one.type)], cast(Value, one.default), **one.metadata)
+        for one in fields(table)
+    )
+
+
+TABLE = _specs(Settings)
+CAMERA_TABLE = _specs(CameraSettings)

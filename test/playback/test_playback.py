@@ -1,0 +1,653 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What playback tells to do: docs/playback.md as tables, with an invented wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from nurec_ros.playback.effects import (
+    Announce,
+    Discard,
+    Effect,
+    Render,
+    Show,
+    ShowAll,
+    ShowJump,
+    Step,
+    StepDone,
+)
+from nurec_ros.playback.playback import NEXT_LAP, Playback
+from nurec_ros.playback.schedule import Due, Schedule
+import pytest
+
+MS = 1_000_000
+BEGIN, END = 1_000 * MS, 3_000 * MS
+# Wide at 10 Hz, tele at 4 Hz, both from begin on.
+TIMES = {
+    'wide': BEGIN + 100 * MS * np.arange(21),
+    'tele': BEGIN + 250 * MS * np.arange(9),
+}
+# Who is there when: one all the time, one in the first half, one in the second.
+TRACKS = {'all': (BEGIN, END), 'first': (BEGIN, 2_000 * MS), 'second': (2_001 * MS, END)}
+
+
+def active_ids(t_ns: int) -> tuple[str, ...]:
+    return tuple(name for name, (first, last) in TRACKS.items() if first <= t_ns <= last)
+
+
+class World:
+    """A playback, a wall clock that moves when it is told to, and all that was to be done."""
+
+    def __init__(self, *, shown: bool = True, begin: int = BEGIN, end: int = END, **options):
+        self.wall_ns = 7 * MS
+        self.audiences = {'wide': (1, 0), 'tele': (0, 0)}
+        self.delivering = False
+        schedule = Schedule(options.pop('times', TIMES))
+        self.playback = Playback(
+            begin,
+            end,
+            schedule,
+            scenario='drive',
+            active_ids=active_ids,
+            audiences=lambda: self.audiences,
+            delivering=lambda: self.delivering,
+            **options,
+        )
+        self.log: list[Effect] = []
+        if shown:
+            self.advance()
+            self.finish()
+            self.log.clear()
+
+    def do(self, command: Callable[..., list[Effect]], *arguments: object) -> list[Effect]:
+        effects = command(self.wall_ns, *arguments)
+        self.log += effects
+        return effects
+
+    def advance(self, ms: float = 0) -> list[Effect]:
+        self.wall_ns += round(ms * MS)
+        return self.do(self.playback.advance)
+
+    def play(self):
+        return self.do(self.playback.play)
+
+    def seek(self, t_ms: int):
+        return self.do(self.playback.seek, t_ms * MS)
+
+    def step(self, ms: float | None) -> Step:
+        step = Step(None if ms is None else round(ms * MS))
+        self.do(self.playback.step, step)
+        return step
+
+    def look(self):
+        return self.do(self.playback.look)
+
+    def renders(self) -> list[Render]:
+        return [effect for effect in self.log if isinstance(effect, Render)]
+
+    def finish(self) -> list[Effect]:
+        """All frames that were asked for are out."""
+        done = []
+        for render in self.renders():
+            if render.ticket:
+                done += self.do(self.playback.frames_done, render.ticket)
+        return done
+
+    @property
+    def position_ms(self) -> float:
+        return self.playback.position_ns / MS
+
+
+def kinds(effects: list[Effect]) -> list[str]:
+    return [type(effect).__name__ for effect in effects]
+
+
+def frames(render: Render) -> list[tuple[str, float]]:
+    return [(frame.name, frame.t_ns / MS) for frame in render.frames]
+
+
+def states(effects: list[Effect]):
+    return [effect.state for effect in effects if isinstance(effect, Announce)]
+
+
+# --- a load -------------------------------------------------------------------------------------
+
+
+def test_a_load_is_shown_whole_and_then_its_still_frames():
+    world = World(shown=False)
+    first, *rest = world.advance()
+    assert first == ShowJump(BEGIN, loaded=True)
+    assert world.playback.settled
+    assert rest == [Show(BEGIN, pose=True), Render((Due('wide', BEGIN),), keep=True, ticket=1)]
+
+
+def test_before_the_first_moment_is_shown_there_is_no_time():
+    world = World(shown=False)
+    world.delivering = True
+    assert world.advance() == []
+
+
+def test_the_old_time_is_shown_until_the_last_old_transform_is_50_ms_old():
+    old = World()
+    old.play()
+    old.advance(300)
+    old.playback.leave('~/load')
+    new = World(shown=False, after=old.playback)
+    new.wall_ns = old.wall_ns
+    old_ns = old.playback.position_ns
+    assert new.advance(49) == [Show(old_ns, clock=True)]
+    assert kinds(new.advance(1))[0] == 'ShowJump'
+
+
+def test_leaving_ends_what_was_under_way():
+    world = World()
+    moving, waiting = world.step(100), world.step(100)
+    effects = world.playback.leave('~/load')
+    assert effects == [StepDone(moving), StepDone(waiting), Discard()]
+    assert moving.overtaken_by == waiting.overtaken_by == '~/load'
+
+
+# --- playing ------------------------------------------------------------------------------------
+
+
+def test_playing_shows_clock_and_pose_with_the_stamps_of_frames_before_they_are_asked_for():
+    world = World()
+    world.play()
+    assert world.advance(50) == [Show(BEGIN + 50 * MS, clock=True, pose=True)]
+    shown, render = world.advance(60)
+    assert shown == Show(BEGIN + 110 * MS, clock=True, pose=True, stamps=(BEGIN + 100 * MS,))
+    assert render == Render((Due('wide', BEGIN + 100 * MS),))
+
+
+def test_in_real_time_only_the_newest_frame_of_a_camera_is_asked_for():
+    world = World(always_render=True)
+    world.play()
+    shown, render = world.advance(560)
+    assert frames(render) == [('tele', 1500), ('wide', 1500)]
+    assert set(shown.stamps) == {BEGIN + 500 * MS}
+    assert world.playback.outrun == {'wide': 4, 'tele': 1}
+    assert world.playback.lapped == {'wide': 0, 'tele': 0}
+
+
+def test_the_end_halts_and_shows_the_road_users_once_more():
+    world = World()
+    world.play()
+    shown, render, announced = world.advance(5000)
+    assert shown == Show(END, clock=True, pose=True, stamps=(END,), tracks=True)
+    assert frames(render) == [('wide', 3000)]
+    assert announced.state.done
+    assert not announced.state.is_playing
+    assert world.advance(10) == [Show(END, clock=True)]
+
+
+def test_markers_go_out_while_playing_and_are_repeated_while_halted():
+    world = World()
+    assert world.playback.show_tracks() == []
+    assert world.do(world.playback.repeat) == [Show(BEGIN, pose=True, tracks=True)]
+    world.play()
+    world.advance(20)
+    assert world.playback.show_tracks() == [Show(BEGIN + 20 * MS, tracks=True)]
+    assert world.do(world.playback.repeat) == []
+
+
+@pytest.mark.parametrize('rate', [0.01, 1.0, 2.5, 100.0])
+def test_the_rate_multiplies_the_wall_time_and_not_a_step(rate):
+    world = World(rate=rate, end=BEGIN + 10_000_000 * MS, times={'wide': []})
+    world.play()
+    world.advance(400)
+    assert world.position_ms == pytest.approx(1000 + 400 * rate, abs=1e-3)
+    before = world.position_ms
+    world.step(70)
+    assert world.position_ms == pytest.approx(before + 70, abs=1e-6)
+
+
+def test_played_time_is_without_jumps_and_steps():
+    world = World()
+    world.step(500)
+    world.finish()
+    world.play()
+    world.advance(120)
+    world.seek(2500)
+    world.advance(10)
+    world.advance(30)
+    assert world.playback.played_ns == pytest.approx(160 * MS, abs=MS)
+
+
+# --- lockstep -----------------------------------------------------------------------------------
+
+
+def test_lockstep_halts_at_each_frame_until_it_is_out_and_then_goes_on_at_once():
+    world = World(lockstep=True)
+    world.play()
+    shown, render = world.advance(150)
+    assert shown.t_ns == BEGIN + 100 * MS
+    assert (frames(render), render.keep) == ([('wide', 1100)], True)
+    assert world.playback.held
+    assert world.advance(500) == [Show(BEGIN + 100 * MS, clock=True, pose=True)]
+    world.wall_ns += 30 * MS
+    # The wall time spent waiting is lost; 30 ms of it have passed since the last look.
+    (shown,) = world.do(world.playback.frames_done, render.ticket)
+    assert shown == Show(BEGIN + 130 * MS, clock=True, pose=True)
+    assert not world.playback.held
+
+
+def test_lockstep_waits_for_nobody_when_nobody_subscribes():
+    world = World(lockstep=True)
+    world.audiences = {'wide': (0, 0), 'tele': (0, 0)}
+    world.look()
+    world.play()
+    assert world.advance(900) == [Show(BEGIN + 900 * MS, clock=True, pose=True)]
+
+
+def test_lockstep_with_loop_waits_at_the_end_before_it_starts_over():
+    world = World(lockstep=True, loop=True)
+    world.seek(2950)
+    world.advance(10)
+    world.finish()
+    world.play()
+    shown, render = world.advance(500)
+    assert (shown.t_ns, frames(render)) == (END, [('wide', 3000)])
+    assert [e.t_ns for e in world.advance(500)] == [END]
+    world.do(world.playback.frames_done, render.ticket)
+    assert world.position_ms == 1000
+    assert not world.playback.settled
+
+
+def test_in_real_time_the_last_frames_of_a_lap_count_as_lapped():
+    world = World(loop=True)
+    world.seek(2850)
+    world.advance(10)
+    world.finish()
+    world.play()
+    effects = world.advance(500)
+    assert kinds(effects) == ['Discard', 'Show', 'Announce']
+    assert world.playback.outrun['wide'] == world.playback.lapped['wide'] == 2
+    assert states(effects)[0].is_playing
+
+
+# --- commands that change nothing ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize('command', ['play', 'stop'])
+def test_play_while_playing_and_stop_while_halted_do_nothing(command):
+    world = World()
+    if command == 'play':
+        world.play()
+    assert world.do(getattr(world.playback, command)) == []
+
+
+# --- jumps --------------------------------------------------------------------------------------
+
+FORWARD = [
+    ('seek', lambda world: world.seek(2500), 2500),
+    ('stop', lambda world: (world.play(), world.advance(30), world.do(world.playback.stop)), 1030),
+    ('reset at begin', lambda world: world.do(world.playback.reset), 1000),
+]
+
+
+@pytest.mark.parametrize(('name', 'jump', 'position_ms'), FORWARD, ids=lambda x: str(x)[:12])
+def test_a_jump_that_goes_not_back_is_shown_with_the_next_clock_message(name, jump, position_ms):
+    world = World()
+    jump(world)
+    assert not world.playback.settled
+    # Nothing of the new time goes out before.
+    assert world.do(world.playback.repeat) == []
+    assert world.look() == []
+    first, *_ = world.advance(3)
+    assert first == Show(position_ms * MS, clock=True, pose=True, tracks=True)
+    assert world.playback.settled
+
+
+BACK = [
+    ('seek', lambda world: world.seek(1500), 1500),
+    ('reset', lambda world: world.do(world.playback.reset), 1000),
+    ('play at the end', lambda world: (world.seek(3000), world.advance(5), world.play()), 1000),
+]
+
+
+@pytest.mark.parametrize(('name', 'jump', 'position_ms'), BACK, ids=lambda x: str(x)[:16])
+def test_a_jump_back_is_quiet_for_50_ms_and_then_shown_whole(name, jump, position_ms):
+    world = World()
+    world.seek(2500)
+    world.advance(5)
+    world.log.clear()
+    jump(world)
+    assert Discard() in world.log
+    shown_ms = 3000 if name == 'play at the end' else 2500
+    assert world.advance(49) == [Show(shown_ms * MS, clock=True)]
+    assert world.playback.show_tracks() == []
+    assert world.do(world.playback.again) == []
+    first, *_ = world.advance(1)
+    assert first == ShowJump(position_ms * MS)
+    world.wall_ns += 500 * MS
+    assert world.do(world.playback.again) == [ShowAll(world.playback.position_ns)]
+
+
+def test_where_no_transforms_go_out_a_jump_back_does_not_wait():
+    world = World(quiet_ns=0)
+    world.play()
+    world.advance(900)
+    world.seek(1200)
+    assert world.advance(0)[0] == ShowJump(1200 * MS)
+
+
+def test_the_time_that_a_jump_back_waits_does_not_count_for_a_playing_clock():
+    world = World()
+    world.play()
+    world.advance(900)
+    world.seek(1200)
+    world.advance(70)
+    assert world.position_ms == 1200
+    world.advance(10)
+    assert world.position_ms == 1210
+
+
+def test_a_jump_back_waits_for_a_frame_that_is_being_published():
+    world = World()
+    world.seek(2000)
+    world.advance(5)
+    world.seek(1500)
+    world.delivering = True
+    assert world.advance(80) == [Show(2000 * MS, clock=True)]
+    world.delivering = False
+    assert kinds(world.advance(10))[0] == 'ShowJump'
+
+
+def test_jumps_in_quick_succession_are_shown_once_where_the_last_one_led():
+    world = World()
+    world.seek(2000)
+    world.advance(5)
+    for t_ms in (1500, 2800, 1200, 2600):
+        world.seek(t_ms)
+    effects = world.advance(60)
+    assert next(e for e in effects if isinstance(e, (ShowJump, Show))) == ShowJump(2600 * MS)
+
+
+# --- still frames -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('jump', 'position_ms'),
+    [
+        (lambda world: world.seek(2345), 2345),
+        (lambda w: (w.seek(2345), w.advance(9), w.seek(1234), w.finish()), 1234),
+    ],
+    ids=['forward', 'back'],
+)
+def test_after_a_jump_while_halted_a_frame_of_the_position_is_owed(jump, position_ms):
+    world = World()
+    jump(world)
+    world.advance(60)
+    assert frames(world.renders()[-1]) == [('wide', position_ms)]
+    assert world.renders()[-1].keep
+
+
+def test_a_dragged_slider_piles_up_no_renders_and_ends_with_the_last_position():
+    world = World()
+    for t_ms in (1100, 1200, 1300, 1400):
+        world.seek(t_ms)
+        world.advance(10)
+    (only,) = world.renders()
+    assert frames(only) == [('wide', 1100)]
+    world.do(world.playback.frames_done, only.ticket)
+    world.look()
+    assert frames(world.renders()[-1]) == [('wide', 1400)]
+
+
+def test_a_new_subscriber_of_a_halted_camera_gets_a_frame_and_its_transform():
+    world = World()
+    world.audiences = {'wide': (1, 0), 'tele': (0, 1)}
+    shown, render = world.look()
+    assert shown == Show(BEGIN, pose=True)
+    assert frames(render) == [('tele', 1000)]
+    world.audiences = {'wide': (0, 1), 'tele': (0, 1)}
+    assert frames(world.look()[-1]) == [('wide', 1000)]
+    world.audiences = {'wide': (0, 0), 'tele': (0, 1)}
+    assert world.look() == []
+
+
+def test_what_is_rendered_otherwise_is_owed_again_only_while_halted():
+    world = World()
+    world.playback.owe_stills()
+    assert frames(world.look()[-1]) == [('wide', 1000)]
+    world.finish()
+    world.play()
+    world.playback.owe_stills()
+    world.advance(10)
+    world.do(world.playback.stop)
+    world.advance(10)
+    assert len(world.renders()) == 1
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
+    world = World()
+    step = world.step(250)
+    shown, announced, render = world.log
+    stamps = (BEGIN + 100 * MS, BEGIN + 200 * MS)
+    assert shown == Show(BEGIN + 250 * MS, clock=True, pose=True, stamps=stamps, tracks=True)
+    assert render == Render(
+        (Due('wide', stamps[0]), Due('wide', stamps[1])),
+        keep=True,
+        fail_if_down=True,
+        ticket=render.ticket,
+    )
+    assert announced.state.current_time_us == 1_250_000
+    assert step.state is not None
+    assert not step.over
+    assert world.finish() == [StepDone(step)]
+    assert step.failed_images == {}
+
+
+def test_a_step_without_frames_is_done_in_the_same_breath():
+    world = World()
+    step = world.step(30)
+    assert kinds(world.log) == ['Show', 'Announce', 'StepDone']
+    assert step.over
+
+
+def test_a_step_tells_which_tracks_came_and_went_in_it():
+    world = World()
+    step = world.step(1200)
+    assert step.state.new_track_ids == ('second',)
+    assert step.state.removed_track_ids == ('first',)
+    assert step.state.active_tracks == 2
+
+
+def test_steps_are_served_one_after_another():
+    world = World()
+    first, second = world.step(100), world.step(100)
+    assert world.position_ms == 1100
+    (render,) = world.renders()
+    effects = world.do(world.playback.frames_done, render.ticket)
+    assert effects[0] == StepDone(first)
+    assert world.position_ms == 1200
+    world.do(world.playback.frames_done, world.renders()[-1].ticket)
+    assert second.over
+
+
+def test_a_step_waits_for_a_jump_back_and_not_for_a_jump_forward():
+    world = World()
+    world.seek(2500)
+    step = world.step(30)
+    assert step.over
+    clocks = [e.t_ns for e in world.log if isinstance(e, Show) and e.clock]
+    assert clocks == [2500 * MS, 2530 * MS]
+    world.seek(1500)
+    step = world.step(30)
+    assert not step.over
+    assert world.position_ms == 1500
+    world.advance(49)
+    assert world.position_ms == 1500
+    effects = world.advance(1)
+    assert kinds(effects)[:2] == ['ShowJump', 'Show']
+    assert step.over
+    assert world.position_ms == 1530
+
+
+def test_a_step_says_how_many_frames_it_lost_and_why_the_last_one():
+    world = World(always_render=True)
+    step = world.step(350)
+    world.playback.frame_lost(Due('wide', BEGIN + 100 * MS), 'too dark')
+    world.playback.frame_lost(Due('wide', BEGIN + 300 * MS), 'too late')
+    # Of an earlier step, or of another camera.
+    world.playback.frame_lost(Due('wide', BEGIN), 'of nobody')
+    world.playback.frame_lost(Due('tele', BEGIN + 100 * MS), 'of nobody')
+    world.finish()
+    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
+    world.step(10)
+    world.playback.frame_lost(Due('wide', BEGIN + 200 * MS), 'after its end')
+    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
+
+
+@pytest.mark.parametrize(
+    ('by', 'what'),
+    [
+        (lambda world: world.seek(2500), '~/seek'),
+        (lambda world: world.seek(500), '~/seek'),
+        (lambda world: world.do(world.playback.reset), '~/reset'),
+    ],
+    ids=['seek forward', 'seek back', 'reset'],
+)
+def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
+    world = World()
+    step = world.step(250)
+    by(world)
+    assert StepDone(step) in world.log
+    assert step.overtaken_by == what
+    # What comes later is nobody's.
+    assert world.finish() == []
+
+
+@pytest.mark.parametrize('command', ['play', 'stop'])
+def test_play_and_stop_overtake_nothing(command):
+    world = World()
+    step = world.step(250)
+    world.do(getattr(world.playback, command))
+    assert not step.over
+
+
+def test_the_next_lap_overtakes_a_step():
+    world = World(loop=True)
+    world.seek(2700)
+    world.advance(5)
+    world.play()
+    step = world.step(100)
+    world.advance(400)
+    assert step.overtaken_by == NEXT_LAP
+
+
+def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
+    world = World(loop=True)
+    world.seek(2950)
+    world.advance(5)
+    world.finish()
+    step = world.step(100)
+    assert world.position_ms == 3000
+    assert step.state.done
+    world.finish()
+    world.log.clear()
+    step = world.step(100)
+    assert world.position_ms == 1100
+    assert not step.over
+    # Its frames are asked for when the jump has been shown.
+    assert world.renders() == []
+    world.advance(60)
+    assert frames(world.renders()[0]) == [('wide', 1000), ('wide', 1100)]
+    poses = [effect for effect in world.log if isinstance(effect, Show) and effect.stamps]
+    assert poses[0].stamps == (BEGIN, BEGIN + 100 * MS)
+    world.finish()
+    assert step.over
+
+
+@pytest.mark.parametrize(
+    ('prepare', 'reason'),
+    [
+        (lambda world: world.play(), 'the clock runs'),
+        (lambda world: (world.seek(3000), world.advance(5)), 'the position is the end'),
+        (
+            lambda world: setattr(world.playback, 'schedule', Schedule({'wide': []})),
+            'no camera has a frame',
+        ),
+    ],
+    ids=['playing', 'end', 'no frames'],
+)
+def test_play_next_refuses_and_moves_nothing(prepare, reason):
+    world = World()
+    prepare(world)
+    before = world.position_ms
+    step = world.step(None)
+    assert StepDone(step) in world.log
+    assert reason in step.refusal
+    assert world.position_ms == before
+
+
+def test_play_next_goes_to_the_next_frame_of_any_camera():
+    world = World()
+    for expected in (1100, 1200, 1250, 1300):
+        world.step(None)
+        world.finish()
+        assert world.position_ms == expected
+
+
+# --- a single moment ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('loop', [False, True])
+def test_a_single_moment_is_done_whatever_is_asked_and_shows_its_still_frame(loop):
+    world = World(shown=False, end=BEGIN, loop=loop)
+    world.play()
+    effects = world.advance()
+    assert effects[0] == ShowJump(BEGIN, loaded=True)
+    assert frames(world.renders()[0]) == [('wide', 1000)]
+    assert (world.playback.done, world.playback.is_playing) == (True, False)
+    step = world.step(100)
+    assert step.over
+    assert not step.overtaken_by
+    for _ in range(5):
+        assert world.advance(100) == [Show(BEGIN, clock=True)]
+
+
+# --- state --------------------------------------------------------------------------------------
+
+
+def test_the_first_state_after_a_load_and_a_jump_back_lists_all_tracks_as_new():
+    world = World(shown=False)
+    assert world.playback.announce().state.new_track_ids == ('all', 'first')
+    assert world.playback.announce().state.new_track_ids == ()
+    world.advance()
+    world.seek(2500)
+    state = world.playback.announce().state
+    assert (state.new_track_ids, state.removed_track_ids) == ((), ())
+    (state,) = states(world.seek(1500))
+    assert state.new_track_ids == ('all', 'first')
+    assert state.removed_track_ids == ('second',)
+    (state,) = states(world.do(world.playback.reset))
+    assert state.new_track_ids == ('all', 'first')
+
+
+def test_the_state_has_what_the_contract_names():
+    world = World()
+    world.seek(2500)
+    state = world.playback.state()
+    assert state.to_json() == (
+        '{"is_playing": false, "speed": 1.0, "current_time_us": 2500000, '
+        '"seconds_since_start": 1.5, "duration_s": 2.0, "progress": 0.75, "done": false, '
+        '"scenario": "drive", "active_tracks": 2, "new_track_ids": [], "removed_track_ids": [], '
+        '"start_us": 1000000, "end_us": 3000000, "cameras": ["wide", "tele"]}'
+    )

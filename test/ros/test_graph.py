@@ -1,0 +1,280 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The graph as the place where messages go: QoS, overrides, and who else is there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from test.support.archives import build_archive
+import textwrap
+from types import SimpleNamespace
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.playback.effects import Show
+from nurec_ros.ros import graph
+from nurec_ros.ros.camera_topics import CameraTopics
+from nurec_ros.ros.frames import FrameNames
+from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.outlet import latched, reliable
+from nurec_ros.ros.topics import ScenarioTopics, StateTopic
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras import PinholeCamera
+from nurec_ros.settings import Settings
+import pytest
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from visualization_msgs.msg import MarkerArray
+
+pytestmark = pytest.mark.ros
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = PinholeCamera(resolution=(64, 48), principal_point=(31.0, 24.0), focal_length=(50.0, 50.0))
+
+VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+CONTRACT = {
+    '/clock': ('rosgraph_msgs/msg/Clock', VOLATILE, 10),
+    '/tf': ('tf2_msgs/msg/TFMessage', VOLATILE, 100),
+    '/tf_static': ('tf2_msgs/msg/TFMessage', LATCHED, 1),
+    '/nurec/odom': ('nav_msgs/msg/Odometry', VOLATILE, 10),
+    '/nurec/path': ('nav_msgs/msg/Path', LATCHED, 1),
+    '/nurec/ego': ('visualization_msgs/msg/MarkerArray', LATCHED, 1),
+    '/nurec/tracks': ('visualization_msgs/msg/MarkerArray', VOLATILE, 10),
+    '/nurec/objects': ('vision_msgs/msg/Detection3DArray', VOLATILE, 10),
+    '/nurec/state': ('diagnostic_msgs/msg/DiagnosticStatus', LATCHED, 1),
+    '/nurec/front/image_raw': ('sensor_msgs/msg/Image', VOLATILE, 10),
+    '/nurec/front/image_raw/compressed': ('sensor_msgs/msg/CompressedImage', VOLATILE, 10),
+    '/nurec/front/camera_info': ('sensor_msgs/msg/CameraInfo', VOLATILE, 10),
+}
+
+
+@pytest.fixture(scope='module')
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    return Scenario.load(build_archive(tmp_path_factory.mktemp('usdz'), cameras=['front']))
+
+
+def camera(node: Any, name: str = 'front') -> CameraTopics:
+    return CameraTopics(Graph(node), FrameNames.create(cameras=[name]), name, MODEL, 'jpeg')
+
+
+@pytest.fixture
+def publish_all(scenario: Scenario) -> Callable[[Any], None]:
+    """Give a function that makes all topics but the reporter's."""
+
+    def publish(node: Any) -> None:
+        StateTopic(Graph(node))
+        ScenarioTopics(Graph(node), Settings, scenario)
+        camera(node)
+
+    return publish
+
+
+@pytest.fixture(autouse=True)
+def own_tf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, 'TransformBroadcaster', None)
+
+
+def publishers_of(node: Any) -> dict[str, Any]:
+    return {publisher.topic_name: publisher for publisher in node.publishers}
+
+
+def test_every_topic_has_the_contracts_type_and_qos(node: Any, publish_all: Any):
+    pytest.importorskip('vision_msgs.msg')
+    publish_all(node)
+    types = dict(node.get_publisher_names_and_types_by_node('nurec', '/'))
+    publishers = publishers_of(node)
+    for topic, (type_name, durability, depth) in CONTRACT.items():
+        assert types[topic] == [type_name]
+        qos = publishers[topic].qos_profile
+        assert qos.reliability == ReliabilityPolicy.RELIABLE
+        assert qos.history == HistoryPolicy.KEEP_LAST
+        assert (qos.durability, qos.depth) == (durability, depth)
+
+
+@pytest.mark.parametrize('topic', sorted(CONTRACT))
+def test_every_publishers_qos_can_be_overridden(
+    make_node: Callable[..., Any], publish_all: Any, topic: str
+):
+    name = f'qos_overrides.{topic}.publisher'
+    node = make_node('-p', f'{name}.depth:=3', '-p', f'{name}.reliability:=best_effort')
+    publish_all(node)
+    qos = publishers_of(node)[topic].qos_profile
+    assert (qos.depth, qos.reliability) == (3, ReliabilityPolicy.BEST_EFFORT)
+    assert qos.durability == CONTRACT[topic][1]
+    others = [publishers_of(node)[other].qos_profile.reliability for other in CONTRACT]
+    assert others.count(ReliabilityPolicy.BEST_EFFORT) == 1
+
+
+def test_an_override_follows_a_remapped_topic(make_node: Callable[..., Any]):
+    node = make_node('-r', '~/tracks:=/street', '-p', 'qos_overrides./street.publisher.depth:=4')
+    publication = Graph(node).advertise(MarkerArray, '~/tracks', reliable(10))
+    assert publication.topic == '/street'
+    assert publishers_of(node)['/street'].qos_profile.depth == 4
+
+
+@pytest.mark.parametrize(
+    'override', ['reliability:=sometimes', 'depth:=many', 'depth:=-3', 'history:=3']
+)
+def test_an_override_that_cannot_be_honoured_is_one_sentence(
+    make_node: Callable[..., Any], override: str
+):
+    node = make_node('-p', f'qos_overrides./clock.publisher.{override}')
+    with pytest.raises(ConfigurationError, match=r'^QoS override of /clock: ') as caught:
+        Graph(node).advertise(Clock, '/clock', reliable(10))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_camera_that_comes_back_keeps_its_override(make_node: Callable[..., Any]):
+    node = make_node('-p', 'qos_overrides./nurec/front/image_raw.publisher.depth:=2')
+    for _ in range(2):
+        topics = camera(node)
+        assert publishers_of(node)['/nurec/front/image_raw'].qos_profile.depth == 2
+        topics.destroy()
+        assert '/nurec/front/image_raw' not in publishers_of(node)
+
+
+def test_the_documents_example_does_what_it_says(make_node: Callable[..., Any], tmp_path: Path):
+    text = (ROOT / 'docs' / 'parameters.md').read_text()
+    begin = text.index('    /**:')
+    example = textwrap.dedent(text[begin:])
+    path = tmp_path / 'qos.yaml'
+    path.write_text(example[: example.index('\n\n')])
+    node = make_node('--params-file', str(path))
+    name = 'camera_front_wide_120fov'
+    camera(node, name)
+    qos = publishers_of(node)[f'/nurec/{name}/image_raw'].qos_profile
+    assert (qos.depth, qos.reliability) == (1, ReliabilityPolicy.BEST_EFFORT)
+
+
+def test_a_name_that_ros_does_not_take_is_one_sentence(make_node: Callable[..., Any]):
+    graph = Graph(make_node('-r', f'__node:={"n" * 200}'))
+    with pytest.raises(
+        ConfigurationError, match=f'Invalid topic name: .*/{"n" * 200}/a'
+    ) as caught:
+        graph.advertise(Clock, f'~/{"a" * 100}', reliable(10))
+    assert '\n' not in str(caught.value)
+
+
+def test_two_topics_share_no_profile():
+    for make in (latched, lambda: reliable(10)):
+        one, other = make(), make()
+        one.depth = 7
+        assert other.depth != 7
+
+
+# What goes out, and what does not any more.
+
+
+def test_a_message_arrives_and_none_after_the_end(node: Any, listener: Any):
+    publication = Graph(node).advertise(Clock, '/clock', latched())
+    assert (publication.topic, publication.subscribers) == ('/clock', 0)
+    received = listener.listen(Clock, '/clock', latched=True)
+    message = Clock()
+    message.clock.sec = 5
+    publication.publish(message)
+    listener.until(lambda: publication.subscribers == 1, 'the subscriber')
+    publication.flush(60.0)
+    assert listener.received(received, 1) == [message]
+    publication.destroy()
+    publication.destroy()
+    publication.publish(message)
+    assert publication.subscribers == 0
+    listener.until(lambda: listener.node.count_publishers('/clock') == 0, 'the end of the topic')
+    assert len(received) == 1
+
+
+def test_tf2_ros_sends_tf_where_it_is_installed(
+    node: Any, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+):
+    sent = []
+
+    class Broadcaster:
+        """What tf2_ros offers."""
+
+        def __init__(self, node: Any) -> None:
+            self.node = node
+
+        def sendTransform(self, transforms: list) -> None:  # noqa: N802
+            sent.append([one.child_frame_id for one in transforms])
+
+    monkeypatch.setattr(graph, 'TransformBroadcaster', Broadcaster)
+    ScenarioTopics(Graph(node), Settings, scenario).show(Show(scenario.start_ns, pose=True))
+    assert sent == [['base_link']]
+    assert '/tf_static' in publishers_of(node)
+    assert '/tf' not in publishers_of(node)
+
+
+# Others in the graph.
+
+
+def test_other_publishers_of_a_topic_are_counted_where_it_is(
+    make_node: Callable[..., Any], listener: Any
+):
+    remap = ('-r', '/clock:=/other_clock')
+
+    def clock(node: Any) -> Any:
+        return Graph(node).advertise(Clock, '/clock', reliable(10))
+
+    first = make_node(*remap)
+    publication = clock(first)
+    clock(make_node(name='elsewhere'))
+    third = clock(make_node(*remap, name='third'))
+    others = Graph(first).others
+    listener.until(lambda: others(publication.topic) == 1, 'the clock under the same name')
+    third.destroy()
+    listener.until(lambda: others(publication.topic) == 0, 'the end of the second clock')
+
+
+def test_namesakes_are_nodes_of_the_same_full_name(make_node: Callable[..., Any], listener: Any):
+    first = Graph(make_node())
+    make_node(name='another')
+    namesake = make_node('-r', '__ns:=/robot')
+    listener.until(lambda: len(listener.node.get_node_names()) >= 4, 'all nodes')
+    assert (first.name, first.namesakes()) == ('/nurec', 0)
+    assert (Graph(namesake).name, Graph(namesake).namesakes()) == ('/robot/nurec', 0)
+    second = make_node()
+    listener.until(lambda: first.namesakes() == 1, 'the namesake')
+    second.destroy_node()
+    listener.until(lambda: first.namesakes() == 0, 'the end of the namesake')
+
+
+def test_a_reader_that_gets_nothing_is_told_of_once(node: Any, listener: Any):
+    """Ask for latched tracks, twice: the offer is volatile."""
+    told: list[str] = []
+    node.get_logger = lambda: SimpleNamespace(warning=told.append)
+    received: list[object] = []
+    watched = Graph(node)
+    watched.advertise(MarkerArray, '~/tracks', reliable(10))
+    watched.advertise(Odometry, '~/odom', reliable(10))
+    for topic in ('/nurec/tracks', '/nurec/odom'):
+        kind = MarkerArray if topic == '/nurec/tracks' else Odometry
+        listener.node.create_subscription(kind, topic, received.append, QoSProfile(depth=1))
+    wrong = QoSProfile(depth=1, durability=LATCHED)
+    for _ in range(2):
+        listener.node.create_subscription(MarkerArray, '/nurec/tracks', received.append, wrong)
+    listener.until(lambda: node.count_subscribers('/nurec/tracks') == 3, 'the readers')
+    publishers = publishers_of(node)
+    for topic in ('/nurec/tracks', '/nurec/odom'):
+        listener.matched(publishers[topic])
+
+    def look() -> bool:
+        watched.watch()
+        return bool(told)
+
+    listener.until(look, 'the warning')
+    watched.watch()
+    (text,) = told
+    assert text.startswith('/listener subscribes to /nurec/tracks with a QoS that is not offered')
+    assert text.endswith('it wants transient_local durability, offered is volatile')
+    assert publishers['/nurec/tracks'].get_subscription_count() == 1

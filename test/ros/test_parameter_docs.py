@@ -1,0 +1,124 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is written about the parameters is what the table says, and ROS reads it so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nurec_ros.ros import parameter_docs
+from nurec_ros.ros.parameters import Parameters
+from nurec_ros.ros.player import NurecPlayer
+from nurec_ros.settings import CAMERA_TABLE, Settings, TABLE
+import pytest
+import yaml
+
+pytestmark = pytest.mark.ros
+
+ROOT = Path(__file__).resolve().parents[2]
+YAML_FILE = ROOT / 'config' / 'nurec.yaml'
+
+
+def test_the_shipped_yaml_is_the_table():
+    assert YAML_FILE.read_text() == parameter_docs.yaml_text()
+
+
+def test_every_document_with_the_markers_is_the_table():
+    documents = [ROOT / 'docs' / 'parameters.md', ROOT / 'README.md']
+    texts = [path.read_text() for path in documents if path.is_file()]
+    assert parameter_docs.BEGIN in texts[0]
+    for text in texts:
+        assert parameter_docs.replaced(text) == text
+
+
+def test_the_yaml_holds_every_parameter_with_description_and_default():
+    document = yaml.safe_load(YAML_FILE.read_text())
+    assert list(document) == ['/**']
+    values = document['/**']['ros__parameters']
+    assert list(values) == [spec.name for spec in TABLE]
+    for spec in TABLE:
+        expected = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        assert values[spec.name] == expected
+        assert type(values[spec.name]) is type(expected)
+    flat = ' '.join(YAML_FILE.read_text().replace('#', ' ').split())
+    for spec in (*TABLE, *CAMERA_TABLE):
+        assert ' '.join(spec.description.split()) in flat
+
+
+@pytest.mark.parametrize('name', ['nurec', 'other'])
+def test_a_node_of_any_name_reads_the_yaml_and_keeps_the_defaults(
+    make_node: Callable[..., Any], name: str
+):
+    node = make_node('--params-file', str(YAML_FILE), name=name)
+    parameters = Parameters(node, print, print)
+    assert parameters.unused_overrides() == []
+    assert parameters.settings == Settings()
+
+
+def test_a_player_takes_the_yaml(make_node: Callable[..., Any]):
+    player = make_node('--params-file', str(YAML_FILE), node_class=NurecPlayer)
+    for spec in TABLE:
+        value = player.get_parameter(spec.name).value
+        assert value == (list(spec.default) if isinstance(spec.default, tuple) else spec.default)
+    assert player.parameters.unused_overrides() == []
+
+
+def test_the_cameras_example_in_the_yaml_holds_once_it_is_no_comment(
+    make_node: Callable[..., Any], tmp_path: Path
+):
+    head, _, example = YAML_FILE.read_text().partition('    # camera_front_wide_120fov:')
+    lines = [line.replace('#', ' ', 1) for line in example.strip('\n').splitlines()]
+    path = tmp_path / 'nurec.yaml'
+    path.write_text('\n'.join([head, '    camera_front_wide_120fov:', *lines, '']))
+    node = make_node('--params-file', str(path))
+    parameters = Parameters(node, print, print)
+    parameters.declare_cameras(['camera_front_wide_120fov'])
+    assert parameters.values.camera_rate('camera_front_wide_120fov') == 0.0
+    assert parameters.unused_overrides() == []
+    # With another value it would count.
+    path.write_text(path.read_text().replace('rate: -1.0', 'rate: 7.0'))
+    node = make_node('--params-file', str(path))
+    parameters = Parameters(node, print, print)
+    parameters.declare_cameras(['camera_front_wide_120fov'])
+    assert parameters.values.camera_rate('camera_front_wide_120fov') == 7.0
+
+
+def test_the_markdown_has_one_row_for_each_parameter():
+    rows = parameter_docs.markdown_text().splitlines()[2:]
+    names = [row.split('`')[1] for row in rows]
+    cameras = [f'<camera>.{spec.name}' for spec in CAMERA_TABLE]
+    assert names == [*(spec.name for spec in TABLE), *cameras]
+    assert all(row.count(' | ') == 4 for row in rows)
+
+
+def test_write_updates_only_what_lies_between_the_markers(tmp_path: Path):
+    (tmp_path / 'config').mkdir()
+    text = f'# Title\n\n{parameter_docs.BEGIN}\nold\n{parameter_docs.END}\n\nmore\n'
+    (tmp_path / 'README.md').write_text(text)
+    changed = parameter_docs.write(tmp_path)
+    assert {path.name for path in changed} == {'nurec.yaml', 'README.md'}
+    written = (tmp_path / 'README.md').read_text()
+    assert written.startswith('# Title\n\n<!--')
+    assert written.endswith(f'{parameter_docs.END}\n\nmore\n')
+    assert parameter_docs.markdown_text() in written
+    assert parameter_docs.write(tmp_path) == []
+
+
+def test_the_command_prints_either_text(capsys: pytest.CaptureFixture[str]):
+    assert parameter_docs.main(['yaml']) == 0
+    assert capsys.readouterr().out == parameter_docs.yaml_text()
+    assert parameter_docs.main(['markdown']) == 0
+    assert capsys.readouterr().out == parameter_docs.markdown_text() + '\n'
+    assert parameter_docs.main([]) == 2
+    assert 'usage' in capsys.readouterr().err

@@ -1,0 +1,568 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The parameters on a real node: at start, at run time and over the parameter services."""
+
+import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.outlet import reliable
+from nurec_ros.ros.parameters import ParameterGate, Parameters
+from nurec_ros.settings import CAMERA_TABLE, TABLE
+import pytest
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
+from rclpy.exceptions import ParameterNotDeclaredException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from visualization_msgs.msg import MarkerArray
+import yaml
+
+pytestmark = pytest.mark.ros
+
+NAMES = ('camera_front', 'camera_rear')
+
+
+class GatedNode(ParameterGate, Node):
+    """What NurecPlayer is to the parameters."""
+
+
+class Started:
+    """A node with parameters, and what was changed and what failed."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.changes: list[frozenset[str]] = []
+        self.failures: list[tuple[str, Exception]] = []
+        self.apply: Callable[[frozenset[str]], None] = self.changes.append
+        self.parameters = Parameters(
+            node,
+            lambda changed: self.apply(changed),
+            lambda *failure: self.failures.append(failure),
+        )
+
+    @property
+    def settings(self) -> Any:
+        return self.parameters.settings
+
+    def stored(self, name: str) -> tuple[Parameter.Type, Any]:
+        parameter = self.node.get_parameter(name)
+        return parameter.type_, parameter.value
+
+
+@pytest.fixture
+def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
+    def started(*overrides: str) -> Started:
+        arguments = [part for override in overrides for part in ('-p', override)]
+        return Started(make_node(*arguments, node_class=GatedNode))
+
+    return started
+
+
+@pytest.fixture
+def start_with_file(make_node: Callable[..., Any], tmp_path: Path) -> Callable[..., Started]:
+    def started(*lines: str) -> Started:
+        path = tmp_path / 'parameters.yaml'
+        text = '/**:\n  ros__parameters:\n' + ''.join(f'    {line}\n' for line in lines)
+        path.write_text(text)
+        return Started(make_node('--params-file', str(path), node_class=GatedNode))
+
+    return started
+
+
+# At start.
+
+
+def test_without_overrides_the_defaults_hold(start):
+    started = start()
+    for spec in TABLE:
+        assert getattr(started.settings, spec.name) == spec.default
+    assert started.changes == []
+    assert started.parameters.unused_overrides() == []
+
+
+def test_numbers_serve_for_doubles_and_strings_and_are_stored_in_the_tables_type(start):
+    started = start('rate:=2', 'scene_id:=1234', 'rig_offset:=[0,0,1,0,0,0]', 'cameras:=[1, 2]')
+    assert started.settings.rate == 2.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert started.settings.scene_id == '1234'
+    assert started.stored('scene_id') == (Parameter.Type.STRING, '1234')
+    assert started.settings.rig_offset == (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    kind, value = started.stored('rig_offset')
+    assert kind == Parameter.Type.DOUBLE_ARRAY
+    assert list(value) == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert started.settings.cameras == ('1', '2')
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, ['1', '2'])
+
+
+@pytest.mark.parametrize('text', ['[]', "['']", '[""]'])
+def test_an_empty_list_of_cameras_means_all(start_with_file, text):
+    started = start_with_file(f'cameras: {text}')
+    assert started.settings.cameras == ('',)
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
+
+
+@pytest.mark.parametrize(
+    ('override', 'sentence'),
+    [
+        ('rate:=300', "parameter 'rate' is 300; expected a number, 0.01 to 100"),
+        ('rate:=300.5', "parameter 'rate' is 300.5; expected a number, 0.01 to 100"),
+        ('rate:=abc', "parameter 'rate' is 'abc'; expected a number, 0.01 to 100"),
+        ('rate:=true', "parameter 'rate' is true (a boolean); expected a number"),
+        ('rate:=.nan', "parameter 'rate' is nan; expected a number"),
+        ('clock_rate:=.inf', "parameter 'clock_rate' is inf; expected a number, 1 to 1000"),
+        ('image_format:=bmp', "is 'bmp'; expected one of jpeg, png, rgb"),
+        ('image_quality:=95.0', 'is 95.0; expected an integer, 1 to 100'),
+        ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
+        ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 finite numbers'),
+        ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
+        ('service_prefix:=a b c', "'a b c'; expected the full name of a gRPC service"),
+        ('server:=nowhere', "server is 'nowhere', expected HOST:PORT"),
+        ('service_prefix:=/nre.Service', 'expected the full name of a gRPC service'),
+        ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
+    ],
+)
+def test_a_wrong_override_is_refused_at_start(start, override, sentence):
+    with pytest.raises(ConfigurationError) as caught:
+        start(override)
+    assert sentence in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_use_sim_time_stays_rclpys(start):
+    started = start('use_sim_time:=true')
+    assert started.node.get_parameter('use_sim_time').value is True
+    result = started.node.set_parameters_atomically([Parameter('use_sim_time', value=False)])
+    assert result.successful
+    assert started.changes == []
+
+
+def test_a_node_that_declares_its_overrides_itself_is_served_too(make_context):
+    node = GatedNode(
+        'nurec',
+        context=make_context('-p', 'rate:=2', '-p', 'camera_front.rate:=7'),
+        automatically_declare_parameters_from_overrides=True,
+    )
+    started = Started(node)
+    started.parameters.declare_cameras(NAMES)
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert started.parameters.values.camera_rate('camera_front') == 7.0
+    assert not set_one(started, 'rate', 300).successful
+    node.destroy_node()
+
+
+def test_what_one_player_has_another_can_be_started_with(start, make_node, tmp_path):
+    # As `ros2 param dump` writes it.
+    started = start('rate:=2', 'rig_offset:=[0,0,1,0,0,0]', 'camera_front.rate:=7')
+    started.parameters.declare_cameras(NAMES)
+    names = started.node.list_parameters([], 0).names
+    values = {}
+    for name in names:
+        *groups, last = name.split('.')
+        group = values
+        for part in groups:
+            group = group.setdefault(part, {})
+        value = started.node.get_parameter(name).value
+        group[last] = list(value) if isinstance(value, array.array) else value
+    path = tmp_path / 'dump.yaml'
+    path.write_text(yaml.safe_dump({'/nurec': {'ros__parameters': values}}))
+    again = Started(make_node('--params-file', str(path), node_class=GatedNode))
+    again.parameters.declare_cameras(NAMES)
+    assert again.parameters.unused_overrides() == []
+    for name in names:
+        assert again.stored(name) == started.stored(name)
+
+
+@pytest.mark.parametrize('spec', TABLE, ids=lambda spec: spec.name)
+def test_the_descriptors_carry_the_table(start_once, spec):
+    descriptor = start_once.node.describe_parameter(spec.name)
+    assert descriptor.description == spec.description
+    assert descriptor.read_only == (spec.applies == 'start')
+    assert descriptor.dynamic_typing
+    if spec.kind == 'int':
+        (bounds,) = descriptor.integer_range
+        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+    elif spec.kind == 'double':
+        (bounds,) = descriptor.floating_point_range
+        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+    else:
+        assert not descriptor.integer_range
+        assert not descriptor.floating_point_range
+    for choice in spec.choices:
+        assert choice in descriptor.additional_constraints
+
+
+@pytest.fixture(scope='module')
+def start_once() -> Any:
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    node = GatedNode('nurec', context=context)
+    yield Started(node)
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+# At run time.
+
+
+def set_one(started: Started, name: str, value: Any) -> Any:
+    return started.node.set_parameters_atomically([Parameter(name, value=value)])
+
+
+def test_a_change_is_announced_once_and_stored_in_the_tables_type(start):
+    started = start()
+    for name, value, expected in (
+        ('rate', 3, 3.0),
+        ('rig_offset', [1, 0, 0, 0, 0, 0], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+        ('scene_id', 99, '99'),
+        ('cameras', [], ('',)),
+        ('loop', True, True),
+        ('tick_us', 5, 5),
+    ):
+        started.changes.clear()
+        assert set_one(started, name, value).successful
+        assert started.changes == [{name}]
+        assert getattr(started.settings, name) == expected
+    assert started.settings.rate == 3.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 3.0)
+    assert started.stored('scene_id') == (Parameter.Type.STRING, '99')
+    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
+    assert started.settings.cameras == ('',)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('rate', 300),
+        ('rate', 300.0),
+        ('rate', 'abc'),
+        ('rate', True),
+        ('rate', float('nan')),
+        ('tick_us', 2.0),
+        ('rig_offset', [1.0]),
+        ('cameras', 'front'),
+        ('clock_rate', 50.0),
+        ('image_format', 'png'),
+    ],
+)
+def test_a_refused_change_changes_nothing(start, name, value):
+    started = start()
+    before, settings = started.stored(name), started.settings
+    result = set_one(started, name, value)
+    assert not result.successful
+    assert name in result.reason
+    assert started.stored(name) == before
+    assert started.settings is settings
+    assert started.changes == started.failures == []
+
+
+def test_the_allowed_values_stand_in_the_reason(start):
+    started = start()
+    assert set_one(started, 'rate', 300.0).reason == (
+        "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
+    )
+    assert set_one(started, 'resolution_scale', 3).reason == (
+        "parameter 'resolution_scale' is 3; expected a number, 0.01 to 2"
+    )
+
+
+def test_what_is_set_at_start_only_says_so(start):
+    assert set_one(start(), 'clock_rate', 50.0).reason == (
+        "parameter 'clock_rate' can be set at start only, with -p clock_rate:=VALUE or in a "
+        'parameter file'
+    )
+
+
+def test_what_is_set_at_start_only_is_refused_even_with_the_value_that_it_has(start):
+    started = start('clock_rate:=50')
+    assert set_one(started, 'clock_rate', 50).reason == (
+        "parameter 'clock_rate' can be set at start only; it has this value already"
+    )
+    assert 'with -p clock_rate:=VALUE' in set_one(started, 'clock_rate', 'fast').reason
+
+
+def test_a_parameter_that_does_not_exist_is_named(start):
+    started = start()
+    with pytest.raises(ParameterNotDeclaredException) as caught:
+        set_one(started, 'raet', 2.0)
+    assert str(caught.value) == "there is no parameter 'raet'; did you mean 'rate'?"
+
+
+def test_a_parameter_cannot_be_removed(start):
+    started = start()
+    result = started.node.set_parameters_atomically([Parameter('rate', Parameter.Type.NOT_SET)])
+    assert result.reason == "parameter 'rate' cannot be removed"
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 1.0)
+    assert started.settings.rate == 1.0
+
+
+def test_changes_are_checked_together_and_announced_together(start):
+    started = start()
+    good = [Parameter('rate', value=2), Parameter('loop', value=True)]
+    bad = [Parameter('rate', value=4), Parameter('tick_us', value=0)]
+    assert started.node.set_parameters_atomically(good).successful
+    assert started.changes == [{'rate', 'loop'}]
+    result = started.node.set_parameters_atomically(bad)
+    assert result.reason == "parameter 'tick_us' is 0; expected an integer, 1 to 3600000000"
+    assert started.settings.rate == 2.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert len(started.changes) == 1
+
+
+def test_the_nodes_own_change_is_in_step_and_announced(start):
+    started = start()
+    started.parameters.change('rate', 5)
+    assert started.settings.rate == 5.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 5.0)
+    assert started.changes == [{'rate'}]
+    with pytest.raises(ConfigurationError, match=r"'rate' is 0; expected a number, 0\.01 to 100"):
+        started.parameters.change('rate', 0)
+    assert started.settings.rate == 5.0
+
+
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [
+        (ZeroDivisionError('by\nnothing'), 'ZeroDivisionError: by nothing'),
+        (ConfigurationError('no'), 'no'),
+    ],
+)
+def test_a_change_that_cannot_be_applied_is_taken_back_refused_and_told(start, error, text):
+    started = start('rate:=2')
+
+    def fail(changed: frozenset[str]) -> None:
+        assert started.settings.rate == 3.0
+        raise error
+
+    started.apply = fail
+    changes = [Parameter('loop', value=True), Parameter('rate', value=3)]
+    result = started.node.set_parameters_atomically(changes)
+    assert not result.successful
+    assert result.reason == f'loop, rate could not be applied: {text}'
+    assert started.failures == [('setting loop, rate', error)]
+    assert (started.settings.rate, started.settings.loop) == (2.0, False)
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
+    assert started.stored('loop') == (Parameter.Type.BOOL, False)
+    with pytest.raises(ConfigurationError, match='rate could not be applied'):
+        started.parameters.change('rate', 4)
+    started.apply = started.changes.append
+    assert set_one(started, 'rate', 4).successful
+    assert started.settings.rate == 4.0
+
+
+# Cameras.
+
+
+def test_a_cameras_own_parameters(start):
+    started = start('camera_front.resolution_scale:=1', 'camera_rear.rate:=0', 'camera_rate:=8')
+    parameters = started.parameters
+    parameters.declare_cameras(NAMES)
+    assert parameters.values.camera_rate('camera_front') == 8.0
+    assert parameters.values.camera_rate('camera_rear') == 0.0
+    assert parameters.values.camera_scales() == {'camera_front': 1.0}
+    assert started.stored('camera_front.resolution_scale') == (Parameter.Type.DOUBLE, 1.0)
+    assert set_one(started, 'camera_front.resolution_scale', 0).successful
+    assert parameters.values.camera_scales() == {}
+    assert started.changes == [{'camera_front.resolution_scale'}]
+    assert not set_one(started, 'camera_front.resolution_scale', 5.0).successful
+    assert set_one(started, 'camera_rear.rate', -1).successful
+    assert parameters.values.camera_rate('camera_rear') == 8.0
+
+
+def test_a_name_that_is_not_legal_is_spelt_as_in_its_topics(start):
+    started = start('camera_front_left.rate:=3')
+    started.parameters.declare_cameras(['camera:front left'])
+    assert started.parameters.values.camera_rate('camera:front left') == 3.0
+
+
+def test_another_scenarios_cameras_replace_the_old_ones(start):
+    started = start()
+    started.parameters.declare_cameras(NAMES)
+    assert set_one(started, 'camera_front.rate', 5.0).successful
+    started.parameters.declare_cameras(['camera_front', 'camera_left'])
+    assert started.parameters.values.camera_rate('camera_front') == 5.0
+    assert started.node.has_parameter('camera_left.rate')
+    assert not started.node.has_parameter('camera_rear.rate')
+    started.parameters.declare_cameras([])
+    for spec in CAMERA_TABLE:
+        assert not started.node.has_parameter(f'camera_front.{spec.name}')
+    assert started.parameters.values.camera_rate('camera_front') == 0.0
+
+
+def test_a_wrong_override_of_a_new_camera_leaves_the_old_ones(start):
+    started = start('camera_bad.rate:=-5')
+    started.parameters.declare_cameras(NAMES)
+    with pytest.raises(ConfigurationError, match=r"'camera_bad\.rate' is -5; expected"):
+        started.parameters.declare_cameras(['camera_new', 'camera_bad'])
+    assert started.node.has_parameter('camera_rear.rate')
+    assert not started.node.has_parameter('camera_new.rate')
+    assert not started.node.has_parameter('camera_bad.rate')
+    assert set_one(started, 'camera_rear.rate', 2).successful
+
+
+# What the renderer gets.
+
+
+def test_the_render_options_are_the_parameters(start):
+    started = start(
+        'server:=gpu:1,gpu:2',
+        'scene_id:=77',
+        'scene_url:=file:/data/a.usdz',
+        'use_proxy:=true',
+        'image_format:=png',
+        'image_quality:=50',
+        'projection:=pinhole',
+        'hfov_deg:=60',
+        'shutter:=recorded',
+        'batch:=never',
+        'render_timeout_s:=5',
+        'first_render_timeout_s:=60',
+        'send_tracks:=true',
+        'rig_offset:=[0, 1, 0, 0, 0, 90]',
+        'resolution_scale:=1',
+        'camera_rear.resolution_scale:=0.5',
+    )
+    started.parameters.declare_cameras(NAMES)
+    assert started.parameters.values.render_options() == RenderOptions(
+        server='gpu:1,gpu:2',
+        scene_id='77',
+        scene_url='file:/data/a.usdz',
+        use_proxy=True,
+        image_format='png',
+        image_quality=50,
+        projection='pinhole',
+        hfov_deg=60.0,
+        shutter='recorded',
+        batch='never',
+        render_timeout_s=5.0,
+        first_render_timeout_s=60.0,
+        send_tracks=True,
+        rig_offset=(0.0, 1.0, 0.0, 0.0, 0.0, 90.0),
+        resolution_scale=1.0,
+        camera_scales={'camera_rear': 0.5},
+    )
+    assert start().parameters.values.render_options() == RenderOptions()
+
+
+# Overrides that nobody declared.
+
+
+def test_an_override_that_nobody_declared_comes_with_the_nearest_name(start):
+    started = start('raet:=2', 'resolutoin_scale:=1', 'zzz:=1', 'use_sim_time:=true')
+    assert sorted(started.parameters.unused_overrides()) == [
+        ('raet', "did you mean 'rate'?"),
+        ('resolutoin_scale', "did you mean 'resolution_scale'?"),
+        ('zzz', ''),
+    ]
+
+
+def test_overrides_of_what_is_still_to_come_are_not_reported(start):
+    started = start('camera_front.rate:=5', 'qos_overrides./clock.publisher.depth:=1')
+    assert started.parameters.unused_overrides() == []
+    started.parameters.declare_cameras(NAMES)
+    Graph(started.node).advertise(Clock, '/clock', reliable(10))
+    assert started.parameters.unused_overrides() == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('/clokc.publisher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
+        ('clock.publisher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
+        ('/clock.publisher.dept', "did you mean 'qos_overrides./clock.publisher.depth'?"),
+        ('/clock.publsher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
+        ('/clock.subscription.depth', "expected 'qos_overrides./clock.publisher.' with history"),
+        ('/clock.publisher.durability', 'durability cannot be overridden, history, depth and'),
+        ('/nurec/tracks.publisher.depth', "mean 'qos_overrides./street.publisher.depth'?"),
+        ('/wholly/different.publisher.depth', 'the player publishes no such topic'),
+        ('/street', "did you mean 'qos_overrides./street.publisher.depth'?"),
+        ('/rosout.publisher.depth', 'the publisher of /rosout takes no overrides'),
+    ],
+)
+def test_a_qos_override_that_was_not_taken_comes_with_what_may_be_meant(make_node, name, hint):
+    override = f'qos_overrides.{name}:=1'
+    node = make_node('-p', override, '-r', '~/tracks:=/street', node_class=GatedNode)
+    started = Started(node)
+    graph = Graph(node)
+    graph.advertise(Clock, '/clock', reliable(10))
+    graph.advertise(MarkerArray, '~/tracks', reliable(10))
+    node.create_publisher(Log, '/rosout', 1)
+    assert started.parameters.unused_overrides() == []
+    started.parameters.declare_cameras(NAMES)
+    ((unused, found),) = started.parameters.unused_overrides()
+    assert unused == f'qos_overrides.{name}'
+    assert hint in found
+
+
+def test_a_misspelt_camera_is_reported_once_cameras_are_known(start):
+    started = start('camera_fornt.rate:=5')
+    started.parameters.declare_cameras(NAMES)
+    assert started.parameters.unused_overrides() == [
+        ('camera_fornt.rate', "did you mean 'camera_front.rate'?")
+    ]
+
+
+# From another process's point of view.
+
+
+@pytest.fixture
+def served(start, listener):
+    started = start()
+    executor = SingleThreadedExecutor(context=started.node.context)
+    executor.add_node(started.node)
+
+    def call(service_type: type, name: str, request: Any) -> Any:
+        return listener.call(service_type, f'/nurec/{name}', request, executor)
+
+    yield started, call
+    executor.shutdown()
+
+
+def test_the_services_refuse_and_accept_as_the_node_does(served):
+    started, call = served
+    request = SetParameters.Request()
+    request.parameters = [
+        Parameter('rate', value=2).to_parameter_msg(),
+        Parameter('rate', value=300.0).to_parameter_msg(),
+        Parameter('clock_rate', value=10.0).to_parameter_msg(),
+        Parameter('raet', value=10.0).to_parameter_msg(),
+    ]
+    results = call(SetParameters, 'set_parameters', request).results
+    assert [result.successful for result in results] == [True, False, False, False]
+    assert results[1].reason == "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
+    assert 'can be set at start only' in results[2].reason
+    assert results[3].reason == "there is no parameter 'raet'; did you mean 'rate'?"
+    assert started.settings.rate == 2.0
+
+    request = SetParametersAtomically.Request()
+    request.parameters = [
+        Parameter('loop', value=True).to_parameter_msg(),
+        Parameter('rate', value='fast').to_parameter_msg(),
+    ]
+    result = call(SetParametersAtomically, 'set_parameters_atomically', request).result
+    assert result.reason == "parameter 'rate' is 'fast'; expected a number, 0.01 to 100"
+    assert started.settings.loop is False
+
+    request = DescribeParameters.Request(names=['rate'])
+    (descriptor,) = call(DescribeParameters, 'describe_parameters', request).descriptors
+    assert descriptor.description == 'Scenario seconds per wall second.'
+    assert descriptor.additional_constraints == '0.01 to 100; changes at once'

@@ -1,0 +1,420 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a moment, a jump and another scenario look like on the topics; without a middleware."""
+
+from collections.abc import Callable
+from dataclasses import replace
+import json
+import math
+from pathlib import Path
+from test.support.archives import build_archive, CAMERAS, ego_pose, START_US
+from test.support.outlet import RecordingOutlet
+from test.support.player_bench import stamp_ns
+from typing import Any
+
+import numpy as np
+from nurec_ros.playback.effects import PlaybackState, Show, ShowAll, ShowJump
+from nurec_ros.ros import topics
+from nurec_ros.ros.topics import ScenarioTopics, StateTopic
+from nurec_ros.scenario import Scenario
+from nurec_ros.settings import Settings
+import pytest
+from scipy.spatial.transform import Rotation
+from visualization_msgs.msg import Marker
+
+pytestmark = pytest.mark.ros
+
+BEGIN_NS = START_US * 1000
+MS = 1_000_000
+MOMENT_NS = BEGIN_NS + 1_000 * MS
+T_EARTH_MAP = np.eye(4)
+T_EARTH_MAP[:3, :3] = Rotation.from_rotvec((0.5, 0.2, -1.0)).as_matrix()
+T_EARTH_MAP[:3, 3] = (3_100_000.0, 1_000_000.0, 5_460_000.0)
+
+
+@pytest.fixture(scope='module')
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """Give a scenario of 2 s with two cameras, three road users at its begin and a box."""
+    return Scenario.load(build_archive(tmp_path_factory.mktemp('usdz'), ego_hz=100.0))
+
+
+class Stage:
+    """The topics of a scenario, and what went to them."""
+
+    def __init__(self, scenario: Scenario, **settings: Any) -> None:
+        self.outlet = RecordingOutlet()
+        self.settings = Settings(**settings)
+        self.topics = ScenarioTopics(self.outlet, lambda: self.settings, scenario)
+
+    def shown(self, t_ns: int = BEGIN_NS) -> 'Stage':
+        """Show a load, and forget that it was shown."""
+        self.topics.show_jump(ShowJump(t_ns, loaded=True))
+        self.outlet.published.clear()
+        return self
+
+    def static_tree(self) -> dict[str, tuple[str, np.ndarray]]:
+        """Show a load, and give each static frame with its parent and its pose there."""
+        self.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
+        (message,) = self.outlet.messages('/tf_static')
+        tree = {
+            one.child_frame_id: (one.header.frame_id, matrix_of(one.transform))
+            for one in message.transforms
+        }
+        assert len(tree) == len(message.transforms)
+        return tree
+
+
+@pytest.fixture
+def stage(scenario: Scenario) -> Stage:
+    return Stage(scenario)
+
+
+def matrix_of(transform: Any) -> np.ndarray:
+    t, r = transform.translation, transform.rotation
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_quat([r.x, r.y, r.z, r.w]).as_matrix()
+    T[:3, 3] = (t.x, t.y, t.z)
+    return T
+
+
+# The order, and what is shown at all.
+
+
+def test_the_first_moment(stage: Stage):
+    stage.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
+    order = '/clock /tf_static ~/path ~/ego /tf ~/odom ~/tracks ~/objects'
+    assert stage.outlet.order == order.split()
+
+
+def test_a_jump_back_clears_first(stage: Stage):
+    stage.shown().topics.show_jump(ShowJump(BEGIN_NS))
+    order = '/clock ~/tracks ~/path ~/ego /tf ~/odom ~/tracks ~/objects'
+    assert stage.outlet.order == order.split()
+    (deletion,) = stage.outlet.messages('~/tracks')[0].markers
+    assert deletion.action == Marker.DELETEALL
+
+
+def test_all_again_is_without_a_word_about_a_jump(stage: Stage):
+    stage.shown().topics.show_all(ShowAll(BEGIN_NS))
+    assert stage.outlet.order == ['~/path', '~/ego', '/tf', '~/odom', '~/tracks', '~/objects']
+
+
+@pytest.mark.parametrize(
+    ('shown', 'expected'),
+    [
+        ({'clock': True}, ['/clock']),
+        ({'pose': True}, ['/tf', '~/odom']),
+        ({'tracks': True}, ['~/tracks', '~/objects']),
+        (
+            {'clock': True, 'pose': True, 'tracks': True},
+            ['/clock', '/tf', '~/odom', '~/tracks', '~/objects'],
+        ),
+    ],
+)
+def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict, expected: list[str]):
+    stage.shown().topics.show(Show(MOMENT_NS, **shown))
+    assert stage.outlet.order == expected
+
+
+@pytest.mark.parametrize(
+    ('settings', 'missing'),
+    [({'publish_tf': False}, {'/tf', '~/odom'}), ({'publish_clock': False}, {'/clock'})],
+)
+def test_what_is_switched_off_is_not_there(scenario: Scenario, settings: dict, missing: set[str]):
+    everything = Stage(scenario).outlet.open
+    stage = Stage(scenario, **settings)
+    stage.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
+    stage.topics.show(Show(MOMENT_NS, clock=True, pose=True, tracks=True))
+    assert stage.outlet.open == set(stage.outlet.order) == everything - missing
+    assert stage.topics.clock_topic == ('' if '/clock' in missing else '/clock')
+
+
+def test_nothing_costly_is_made_for_nobody(stage: Stage):
+    stage.shown().outlet.subscribers = 0
+    stage.topics.show(Show(MOMENT_NS, clock=True, pose=True, tracks=True))
+    assert stage.outlet.order == ['/clock', '/tf']
+    # A deletion goes out in any case: somebody may be about to come.
+    stage.topics.delete_markers(MOMENT_NS)
+    assert stage.outlet.order[2:] == ['~/tracks']
+
+
+def test_a_topic_that_cannot_be_leaves_none_of_the_others(scenario: Scenario):
+    outlet = RecordingOutlet()
+    advertise = outlet.advertise
+
+    def refuse(message_type: type, topic: str, qos: Any) -> Any:
+        if topic == '~/tracks':
+            raise ZeroDivisionError
+        return advertise(message_type, topic, qos)
+
+    outlet.advertise = refuse
+    with pytest.raises(ZeroDivisionError):
+        ScenarioTopics(outlet, Settings, scenario)
+    assert outlet.topics
+    assert not outlet.open
+
+
+def test_another_scenario(stage: Stage, tmp_path: Path):
+    def without_box(document: dict) -> None:
+        del document['rig_trajectories'][0]['rig_bbox']
+
+    path = build_archive(tmp_path, start_us=5_000_000, cameras=('roof',), edit_rig=without_box)
+    other = Scenario.load(path)
+    stage.shown().topics.change(other)
+    stage.topics.show_jump(ShowJump(other.start_ns, loaded=True))
+    outlet = stage.outlet
+    assert outlet.order[:3] == ['/clock', '~/tracks', '/tf_static']
+    frames = [one.child_frame_id for one in outlet.messages('/tf_static')[0].transforms]
+    assert frames == ['roof', 'roof_optical_frame']
+    assert stamp_ns(outlet.messages('~/path')[0].poses[0]) == 5_000_000_000
+    (deletion,) = outlet.messages('~/ego')[0].markers
+    assert deletion.action == Marker.DELETEALL
+    # Gone is gone: the second showing says no more about it.
+    outlet.published.clear()
+    stage.topics.show_all(ShowAll(other.start_ns))
+    assert outlet.messages('~/ego') == []
+    assert outlet.messages('/tf_static') == []
+
+
+def test_run_time_settings_count_as_they_are_now(stage: Stage):
+    def kinds() -> set[int]:
+        stage.topics.show(Show(MOMENT_NS, tracks=True))
+        markers = stage.outlet.messages('~/tracks')[-1].markers
+        return {marker.type for marker in markers if marker.action == Marker.ADD}
+
+    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}
+    stage.settings = Settings(velocity_arrows=True)
+    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.ARROW}
+    stage.settings = Settings(trail_length_s=0.5)
+    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.LINE_STRIP}
+    stage.settings = Settings()
+    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}
+
+
+# Clock, pose and path.
+
+
+def test_the_clock_is_exact_and_never_zero(stage: Stage):
+    for t_ns in (0, 5, 27_567_868_848_000):
+        stage.topics.show(Show(t_ns, clock=True))
+    clocks = [(one.clock.sec, one.clock.nanosec) for one in stage.outlet.messages('/clock')]
+    assert clocks == [(0, 1), (0, 5), (27_567, 868_848_000)]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'parent', 'child'),
+    [
+        ({}, 'map', 'base_link'),
+        ({'odom_frame': 'odom', 'frame_prefix': 'two/'}, 'two/odom', 'two/base_link'),
+    ],
+)
+def test_the_pose_is_the_arcs_on_tf_and_odometry(
+    scenario: Scenario, settings: dict, parent: str, child: str
+):
+    stage = Stage(scenario, **settings)
+    stage.topics.show(Show(MOMENT_NS, pose=True))
+    ((transform,),) = [one.transforms for one in stage.outlet.messages('/tf')]
+    (odometry,) = stage.outlet.messages('~/odom')
+    for message in (transform, odometry):
+        assert stamp_ns(message) == MOMENT_NS
+        assert (message.header.frame_id, message.child_frame_id) == (parent, child)
+    np.testing.assert_allclose(matrix_of(transform.transform), ego_pose(1.0), atol=2e-5)
+    pose = odometry.pose.pose
+    assert pose.orientation == transform.transform.rotation
+    at, moved = pose.position, transform.transform.translation
+    assert (at.x, at.y, at.z) == (moved.x, moved.y, moved.z)
+    # In the rig's own frame: 8 m/s ahead, 0.2 rad/s to the left.
+    linear, angular = odometry.twist.twist.linear, odometry.twist.twist.angular
+    np.testing.assert_allclose([linear.x, linear.y, linear.z], [8, 0, 0], atol=0.02)
+    np.testing.assert_allclose([angular.x, angular.y, angular.z], [0, 0, 0.2], atol=1e-4)
+
+
+def test_images_stamps_are_in_the_message_of_the_moment(stage: Stage):
+    times = [BEGIN_NS + offset * MS for offset in (300, 100, 300)]
+    for stamps in (times, [], [BEGIN_NS + 400 * MS]):
+        stage.topics.show(Show(BEGIN_NS + 400 * MS, pose=True, stamps=tuple(stamps)))
+    first, *alone = stage.outlet.messages('/tf')
+    assert [stamp_ns(one) - BEGIN_NS for one in first.transforms] == [100 * MS, 300 * MS, 400 * MS]
+    for transform, seconds in zip(first.transforms, (0.1, 0.3, 0.4), strict=True):
+        np.testing.assert_allclose(matrix_of(transform.transform), ego_pose(seconds), atol=2e-5)
+    # An image at the position itself adds nothing.
+    for message in alone:
+        assert message.transforms == first.transforms[-1:]
+    assert {stamp_ns(one) for one in stage.outlet.messages('~/odom')} == {BEGIN_NS + 400 * MS}
+
+
+def test_the_path_is_the_whole_way_with_each_poses_own_stamp(stage: Stage):
+    stage.shown().topics.show_all(ShowAll(MOMENT_NS))
+    (path,) = stage.outlet.messages('~/path')
+    assert path.header.frame_id == 'map'
+    assert stamp_ns(path) == BEGIN_NS
+    assert len(path.poses) == 201
+    assert stamp_ns(path.poses[-1]) == BEGIN_NS + 2_000 * MS
+    for pose in path.poses[::20]:
+        at = pose.pose.position
+        truth = np.array(ego_pose((stamp_ns(pose) - BEGIN_NS) / 1e9))[:3, 3]
+        np.testing.assert_allclose([at.x, at.y, at.z], truth, atol=1e-6)
+
+
+# Frames that do not move.
+
+
+def test_cameras_are_body_and_optical_frames_below_base(stage: Stage):
+    tree = stage.static_tree()
+    assert set(tree) == {name + end for name in CAMERAS for end in ('', '_optical_frame')}
+    # As `camera_calibration` has them: at 1.9 - 0.1 i, 0.3 i, 1.3, turned left by 2.6 i.
+    for i, name in enumerate(CAMERAS):
+        parent, body = tree[name]
+        assert parent == 'base_link'
+        # x ahead, y left, z up.
+        expected = Rotation.from_euler('z', 2.6 * i).as_matrix()
+        np.testing.assert_allclose(body[:3, :3], expected, atol=1e-9)
+        np.testing.assert_allclose(body[:3, 3], [1.9 - 0.1 * i, 0.3 * i, 1.3], atol=1e-12)
+        parent, optical = tree[f'{name}_optical_frame']
+        assert parent == name
+        # x right, y down, z ahead.
+        expected = [[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]
+        np.testing.assert_allclose(optical, expected, atol=1e-12)
+
+
+def test_odom_is_the_same_as_map_and_the_prefix_before_all_but_map(scenario: Scenario):
+    tree = Stage(scenario, odom_frame='odom', frame_prefix='two_').static_tree()
+    parent, pose = tree['two_odom']
+    assert parent == 'map'
+    np.testing.assert_array_equal(pose, np.eye(4))
+    assert tree[f'two_{CAMERAS[0]}'][0] == 'two_base_link'
+    assert tree[f'two_{CAMERAS[0]}_optical_frame'][0] == f'two_{CAMERAS[0]}'
+    assert all(child.startswith('two_') for child in tree)
+
+
+def test_earth_is_the_parent_of_map_where_it_is_known_and_wanted(scenario: Scenario):
+    known = replace(scenario, T_earth_map=T_EARTH_MAP)
+    parent, pose = Stage(known, publish_earth_frame=True).static_tree()['map']
+    assert parent == 'earth'
+    np.testing.assert_allclose(pose, T_EARTH_MAP, atol=1e-6)
+    assert 'map' not in Stage(known).static_tree()
+    assert scenario.T_earth_map is None
+    assert 'map' not in Stage(scenario, publish_earth_frame=True).static_tree()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'frames'),
+    [
+        # For a stack that localises itself: no odom either.
+        ({'publish_tf': False, 'odom_frame': 'odom'}, 4),
+        # For a stack with a robot description of its own.
+        ({'publish_camera_frames': False}, 0),
+        ({'publish_camera_frames': False, 'odom_frame': 'odom'}, 1),
+    ],
+)
+def test_frames_that_others_publish_are_left_to_them(
+    scenario: Scenario, settings: dict, frames: int
+):
+    tree = Stage(scenario, **settings).static_tree()
+    assert len(tree) == frames
+    assert ('odom' in tree) == (frames == 1)
+
+
+# The ego's box, objects and state.
+
+
+def test_the_ego_is_a_box_locked_to_base(scenario: Scenario):
+    stage = Stage(scenario, frame_prefix='two/')
+    stage.topics.show_all(ShowAll(MOMENT_NS))
+    ((marker,),) = [message.markers for message in stage.outlet.messages('~/ego')]
+    assert (marker.type, marker.action) == (Marker.CUBE, Marker.ADD)
+    assert marker.header.frame_id == 'two/base_link'
+    assert marker.frame_locked
+    assert stamp_ns(marker) == MOMENT_NS
+    at, scale, to = marker.pose.position, marker.scale, marker.pose.orientation
+    assert (at.x, at.y, at.z) == (1.4, 0.0, 0.75)
+    assert (scale.x, scale.y, scale.z) == (4.9, 1.9, 1.5)
+    assert (to.x, to.y, to.z, to.w) == (0, 0, 0, 1)
+    assert marker.color.a > 0
+    assert (marker.lifetime.sec, marker.lifetime.nanosec) == (0, 0)
+
+
+def test_objects_carry_the_same_boxes_for_programs(stage: Stage):
+    pytest.importorskip('vision_msgs.msg')
+    # The person is there in the middle half only.
+    for offset_ms in (1_000, 1_900, 1_000):
+        stage.topics.show(Show(BEGIN_NS + offset_ms * MS, tracks=True))
+    first, second, third = stage.outlet.messages('~/objects')
+    assert [one.id for one in first.detections] == ['1', '2@scene:a', '3']
+    assert [one.id for one in second.detections] == ['1', '3']
+    assert third == first
+    assert first.header.frame_id == 'map'
+    assert stamp_ns(first) == MOMENT_NS
+    car = first.detections[0]
+    assert car.header == first.header
+    (result,) = car.results
+    assert (result.hypothesis.class_id, result.hypothesis.score) == ('automobile', 1.0)
+    assert result.pose.pose == car.bbox.center
+    at, to, size = car.bbox.center.position, car.bbox.center.orientation, car.bbox.size
+    # 6 m/s along x from 20 m, turning by 0.3 rad/s.
+    np.testing.assert_allclose([at.x, at.y, at.z], [26.0, 3.5, 0.8], atol=1e-6)
+    quaternion = [0, 0, math.sin(0.15), math.cos(0.15)]
+    np.testing.assert_allclose([to.x, to.y, to.z, to.w], quaternion, atol=1e-6)
+    assert (size.x, size.y, size.z) == (4.5, 1.9, 1.6)
+    ((box, *_),) = [one.markers for one in stage.outlet.messages('~/tracks')[:1]]
+    assert box.pose == car.bbox.center
+
+
+def test_without_vision_msgs_there_are_no_objects_and_no_errors(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(topics, 'Detection3DArray', None)
+    stage = Stage(scenario)
+    stage.topics.show(Show(MOMENT_NS, tracks=True))
+    assert stage.outlet.order == ['~/tracks']
+    assert '~/objects' not in stage.outlet.topics
+
+
+@pytest.fixture
+def state_message() -> Callable[..., Any]:
+    def message(**values: Any) -> Any:
+        outlet = RecordingOutlet()
+        StateTopic(outlet).publish(PlaybackState(**values))
+        (found,) = outlet.messages('~/state')
+        return found
+
+    return message
+
+
+def test_the_state_is_a_status_with_values_in_json(state_message: Callable[..., Any]):
+    message = state_message(
+        is_playing=True,
+        current_time_us=27_567_868_848,
+        scenario='clip "ü"',
+        new_track_ids=('7', 'x"y'),
+    )
+    assert (message.name, message.level) == ('nurec: state', b'\x00')
+    values = {one.key: json.loads(one.value) for one in message.values}
+    assert values['current_time_us'] == 27_567_868_848
+    assert (values['is_playing'], values['done']) == (True, False)
+    assert values['scenario'] == 'clip "ü"'
+    assert (values['new_track_ids'], values['removed_track_ids']) == (['7', 'x"y'], [])
+
+
+@pytest.mark.parametrize(
+    ('values', 'word'),
+    [
+        ({}, 'idle'),
+        ({'scenario': 'x'}, 'halted'),
+        ({'scenario': 'x', 'done': True}, 'done'),
+        ({'scenario': 'x', 'is_playing': True}, 'playing'),
+    ],
+)
+def test_the_state_in_a_word(state_message: Callable[..., Any], values: dict, word: str):
+    assert state_message(**values).message == word
