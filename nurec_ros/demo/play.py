@@ -51,6 +51,7 @@ STALL_S = 60.0
 # After the end the queues are emptied: so long at least, so long at most.
 DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
 SPIN_S = 0.05
+REST_S = 0.02
 # Every so many steps the topics are looked through again.
 LOOK_EVERY = 10
 # What is waited for is said after so long, and again where it has changed: less and less often,
@@ -202,6 +203,9 @@ class Watch:
             self.recorder.look()
         self._steps += 1
         self._executor.spin_once(timeout_sec=SPIN_S)
+        self.recorder.take()
+        # Else it would wake for each message by itself.
+        time.sleep(REST_S)
 
     def image_count(self, camera: str) -> int:
         """Return how many images of a camera have come."""

@@ -32,6 +32,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -171,6 +172,7 @@ class Recorder:
         self._typestore = get_typestore(Stores.EMPTY)
         self._writer = Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
+        self._subscriptions: list[Subscription] = []
         self._open = True
 
     def look(self) -> None:
@@ -217,9 +219,18 @@ class Recorder:
             if listener is not None:
                 listener(data)
 
-        self._node.create_subscription(
-            python_type, name, received, matching_qos(kind, offered), raw=True
+        self._subscriptions.append(
+            self._node.create_subscription(
+                python_type, name, received, matching_qos(kind, offered), raw=True
+            )
         )
+
+    def take(self) -> None:
+        """Take all that has arrived; an executor takes one message, at three times the cost."""
+        for subscription in self._subscriptions:
+            with subscription.handle:
+                while taken := subscription.handle.take_message(subscription.msg_type, True):
+                    subscription.callback(taken[0])
 
     def close(self) -> None:
         """Finish the file; nothing is recorded any more."""
