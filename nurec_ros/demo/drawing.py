@@ -33,7 +33,7 @@ BOLD, REGULAR = 600, 400
 SHIFT = 4
 
 # OpenCV 5 draws real fonts; before it there are only Hershey's strokes.
-_FACE = cv2.FontFace('sans') if hasattr(cv2, 'FontFace') else None
+FACE = cv2.FontFace('sans') if hasattr(cv2, 'FontFace') else None
 
 
 def put_text(
@@ -47,8 +47,8 @@ def put_text(
 ) -> None:
     """Write a line whose baseline begins at `place` (x, y), its capitals about 0.7 `size` high."""
     at = (round(place[0]), round(place[1]))
-    if _FACE is not None:
-        cv2.putText(image, text, at, colour, _FACE, size, weight)
+    if FACE is not None:
+        cv2.putText(image, text, at, colour, FACE, size, weight)
         return
     thickness = max(1, round(size / (16 if weight >= BOLD else 26)))
     cv2.putText(image, text, at, *_strokes(size), colour, thickness, cv2.LINE_AA)
@@ -56,8 +56,8 @@ def put_text(
 
 def text_width(text: str, *, size: int, weight: int = REGULAR) -> int:
     """Return the width in pixels of a line of text."""
-    if _FACE is not None:
-        return int(cv2.getTextSize((1, 1), text, (0, 0), _FACE, size, weight)[2])
+    if FACE is not None:
+        return int(cv2.getTextSize((1, 1), text, (0, 0), FACE, size, weight)[2])
     return int(cv2.getTextSize(text, *_strokes(size), 1)[0][0])
 
 

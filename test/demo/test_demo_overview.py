@@ -159,7 +159,7 @@ def test_no_ego_box_no_path_no_users():
 def test_old_opencv_writes_with_strokes(monkeypatch):
     from nurec_ros.demo import drawing
 
-    monkeypatch.setattr(drawing, '_FACE', None)
+    monkeypatch.setattr(drawing, 'FACE', None)
     image = np.full((60, 600, 3), 255, dtype=np.uint8)
     drawing.put_text(image, 'camera_front 12.5 s', (10, 40), size=26, weight=drawing.BOLD)
     width = drawing.text_width('camera_front 12.5 s', size=26, weight=drawing.BOLD)

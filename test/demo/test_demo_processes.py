@@ -112,7 +112,8 @@ def test_check_names_a_signal(children: Children):
     child = children.start('server', SLEEPER)
     child.wait_for('^ready', 30)
     os.kill(child.pid, signal.SIGKILL)
-    child._process.wait(60)
+    with pytest.raises(DemoError):
+        child.wait_for('^never$', 60)
     with pytest.raises(DemoError, match='server ended with signal SIGKILL'):
         children.check()
 
