@@ -457,29 +457,40 @@ def test_place_on_earth_of_few_decimals(tmp_path):
     assert scenario.T_earth_map is not None
 
 
+TIMES = f'{ENTRY}.T_rig_world_timestamps_us'
+
+
 @pytest.mark.parametrize(
-    ('gaps', 'words'),
+    ('step_us', 'gaps', 'words'),
     [
-        ([(40, 7.0)], 'rig_trajectories[0].T_rig_world_timestamps_us[41] is 7.'),
         (
-            [(40, 7.0), (60, 2.0)],
-            ' s after the one before (and 1 shorter gaps), expected about 0.1 s',
+            100_000,
+            {41: 7_000_000},
+            f'{TIMES}[41] is 7 s after the one before, expected about 0.1 s',
         ),
-        ([(40, 0.7)], ''),
+        (
+            100_000,
+            {9: 7_000_000, 20: 2_000_000},
+            '[9] is 7 s after the one before (and 1 shorter)',
+        ),
+        (100_000, {41: 1_000_001}, f'{TIMES}[41] is 1 s after'),
+        (100_000, {41: 1_000_000}, ''),
+        (10_000, {41: 1_000_000}, ''),
+        (500_000, {41: 5_000_001}, f'{TIMES}[41] is 5 s after'),
+        (500_000, {41: 5_000_000}, ''),
     ],
 )
-def test_gaps_in_the_poses(tmp_path, gaps, words):
-    def edit(rig):
-        times = entry(rig)['T_rig_world_timestamps_us']
-        for index, seconds in gaps:
-            times[index + 1 :] = [time + round(seconds * 1e6) for time in times[index + 1 :]]
-
-    scenario = Scenario.load(
-        build_archive(tmp_path, duration_s=10.0, edit_rig=edit, tracks=[], edit_info=dict.clear)
-    )
-    said = [warning for warning in scenario.warnings if 'T_rig_world_timestamps_us' in warning]
+def test_gaps_in_the_poses(tmp_path, step_us, gaps, words):
+    steps = np.full(100, step_us)
+    for index, gap_us in gaps.items():
+        steps[index - 1] = gap_us
+    times = np.cumsum([START_US, *steps]).tolist()
+    poses = [identity()] * 101
+    edit = {TIMES: times, f'{ENTRY}.T_rig_worlds': poses}
+    path = build_archive(tmp_path, edit_rig=edit, cameras=[], tracks=[], edit_info=dict.clear)
+    said = [text for text in Scenario.load(path).warnings if 'T_rig_world_timestamps_us' in text]
     assert len(said) == bool(words)
-    assert all(words in warning and 'through the gap' in warning for warning in said)
+    assert all(words in text and 'through the gap' in text for text in said)
 
 
 def test_a_slow_trajectory_has_no_gap(tmp_path):

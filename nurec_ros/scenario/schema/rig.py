@@ -247,7 +247,7 @@ def _name_gap(times: Times, path: str, warn: Warn) -> None:
     gaps = np.flatnonzero(steps > max(_SHORTEST_GAP_US, _MOST_STEPS * usual))
     if len(gaps):
         i = int(steps.argmax())
-        others = f' (and {len(gaps) - 1} shorter gaps)' if len(gaps) > 1 else ''
+        others = f' (and {len(gaps) - 1} shorter)' if len(gaps) > 1 else ''
         warn(
             f'{path}[{i + 1}] is {steps[i] * 1e-6:.6g} s after the one before{others}, expected '
             f'about {usual * 1e-6:.3g} s: the ego moves straight and evenly through the gap'

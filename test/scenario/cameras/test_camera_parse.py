@@ -173,7 +173,11 @@ def test_fisheye_coefficients():
 
 
 @pytest.mark.parametrize(('kind', 'parameters'), [('ftheta', REAR), ('fisheye', OPENCV_FISHEYE)])
-def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters):
+@pytest.mark.parametrize('moved', [(-4, -3), (-4, 3), (4, -3), (4, 3)])
+def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters, moved):
+    # Each of the corners is the farthest once.
+    centre = [0.5 * side + by for side, by in zip(parameters['resolution'], moved, strict=True)]
+    parameters = {**parameters, 'principal_point': centre}
     wide = {**parameters, 'max_angle': 3.0}
     model = parse_camera_model(kind, _without(parameters, 'max_angle'))
     width, height = parameters['resolution']
@@ -185,7 +189,7 @@ def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters):
     ]
     rays = parse_camera_model(kind, wide).unproject(corners)[0]
     farthest = np.arccos(rays[:, 2]).max()
-    assert farthest < model.max_angle < farthest + math.radians(0.2)
+    assert model.max_angle == pytest.approx(farthest + math.radians(0.1), abs=1e-9)
 
 
 @pytest.mark.parametrize('value', [0, 0.0, -1.3, 'wide', math.nan, math.inf, True, [1.3]])
