@@ -205,6 +205,7 @@ def _play(bench: Bench, usdz: Path) -> Journey:
             bench.until(
                 lambda topic=topic, before=before: len(heard[topic]) >= before + 2, 'both showings'
             )
+        bench.until(lambda: len(heard['/clock']) > number + 1, 'the second message of the clock')
         return since_ns
 
     bench.ready()
