@@ -28,6 +28,7 @@ PURE = (
     'setting_values',
     'scenario',
     'playback',
+    'driving',
     'rendering',
     'preview',
     'example',
@@ -38,11 +39,12 @@ PURE = (
 MAY_IMPORT = {
     'scenario': set(),
     'playback': set(),
+    'driving': {'scenario'},
     'rendering': {'scenario'},
     'preview': {'scenario', 'rendering'},
     'example': set(),
     'probe': {'scenario', 'rendering'},
-    'ros': {'scenario', 'playback', 'rendering'},
+    'ros': {'scenario', 'playback', 'driving', 'rendering'},
 }
 
 BLOCKER = """

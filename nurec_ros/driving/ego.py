@@ -1,0 +1,607 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The driven ego: one function of scenario time, fixed wherever time has passed.
+
+`advance_to` passes time; `pose` and `velocity` up to the passed time stay what they are. Inputs
+touch only what comes. The one exception is the halted position, which an input that is stamped
+with it, or with 0, and a change of the source show at once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from nurec_ros.driving.inputs import (
+    Command,
+    Input,
+    InputError,
+    KEPT_NS,
+    MOST_AHEAD_NS,
+    MOST_KEPT,
+    ReceivedPoses,
+    SECOND,
+    TimedPose,
+)
+from nurec_ros.driving.interpolation import (
+    between,
+    Row,
+    STANDING,
+    Twist6,
+    velocity_between,
+    with_positive_w,
+)
+from nurec_ros.driving.motion import (
+    ending,
+    following,
+    GRID_NS,
+    keeping,
+    Leg,
+    Limits,
+    NEVER,
+    Planar,
+)
+from nurec_ros.driving.recorded_path import Deviation, RecordedPath, yaw_of
+from nurec_ros.poses import Pose, Quaternion, Vector
+from nurec_ros.scenario.trajectory import many_times, Trajectory, Twist
+
+RECORDED = 'recorded'
+BY_POSE = ('pose', 'odometry')
+BY_COMMAND = ('twist', 'ackermann')
+SOURCES = (RECORDED, *BY_POSE, *BY_COMMAND)
+
+JUMP_M = 5.0
+DRIVEN_STEP_M = 0.5
+DRIVEN_STEP_RAD = math.radians(10.0)
+MOST_DRIVEN = 10_000
+# No exposure, and no picture that is still to come, is older.
+REMEMBERED_NS = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    What became of an input.
+
+    `shown`: the halted position has changed by it. `notice`: what is to be said of it, once.
+    """
+
+    shown: bool = False
+    notice: InputError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """From `from_ns` on the ego drives a leg."""
+
+    from_ns: int
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """From `from_ns` on the ego is at the rows' poses: between them, or the nearest is held."""
+
+    from_ns: int
+    rows: tuple[Row, ...]
+
+    @property
+    def stands(self) -> bool:
+        return len(self.rows) == 1
+
+    def pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
+        rows = self.rows
+        after = bisect_right(rows, t_ns, key=_time_of)
+        if after in (0, len(rows)):
+            row = rows[0 if after == 0 else -1]
+            return row.position, with_positive_w(row.quaternion)
+        return between(rows[after - 1], rows[after], t_ns)
+
+    def velocity(self, t_ns: int) -> Twist6:
+        rows = self.rows
+        after = bisect_right(rows, t_ns, key=_time_of)
+        if after == len(rows) and rows[-1].t_ns == t_ns:
+            if after == 1:
+                return rows[0].twist or STANDING
+            after -= 1
+        if after in (0, len(rows)):
+            return STANDING
+        return velocity_between(rows[after - 1], rows[after], t_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _AsRecorded:
+    """From `from_ns` on the ego is the recorded one."""
+
+    from_ns: int
+
+
+_Piece = _Drive | _Given | _AsRecorded
+
+
+def _time_of(row: Row) -> int:
+    return row.t_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Knot:
+    """Where the ego was, and which place of the recorded path was nearest."""
+
+    t_ns: int
+    x: float
+    y: float
+    s_m: float
+
+
+class DrivenEgo:
+    """
+    Where the ego is: recorded, or driven by what `source` names.
+
+    `at_ns` is the position. One thread alone may use it. `limits` and `command_timeout_ns` (0:
+    commands count forever) may be exchanged at any time; they touch what comes.
+    """
+
+    def __init__(
+        self,
+        recorded: Trajectory,
+        at_ns: int,
+        *,
+        source: str = RECORDED,
+        limits: Limits | None = None,
+        command_timeout_ns: int = SECOND // 2,
+    ) -> None:
+        self.recorded = recorded
+        self.limits = limits or Limits()
+        self.command_timeout_ns = command_timeout_ns
+        self._source = RECORDED
+        self._path: RecordedPath | None = None
+        self._passed_ns = at_ns
+        self._pieces: list[_Piece] = []
+        # Before that nothing is remembered; None where it is: there the ego is the recorded one.
+        self._since_ns: int | None = None
+        self._knots: list[_Knot] = []
+        self._driven: list[Row] = []
+        self._driven_changes = 0
+        self._forget()
+        if source != RECORDED:
+            self.change_source(source, halted=True)
+
+    # What is known.
+
+    @property
+    def source(self) -> str:
+        return self._source
+
+    @property
+    def passed_ns(self) -> int:
+        """Return up to when the ego is fixed: the position."""
+        return self._passed_ns
+
+    @property
+    def path(self) -> RecordedPath:
+        """Return the recorded path, made when it is needed first."""
+        if self._path is None:
+            self._path = RecordedPath(self.recorded)
+        return self._path
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Return the latest stamp of an input since the take-over or the last jump."""
+        return self._newest_ns
+
+    @property
+    def starved(self) -> bool:
+        """Return whether the source has nothing to go by: no input yet, or none any more."""
+        if self._source == RECORDED:
+            return False
+        if self._newest_ns is None:
+            return True
+        timeout_ns = self.command_timeout_ns
+        if self._source in BY_COMMAND:
+            return self._ended or 0 < timeout_ns <= self._passed_ns - self._counts_ns
+        return bool(timeout_ns) and self._passed_ns > self._newest_ns + timeout_ns
+
+    @property
+    def driven_path(self) -> Sequence[Row]:
+        """Return the poses every 0.5 m or 10 degrees since the take-over or the last jump."""
+        return self._driven
+
+    @property
+    def driven_path_changes(self) -> int:
+        """Return a number that grows with every change of the driven path."""
+        return self._driven_changes
+
+    def missing(self, until_ns: int) -> str:
+        """Return what a movement to a time lacks of an input, '' where nothing is missing."""
+        if self._source == RECORDED:
+            return ''
+        by_pose = self._source in BY_POSE
+        needed_ns = until_ns if by_pose else self._passed_ns
+        if self._newest_ns is not None and self._newest_ns >= needed_ns:
+            return ''
+        newest = 'none' if self._newest_ns is None else f'{self._newest_ns // 1000} us'
+        where = 'the end of the movement' if by_pose else 'the position'
+        return (
+            f"no input for ego_source '{self._source}' that is stamped at or after {where}, "
+            f'{needed_ns // 1000} us; the newest is {newest}'
+        )
+
+    @property
+    def reach_ns(self) -> int | None:
+        """Return up to when poses are known, at least the position; None for other sources."""
+        if self._source not in BY_POSE:
+            return None
+        return max(self._passed_ns, self._newest_ns or 0)
+
+    # Where it is.
+
+    def pose(self, t_ns: ArrayLike) -> Pose:
+        """Return the pose in map, w >= 0: one, or those at times (M,)."""
+        if isinstance(t_ns, (int, np.integer)):
+            piece = self._piece(int(t_ns))
+            if isinstance(piece, _AsRecorded):
+                return self.recorded.pose(t_ns)
+            position, quaternion = self._pose(piece, int(t_ns))
+            return Pose(np.array(position), np.array(quaternion))
+        if not self._pieces:
+            return self.recorded.pose(t_ns)
+        found = [self.pose(one) for one in many_times(t_ns).tolist()]
+        return Pose(
+            np.array([one.position for one in found]).reshape(-1, 3),
+            np.array([one.quaternion for one in found]).reshape(-1, 4),
+        )
+
+    def velocity(self, t_ns: int) -> Twist:
+        """Return the velocity in the frame of the rig, per scenario second."""
+        piece = self._piece(t_ns)
+        if isinstance(piece, _AsRecorded):
+            return self.recorded.velocity(t_ns)
+        if isinstance(piece, _Given):
+            values = np.array(piece.velocity(t_ns))
+            return Twist(values[:3], values[3:])
+        speed, yaw_rate = piece.leg.motion(t_ns)
+        return Twist(np.array((speed, 0.0, 0.0)), np.array((0.0, 0.0, yaw_rate)))
+
+    def deviation(self, t_ns: int) -> Deviation:
+        """Return how the ego lies beside the recorded path."""
+        piece = self._piece(t_ns)
+        if isinstance(piece, _AsRecorded):
+            return Deviation(0.0, 0.0)
+        x, y, yaw = self._planar(piece, t_ns)
+        return self.path.deviation(x, y, yaw, self._place(piece, t_ns, x, y))
+
+    # What happens.
+
+    def put(self, item: Input, *, halted: bool = False) -> Taken:
+        """
+        Take an input of the source; others are refused.
+
+        `halted`: the clock stands, so that an input of this very moment shows at once. InputError
+        for one that cannot be used.
+        """
+        if isinstance(item, TimedPose):
+            return self._put_pose(item, halted=halted)
+        return self._put_command(item, halted=halted)
+
+    def change_source(self, source: str, *, halted: bool = False) -> float:
+        """
+        Let another source move the ego from the position on; return how far it jumps by that.
+
+        From the recorded ego it takes over pose, speed and curvature; between others those of
+        the driven one. It jumps back to the recorded one only.
+        """
+        if source not in SOURCES:
+            raise ValueError(f"ego_source is '{source}', expected one of {', '.join(SOURCES)}")
+        if source == self._source:
+            return 0.0
+        at_ns = self._passed_ns
+        before, velocity = self.pose(at_ns), self.velocity(at_ns)
+        taken_over = self._source == RECORDED
+        self._source = source
+        self._forget()
+        from_ns = at_ns if halted else at_ns + 1
+        if source == RECORDED:
+            self._cut(from_ns)
+            self._push(_AsRecorded(from_ns))
+            self._driven.clear()
+            self._driven_changes += 1
+            return float(np.linalg.norm(self.recorded.pose(at_ns).position - before.position))
+        self._begin(from_ns, before, velocity, anew=taken_over)
+        return 0.0
+
+    def jump(self, t_ns: int) -> None:
+        """Put the ego on the recorded one at another position, and forget all inputs."""
+        self._passed_ns = t_ns
+        self._since_ns = None
+        self._pieces.clear()
+        self._knots.clear()
+        self._driven.clear()
+        self._driven_changes += 1
+        self._forget()
+        if self._source != RECORDED:
+            pose, velocity = self.recorded.pose(t_ns), self.recorded.velocity(t_ns)
+            self._begin(t_ns, pose, velocity, anew=True)
+
+    def advance_to(self, t_ns: int) -> None:
+        """Pass the time up to a moment: what the ego does until then is fixed."""
+        passed_ns = self._passed_ns
+        if t_ns <= passed_ns:
+            return
+        if self._source in BY_POSE:
+            piece, last = self._given(passed_ns + 1, t_ns), self._pieces[-1]
+            if not isinstance(last, _Given) or last.rows != piece.rows:
+                self._push(piece)
+            self._walk(piece, passed_ns, t_ns)
+        elif self._source in BY_COMMAND:
+            self._drive_to(t_ns)
+        self._passed_ns = t_ns
+        self._prune(passed_ns - REMEMBERED_NS)
+
+    # Inputs.
+
+    def _forget(self) -> None:
+        self._poses = ReceivedPoses()
+        self._pending: list[tuple[int, Command]] = []
+        self._newest_ns: int | None = None
+        # Since when the last command counts; before the first one, the take-over.
+        self._counts_ns = self._passed_ns
+        self._command: Command | None = None
+        self._ended = False
+        self._held = Row(0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+    def _put_pose(self, item: TimedPose, *, halted: bool) -> Taken:
+        if self._source not in BY_POSE:
+            raise _not_the_source('a pose', self._source)
+        position_ns, t_ns = self._passed_ns, item.stamp_ns or self._passed_ns
+        if t_ns < position_ns - KEPT_NS:
+            raise InputError(
+                'a stamp of long ago',
+                f'the stamp is {t_ns // 1000} us, more than 10 s before the position '
+                f'({position_ns // 1000} us); expected scenario time: set use_sim_time',
+            )
+        if t_ns > self.recorded.end_ns + KEPT_NS:
+            raise InputError(
+                'a stamp beyond the end',
+                f'the stamp is {t_ns // 1000} us, more than 10 s beyond the end of the recording '
+                f'({self.recorded.end_ns // 1000} us); expected scenario time: set use_sim_time',
+            )
+        self._poses.put(t_ns, item, position_ns)
+        self._newest_ns = self._poses.newest_ns
+        if not halted or t_ns != position_ns:
+            return Taken()
+        self._cut(position_ns)
+        piece = self._given(position_ns, position_ns)
+        self._push(piece)
+        self._tie(piece, position_ns)
+        return Taken(shown=True)
+
+    def _put_command(self, item: Command, *, halted: bool) -> Taken:
+        kind = 'ackermann' if hasattr(item, 'steering') else 'twist'
+        if self._source != kind:
+            raise _not_the_source(f'a command of {kind}', self._source)
+        position_ns, counts_ns, notice = self._passed_ns, item.stamp_ns, None
+        if counts_ns > position_ns + MOST_AHEAD_NS:
+            notice = InputError(
+                'a stamp of another clock',
+                f'a command is stamped {counts_ns // 1000} us, more than 1 s ahead of the '
+                f'position ({position_ns // 1000} us): it counts from its arrival; expected '
+                'scenario time: set use_sim_time',
+            )
+            counts_ns = 0
+        counts_ns = counts_ns or position_ns
+        timeout_ns = self.command_timeout_ns
+        if 0 < timeout_ns <= position_ns - counts_ns:
+            notice = InputError(
+                'a stamp of long ago',
+                f'a command is stamped {counts_ns // 1000} us, longer before the position '
+                f'({position_ns // 1000} us) than command_timeout_s: it does not count any more',
+            )
+        self._newest_ns = max(counts_ns, self._newest_ns or 0)
+        if counts_ns > position_ns:
+            place = bisect_left(self._pending, counts_ns, key=_counts_from)
+            same = place < len(self._pending) and self._pending[place][0] == counts_ns
+            self._pending[place : place + same] = [(counts_ns, item)]
+            del self._pending[:-MOST_KEPT]
+            return Taken(notice=notice)
+        stale = 0 < timeout_ns <= position_ns - counts_ns
+        if stale or (self._command is not None and counts_ns < self._counts_ns):
+            # It has ended, or a later one was received before.
+            return Taken(notice=notice)
+        now = halted and item.stamp_ns in (0, position_ns)
+        from_ns = position_ns if now else position_ns + 1
+        leg = self._leg()
+        self._tie(self._pieces[-1], position_ns)
+        origin = leg.origin if leg.t_ns == position_ns else leg.state(position_ns)
+        self._cut(from_ns)
+        self._count(counts_ns, item)
+        self._push(_Drive(from_ns, following(position_ns, origin, item, self.limits)))
+        return Taken(shown=now, notice=notice)
+
+    def _count(self, counts_ns: int, command: Command) -> None:
+        self._counts_ns, self._command, self._ended = counts_ns, command, False
+
+    # Motion.
+
+    def _begin(self, from_ns: int, pose: Pose, velocity: Twist, *, anew: bool) -> None:
+        """Start from a pose at the position, with its speed and curvature; `anew`: recorded."""
+        at_ns = self._passed_ns
+        x, y, z = pose.position.tolist()
+        a, b, c, d = pose.quaternion.tolist()
+        yaw = yaw_of((a, b, c, d))
+        self._cut(from_ns)
+        self._counts_ns = at_ns
+        piece: _Piece
+        if self._source in BY_POSE:
+            self._held = Row(at_ns, (x, y, z), (a, b, c, d))
+            piece = _Given(from_ns, (self._held,))
+        else:
+            speed, yaw_rate = float(velocity.linear[0]), float(velocity.angular[2])
+            # Of one that turns on the spot nothing can be said.
+            curvature = yaw_rate / speed if speed else 0.0
+            steering = self.limits.steering_of(curvature)
+            origin = Planar(x, y, yaw, speed, steering)
+            piece = _Drive(from_ns, keeping(at_ns, origin, curvature, self.limits))
+        self._push(piece)
+        if anew:
+            while self._knots and self._knots[-1].t_ns >= from_ns:
+                self._knots.pop()
+            near_m = self.path.at_time(at_ns)
+            self._knots.append(_Knot(from_ns, x, y, self.path.nearest(x, y, near_m)))
+            self._driven[:] = [Row(at_ns, (x, y, z), (a, b, c, d))]
+            self._driven_changes += 1
+
+    def _leg(self) -> Leg:
+        piece = self._pieces[-1]
+        if not isinstance(piece, _Drive):
+            raise TypeError(f'{piece!r} is no motion')
+        return piece.leg
+
+    def _drive_to(self, until_ns: int) -> None:
+        passed_ns = walked_ns = self._passed_ns
+        while True:
+            leg, pending = self._leg(), self._pending
+            command_ns = pending[0][0] if pending else NEVER
+            timeout_ns = self.command_timeout_ns
+            end_ns = NEVER
+            if timeout_ns and not self._ended:
+                end_ns = max(self._counts_ns + timeout_ns, passed_ns, leg.t_ns)
+            at_ns = min(leg.next_ns, command_ns, end_ns)
+            piece = self._pieces[-1]
+            if at_ns > until_ns:
+                self._walk(piece, walked_ns, until_ns)
+                return
+            self._walk(piece, walked_ns, at_ns - 1)
+            walked_ns = at_ns
+            if at_ns > passed_ns:
+                self._tie(piece, at_ns)
+            if at_ns == command_ns:
+                _, command = pending.pop(0)
+                self._count(at_ns, command)
+                leg = following(at_ns, leg.state(at_ns), command, self.limits)
+            elif at_ns == end_ns:
+                self._ended = True
+                leg = self._ending(leg, at_ns)
+            else:
+                leg = leg.renewed(at_ns)
+            from_ns = max(at_ns, passed_ns + 1)
+            self._cut(from_ns)
+            self._push(_Drive(from_ns, leg))
+
+    def _ending(self, leg: Leg, at_ns: int) -> Leg:
+        state = leg.state(at_ns)
+        return ending(at_ns, state, self.limits, stops=self._source == 'twist')
+
+    def _given(self, from_ns: int, until_ns: int) -> _Given:
+        return _Given(from_ns, self._poses.around(from_ns, until_ns) or (self._held,))
+
+    # Pieces, and where they are.
+
+    def _push(self, piece: _Piece) -> None:
+        self._pieces.append(piece)
+
+    def _cut(self, from_ns: int) -> None:
+        """Drop what was to be from a time on."""
+        while self._pieces and self._pieces[-1].from_ns >= from_ns:
+            self._pieces.pop()
+
+    def _prune(self, before_ns: int) -> None:
+        """Forget what nobody asks for any more."""
+        pieces, knots = self._pieces, self._knots
+        if len(pieces) > 1 and pieces[1].from_ns <= before_ns:
+            del pieces[: bisect_right(pieces, before_ns, key=_begins) - 1]
+            self._since_ns = pieces[0].from_ns
+        if len(knots) > 1 and knots[1].t_ns <= before_ns:
+            del knots[: bisect_right(knots, before_ns, key=_tied) - 1]
+
+    def _piece(self, t_ns: int) -> _Piece:
+        found = bisect_right(self._pieces, t_ns, key=_begins) - 1
+        if found < 0:
+            return _AsRecorded(t_ns) if self._since_ns is None else self._pieces[0]
+        piece = self._pieces[found]
+        if t_ns > self._passed_ns and isinstance(piece, _Given):
+            return self._given(self._passed_ns + 1, t_ns)
+        return piece
+
+    def _pose(self, piece: _Drive | _Given, t_ns: int) -> tuple[Vector, Quaternion]:
+        if isinstance(piece, _Given):
+            return piece.pose(t_ns)
+        x, y, yaw = piece.leg.pose(t_ns)
+        return self.path.on_ground(x, y, yaw, self._place(piece, t_ns, x, y))
+
+    def _planar(self, piece: _Drive | _Given, t_ns: int) -> tuple[float, float, float]:
+        if isinstance(piece, _Drive):
+            return piece.leg.pose(t_ns)
+        (x, y, _), quaternion = piece.pose(t_ns)
+        return x, y, yaw_of(quaternion)
+
+    def _place(self, piece: _Drive | _Given, t_ns: int, x: float, y: float) -> float:
+        """Return the place of the recorded path that is nearest, from the knot before on."""
+        knot = self._knots[max(bisect_right(self._knots, t_ns, key=_tied) - 1, 0)]
+        if x == knot.x and y == knot.y:
+            return knot.s_m
+        free = isinstance(piece, _Given) and math.hypot(x - knot.x, y - knot.y) > JUMP_M
+        return self.path.nearest(x, y, None if free else knot.s_m)
+
+    def _walk(self, piece: _Piece, after_ns: int, until_ns: int) -> None:
+        """Tie the way to the recorded path on the grid within (after, until]."""
+        if isinstance(piece, _AsRecorded) or (isinstance(piece, _Drive) and piece.leg.stands):
+            return
+        for t_ns in range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS):
+            self._tie(piece, t_ns)
+            if isinstance(piece, _Given) and piece.stands:
+                break
+
+    def _tie(self, piece: _Piece, t_ns: int) -> None:
+        """Note the nearest place at a moment, and the pose if it is far from the last noted."""
+        if isinstance(piece, _AsRecorded):
+            return
+        x, y, yaw = self._planar(piece, t_ns)
+        knots, driven = self._knots, self._driven
+        s_m = self._place(piece, t_ns, x, y)
+        while len(knots) > 1 and knots[-1].t_ns >= t_ns:
+            knots.pop()
+        if knots[-1].t_ns >= t_ns or (x, y, s_m) != (knots[-1].x, knots[-1].y, knots[-1].s_m):
+            knots.append(_Knot(t_ns, x, y, s_m))
+        while len(driven) > 1 and driven[-1].t_ns >= t_ns:
+            driven.pop()
+        last_x, last_y, _ = driven[-1].position
+        turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
+        moved = math.hypot(x - last_x, y - last_y)
+        if moved >= DRIVEN_STEP_M or abs(turned) >= DRIVEN_STEP_RAD:
+            driven.append(Row(t_ns, *self._pose(piece, t_ns)))
+            if len(driven) > MOST_DRIVEN:
+                half = MOST_DRIVEN // 2
+                driven[:half] = driven[:half:2]
+            self._driven_changes += 1
+
+
+def _counts_from(pending: tuple[int, Command]) -> int:
+    return pending[0]
+
+
+def _begins(piece: _Piece) -> int:
+    return piece.from_ns
+
+
+def _tied(knot: _Knot) -> int:
+    return knot.t_ns
+
+
+def _not_the_source(what: str, source: str) -> InputError:
+    return InputError('another source', f"{what} came while ego_source is '{source}'")

@@ -1,0 +1,220 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What the driven ego is told, checked: poses and commands, each with its stamp in scenario time.
+
+An input that cannot be used raises InputError: one sentence for the log, and the reason by which
+it is counted and said once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+import math
+
+from nurec_ros.driving.interpolation import Row, Twist6
+from nurec_ros.errors import NurecError, one_line, shortened
+
+SECOND = 1_000_000_000
+# A stamp that lies further ahead of the position is another clock's.
+MOST_AHEAD_NS = 1 * SECOND
+KEPT_NS = 10 * SECOND
+MOST_KEPT = 10_000
+# Beyond these nothing drives, and sums of them stay finite.
+FASTEST = 1000.0
+FARTHEST_M = 1e9
+_SMALLEST_QUATERNION = 1e-6
+
+
+class InputError(NurecError):
+    """An input that cannot be used; `reason` is the same for all that are refused alike."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPose:
+    """Where the ego is at a stamp (0: now), in map, and its velocity where that is known."""
+
+    stamp_ns: int
+    position: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+    twist: Twist6 | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        stamp_ns: int,
+        position: Sequence[float],
+        quaternion: Sequence[float],
+        *,
+        twist: Sequence[float] | None = None,
+        frame: str = '',
+        frames: Collection[str] = (),
+        child: str = '',
+        children: Collection[str] = (),
+    ) -> TimedPose:
+        """Return a pose that can be used, its quaternion of length 1; InputError otherwise."""
+        check_frame('frame_id', frame, frames)
+        check_frame('child_frame_id', child, children)
+        x, y, z = (
+            _number(f'position.{axis}', value, FARTHEST_M)
+            for axis, value in zip('xyz', position, strict=True)
+        )
+        values = [
+            _number(f'orientation.{axis}', value, FARTHEST_M)
+            for axis, value in zip('xyzw', quaternion, strict=True)
+        ]
+        length = math.hypot(*values)
+        if length < _SMALLEST_QUATERNION:
+            raise InputError(
+                'a quaternion of length 0',
+                f'orientation is a quaternion of length {length:g}, expected 1',
+            )
+        q_x, q_y, q_z, q_w = (value / length for value in values)
+        checked_twist: Twist6 | None = None
+        if twist is not None:
+            names = [f'{kind}.{axis}' for kind in ('linear', 'angular') for axis in 'xyz']
+            a, b, c, d, e, f = (
+                _number(name, value, FASTEST) for name, value in zip(names, twist, strict=True)
+            )
+            checked_twist = a, b, c, d, e, f
+        return cls(max(stamp_ns, 0), (x, y, z), (q_x, q_y, q_z, q_w), checked_twist)
+
+
+@dataclass(frozen=True, slots=True)
+class TwistCommand:
+    """A speed (m/s) and a yaw rate (rad/s) from a stamp on (0: now)."""
+
+    stamp_ns: int
+    speed: float
+    yaw_rate: float
+
+    @classmethod
+    def checked(
+        cls,
+        stamp_ns: int,
+        speed: float,
+        yaw_rate: float,
+        *,
+        frame: str = '',
+        frames: Collection[str] = (),
+    ) -> TwistCommand:
+        """Return a command that can be used; InputError otherwise."""
+        check_frame('frame_id', frame, frames)
+        return cls(
+            max(stamp_ns, 0),
+            _number('linear.x', speed, FASTEST),
+            _number('angular.z', yaw_rate, FASTEST),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AckermannCommand:
+    """
+    A speed and a steering angle to be approached from a stamp on (0: now).
+
+    `acceleration` (m/s^2) and `steering_rate` (rad/s) count without their signs; 0: as the limits
+    of the vehicle allow, the angle at once.
+    """
+
+    stamp_ns: int
+    speed: float
+    steering: float
+    acceleration: float = 0.0
+    steering_rate: float = 0.0
+
+    @classmethod
+    def checked(
+        cls,
+        stamp_ns: int,
+        speed: float,
+        steering: float,
+        *,
+        acceleration: float = 0.0,
+        steering_rate: float = 0.0,
+        frame: str = '',
+        frames: Collection[str] = (),
+    ) -> AckermannCommand:
+        """Return a command that can be used; InputError otherwise."""
+        check_frame('frame_id', frame, frames)
+        return cls(
+            max(stamp_ns, 0),
+            _number('speed', speed, FASTEST),
+            _number('steering_angle', steering, FASTEST),
+            abs(_number('acceleration', acceleration, FARTHEST_M)),
+            abs(_number('steering_angle_velocity', steering_rate, FARTHEST_M)),
+        )
+
+
+Command = TwistCommand | AckermannCommand
+Input = TimedPose | TwistCommand | AckermannCommand
+
+
+def check_frame(key: str, found: str, allowed: Collection[str]) -> None:
+    """Raise InputError where a frame is named, and is none of those allowed."""
+    if found and allowed and found not in allowed:
+        expected = ' or '.join(f"'{name}'" for name in allowed if name)
+        raise InputError(
+            f'another {key}',
+            f"{key} is '{shortened(one_line(found))}', expected {expected} or none",
+        )
+
+
+def _number(key: str, value: float, largest: float) -> float:
+    if not math.isfinite(value):
+        raise InputError(f'{key} is not finite', f'{key} is {value}, expected a finite number')
+    if abs(value) > largest:
+        raise InputError(
+            f'{key} is too large', f'{key} is {value:g}, expected at most {largest:g}'
+        )
+    return float(value)
+
+
+class ReceivedPoses:
+    """The poses that were received and are kept, by their stamps."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._times: list[int] = []
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Return the latest stamp, None without any."""
+        return self._times[-1] if self._times else None
+
+    def put(self, t_ns: int, pose: TimedPose, position_ns: int) -> None:
+        """Keep a pose; of equal stamps the last received, of all those of the last 10 s."""
+        row = Row(t_ns, pose.position, pose.quaternion, pose.twist)
+        place = bisect_left(self._times, t_ns)
+        if place < len(self._times) and self._times[place] == t_ns:
+            self._rows[place] = row
+            return
+        self._rows.insert(place, row)
+        self._times.insert(place, t_ns)
+        # What lies before is still interpolated from: one that is older is kept.
+        stale = max(
+            bisect_left(self._times, position_ns - KEPT_NS) - 1, len(self._times) - MOST_KEPT
+        )
+        if stale > 0:
+            del self._rows[:stale], self._times[:stale]
+
+    def around(self, from_ns: int, to_ns: int) -> tuple[Row, ...]:
+        """Return the rows that the poses of a span come from."""
+        first = max(bisect_left(self._times, from_ns) - 1, 0)
+        return tuple(self._rows[first : bisect_left(self._times, to_ns) + 1])

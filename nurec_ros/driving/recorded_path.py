@@ -1,0 +1,222 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The recorded path: the ground under a planar motion, and what a deviation is measured against.
+
+The path is the recorded ego's, thinned in the plane. A place on it is its arc length `s` in
+metres; before 0 and beyond the length the path goes on straight. Between two samples height and
+rotation are those of the recording: lerp and slerp.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.driving.interpolation import Row, slerp
+from nurec_ros.poses import Quaternion, rotation_rows, Vector
+from nurec_ros.scenario.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+
+# Samples nearer to one another say more about noise than about the way.
+SPACING_M = 0.1
+# A shorter path has no direction: it is a point.
+SHORTEST_M = 1.0
+# How far along the path the nearest point may be from the one before.
+WINDOW_M = 10.0
+# Points that are equally near but for rounding, as where a path was driven to and fro.
+_EQUAL_M2 = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Where a pose is beside the recorded path: m and degrees, both positive to the left."""
+
+    lateral_m: float
+    heading_deg: float
+
+
+class RecordedPath:
+    """The way of a recorded ego by arc length."""
+
+    def __init__(self, ego: Trajectory) -> None:
+        kept = _thinned(ego.positions)
+        self._times_ns: list[int] = ego.times_ns[kept].tolist()
+        positions = ego.positions[kept]
+        steps = np.hypot(*(positions[1:, :2] - positions[:-1, :2]).T)
+        lengths = np.concatenate(([0.0], np.cumsum(steps)))
+        if lengths[-1] < SHORTEST_M:
+            del self._times_ns[1:]
+            positions, steps, lengths = positions[:1], steps[:0], lengths[:1]
+        self.length_m = float(lengths[-1])
+        self._s: list[float] = lengths.tolist()
+        self._rows: list[Row] = [
+            Row(time_ns, (*position,), (*quaternion,))
+            for time_ns, position, quaternion in zip(
+                self._times_ns,
+                positions.tolist(),
+                ego.quaternions[kept][: len(positions)].tolist(),
+                strict=True,
+            )
+        ]
+        count = len(steps)
+        directions = (positions[1:, :2] - positions[:-1, :2]) / steps[:, np.newaxis]
+        self._x, self._y = positions[:-1, 0].copy(), positions[:-1, 1].copy()
+        self._along_x, self._along_y = directions[:, 0].copy(), directions[:, 1].copy()
+        self._from_m, self._to_m = lengths[:-1].copy(), lengths[1:].copy()
+        if count:
+            self._from_m[0], self._to_m[-1] = -math.inf, math.inf
+        self._starts = lengths[:-1]
+        self._slopes = self._end_slopes(positions[:, 2])
+
+    @property
+    def is_point(self) -> bool:
+        """Return whether the ego was recorded while it stood."""
+        return len(self._s) == 1
+
+    def at_time(self, t_ns: int) -> float:
+        """Return the place at which the ego was recorded at a moment."""
+        times, lengths = self._times_ns, self._s
+        after = bisect_right(times, t_ns)
+        if after == 0:
+            return lengths[0]
+        if after == len(times):
+            return lengths[-1]
+        before = after - 1
+        share = (t_ns - times[before]) / (times[after] - times[before])
+        return lengths[before] + share * (lengths[after] - lengths[before])
+
+    def nearest(self, x: float, y: float, near_m: float | None = None) -> float:
+        """
+        Return the place that is nearest to a point, within 10 m along the path of `near_m`.
+
+        Of the whole path where that is None. Of places that are equally near, it is the one that
+        lies nearest along the path.
+        """
+        if self.is_point:
+            return 0.0
+        low_m, high_m = -math.inf, math.inf
+        first, last = 0, len(self._starts)
+        if near_m is not None:
+            low_m, high_m = near_m - WINDOW_M, near_m + WINDOW_M
+            first = min(max(bisect_right(self._s, low_m) - 1, 0), last - 1)
+            last = min(max(bisect_right(self._s, high_m), first + 1), last)
+        part = slice(first, last)
+        to_x, to_y = x - self._x[part], y - self._y[part]
+        starts = self._starts[part]
+        along = to_x * self._along_x[part] + to_y * self._along_y[part]
+        places = np.minimum(np.maximum(along + starts, self._from_m[part]), self._to_m[part])
+        if near_m is not None:
+            places = np.minimum(np.maximum(places, low_m), high_m)
+        along = places - starts
+        to_x -= along * self._along_x[part]
+        to_y -= along * self._along_y[part]
+        squares = to_x * to_x + to_y * to_y
+        best = int(squares.argmin())
+        if near_m is None:
+            return float(places[best])
+        equal = np.flatnonzero(squares <= squares[best] + _EQUAL_M2)
+        if len(equal) > 1:
+            best = int(equal[np.abs(places[equal] - near_m).argmin()])
+        return float(places[best])
+
+    def pose(self, s_m: float) -> tuple[Vector, Quaternion]:
+        """Return the recorded pose at a place; beyond the ends its rotation is that of the end."""
+        rows, lengths = self._rows, self._s
+        if self.is_point:
+            return rows[0].position, rows[0].quaternion
+        if s_m <= 0.0 or s_m >= self.length_m:
+            end, slope = (0, self._slopes[0]) if s_m <= 0.0 else (-1, self._slopes[1])
+            beyond = s_m - lengths[end]
+            x, y, z = rows[end].position
+            step = (beyond * float(self._along_x[end]), beyond * float(self._along_y[end]))
+            return (x + step[0], y + step[1], z + beyond * slope), rows[end].quaternion
+        after = bisect_right(lengths, s_m)
+        before = after - 1
+        share = (s_m - lengths[before]) / (lengths[after] - lengths[before])
+        start, end_row = rows[before], rows[after]
+        x, y, z = (
+            (1.0 - share) * one + share * other
+            for one, other in zip(start.position, end_row.position, strict=True)
+        )
+        return (x, y, z), slerp(start.quaternion, end_row.quaternion, share)
+
+    def on_ground(self, x: float, y: float, yaw: float, s_m: float) -> tuple[Vector, Quaternion]:
+        """
+        Return the pose of a body that stands at x, y, heading for yaw, on the ground at a place.
+
+        Its height is the recorded one, its roll and pitch those that the recorded ground has in
+        its heading: of the recorded rig, the axis that points up is taken.
+        """
+        (_, _, z), quaternion = self.pose(s_m)
+        return (x, y, z), _standing(quaternion, yaw)
+
+    def deviation(self, x: float, y: float, yaw: float, s_m: float) -> Deviation:
+        """Return how a pose lies beside a place, by the recorded heading there."""
+        (at_x, at_y, _), quaternion = self.pose(s_m)
+        heading = yaw_of(quaternion)
+        to_x, to_y = x - at_x, y - at_y
+        left = math.cos(heading) * to_y - math.sin(heading) * to_x
+        turned = math.remainder(yaw - heading, math.tau)
+        return Deviation(math.copysign(math.hypot(to_x, to_y), left), math.degrees(turned))
+
+    def _end_slopes(self, heights: Array) -> tuple[float, float]:
+        """Return the slopes over the first and the last metre: less than that is noise."""
+        if self.is_point:
+            return 0.0, 0.0
+        lengths = np.array(self._s)
+        after = int(np.searchsorted(lengths, SHORTEST_M))
+        before = int(np.searchsorted(lengths, lengths[-1] - SHORTEST_M, side='right')) - 1
+        return (
+            float((heights[after] - heights[0]) / lengths[after]),
+            float((heights[-1] - heights[before]) / (lengths[-1] - lengths[before])),
+        )
+
+
+def yaw_of(quaternion: Quaternion) -> float:
+    """Return the heading of a rotation: the angle of its x axis in the plane."""
+    rows = rotation_rows(*quaternion)
+    return math.atan2(rows[3], rows[0])
+
+
+def _standing(quaternion: Quaternion, yaw: float) -> Quaternion:
+    """Return the rotation with that heading whose z axis is that of another rotation."""
+    x, y, z, w = quaternion
+    rows = rotation_rows(x, y, z, w)
+    # Turned about the z axis that they share, by the angle between both x axes.
+    up_x, up_y, up_z = rows[2], rows[5], rows[8]
+    forward = (math.cos(yaw), math.sin(yaw))
+    rise = -(up_x * forward[0] + up_y * forward[1]) / up_z if up_z > 1e-6 else 0.0
+    ahead = forward[0] * rows[0] + forward[1] * rows[3] + rise * rows[6]
+    aside = forward[0] * rows[1] + forward[1] * rows[4] + rise * rows[7]
+    half = 0.5 * math.atan2(aside, ahead)
+    c, s = math.cos(half), math.sin(half)
+    turned = (x * c + y * s, y * c - x * s, z * c + w * s, w * c - z * s)
+    sign = math.copysign(1.0, turned[3])
+    return (sign * turned[0], sign * turned[1], sign * turned[2], sign * turned[3])
+
+
+def _thinned(positions: Array) -> list[int]:
+    """Return the rows of positions (N, 3) that lie apart in the plane, the first one always."""
+    kept = [0]
+    at_x, at_y = positions[0, :2].tolist()
+    for row, (x, y) in enumerate(positions[:, :2].tolist()):
+        if math.hypot(x - at_x, y - at_y) >= SPACING_M:
+            kept.append(row)
+            at_x, at_y = x, y
+    return kept
