@@ -561,6 +561,14 @@ def test_the_first_broken_frame_time_is_shown(tmp_path, bad, words):
     warned(tmp_path, '2 of 20 entries are left out', words, edit_rig=edit)
 
 
+@pytest.mark.parametrize(('end_us', 'count'), [(2**31 * 10**6 - 10**6, 20), (2**31 * 10**6, 19)])
+def test_the_last_time_that_ros_has_is_a_frame_time(tmp_path, end_us, count):
+    path = build_archive(
+        tmp_path, edit_rig=lambda rig: frame_times(rig)[FRONT].__setitem__(19, [5, end_us])
+    )
+    assert len(Scenario.load(path).cameras[CAMERAS[0]].frame_times_ns) == count
+
+
 def test_frame_times_under_other_keys_are_named(tmp_path):
     def edit(rig):
         frame_times(rig)['front'] = frame_times(rig).pop(FRONT)

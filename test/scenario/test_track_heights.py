@@ -75,6 +75,14 @@ def test_short_tracks(count):
     np.testing.assert_allclose(smooth_heights(SECONDS[:count], positions), 1.5)
 
 
+def test_the_shortest_track_with_a_middle_is_smoothed():
+    # Over 0.1 s on either side of a peak of 0.08 m the lines through the heights mean half of it.
+    heights = np.zeros(len(SECONDS))
+    heights[1] = 0.08
+    found = smooth_heights(SECONDS[:3], moving(8.0, heights)[:3])
+    np.testing.assert_allclose(found, [0.0, 0.04, 0.0], atol=1e-12)
+
+
 def test_a_constant_height_stays_exactly():
     found = smooth_heights(SECONDS, moving(8.0, np.full(len(SECONDS), 1.25)))
     np.testing.assert_allclose(found, 1.25, atol=1e-12)
