@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What playback tells: its state, its steps, and what is to be done about a moment.
+What playback wants done about a moment, and the steps that it serves.
 
 An effect is a value. Who carries it out (a node, a bag, a program that steps an environment) is
 none of playback's business.
@@ -21,94 +21,17 @@ none of playback's business.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-import json
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.clock import PlaybackClock
+from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.state import PlaybackState, StepState
 
-
-@dataclass(frozen=True, slots=True)
-class PlaybackState:
-    """
-    The state at one moment.
-
-    `speed` is the rate. `seconds_since_start` counts from begin, `duration_s` is end less
-    begin, `progress` runs from 0 to 1. The new and removed track ids are those since the
-    state that was announced before, or those of one step. `start_us` and `end_us` are begin and
-    end; `cameras` those that are rendered.
-    """
-
-    is_playing: bool = False
-    speed: float = 1.0
-    current_time_us: int = 0
-    seconds_since_start: float = 0.0
-    duration_s: float = 0.0
-    progress: float = 0.0
-    done: bool = False
-    scenario: str = ''
-    active_tracks: int = 0
-    new_track_ids: tuple[str, ...] = ()
-    removed_track_ids: tuple[str, ...] = ()
-    start_us: int = 0
-    end_us: int = 0
-    cameras: tuple[str, ...] = ()
-
-    def values(self) -> dict[str, str]:
-        """Return each field's value as JSON text, by the field's name."""
-        return {
-            one.name: json.dumps(getattr(self, one.name), ensure_ascii=False)
-            for one in fields(self)
-        }
-
-    def to_json(self) -> str:
-        """Return all fields as one line of JSON."""
-        return json.dumps(self._shown(), ensure_ascii=False)
-
-    def _shown(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def summary(self) -> str:
-        """Return one word: idle, playing, done or halted."""
-        if not self.scenario:
-            return 'idle'
-        if self.is_playing:
-            return 'playing'
-        return 'done' if self.done else 'halted'
-
-    @property
-    def sentence(self) -> str:
-        """Return which scenario stands or plays where."""
-        return (
-            f"'{self.scenario}' is {self.summary} at {self.seconds_since_start:.6f} s "
-            f'({self.current_time_us} us)'
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StepState(PlaybackState):
-    """
-    The state right after a step; its new and removed track ids are those of the step.
-
-    `failed_images` has, by camera, why images of the step are missing; where none is, the JSON
-    leaves it out.
-    """
-
-    failed_images: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, state: PlaybackState, new: tuple[str, ...], removed: tuple[str, ...]) -> StepState:
-        """Return a state with the track ids that a step brought and took."""
-        values = {one.name: getattr(state, one.name) for one in fields(state)}
-        return cls(**{**values, 'new_track_ids': new, 'removed_track_ids': removed})
-
-    def _shown(self) -> dict[str, Any]:
-        shown = asdict(self)
-        if not self.failed_images:
-            del shown['failed_images']
-        return shown
+PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
+AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'
+NO_MORE_FRAMES = 'no camera has a frame between the position and the end'
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +52,21 @@ class Step:
     over: bool = False
     _lost: Counter[str] = field(default_factory=Counter)
     _reasons: dict[str, str] = field(default_factory=dict)
+
+    def way(self, clock: PlaybackClock, schedule: Schedule) -> int | None:
+        """Return the ns that it moves by; None, with the `refusal`, where it must not."""
+        if self.duration_ns is not None:
+            return self.duration_ns
+        next_ns = schedule.next_after(clock.position_ns)
+        if clock.is_playing:
+            self.refusal = PLAYING
+        elif clock.done:
+            self.refusal = AT_THE_END
+        elif next_ns is None:
+            self.refusal = NO_MORE_FRAMES
+        else:
+            return next_ns - clock.position_ns
+        return None
 
     def lose(self, frame: Due, reason: str) -> None:
         """Note that a frame failed, if it is one of this step's."""

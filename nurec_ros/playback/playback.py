@@ -22,7 +22,7 @@ words mean and why: docs/playback.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 
 from nurec_ros.playback.clock import PlaybackClock
@@ -30,28 +30,19 @@ from nurec_ros.playback.effects import (
     Announce,
     Discard,
     Effect,
-    PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
     Step,
     StepDone,
-    StepState,
 )
 from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.showing import QUIET_NS, Showing
+from nurec_ros.playback.state import difference, PlaybackState, StateTeller, StepState
 from nurec_ros.playback.still_frames import StillFrames
 
-# Between the last transform of the time before a jump and the first message of the time after.
-# A listener that is busy with an image handles late what came in time: with tf2's own buffer and
-# callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
-QUIET_NS = 50_000_000
-
 NEXT_LAP = 'the start of the next lap'
-PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
-AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'
-NO_MORE_FRAMES = 'no camera has a frame between the position and the end'
-
 Effects = list[Effect]
 
 
@@ -88,17 +79,15 @@ class Playback:
         self.loop = loop
         self.always_render = always_render
         self.schedule = schedule
-        self._scenario = scenario
+        self._teller: StateTeller = StateTeller(
+            self._clock, scenario, active_ids, after._teller if after is not None else None
+        )
         self._lockstep = lockstep
-        self._quiet_ns = quiet_ns
         self._active_ids = active_ids
         self._audiences = audiences
         self._delivering = delivering
         self._subscribed: tuple[str, ...] = ()
-        # A jump that is not shown yet; until it is, nothing else of the new time may be.
-        self._jump: Show | ShowJump | None = ShowJump(self._clock.position_ns, loaded=True)
-        self._shown_ns: int | None = after._shown_ns if after is not None else None
-        self._last_pose_ns: int = after._last_pose_ns if after is not None else -QUIET_NS
+        self._showing: Showing = Showing(quiet_ns, after._showing if after is not None else None)
         self._stills = StillFrames()
         self._stills.owe(schedule.names)
         self._steps: deque[Step] = deque()
@@ -108,8 +97,6 @@ class Playback:
         self._held: set[int] = set()
         self._step_ticket = 0
         self._still_tickets: dict[int, tuple[str, ...]] = {}
-        self._announced_ids: tuple[str, ...] = after._announced_ids if after is not None else ()
-        self._all_new = True
         self._played_ns = 0
         # By camera: due frames that were dropped before anybody was asked for them, and how many
         # of them fell to a new lap and not to a slow renderer.
@@ -160,7 +147,7 @@ class Playback:
     @property
     def settled(self) -> bool:
         """Return whether the last jump has been shown."""
-        return self._jump is None
+        return self._showing.settled
 
     @property
     def stepping(self) -> bool:
@@ -184,33 +171,11 @@ class Playback:
 
     def state(self) -> PlaybackState:
         """Return the state; its new and removed tracks are those since it was announced."""
-        clock = self._clock
-        ids = self._active_ids(clock.position_ns)
-        _, removed = difference(self._announced_ids, ids)
-        new = ids if self._all_new else difference(self._announced_ids, ids)[0]
-        return PlaybackState(
-            is_playing=clock.is_playing,
-            speed=clock.rate,
-            current_time_us=clock.position_ns // 1000,
-            seconds_since_start=clock.seconds_since_start,
-            duration_s=clock.duration_s,
-            progress=clock.progress,
-            done=clock.done,
-            scenario=self._scenario,
-            active_tracks=len(ids),
-            new_track_ids=new,
-            removed_track_ids=removed,
-            start_us=clock.begin_ns // 1000,
-            end_us=clock.end_ns // 1000,
-            cameras=self.schedule.names,
-        )
+        return self._teller.state(self.schedule.names)
 
     def announce(self) -> Announce:
         """Return the state to be published, from which the next one's tracks count."""
-        state = self.state()
-        self._announced_ids = self._active_ids(self._clock.position_ns)
-        self._all_new = False
-        return Announce(state)
+        return Announce(self._teller.state(self.schedule.names, announced=True))
 
     # Commands.
 
@@ -236,7 +201,7 @@ class Playback:
         if not self._clock.is_playing:
             return []
         self._clock.stop()
-        self._jump_here()
+        self._showing.jump()
         return [self.announce()]
 
     def reset(self, now_ns: int) -> Effects:
@@ -244,7 +209,7 @@ class Playback:
         self._now_ns = now_ns
         before_ns = self._clock.position_ns
         self._clock.reset()
-        self._all_new = True
+        self._teller.list_all()
         return self._jumped(before_ns, '~/reset')
 
     def seek(self, now_ns: int, t_ns: int) -> Effects:
@@ -291,13 +256,13 @@ class Playback:
     def advance(self, now_ns: int) -> Effects:
         """Follow the wall clock; to be called at the rate of /clock."""
         self._now_ns = now_ns
-        if self._jump is not None:
+        if not self._showing.settled:
             settled = self._settle()
             if settled:
                 return settled
         elif self._clock.is_playing:
             return self._go_on()
-        return [] if self._shown_ns is None else [Show(self._shown_ns, clock=True)]
+        return [*self._showing.clock_again()]
 
     def show_tracks(self) -> Effects:
         """Show the road users of a playing clock; to be called at the rate of markers."""
@@ -315,16 +280,16 @@ class Playback:
     def again(self, now_ns: int) -> Effects:
         """Show everything once more, half a second after a jump back."""
         self._now_ns = now_ns
-        if self._jump is not None:
+        if not self._showing.settled:
             return []
-        self._last_pose_ns = now_ns
+        self._showing.posed(now_ns)
         return [ShowAll(self._clock.position_ns)]
 
     def look(self, now_ns: int) -> Effects:
         """Count subscribers, and render still frames for those who have come."""
         self._now_ns = now_ns
         self._count_subscribers()
-        if self._jump is not None or self._clock.is_playing:
+        if not self._showing.settled or self._clock.is_playing:
             return []
         cameras = self._stills.begin(self._subscribed)
         if not cameras:
@@ -352,7 +317,7 @@ class Playback:
         elif ticket in self._held:
             self._held.remove(ticket)
             # The next frame may be due already.
-            if not self._held and self._jump is None and self._clock.is_playing:
+            if not self._held and self._showing.settled and self._clock.is_playing:
                 return self._go_on()
         return []
 
@@ -373,7 +338,7 @@ class Playback:
             for frame, before in self._newest(advance.after_ns, advance.until_ns):
                 self.outrun[frame.name] += before + 1
                 self.lapped[frame.name] += before + 1
-            return [*self._jump_back(NEXT_LAP), *self._clock_of_before(), self.announce()]
+            return [*self._jump_back(NEXT_LAP), *self._showing.clock_again(), self.announce()]
         frames = self._due(advance.after_ns, advance.until_ns)
         stamps = tuple(frame.t_ns for frame in frames)
         effects = self._show(
@@ -416,7 +381,7 @@ class Playback:
         """Begin the next step, unless one is under way or a jump back is still to be shown."""
         effects: Effects = []
         while self._steps and self._step is None:
-            if self._jump is not None:
+            if not self._showing.settled:
                 settled = self._settle(with_steps=False)
                 if not settled:
                     break
@@ -425,19 +390,10 @@ class Playback:
         return effects
 
     def _begin(self, step: Step) -> Effects:
+        """Move by a step and show where it led, or refuse it."""
         clock = self._clock
-        duration_ns = step.duration_ns
+        duration_ns = step.way(clock, self.schedule)
         if duration_ns is None:
-            next_ns = None if clock.done else self.schedule.next_after(clock.position_ns)
-            if clock.is_playing:
-                step.refusal = PLAYING
-            elif clock.done:
-                step.refusal = AT_THE_END
-            elif next_ns is None:
-                step.refusal = NO_MORE_FRAMES
-            else:
-                duration_ns = next_ns - clock.position_ns
-        if duration_ns is None or step.refusal:
             step.over = True
             return [StepDone(step)]
         self._count_subscribers()
@@ -459,7 +415,7 @@ class Playback:
         step.state = StepState.of(announced.state, new, removed)
         self._step, self._step_ticket = step, 0
         effects.append(announced)
-        return effects if self._jump is not None else effects + self._render_step()
+        return effects + self._render_step() if self._showing.settled else effects
 
     def _render_step(self) -> Effects:
         """Ask for the frames of the step that has moved; it is done where there is none."""
@@ -486,47 +442,31 @@ class Playback:
             effects = self._jump_back(by)
         else:
             effects = self.overtake(by)
-            self._jump_here()
+            self._showing.jump()
         if not self._clock.is_playing:
             self._stills.owe(self.schedule.names)
         return [*effects, self.announce()]
 
-    def _jump_here(self) -> None:
-        """Have the position shown that time alone has not led to."""
-        if self._jump is None:
-            self._jump = Show(self._clock.position_ns, clock=True, pose=True, tracks=True)
-
     def _jump_back(self, by: str) -> Effects:
-        if not isinstance(self._jump, ShowJump):
-            self._jump = ShowJump(self._clock.position_ns)
-        self._all_new = True
+        self._showing.jump_back()
+        self._teller.list_all()
         return [*self.overtake(by), Discard()]
 
     def _settle(self, *, with_steps: bool = True) -> Effects:
         """Show a jump if it is time, and what waited for that; else nothing."""
-        jump = self._jump
-        if jump is None:
-            return []
         position_ns = self._clock.position_ns
-        effects: Effects
-        if isinstance(jump, ShowJump):
-            # Neither a transform nor a frame of the time before is to come after it.
-            if self._now_ns - self._last_pose_ns < self._quiet_ns or self._delivering():
-                return []
-            effects = [ShowJump(position_ns, loaded=jump.loaded)]
-            self._last_pose_ns = self._now_ns
+        shown = self._showing.settle(self._now_ns, position_ns, delivering=self._delivering())
+        if not shown:
+            return []
+        effects: Effects = [*shown]
+        if isinstance(shown[0], ShowJump):
             # The wall time that passed while the jump waited does not count.
             if self._clock.is_playing and not self._clock.done:
                 self._clock.stop()
                 self._clock.play()
-        else:
-            effects = [Show(position_ns, clock=True, pose=True, tracks=True)]
-            self._last_pose_ns = self._now_ns
-        self._jump = None
-        self._shown_ns = position_ns
-        stamps = _times(self._step)
-        if stamps and isinstance(jump, ShowJump):
-            effects += self._show(Show(position_ns, pose=True, stamps=stamps))
+            stamps = _times(self._step)
+            if stamps:
+                effects += self._show(Show(position_ns, pose=True, stamps=stamps))
         effects += self._render_step()
         if with_steps:
             effects += self._go_on_with_steps()
@@ -535,17 +475,7 @@ class Playback:
     # Showing.
 
     def _show(self, moment: Show) -> Effects:
-        """Show a moment, or nothing while a jump is still to be shown."""
-        if self._jump is not None:
-            return self._clock_of_before() if moment.clock else []
-        if moment.clock:
-            self._shown_ns = moment.t_ns
-        if moment.pose:
-            self._last_pose_ns = self._now_ns
-        return [moment]
-
-    def _clock_of_before(self) -> Effects:
-        return [] if self._shown_ns is None else [Show(self._shown_ns, clock=True)]
+        return [*self._showing.show(self._now_ns, moment)]
 
     def _count_subscribers(self) -> None:
         audiences = self._audiences()
@@ -558,14 +488,3 @@ class Playback:
 
 def _times(step: Step | None) -> tuple[int, ...]:
     return () if step is None else tuple(dict.fromkeys(frame.t_ns for frame in step.frames))
-
-
-def difference(
-    before: Iterable[str], after: Iterable[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is new in `after`, and what of `before` is gone."""
-    known, there = dict.fromkeys(before), dict.fromkeys(after)
-    return (
-        tuple(name for name in there if name not in known),
-        tuple(name for name in known if name not in there),
-    )

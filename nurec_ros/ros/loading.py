@@ -26,8 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nurec_ros.errors import ConfigurationError, doing, NurecError
-from nurec_ros.playback.playback import Playback, QUIET_NS
+from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, Due, Schedule
+from nurec_ros.playback.showing import QUIET_NS
 from nurec_ros.rendering.frames import Failure, Frame
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline

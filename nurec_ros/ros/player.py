@@ -35,17 +35,16 @@ from nurec_ros.playback.effects import (
     Announce,
     Discard,
     Effect,
-    PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
     Step,
     StepDone,
-    StepState,
 )
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.state import PlaybackState, StepState
 from nurec_ros.rendering.tls import root_certificate
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 from nurec_ros.ros.graph import Graph

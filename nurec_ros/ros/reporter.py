@@ -20,7 +20,7 @@ import traceback
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nurec_ros.errors import UnforeseenError
-from nurec_ros.playback.effects import PlaybackState
+from nurec_ros.playback.state import PlaybackState
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 from nurec_ros.ros.frames import topic_names

@@ -27,7 +27,7 @@ import inspect
 from typing import Any, Protocol
 
 from nurec_ros.errors import NurecError
-from nurec_ros.playback.effects import PlaybackState, StepState
+from nurec_ros.playback.state import PlaybackState, StepState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger

@@ -27,7 +27,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.playback.effects import PlaybackState, Show, ShowAll, ShowJump
+from nurec_ros.playback.effects import Show, ShowAll, ShowJump
+from nurec_ros.playback.state import PlaybackState
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     path_message,
