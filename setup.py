@@ -116,7 +116,7 @@ class Develop(develop):
         super().run()
 
 
-COMMANDS = ('player', 'preview', 'probe', 'example', 'demo')
+COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info')
 
 setup(
     name=NAME,

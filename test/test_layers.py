@@ -23,6 +23,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'nurec_ros'
 PURE = (
     'errors',
+    'info',
     'poses',
     'settings',
     'setting_values',

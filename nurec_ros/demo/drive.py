@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 import re
 import struct
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from nurec_ros.demo.overview import Drive, Pose2D, RoadUser
 from nurec_ros.demo.recording import message_class
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
@@ -37,50 +36,6 @@ from visualization_msgs.msg import Marker
 IMAGE_TOPIC = re.compile(r'.*/([^/]+)/image_raw/compressed$')
 # Every marker message holds all tracks; a few of them a second draw the same line.
 TRACK_STEP_NS = 190_000_000
-
-Pose2D = tuple[float, float, float]
-
-
-@dataclass(slots=True)
-class RoadUser:
-    """
-    One road user as its markers showed it: times (K,) ns, in the map x, y and yaw (K, 3).
-
-    `size` is length and width in metres, `colour` red, green, blue, alpha of the last marker.
-    """
-
-    label: str
-    size: tuple[float, float]
-    colour: tuple[float, float, float, float]
-    times_ns: list[int] = field(default_factory=list)
-    poses: list[Pose2D] = field(default_factory=list)
-
-    def array(self) -> NDArray[np.float64]:
-        """Return x, y and yaw of each pose, (K, 3)."""
-        return np.array(self.poses)
-
-    @property
-    def moved(self) -> float:
-        """Return how far (m) it came from where it was first seen."""
-        poses = self.array()
-        return float(np.linalg.norm(poses[:, :2] - poses[0, :2], axis=1).max())
-
-
-@dataclass(slots=True)
-class Drive:
-    """
-    A recorded drive: planned path (N, 3), odometry times (M,) ns and x, y, yaw (M, 3).
-
-    `ego_box` is centre x, centre y, length, width in the base frame; `images` per camera the stamp
-    (ns) and bytes of each; `road_users` are by namespace and marker id.
-    """
-
-    path: NDArray[np.float64]
-    odometry_ns: NDArray[np.int64]
-    odometry: NDArray[np.float64]
-    ego_box: tuple[float, float, float, float] | None
-    road_users: dict[tuple[str, int], RoadUser]
-    images: dict[str, list[tuple[int, bytes]]]
 
 
 class _Reading:

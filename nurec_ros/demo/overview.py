@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 
 import cv2
@@ -37,7 +37,6 @@ from nurec_ros.demo.drawing import (
     Rgb,
     text_width,
 )
-from nurec_ros.demo.drive import Drive, Pose2D, RoadUser
 from nurec_ros.palette import colour_of
 
 # Drawn twice as large and averaged down: thin lines at any angle stay even.
@@ -51,6 +50,8 @@ LEGEND_LINE = 30
 LANE: Rgb = (196, 200, 205)
 GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
+VIEW: Rgb = (86, 140, 196)
+VIEW_REACH = 18.0  # m
 STANDS = 0.5  # m; who moved less has stood
 TICK_S = 5.0
 # Of the text's size: how far the pale ground of a label reaches to the sides, above the baseline,
@@ -58,6 +59,56 @@ TICK_S = 5.0
 SIDE, ABOVE, BELOW, AWAY = 0.3, 0.85, 0.3, 1.55
 
 Points = NDArray[np.float64]
+
+
+# What is drawn.
+
+Pose2D = tuple[float, float, float]
+
+
+@dataclass(slots=True)
+class RoadUser:
+    """
+    One road user as its markers showed it: times (K,) ns, in the map x, y and yaw (K, 3).
+
+    `size` is length and width in metres, `colour` red, green, blue, alpha of the last marker.
+    """
+
+    label: str
+    size: tuple[float, float]
+    colour: tuple[float, float, float, float]
+    times_ns: list[int] = field(default_factory=list)
+    poses: list[Pose2D] = field(default_factory=list)
+
+    def array(self) -> NDArray[np.float64]:
+        """Return x, y and yaw of each pose, (K, 3)."""
+        return np.array(self.poses)
+
+    @property
+    def moved(self) -> float:
+        """Return how far (m) it came from where it was first seen."""
+        poses = self.array()
+        return float(np.linalg.norm(poses[:, :2] - poses[0, :2], axis=1).max())
+
+
+@dataclass(slots=True)
+class Drive:
+    """
+    A recorded drive: planned path (N, 3), odometry times (M,) ns and x, y, yaw (M, 3).
+
+    `ego_box` is centre x, centre y, length, width in the base frame; `images` per camera the stamp
+    (ns) and bytes of each; `road_users` are by namespace and marker id.
+    """
+
+    path: NDArray[np.float64]
+    odometry_ns: NDArray[np.int64]
+    odometry: NDArray[np.float64]
+    ego_box: tuple[float, float, float, float] | None
+    road_users: dict[tuple[str, int], RoadUser]
+    images: dict[str, list[tuple[int, bytes]]]
+
+
+# How.
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +155,14 @@ def draw_overview(
     subtitle: str = '',
     lanes: Sequence[Points] = (),
     span_ns: tuple[int, int] | None = None,
+    views: Sequence[tuple[float, float]] = (),
 ) -> Image:
     """
     Draw the drive; boxes of who moves stand where they were at the middle of it.
 
     `span_ns` is the drive's begin and end; without it those of the odometry that was recorded.
+    `views` are the yaws (rad, from the ego's x axis) of the left and right edge of what cameras
+    see; they are drawn from the ego at the middle of the drive.
     """
     if span_ns is None:
         span_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
@@ -119,7 +173,7 @@ def draw_overview(
     image = np.full((size[1] * k, size[0] * k, 3), PAPER, dtype=np.uint8)
 
     map_end = (size[1] - len(legend) * LEGEND_LINE - MARGIN) * k
-    _draw_map(image[:map_end], drive, view, lanes, span_ns)
+    _draw_map(image[:map_end], drive, view, lanes, span_ns, views)
     image[: TITLE * k] = PAPER
     put_text(image, title, (MARGIN * k, 42 * k), size=26 * k, weight=BOLD)
     put_text(image, subtitle, (MARGIN * k, 69 * k), size=17 * k, colour=GREY)
@@ -154,6 +208,7 @@ def _draw_map(
     view: View,
     lanes: Sequence[Points],
     span_ns: tuple[int, int],
+    views: Sequence[tuple[float, float]],
 ) -> None:
     k = OVERSAMPLING
     middle_ns = sum(span_ns) // 2
@@ -161,6 +216,8 @@ def _draw_map(
     for lane in lanes:
         polyline(image, view(lane), LANE, 1 * k)
     users = sorted(drive.road_users.values(), key=lambda way: way.moved)
+    for edges in views:
+        _draw_view(image, view, _odometry_at(drive, middle_ns), edges)
     for way in users:
         if way.moved < STANDS:
             pale = mixed(colour_of(way.label), PAPER, 0.45)
@@ -228,6 +285,14 @@ def _draw_ego(
         polygon(image, corners, colour)
         polyline(image, corners, EGO, OVERSAMPLING, closed=True)
         _draw_nose(image, corners, (255, 255, 255))
+
+
+def _draw_view(image: Image, view: View, ego: Pose2D, edges: tuple[float, float]) -> None:
+    """Draw what a camera sees, as a sector about the ego."""
+    x, y, yaw = ego
+    angles = yaw + np.linspace(*edges, 33)
+    arc = np.column_stack([x + VIEW_REACH * np.cos(angles), y + VIEW_REACH * np.sin(angles)])
+    polyline(image, view(np.vstack([[x, y], arc])), VIEW, OVERSAMPLING, closed=True)
 
 
 def _draw_ticks(image: Image, drive: Drive, view: View, span_ns: tuple[int, int]) -> None:

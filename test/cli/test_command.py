@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROS = pytest.mark.skipif(importlib.util.find_spec('rclpy') is None, reason='needs rclpy')
 COMMANDS = [
     pytest.param('player', marks=ROS),
-    *('preview', 'probe', 'example'),
+    *('preview', 'probe', 'example', 'info'),
     pytest.param('demo', marks=ROS),
 ]
 # What takes nothing of what is printed: closed, a pipe without a reader, a full disk.

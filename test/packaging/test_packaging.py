@@ -29,7 +29,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = 'nurec_ros/rendering/protos'
-COMMANDS = {'nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nurec_demo'}
+COMMANDS = {
+    *('nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nurec_demo'),
+    'nurec_info',
+}
 
 
 def _environment(**changes):

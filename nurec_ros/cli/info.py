@@ -1,0 +1,135 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`nurec_info`: what is in scenarios, without a server and without ROS."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import json
+from pathlib import Path
+import sys
+from typing import TYPE_CHECKING
+
+from nurec_ros import __version__
+from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.errors import ConfigurationError, NurecError
+
+if TYPE_CHECKING:
+    from nurec_ros.info import ScenarioFacts
+    from nurec_ros.scenario import Scenario
+
+EPILOG = """examples:
+  nurec_info scene.usdz
+  nurec_info /data/scenes
+  nurec_info scene.usdz --json | jq '.[0].cameras[].name'
+  nurec_info scene.usdz --plot drive.png
+
+exit codes: 0 all files are fine, 1 one or more cannot be read, 2 wrong arguments,
+130 after Ctrl-C
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's description."""
+    result = argparse.ArgumentParser(
+        prog='nurec_info',
+        description='Say what is in NuRec scenarios: drive, cameras, tracks, map, warnings.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        'places',
+        nargs='+',
+        type=Path,
+        metavar='FILE|FOLDER',
+        help='USDZ files, or folders of them',
+    )
+    result.add_argument('--json', action='store_true', help='print a JSON list, one object a file')
+    result.add_argument(
+        '--plot',
+        type=Path,
+        metavar='FILE.png',
+        help='draw path, tracks, camera views and lanes from above (one scenario only)',
+    )
+    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 1 where a file cannot be read."""
+
+    def work(_: Signals) -> int:
+        command = parser()
+        options = command.parse_args(arguments)
+        if options.plot is not None and options.plot.suffix.lower() != '.png':
+            command.error(f'argument --plot: {options.plot} does not end in .png')
+        from nurec_ros.info import facts_of, find_files, table_of, text_of
+        from nurec_ros.scenario import Scenario
+
+        paths = find_files(options.places)
+        if not paths:
+            places = ', '.join(map(str, options.places))
+            raise ConfigurationError(f'there is no .usdz file in {places}')
+        if options.plot is not None and len(paths) > 1:
+            raise ConfigurationError(f'--plot draws one scenario, found {len(paths)}')
+        found: list[tuple[Path, ScenarioFacts | NurecError]] = []
+        for path in paths:
+            try:
+                scenario = Scenario.load(path)
+                found.append((path, facts_of(scenario)))
+            except NurecError as error:
+                found.append((path, error))
+                continue
+            if options.plot is not None:
+                _plot(scenario, options.plot)
+        broken = any(isinstance(facts, NurecError) for _, facts in found)
+        if options.json:
+            say(
+                json.dumps(
+                    [_entry(path, facts) for path, facts in found], indent=2, ensure_ascii=False
+                )
+            )
+        elif len(found) > 1:
+            say(table_of(found))
+        else:
+            facts = found[0][1]
+            if isinstance(facts, NurecError):
+                raise facts
+            say(text_of(facts))
+        if options.plot is not None and not broken:
+            complain(f'wrote {options.plot}')
+        return 1 if broken else 0
+
+    return run_command('nurec_info', work)
+
+
+def _entry(path: Path, facts: ScenarioFacts | NurecError) -> dict[str, object]:
+    if isinstance(facts, NurecError):
+        return {'path': str(path), 'error': str(facts)}
+    return facts.to_json()
+
+
+def _plot(scenario: Scenario, path: Path) -> None:
+    from nurec_ros.demo.drawing import write_png
+    from nurec_ros.demo.plan import draw_scenario
+
+    try:
+        write_png(str(path), draw_scenario(scenario))
+    except OSError as error:
+        raise ConfigurationError(f'cannot write {path}: {error.strerror or error}') from error
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,350 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What is in a scenario, for people and programs: the facts of `nurec_info`.
+
+Everything is computed from the loaded records; nothing is asked of a server.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import NurecError
+from nurec_ros.scenario import archive, Camera, Scenario
+from nurec_ros.scenario.archive import Archive, parse_json
+from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.scenario.trajectory import Trajectory
+
+SUFFIX = '.usdz'
+# A step longer than this many usual ones is a gap: one missed frame makes two of one.
+GAP_STEPS = 1.8
+# Points along a row or column of the image, of which the outermost that the lens sees count.
+SAMPLES = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Where samples are missing: how many steps are too long, the longest, and where it begins."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    longest_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFacts:
+    """
+    One camera; None for what the file does not tell.
+
+    `hfov_deg` and `vfov_deg` are measured through the lens along the row and the column of the
+    principal point. `fit_rms_px` and `fit_max_px` say how far ROS's equidistant model is off, None
+    where ROS has the lens's own. `problem` says why it cannot be rendered.
+    """
+
+    name: str
+    model: str | None
+    width: int | None
+    height: int | None
+    hfov_deg: float | None
+    vfov_deg: float | None
+    frames: int
+    rate_hz: float | None
+    gaps: Gaps
+    fit_rms_px: float | None
+    fit_max_px: float | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFacts:
+    """One scenario; lengths in metres, speeds in m/s, times as in the file."""
+
+    path: str
+    sequence_id: str
+    scene_id: str
+    version: str
+    start_us: int
+    end_us: int
+    duration_s: float
+    poses: int
+    pose_gaps: Gaps
+    length_m: float
+    mean_speed: float
+    max_speed: float
+    tracks: int
+    classes: dict[str, int]
+    controllable: int
+    static: int
+    cameras: list[CameraFacts]
+    lidars: list[str]
+    road_map: bool
+    lane_boundaries: int
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it in JSON's types."""
+        return asdict(self)
+
+
+def find_files(places: Iterable[Path]) -> list[Path]:
+    """Return the files, each once, with those of each folder below it, by name."""
+    found: dict[Path, None] = {}
+    for place in places:
+        if place.is_dir():
+            found.update(dict.fromkeys(sorted(place.rglob(f'*{SUFFIX}'))))
+        else:
+            found[place] = None
+    return list(found)
+
+
+def facts_of(scenario: Scenario) -> ScenarioFacts:
+    """Return the facts of a scenario that was loaded."""
+    tracks, ego = scenario.tracks, scenario.ego
+    duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
+    length_m, speeds = _way(scenario)
+    return ScenarioFacts(
+        path=str(scenario.path),
+        sequence_id=scenario.sequence_id,
+        scene_id=scenario.metadata_scene_id,
+        version=scenario.version_string,
+        start_us=scenario.start_ns // 1000,
+        end_us=scenario.end_ns // 1000,
+        duration_s=duration_s,
+        poses=len(ego),
+        pose_gaps=gaps_of(ego.times_ns),
+        length_m=length_m,
+        mean_speed=length_m / duration_s if duration_s else 0.0,
+        max_speed=float(speeds.max(initial=0.0)),
+        tracks=len(tracks),
+        classes=dict(Counter(tracks.labels).most_common()),
+        controllable=int(tracks.controllable.sum()),
+        static=int(tracks.static.sum()),
+        cameras=[_camera(camera) for camera in scenario.cameras.values()],
+        lidars=_lidars(scenario.path),
+        road_map=scenario.road_map is not None,
+        lane_boundaries=len(scenario.road_map.boundaries) if scenario.road_map else 0,
+        warnings=list(scenario.warnings),
+    )
+
+
+def gaps_of(times_ns: NDArray[np.int64]) -> Gaps:
+    """Return where steps between times (N,) are much longer than usual."""
+    steps = np.diff(times_ns)
+    if not len(steps):
+        return Gaps()
+    long = steps > GAP_STEPS * float(np.median(steps))
+    if not long.any():
+        return Gaps()
+    worst = int(steps.argmax())
+    return Gaps(int(long.sum()), float(steps[worst]) / 1e9, int(times_ns[worst]) // 1000)
+
+
+def field_of_view(model: CameraModel, axis: int) -> float:
+    """Return the angle (deg) that the image spans along x (axis 0) or y (1), as the lens sees."""
+    line = np.tile(np.array(model.principal_point), (SAMPLES, 1))
+    line[:, axis] = np.linspace(-0.5, model.resolution[axis] - 0.5, SAMPLES)
+    rays, valid = model.unproject(line)
+    if not valid.any():
+        return 0.0
+    angles = np.arctan2(rays[valid, axis], rays[valid, 2])
+    return float(np.degrees(angles.max() - angles.min()))
+
+
+def view_edges(camera: Camera) -> tuple[float, float] | None:
+    """Return the yaws (rad, in the rig frame) of the image's left and right edge."""
+    model = camera.model
+    if model is None:
+        return None
+    line = np.tile(np.array(model.principal_point), (SAMPLES, 1))
+    line[:, 0] = np.linspace(-0.5, model.resolution[0] - 0.5, SAMPLES)
+    rays, valid = model.unproject(line)
+    if not valid.any():
+        return None
+    angles = np.arctan2(rays[valid, 0], rays[valid, 2])
+    forward = camera.T_rig_camera[:2, 2]
+    yaw = float(np.arctan2(forward[1], forward[0]))
+    return yaw - float(angles.min()), yaw - float(angles.max())
+
+
+def _way(scenario: Scenario) -> tuple[float, NDArray[np.float64]]:
+    """Return the length of the drive between start and end, and its speeds."""
+    ego: Trajectory = scenario.ego
+    times = ego.times_ns
+    inside = times[(times > scenario.start_ns) & (times < scenario.end_ns)]
+    times = np.unique(np.concatenate([[scenario.start_ns], inside, [scenario.end_ns]]))
+    steps = np.linalg.norm(np.diff(ego.pose(times).position, axis=0), axis=1)
+    seconds = np.diff(times) / 1e9
+    return float(steps.sum()), steps / seconds
+
+
+def _camera(camera: Camera) -> CameraFacts:
+    ends = np.unique(camera.frame_times_ns[:, 1])
+    span_s = float(ends[-1] - ends[0]) / 1e9 if len(ends) > 1 else 0.0
+    model, size = camera.model, camera.resolution
+    kind = hfov = vfov = rms = most = None
+    if model is not None:
+        kind = model.kind + (' + windshield' if model.windshield else '')
+        hfov, vfov = field_of_view(model, 0), field_of_view(model, 1)
+        rms, most = _fit(model)
+    return CameraFacts(
+        name=camera.name,
+        model=kind,
+        width=size[0] if size else None,
+        height=size[1] if size else None,
+        hfov_deg=hfov,
+        vfov_deg=vfov,
+        frames=len(ends),
+        rate_hz=(len(ends) - 1) / span_s if span_s else None,
+        gaps=gaps_of(ends),
+        fit_rms_px=rms,
+        fit_max_px=most,
+        problem=camera.problem,
+    )
+
+
+def _fit(model: CameraModel) -> tuple[float | None, float | None]:
+    if model.kind == 'opencv-pinhole' or (model.kind == 'opencv-fisheye' and not model.windshield):
+        return None, None
+    try:
+        _, residual = model.fit('equidistant')
+    except ValueError:
+        return None, None
+    return residual.rms_px, residual.max_px
+
+
+def _lidars(path: Path) -> list[str]:
+    """Return the names of the lidars that the rig lists."""
+    with Archive(path) as opened:
+        document = parse_json(opened.read(archive.RIG))
+    found = document.get('lidar_calibrations') if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        return []
+    return [
+        str(entry.get('logical_sensor_name', key) if isinstance(entry, dict) else key)
+        for key, entry in found.items()
+    ]
+
+
+# For people.
+
+
+def text_of(facts: ScenarioFacts) -> str:
+    """Return the facts of one scenario as lines of text."""
+    shown = facts.scene_id and facts.scene_id != facts.sequence_id
+    lines = [
+        f'{facts.path}',
+        f'  scene     {facts.sequence_id}{f" (metadata: {facts.scene_id})" if shown else ""}',
+        f'  version   {facts.version or "unknown"}',
+        f'  time      {facts.duration_s:.3f} s, {facts.start_us} to {facts.end_us} us',
+        f'  drive     {_drive_text(facts)}',
+        f'  tracks    {_tracks_text(facts)}',
+        f'  lidars    {", ".join(facts.lidars) or "none"}',
+        f'  map       {_map_text(facts)}',
+        f'  cameras   {len(facts.cameras) or "none"}',
+    ]
+    lines += [f'    {line}' for line in _camera_lines(facts.cameras)]
+    lines += [f'  warning   {warning}' for warning in facts.warnings]
+    return '\n'.join(lines)
+
+
+def _drive_text(facts: ScenarioFacts) -> str:
+    return (
+        f'{facts.length_m:.1f} m, {facts.mean_speed:.1f} m/s on average, at most '
+        f'{facts.max_speed:.1f}; {facts.poses} poses{_gap_text(facts.pose_gaps)}'
+    )
+
+
+def _tracks_text(facts: ScenarioFacts) -> str:
+    if not facts.tracks:
+        return 'none'
+    classes = ', '.join(f'{count} {label}' for label, count in facts.classes.items())
+    return f'{facts.tracks}: {classes} ({facts.controllable} controllable, {facts.static} static)'
+
+
+def _map_text(facts: ScenarioFacts) -> str:
+    if not facts.road_map:
+        return 'none'
+    return f'OpenDRIVE, {facts.lane_boundaries} lane boundaries placed'
+
+
+def _gap_text(gaps: Gaps) -> str:
+    if not gaps.count:
+        return ''
+    many = 'a gap' if gaps.count == 1 else f'{gaps.count} gaps'
+    return f', {many} of up to {gaps.longest_s:.3f} s (at {gaps.longest_at_us} us)'
+
+
+def _camera_lines(cameras: Sequence[CameraFacts]) -> list[str]:
+    rows = [
+        (
+            camera.name,
+            camera.model or 'no model',
+            f'{camera.width}x{camera.height}' if camera.width else 'no size',
+            'no view' if camera.hfov_deg is None else f'{camera.hfov_deg:.0f} deg',
+            'no rate' if camera.rate_hz is None else f'{camera.rate_hz:.2f} Hz',
+        )
+        for camera in cameras
+    ]
+    rests = []
+    for camera in cameras:
+        rest = f'{camera.frames} frames{_gap_text(camera.gaps)}'
+        if camera.fit_rms_px is not None:
+            rest += f', fit {camera.fit_rms_px:.2f} px rms, {camera.fit_max_px:.2f} max'
+        if camera.problem:
+            rest += f'; cannot be rendered: {camera.problem}'
+        rests.append(rest)
+    return columns([(*row, rest) for row, rest in zip(rows, rests, strict=True)])
+
+
+HEADINGS = ('file', 'scene', 's', 'm', 'm/s', 'cameras', 'tracks', 'map', 'warnings')
+
+
+def table_of(found: Sequence[tuple[Path, ScenarioFacts | NurecError]]) -> str:
+    """Return one line for each file; those that are broken with their reason."""
+    rows, reasons = [HEADINGS], []
+    for path, facts in found:
+        if isinstance(facts, NurecError):
+            rows.append((str(path), 'broken', *('-',) * 7))
+            reasons.append(f'broken: {facts}')
+            continue
+        rows.append(
+            (
+                str(path),
+                facts.sequence_id,
+                f'{facts.duration_s:.1f}',
+                f'{facts.length_m:.0f}',
+                f'{facts.mean_speed:.1f}',
+                str(len(facts.cameras)),
+                str(facts.tracks),
+                'yes' if facts.road_map else 'no',
+                str(len(facts.warnings)),
+            )
+        )
+    return '\n'.join([*columns(rows), *reasons])
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows out in columns, to the left."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))] if rows else []
+    return [
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,166 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What `nurec_info` says, against what the archive was written with."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
+
+import cv2
+import numpy as np
+from nurec_ros.cli.info import main
+import pytest
+
+
+def entries(capsys, *arguments: object, code: int = 0):
+    assert main([*map(str, arguments), '--json']) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def straight(document):
+    """Let the ego drive 10 m/s for the first half and 5 m/s for the second, along x."""
+    rig = document['rig_trajectories'][0]
+    times = rig['T_rig_world_timestamps_us']
+    for pose, t in zip(rig['T_rig_worlds'], times, strict=True):
+        s = (t - START_US) / 1e6
+        x = 10 * s if s < 1 else 10 + 5 * (s - 1)
+        pose[:] = [[1, 0, 0, x], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_the_drive(tmp_path: Path, capsys):
+    path = build_archive(tmp_path, edit_rig=straight)
+    (facts,) = entries(capsys, path)
+    assert facts['sequence_id'] == SEQUENCE_ID
+    assert facts['path'] == str(path)
+    assert (facts['start_us'], facts['end_us']) == (START_US, START_US + 2_000_000)
+    assert facts['duration_s'] == pytest.approx(2.0)
+    assert facts['length_m'] == pytest.approx(15.0)
+    assert facts['mean_speed'] == pytest.approx(7.5)
+    assert facts['max_speed'] == pytest.approx(10.0)
+    assert facts['poses'] == 21
+    assert facts['pose_gaps'] == {'count': 0, 'longest_s': 0.0, 'longest_at_us': None}
+
+
+def test_a_lens_of_known_angle(tmp_path: Path, capsys):
+    """A pinhole of focal length w/2 sees 90 degrees; ROS has its model, so nothing is fitted."""
+    model = {
+        'type': 'opencv-pinhole',
+        'parameters': {
+            'resolution': [1000, 600],
+            'shutter_type': 'GLOBAL',
+            'principal_point': [500.0, 300.0],
+            'focal_length': [500.0, 500.0],
+            'radial_coeffs': [0.0] * 6,
+            'tangential_coeffs': [0.0] * 2,
+            'thin_prism_coeffs': [0.0] * 4,
+        },
+    }
+
+    def edit(document):
+        for calibration in document['camera_calibrations'].values():
+            if calibration['logical_sensor_name'] == CAMERAS[0]:
+                calibration['camera_model'] = model
+
+    (facts,) = entries(capsys, build_archive(tmp_path, edit_rig=edit))
+    first, second = facts['cameras']
+    assert (first['name'], first['model']) == (CAMERAS[0], 'opencv-pinhole')
+    assert (first['width'], first['height']) == (1000, 600)
+    assert first['hfov_deg'] == pytest.approx(90.0, abs=0.01)
+    assert first['vfov_deg'] == pytest.approx(2 * math.degrees(math.atan(0.6)), abs=0.01)
+    assert first['fit_rms_px'] is None
+    assert second['model'] == 'ftheta'
+    assert 0 <= second['fit_rms_px'] <= second['fit_max_px'] < 5
+
+
+def test_gaps_lidars_and_tracks(tmp_path: Path, capsys):
+    gone = 5
+
+    def edit(document):
+        frames = document['rig_trajectories'][0]['cameras_frame_timestamps_us']
+        key = next(iter(frames))
+        edit.times = list(frames[key])
+        del frames[key][gone : gone + 2]
+        document['lidar_calibrations'] = {'lidar_top@1': {'logical_sensor_name': 'lidar_top'}}
+
+    (facts,) = entries(capsys, build_archive(tmp_path, edit_rig=edit))
+    gaps = facts['cameras'][0]['gaps']
+    before, after = edit.times[gone - 1][1], edit.times[gone + 2][1]
+    assert gaps['count'] == 1
+    assert gaps['longest_at_us'] == before
+    assert gaps['longest_s'] == pytest.approx((after - before) / 1e6)
+    assert facts['cameras'][1]['gaps']['count'] == 0
+    assert facts['lidars'] == ['lidar_top']
+    assert sum(facts['classes'].values()) == facts['tracks'] > 0
+
+
+def test_a_table_for_several_with_the_reason_of_the_broken(tmp_path: Path, capsys):
+    folder = tmp_path / 'scenes' / 'deep'
+    folder.mkdir(parents=True)
+    good = build_archive(folder, 'a.usdz')
+    bad = folder / 'b.usdz'
+    bad.write_bytes(b'no zip')
+    assert main([str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ['file', str(good), str(bad)]
+    assert SEQUENCE_ID in lines[1]
+    assert 'broken' in lines[2]
+    assert 'b.usdz' in lines[3]
+    found = entries(capsys, tmp_path, code=1)
+    assert found[0]['sequence_id'] == SEQUENCE_ID
+    assert set(found[1]) == {'path', 'error'}
+
+
+def test_one_that_is_broken_is_a_sentence(tmp_path: Path, capsys):
+    assert main([str(tmp_path / 'none.usdz')]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ''
+    assert printed.err.startswith('nurec_info: ')
+    assert 'none.usdz' in printed.err
+    assert printed.err.count('\n') == 1
+
+
+def test_every_warning_of_the_loader_is_there(tmp_path: Path, capsys):
+    path = build_archive(tmp_path, leave_out=['sequence_tracks.json'])
+    assert main([str(path)]) == 0
+    assert 'sequence_tracks.json: is missing' in capsys.readouterr().out
+
+
+def test_a_folder_without_scenarios(tmp_path: Path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert 'no .usdz file' in capsys.readouterr().err
+
+
+def test_the_plot_shows_the_views_of_the_cameras(tmp_path: Path, capsys):
+    """The blue of the views is there with cameras, and not without."""
+    shares = []
+    for cameras in (CAMERAS, ()):
+        path = build_archive(tmp_path, f'{len(cameras)}.usdz', cameras=cameras)
+        plot = tmp_path / f'{len(cameras)}.png'
+        assert main([str(path), '--plot', str(plot)]) == 0
+        image = cv2.cvtColor(cv2.imread(str(plot)), cv2.COLOR_BGR2RGB).astype(int)
+        blue = (image[..., 2] - image[..., 0] > 60) & (image[..., 2] > 150)
+        # Below the legend's line road users may be blue too.
+        shares.append(np.count_nonzero(blue[90:-80]))
+    assert shares[0] > shares[1] + 500
+    assert 'wrote' in capsys.readouterr().err
+
+
+def test_one_plot_for_several_is_refused(tmp_path: Path, capsys):
+    for name in ('a.usdz', 'b.usdz'):
+        build_archive(tmp_path, name)
+    assert main([str(tmp_path), '--plot', str(tmp_path / 'x.png')]) == 1
+    assert '--plot draws one scenario, found 2' in capsys.readouterr().err
