@@ -284,23 +284,21 @@ class _InstantMethod:
     def __init__(self, reply: Any) -> None:
         self._reply = reply
 
-    def future(self, _request: Any, timeout: float) -> _InstantCall:
-        del timeout
+    def future(self, _request: Any, **_options: Any) -> _InstantCall:
         return _InstantCall(self._reply)
 
 
 def python_cost(piped: Piped, frames: int) -> float:
-    """Give the CPU seconds per frame of client and pipeline without gRPC, decode and copy."""
-    session = piped.pipeline._client.session
-    assert session is not None
-    real, session.render_rgb = (
-        session.render_rgb,
-        _InstantMethod(sensorsim_pb2.RGBRenderReturn(image_bytes=picture())),
-    )
+    """Return the CPU seconds per frame of the pipeline without gRPC, decode and copy."""
+    server = piped.pipeline._connection.state.server
+    assert server is not None
+    real = server.renders['render_rgb']
+    reply = sensorsim_pb2.RGBRenderReturn(image_bytes=picture())
+    server.renders['render_rgb'] = _InstantMethod(reply)
     began = time.process_time()
     piped.run(frames, 1, False, lambda data, rgb: None)
     spent = time.process_time() - began
-    session.render_rgb = real
+    server.renders['render_rgb'] = real
     return spent / frames
 
 

@@ -32,7 +32,8 @@ from nurec_ros.rendering.requests import RequestBuilder
 NO_BATCHES = 'the server has no batch_render_rgb: single calls'
 
 
-@dataclass(eq=False, frozen=True, slots=True)
+# Not frozen, which would cost more than the rest of making one.
+@dataclass(eq=False, slots=True)
 class Call:
     """
     A call, before it is sent and while it is in flight.
@@ -43,10 +44,10 @@ class Call:
     """
 
     server: Server
-    jobs: tuple[Job, ...]
+    jobs: list[Job]
     method: str
     message: Any
-    sizes: tuple[tuple[int, int], ...]
+    sizes: list[tuple[int, int]]
     since: float
     timeout_s: float
     first: bool
@@ -144,10 +145,10 @@ def prepare(
     later_s = options.render_timeout_s * len(ready)
     call = Call(
         server=server,
-        jobs=tuple(ready),
+        jobs=ready,
         method=method,
         message=message,
-        sizes=tuple((request.resolution_w, request.resolution_h) for request in requests),
+        sizes=[(request.resolution_w, request.resolution_h) for request in requests],
         since=now,
         timeout_s=later_s if learned.warm else options.first_render_timeout_s,
         first=not learned.warm,

@@ -21,7 +21,7 @@ server is gone, `lost` swaps it, and the thread looks for the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import math
 import threading
@@ -72,7 +72,7 @@ class Server:
     scene_error: ServerError | None
     scene_note: str
     since: float
-    renders: Mapping[str, Any]
+    renders: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

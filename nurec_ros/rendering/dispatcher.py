@@ -314,8 +314,8 @@ class Dispatcher:
                 time.monotonic() - call.since,
                 lambda text: self._error(None, text, call),
             )
-            came = any(isinstance(result, Frame) for result in results)
-            self._connection.heard(call.server, frame=came)
+            came = [result for result in results if isinstance(result, Frame)]
+            self._connection.heard(call.server, frame=bool(came))
         else:
             results = [error] * len(call.jobs)
             verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True))
@@ -375,6 +375,8 @@ class Dispatcher:
         self, call: Call, error: ServerError | None, results: Sequence[Frame | ServerError]
     ) -> None:
         known = self._learned_about(call.server)
+        if known.warm and not call.batch:
+            return
         # Behind a list of servers each has its own first frame: wait for all that are out.
         out = (other.first and other.server is call.server for other in self._calls.values())
         alone = self._servers == 1 or not any(out)

@@ -20,6 +20,7 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import address, channel, RenderOptions
 from nurec_ros.rendering.address import (
     addresses,
+    check_proxy,
     Endpoint,
     endpoints,
     places,
@@ -212,6 +213,13 @@ def test_every_number_of_a_server_is_a_place() -> None:
         ('10.1.1.1', '10.1.1.1', 6),
     ]
     assert places('dns:///gpu2:5', resolver) == []
+
+
+def test_proxy_serves_one_address_only() -> None:
+    check_proxy('gpu:1,gpu:2', False)
+    check_proxy('gpu:1', True)
+    with pytest.raises(ConfigurationError, match='expected one address'):
+        check_proxy('gpu:1,gpu:2', True)
 
 
 class _Grpc:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nurec_ros.rendering.calls import Call, learn, Learned, NO_BATCHES
+from nurec_ros.rendering.calls import Call, learn, Learned, NO_BATCHES, weight_of
 from nurec_ros.rendering.errors import (
     ALONE,
     ASK_AGAIN,
@@ -206,16 +206,20 @@ def test_server_without_batches_is_no_fault_of_it() -> None:
     assert known.batch_note_level == 'info'
 
 
+def test_two_batches_fill_the_wire_or_three_frames() -> None:
+    assert [weight_of(count) for count in (1, 2, 6)] == [1.0, 1.5, 1.5]
+
+
 def test_call_says_how_its_frames_failed() -> None:
     class Waiting:
         keep, fail_if_down, attempts = True, False, 1
 
     call = Call(
         server=None,  # type: ignore[arg-type]
-        jobs=(Waiting(), Waiting()),  # type: ignore[arg-type]
+        jobs=[Waiting(), Waiting()],  # type: ignore[list-item]
         method='batch_render_rgb',
         message=None,
-        sizes=(),
+        sizes=[],
         since=0.0,
         timeout_s=1.0,
         first=True,

@@ -17,6 +17,7 @@ import math
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import RenderOptions
+from nurec_ros.rendering.options import scene_metadata
 import pytest
 
 
@@ -76,6 +77,19 @@ def test_refuses(name: str, value: object, named: str) -> None:
 )
 def test_places_that_a_server_may_load_from(url: str) -> None:
     assert RenderOptions(scene_url=url).scene_url == url
+
+
+def test_metadata_of_a_scene_that_the_server_loads() -> None:
+    assert scene_metadata('', 'no name.at all') == ()
+    assert scene_metadata('file:/a.usdz', 'a_B-9') == (
+        ('x-nre-scene-url', 'file:/a.usdz'),
+        ('x-nre-scene-id', 'a_B-9'),
+    )
+    for name in ('', 'a.b', 'a b', 'ä'):
+        with pytest.raises(ConfigurationError, match='expected letters, digits'):
+            scene_metadata('file:/a.usdz', name)
+    with pytest.raises(ConfigurationError, match='scene_url'):
+        scene_metadata('ftp://a', 'a')
 
 
 @pytest.mark.parametrize('scale', [0.01, 2, 2.0])
