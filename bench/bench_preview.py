@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 from nurec_ros.example import write_example
 from nurec_ros.palette import colour_of
+from nurec_ros.preview.lidar import DEVICES
 from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.scenario import Camera, Scenario
 
@@ -99,6 +100,27 @@ def seconds(function: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
+def spins(renderer: SceneRenderer, scenario: Scenario) -> None:
+    """Print the time of a lidar's spin, 64 rows of 900 columns, from the roof."""
+    T_rig_lidar = np.eye(4)
+    T_rig_lidar[:3, 3] = 1.2, 0.0, 1.95
+    for name, device in zip(('PANDAR128', 'AT128'), DEVICES.values(), strict=True):
+        times = np.linspace(scenario.start_ns, scenario.end_ns - 10**8, FRAMES).astype(np.int64)
+        took = [
+            seconds(
+                lambda t=int(t), d=device: renderer.spin(
+                    d,
+                    (64, 900),
+                    end_ns=t + 10**8,
+                    T_map_sensor_start=scenario.ego.at(t) @ T_rig_lidar,
+                    T_map_sensor_end=scenario.ego.at(t + 10**8) @ T_rig_lidar,
+                )
+            )
+            for t in times
+        ]
+        print(f'{name:28s} {"64x900":>10s} {"":8s} {np.mean(took[1:]) * 1e3:6.1f}ms')
+
+
 def main() -> None:
     """Print a table of milliseconds of processor time per picture."""
     cv2.setNumThreads(1)
@@ -136,6 +158,7 @@ def main() -> None:
                 line += f' {plain * 1e3:7.1f}ms {plain / mean:6.1f}x'
             print(line)
         if size[0] == 480:
+            spins(renderer, scenario)
             load = 10.0 * total
             print(f'{len(cameras)} cameras at 480x270, 10 Hz each: {100 * load:.0f} % of one core')
 

@@ -23,7 +23,7 @@ import sys
 from nurec_ros import __version__
 from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS
+from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS, LIDAR
 from nurec_ros.example.writer import Example, make_example, members, write_usdz
 
 EPILOG = """examples:
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
     result = argparse.ArgumentParser(
         prog='nurec_example',
-        description='Write a NuRec scenario of a made-up street: ego, road users, cameras, map.',
+        description='Write a NuRec scenario of a made-up street: ego, road users, sensors, map.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,6 +88,7 @@ def describe(example: Example) -> str:
         f'  tracks  {len(example.tracks)}: {counted}\n'
         f'  cameras {len(CAMERAS)} ({example.camera_model}): '
         f'{", ".join(camera.name for camera in CAMERAS)}\n'
+        f'  lidar   {LIDAR}\n'
         f'  map     {"yes" if example.has_map else "none"}'
     )
 

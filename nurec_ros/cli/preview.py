@@ -42,6 +42,15 @@ CRASHED = 70
 THREADS = 16
 MEGABYTES = 384
 
+EPILOG = f"""examples:
+  nurec_preview --usdz street.usdz
+  nurec_preview --usdz a.usdz b.usdz --host 0.0.0.0 --port 8080
+  nurec_preview --usdz street.usdz --api v1 --first-frame 60 --failure-rate 0.05
+
+exit codes: 0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, 2 wrong arguments,
+{CRASHED} --crash-after struck
+"""
+
 
 def _port(text: str) -> int:
     port = int(text)
@@ -62,7 +71,7 @@ _ratio.__name__ = 'ratio'
 
 
 def _flag(name: str) -> str:
-    return name.removesuffix('_s').replace('_', '-')
+    return name.removesuffix('_s').removesuffix('_m').replace('_', '-')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         prog='nurec_preview',
         description="Serve scenarios over NuRec's gRPC interface, drawn from their geometry "
         'without a GPU. Prints "serving on HOST:PORT" when it is ready.',
-        epilog='exit codes: 0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, '
-        f'2 wrong arguments, {CRASHED} --crash-after struck',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'nurec_preview {__version__}')
     parser.add_argument(
@@ -100,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         'api': behaviour.API_VERSIONS,
         'replies': behaviour.REPLIES,
         'batch_replies': behaviour.BATCH_REPLIES,
+        'lidar_replies': behaviour.LIDAR_REPLIES,
     }
     defaults = behaviour.Behaviour()
     for name, (text, metavar) in behaviour.help_texts().items():
@@ -113,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
             options.update(choices=choices[name], metavar=None)
         if name == 'native_aspect':
             options.update(type=_ratio, nargs='?', const=(0, 0))
+        elif name == 'lidar_beams':
+            options.update(type=_ratio)
+            text += ' ({}:{})'.format(*default)
         else:
             text += ' (%(default)s)'
         played.add_argument(f'--{flag}', dest=name, help=text, **options)

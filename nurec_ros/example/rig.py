@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import itertools
 import math
 from typing import Any
 
@@ -33,6 +34,13 @@ BEHIND_GLASS = ('camera_front_wide_120fov', 'camera_front_tele_30fov')
 
 TO_ANGLE = 'PIXELDIST_TO_ANGLE'
 TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
+
+LIDAR = 'lidar_gt_top_p128'
+LIDAR_POSITION = (1.20, 0.0, 1.95)
+LIDAR_ROWS, LIDAR_COLUMNS = 128, 1800
+LIDAR_ELEVATIONS = (14.4, -25.0)  # of the first and the last row, deg
+LIDAR_PERIOD_US = 100_000
+LIDAR_PHASE_US = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +249,43 @@ def _terms(
 ) -> NDArray[np.float64]:
     powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
     return np.stack([phi**i * theta**j for i, j in powers], axis=1)
+
+
+def lidar_calibration(sequence_id: str) -> dict[str, Any]:
+    """Return the entry of `lidar_calibrations`: a spinning lidar in the middle of the roof."""
+    pose = np.eye(4)
+    pose[:3, 3] = LIDAR_POSITION
+    columns = 360.0 * np.arange(LIDAR_COLUMNS) / LIDAR_COLUMNS
+    return {
+        'sequence_id': sequence_id,
+        'logical_sensor_name': LIDAR,
+        'unique_sensor_idx': 0,
+        'T_sensor_rig': pose.tolist(),
+        'lidar_model': {
+            'type': 'row-offset-spinning',
+            'parameters': {
+                'spinning_frequency_hz': 10.0,
+                'spinning_direction': 'cw',
+                'n_rows': LIDAR_ROWS,
+                'n_columns': LIDAR_COLUMNS,
+                'row_elevations_rad': _radians(np.linspace(*LIDAR_ELEVATIONS, LIDAR_ROWS)),
+                'column_azimuths_rad': _radians(180.0 - columns),
+                'row_azimuth_offsets_rad': [0.0] * LIDAR_ROWS,
+            },
+        },
+    }
+
+
+def _radians(degrees: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in np.radians(degrees).round(6) + 0.0]
+
+
+def spins(start_us: int, end_us: int) -> list[list[int]]:
+    """Return the spins [start, end] (us), ten a second without a gap, within the pose range."""
+    first = start_us + LIDAR_PHASE_US
+    count = (end_us - first) // LIDAR_PERIOD_US
+    edges = [first + k * LIDAR_PERIOD_US for k in range(count + 1)]
+    return [[start, end] for start, end in itertools.pairwise(edges)]
 
 
 def frame_times(design: CameraDesign, start_us: int, end_us: int) -> list[list[int]]:

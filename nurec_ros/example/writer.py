@@ -50,7 +50,15 @@ from nurec_ros.example.motion import (
     Track,
 )
 from nurec_ros.example.opendrive import earth_pose, road_map, Site
-from nurec_ros.example.rig import calibration, CAMERA_MODELS, CAMERAS, frame_times
+from nurec_ros.example.rig import (
+    calibration,
+    CAMERA_MODELS,
+    CAMERAS,
+    frame_times,
+    LIDAR,
+    lidar_calibration,
+    spins,
+)
 from nurec_ros.example.road_users import people, vehicles
 from nurec_ros.example.street import EGO_BEGIN, make_street, Street
 import yaml
@@ -236,7 +244,7 @@ def _metadata(example: Example, dataset_hash: str) -> str:
                 'training_date': '2026-01-01',
                 'dataset_hash': dataset_hash,
                 'is_resumable': False,
-                'sensors': {'camera_ids': [c.name for c in CAMERAS], 'lidar_ids': []},
+                'sensors': {'camera_ids': [c.name for c in CAMERAS], 'lidar_ids': [LIDAR]},
                 'logger': {'name': None, 'run_id': None, 'run_url': None},
                 'time_range': {
                     'start': float(example.times_us[0]),
@@ -264,6 +272,7 @@ def _data_info(example: Example) -> dict[str, Any]:
 def _rig(example: Example) -> dict[str, Any]:
     start_us, end_us = int(example.times_us[0]), int(example.times_us[-1])
     keys = {camera.name: f'{camera.name}@{example.sequence_id}' for camera in CAMERAS}
+    lidar = f'{LIDAR}@{example.sequence_id}'
     middle = example.poses[len(example.poses) // 2, :2, 3]
     world_to_nre = np.eye(4)
     world_to_nre[:2, 3] = -middle.round(1)
@@ -276,7 +285,7 @@ def _rig(example: Example) -> dict[str, Any]:
             )
             for index, camera in enumerate(CAMERAS)
         },
-        'lidar_calibrations': {},
+        'lidar_calibrations': {lidar: lidar_calibration(example.sequence_id)},
         'rig_trajectories': [
             {
                 'sequence_id': example.sequence_id,
@@ -287,7 +296,7 @@ def _rig(example: Example) -> dict[str, Any]:
                 'cameras_frame_timestamps_us': {
                     keys[camera.name]: frame_times(camera, start_us, end_us) for camera in CAMERAS
                 },
-                'lidars_frame_timestamps_us': {},
+                'lidars_frame_timestamps_us': {lidar: spins(start_us, end_us)},
             }
         ],
     }

@@ -24,6 +24,9 @@ from nurec_ros.errors import ConfigurationError
 SERVICE_PREFIX = 'nre.grpc.protos.sensorsim.SensorsimService'
 API_VERSIONS = ('v1', 'v2')
 REPLIES = ('good', 'garbage', 'truncated', 'empty', 'black')
+# As many points as a client is to take at most.
+MOST_BEAMS = 2_000_000
+LIDAR_REPLIES = ('buffers', 'floats')
 BATCH_REPLIES = ('good', 'shuffled', 'missing', 'duplicate', 'unknown')
 
 _GARBAGE = bytes(range(255, -1, -1)) * 8
@@ -88,6 +91,15 @@ class Behaviour:
         'good', 'what image_bytes hold: a good picture, or something a client must not publish'
     )
     batch_replies: str = _switch('good', 'what is wrong with the list of items in batch replies')
+    lidar_replies: str = _switch(
+        'buffers',
+        'how clouds are sent: as byte buffers, or as the repeated floats of 2025, which --api v1 '
+        'sends anyway',
+    )
+    lidar_beams: tuple[int, int] = _switch(
+        (64, 900), "rows of a lidar's beams, and columns of a full turn", 'ROWS:COLUMNS'
+    )
+    lidar_noise_m: float = _switch(0.0, 'deviation of the distances that lidars measure', 'M')
     max_workers: int = _switch(
         1, 'frames that are drawn at the same time; further requests queue', 'N'
     )
@@ -100,12 +112,17 @@ class Behaviour:
             ('api', API_VERSIONS),
             ('replies', REPLIES),
             ('batch_replies', BATCH_REPLIES),
+            ('lidar_replies', LIDAR_REPLIES),
         ):
             if getattr(self, name) not in allowed:
                 self._refuse(name, f'one of {", ".join(allowed)}')
         for name in ('startup_s', 'first_frame_s', 'latency_s', 'jitter_s'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 self._refuse(name, 'a number of seconds, 0 or more')
+        if not (math.isfinite(self.lidar_noise_m) and self.lidar_noise_m >= 0.0):
+            self._refuse('lidar_noise_m', 'a number of metres, 0 or more')
+        if not (min(self.lidar_beams) >= 1 and math.prod(self.lidar_beams) <= MOST_BEAMS):
+            self._refuse('lidar_beams', f'two positive numbers, {MOST_BEAMS} beams at most')
         if not 0.0 <= self.failure_rate <= 1.0:
             self._refuse('failure_rate', '0 to 1')
         for name, least in (('oom_pixels', 0), ('crash_after', 0), ('max_workers', 1)):
@@ -130,6 +147,11 @@ class Behaviour:
     def health_served(self) -> bool:
         """Return whether the standard health service is there."""
         return self.health and self.api != 'v1'
+
+    @property
+    def lidar_floats(self) -> bool:
+        """Return whether clouds are sent as repeated floats."""
+        return self.lidar_replies == 'floats' or self.api == 'v1'
 
     def output_size(self, asked: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:
         """Return the reply's (width, height) for the size asked and the size of the CameraSpec."""

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A picture of a scenario through any camera model: sky, ground, road users, caption."""
+"""A scenario drawn: pictures through any camera model, and clouds of a lidar."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from nurec_ros.palette import colour_of
 from nurec_ros.preview.boxes import Boxes, BoxPicture, in_view
 from nurec_ros.preview.ground import Ground, meet, Plane, Terrain
+from nurec_ros.preview.lidar import beams, Cloud, LidarDevice, reflectivities, Spin
 from nurec_ros.preview.optics import Exposure, Lens, ray_table, RayTable, turned
 from nurec_ros.preview.paint import paint_ground
 from nurec_ros.preview.sky import HAZE, Sky, sun_direction
@@ -50,6 +51,9 @@ _PEOPLE = frozenset({'person', 'pedestrian'})
 _WHITE = 255.0
 _FAR = 1e6
 _SUN, _SUN_RADIUS = (255, 250, 236), 0.02
+_GROUND_REFLECTIVITY = 0.2
+# Metres that a sensor may move within half a spin.
+_SPIN_WAY = 10.0
 _SHIFT = 4
 _FIXED = 2**_SHIFT
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -79,6 +83,7 @@ class SceneRenderer:
         kinds = [label.strip().lower() for label in tracks.labels]
         self._vehicles = np.array([kind in _VEHICLES for kind in kinds], dtype=np.bool_)
         self._people = np.array([kind in _PEOPLE for kind in kinds], dtype=np.bool_)
+        self._reflectivities = reflectivities(tracks.labels)
         self._index_of = {track: index for index, track in enumerate(tracks.ids)}
 
     def prepare(self, step: Callable[[], None] = lambda: None) -> None:
@@ -193,8 +198,58 @@ class SceneRenderer:
                 self._ground = Ground(paint_ground(self._scenario, step))
             return self._ground
 
+    def spin(
+        self,
+        device: LidarDevice,
+        size: tuple[int, int],
+        *,
+        end_ns: int,
+        T_map_sensor_start: ArrayLike,
+        T_map_sensor_end: ArrayLike,
+        tracks: TrackPoses | None = None,
+        noise_m: float = 0.0,
+        seed: int = 0,
+    ) -> Cloud:
+        """
+        Return a lidar's cloud: points (N, 3) in its frame at the end, intensities (N,) 0 to 1.
+
+        size: rows, and columns of a full turn; the poses (4, 4) are the sensor's at both ends of
+        the spin; tracks as in `render`; noise_m: deviation of the distances.
+        """
+        fired = beams(device, *size)
+        start, end = (
+            np.asarray(pose, dtype=np.float64) for pose in (T_map_sensor_start, T_map_sensor_end)
+        )
+        spin = Spin(fired, start, end)
+        spin.meet_ground(self._terrain.plane_near(spin.eye), _GROUND_REFLECTIVITY)
+        index, _, poses = self._present(end_ns, end_ns, tracks or ())
+        dims = self._scenario.tracks.dims[index]
+        reach = device.farthest + 0.5 * np.linalg.norm(dims, axis=1)
+        near = np.linalg.norm(poses[:, :3, 3] - spin.eye, axis=1) < reach + _SPIN_WAY
+        for i in np.flatnonzero(near):
+            spin.meet_box(poses[i], dims[i], float(self._reflectivities[index[i]]))
+        noise = None
+        if noise_m > 0.0:
+            shape = fired.directions.shape[:2]
+            noise = np.random.default_rng([seed, end_ns]).normal(scale=noise_m, size=shape)
+        return spin.cloud(device.farthest, noise)
+
     def _boxes(self, start_ns: int, end_ns: int, given: TrackPoses) -> Boxes:
-        """Return all boxes that exist during the exposure, those given where they were put."""
+        tracks = self._scenario.tracks
+        index, start, end = self._present(start_ns, end_ns, given)
+        return Boxes(
+            start,
+            end,
+            tracks.dims[index],
+            self._colours[index],
+            self._vehicles[index],
+            self._people[index],
+        )
+
+    def _present(
+        self, start_ns: int, end_ns: int, given: TrackPoses
+    ) -> tuple[NDArray[np.intp], Array, Array]:
+        """Return who exists meanwhile (N,), and poses at both ends, those given as they were."""
         tracks = self._scenario.tracks
         before = tracks.at(start_ns)
         index, start, end = before.indices, before.poses, before.poses
@@ -213,14 +268,7 @@ class SceneRenderer:
             sent = np.array(list(put.values()), dtype=np.float64).reshape(-1, 2, 4, 4)
             start = np.concatenate([start[kept], sent[:, 0]])
             end = np.concatenate([end[kept], sent[:, 1]])
-        return Boxes(
-            start,
-            end,
-            tracks.dims[index],
-            self._colours[index],
-            self._vehicles[index],
-            self._people[index],
-        )
+        return index, start, end
 
 
 def write_caption(picture: NDArray[np.uint8], text: str) -> None:

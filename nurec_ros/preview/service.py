@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 import logging
 import threading
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import numpy as np
@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
 from nurec_ros.preview.health import Health
-from nurec_ros.preview.validation import check, find_scene, PictureRequest, TrackPoses
+from nurec_ros.preview.lidar import Cloud, LidarDevice
+from nurec_ros.preview.validation import check, check_spin, find_scene, PictureRequest, TrackPoses
 from nurec_ros.preview.wire import (
     CrashError,
     encode,
@@ -47,6 +48,7 @@ _log = logging.getLogger(__name__)
 MAX_BATCH = 64
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
+Drawn = TypeVar('Drawn')
 
 
 class Renderer(Protocol):
@@ -66,6 +68,21 @@ class Renderer(Protocol):
         caption: str = '',
     ) -> NDArray[np.uint8]:
         """Draw one (height, width, 3) RGB picture."""
+        ...
+
+    def spin(
+        self,
+        device: LidarDevice,
+        size: tuple[int, int],
+        *,
+        end_ns: int,
+        T_map_sensor_start: NDArray[np.float64],
+        T_map_sensor_end: NDArray[np.float64],
+        tracks: TrackPoses | None = None,
+        noise_m: float = 0.0,
+        seed: int = 0,
+    ) -> Cloud:
+        """Return a lidar's points (N, 3) in its frame at the end, and intensities (N,)."""
         ...
 
 
@@ -114,6 +131,7 @@ class PreviewService:
             # No masks: a reply without fields, which Empty is on the wire.
             'get_available_ego_masks': (_nothing, common_pb2.Empty),
             'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
+            'render_lidar': (self._render_lidar, sensorsim_pb2.LidarRenderRequest),
         }
         if behaviour.batch_served:
             methods['batch_render_rgb'] = (
@@ -232,13 +250,44 @@ class PreviewService:
         with self._workers.turn():
             return self._frame(order, context)
 
+    def _render_lidar(self, request: Any, context: grpc.ServicerContext) -> Any:
+        asked = check_spin(request, self._scenes, self._behaviour)
+        renderer = self._renderers[asked.scene_id]
+        if not hasattr(renderer, 'spin'):
+            raise RefusalError(grpc.StatusCode.UNIMPLEMENTED, 'this drawing has no spin')
+        with self._workers.turn():
+            self._begin(asked.scene_id, 0, context)
+            points, intensities = self._drawn(
+                'a spin',
+                lambda: renderer.spin(
+                    asked.device,
+                    self._behaviour.lidar_beams,
+                    end_ns=asked.end_us * 1000,
+                    T_map_sensor_start=asked.T_map_sensor_start,
+                    T_map_sensor_end=asked.T_map_sensor_end,
+                    tracks=asked.tracks,
+                    noise_m=self._behaviour.lidar_noise_m,
+                    seed=self._behaviour.seed,
+                ),
+            )
+        if self._behaviour.lidar_floats:
+            return sensorsim_pb2.LidarRenderReturn(
+                point_xyzs=points.ravel(), point_intensities=intensities
+            )
+        how = self._behaviour.replies
+        return sensorsim_pb2.LidarRenderReturn(
+            num_points=len(points),
+            point_xyzs_buffer=spoil_picture(points.astype('<f4').tobytes(), how),
+            point_intensities_buffer=spoil_picture(intensities.astype('<f4').tobytes(), how),
+        )
+
     def _render_aggregated(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Its reply has no place for one item's error: the first that fails fails the call."""
-        if request.lidar_requests:
-            raise RefusalError(grpc.StatusCode.UNIMPLEMENTED, 'lidar_requests are not rendered')
-        _check_count(len(request.rgb_requests))
-        returns = [self._render_rgb(item, context) for item in request.rgb_requests]
-        return sensorsim_pb2.AggregatedRenderReturn(rgb_returns=returns)
+        _check_count(len(request.rgb_requests) + len(request.lidar_requests))
+        return sensorsim_pb2.AggregatedRenderReturn(
+            rgb_returns=[self._render_rgb(item, context) for item in request.rgb_requests],
+            lidar_returns=[self._render_lidar(item, context) for item in request.lidar_requests],
+        )
 
     def _batch_render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
         _check_count(len(request.items))
@@ -267,13 +316,16 @@ class PreviewService:
             reply.success = True
 
     def _frame(self, order: PictureRequest, context: grpc.ServicerContext) -> Any:
-        if not context.is_active():
-            raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
-        self._workers.begin_frame(order.scene_id, order.width * order.height)
+        self._begin(order.scene_id, order.width * order.height, context)
         replies = self._behaviour.replies
         picture = self._draw(order) if replies != 'black' else _black(order)
         encoded = encode(picture, order.image_format, order.quality)
         return sensorsim_pb2.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
+
+    def _begin(self, scene_id: str, pixels: int, context: grpc.ServicerContext) -> None:
+        if not context.is_active():
+            raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
+        self._workers.begin_frame(scene_id, pixels)
 
     def _draw(self, order: PictureRequest) -> NDArray[np.uint8]:
         caption = ''
@@ -281,8 +333,9 @@ class PreviewService:
             seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
             caption = f'{order.camera}  {seconds:.3f} s  {order.width}x{order.height}'
         drawn = {} if order.tracks is None else {'tracks': order.tracks}
-        try:
-            return self._renderers[order.scene_id].render(
+        return self._drawn(
+            f'a picture of {order.width}x{order.height}',
+            lambda: self._renderers[order.scene_id].render(
                 order.model,
                 order.width,
                 order.height,
@@ -292,13 +345,19 @@ class PreviewService:
                 T_map_camera_end=order.T_map_camera_end,
                 caption=caption,
                 **drawn,
-            )
+            ),
+        )
+
+    @staticmethod
+    def _drawn(what: str, draw: Callable[[], Drawn]) -> Drawn:
+        """Whatever breaks in the drawing costs this frame, and not the rest of its batch."""
+        try:
+            return draw()
         except MemoryError:
-            text = f'out of memory for a picture of {order.width}x{order.height}'
+            text = f'out of memory for {what}'
             raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text) from None
-        # Whatever broke, it costs this frame and not the rest of its batch.
         except Exception as error:
-            _log.exception('a frame of %s could not be drawn', order.camera)
+            _log.exception('%s could not be drawn', what)
             raise raised(f'{type(error).__name__}: {error}') from error
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""RGBRenderRequest to what the drawing takes, or a refusal with the code servers use."""
+"""Render requests to what the drawing takes, or a refusal with the code servers use."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.lidar import DEVICES, LidarDevice
 from nurec_ros.preview.wire import (
     camera_model,
     check_format,
@@ -31,6 +32,7 @@ from nurec_ros.preview.wire import (
     raised,
     RefusalError,
 )
+from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -56,6 +58,18 @@ class PictureRequest:
     tracks: TrackPoses | None
     image_format: int
     quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpinRequest:
+    """One spin of a lidar: all that a request says, checked; poses are T_map_sensor."""
+
+    scene_id: str
+    device: LidarDevice
+    end_us: int
+    T_map_sensor_start: NDArray[np.float64]
+    T_map_sensor_end: NDArray[np.float64]
+    tracks: TrackPoses | None
 
 
 def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
@@ -98,6 +112,25 @@ def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) ->
         tracks=_tracks(request, scenario, behaviour),
         image_format=request.image_format,
         quality=request.image_quality,
+    )
+
+
+def check_spin(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> SpinRequest:
+    """Check a LidarRenderRequest likewise."""
+    scenario = find_scene(scenes, request.scene_id)
+    _check_time(request, scenario)
+    device = DEVICES.get(request.lidar_config.lidar_type)
+    if device is None:
+        known = ', '.join(sensorsim_pb2.LidarDeviceType.Name(number) for number in DEVICES)
+        raise invalid(f'lidar_type is {request.lidar_config.lidar_type}, expected one of {known}')
+    start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return SpinRequest(
+        scene_id=request.scene_id,
+        device=device,
+        end_us=request.frame_end_us,
+        T_map_sensor_start=start,
+        T_map_sensor_end=end,
+        tracks=_tracks(request, scenario, behaviour),
     )
 
 

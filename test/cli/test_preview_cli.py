@@ -273,9 +273,17 @@ def test_help_explains_every_switch(run):
     assert result.err == ''
     text = ' '.join(result.out.split())
     for name, default in vars_of(Behaviour()):
-        flag = name.removesuffix('_s').replace('_', '-')
+        flag = name.removesuffix('_s').removesuffix('_m').replace('_', '-')
         assert f'--no-{flag}' in text if isinstance(default, bool) else f'--{flag}' in text
-    for words in ('--usdz', '--host', '--port', '--no-caption', 'exit codes', SERVICE_PREFIX):
+    for words in (
+        '--usdz',
+        '--host',
+        '--port',
+        '--no-caption',
+        'examples:',
+        'exit codes',
+        SERVICE_PREFIX,
+    ):
         assert words in text
 
 

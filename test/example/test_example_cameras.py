@@ -153,6 +153,36 @@ def test_metadata_agree_with_the_rig(example):
     assert np.linalg.norm(matrix[:3, 3]) > 10
 
 
+def test_the_lidar_spins_ten_times_a_second_within_the_drive(example):
+    ((key, value),) = example.rig['lidar_calibrations'].items()
+    assert key == f'lidar_gt_top_p128@{example.info["sequence_id"]}'
+    assert value['logical_sensor_name'] == 'lidar_gt_top_p128'
+    assert yaml.safe_load(example.metadata)['sensors']['lidar_ids'] == ['lidar_gt_top_p128']
+    pose = np.array(value['T_sensor_rig'])
+    assert np.array_equal(pose[:3, :3], np.eye(3))
+    bbox = example.trajectory['rig_bbox']
+    assert bbox['centroid'][2] + bbox['dim'][2] / 2 < pose[2, 3] < 2.5, 'on the roof'
+    assert value['lidar_model']['type'] == 'row-offset-spinning'
+    model = value['lidar_model']['parameters']
+    assert (model['spinning_frequency_hz'], model['spinning_direction']) == (10.0, 'cw')
+    for name, count in (
+        ('row_elevations_rad', model['n_rows']),
+        ('row_azimuth_offsets_rad', model['n_rows']),
+        ('column_azimuths_rad', model['n_columns']),
+    ):
+        assert len(model[name]) == count
+    elevations = np.degrees(model['row_elevations_rad'])
+    assert (elevations[0], elevations[-1]) == pytest.approx((14.4, -25.0), abs=1e-3)
+    assert np.all(np.diff(elevations) < 0)
+    assert np.all(np.diff(model['column_azimuths_rad']) < 0), 'clockwise'
+    spins = np.array(example.trajectory['lidars_frame_timestamps_us'][key])
+    assert len(spins) == 200
+    assert np.all(spins[:, 1] - spins[:, 0] == 100_000)
+    assert np.array_equal(spins[1:, 0], spins[:-1, 1])
+    assert example.times_us[0] <= spins[0, 0]
+    assert spins[-1, 1] <= example.times_us[-1]
+
+
 # --- other camera models -------------------------------------------------------------------------
 
 

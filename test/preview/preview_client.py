@@ -48,6 +48,7 @@ _REPLIES = {
     'get_server_config': sim.ServerConfig,
     'render_rgb': sim.RGBRenderReturn,
     'batch_render_rgb': sim.BatchRGBRenderReturn,
+    'render_lidar': sim.LidarRenderReturn,
     'render_aggregated': sim.AggregatedRenderReturn,
     'get_loaded_scenes': sim.LoadedScenesReturn,
 }

@@ -425,13 +425,6 @@ def test_one_bad_request_fails_all_that_were_asked_for_together(client, scenario
         assert code.name == name
 
 
-def test_lidars_are_not_rendered(client):
-    asked = sim.AggregatedRenderRequest(lidar_requests=[sim.LidarRenderRequest()])
-    code, text = refused(lambda: client.call('render_aggregated', asked))
-    assert code.name == 'UNIMPLEMENTED'
-    assert 'lidar_requests' in text
-
-
 def test_a_frame_for_which_there_is_no_memory_fails_alone(client, scenario, painter, monkeypatch):
     def fail(*_, **__):
         raise MemoryError

@@ -1,0 +1,226 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A lidar's spin over the drawn world: rays of the device's beams against the ground and the boxes.
+
+The head turns while the sensor moves: each column of beams has a pose of its own. The cloud is
+that of the end of the spin, all motion compensated, as servers return it: points are in the
+sensor's frame of that moment, and road users stand where they are then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.palette import SYNONYMS
+from nurec_ros.preview.ground import Plane
+from nurec_ros.preview.optics import Exposure
+from nurec_ros.rendering.protos import sensorsim_pb2
+
+Array = NDArray[np.float64]
+Cloud = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# Nothing nearer (m): the device's own housing.
+NEAREST = 0.5
+# What of the light comes back at right angles, by class; the laser sees no hue.
+_REFLECTIVITY = {
+    'automobile': 0.55,
+    'heavy_truck': 0.65,
+    'trailer': 0.70,
+    'bus': 0.60,
+    'train_or_tram_car': 0.60,
+    'person': 0.35,
+    'rider': 0.40,
+    'animal': 0.30,
+    'protruding_object': 0.85,
+}
+_OTHER_REFLECTIVITY = 0.5
+_LEAST_OF_IT = 0.25  # at grazing incidence
+# Steps between rows in the middle, as a share of even ones.
+_DENSITY = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LidarDevice:
+    """
+    A device: elevations of its beams and the azimuths that it turns over, in degrees.
+
+    The beams lie densest about `middle`, where the road users are. It turns clockwise as seen from
+    above, from `left` to `right`; x is ahead, y left, z up.
+    """
+
+    top: float
+    middle: float
+    bottom: float
+    left: float
+    right: float
+    farthest: float  # m
+
+
+DEVICES = {
+    sensorsim_pb2.PANDAR128: LidarDevice(14.4, -3.0, -25.0, 180.0, -180.0, 200.0),
+    sensorsim_pb2.AT128: LidarDevice(12.9, -1.0, -12.5, 60.0, -60.0, 210.0),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beams:
+    """Directions (C, R, 3) of columns and rows in the sensor's frame; elevations top first."""
+
+    directions: Array
+    azimuths: Array
+    elevations: Array
+
+    @property
+    def fractions(self) -> Array:
+        """Return when each column is fired (C,), from 0 to 1 of the spin."""
+        columns = len(self.azimuths)
+        return (np.arange(columns) + 0.5) / columns
+
+
+@lru_cache(maxsize=8)
+def beams(device: LidarDevice, rows: int, columns: int) -> Beams:
+    """Return so many rows from top to bottom, and columns as of a full turn of 360 degrees."""
+    share = device.left - device.right
+    width = columns if share >= 360.0 else max(1, round(columns * share / 360.0))
+    middles = (np.arange(width) + 0.5) / width
+    azimuths = np.radians(device.left - share * middles)
+    place = np.linspace(1.0, -1.0, rows)
+    spread = np.where(place > 0.0, device.top - device.middle, device.middle - device.bottom)
+    bent = _DENSITY * place + (1.0 - _DENSITY) * place**3
+    elevations = np.radians(device.middle + spread * bent)
+    flat, up = np.cos(elevations), np.sin(elevations)
+    directions = np.empty((width, rows, 3))
+    directions[..., 0] = np.cos(azimuths)[:, np.newaxis] * flat
+    directions[..., 1] = np.sin(azimuths)[:, np.newaxis] * flat
+    directions[..., 2] = up
+    return Beams(directions, azimuths, elevations)
+
+
+def reflectivities(labels: tuple[str, ...]) -> Array:
+    """Return how much light comes back of each class (N,), 0 to 1."""
+    kinds = (label.strip().lower() for label in labels)
+    known = (SYNONYMS.get(kind, kind) for kind in kinds)
+    return np.array([_REFLECTIVITY.get(kind, _OTHER_REFLECTIVITY) for kind in known])
+
+
+class Spin:
+    """
+    One spin: for each beam the nearest thing that it has met so far.
+
+    T_start, T_end: T_map_sensor (4, 4) at both ends; the head is halfway in the middle of them.
+    """
+
+    def __init__(self, fired: Beams, T_start: Array, T_end: Array) -> None:
+        self._beams = fired
+        self._end = T_end
+        # Columns have times of their own, as those of a picture have.
+        motion = Exposure(T_start, T_end, 'ROLLING_LEFT_TO_RIGHT', len(fired.azimuths), 1)
+        self._rotations, self._origins = motion.poses(fired.fractions)
+        self._rays = np.einsum('cij,crj->cri', self._rotations, fired.directions, optimize=True)
+        self._distance = np.full(self._rays.shape[:2], np.inf)
+        self._intensity = np.zeros(self._rays.shape[:2])
+        middle = len(self._origins) // 2
+        self._eye = self._origins[middle]
+        # How far the sensor is from there, and turned, at most.
+        self._way = float(np.linalg.norm(self._origins - self._eye, axis=1).max())
+        cosine = 0.5 * (np.trace(T_start[:3, :3].T @ T_end[:3, :3]) - 1.0)
+        self._turn = math.acos(min(1.0, max(-1.0, cosine)))
+        self._axes = self._rotations[middle]
+
+    @property
+    def eye(self) -> Array:
+        """Return where the sensor is in the middle of the spin."""
+        eye: Array = self._eye
+        return eye
+
+    def meet_ground(self, plane: Plane, reflectivity: float) -> None:
+        """Let the beams that point down meet a plane."""
+        down = -(self._rays @ plane.normal)
+        height = (self._origins - plane.origin) @ plane.normal
+        with np.errstate(divide='ignore', invalid='ignore'):
+            distance = np.where(down > 1e-9, height[:, np.newaxis] / down, np.inf)
+        self._keep(slice(None), slice(None), distance, down, reflectivity)
+
+    def meet_box(self, T_map_box: Array, dims: Array, reflectivity: float) -> None:
+        """Let the beams that may meet a box meet it, slab by slab, from outside."""
+        columns, rows = self._towards(T_map_box[:3, 3], 0.5 * float(np.linalg.norm(dims)))
+        if not columns.size or rows.start >= rows.stop:
+            return
+        turn = T_map_box[:3, :3]
+        origin = ((self._origins[columns] - T_map_box[:3, 3]) @ turn)[:, np.newaxis]
+        ray = self._rays[columns, rows] @ turn
+        with np.errstate(divide='ignore', invalid='ignore'):
+            inverse = 1.0 / ray
+            one, other = (-0.5 * dims - origin) * inverse, (0.5 * dims - origin) * inverse
+        enters = np.minimum(one, other)
+        near, far = enters.max(axis=2), np.maximum(one, other).min(axis=2)
+        # The cosine of the angle to the normal of the face that is entered.
+        facing = np.where(enters == near[..., np.newaxis], np.abs(ray), 0.0).max(axis=2)
+        self._keep(columns, rows, np.where(near < far, near, np.inf), facing, reflectivity)
+
+    def cloud(self, farthest: float, noise: Array | None = None) -> Cloud:
+        """
+        Return the points (N, 3) in the sensor's frame at the end, and intensities (N,) 0 to 1.
+
+        noise (C, R): metres to add to the distances.
+        """
+        measured = self._distance if noise is None else self._distance + noise
+        seen = (measured >= NEAREST) & (measured <= farthest)
+        column = np.nonzero(seen)[0]
+        points = self._origins[column] + self._rays[seen] * measured[seen][:, np.newaxis]
+        local = ((points - self._end[:3, 3]) @ self._end[:3, :3]).astype(np.float32)
+        # Nothing is beyond the range from where the sensor is in the end, either.
+        within = np.linalg.norm(local, axis=1) <= farthest
+        return local[within], self._intensity[seen][within].astype(np.float32)
+
+    def _towards(self, centre: Array, radius: float) -> tuple[NDArray[np.intp], slice]:
+        """Return the columns and rows among whose beams are all that can meet a sphere."""
+        local = (centre - self._eye) @ self._axes
+        distance = float(np.linalg.norm(local))
+        reach = radius + self._way
+        azimuths, elevations = self._beams.azimuths, self._beams.elevations
+        everything = np.arange(len(azimuths)), slice(0, len(elevations))
+        if distance <= reach:
+            return everything
+        angle = math.asin(reach / distance) + self._turn
+        elevation = math.asin(local[2] / distance)
+        if abs(elevation) + angle >= 0.5 * math.pi:
+            return everything
+        off = azimuths - math.atan2(local[1], local[0])
+        off -= 2.0 * math.pi * np.round(off / (2.0 * math.pi))
+        across = math.asin(min(1.0, math.sin(angle) / math.cos(elevation)))
+        # Elevations fall from row to row.
+        first = int(np.searchsorted(-elevations, -(elevation + angle)))
+        last = int(np.searchsorted(-elevations, -(elevation - angle), side='right'))
+        return np.flatnonzero(np.abs(off) <= across), slice(first, last)
+
+    def _keep(
+        self,
+        columns: NDArray[np.intp] | slice,
+        rows: slice,
+        distance: Array,
+        facing: Array,
+        reflectivity: float,
+    ) -> None:
+        best, light = self._distance[columns, rows], self._intensity[columns, rows]
+        nearer = (distance > 0.0) & (distance < best)
+        best[nearer] = distance[nearer]
+        share = _LEAST_OF_IT + (1.0 - _LEAST_OF_IT) * facing[nearer]
+        light[nearer] = reflectivity * share
+        self._distance[columns, rows], self._intensity[columns, rows] = best, light

@@ -1,0 +1,344 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Clouds of a lidar, against rays that the test casts itself, and as bytes on the wire."""
+
+import math
+import struct
+from test.preview.drawn_world import car, first_hit, pose, START, world, yaw
+from test.preview.preview_client import Client, refused, request, serve
+from test.preview.preview_client import pose as pose_message
+
+import grpc
+import numpy as np
+from nurec_ros.example import write_example
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.lidar import beams, DEVICES
+from nurec_ros.preview.scene import SceneRenderer
+from nurec_ros.preview.server import PreviewServer
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+from nurec_ros.scenario import Scenario
+import pytest
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation, Slerp
+
+PANDAR, AT128 = DEVICES[sim.PANDAR128], DEVICES[sim.AT128]
+STREET = [
+    car('a', (14.0, 3.0, 0.0), 0.3),
+    car('b', (-9.0, -3.5, 0.0), math.pi, label='bus', dims=(11.0, 2.5, 3.1)),
+    car('c', (8.0, -5.0, 0.0), label='person', dims=(0.6, 0.6, 1.8)),
+    car('d', (15.0, -9.5, 0.0), 1.0, label='heavy_truck', dims=(8.0, 2.5, 3.4)),
+]
+# Half a metre on, and a quarter of a turn within one spin: more than any car can.
+T_START = pose((0.0, 0.0, 1.9))
+T_END = pose((1.2, 0.3, 1.95), yaw(0.4) @ Rotation.from_euler('y', 0.03).as_matrix())
+
+
+def spin(renderer, device=PANDAR, size=(24, 120), start=T_START, end=T_END, **more):
+    points, intensities = renderer.spin(
+        device, size, end_ns=START, T_map_sensor_start=start, T_map_sensor_end=end, **more
+    )
+    assert points.dtype == intensities.dtype == np.float32
+    assert points.shape == (len(intensities), 3)
+    return points, intensities
+
+
+def placed(points, T):
+    """Return points of the sensor in the map."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def cast(device, size, boxes, start, end):
+    """
+    Return where each beam ends in the map, and on what: -1 the ground z = 0, else a box.
+
+    A head that turns clockwise over 360 degrees from behind, on a sensor that moves evenly: one
+    beam after the other by the slab test.
+    """
+    columns = size[1]
+    turns = Slerp([0.0, 1.0], Rotation.from_matrix([start[:3, :3], end[:3, :3]]))
+    poses = np.array([box[3][0] for box in boxes]).reshape(-1, 4, 4)
+    dims = np.array([box[2] for box in boxes], dtype=float).reshape(-1, 3)
+    found, what = [], []
+    for column in range(columns):
+        part = (column + 0.5) / columns
+        eye = start[:3, 3] + part * (end[:3, 3] - start[:3, 3])
+        azimuth = math.pi - 2 * math.pi * part
+        for elevation in beams(device, *size).elevations:
+            flat = math.cos(elevation)
+            local = (flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation))
+            ray = turns(part).as_matrix() @ local
+            hit = first_hit(eye, ray, poses, dims)
+            distance, index = (hit[2], hit[0]) if hit else (np.inf, -1)
+            if ray[2] < 0.0 and -eye[2] / ray[2] < distance:
+                distance, index = -eye[2] / ray[2], -1
+            if distance <= device.farthest:
+                found.append(eye + distance * ray)
+                what.append(index)
+    return np.array(found), np.array(what)
+
+
+def test_each_beam_ends_where_a_ray_of_ones_own_does_while_the_sensor_turns():
+    points, _ = spin(SceneRenderer(world(STREET)))
+    expected, what = cast(PANDAR, (24, 120), STREET, T_START, T_END)
+    assert {-1, 0, 1, 2, 3} == set(what.tolist())
+    assert len(points) == len(expected)
+    distance, _ = cKDTree(placed(points.astype(float), T_END)).query(expected)
+    assert distance.max() < 0.01
+
+
+def test_a_sensor_that_stands_sees_the_same_at_both_ends():
+    points, _ = spin(SceneRenderer(world(STREET)), start=T_END)
+    expected, _ = cast(PANDAR, (24, 120), STREET, T_END, T_END)
+    assert len(points) == len(expected)
+    distance, _ = cKDTree(placed(points.astype(float), T_END)).query(expected)
+    assert distance.max() < 0.01
+
+
+def test_road_users_stand_where_they_are_at_the_end_of_the_spin():
+    way = [pose((10.0, y, 1.0)) for y in (-2.0, 2.0)]
+    renderer = SceneRenderer(world([('a', 'person', (1.0, 1.0, 2.0), way, {'DYNAMIC'})]))
+    points, _ = renderer.spin(
+        PANDAR,
+        (64, 900),
+        end_ns=START + 1_500_000_000,
+        T_map_sensor_start=T_START,
+        T_map_sensor_end=T_START,
+    )
+    seen = placed(points, T_START)
+    body = seen[seen[:, 2] > 0.1]
+    assert len(body) > 100
+    assert body[:, 1].min() > 0.49
+    assert body[:, 1].max() < 1.51
+
+
+def test_they_stand_where_a_client_puts_them():
+    renderer = SceneRenderer(world(STREET))
+    there = pose((20.0, 12.0, 0.8))
+    points, _ = spin(renderer, tracks=[('a', pose((99.0, 0.0, 0.0)), there)])
+    seen = placed(points.astype(float), T_END)
+    around = np.abs(seen - there[:3, 3])
+    assert (around < (2.26, 0.96, 0.81)).all(axis=1).sum() >= 5
+    old = (seen - STREET[0][3][0][:3, 3]) @ STREET[0][3][0][:3, :3]
+    inside = np.abs(old) < np.array([2.2, 0.9, 0.6])
+    assert not inside.all(axis=1).any()
+
+
+@pytest.mark.parametrize('device', [PANDAR, AT128], ids=['pandar128', 'at128'])
+def test_nothing_lies_beyond_the_range_or_in_the_housing(device):
+    wall = [('w', 'bus', (1.0, 300.0, 300.0), [pose((150.0, 0.0, 0.0))] * 2, ())]
+    far = [('w', 'bus', (1.0, 300.0, 300.0), [pose((230.0, 0.0, 0.0))] * 2, ())]
+    near = [('n', 'bus', (0.2, 0.2, 0.2), [pose((0.4, 0.0, 1.9))] * 2, ())]
+    for boxes, expected in ((wall, True), (far, False), (near, False)):
+        points, _ = spin(SceneRenderer(world(boxes)), device, end=T_START)
+        distance = np.linalg.norm(points, axis=1)
+        assert distance.max() <= device.farthest
+        assert distance.min() > 0.5
+        assert (placed(points, T_START)[:, 2] > 2.5).any() == expected
+
+
+def test_at128_looks_ahead_over_120_degrees():
+    points, _ = spin(SceneRenderer(world(STREET)), AT128, (24, 360), T_START, T_START)
+    azimuth = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
+    assert 59.0 < azimuth.max() < 60.0
+    assert -60.0 < azimuth.min() < -59.0
+
+
+def test_intensity_goes_by_class_and_incidence():
+    boxes = [
+        car('p', (10.0, 3.0, 0.0), label='person', dims=(2.0, 2.0, 6.0)),
+        car('s', (10.0, -3.0, 0.0), label='protruding_object', dims=(2.0, 2.0, 6.0)),
+    ]
+    points, intensities = spin(SceneRenderer(world(boxes)), size=(64, 900), end=T_START)
+    seen = placed(points, T_START)
+    assert 0.0 < intensities.min() <= intensities.max() <= 1.0
+    high = seen[:, 2] > 0.5
+    faces = {
+        name: intensities[high & (np.abs(seen[:, 0] - 9.0) < 0.01) & (side * seen[:, 1] > 0)]
+        for name, side in (('person', 1.0), ('sign', -1.0))
+    }
+    assert faces['sign'].mean() > 1.5 * faces['person'].mean()
+    # The face to the middle is met at a flat angle.
+    flat = intensities[high & (np.abs(seen[:, 1] - 2.0) < 0.01)]
+    assert flat.max() < faces['person'].min()
+
+
+def test_noise_is_off_unless_asked_for_and_repeats_with_its_seed():
+    renderer = SceneRenderer(world())
+    exact, _ = spin(renderer, end=T_START)
+    again, _ = spin(renderer, end=T_START)
+    np.testing.assert_array_equal(exact, again)
+    noisy, _ = spin(renderer, end=T_START, noise_m=0.03, seed=1)
+    same, _ = spin(renderer, end=T_START, noise_m=0.03, seed=1)
+    other, _ = spin(renderer, end=T_START, noise_m=0.03, seed=2)
+    np.testing.assert_array_equal(noisy, same)
+    assert len(noisy) == len(exact)
+    assert not np.array_equal(noisy, other)
+    error = np.linalg.norm(noisy, axis=1) - np.linalg.norm(exact, axis=1)
+    assert error.std() == pytest.approx(0.03, rel=0.1)
+    assert abs(error.mean()) < 0.005
+
+
+def test_cars_near_the_example_s_ego_hold_many_points(tmp_path):
+    """Those within 30 m that nothing hides: their centres are seen from the sensor."""
+    scenario = Scenario.load(write_example(tmp_path / 'street.usdz', duration_s=8))
+    renderer = SceneRenderer(scenario)
+    T_rig_lidar = pose((1.2, 0.0, 1.95))
+    counts = []
+    for t_ns in range(scenario.start_ns + 10**9, scenario.end_ns, 2 * 10**9):
+        before, T = (scenario.ego.at(t) @ T_rig_lidar for t in (t_ns - 10**8, t_ns))
+        points, _ = renderer.spin(
+            PANDAR, (64, 900), end_ns=t_ns, T_map_sensor_start=before, T_map_sensor_end=T
+        )
+        seen = placed(points.astype(float), T)
+        active = scenario.tracks.at(t_ns)
+        for index, (box, dims) in enumerate(zip(active.poses, active.dims, strict=True)):
+            gap = box[:3, 3] - T[:3, 3]
+            distance = np.linalg.norm(gap)
+            if distance > 30.0 or active.labels[index] not in ('automobile', 'person', 'bus'):
+                continue
+            if first_hit(T[:3, 3], gap / distance, active.poses, active.dims)[0] != index:
+                continue
+            local = (seen - box[:3, 3]) @ box[:3, :3]
+            inside = (np.abs(local) < dims / 2 + 0.01).all(axis=1)
+            counts.append(int(inside.sum()))
+    assert len(counts) > 20
+    assert min(counts) >= 20
+
+
+# --- on the wire ---------------------------------------------------------------------------------
+
+
+def asked(scenario, **changes):
+    """Return a good request for the spin before the middle of the scene."""
+    middle = (scenario.start_ns + scenario.end_ns) // 2000
+    fields = {
+        'scene_id': scenario.scene_id,
+        'lidar_config': sim.LidarSpec(lidar_type=sim.PANDAR128),
+        'frame_start_us': middle - 100_000,
+        'frame_end_us': middle,
+        'sensor_pose': sim.PosePair(
+            start_pose=pose_message(7.0, 0.0, 1.9), end_pose=pose_message(7.8, 0.1, 1.9, yaw=3.0)
+        ),
+    }
+    return sim.LidarRenderRequest(**{**fields, **changes})
+
+
+@pytest.fixture(scope='module')
+def behave(scenario):
+    """Start servers of a behaviour that draw; return their clients."""
+    running = []
+
+    def start(**behaviour):
+        behaviour = {'lidar_beams': (16, 90), **behaviour}
+        server = PreviewServer([scenario], behaviour=Behaviour(**behaviour))
+        server.start()
+        running.append((server, Client(server.address)))
+        return running[-1][1]
+
+    yield start
+    for server, client in running:
+        client.channel.close()
+        server.stop()
+
+
+@pytest.fixture(scope='module')
+def client(behave):
+    return behave()
+
+
+def test_both_forms_of_the_reply_hold_the_same_cloud(behave, client, scenario):
+    buffers = client.call('render_lidar', asked(scenario))
+    count = buffers.num_points
+    assert count > 500
+    assert not buffers.point_xyzs
+    assert not buffers.point_intensities
+    xyz = struct.unpack(f'<{3 * count}f', buffers.point_xyzs_buffer)
+    intensities = struct.unpack(f'<{count}f', buffers.point_intensities_buffer)
+    for behaviour in ({'lidar_replies': 'floats'}, {'api': 'v1'}):
+        floats = behave(**behaviour).call('render_lidar', asked(scenario))
+        assert (floats.num_points, floats.point_xyzs_buffer) == (0, b'')
+        assert tuple(floats.point_xyzs) == xyz
+        assert tuple(floats.point_intensities) == intensities
+
+
+def test_the_poses_of_the_wire_are_those_of_the_spin(client, scenario):
+    """Points lie on the ground, z = 0, and on the car ahead, in the frame of the end."""
+    reply = client.call('render_lidar', asked(scenario))
+    points = np.frombuffer(reply.point_xyzs_buffer, '<f4').reshape(-1, 3).astype(float)
+    end = pose((7.8, 0.1, 1.9), yaw(math.radians(3.0)))
+    seen = placed(points, end)
+    on_ground = np.abs(seen[:, 2]) < 0.01
+    assert 0.5 < on_ground.mean() < 1.0
+    middle = (scenario.start_ns + scenario.end_ns) // 2
+    active = scenario.tracks.at(middle // 1000 * 1000)
+    off = np.full(len(seen), np.inf)
+    for box, dims in zip(active.poses, active.dims, strict=True):
+        outside = np.abs((seen - box[:3, 3]) @ box[:3, :3]) - dims / 2
+        off = np.minimum(off, np.abs(outside.max(axis=1)))
+    assert off[~on_ground].max() < 0.01
+
+
+def test_lidars_are_rendered_beside_pictures(client, scenario):
+    both = sim.AggregatedRenderRequest(
+        rgb_requests=[request(scenario)], lidar_requests=[asked(scenario)]
+    )
+    reply = client.call('render_aggregated', both, timeout=60.0)
+    assert reply.rgb_returns[0].image_bytes
+    assert reply.lidar_returns[0] == client.call('render_lidar', asked(scenario))
+
+
+@pytest.mark.parametrize(('how', 'share'), [('truncated', 0.5), ('empty', 0.0)])
+def test_spoilt_clouds_have_wrong_lengths(behave, scenario, how, share):
+    reply = behave(replies=how).call('render_lidar', asked(scenario))
+    assert len(reply.point_xyzs_buffer) == 12 * reply.num_points * share
+    assert len(reply.point_intensities_buffer) == 4 * reply.num_points * share
+
+
+@pytest.mark.parametrize(
+    ('changes', 'code', 'words'),
+    [
+        ({'scene_id': 'x'}, 'NOT_FOUND', "'x' is not available"),
+        ({'frame_start_us': 2**62}, 'INVALID_ARGUMENT', 'is not before'),
+        ({'frame_start_us': 1}, 'OUT_OF_RANGE', 'outside the scene'),
+        ({'lidar_config': sim.LidarSpec(lidar_type=7)}, 'INVALID_ARGUMENT', 'PANDAR128, AT128'),
+        ({'sensor_pose': sim.PosePair()}, 'INVALID_ARGUMENT', 'start_pose is missing'),
+    ],
+)
+def test_bad_requests_are_refused_as_those_for_pictures(client, scenario, changes, code, words):
+    got, text = refused(lambda: client.call('render_lidar', asked(scenario, **changes)))
+    assert got.name == code
+    assert words in text
+
+
+def test_without_editing_road_users_cannot_be_moved(behave, scenario):
+    client = behave(editing=False)
+    moved = [sim.DynamicObject(track_id=scenario.tracks.ids[0])]
+    got, text = refused(
+        lambda: client.call('render_lidar', asked(scenario, dynamic_objects=moved))
+    )
+    assert got is grpc.StatusCode.FAILED_PRECONDITION
+    assert '--enable-editing-actors' in text
+
+
+def test_failures_are_those_of_frames(behave, scenario):
+    got, text = refused(lambda: behave(failure_rate=1.0).call('render_lidar', asked(scenario)))
+    assert got is grpc.StatusCode.UNKNOWN
+    assert 'NRenderer.render failed' in text
+
+
+def test_a_drawing_of_ones_own_may_have_no_lidar(scenario):
+    with serve(scenario) as server, Client(server.address) as client:
+        got, text = refused(lambda: client.call('render_lidar', asked(scenario)))
+    assert got is grpc.StatusCode.UNIMPLEMENTED
+    assert 'spin' in text
