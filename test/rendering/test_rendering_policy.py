@@ -214,3 +214,12 @@ def test_error_without_remedy_is_the_problem_alone() -> None:
 )
 def test_remedy_names_the_place_that_was_typed(server: str, place: str) -> None:
     assert place in str(classify(CODE.UNAVAILABLE, 'refused', server=server))
+
+
+def test_whatever_failed_becomes_an_error_of_the_server() -> None:
+    known = ServerError('memory', 'out of memory', 'less')
+    assert ServerError.own(known, 'the client') is known
+    own = ServerError.own(RenderError('the scenario has no camera x'), 'the client')
+    assert (own.kind, str(own)) == ('request', 'the scenario has no camera x')
+    foreign = ServerError.own(KeyError('x'), 'connecting')
+    assert (foreign.kind, str(foreign)) == ('client', "connecting failed (KeyError: 'x')")

@@ -361,3 +361,16 @@ def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
         frames = [one for one in delivered if isinstance(one.result, Frame)]
         times = [one.t_ns for one in frames if one.source == name]
         assert times == sorted(times)
+
+
+def test_failure_of_a_waiting_job_leaves_the_window_as_it_was() -> None:
+    queues = FrameQueues(window=1)
+    failed, first, second = (job(t_ns=t, keep=True) for t in range(3))
+    queues.add(failed)
+    queue = queues.finish(failed, failure(failed))
+    assert queue is not None
+    assert queues.take(queue) is failed
+    queues.add(first)
+    queues.add(second)
+    assert queues.pick(0.0, batch=False) == [first]
+    assert queues.pick(0.0, batch=False) == []
