@@ -43,7 +43,7 @@ def ros_environment() -> Iterator[None]:
 
 @pytest.fixture
 def make_context() -> Iterator[Callable[..., Any]]:
-    """Give a function that makes rclpy contexts, from ROS arguments; all end with the test."""
+    """Return a function that makes rclpy contexts, from ROS arguments; all end with the test."""
     import rclpy
 
     contexts = []
@@ -62,7 +62,7 @@ def make_context() -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def make_node(make_context: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """
-    Give a function that makes a node, in a context of its own, from ROS arguments.
+    Return a function that makes a node, in a context of its own, from ROS arguments.
 
     The keyword `node_class` chooses another class than rclpy's Node; `name` is its name.
     """
@@ -82,13 +82,13 @@ def make_node(make_context: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def node(make_node: Callable[..., Any]) -> Any:
-    """Give a node called nurec, without arguments."""
+    """Return a node called nurec, without arguments."""
     return make_node()
 
 
 @pytest.fixture
 def listener(make_context: Callable[..., Any]) -> Iterator[Listener]:
-    """Give an observer with a context and an executor of its own."""
+    """Return an observer with a context and an executor of its own."""
     observer = Listener(make_context())
     yield observer
     observer.close()

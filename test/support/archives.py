@@ -59,7 +59,7 @@ def build_archive(
     compression: int = zipfile.ZIP_STORED,
 ) -> Path:
     """
-    Write an archive and give its path.
+    Write an archive and return its path.
 
     An `edit_…` function changes the document that it is given, or returns another one; a mapping
     puts values at key paths ('rig_trajectories[0].T_rig_worlds[3]'), REMOVED takes away. `members`
@@ -127,7 +127,7 @@ def rig_document(
     cameras: Iterable[str] = CAMERAS,
     camera_hz: float = 10.0,
 ) -> Document:
-    """Give rig_trajectories.json: an ego that drives an arc at 8 m/s, 0.2 rad/s to the left."""
+    """Return rig_trajectories.json: an ego that drives an arc at 8 m/s, 0.2 rad/s to the left."""
     times = sample_times(duration_s, ego_hz, start_us)
     calibrations, frame_times = {}, {}
     for i, camera in enumerate(cameras):
@@ -162,7 +162,7 @@ def rig_document(
 
 
 def ego_pose(seconds: float) -> list[list[float]]:
-    """Give the exact pose of the example's ego: an arc, 8 m/s, 0.2 rad/s to the left."""
+    """Return the exact pose of the example's ego: an arc, 8 m/s, 0.2 rad/s to the left."""
     yaw = 0.2 * seconds
     radius = 8.0 / 0.2
     return [
@@ -174,7 +174,7 @@ def ego_pose(seconds: float) -> list[list[float]]:
 
 
 def camera_calibration(name: str, index: int = 0, *, yaw: float | None = None) -> Document:
-    """Give the calibration of an F-theta camera that looks along yaw (rad, 0 is ahead)."""
+    """Return the calibration of an F-theta camera that looks along yaw (rad, 0 is ahead)."""
     yaw = 2.6 * index if yaw is None else yaw
     sin, cos = math.sin(yaw), math.cos(yaw)
     return {
@@ -192,7 +192,7 @@ def camera_calibration(name: str, index: int = 0, *, yaw: float | None = None) -
 
 
 def ftheta_parameters() -> Document:
-    """Give the parameters of a wide F-theta camera of 1920 x 1080."""
+    """Return the parameters of a wide F-theta camera of 1920 x 1080."""
     return {
         'resolution': [1920, 1080],
         'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
@@ -215,7 +215,7 @@ def track(
     dims: tuple[float, float, float] = (4.5, 1.9, 1.6),
     flags: object = 'DYNAMIC|CONTROLLABLE',
 ) -> Document:
-    """Give one track as tracks_document takes it; poses are [x, y, z, qx, qy, qz, qw]."""
+    """Return one track as tracks_document takes it; poses are [x, y, z, qx, qy, qz, qw]."""
     return {
         'id': name,
         'label': label,
@@ -227,7 +227,7 @@ def track(
 
 
 def example_tracks(*, duration_s: float = 2.0, start_us: int = START_US) -> list[Document]:
-    """Give a car that turns, a person for half of the time, a parked car and a one-pose track."""
+    """Return a car that turns, a person for half of it, a parked car and a one-pose track."""
     whole = sample_times(duration_s, 10.0, start_us + 7_000, last_us=start_us)
     half = [time for time in whole if 0.25 <= (time - start_us) * 1e-6 / duration_s <= 0.75]
     seconds = {time: (time - start_us) * 1e-6 for time in whole}
@@ -258,7 +258,7 @@ def example_tracks(*, duration_s: float = 2.0, start_us: int = START_US) -> list
 
 
 def tracks_document(tracks: Iterable[Document], *, chunk: str = 'dummy_chunk_id') -> Document:
-    """Give sequence_tracks.json with one chunk."""
+    """Return sequence_tracks.json with one chunk."""
     tracks = list(tracks)
     return {
         chunk: {
@@ -277,7 +277,7 @@ def tracks_document(tracks: Iterable[Document], *, chunk: str = 'dummy_chunk_id'
 def info_document(
     *, duration_s: float = 2.0, ego_hz: float = 10.0, start_us: int = START_US
 ) -> Document:
-    """Give data_info.json, its range that of the poses."""
+    """Return data_info.json, its range that of the poses."""
     times = sample_times(duration_s, ego_hz, start_us)
     return {
         'sequence_id': SEQUENCE_ID,
@@ -290,14 +290,14 @@ def info_document(
 
 
 def metadata_text() -> str:
-    """Give metadata.yaml."""
+    """Return metadata.yaml."""
     return f'scene_id: {SEQUENCE_ID}\nversion_string: 26.4.96-91b06fb8\nis_resumable: false\n'
 
 
 def sample_times(
     duration_s: float, rate_hz: float, start_us: int, *, last_us: int | None = None
 ) -> list[int]:
-    """Give times at a rate from start to last + duration, jittered by some ms inside."""
+    """Return times at a rate from start to last + duration, jittered by some ms inside."""
     end_us = (start_us if last_us is None else last_us) + round(duration_s * 1e6)
     period_us = 1e6 / rate_hz
     count = math.floor((end_us - start_us) / period_us + 1e-9) + 1
@@ -309,15 +309,15 @@ def sample_times(
 
 
 def yawed(x: float, y: float, z: float, yaw: float) -> list[float]:
-    """Give a pose [x, y, z, qx, qy, qz, qw] turned about z."""
+    """Return a pose [x, y, z, qx, qy, qz, qw] turned about z."""
     return [x, y, z, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)]
 
 
 def identity() -> list[list[float]]:
-    """Give the 4x4 identity as lists."""
+    """Return the 4x4 identity as lists."""
     return translation(0.0, 0.0, 0.0)
 
 
 def translation(x: float, y: float, z: float) -> list[list[float]]:
-    """Give a 4x4 translation as lists."""
+    """Return a 4x4 translation as lists."""
     return [[1.0, 0.0, 0.0, x], [0.0, 1.0, 0.0, y], [0.0, 0.0, 1.0, z], [0.0, 0.0, 0.0, 1.0]]

@@ -19,34 +19,25 @@ import fcntl
 from functools import cache
 from pathlib import Path
 import tempfile
-import time
+from test.support.waiting import until
 from typing import IO
 
 # Domains from 102 on fall into Linux's ephemeral ports; the demo takes its own from 215 on.
 DOMAINS = range(1, 102)
-
-# Runs that are side by side may have them all between them for a while.
-PATIENCE_S = 600.0
 
 # The locks are this process's for its whole life.
 _held: list[IO[str]] = []
 
 
 def claim_domain() -> int:
-    """Give a domain that is this process's until it ends; a fresh one at each call."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        domain = _claimed()
-        if domain is not None:
-            return domain
-        if time.monotonic() > deadline:
-            raise RuntimeError(f'the ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use')
-        time.sleep(1.0)
+    """Return a domain that is this process's until it ends; a fresh one at each call."""
+    # Runs that are side by side may have them all between them for a while.
+    return until(_claimed, f'a ROS domain of {DOMAINS[0]} to {DOMAINS[-1]} that is free')
 
 
 @cache
 def shared_domain() -> int:
-    """Give the one domain of all tests of this process that claim none of their own."""
+    """Return the one domain of all tests of this process that claim none of their own."""
     return claim_domain()
 
 

@@ -39,7 +39,7 @@ def bisect(function, target, lower, upper):
 
 
 def ftheta_radius(parameters, angle, longest=4000.0):
-    """Give the pixel distance of an angle, by the reference polynomial alone."""
+    """Return the pixel distance of an angle, by the reference polynomial alone."""
     if parameters['reference_poly'] == 'ANGLE_TO_PIXELDIST':
         return power_sum(parameters['angle_to_pixeldist_poly'], angle)
     return bisect(
@@ -48,7 +48,7 @@ def ftheta_radius(parameters, angle, longest=4000.0):
 
 
 def ftheta_angle(parameters, radius):
-    """Give the angle of a pixel distance, by the reference polynomial alone."""
+    """Return the angle of a pixel distance, by the reference polynomial alone."""
     if parameters['reference_poly'] == 'PIXELDIST_TO_ANGLE':
         return power_sum(parameters['pixeldist_to_angle_poly'], radius)
     return bisect(
@@ -76,7 +76,7 @@ def ftheta_project(parameters, point, longest=4000.0):
 
 
 def ftheta_unproject(parameters, u, v):
-    """Give the unit ray of one pixel."""
+    """Return the unit ray of one pixel."""
     c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
     u0, v0 = parameters['principal_point']
     determinant = c - d * e

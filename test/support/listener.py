@@ -16,13 +16,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from test.support.waiting import LOOK_S, until
 import time
 from typing import Any
 
 import pytest
 
-# As long as a machine that does much else may take for anything.
-TIMEOUT_S = 300.0
 # A request whose reply may be lost is sent again after so long.
 AGAIN_S = 3.0
 # Longer than whatever comes while this process has to wait for its turn.
@@ -75,14 +74,11 @@ class Listener:
 
     def until(self, condition: Callable[[], Any], what: str = 'what was waited for') -> Any:
         """Spin until `condition` gives something true, and give that; fail after a while."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            found = condition()
-            if found:
-                return found
-            if time.monotonic() > deadline:
-                raise AssertionError(f'{what} did not come within {TIMEOUT_S:g} s')
-            self.executor.spin_once(timeout_sec=0.02)
+        return until(condition, what, meanwhile=self.turn)
+
+    def turn(self) -> None:
+        """Let the executor take what comes within a moment."""
+        self.executor.spin_once(timeout_sec=LOOK_S)
 
     def received(self, messages: list[Any], count: int = 1) -> list[Any]:
         """Spin until there are `count` messages, and give them."""
@@ -97,7 +93,7 @@ class Listener:
         self, service_type: type, name: str, alive: Callable[[], bool] = lambda: True
     ) -> Any:
         """
-        Give a client that the service's node knows; `alive` raises where that cannot be any more.
+        Return a client that the service's node knows; `alive` raises where that cannot be.
 
         A node may get a request before it has found who waits for the reply, which is lost then.
         But it hears of another node's clients in the order in which they were made: once a later

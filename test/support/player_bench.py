@@ -30,7 +30,7 @@ SECOND = 1_000_000_000
 
 
 def stamp_ns(message: Any) -> int:
-    """Give the time of a message, of its header or of its clock, in nanoseconds."""
+    """Return the time of a message, of its header or of its clock, in nanoseconds."""
     stamp = message.clock if hasattr(message, 'clock') else message.header.stamp
     return stamp.sec * SECOND + stamp.nanosec
 
@@ -91,7 +91,7 @@ class Bench:
     # Services.
 
     def call(self, service_type: type, name: str, request: Any = None) -> Any:
-        """Call `~/name` and give the answer."""
+        """Call `~/name` and return the answer."""
         return self.player.call(self.listener, service_type, name, request)
 
     def trigger(self, name: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Bench:
         return list(self.call(SetParameters, 'set_parameters', request).results)
 
     def get(self, name: str) -> Any:
-        """Give the value of a parameter."""
+        """Return the value of a parameter."""
         from rcl_interfaces.srv import GetParameters
         from rclpy.parameter import parameter_value_to_python
 
@@ -142,12 +142,12 @@ class Bench:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Give the last state, its values parsed."""
+        """Return the last state, its values parsed."""
         return state_of(self.states[-1])
 
     @property
     def clock_ns(self) -> int:
-        """Give what /clock said last."""
+        """Return what /clock said last."""
         return stamp_ns(self.clocks[-1])
 
     def passes(self, t_ns: int) -> None:
@@ -155,7 +155,7 @@ class Bench:
         self.until(lambda: self.clocks and self.clock_ns >= t_ns, f'the clock at {t_ns}')
 
     def topics(self) -> set[str]:
-        """Give what the player publishes, as far as the client knows; nothing before it does."""
+        """Return what the player publishes, as far as the client knows; nothing before it does."""
         node = self.listener.node
         namespace, _, name = self.player.name.rpartition('/')
         if (name, namespace or '/') not in node.get_node_names_and_namespaces():
@@ -177,7 +177,7 @@ class Bench:
 
 
 def state_of(message: Any) -> dict[str, Any]:
-    """Give the values of a state message, parsed."""
+    """Return the values of a state message, parsed."""
     return {value.key: json.loads(value.value) for value in message.values}
 
 

@@ -61,7 +61,7 @@ def _free(port: int) -> bool:
 
 
 def claim_port() -> int:
-    """Give a free port of this process's block; each other one comes before it comes again."""
+    """Return a free port of this process's block; each other one comes before it comes again."""
     for _ in range(BLOCK):
         port = next(_ports())
         if _free(port):

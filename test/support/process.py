@@ -22,9 +22,8 @@ import re
 import signal
 import subprocess
 from test.support.middleware import without_middleware
-import time
+from test.support.waiting import until
 
-START_S = 300.0
 END_S = 120.0
 
 
@@ -57,14 +56,12 @@ class Process:
 
     def says(self, pattern: str) -> re.Match[str]:
         """Wait until a line of the output matches."""
-        deadline = time.monotonic() + START_S
-        while self.alive():
-            found = re.search(pattern, self.output, re.MULTILINE)
-            if found:
-                return found
-            assert time.monotonic() < deadline, f'no {pattern!r} in:\n{self.output}'
-            time.sleep(0.05)
-        raise AssertionError
+        found = until(
+            lambda: self.alive() and re.search(pattern, self.output, re.MULTILINE),
+            lambda: f'{pattern!r} in {self.output!r}',
+        )
+        assert found
+        return found
 
     def wait(self) -> int:
         """Wait for its end and return the exit code."""

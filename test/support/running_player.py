@@ -22,11 +22,8 @@ import subprocess
 import sys
 from test.support.listener import Listener
 from test.support.middleware import without_middleware
-import time
 from typing import Any
 
-# Importing and loading, on a busy machine.
-START_S = 300.0
 END_S = 120.0
 
 
@@ -62,27 +59,23 @@ class RunningPlayer:
 
     @property
     def output(self) -> str:
-        """Give what it said so far."""
+        """Return what it said so far."""
         return without_middleware(self._path.read_text(errors='replace'))
 
     def first(self, listener: Listener, messages: list[Any]) -> Any:
         """Wait for the first message, through the player's start; give it."""
-        deadline = time.monotonic() + START_S
-        while self.alive and not messages:
-            if time.monotonic() > deadline:
-                raise AssertionError(f'nothing came within {START_S:g} s:\n{self.output}')
-            listener.executor.spin_once(timeout_sec=0.05)
+        listener.until(lambda: self.alive and messages, 'the first message')
         return messages[0]
 
     def call(self, listener: Listener, service_type: type, name: str, request: Any = None) -> Any:
-        """Call `~/name` and give the answer."""
+        """Call `~/name` and return the answer."""
         client = self.client(listener, service_type, name)
         future = client.call_async(service_type.Request() if request is None else request)
         listener.until(lambda: future.done() or not self.alive, f'the answer of {name}')
         return future.result()
 
     def client(self, listener: Listener, service_type: type, name: str) -> Any:
-        """Give a client of `~/name` that the player knows."""
+        """Return a client of `~/name` that the player knows."""
         key = (listener, name)
         if key not in self._clients:
             self._clients[key] = listener.client(
@@ -109,7 +102,7 @@ class RunningPlayer:
 
     @property
     def alive(self) -> bool:
-        """Say that it still runs; an end that nobody asked for fails the test."""
+        """Return True while it runs; an end that nobody asked for fails the test."""
         if self.process.poll() is not None:
             raise AssertionError(f'the player ended ({self.process.returncode}):\n{self.output}')
         return True

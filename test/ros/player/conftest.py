@@ -35,13 +35,13 @@ collect_ignore_glob = [] if importlib.util.find_spec('rclpy') else ['test_*.py']
 
 @pytest.fixture(scope='module')
 def usdz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a scenario of 2 s with two cameras and four road users."""
+    """Return a scenario of 2 s with two cameras and four road users."""
     return build_archive(tmp_path_factory.mktemp('usdz'))
 
 
 @pytest.fixture(scope='module')
 def server(usdz: Path) -> Iterator[FakeServer]:
-    """Give a render server that has it."""
+    """Return a render server that has it."""
     with serve(usdz) as running:
         yield running
 
@@ -107,13 +107,13 @@ def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 @pytest.fixture(scope='module')
 def running(start: Callable[..., Bench], usdz: Path, server: FakeServer) -> Bench:
-    """Give the one player that the tests of a module share."""
+    """Return the one player that the tests of a module share."""
     return start(usdz_path=usdz, server=server.address).ready()
 
 
 @pytest.fixture
 def bench(running: Bench) -> Iterator[Bench]:
-    """Give the shared player, halted at begin, with its defaults."""
+    """Return the shared player, halted at begin, with its defaults."""
     begin_ns = running.trigger('reset')['current_time_us'] * 1000
     # A time that no test before has shown: once it is there, nothing of them is still to come.
     TIMES_USED.append(begin_ns + 1000 * (len(TIMES_USED) + 1))

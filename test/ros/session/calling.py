@@ -23,11 +23,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 import json
+from test.support.waiting import until
 import time
 from typing import Any
 
 SECOND = 1_000_000_000
-TIMEOUT_S = 300.0
 
 
 class Caller:
@@ -86,19 +86,21 @@ class Caller:
 
     def ready(self) -> None:
         """Wait until all services are there."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while not all(client.service_is_ready() for client in self._clients.values()):
-            assert time.monotonic() < deadline, 'services are missing'
-            self._spin()
+        until(
+            lambda: all(client.service_is_ready() for client in self._clients.values()),
+            'all services',
+            meanwhile=self._spin,
+        )
 
     def call(self, service: str, **fields: Any) -> Any:
-        """Call, wait, count, and give the answer."""
+        """Call, wait, count, and return the answer."""
         started = time.monotonic()
         future = self._clients[service].call_async(self._kinds[service].Request(**fields))
-        while not future.done():
-            self._spin()
-            if time.monotonic() - started > TIMEOUT_S:
-                raise AssertionError(f'{service}, after {self.counts}, was not answered')
+        until(
+            future.done,
+            lambda: f'the answer of {service}, after {self.counts},',
+            meanwhile=self._spin,
+        )
         self.slowest_s = max(self.slowest_s, time.monotonic() - started)
         self.counts[service] += 1
         return future.result()

@@ -36,7 +36,7 @@ collect_ignore_glob = ['test_*.py'] if MISSING else []
 
 @pytest.fixture(scope='session')
 def recording(tmp_path_factory: pytest.TempPathFactory, ros_environment: None) -> Any:
-    """Give the session's recording, read back."""
+    """Return the session's recording, read back."""
     from test.ros.session.drive import run
     from test.ros.session.recording import Recording
 
@@ -61,7 +61,7 @@ def _folder(common: Path) -> Path:
 
 
 def _once(kept: Path, make: Callable[[], Any]) -> Any:
-    """Give what another process has made already, or make it and leave it to the others."""
+    """Return what another process has made already, or make it and leave it to the others."""
     if kept.exists():
         return pickle.loads(kept.read_bytes())
     made = make()
@@ -71,5 +71,5 @@ def _once(kept: Path, make: Callable[[], Any]) -> Any:
 
 @pytest.fixture(scope='session')
 def session(recording: Any) -> Any:
-    """Give what the client of the session did and was told."""
+    """Return what the client of the session did and was told."""
     return recording.session

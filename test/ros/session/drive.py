@@ -30,6 +30,7 @@ from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
 from test.support.player_bench import Bench, stamp_ns
 from test.support.process import Process
+from test.support.waiting import until
 import time
 from typing import Any
 
@@ -62,7 +63,7 @@ CAMERA_TOPICS = {
 
 
 def camera_topics(*cameras: str) -> dict[str, tuple[str, bool]]:
-    """Give the topics of cameras."""
+    """Return the topics of cameras."""
     return {
         f'/nurec/{camera}/{name}': offer
         for camera in cameras
@@ -75,7 +76,7 @@ TOPICS = COMMON_TOPICS | camera_topics(FRONT, REAR, CROSS)
 
 def depths() -> dict[str, int]:
     """
-    Give overrides that let publishers keep what the recorder has not got yet.
+    Return overrides that let publishers keep what the recorder has not got yet.
 
     On a busy machine it may not run for longer than ten messages of /clock take, and a session
     that is checked message by message must not miss any.
@@ -105,7 +106,7 @@ class Session:
     output: str
 
     def named(self, name: str) -> list[Act]:
-        """Give the acts of a name."""
+        """Return the acts of a name."""
         return [act for act in self.acts if act.name == name]
 
 
@@ -184,17 +185,17 @@ class Client:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Give how many messages of each topic the recorder has."""
+        """Return how many messages of each topic the recorder has."""
         return dict(json.loads(self._path.read_text())['counts'])
 
     def sent_since(self, moment_ns: int) -> dict[str, int]:
-        """Give how many, up to ten, it has of those that were sent after a moment of the wall."""
+        """Return how many, up to ten, it has of those sent after a moment of the wall."""
         last = json.loads(self._path.read_text())['last']
         return {name: sum(one > moment_ns for one in times) for name, times in last.items()}
 
     @property
     def listens(self) -> bool:
-        """Say whether the pictures of the start have come here, too."""
+        """Return whether the pictures of the start have come here, too."""
         return all(self._images[camera] for camera in (FRONT, REAR))
 
     def passes(self, t_ns: int) -> None:
@@ -373,7 +374,7 @@ def run(folder: Path) -> Session:
                 'recorder',
                 [sys.executable, str(RECORDER), str(folder / 'bag'), str(folder / 'topics.json')],
             )
-            _wait_for(recorder, (folder / 'counts.json').exists)
+            until(lambda: recorder.alive() and (folder / 'counts.json').exists(), 'the recorder')
             address = server.says(r'^serving on (\S+)$')[1]
             parameters = {
                 'usdz_path': truths[0].path,
@@ -410,11 +411,3 @@ def _starter(folder: Path, stack: contextlib.ExitStack) -> Callable[[str, list[s
         return process
 
     return start
-
-
-def _wait_for(process: Process, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300.0
-    while not condition():
-        assert process.alive()
-        assert time.monotonic() < deadline, process.output
-        time.sleep(0.05)

@@ -79,7 +79,7 @@ class Recorder:
         return received
 
     def told(self) -> dict[str, Any]:
-        """Give what `counts.json` says."""
+        """Return what `counts.json` says."""
         return {
             'counts': self.counts,
             'last': {name: list(times) for name, times in self.last.items()},

@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def stamp_ns(self) -> int:
-        """Give the stamp: of the clock, the header, the newest transform or the first marker."""
+        """Return the stamp: of the clock, the header, the newest transform or the first marker."""
         message = self.message
         if hasattr(message, 'clock'):
             return nanoseconds(message.clock)
@@ -100,37 +100,37 @@ class Recording:
     # Messages.
 
     def of(self, topic: str, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
-        """Give the messages of a topic that were sent in [from, to); `~/…` is the player's."""
+        """Return the messages of a topic that were sent in [from, to); `~/…` is the player's."""
         name = _resolved(topic)
         sent = self._sent[name]
         start, end = bisect_left(sent, from_ns), bisect_left(sent, to_ns)
         return self._topics[name][start:end]
 
     def last(self, topic: str, sent_ns: int) -> Entry:
-        """Give the last message of a topic up to a moment of the wall."""
+        """Return the last message of a topic up to a moment of the wall."""
         name = _resolved(topic)
         return self._topics[name][bisect_right(self._sent[name], sent_ns) - 1]
 
     def shown(self, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Entry]:
-        """Give the messages of ~/tracks that show road users, and do not clear the viewers."""
+        """Return the messages of ~/tracks that show road users, and do not clear the viewers."""
         return [one for one in self.of('~/tracks', from_ns, to_ns) if not clears(one.message)]
 
     def images(self, camera: str, kind: str = 'image_raw/compressed') -> list[Entry]:
-        """Give a camera's messages."""
+        """Return a camera's messages."""
         return self.of(f'~/{camera}/{kind}')
 
     @cached_property
     def clocks(self) -> list[Entry]:
-        """Give the messages of /clock."""
+        """Return the messages of /clock."""
         return self.of('/clock')
 
     def clock_at(self, sent_ns: int) -> int:
-        """Give what /clock said last at a moment of the wall."""
+        """Return what /clock said last at a moment of the wall."""
         return self.last('/clock', sent_ns).stamp_ns
 
     def positions_at(self, sent_ns: int) -> set[int]:
         """
-        Give what the position may be at a moment of the wall, between two messages of /clock.
+        Return what the position may be at a moment of the wall, between two messages of /clock.
 
         That is what the last one said; or the next one, because a jump is told before it is
         shown; or, as a jump back is shown a little later, what the next era begins with.
@@ -143,7 +143,7 @@ class Recording:
     # Scenarios, and the jumps between and in them.
 
     def truth_at(self, t_ns: int) -> Truth:
-        """Give the scenario that a moment is in."""
+        """Return the scenario that a moment is in."""
         return next(truth for truth in self.session.truths if truth.contains(t_ns))
 
     @cached_property
@@ -170,11 +170,11 @@ class Recording:
         return eras
 
     def era_at(self, sent_ns: int) -> Era:
-        """Give the era that a moment of the wall is in."""
+        """Return the era that a moment of the wall is in."""
         return next(era for era in self.eras if era.from_ns <= sent_ns < era.to_ns)
 
     def opening(self, era: Era) -> list[Entry]:
-        """Give what was sent from the first clock of an era on, before its second clock."""
+        """Return what was sent from the first clock of an era on, before its second clock."""
         second = next(one for one in self.clocks if one.sent_ns > era.from_ns)
         return [one for one in self.entries if era.from_ns <= one.sent_ns < second.sent_ns]
 
@@ -182,7 +182,7 @@ class Recording:
 
     @cached_property
     def states(self) -> list[tuple[int, dict[str, Any]]]:
-        """Give the messages of ~/state: when they were sent, and their values parsed."""
+        """Return the messages of ~/state: when they were sent, and their values parsed."""
         return [
             (one.sent_ns, {pair.key: json.loads(pair.value) for pair in one.message.values})
             for one in self.of('~/state')
@@ -190,7 +190,7 @@ class Recording:
 
     def stretches(self, *, playing: bool) -> list[Stretch]:
         """
-        Give the times between acts in which the clock ran at one rate, or stood.
+        Return the times between acts in which the clock ran at one rate, or stood.
 
         A jump back that the act led to is over: a stretch lies in one era.
         """
@@ -210,7 +210,7 @@ class Recording:
 
     def steady(self) -> Iterator[tuple[Truth, int, int]]:
         """
-        Give for each scenario when all its topics are surely recorded: from the first act in it.
+        Return for each scenario when all its topics are surely recorded: from the first act in it.
 
         To the last pictures that the client waited for before the next load: what is under way
         then may be lost with its publisher.
@@ -230,17 +230,17 @@ def _resolved(topic: str) -> str:
 
 
 def nanoseconds(stamp: Any) -> int:
-    """Give a time message as integer nanoseconds."""
+    """Return a time message as integer nanoseconds."""
     return int(stamp.sec) * SECOND + int(stamp.nanosec)
 
 
 def clears(message: Any) -> bool:
-    """Say whether a MarkerArray has a DELETEALL in it."""
+    """Return whether a MarkerArray has a DELETEALL in it."""
     return any(marker.action == 3 for marker in message.markers)
 
 
 def stamps_in(message: Any) -> Iterator[int]:
-    """Give every time in a message, however deep; a marker's unused texture has none."""
+    """Return every time in a message, however deep; a marker's unused texture has none."""
     if not dataclasses.is_dataclass(message):
         return
     if type(message).__name__.endswith('__Time'):

@@ -68,27 +68,27 @@ class Truth:
 
     @property
     def begin_ns(self) -> int:
-        """Give the first moment."""
+        """Return the first moment."""
         return self.pose_times_ns[0]
 
     @property
     def end_ns(self) -> int:
-        """Give the last moment."""
+        """Return the last moment."""
         return self.pose_times_ns[-1]
 
     @cached_property
     def pose_times_ns(self) -> list[int]:
-        """Give the times of the ego's poses."""
+        """Return the times of the ego's poses."""
         return [time * US for time in self._trajectory['T_rig_world_timestamps_us']]
 
     @property
     def poses(self) -> np.ndarray:
-        """Give what was written of the ego, (N, 4, 4)."""
+        """Return what was written of the ego, (N, 4, 4)."""
         return np.array(self._trajectory['T_rig_worlds'])
 
     @property
     def box(self) -> Document | None:
-        """Give the ego's box."""
+        """Return the ego's box."""
         return self._trajectory.get('rig_bbox')
 
     @property
@@ -97,13 +97,13 @@ class Truth:
 
     @cached_property
     def cameras(self) -> dict[str, Document]:
-        """Give the calibrations by name."""
+        """Return the calibrations by name."""
         calibrations = self.rig['camera_calibrations'].values()
         return {one['logical_sensor_name']: one for one in calibrations}
 
     @cached_property
     def frame_ends_ns(self) -> dict[str, list[int]]:
-        """Give the ends of the recorded exposures by camera."""
+        """Return the ends of the recorded exposures by camera."""
         spans = self._trajectory['cameras_frame_timestamps_us']
         return {
             key.split('@')[0]: [end * US for _, end in spans[key]]
@@ -111,15 +111,15 @@ class Truth:
         }
 
     def contains(self, t_ns: int) -> bool:
-        """Say whether a moment is in this scenario; 1 ns stands for 0."""
+        """Return whether a moment is in this scenario; 1 ns stands for 0."""
         return self.begin_ns <= t_ns <= self.end_ns or (self.begin_ns == 0 and t_ns == 1)
 
     def ego_pose(self, t_ns: int) -> np.ndarray:
-        """Give the ego's pose (4, 4) in closed form."""
+        """Return the ego's pose (4, 4) in closed form."""
         return np.array(ego_pose((t_ns - self.begin_ns) / SECOND))
 
     def active(self, t_ns: int) -> dict[str, Document]:
-        """Give the road users that are there at a moment."""
+        """Return the road users that are there at a moment."""
         return {
             name: one
             for name, one in self.tracks.items()
@@ -128,7 +128,7 @@ class Truth:
         }
 
     def track_position(self, name: str, t_ns: int) -> np.ndarray:
-        """Give the centre of a road user, (3,), linear between its poses."""
+        """Return the centre of a road user, (3,), linear between its poses."""
         one = self.tracks[name]
         times = np.array(one['times_us']) * US
         return np.array(
@@ -136,7 +136,7 @@ class Truth:
         )
 
     def due(self, camera: str, after_ns: int, until_ns: int) -> list[int]:
-        """Give the frame times of a camera in (after, until]."""
+        """Return the frame times of a camera in (after, until]."""
         return [end for end in self.frame_ends_ns[camera] if after_ns < end <= until_ns]
 
 
