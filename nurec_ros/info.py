@@ -28,8 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import NurecError
-from nurec_ros.scenario import archive, Camera, Scenario
-from nurec_ros.scenario.archive import Archive, parse_json
+from nurec_ros.scenario import Camera, Scenario
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.trajectory import Trajectory
 
@@ -138,7 +137,7 @@ def facts_of(scenario: Scenario) -> ScenarioFacts:
         controllable=int(tracks.controllable.sum()),
         static=int(tracks.static.sum()),
         cameras=[_camera(camera) for camera in scenario.cameras.values()],
-        lidars=_lidars(scenario.path),
+        lidars=list(scenario.lidars),
         road_map=scenario.road_map is not None,
         lane_boundaries=len(scenario.road_map.boundaries) if scenario.road_map else 0,
         warnings=list(scenario.warnings),
@@ -228,19 +227,6 @@ def _fit(model: CameraModel) -> tuple[float | None, float | None]:
     except ValueError:
         return None, None
     return residual.rms_px, residual.max_px
-
-
-def _lidars(path: Path) -> list[str]:
-    """Return the names of the lidars that the rig lists."""
-    with Archive(path) as opened:
-        document = parse_json(opened.read(archive.RIG))
-    found = document.get('lidar_calibrations') if isinstance(document, dict) else None
-    if not isinstance(found, dict):
-        return []
-    return [
-        str(entry.get('logical_sensor_name', key) if isinstance(entry, dict) else key)
-        for key, entry in found.items()
-    ]
 
 
 # For people.

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Reading of NuRec scenario archives (USDZ)."""
 
-from nurec_ros.scenario.rig import Box, Camera
+from nurec_ros.scenario.rig import Box, Camera, Lidar
 from nurec_ros.scenario.road_map import RoadMap
 from nurec_ros.scenario.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks, TrackChanges, Tracks
@@ -23,6 +23,7 @@ __all__ = [
     'ActiveTracks',
     'Box',
     'Camera',
+    'Lidar',
     'RoadMap',
     'Scenario',
     'TimeOutsideError',

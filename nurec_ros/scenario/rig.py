@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is fixed to the rig: the ego's box and the cameras."""
+"""What is fixed to the rig: the ego's box, the cameras and the lidars."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.scenario.lidars import SpinningLidar
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -83,6 +84,27 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lidar:
+    """
+    One lidar.
+
+    name: its logical name; key: its key in the file; T_rig_lidar (4, 4): the sensor's axes to the
+    rig frame; model: None where the file has none that is known; spin_times_ns (F, 2): start and
+    end of each recorded spin.
+    """
+
+    name: str
+    key: str
+    T_rig_lidar: Array
+    model: SpinningLidar | None
+    spin_times_ns: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        kind = self.model.kind if self.model else 'no model'
+        return f'Lidar({self.name!r}, {kind}, {len(self.spin_times_ns)} spins)'
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rig:
     """What rig_trajectories.json holds."""
 
@@ -92,3 +114,4 @@ class Rig:
     T_earth_map: Array | None
     world_to_nre: Array | None
     cameras: Mapping[str, Camera]
+    lidars: Mapping[str, Lidar]

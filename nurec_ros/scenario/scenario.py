@@ -27,7 +27,7 @@ from nurec_ros.errors import one_line, ScenarioError
 from nurec_ros.scenario import archive
 from nurec_ros.scenario.archive import Archive, JsonError, MemberError, parse_json, refusal
 from nurec_ros.scenario.height import with_smooth_heights
-from nurec_ros.scenario.rig import Box, Camera, Rig
+from nurec_ros.scenario.rig import Box, Camera, Lidar, Rig
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
 from nurec_ros.scenario.schema.fields import FieldError, LAST_US
 from nurec_ros.scenario.schema.rig import (
@@ -53,7 +53,7 @@ _MOST_OUTSIDE = 0.5
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """
-    One drive: the ego's way, the other road users, the cameras, and the time range.
+    One drive: the ego's way, the other road users, the cameras and lidars, and the time range.
 
     Immutable, arrays included, so that one thread may load it and any others use it. The map
     frame is the USDZ's world frame, the rig frame has x forward, y left, z up and its origin on
@@ -76,6 +76,7 @@ class Scenario:
     ego: Trajectory
     tracks: Tracks
     cameras: Mapping[str, Camera]
+    lidars: Mapping[str, Lidar]
     rig_bbox: Box | None
     T_earth_map: Array | None
     world_to_nre: Array | None
@@ -83,11 +84,12 @@ class Scenario:
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
+        lidars = f'{len(self.lidars)} lidars, ' if self.lidars else ''
         return (
             f'Scenario({self.sequence_id!r} in {self.path.name!r}: '
             f'{self.start_ns} to {self.end_ns} ns ({(self.end_ns - self.start_ns) * 1e-9:.3f} s), '
             f'{len(self.ego)} ego poses, {len(self.tracks)} tracks, {len(self.cameras)} cameras, '
-            f'{len(self.warnings)} warnings)'
+            f'{lidars}{len(self.warnings)} warnings)'
         )
 
     @classmethod
@@ -158,6 +160,7 @@ class _Loader:
             ego=rig.ego,
             tracks=tracks,
             cameras=rig.cameras,
+            lidars=rig.lidars,
             rig_bbox=rig.bbox,
             T_earth_map=rig.T_earth_map,
             world_to_nre=rig.world_to_nre,

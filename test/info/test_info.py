@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
+from test.support.archives import build_archive, CAMERAS, identity, SEQUENCE_ID, START_US
 
 import cv2
 import numpy as np
@@ -94,7 +94,9 @@ def test_gaps_lidars_and_tracks(tmp_path: Path, capsys):
         key = next(iter(frames))
         edit.times = list(frames[key])
         del frames[key][gone : gone + 2]
-        document['lidar_calibrations'] = {'lidar_top@1': {'logical_sensor_name': 'lidar_top'}}
+        document['lidar_calibrations'] = {
+            'lidar_top@1': {'logical_sensor_name': 'lidar_top', 'T_sensor_rig': identity()}
+        }
 
     (facts,) = entries(capsys, build_archive(tmp_path, edit_rig=edit))
     gaps = facts['cameras'][0]['gaps']

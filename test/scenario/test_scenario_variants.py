@@ -442,9 +442,11 @@ def test_one_ego_pose(tmp_path):
 
 
 def test_nan_where_nobody_looks(tmp_path):
-    path = build_archive(
-        tmp_path, edit_rig=lambda rig: rig['lidar_calibrations'].update(lidar=float('nan'))
-    )
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            calibration['unique_sensor_idx'] = float('nan')
+
+    path = build_archive(tmp_path, edit_rig=edit)
     scenario = Scenario.load(path)
     assert scenario.warnings == ()
     assert_whole(scenario)

@@ -54,10 +54,10 @@ _FRAME_TIMES = 'cameras_frame_timestamps_us'
 # A rig has some ten.
 MOST_CAMERAS = 200
 _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
-# A camera is bolted to a car.
-_FARTHEST_IN_RIG = 1e3
-# Of the frames of a camera: some before the first and after the last pose are usual.
-_MOST_OUTSIDE = 0.5
+# A sensor is bolted to a car.
+FARTHEST_IN_RIG = 1e3
+# Of the frames of a sensor: some before the first and after the last pose are usual.
+MOST_OUTSIDE = 0.5
 
 
 def parse_cameras(
@@ -91,7 +91,7 @@ def parse_cameras(
     if len(calibrations) > MOST_CAMERAS:
         warn(f'{_CALIBRATIONS} has {len(calibrations)} cameras, the first {MOST_CAMERAS} are used')
     for key, value in islice(calibrations.items(), MOST_CAMERAS):
-        name = _name(key, value)
+        name = logical_name(key, value)
         if name in cameras:
             name = key
         camera = _camera(key, name, value, warn, rough)
@@ -102,7 +102,7 @@ def parse_cameras(
             continue
         if times is not None:
             used |= {key, name}
-            frame_times = _frame_times_of(times, key, name, times_path, warn)
+            frame_times = frame_times_of(times, key, name, times_path, warn)
             if frame_times is None:
                 without_times.append(name)
             else:
@@ -118,21 +118,22 @@ def parse_cameras(
         others = f', but of {shortened(", ".join(strangers), 150)}' if strangers else ''
         names = shortened(', '.join(without_times), 250)
         warn(f'{times_path} has no times of {names}{others}')
-    _check_span(cameras, times_path, ego_us, warn)
+    frames = {name: camera.frame_times_ns for name, camera in cameras.items()}
+    check_span(frames, times_path, ego_us, warn)
     return MappingProxyType(cameras)
 
 
-def _check_span(
-    cameras: Mapping[str, Camera], path: str, ego_us: tuple[int, int], warn: Warn
+def check_span(
+    frames: Mapping[str, Times], path: str, ego_us: tuple[int, int], warn: Warn
 ) -> None:
-    """Warn of the cameras that took most of their frames when there are no poses."""
+    """Warn of the sensors that took most of their frames (F, 2) when there are no poses."""
     start, end = ego_us
     outside = []
     # A single pose holds at any time.
-    for name, camera in cameras.items() if start < end else ():
-        ends = camera.frame_times_ns[:, 1] // 1000
+    for name, times_ns in frames.items() if start < end else ():
+        ends = times_ns[:, 1] // 1000
         count = int(np.count_nonzero((ends < start) | (ends > end)))
-        if count > _MOST_OUTSIDE * len(ends):
+        if count > MOST_OUTSIDE * len(ends):
             outside.append(f'{count} of {len(ends)} of {name}')
     if outside:
         warn(
@@ -141,8 +142,8 @@ def _check_span(
         )
 
 
-def _name(key: str, value: object) -> str:
-    """Return the logical name, the one that the renderer knows the camera by."""
+def logical_name(key: str, value: object) -> str:
+    """Return the logical name, the one that the renderer knows a sensor by."""
     name = value.get('logical_sensor_name') if isinstance(value, dict) else None
     if isinstance(name, str) and name and encodable(name):
         return name
@@ -163,7 +164,7 @@ def _camera(
         matrix_path = join(path, 'T_sensor_rig')
         value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
         matrix = numbers(value, matrix_path, (4, 4))
-        T_rig_camera, error_of = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
+        T_rig_camera, error_of = rigid_transform(matrix, matrix_path, farthest=FARTHEST_IN_RIG)
     except FieldError as error:
         warn(f'{error}, so the camera is left out')
         return None
@@ -236,10 +237,10 @@ def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | 
     return None
 
 
-def _frame_times_of(
-    times: dict[str, Any], key: str, name: str, path: str, warn: Warn
+def frame_times_of(
+    times: dict[str, Any], key: str, name: str, path: str, warn: Warn, what: str = 'camera'
 ) -> Times | None:
-    """Return the exposures (F, 2) in nanoseconds, None where the file has none of the camera."""
+    """Return the frame times (F, 2) in nanoseconds, None where the file has none of the sensor."""
     used = key if key in times else name
     if used not in times:
         return None
@@ -247,7 +248,7 @@ def _frame_times_of(
     try:
         rows = as_list(times[used], path)
     except FieldError as error:
-        warn(f'{error}, so the camera has no frame times')
+        warn(f'{error}, so the {what} has no frame times')
         rows = []
     else:
         if not rows:

@@ -51,6 +51,7 @@ from nurec_ros.scenario.schema.fields import (
     TIME,
     times_us,
 )
+from nurec_ros.scenario.schema.lidars import parse_lidars
 from nurec_ros.scenario.trajectory import frozen, PoseTable, Trajectory
 import yaml
 
@@ -187,13 +188,15 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     ego = _ego(entry, path, warn)
     _name_unknown(top, _KEYS, '', warn)
     _name_unknown(entry, _ENTRY_KEYS, path, warn)
+    ego_us = (ego.start_ns // 1000, ego.end_ns // 1000)
     return Rig(
         sequence_id=_sequence_id(entry, path, warn),
         ego=ego,
         bbox=_bbox(entry, path, warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
-        cameras=parse_cameras(top, entry, path, (ego.start_ns // 1000, ego.end_ns // 1000), warn),
+        cameras=parse_cameras(top, entry, path, ego_us, warn),
+        lidars=parse_lidars(top, entry, path, ego_us, warn),
     )
 
 

@@ -1,0 +1,210 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Calibrations and spins of the lidars, out of rig_trajectories.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import shortened
+from nurec_ros.scenario.lidars import DIRECTIONS, SpinningLidar
+from nurec_ros.scenario.rig import Lidar
+from nurec_ros.scenario.schema.cameras import (
+    check_span,
+    FARTHEST_IN_RIG,
+    frame_times_of,
+    logical_name,
+)
+from nurec_ros.scenario.schema.fields import (
+    as_object,
+    coarse,
+    described,
+    encodable,
+    FieldError,
+    found_in,
+    get,
+    is_number,
+    join,
+    numbers,
+    RIGID,
+    rigid_transform,
+)
+from nurec_ros.scenario.trajectory import frozen
+
+Array = NDArray[np.float64]
+Warn = Callable[[str], None]
+
+_CALIBRATIONS = 'lidar_calibrations'
+_SPINS = 'lidars_frame_timestamps_us'
+# A rig has one to some five.
+MOST_LIDARS = 50
+# The densest have some 1000 rows and 10,000 columns.
+_MOST_BEAMS = 100_000
+_LARGEST_ANGLE = 100.0
+# A spin of a tenth of a millisecond, or one of a quarter of an hour, is none.
+_SLOWEST_HZ, _FASTEST_HZ = 1e-3, 1e4
+
+
+class _UnknownError(Exception):
+    """A kind of lidar that is not known."""
+
+
+def parse_lidars(
+    top: dict[str, Any], entry: dict[str, Any], path: str, ego_us: tuple[int, int], warn: Warn
+) -> Mapping[str, Lidar]:
+    """
+    Return the lidars by logical name, in the file's order.
+
+    `ego_us` is the time of the first and the last pose. Many rigs have none, which is not worth a
+    word; what cannot be used is told to `warn` and left out.
+    """
+    lidars: dict[str, Lidar] = {}
+    if top.get(_CALIBRATIONS) is None:
+        return MappingProxyType(lidars)
+    try:
+        calibrations = as_object(top[_CALIBRATIONS], _CALIBRATIONS)
+    except FieldError as error:
+        warn(f'{error}, so there are no lidars')
+        return MappingProxyType(lidars)
+    times, times_path = entry.get(_SPINS), join(path, _SPINS)
+    if not isinstance(times, dict):
+        if calibrations:
+            found = found_in(entry, _SPINS)
+            warn(f'{times_path} is {found}, expected an object, so no lidar has spins')
+        times = None
+    if len(calibrations) > MOST_LIDARS:
+        warn(f'{_CALIBRATIONS} has {len(calibrations)} lidars, the first {MOST_LIDARS} are used')
+    unknown: list[str] = []
+    without_times: list[str] = []
+    for key, value in islice(calibrations.items(), MOST_LIDARS):
+        name = logical_name(key, value)
+        if name in lidars:
+            name = key
+        lidar = _lidar(key, name, value, warn, unknown)
+        if lidar is None:
+            continue
+        if name in lidars:
+            warn(f'{join(_CALIBRATIONS, key)} has the name of another lidar, so it is left out')
+            continue
+        if times is not None:
+            spins = frame_times_of(times, key, name, times_path, warn, 'lidar')
+            if spins is None:
+                without_times.append(name)
+            else:
+                lidar = replace(lidar, spin_times_ns=spins)
+        lidars[name] = lidar
+    if unknown:
+        warn(
+            f'{_CALIBRATIONS}: lidar_model of {shortened(", ".join(unknown), 250)}, expected '
+            f'{SpinningLidar.kind}: they are rendered without it'
+        )
+    if without_times:
+        warn(f'{times_path} has no spins of {shortened(", ".join(without_times), 250)}')
+    spins_of = {name: lidar.spin_times_ns for name, lidar in lidars.items()}
+    check_span(spins_of, times_path, ego_us, warn)
+    return MappingProxyType(lidars)
+
+
+def _lidar(key: str, name: str, value: object, warn: Warn, unknown: list[str]) -> Lidar | None:
+    """Return a lidar without spins, or None; `unknown` is told of a kind that is not known."""
+    path = join(_CALIBRATIONS, key)
+    try:
+        if not encodable(key):
+            raise FieldError(path, 'no text', 'a key that can be encoded')
+        if not name:
+            raise FieldError(path, 'a lidar without a name', 'a logical_sensor_name or a key')
+        calibration = as_object(value, path)
+        matrix_path = join(path, 'T_sensor_rig')
+        value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
+        matrix = numbers(value, matrix_path, (4, 4))
+        T_rig_lidar, error_of = rigid_transform(matrix, matrix_path, farthest=FARTHEST_IN_RIG)
+    except FieldError as error:
+        warn(f'{error}, so the lidar is left out')
+        return None
+    frozen(T_rig_lidar)
+    if error_of > RIGID:
+        warn(f'{matrix_path} is a rotation {coarse(error_of)}')
+    no_times = np.empty((0, 2), dtype=np.int64)
+    frozen(no_times)
+    model = None
+    model_path = join(path, 'lidar_model')
+    try:
+        if calibration.get('lidar_model') is not None:
+            model = _model(as_object(calibration['lidar_model'], model_path), model_path)
+    except _UnknownError as error:
+        unknown.append(f'{name} is {error}')
+    except FieldError as error:
+        warn(f'{error}, so the lidar is rendered without its model')
+    return Lidar(name, key, T_rig_lidar, model, no_times)
+
+
+def _model(described_model: dict[str, Any], path: str) -> SpinningLidar:
+    kind = get(described_model, 'type', path, 'the name of a lidar model')
+    if not isinstance(kind, str):
+        raise FieldError(join(path, 'type'), described(kind), 'the name of a lidar model')
+    if kind.strip().lower().replace('_', '-') != SpinningLidar.kind:
+        raise _UnknownError(described(kind))
+    # Some writers leave the parameters beside the type.
+    given, inner = described_model, path
+    if described_model.get('parameters') is not None:
+        inner = join(path, 'parameters')
+        given = as_object(described_model['parameters'], inner)
+    frequency = get(given, 'spinning_frequency_hz', inner, 'a frequency')
+    if not (is_number(frequency) and _SLOWEST_HZ <= frequency <= _FASTEST_HZ):
+        raise FieldError(
+            join(inner, 'spinning_frequency_hz'),
+            described(frequency),
+            f'Hz from {_SLOWEST_HZ:g} to {_FASTEST_HZ:g}',
+        )
+    direction = get(given, 'spinning_direction', inner, 'cw or ccw')
+    if not isinstance(direction, str) or direction.lower() not in DIRECTIONS:
+        raise FieldError(join(inner, 'spinning_direction'), described(direction), 'cw or ccw')
+    elevations = _angles(given, 'row_elevations_rad', 'n_rows', inner)
+    columns = _angles(given, 'column_azimuths_rad', 'n_columns', inner)
+    offsets_key = 'row_azimuth_offsets_rad'
+    if given.get(offsets_key) is None:
+        offsets = np.zeros(len(elevations))
+        frozen(offsets)
+    else:
+        offsets = _angles(given, offsets_key, 'n_rows', inner)
+        if len(offsets) != len(elevations):
+            raise FieldError(
+                join(inner, offsets_key), f'a list of {len(offsets)}', f'{len(elevations)} numbers'
+            )
+    return SpinningLidar(float(frequency), direction.lower(), elevations, columns, offsets)
+
+
+def _angles(given: dict[str, Any], key: str, count_key: str, path: str) -> Array:
+    """Return a list of angles, as long as the model says elsewhere that it is."""
+    key_path = join(path, key)
+    value = get(given, key, path, 'a list of angles')
+    angles = numbers(value, key_path, (None,))
+    if not 1 <= len(angles) <= _MOST_BEAMS:
+        raise FieldError(key_path, described(value), f'1 to {_MOST_BEAMS} angles')
+    count = given.get(count_key)
+    if count is not None and not (is_number(count) and count == len(angles)):
+        raise FieldError(
+            join(path, count_key), described(count), f'{len(angles)}, the length of {key}'
+        )
+    if np.abs(angles).max() > _LARGEST_ANGLE:
+        largest = f'{float(np.abs(angles).max()):g}'
+        raise FieldError(key_path, f'up to {largest}', f'radians of at most {_LARGEST_ANGLE:g}')
+    frozen(angles)
+    return angles
