@@ -58,6 +58,8 @@ except ImportError:
 
 SECOND = 1_000_000_000
 IDENTITY = Pose(np.zeros(3), np.array((0.0, 0.0, 0.0, 1.0)))
+# So many poses are computed faster one by one than as an array.
+FEW = 6
 EGO_COLOUR = (0.46, 0.73, 0.0, 0.8)
 
 
@@ -194,9 +196,9 @@ class ScenarioTopics:
                 transform_stamped(0, self._frames.parent, self._frames.base_frame, IDENTITY)
             )
         del transforms[len(times) :]
-        if len(times) == 1:
-            pose = self._ego.pose(t_ns)
-            set_transform(transforms[0], t_ns, pose)
+        if len(times) <= FEW:
+            for transform, time_ns in zip(transforms, times, strict=True):
+                set_transform(transform, time_ns, self._ego.pose(time_ns))
         else:
             poses = self._ego.pose(np.array(times, dtype=np.int64))
             for number, time_ns in enumerate(times):
