@@ -53,11 +53,6 @@ class Pace:
     s: NDArray[np.float64]
     seconds: NDArray[np.float64]
 
-    @property
-    def duration(self) -> float:
-        """Seconds from the road's one end to the other."""
-        return float(self.seconds[-1])
-
     def distance(self, seconds: ArrayLike) -> NDArray[np.float64]:
         """Return s at seconds since the road's begin; NaN before and after the road."""
         return np.interp(

@@ -45,12 +45,6 @@ class Health:
         self._watchers: set[int] = set()
         self._stopped = False
 
-    @property
-    def watchers(self) -> int:
-        """Return how many watch."""
-        with self._changed:
-            return len(self._watchers)
-
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the generic handler of both methods."""
         request = health_pb2.HealthCheckRequest.FromString

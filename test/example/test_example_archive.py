@@ -142,6 +142,11 @@ def test_durations_out_of_range_are_refused(tmp_path: Path, duration: float):
     assert not list(tmp_path.iterdir())
 
 
+def test_unknown_camera_models_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match='camera-model is orb, expected one of ftheta, '):
+        write_example(tmp_path / 'a.usdz', camera_model='orb')
+
+
 def test_negative_seeds_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match='seed is -1, expected 0 or more'):
         write_example(tmp_path / 'a.usdz', seed=-1)
