@@ -342,6 +342,26 @@ class CameraSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LidarSettings:
+    """What a lidar has for itself: declared as <lidar>.<name> once the scenario is known."""
+
+    rate: float = parameter(
+        -1.0,
+        "This lidar's lidar_rate, in Hz. -1: the general one.",
+        RUNTIME,
+        minimum=0.0,
+        maximum=1000.0,
+        extra=(-1.0,),
+    )
+    device: str = parameter(
+        '',
+        'The device that the server renders. Empty: the one that the name tells.',
+        RUNTIME,
+        choices=('', 'pandar128', 'at128'),
+    )
+
+
 def _specs(table: type) -> tuple[Spec, ...]:
     return tuple(
         Spec(one.name, KINDS[str(one.type)], cast(Value, one.default), **one.metadata)
@@ -351,3 +371,4 @@ def _specs(table: type) -> tuple[Spec, ...]:
 
 TABLE = _specs(Settings)
 CAMERA_TABLE = _specs(CameraSettings)
+LIDAR_TABLE = _specs(LidarSettings)

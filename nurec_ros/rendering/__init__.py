@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The client of a NuRec render server: due frames in, encoded pictures out; no ROS in here."""
+"""The client of a NuRec render server: due frames in, pictures and clouds out; no ROS here."""
 
 from nurec_ros.rendering.frames import (
     CameraStatus,
+    Cloud,
     DueFrame,
     Failure,
     Frame,
@@ -26,6 +27,7 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 
 __all__ = [
     'CameraStatus',
+    'Cloud',
     'DueFrame',
     'Failure',
     'Frame',

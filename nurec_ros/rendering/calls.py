@@ -21,15 +21,17 @@ from typing import Any
 
 import grpc
 from nurec_ros.rendering import policy
+from nurec_ros.rendering.clouds import check_cloud
 from nurec_ros.rendering.connection import Server
 from nurec_ros.rendering.errors import ALONE, classify, FAIL, OVERLOADED, ServerError
-from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.frames import Cloud, Frame
 from nurec_ros.rendering.images import check_reply, ReplyError
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.queues import Job
 from nurec_ros.rendering.requests import RequestBuilder
 
 NO_BATCHES = 'the server has no batch_render_rgb: single calls'
+SPIN = 'render_lidar'
 
 
 # Not frozen, which would cost more than the rest of making one.
@@ -91,7 +93,8 @@ class Learned:
     What rendering has taught about the server of a connection.
 
     batch: None until one was tried; batch_note: why it is False, once that was learned. tracks:
-    False once the server refused them. warm: a frame of the scene came.
+    False once the server refused them. warm: a frame of the scene came; lidars_warm: a cloud did.
+    lidars: False once the server was found not to render any.
     """
 
     batch: bool | None = None
@@ -100,6 +103,8 @@ class Learned:
     batch_note: str = ''
     tracks: bool = True
     warm: bool = False
+    lidars: bool = True
+    lidars_warm: bool = False
 
     @property
     def batch_note_level(self) -> str:
@@ -116,6 +121,8 @@ def prepare(
     jobs: Sequence[Job], server: Server, builder: RequestBuilder, learned: Learned, now: float
 ) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
     """Build the call for jobs that share one, None where none can be asked for; and the others."""
+    if builder.is_lidar(jobs[0].source):
+        return _prepare_spin(jobs[0], server, builder, learned, now)
     options = builder.options
     with_tracks = learned.tracks and options.send_tracks
     ready: list[Job] = []
@@ -158,6 +165,45 @@ def prepare(
     return call, refused
 
 
+def _prepare_spin(
+    job: Job, server: Server, builder: RequestBuilder, learned: Learned, now: float
+) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
+    options = builder.options
+    with_tracks = learned.tracks and options.send_tracks
+    try:
+        if not learned.lidars:
+            raise no_lidars(options.server)
+        message = builder.build_spin(
+            server.scene_id, job.source, job.t_ns, with_tracks=with_tracks
+        )
+    # A spin must not vanish, nor its future hang.
+    except Exception as error:  # noqa: BLE001
+        return None, [(job, ServerError.own(error, 'the client'))]
+    warm = learned.lidars_warm
+    call = Call(
+        server=server,
+        jobs=[job],
+        method=SPIN,
+        message=message,
+        sizes=[],
+        since=now,
+        timeout_s=options.render_timeout_s if warm else options.first_render_timeout_s,
+        first=not warm,
+        weight=weight_of(1),
+        with_tracks=with_tracks,
+    )
+    return call, []
+
+
+def no_lidars(address: str) -> ServerError:
+    """Return the error of a server that has no method for lidars."""
+    return ServerError(
+        'no lidars',
+        f'{address} renders no lidars (it has no {SPIN})',
+        'NuRec servers from 25.07 on do; set lidars to [none] for one that does not',
+    )
+
+
 # --- what came back ------------------------------------------------------------------------------
 
 
@@ -167,13 +213,15 @@ def results_of(
     image_format: str,
     latency_s: float,
     error_of: Callable[[str], ServerError],
-) -> tuple[list[Frame | ServerError], str]:
+) -> tuple[list[Frame | Cloud | ServerError], str]:
     """
-    Return the frame of each job, or what is wrong with it.
+    Return the frame or cloud of each job, or what is wrong with it.
 
     The items of a batch are matched to the jobs by camera name; error_of: from an item's error
     message to the error. Also returns the names of items that nobody asked for, as a text.
     """
+    if call.method == SPIN:
+        return [_cloud(call, reply, latency_s)], ''
     if not call.batch:
         return [_checked(call, 0, reply.image_bytes, image_format, latency_s)], ''
     items: dict[str, list[Any]] = {job.source: [] for job in call.jobs}
@@ -183,7 +231,7 @@ def results_of(
             items[item.camera_name].append(item)
         else:
             strange.append(item.camera_name or 'an item without a name')
-    results: list[Frame | ServerError] = []
+    results: list[Frame | Cloud | ServerError] = []
     for index, job in enumerate(call.jobs):
         found = items[job.source]
         if not found:
@@ -213,6 +261,17 @@ def _checked(
     return Frame(job.source, job.t_ns, data, encoding, width, height, latency_s)
 
 
+def _cloud(
+    call: Call, reply: sensorsim_pb2.LidarRenderReturn, latency_s: float
+) -> Cloud | ServerError:
+    (job,) = call.jobs
+    try:
+        points, intensities = check_cloud(reply)
+    except ReplyError as error:
+        return ServerError('reply', f'{job.source}: {error}', error.remedy)
+    return Cloud(job.source, job.t_ns, points, intensities, latency_s)
+
+
 def _unmatched(problem: str) -> ServerError:
     return ServerError(
         'unmatched',
@@ -229,7 +288,7 @@ def learn(
     known: Learned,
     call: Call,
     error: ServerError | None,
-    results: Sequence[Frame | ServerError],
+    results: Sequence[Frame | Cloud | ServerError],
     *,
     warms: bool,
 ) -> Learned:
@@ -239,6 +298,11 @@ def learn(
     error: of the call as a whole; results: else, one for each frame. warms: whether a frame proves
     that no first frame is out any more.
     """
+    if call.method == SPIN:
+        if error is not None and error.kind == 'no lidars':
+            return replace(known, lidars=False)
+        came = any(isinstance(result, Cloud) for result in results)
+        return replace(known, lidars_warm=known.lidars_warm or (came and warms))
     if not known.warm and any(isinstance(result, Frame) for result in results):
         known = replace(known, warm=warms)
     if not call.batch:
@@ -255,7 +319,7 @@ def learn(
     return replace(known, batch=False, batch_note=f'batches fail ({error}): single calls')
 
 
-def _learn_from_items(known: Learned, results: Sequence[Frame | ServerError]) -> Learned:
+def _learn_from_items(known: Learned, results: Sequence[Frame | Cloud | ServerError]) -> Learned:
     errors = [result for result in results if isinstance(result, ServerError)]
     unmatched = any(error.action == ALONE for error in errors)
     useless = len(errors) == len(results) and all(error.kind == 'reply' for error in errors)

@@ -48,6 +48,7 @@ CLOSED = 'closed'
 # What frames are asked for with, and what comes of it.
 _RENDERS = {
     'render_rgb': (sensorsim_pb2.RGBRenderRequest, sensorsim_pb2.RGBRenderReturn),
+    'render_lidar': (sensorsim_pb2.LidarRenderRequest, sensorsim_pb2.LidarRenderReturn),
     'batch_render_rgb': (sensorsim_pb2.BatchRGBRenderRequest, sensorsim_pb2.BatchRGBRenderReturn),
 }
 # A connection that held for so long was one to a server that works.

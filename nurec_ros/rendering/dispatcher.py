@@ -38,18 +38,20 @@ from nurec_ros.rendering.calls import (
     late_error,
     learn,
     Learned,
+    no_lidars,
     prepare,
     results_of,
+    SPIN,
     weight_of,
 )
 from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
 from nurec_ros.rendering.errors import CONDEMN, RECONNECT, ServerError
-from nurec_ros.rendering.frames import Failure, first_frame_note, Frame, Statistics
+from nurec_ros.rendering.frames import Cloud, Failure, first_frame_note, Frame, Statistics
 from nurec_ros.rendering.queues import FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 
 Read = TypeVar('Read')
-Deliver = Callable[[Frame | Failure], None]
+Deliver = Callable[[Frame | Cloud | Failure], None]
 
 DELIVERING_THREADS = 2
 
@@ -58,14 +60,15 @@ class Dispatcher:
     """
     Keeps a server busy with what waits in the queues, and deals with what comes back.
 
-    servers: how many addresses share the load. `builder` may be exchanged at any time.
+    sources: the names of all sensors. servers: how many addresses share the load. `builder` may
+    be exchanged at any time.
     """
 
     def __init__(
         self,
         connection: Connection,
         builder: RequestBuilder,
-        cameras: Iterable[str],
+        sources: Iterable[str],
         servers: int,
         deliver: Deliver,
         log: Log,
@@ -85,7 +88,7 @@ class Dispatcher:
         self._server: Server | None = None
         self._learned = Learned()
         self._retry_at: list[float] = []
-        self._statistics = Statistics(cameras)
+        self._statistics = Statistics(sources)
         self._said: set[str] = set()
         self._work = False
         self._closed = False
@@ -114,6 +117,7 @@ class Dispatcher:
             done = []
             for job in jobs:
                 self._statistics.asked(job.source)
+                job.alone = self.builder.is_lidar(job.source)
                 done += self._dropped([job] if self._closed else self._queues.add(job))
             # While as much is in flight as may be, the next reply sends what waits.
             if self._load + 1 <= self._limit or self._connection.state.server is None:
@@ -263,6 +267,11 @@ class Dispatcher:
                     self._load -= weight_of(len(jobs))
         if call is None:
             return
+        if call.method == SPIN:
+            _, note = self.builder.device(call.jobs[0].source)
+            if note:
+                with self._lock:
+                    self._say_once(note, 'warn', note)
         try:
             handle = server.renders[call.method].future(
                 call.message, timeout=call.timeout_s, metadata=server.channel.metadata
@@ -299,11 +308,15 @@ class Dispatcher:
     def _error(self, code: grpc.StatusCode | None, details: str, call: Call) -> ServerError:
         if code is grpc.StatusCode.CANCELLED and self._connection.state.server is not call.server:
             code = grpc.StatusCode.UNAVAILABLE  # cancelled by us, with the connection
-        return call.error(code, details, self.builder.options.server)
+        error = call.error(code, details, self.builder.options.server)
+        # Pictures come from it all the same: nothing is to be asked anew.
+        if call.method == SPIN and error.kind == 'version':
+            return no_lidars(self.builder.options.server)
+        return error
 
     def _over(self, call: Call, reply: Any, error: ServerError | None) -> None:
         """Deal with every job of a call that ended."""
-        results: Sequence[Frame | ServerError]
+        results: Sequence[Frame | Cloud | ServerError]
         strange = ''
         if error is None:
             image_format = self.builder.options.image_format
@@ -314,7 +327,7 @@ class Dispatcher:
                 time.monotonic() - call.since,
                 lambda text: self._error(None, text, call),
             )
-            came = [result for result in results if isinstance(result, Frame)]
+            came = [result for result in results if isinstance(result, (Frame, Cloud))]
             self._connection.heard(call.server, frame=bool(came))
         else:
             results = [error] * len(call.jobs)
@@ -372,10 +385,11 @@ class Dispatcher:
             self._learned = learned
 
     def _learn(
-        self, call: Call, error: ServerError | None, results: Sequence[Frame | ServerError]
+        self, call: Call, error: ServerError | None, results: Sequence[Frame | Cloud | ServerError]
     ) -> None:
         known = self._learned_about(call.server)
-        if known.warm and not call.batch:
+        settled = known.lidars_warm if call.method == SPIN else known.warm
+        if settled and not call.batch and error is None:
             return
         # Behind a list of servers each has its own first frame: wait for all that are out.
         out = (other.first and other.server is call.server for other in self._calls.values())
@@ -387,7 +401,9 @@ class Dispatcher:
 
     # --- out -------------------------------------------------------------------------------------
 
-    def _finish(self, job: Job, result: Frame | RenderError, *, said: bool = False) -> None:
+    def _finish(
+        self, job: Job, result: Frame | Cloud | RenderError, *, said: bool = False
+    ) -> None:
         """
         Count a job's outcome and have its queue delivered from; under the lock.
 
@@ -395,9 +411,9 @@ class Dispatcher:
         """
         if job.obsolete:
             return
-        if isinstance(result, Frame):
+        if isinstance(result, (Frame, Cloud)):
             self._statistics.received(job.source, result.latency_s)
-            outcome: Frame | Failure = result
+            outcome: Frame | Cloud | Failure = result
         else:
             self._statistics.failed(job.source, result)
             # A connection that breaks under a frame is the connection's to tell, too.

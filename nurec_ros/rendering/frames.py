@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 import time
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering.errors import problem_of, RECONNECT, remedy_of
 
@@ -32,7 +34,7 @@ LONG_S = 1.0
 
 
 class DueFrame(Protocol):
-    """A frame to render: the camera's logical name and the frame time, as playback gives them."""
+    """A frame to render: the sensor's logical name and the frame time, as playback gives them."""
 
     @property
     def name(self) -> str: ...
@@ -60,9 +62,25 @@ class Frame:
     latency_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cloud:
+    """
+    The points of one spin of a lidar, as they came.
+
+    t_ns: the end of the spin, which was asked for. points (N, 3) and intensities (N,): read-only
+    float32, metres in the sensor's frame of that moment, and 0 to 1. latency_s: as of a Frame.
+    """
+
+    lidar: str
+    t_ns: int
+    points: NDArray[np.float32]
+    intensities: NDArray[np.float32]
+    latency_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A frame that could not be had, and why; `error` says what to do about it."""
+    """A frame or spin that could not be had, and why; `error` says what to do about it."""
 
     camera: str
     t_ns: int

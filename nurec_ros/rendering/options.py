@@ -21,7 +21,7 @@ import re
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.setting_values import check_scene_url, convert
-from nurec_ros.settings import Settings, TABLE
+from nurec_ros.settings import LIDAR_TABLE, Settings, TABLE
 
 # What servers from 26.04 on take as the name of a scene that they load from a URL.
 _SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
@@ -38,6 +38,7 @@ class RenderOptions:
     to load the scene from, empty where it has it. hfov_deg: horizontal field of view of
     `projection: pinhole`. rig_offset: x y z in metres, roll pitch yaw in degrees about the fixed
     axes of the rig frame. camera_scales: by logical name, instead of resolution_scale.
+    lidar_devices: pandar128 or at128 by logical name, where it is not to be taken from the name.
     """
 
     server: str = 'localhost:46435'
@@ -58,20 +59,26 @@ class RenderOptions:
     rig_offset: tuple[float, ...] = (0.0,) * 6
     resolution_scale: float = 0.25
     camera_scales: Mapping[str, float] = field(default_factory=dict)
+    lidar_devices: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, spec in _SPECS.items():
             convert(spec, name, getattr(self, name))
         for camera, scale in self.camera_scales.items():
             convert(_SPECS['resolution_scale'], f'{camera}.resolution_scale', scale)
+        for lidar, device in self.lidar_devices.items():
+            convert(_DEVICE, f'{lidar}.device', device)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, camera_scales: Mapping[str, float] | None = None
+        cls,
+        settings: Settings,
+        camera_scales: Mapping[str, float] | None = None,
+        lidar_devices: Mapping[str, str] | None = None,
     ) -> RenderOptions:
         """Return the options that the parameters ask for."""
         values = {name: getattr(settings, name) for name in _SPECS}
-        return cls(**values, camera_scales=camera_scales or {})
+        return cls(**values, camera_scales=camera_scales or {}, lidar_devices=lidar_devices or {})
 
     def scale_of(self, camera: str) -> float:
         """Return the output size of a camera as a fraction of its native size."""
@@ -99,3 +106,4 @@ def scene_metadata(scene_url: str, scene_id: str) -> tuple[tuple[str, str], ...]
 _SPECS = {
     spec.name: spec for spec in TABLE if spec.name in {one.name for one in fields(RenderOptions)}
 }
+_DEVICE = next(spec for spec in LIDAR_TABLE if spec.name == 'device')

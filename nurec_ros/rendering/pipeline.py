@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Due frames in, encoded frames out: what the player sees of rendering.
+Due frames in, encoded frames and clouds out: what the player sees of rendering.
 
 `submit` puts jobs into their queues and returns; a thread of the dispatcher's sends them, gRPC's
 own thread takes the replies, two more deliver. No call here waits for any of them.
@@ -35,6 +35,7 @@ from nurec_ros.rendering.dispatcher import Dispatcher
 from nurec_ros.rendering.errors import problem_of, remedy_of
 from nurec_ros.rendering.frames import (
     CameraStatus,
+    Cloud,
     DueFrame,
     Failure,
     Frame,
@@ -49,7 +50,13 @@ from nurec_ros.scenario.cameras import CameraModel
 
 __all__ = ['Failure', 'Frame', 'RenderPipeline']
 
-RUN_TIME_OPTIONS = ('resolution_scale', 'camera_scales', 'send_tracks', 'rig_offset')
+RUN_TIME_OPTIONS = (
+    'resolution_scale',
+    'camera_scales',
+    'lidar_devices',
+    'send_tracks',
+    'rig_offset',
+)
 # Python's words for a thread that the system refuses.
 NO_THREAD = "can't start new thread"
 _LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'error': logging.ERROR}
@@ -75,8 +82,8 @@ class RenderPipeline:
     """
     Renders due frames of one scenario and hands them to `deliver`.
 
-    `deliver` gets Frames and Failures from a small pool, in the order of submission within a
-    camera, and may take its time. mode 'lockstep': nothing submitted is ever dropped. log(level,
+    `deliver` gets Frames, Clouds and Failures from a small pool, in the order of submission within
+    a sensor, and may take its time. mode 'lockstep': nothing submitted is ever dropped. log(level,
     text) is called from any thread, level being debug, info, warn or error. Making one touches no
     network; ConfigurationError for options that cannot work at all.
     """
@@ -85,7 +92,7 @@ class RenderPipeline:
         self,
         scenario: Scenario,
         options: RenderOptions,
-        deliver: Callable[[Frame | Failure], None],
+        deliver: Callable[[Frame | Cloud | Failure], None],
         *,
         mode: str = 'realtime',
         log: Log = _log_by_default,
@@ -101,7 +108,7 @@ class RenderPipeline:
         self._dispatcher = Dispatcher(
             self._connection,
             RequestBuilder(scenario, options),
-            scenario.cameras,
+            (*scenario.cameras, *scenario.lidars),
             len(addresses(options.server)),
             deliver,
             log,
@@ -217,7 +224,7 @@ class RenderPipeline:
         )
 
     def camera_status(self, camera: str) -> CameraStatus:
-        """Return the counters and latencies of one camera."""
+        """Return the counters and latencies of one camera or lidar."""
         return self._dispatcher.read(lambda statistics, _, __: statistics.camera(camera))
 
     def close(self, timeout_s: float = 0.3) -> None:

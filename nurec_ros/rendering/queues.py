@@ -14,10 +14,10 @@
 """
 Which frame is next, and in which order frames come out: the pipeline's queues, without threads.
 
-Each source, a camera, has a queue of jobs in the order in which they were submitted. Jobs may come
-back in any order; they leave their queue from its head only, so that a source's frames never
-change places; a failure has no place to keep. Nothing here locks: the dispatcher calls it under
-its own lock, and nothing here knows what a job asks for.
+Each source, a camera or a lidar, has a queue of jobs in the order in which they were submitted.
+Jobs may come back in any order; they leave their queue from its head only, so that a source's
+frames never change places; a failure has no place to keep. Nothing here locks: the dispatcher
+calls it under its own lock, and nothing here knows what a job asks for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from nurec_ros.rendering.frames import Failure, Frame
+from nurec_ros.rendering.frames import Cloud, Failure, Frame
 
 WAITING = 'waiting'
 FLYING = 'flying'
@@ -52,9 +52,10 @@ class Job:
     """
     One frame to render.
 
-    source: the camera that it is of. keep: never dropped for a newer one. rank: the lower, the
-    sooner. not_before: monotonic seconds. alone: not to be put into a batch. obsolete: taken out
-    of its queue while it was on its way; what comes of it goes to nobody. result: what to deliver.
+    source: the camera or lidar that it is of. keep: never dropped for a newer one. rank: the
+    lower, the sooner. not_before: monotonic seconds. alone: not to be put into a batch. obsolete:
+    taken out of its queue while it was on its way; what comes of it goes to nobody. result: what
+    to deliver.
     """
 
     source: str
@@ -68,7 +69,7 @@ class Job:
     attempts: int = 0
     alone: bool = False
     obsolete: bool = False
-    result: Frame | Failure | None = None
+    result: Frame | Cloud | Failure | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -155,7 +156,7 @@ class FrameQueues:
         queue.sent -= 1
         return True
 
-    def finish(self, job: Job, result: Frame | Failure) -> FrameQueue | None:
+    def finish(self, job: Job, result: Frame | Cloud | Failure) -> FrameQueue | None:
         """
         Set a job's result; return its queue if it can now be delivered from.
 

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What to ask the server: from scenario, camera and time to an RGBRenderRequest.
+What to ask the server: from scenario, sensor and time to a request for a picture or a cloud.
 
-Poses are the camera's in the map frame (the USDZ's world frame), T_map_rig @ T_rig_offset @
-T_rig_camera with optical axes; `world_to_nre` is never applied, the server does that. The exposure
-is a half-open interval of microseconds, kept inside the scenario's range.
+Poses are the sensor's in the map frame (the USDZ's world frame), T_map_rig @ T_rig_offset @
+T_rig_camera with optical axes, or @ T_rig_lidar; `world_to_nre` is never applied, the server does
+that. The exposure is a half-open interval of microseconds, kept inside the scenario's range.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from nurec_ros.errors import RenderError
 from nurec_ros.poses import quaternion_of
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.scenario import Camera, Scenario
+from nurec_ros.scenario import Camera, Lidar, Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,
     FisheyeCamera,
@@ -51,6 +52,15 @@ IMAGE_FORMATS = {
 PINHOLE_COEFFICIENTS = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
 FISHEYE_COEFFICIENTS = 4
 FTHETA_COEFFICIENTS = 6
+
+LIDAR_DEVICES = {
+    'pandar128': sensorsim_pb2.PANDAR128,
+    'at128': sensorsim_pb2.AT128,
+}
+DEFAULT_DEVICE = 'pandar128'
+# How lidars are named in NuRec's scenes: lidar_gt_top_p128.
+_DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'}
+DEFAULT_SPIN_US = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,43 @@ class RequestBuilder:
             request.dynamic_objects.extend(track_poses(self._scenario, *shot.pose_times_ns))
         return request
 
+    def is_lidar(self, name: str) -> bool:
+        """Return whether a sensor is a lidar, which no batch takes."""
+        return name in self._scenario.lidars
+
+    def build_spin(
+        self, scene_id: str, lidar: str, t_ns: int, *, with_tracks: bool = True
+    ) -> sensorsim_pb2.LidarRenderRequest:
+        """Build the request for a lidar's spin that ends at t_ns; the rest as for pictures."""
+        found = self._scenario.lidars.get(lidar)
+        if found is None:
+            raise RenderError(f'the scene has no lidar {lidar}')
+        start_us, end_us = spin_window(found, t_ns, self._first_us, self._last_us)
+        pose_times_ns = (start_us * 1000, end_us * 1000)
+        T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64))
+        T_map_lidar = T_map_rig @ self._T_rig_offset @ found.T_rig_lidar
+        request = sensorsim_pb2.LidarRenderRequest(
+            scene_id=scene_id, frame_start_us=start_us, frame_end_us=end_us
+        )
+        request.lidar_config.lidar_type = LIDAR_DEVICES[self.device(lidar)[0]]
+        _fill_pair(request.sensor_pose, T_map_lidar[0], T_map_lidar[1])
+        if with_tracks and self.options.send_tracks:
+            request.dynamic_objects.extend(track_poses(self._scenario, *pose_times_ns))
+        return request
+
+    def device(self, lidar: str) -> tuple[str, str]:
+        """Return the device that a lidar is rendered as, and what there is to say about that."""
+        wanted = self.options.lidar_devices.get(lidar, '')
+        if wanted:
+            return wanted, ''
+        for word, device in _DEVICE_WORDS.items():
+            if re.search(rf'(?<![a-z0-9]){word}(?![a-z0-9])', lidar.lower()):
+                return device, ''
+        return DEFAULT_DEVICE, (
+            f"the name of lidar '{lidar}' tells no device that servers render "
+            f'({", ".join(LIDAR_DEVICES)}): it is rendered as {DEFAULT_DEVICE}; set <lidar>.device'
+        )
+
     def _camera(self, name: str) -> Camera:
         camera = self._scenario.cameras.get(name)
         if camera is None:
@@ -197,6 +244,26 @@ def exposure(
         return max(min(end_us - length_us, end_us - 1), first_us), end_us
     start_us = max(min(t_us, last_us - 1), first_us)
     return start_us, start_us + 1
+
+
+def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
+    """
+    Return the window [start, end) in microseconds of the spin that ends at t_ns.
+
+    The recorded one that ends then, else a turn of the model's frequency, or of 10 Hz. Moved into
+    [first_us, last_us] as exposures are.
+    """
+    t_us = t_ns // 1000
+    spins_us = lidar.spin_times_ns // 1000
+    index = int(np.searchsorted(spins_us[:, 1], t_us))
+    if index < len(spins_us) and spins_us[index, 1] == t_us:
+        length_us = t_us - int(spins_us[index, 0])
+    elif lidar.model is not None:
+        length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
+    else:
+        length_us = DEFAULT_SPIN_US
+    end_us = min(max(t_us, first_us + 1), max(last_us, first_us + 1))
+    return max(min(end_us - length_us, end_us - 1), first_us), end_us
 
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:

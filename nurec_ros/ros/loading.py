@@ -29,7 +29,7 @@ from nurec_ros.errors import ConfigurationError, doing, NurecError
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, Due, Schedule
 from nurec_ros.playback.showing import QUIET_NS
-from nurec_ros.rendering.frames import Failure, Frame
+from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros.camera_topics import CameraTopics
@@ -255,8 +255,10 @@ class Loaded:
         for name, dropped in before.items():
             self.discarded[name] += self.pipeline.camera_status(name).dropped - dropped
 
-    def _deliver(self, item: Frame | Failure) -> None:
+    def _deliver(self, item: Frame | Cloud | Failure) -> None:
         """Publish a frame, in a thread of the pipeline's; failures are counted there."""
+        if isinstance(item, Cloud):
+            return
         frame = Due(item.camera, item.t_ns)
         if isinstance(item, Failure):
             self._on_lost(self, frame, item.error)

@@ -102,8 +102,9 @@ class FakeServer:
 
     render: makes the bytes of one picture, or aborts. answers: by method, what answers it instead.
     batch: whether there is batch_render_rgb; batch_reply may turn its reply into something else.
-    times_us: of the poses of the trajectory, None where the server tells none. calls: (method,
-    request) in order; headers: the metadata of each; seconds: how long its client would wait.
+    times_us: of the poses of the trajectory, None where the server tells none. spin: answers
+    render_lidar with a message or its bytes, None where there is none. calls: (method, request)
+    in order; headers: the metadata of each; seconds: how long its client would wait.
     port: 0 claims one that is the test's own even while the server is away.
     """
 
@@ -127,6 +128,7 @@ class FakeServer:
         self.batch = batch
         self.batch_reply = batch_reply
         self.times_us: list[int] | None = None
+        self.spin: Callable[[Any, grpc.ServicerContext], Any] | None = None
         self.answers: dict[str, Callable[[Any, grpc.ServicerContext], Any]] = {}
         self.calls: list[tuple[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -179,7 +181,12 @@ class FakeServer:
             ),
             'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
             'batch_render_rgb': (self._batch, sensorsim_pb2.BatchRGBRenderRequest),
+            'render_lidar': (self._spin, sensorsim_pb2.LidarRenderRequest),
         }
+        if method == 'render_lidar' and self.spin is None:
+            with self._lock:
+                self.calls.append(('refused lidar', None))
+            return None
         if service != self._prefix or method not in types:
             return None
         if method == 'batch_render_rgb' and not self.batch:
@@ -196,7 +203,9 @@ class FakeServer:
             return self.answers.get(method, answer)(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            behaviour, request_type.FromString, lambda message: message.SerializeToString()
+            behaviour,
+            request_type.FromString,
+            lambda message: message if isinstance(message, bytes) else message.SerializeToString(),
         )
 
     def _version(self, _request: Any, _context: Any) -> common_pb2.VersionId:
@@ -227,6 +236,10 @@ class FakeServer:
 
     def _render_rgb(self, request: Any, context: Any) -> sensorsim_pb2.RGBRenderReturn:
         return sensorsim_pb2.RGBRenderReturn(image_bytes=self._picture(request, context))
+
+    def _spin(self, request: Any, context: Any) -> Any:
+        assert self.spin is not None
+        return self.spin(request, context)
 
     def _batch(self, request: Any, context: Any) -> Any:
         reply = sensorsim_pb2.BatchRGBRenderReturn()

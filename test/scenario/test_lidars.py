@@ -13,7 +13,7 @@
 # limitations under the License.
 """The lidars of a scenario: their place, model and spins, and what files get wrong about them."""
 
-from test.support.archives import build_archive, REMOVED
+from test.support.archives import build_archive, CAMERAS, REMOVED
 from test.support.lidars import (
     add_lidar,
     calibration,
@@ -213,6 +213,17 @@ def test_two_of_one_name(tmp_path):
     (warning,) = scenario.warnings
     assert 'has no spins of other' in warning
     assert len(scenario.lidars['other'].spin_times_ns) == 0
+
+
+def test_a_lidar_of_a_camera_s_name_goes_by_its_key(tmp_path):
+    def edit(rig):
+        rig['lidar_calibrations'] = {'roof': calibration(CAMERAS[0])}
+        rig['rig_trajectories'][0]['lidars_frame_timestamps_us'] = {'roof': SPINS}
+
+    scenario = loaded(tmp_path, edit)
+    assert scenario.warnings == ()
+    assert list(scenario.lidars) == ['roof']
+    assert len(scenario.lidars['roof'].spin_times_ns) == len(SPINS)
 
 
 def test_spins_that_make_no_sense_are_left_out(tmp_path):

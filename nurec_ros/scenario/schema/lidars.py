@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -67,13 +67,19 @@ class _UnknownError(Exception):
 
 
 def parse_lidars(
-    top: dict[str, Any], entry: dict[str, Any], path: str, ego_us: tuple[int, int], warn: Warn
+    top: dict[str, Any],
+    entry: dict[str, Any],
+    path: str,
+    ego_us: tuple[int, int],
+    cameras: Container[str],
+    warn: Warn,
 ) -> Mapping[str, Lidar]:
     """
     Return the lidars by logical name, in the file's order.
 
-    `ego_us` is the time of the first and the last pose. Many rigs have none, which is not worth a
-    word; what cannot be used is told to `warn` and left out.
+    `ego_us` is the time of the first and the last pose; `cameras` are names that are
+    taken. Many rigs have no lidar, which is not worth a word; what cannot be used is told to
+    `warn` and left out.
     """
     lidars: dict[str, Lidar] = {}
     if top.get(_CALIBRATIONS) is None:
@@ -95,13 +101,13 @@ def parse_lidars(
     without_times: list[str] = []
     for key, value in islice(calibrations.items(), MOST_LIDARS):
         name = logical_name(key, value)
-        if name in lidars:
+        if name in lidars or name in cameras:
             name = key
         lidar = _lidar(key, name, value, warn, unknown)
         if lidar is None:
             continue
-        if name in lidars:
-            warn(f'{join(_CALIBRATIONS, key)} has the name of another lidar, so it is left out')
+        if name in lidars or name in cameras:
+            warn(f'{join(_CALIBRATIONS, key)} has the name of another sensor, so it is left out')
             continue
         if times is not None:
             spins = frame_times_of(times, key, name, times_path, warn, 'lidar')

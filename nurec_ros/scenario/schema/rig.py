@@ -189,14 +189,15 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     _name_unknown(top, _KEYS, '', warn)
     _name_unknown(entry, _ENTRY_KEYS, path, warn)
     ego_us = (ego.start_ns // 1000, ego.end_ns // 1000)
+    cameras = parse_cameras(top, entry, path, ego_us, warn)
     return Rig(
         sequence_id=_sequence_id(entry, path, warn),
         ego=ego,
         bbox=_bbox(entry, path, warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
-        cameras=parse_cameras(top, entry, path, ego_us, warn),
-        lidars=parse_lidars(top, entry, path, ego_us, warn),
+        cameras=cameras,
+        lidars=parse_lidars(top, entry, path, ego_us, cameras, warn),
     )
 
 

@@ -1,0 +1,378 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Lidars from request to cloud: bytes built by hand on both sides of the wire."""
+
+import struct
+from test.rendering.conftest import eventually
+from test.rendering.due import due
+from test.support.archives import build_archive, START_US, translation
+from test.support.lidars import add_lidar, LIDAR, SPIN_US, SPINS, T_RIG_LIDAR
+
+import grpc
+import numpy as np
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import Cloud, RenderOptions
+from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.scenario import Scenario
+import pytest
+
+CAMERAS = ('wide', 'tele')
+SPEED = 8.0
+LAST_US = START_US + 2_000_000
+# A quarter turn to the left, as w x y z.
+QUARTER = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
+
+
+def edit_rig(rig):
+    drive = rig['rig_trajectories'][0]
+    times_us = drive['T_rig_world_timestamps_us']
+    drive['T_rig_worlds'] = [
+        translation(SPEED * 1e-6 * (t - START_US), 0.0, 0.0) for t in times_us
+    ]
+    add_lidar(rig)
+    add_lidar(rig, 'roof_at128', spins=None, model=None)
+    add_lidar(rig, 'nameless', spins=None)
+    rig['lidar_calibrations'][next(reversed(rig['lidar_calibrations']))]['lidar_model'][
+        'parameters'
+    ]['spinning_frequency_hz'] = 20.0
+
+
+@pytest.fixture(scope='module')
+def scenario(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('lidars')
+    return Scenario.load(build_archive(folder, cameras=CAMERAS, edit_rig=edit_rig))
+
+
+# --- bytes by hand ------------------------------------------------------------------------------
+
+
+def varint(value):
+    out = b''
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def float32(number, value):
+    # proto3 leaves zeros out.
+    return varint(number << 3 | 5) + struct.pack('<f', value) if value else b''
+
+
+def fixed64(number, value):
+    return varint(number << 3 | 1) + struct.pack('<Q', value)
+
+
+def floats(numbers_and_values):
+    return b''.join(float32(number, value) for number, value in numbers_and_values)
+
+
+def pose(x, y, z, quaternion):
+    vec = floats(enumerate((x, y, z), 1))
+    return field(1, vec) + field(2, floats(enumerate(quaternion, 1)))
+
+
+def sensor_at(t_us):
+    x, y, z = (row[3] for row in T_RIG_LIDAR[:3])
+    return pose(x + SPEED * 1e-6 * (t_us - START_US), y, z, QUARTER)
+
+
+def request_bytes(start_us, end_us, device=0):
+    return (
+        field(1, b'the scene')
+        + field(2, varint(2 << 3) + varint(device) if device else b'')
+        + fixed64(3, start_us)
+        + fixed64(4, end_us)
+        + field(5, field(1, sensor_at(start_us)) + field(2, sensor_at(end_us)))
+    )
+
+
+def old_reply(points, intensities):
+    """Return the reply of a server of 2025: packed repeated floats, no count."""
+    return field(1, points) + field(2, intensities)
+
+
+def new_reply(points, intensities, count=None):
+    count = len(points) // 12 if count is None else count
+    return varint(3 << 3) + varint(count) + field(4, points) + field(5, intensities)
+
+
+REPLIES = pytest.mark.parametrize('reply', [old_reply, new_reply])
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def build(scenario, lidar, t_us, **options):
+    builder = RequestBuilder(scenario, RenderOptions(**options))
+    return builder.build_spin('the scene', lidar, t_us * 1000).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ('lidar', 't_us', 'window', 'device'),
+    [
+        # A recorded spin, from its start to its end.
+        (LIDAR, SPINS[3][1], tuple(SPINS[3]), 0),
+        # At another time a turn of the model, 10 Hz.
+        (LIDAR, SPINS[3][1] + 7, (SPINS[3][1] + 7 - SPIN_US, SPINS[3][1] + 7), 0),
+        # One that would begin before the scenario; the first moment, where it is not empty.
+        (LIDAR, START_US + 30_000, (START_US, START_US + 30_000), 0),
+        (LIDAR, START_US, (START_US, START_US + 1), 0),
+        (LIDAR, LAST_US, (LAST_US - SPIN_US, LAST_US), 0),
+        # No spins and no model; no spins, and a model of 20 Hz.
+        ('roof_at128', START_US + 500_000, (START_US + 400_000, START_US + 500_000), 1),
+        ('nameless', START_US + 500_000, (START_US + 450_000, START_US + 500_000), 0),
+    ],
+)
+def test_requests_are_the_bytes_that_the_protocol_asks_for(scenario, lidar, t_us, window, device):
+    assert build(scenario, lidar, t_us) == request_bytes(*window, device)
+
+
+def test_a_spin_shorter_than_a_turn_is_taken_as_recorded(scenario, tmp_path):
+    spins = [[START_US + 100_000, START_US + 160_000]]
+    path = build_archive(
+        tmp_path, edit_rig=lambda rig: (edit_rig(rig), add_lidar(rig, spins=spins), rig)[-1]
+    )
+    assert build(Scenario.load(path), LIDAR, spins[0][1]) == request_bytes(*spins[0])
+
+
+def test_the_device_is_the_one_that_was_chosen(scenario):
+    devices = {LIDAR: 'at128', 'roof_at128': 'pandar128'}
+    for lidar, device in ((LIDAR, 1), ('roof_at128', 0)):
+        t_us = START_US + 500_007
+        found = build(scenario, lidar, t_us, lidar_devices=devices)
+        assert found == request_bytes(t_us - SPIN_US, t_us, device)
+    with pytest.raises(ConfigurationError, match=r'roof\.device'):
+        RenderOptions(lidar_devices={'roof': 'vlp16'})
+
+
+@pytest.mark.parametrize(
+    ('name', 'device', 'known'),
+    [
+        ('lidar_gt_top_p128', 'pandar128', True),
+        ('pandar128', 'pandar128', True),
+        ('lidar_at128', 'at128', True),
+        ('lidar_cat1280', 'pandar128', False),
+    ],
+)
+def test_devices_by_name(scenario, name, device, known):
+    found, note = RequestBuilder(scenario, RenderOptions()).device(name)
+    assert (found, not note) == (device, known)
+    if not known:
+        assert 'set <lidar>.device' in note
+
+
+def test_tracks_go_along_as_with_pictures(scenario):
+    builder = RequestBuilder(scenario, RenderOptions(send_tracks=True))
+    spin = builder.build_spin('the scene', LIDAR, SPINS[3][1] * 1000)
+    (one,) = spin.dynamic_objects
+    assert one.track_id == '1'
+    # 6 m/s, see the archive.
+    moved = one.pose_pair.end_pose.vec.x - one.pose_pair.start_pose.vec.x
+    assert moved == pytest.approx(0.6, rel=0.05)
+    assert not builder.build_spin('', LIDAR, SPINS[3][1] * 1000, with_tracks=False).dynamic_objects
+
+
+def test_the_rig_offset_moves_lidars_too(scenario):
+    found = RequestBuilder(scenario, RenderOptions(rig_offset=(0, 2, 0, 0, 0, 0))).build_spin(
+        'the scene', LIDAR, SPINS[3][1] * 1000
+    )
+    assert found.sensor_pose.end_pose.vec.y == pytest.approx(2.1)
+
+
+# --- clouds -------------------------------------------------------------------------------------
+
+
+POINTS = np.array([[1.5, -2.25, 0.1], [1e-3, 190.0, -1.7]], dtype='<f4')
+INTENSITIES = np.array([0.25, 1.0], dtype='<f4')
+
+
+@pytest.fixture
+def spinning(make_server, make_pipeline, scenario):
+    """Return a function that starts a server that answers each spin so, and a pipeline."""
+
+    def start(spin, **options):
+        server = make_server()
+        server.spin = spin
+        return server, make_pipeline(server, scenario=scenario, **options)
+
+    return start
+
+
+@REPLIES
+def test_a_cloud_arrives_bit_for_bit(spinning, delivered, reply):
+    _, pipeline = spinning(lambda *_: reply(POINTS.tobytes(), INTENSITIES.tobytes()))
+    pipeline.submit(due(LIDAR)).result(60)
+    (cloud,) = delivered.results
+    assert isinstance(cloud, Cloud)
+    assert (cloud.lidar, cloud.t_ns) == (LIDAR, (START_US + 100_000) * 1000)
+    assert cloud.points.dtype == cloud.intensities.dtype == np.float32
+    assert cloud.points.tobytes() == POINTS.tobytes()
+    assert cloud.points.shape == (2, 3)
+    assert cloud.intensities.tobytes() == INTENSITIES.tobytes()
+    assert cloud.latency_s > 0
+    status = pipeline.camera_status(LIDAR)
+    assert (status.asked, status.received, status.failed) == (1, 1, 0)
+
+
+def test_buffers_come_before_floats(spinning, delivered):
+    both = old_reply(b'\0' * 12, b'\0' * 4) + new_reply(POINTS.tobytes(), INTENSITIES.tobytes())
+    _, pipeline = spinning(lambda *_: both)
+    pipeline.submit(due(LIDAR)).result(60)
+    assert delivered.results[0].points.tobytes() == POINTS.tobytes()
+
+
+def test_an_empty_cloud_is_a_cloud(spinning, delivered):
+    _, pipeline = spinning(lambda *_: b'')
+    pipeline.submit(due(LIDAR)).result(60)
+    (cloud,) = delivered.results
+    assert cloud.points.shape == (0, 3)
+    assert cloud.intensities.shape == (0,)
+
+
+def spoiled(array, value):
+    array = array.copy()
+    array.flat[1] = value
+    return array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ('reply', 'words'),
+    [
+        (old_reply(b'\0' * 16, b'\0' * 4), '4 coordinates, expected 3 a point'),
+        (new_reply(b'\0' * 14, b'\0' * 4), '14 bytes of points, expected 4 a number'),
+        (new_reply(b'\0' * 24, b'\0' * 8, 3), '2 points, expected 3, its num_points'),
+        (varint(3 << 3) + varint(3), '0 points, expected 3, its num_points'),
+        (new_reply(b'\0' * 24, b'\0' * 4), '1 intensities, expected 2, one a point'),
+        (old_reply(b'\0' * 24, b''), '0 intensities, expected 2, one a point'),
+        (new_reply(b'\0' * 24, b'\0' * 9), '9 bytes of intensities, expected 4 a number'),
+        (
+            new_reply(spoiled(POINTS, np.nan), INTENSITIES.tobytes()),
+            '1 of 6 coordinates of the reply are not finite',
+        ),
+        (
+            old_reply(POINTS.tobytes(), spoiled(INTENSITIES, np.inf)),
+            '1 of 2 intensities of the reply are not finite',
+        ),
+    ],
+)
+def test_what_does_not_fit_is_dropped_counted_and_named(spinning, delivered, reply, words):
+    _, pipeline = spinning(lambda *_: reply)
+    pipeline.submit(due(LIDAR)).result(60)
+    (failure,) = delivered.failures
+    assert failure.camera == LIDAR
+    assert str(failure.error).startswith(f'{LIDAR}: ')
+    assert words in str(failure.error)
+    assert not delivered.frames
+    status = pipeline.camera_status(LIDAR)
+    assert (status.received, status.failed) == (0, 1)
+    assert words in status.last_error
+
+
+@REPLIES
+def test_three_million_points_are_too_many(spinning, delivered, reply):
+    count = 3_000_000
+    _, pipeline = spinning(lambda *_: reply(b'\0' * (12 * count), b'\0' * (4 * count)))
+    pipeline.submit(due(LIDAR)).result(120)
+    (failure,) = delivered.failures
+    assert '3000000 points, expected 2000000 at most' in str(failure.error)
+
+
+# --- beside pictures ----------------------------------------------------------------------------
+
+
+def test_beside_pictures_of_the_same_moment(spinning, delivered):
+    server, pipeline = spinning(lambda *_: b'')
+    pipeline.submit(due(*CAMERAS, LIDAR)).result(60)
+    clouds = [result for result in delivered.results if isinstance(result, Cloud)]
+    assert {frame.camera for frame in delivered.frames} == set(CAMERAS)
+    assert [cloud.lidar for cloud in clouds] == [LIDAR]
+    # Pictures share a call, the cloud has one of its own.
+    (batch,) = server.requests('batch_render_rgb')
+    assert {item.camera_name for item in batch.items} == set(CAMERAS)
+    assert len(server.requests('render_lidar')) == 1
+
+
+def test_a_server_without_lidars_is_remembered_and_said_once(
+    make_server, make_pipeline, scenario, delivered
+):
+    server = make_server()
+    pipeline = make_pipeline(server, scenario=scenario)
+    for k in range(3):
+        pipeline.submit(due(LIDAR, 'wide', t_us=100_000 * (k + 1))).result(60)
+    assert server.methods().count('refused lidar') == 1
+    assert len(delivered.failures) == 3
+    assert len(delivered.frames) == 3
+    for failure in delivered.failures:
+        assert f'{server.address} renders no lidars' in str(failure.error)
+        assert 'set lidars to [none]' in str(failure.error)
+    # Nothing else is asked anew for that.
+    assert server.methods().count('get_version') == 1
+    eventually(lambda: delivered.texts('warn'))
+    assert len([text for text in delivered.texts('warn') if 'renders no lidars' in text]) == 1
+    assert 'renders no lidars' in pipeline.camera_status(LIDAR).last_error
+
+
+def test_the_next_connection_is_asked_again(make_server, make_pipeline, scenario, delivered):
+    server = make_server()
+    pipeline = make_pipeline(server, scenario=scenario)
+    pipeline.submit(due(LIDAR)).result(60)
+    port = server.port
+    server.stop()
+    eventually(lambda: not pipeline.status().connected)
+    again = make_server(port=port)
+    again.spin = lambda *_: new_reply(POINTS.tobytes(), INTENSITIES.tobytes())
+    pipeline.submit(due(LIDAR, t_us=200_000), keep=True).result(60)
+    assert isinstance(delivered.results[-1], Cloud)
+
+
+def test_spins_are_tried_again_and_fail_as_pictures_do(spinning, delivered):
+    answers = iter([(grpc.StatusCode.INTERNAL, 'Stopped waiting for backend'), None])
+
+    def spin(_, context):
+        refusal = next(answers)
+        if refusal:
+            context.abort(*refusal)
+        return b''
+
+    server, pipeline = spinning(spin)
+    pipeline.submit(due(LIDAR)).result(60)
+    assert isinstance(delivered.results[0], Cloud)
+    assert len(server.requests('render_lidar')) == 2
+
+
+def test_the_first_spin_may_take_as_long_as_a_first_frame(spinning, delivered):
+    server, pipeline = spinning(lambda *_: b'', render_timeout_s=20.0)
+    pipeline.submit(due('wide')).result(60)
+    pipeline.submit(due(LIDAR)).result(60)
+    pipeline.submit(due(LIDAR, t_us=200_000)).result(60)
+    first, second = [
+        seconds
+        for (method, _), seconds in zip(server.calls, server.seconds, strict=True)
+        if method == 'render_lidar'
+    ]
+    assert first > 200 > 100 > second
+
+
+def test_an_unknown_device_is_said_once(spinning, delivered):
+    _, pipeline = spinning(lambda *_: b'')
+    for k in range(2):
+        pipeline.submit(due('nameless', LIDAR, t_us=100_000 * (k + 1))).result(60)
+    eventually(lambda: delivered.texts('warn'))
+    (text,) = delivered.texts('warn')
+    assert "the name of lidar 'nameless' tells no device" in text
