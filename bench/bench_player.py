@@ -66,7 +66,7 @@ BEAT_DURATION_S = 1000.0
 
 
 def deviations(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any]:
-    """Give by how many ms the gaps in a span differ from the period."""
+    """Return by how many ms the gaps in a span differ from the period."""
     times = np.array([one for one in sorted(sent) if from_ns <= one < to_ns])
     return np.abs(np.diff(times) / 1e6 - PERIOD_MS)
 

@@ -128,7 +128,7 @@ def serve(scene_id: str) -> None:
 
 
 def publishers(raw: bool) -> tuple[Publish, str]:
-    """Give what publishes a picture, and its name."""
+    """Return what publishes a picture, and its name."""
     try:
         import rclpy
         from sensor_msgs.msg import CompressedImage, Image

@@ -317,7 +317,7 @@ def player(
 
 
 def cpu_s(pid: int) -> float:
-    """Give the processor time that a process has used: user and system."""
+    """Return the processor time that a process has used: user and system."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 

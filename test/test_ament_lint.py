@@ -26,7 +26,7 @@ FOLDERS = ('nurec_ros', 'test', 'launch', 'bench')
 
 
 def _sources():
-    """Give every Python file of ours; generated ones follow their generator's style."""
+    """Return every Python file of ours; generated ones follow their generator's style."""
     found = [ROOT / 'setup.py']
     for folder in FOLDERS:
         found += sorted((ROOT / folder).rglob('*.py'))

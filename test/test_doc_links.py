@@ -30,12 +30,12 @@ HEADING = re.compile(r'^#{1,6} +(.+?) *#*$', re.MULTILINE)
 
 
 def links(text: str) -> list[str]:
-    """Give the targets of a page's links, without what is code."""
+    """Return the targets of a page's links, without what is code."""
     return LINK.findall(CODE.sub('', FENCE.sub('', text)))
 
 
 def anchors(text: str) -> set[str]:
-    """Give the anchors of a page's headings, as the usual code hosts make them."""
+    """Return the anchors of a page's headings, as the usual code hosts make them."""
     found: dict[str, int] = {}
     result = set()
     for heading in HEADING.findall(FENCE.sub('', text)):
@@ -48,7 +48,7 @@ def anchors(text: str) -> set[str]:
 
 
 def dead(page: Path) -> list[str]:
-    """Give the links of a page that lead nowhere."""
+    """Return the links of a page that lead nowhere."""
     result = []
     for link in links(page.read_text()):
         if re.match(r'[a-z]+:', link):

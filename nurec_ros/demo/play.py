@@ -402,7 +402,7 @@ def rendering(diagnostics: Diagnostics, cameras: Sequence[str]) -> list[str]:
 
 
 def _skipped(skipped: dict[str, str]) -> list[str]:
-    """Say what is missing in the recording, once for each reason."""
+    """Return what is missing in the recording, once for each reason."""
     reasons: dict[str, int] = {}
     for reason in skipped.values():
         reasons[reason] = reasons.get(reason, 0) + 1

@@ -93,12 +93,12 @@ class PlaybackClock:
 
     @property
     def position_ns(self) -> int:
-        """Give the position that the last movement reached; time alone does not change it."""
+        """Return the position that the last movement reached; time alone does not change it."""
         return self._position
 
     @property
     def passed_ns(self) -> int:
-        """Give where the next span starts: the position, or 1 ns before it after a jump."""
+        """Return where the next span starts: the position, or 1 ns before it after a jump."""
         return self._passed
 
     @property
@@ -107,12 +107,12 @@ class PlaybackClock:
 
     @property
     def done(self) -> bool:
-        """Say whether the position is the end."""
+        """Return whether the position is the end."""
         return self._position == self._end
 
     @property
     def rate(self) -> float:
-        """Give the scenario seconds per wall second."""
+        """Return the scenario seconds per wall second."""
         return self._rate
 
     @property
@@ -125,7 +125,7 @@ class PlaybackClock:
 
     @property
     def progress(self) -> float:
-        """Give the part of the range that lies behind, 0 to 1; 1 for a range of one moment."""
+        """Return the part of the range that lies behind, 0 to 1; 1 for a range of one moment."""
         if self._end == self._begin:
             return 1.0
         return (self._position - self._begin) / (self._end - self._begin)
@@ -223,7 +223,7 @@ class PlaybackClock:
         return Advance(after, self._end, self._end, finished=True)
 
     def _target(self) -> int:
-        """Give where the wall clock says that the position is; may lie beyond the end."""
+        """Return where the wall clock says that the position is; may lie beyond the end."""
         elapsed = max(self._now() - self._anchor_wall, 0)
         # In integers: a float loses nanoseconds from 2**53 on, about 100 days.
         numerator, denominator = self._rate.as_integer_ratio()

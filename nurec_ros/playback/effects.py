@@ -135,7 +135,7 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Give up every frame that was asked for: its stamp lies in the future now."""
+    """Return up every frame that was asked for: its stamp lies in the future now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ class Playback:
         return self._end_step()
 
     def leave(self, by: str) -> Effects:
-        """Give everything up: another scenario takes this one's place."""
+        """Return everything up: another scenario takes this one's place."""
         waiting, self._steps = self._steps, deque()
         effects = self.overtake(by)
         for step in waiting:

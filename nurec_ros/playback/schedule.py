@@ -56,7 +56,7 @@ class Schedule:
         return tuple(self._times)
 
     def times(self, name: str) -> NDArray[np.int64]:
-        """Give the due times of one name, ascending; KeyError where there is no such name."""
+        """Return the due times of one name, ascending; KeyError where there is no such name."""
         return np.array(self._times[name], dtype=np.int64)
 
     def due(self, after_ns: int, until_ns: int, names: Iterable[str] | None = None) -> list[Due]:
@@ -87,7 +87,7 @@ class Schedule:
         return found
 
     def next_after(self, t_ns: int, names: Iterable[str] | None = None) -> int | None:
-        """Give the first due time later than `t_ns`; None where there is none."""
+        """Return the first due time later than `t_ns`; None where there is none."""
         candidates = []
         for _, times in self._selected(names):
             index = bisect_right(times, t_ns)

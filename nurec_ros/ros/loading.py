@@ -249,7 +249,7 @@ class Loaded:
         self.playback.owe_stills()
 
     def discard(self) -> None:
-        """Give up the frames that are on their way: their stamps are in the future now."""
+        """Return up the frames that are on their way: their stamps are in the future now."""
         before = {name: self.pipeline.camera_status(name).dropped for name in self.cameras}
         self.pipeline.discard()
         for name, dropped in before.items():

@@ -48,7 +48,7 @@ def yaml_value(value: Value) -> str:
 
 
 def yaml_text() -> str:
-    """Give the whole of `config/nurec.yaml`: every parameter with its default."""
+    """Return the whole of `config/nurec.yaml`: every parameter with its default."""
     lines = [
         '# Every parameter of nurec_player with its default, written from the table in',
         '# nurec_ros/settings.py by: python -m nurec_ros.ros.parameter_docs write',
@@ -81,7 +81,7 @@ def _comment(spec: Spec) -> list[str]:
 
 
 def markdown_text() -> str:
-    """Give the tables for the documents, the players' first and the cameras' after it."""
+    """Return the tables for the documents, the players' first and the cameras' after it."""
     cameras = [_row(spec, prefix='<camera>.') for spec in CAMERA_TABLE]
     return '\n'.join(
         [
@@ -107,7 +107,7 @@ def _kind(spec: Spec) -> str:
 
 
 def replaced(document: str) -> str:
-    """Give a document with the text between the two markers brought up to date."""
+    """Return a document with the text between the two markers brought up to date."""
     before, found, rest = document.partition(BEGIN)
     if not found:
         return document

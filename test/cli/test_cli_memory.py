@@ -26,7 +26,7 @@ import pytest
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Give what mallopt was told, in an environment that says nothing about malloc."""
+    """Return what mallopt was told, in an environment that says nothing about malloc."""
     calls: list[tuple[int, int]] = []
 
     def mallopt(parameter: int, value: int) -> int:

@@ -81,7 +81,7 @@ def ended(process):
 
 
 def play_arguments(name, usdz, port=1):
-    """Give arguments that have a command do its work, at a port where nothing listens."""
+    """Return arguments that have a command do its work, at a port where nothing listens."""
     return {
         'player': ['--ros-args', '-p', f'usdz_path:={usdz}', '-p', f'server:=127.0.0.1:{port}'],
         'preview': ['--usdz', usdz, '--port', 0],

@@ -48,13 +48,13 @@ STUBBORN = python("""
 
 @pytest.fixture
 def children(tmp_path: Path):
-    """Give an empty set of child processes, ended with the test."""
+    """Return an empty set of child processes, ended with the test."""
     with Children(tmp_path, os.environ) as several:
         yield several
 
 
 def gone(pid: int) -> bool:
-    """Say whether a process has ended (one that nobody waits for may stay as a zombie)."""
+    """Return whether a process has ended (one that nobody waits for may stay as a zombie)."""
     try:
         state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -29,7 +29,7 @@ MOUNT[:3, 3] = 1.8, -0.05, 1.4
 
 
 def ftheta_spec(scale=1.0, **changes):
-    """Give a CameraSpec, as it would be for a sensor `scale` times as large."""
+    """Return a CameraSpec, as it would be for a sensor `scale` times as large."""
     lens = {**FRONT_FTHETA}
     for axis in 'xy':
         lens[f'principal_point_{axis}'] = (lens[f'principal_point_{axis}'] + 0.5) * scale - 0.5

@@ -52,7 +52,7 @@ def encoded(picture: np.ndarray, extension: str = '.png') -> bytes:
 
 
 def frame(width: int = 32, height: int = 24, encoding: str = 'png', **values: Any) -> Frame:
-    """Give a frame with the red picture, as the renderer gives it."""
+    """Return a frame with the red picture, as the renderer gives it."""
     picture = red_picture(width, height)
     data = {
         'png': lambda: encoded(picture),

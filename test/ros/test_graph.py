@@ -70,7 +70,7 @@ def camera(node: Any, name: str = 'front') -> CameraTopics:
 
 @pytest.fixture
 def publish_all(scenario: Scenario) -> Callable[[Any], None]:
-    """Give a function that makes all topics but the reporter's."""
+    """Return a function that makes all topics but the reporter's."""
 
     def publish(node: Any) -> None:
         StateTopic(Graph(node))

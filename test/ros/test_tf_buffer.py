@@ -52,19 +52,19 @@ LAG_NS = 40_000_000
 
 
 def true_position(stamp_ns):
-    """Give where the ego is at a moment, in closed form."""
+    """Return where the ego is at a moment, in closed form."""
     start_us = START_US if stamp_ns >= BEGIN else OTHER_US
     T_map_rig = ego_pose((stamp_ns - start_us * 1000) / SECOND)
     return np.array([row[3] for row in T_map_rig[:3]])
 
 
 def stamp_of(message):
-    """Give a time message as integer nanoseconds."""
+    """Return a time message as integer nanoseconds."""
     return message.sec * SECOND + message.nanosec
 
 
 def position_of(transform):
-    """Give a transform's translation as an array."""
+    """Return a transform's translation as an array."""
     translation = transform.transform.translation
     return np.array([translation.x, translation.y, translation.z])
 
@@ -83,7 +83,7 @@ class Journey:
 
     @property
     def clock(self):
-        """Give the position that was heard last."""
+        """Return the position that was heard last."""
         return stamp_of(self._clocks[-1].clock)
 
     def _until(self, condition, what):
@@ -172,7 +172,7 @@ class Heard:
 
     @property
     def stamps(self):
-        """Give the stamps of the transforms."""
+        """Return the stamps of the transforms."""
         return [stamp_of(one.header.stamp) for one in self.transforms]
 
 
@@ -370,7 +370,7 @@ MOST_NS = LAG_NS - 1
 
 
 def shuffled(seed):
-    """Give lags at random, up to the limit."""
+    """Return lags at random, up to the limit."""
     rng = random.Random(seed)
     return lambda is_clock: rng.randint(0, MOST_NS)
 
@@ -418,7 +418,7 @@ def test_buffer_holds_nothing_stale_in_any_order(recording, order, tolerance_ns)
 
 @pytest.fixture
 def tf_listener(make_context):
-    """Give tf2's Python buffer with its listener, on a node that follows /clock."""
+    """Return tf2's Python buffer with its listener, on a node that follows /clock."""
     tf2_ros = pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
     if not hasattr(tf2_ros.Buffer, 'time_jump_callback'):
         pytest.skip('this tf2_ros never empties its buffer in Python (before Jazzy)')

@@ -46,7 +46,7 @@ T_EARTH_MAP[:3, 3] = (3_100_000.0, 1_000_000.0, 5_460_000.0)
 
 @pytest.fixture(scope='module')
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    """Give a scenario of 2 s with two cameras, three road users at its begin and a box."""
+    """Return a scenario of 2 s with two cameras, three road users at its begin and a box."""
     return Scenario.load(build_archive(tmp_path_factory.mktemp('usdz'), ego_hz=100.0))
 
 

@@ -93,7 +93,7 @@ class Truth:
         return pose
 
     def velocity(self, t_us: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give linear and angular velocity in the rig frame, of the segment that t lies in."""
+        """Return linear and angular velocity in the rig frame, of the segment that t lies in."""
         index = int(np.searchsorted(self.times_us, t_us, side='right')) - 1
         index = min(max(index, 0), len(self.times_us) - 2)
         seconds = (self.times_us[index + 1] - self.times_us[index]) / 1e6
@@ -103,7 +103,7 @@ class Truth:
         return linear, turn.as_rotvec() / seconds
 
     def active(self, t_us: int) -> dict[str, tuple[np.ndarray, str, np.ndarray]]:
-        """Give pose, label and dims of each track that is there, by id."""
+        """Return pose, label and dims of each track that is there, by id."""
         found = {}
         for track_id, (times, poses, label, dims) in self.tracks.items():
             if not times[0] <= t_us <= times[-1] or times[-1] - times[0] <= 100_000:
@@ -136,7 +136,7 @@ class Truth:
 
 @pytest.fixture(scope='module')
 def preview(pittsburgh: Path, tmp_path_factory: Any) -> Iterator[str]:
-    """Give the address of a preview server in a process of its own."""
+    """Return the address of a preview server in a process of its own."""
     command = [sys.executable, '-m', 'nurec_ros.cli.preview', '--usdz', str(pittsburgh)]
     command += ['--port', '0', '--no-caption']
     with (
@@ -226,7 +226,7 @@ def same_pose(found: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.fixture(scope='module')
 def seen(pittsburgh: Path, preview: str, tmp_path_factory: Any) -> Iterator[Any]:
-    """Give the truth, the latched messages, and all messages of several random moments."""
+    """Return the truth, the latched messages, and all messages of several random moments."""
     import rclpy
 
     truth = Truth(pittsburgh)
@@ -326,7 +326,7 @@ def test_markers_are_the_active_tracks(seen: Any) -> None:
 
 
 def hull_of(truth: Truth, camera: str, t_us: int, pose: np.ndarray, dims: np.ndarray) -> Any:
-    """Give what is in view of a box's outline, (N, 2) pixels at half scale; say if all is."""
+    """Return what is in view of a box's outline, (N, 2) pixels at half scale; say if all is."""
     T_map_camera = truth.ego(t_us) @ np.array(truth.calibrations[camera]['T_sensor_rig'])
     surface = (pose[:3, :3] @ (SURFACE * dims).T).T + pose[:3, 3]
     points = (surface - T_map_camera[:3, 3]) @ T_map_camera[:3, :3]
@@ -339,7 +339,7 @@ def hull_of(truth: Truth, camera: str, t_us: int, pose: np.ndarray, dims: np.nda
 
 
 def outlines(truth: Truth, camera: str, t_us: int, shape: tuple[int, int]) -> dict[str, Any]:
-    """Give the outlines of all boxes that touch the picture, as masks."""
+    """Return the outlines of all boxes that touch the picture, as masks."""
     found = {}
     for track_id, (pose, _, dims) in truth.active(t_us).items():
         hull, whole = hull_of(truth, camera, t_us, pose, dims)
@@ -393,7 +393,7 @@ def test_boxes_are_where_the_calibration_puts_them_in_every_camera(seen: Any) ->
 
 
 def alike(picture: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Say which pixels have a colour's hue and most of its saturation, in any brightness."""
+    """Return which pixels have a colour's hue and most of its saturation, in any brightness."""
 
     def chroma(values: np.ndarray) -> np.ndarray:
         return values / np.maximum(values.mean(axis=-1, keepdims=True), 1.0) - 1.0

@@ -25,7 +25,7 @@ def looked_up(starts, ends, t):
 
 
 def random_intervals(count, active, seed=1):
-    """Give intervals over a time so long that about `active` of them hold each moment."""
+    """Return intervals over a time so long that about `active` of them hold each moment."""
     random = np.random.default_rng(seed)
     starts = random.integers(0, 6000 * count // active, count)
     return starts, starts + random.integers(0, 12_000, count)

@@ -35,7 +35,7 @@ class Truth:
         self.dims = chunk['cuboidtracks_data']['cuboids_dims']
 
     def tracks_at(self, t_us):
-        """Give the indices of the tracks that exist at whole microseconds."""
+        """Return the indices of the tracks that exist at whole microseconds."""
         return [
             i
             for i, times in enumerate(self.data['tracks_timestamps_us'])
@@ -43,7 +43,7 @@ class Truth:
         ]
 
     def pose(self, index, t_us):
-        """Give T_map_box of a track."""
+        """Return T_map_box of a track."""
         samples = np.array(self.data['tracks_poses'][index])
         times = self.data['tracks_timestamps_us'][index]
         return interpolated(times, samples[:, :3], samples[:, 3:], t_us)

@@ -340,7 +340,7 @@ def test_enu_beside_small_moves_over_the_ellipsoid():
 
 
 def earth_pose(yaw, east, north, up):
-    """Give T_world_base of a world at a place and heading of the map, by scipy."""
+    """Return T_world_base of a world at a place and heading of the map, by scipy."""
     phi, lam = math.radians(LATITUDE), math.radians(LONGITUDE)
     to_earth = Rotation.from_euler('ZYX', [lam, -phi, 0]) * Rotation.from_matrix(
         [[0, 0, 1], [1, 0, 0], [0, 1, 0]]

@@ -279,7 +279,7 @@ def test_several_scenarios_in_one_archive(tmp_path):
 
 
 def open_files(folder):
-    """Give what this process has open below a folder; elsewhere, threads open and close too."""
+    """Return what this process has open below a folder; elsewhere, threads open and close too."""
     found = []
     for descriptor in os.listdir('/proc/self/fd'):
         with contextlib.suppress(FileNotFoundError):

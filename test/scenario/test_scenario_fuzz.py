@@ -61,7 +61,7 @@ XODR = (
 
 
 def base_documents():
-    """Give small documents: every kind of value in them, few of each, so that edits hit."""
+    """Return small documents: every kind of value in them, few of each, so that edits hit."""
     rig = rig_document(duration_s=0.5, camera_hz=5.0)
     rig['T_world_base'] = [[0, 0, 1, 6378157.0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
     calibrations = list(rig['camera_calibrations'].values())

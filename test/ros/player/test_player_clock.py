@@ -132,7 +132,7 @@ def test_a_clock_that_was_late_does_not_make_up_for_it(bench):
         return [sent_ns for sent_ns, _ in heard]
 
     def late():
-        """Give the places of the messages before which others are missing."""
+        """Return the places of the messages before which others are missing."""
         return [i for i, (a, b) in enumerate(pairwise(sent()), 1) if b - a > 400_000_000]
 
     bench.until(lambda: late() and len(heard) >= late()[0] + 60, 'the clock going on')

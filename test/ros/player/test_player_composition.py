@@ -45,7 +45,7 @@ def context(make_context):
 
 @pytest.fixture
 def make_player(context, usdz):
-    """Give a function that makes a player in the test's own context."""
+    """Return a function that makes a player in the test's own context."""
     players = []
 
     def make(name='nurec', **values):

@@ -152,13 +152,13 @@ class Host:
 
 @pytest.fixture(scope='module')
 def usdz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a scenario that does not end before the tests do."""
+    """Return a scenario that does not end before the tests do."""
     return build_archive(tmp_path_factory.mktemp('usdz'), duration_s=DURATION_S)
 
 
 @pytest.fixture(scope='module')
 def host(usdz: Path, server: Any) -> Iterator[Host]:
-    """Give a player that plays; its reports come ten times as often as they do."""
+    """Return a player that plays; its reports come ten times as often as they do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(player_module, 'REPORT_PERIOD_S', 0.1)
         host = Host(usdz, server.address)
@@ -183,7 +183,7 @@ class Fault:
 
     @property
     def text(self) -> str:
-        """Give what is said of it, in one line."""
+        """Return what is said of it, in one line."""
         return f'{self.name}: out of nowhere'
 
 
@@ -230,7 +230,7 @@ def fault(
 
 @pytest.fixture(scope='module')
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give another scenario, with one camera in common and one of its own."""
+    """Return another scenario, with one camera in common and one of its own."""
     folder = tmp_path_factory.mktemp('other')
     return build_archive(folder, 'other.usdz', duration_s=3.0, cameras=(FRONT, 'camera_roof'))
 

@@ -42,7 +42,7 @@ EVERYTHING = {
 
 @pytest.fixture(scope='module')
 def idle(start):
-    """Give a player that has nothing to play."""
+    """Return a player that has nothing to play."""
     running: Bench = start()
     running.until(lambda: running.states, 'the state')
     return running

@@ -67,7 +67,7 @@ class Shown:
 
     @property
     def deletions(self):
-        """Give the messages that clear the displays."""
+        """Return the messages that clear the displays."""
         return [
             message
             for message in self.tracks
@@ -75,7 +75,7 @@ class Shown:
         ]
 
     def after_deletion(self, count):
-        """Give what follows the first message that clears, if it is `count` messages at least."""
+        """Return what follows the first message that clears, if it is `count` messages at least."""
         if not self.deletions:
             return []
         first = self.tracks.index(self.deletions[0]) + 1
@@ -163,7 +163,7 @@ def test_tracks_that_are_jumped_over_are_deleted_one_by_one(bench, shown):
     bench.seek(now)
 
     def first():
-        """Give the first message of the new moment."""
+        """Return the first message of the new moment."""
         return next((m for m in shown.tracks if now in map(stamp_ns, m.markers)), None)
 
     bench.until(first, 'the new moment')

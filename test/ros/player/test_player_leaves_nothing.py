@@ -65,7 +65,7 @@ class Census:
 
 @pytest.fixture
 def alive() -> Census:
-    """Give a census that begins with the test."""
+    """Return a census that begins with the test."""
     return Census()
 
 

@@ -33,7 +33,7 @@ OTHER_CAMERA = 'camera_roof'
 
 @pytest.fixture(scope='module')
 def other(tmp_path_factory):
-    """Give a scenario of 3 s, later, with one camera in common and one of its own, no box."""
+    """Return a scenario of 3 s, later, with one camera in common and one of its own, no box."""
 
     def without_box(document):
         del document['rig_trajectories'][0]['rig_bbox']
@@ -49,14 +49,14 @@ def other(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def server(usdz):
-    """Give a render server; both scenarios have the same scene id."""
+    """Return a render server; both scenarios have the same scene id."""
     with serve(usdz) as running:
         yield running
 
 
 @pytest.fixture
 def bench(running, usdz):
-    """Give the shared player with the first scenario."""
+    """Return the shared player with the first scenario."""
     running.configure(usdz_path=str(usdz), cameras=[''])
     running.trigger('load')
     running.until(lambda: running.clock_ns == BEGIN_NS, 'the clock at begin')
@@ -67,7 +67,7 @@ def bench(running, usdz):
 
 
 def topics_of(bench):
-    """Give the names of the player's camera_info topics."""
+    """Return the names of the player's camera_info topics."""
     return {name for name in bench.topics() if name.endswith('/camera_info')}
 
 

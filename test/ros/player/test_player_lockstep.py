@@ -48,7 +48,7 @@ class Slow:
 
 @pytest.fixture
 def slow():
-    """Give a server that is slower than the cameras at rate 10."""
+    """Return a server that is slower than the cameras at rate 10."""
     slow = Slow(SEQUENCE_ID, 0.03)
     with slow.server:
         yield slow
@@ -77,12 +77,12 @@ def listen_to_front(bench):
 
 
 def playback_of(found):
-    """Give the status of the playback that came last; an OK before there is one."""
+    """Return the status of the playback that came last; an OK before there is one."""
     return found[-1].status[0] if found else DiagnosticStatus()
 
 
 def speed_of(found):
-    """Give the speed that it achieves; a large one while that is not known."""
+    """Return the speed that it achieves; a large one while that is not known."""
     values = {value.key: value.value for value in playback_of(found).values}
     speed = values.get('achieved_speed_s_per_s', 'unknown')
     return 1000.0 if speed == 'unknown' else float(speed)

@@ -22,7 +22,7 @@ LATER_US = START_US + 500_000_000
 
 
 def topics_of(bench):
-    """Give the names of the player's camera_info topics."""
+    """Return the names of the player's camera_info topics."""
     return {name for name in bench.topics() if name.endswith('/camera_info')}
 
 

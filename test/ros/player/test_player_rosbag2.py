@@ -39,7 +39,7 @@ DUE_US = sorted(offset + 100_000 * k for offset in (47_000, 50_000) for k in ran
 
 @pytest.fixture
 def slow(bench):
-    """Give the player at a rate at which it does not halt at the end by itself meanwhile."""
+    """Return the player at a rate at which it does not halt at the end by itself meanwhile."""
     bench.configure(rate=0.01)
     return bench
 

@@ -39,12 +39,12 @@ def scene():
 
 @pytest.fixture(scope='module')
 def long(tmp_path_factory):
-    """Give the same scene for so long that no test plays to its end."""
+    """Return the same scene for so long that no test plays to its end."""
     return build_archive(tmp_path_factory.mktemp('long'), duration_s=300.0)
 
 
 def status_of(messages, part):
-    """Give the last status of a part; one that says nothing before there is any."""
+    """Return the last status of a part; one that says nothing before there is any."""
     for message in reversed(messages):
         for status in message.status:
             if status.name == f'nurec: {part}':
@@ -171,7 +171,7 @@ def moody(scene):
 
 @pytest.fixture(scope='module')
 def running(start, usdz, moody):
-    """Give a player that plays round and round, with one camera at 20 Hz."""
+    """Return a player that plays round and round, with one camera at 20 Hz."""
     bench = start(
         usdz_path=usdz,
         server=moody.server.address,

@@ -93,7 +93,7 @@ def stuck():
 
 @pytest.fixture(scope='module')
 def waiting(start, usdz, stuck):
-    """Give a player somebody listens to; it does not give up what is held by itself."""
+    """Return a player somebody listens to; it does not give up what is held by itself."""
     bench = start(usdz_path=usdz, server=stuck.server.address, render_timeout_s=600.0).ready()
     bench.infos = listen(bench)
     bench.until(lambda: all(bench.infos), 'the first pictures')

@@ -39,7 +39,7 @@ def infos(bench):
 
 
 def stamps_after(messages, t_ns):
-    """Give the stamps later than a moment: another picture of begin may come at any time."""
+    """Return the stamps later than a moment: another picture of begin may come at any time."""
     return [stamp for stamp in map(stamp_ns, messages) if stamp > t_ns]
 
 

@@ -28,13 +28,13 @@ BEGIN_NS = START_US * 1000
 
 @pytest.fixture(scope='module')
 def first(start, usdz, server):
-    """Give the player that owns the clock."""
+    """Return the player that owns the clock."""
     return start(usdz_path=usdz, server=server.address).ready()
 
 
 @pytest.fixture(scope='module')
 def second(start, first, usdz, server):
-    """Give one beside it, in a namespace, with a prefix."""
+    """Return one beside it, in a namespace, with a prefix."""
     bench = start(
         *('-r', '__node:=second', '-r', '__ns:=/fleet'),
         usdz_path=usdz,

@@ -45,7 +45,7 @@ CAMERAS = (FRONT, REAR, CROSS)
 
 
 def matrix(translation, rotation):
-    """Give a transform (4, 4) from a message's parts."""
+    """Return a transform (4, 4) from a message's parts."""
     x, y, z, w = rotation.x, rotation.y, rotation.z, rotation.w
     assert abs(x * x + y * y + z * z + w * w - 1.0) < 1e-9
     T = np.eye(4)
@@ -59,7 +59,7 @@ def matrix(translation, rotation):
 
 
 def transforms(message):
-    """Give a TFMessage's transforms: stamp, parent, child, (4, 4)."""
+    """Return a TFMessage's transforms: stamp, parent, child, (4, 4)."""
     for one in message.transforms:
         stamp = one.header.stamp.sec * 1_000_000_000 + one.header.stamp.nanosec
         T = matrix(one.transform.translation, one.transform.rotation)
@@ -67,7 +67,7 @@ def transforms(message):
 
 
 def angle(A, B):
-    """Give the angle between two rotations, in rad."""
+    """Return the angle between two rotations, in rad."""
     return np.arccos(np.clip((np.trace(A[:3, :3].T @ B[:3, :3]) - 1.0) / 2.0, -1.0, 1.0))
 
 
@@ -155,12 +155,12 @@ def test_static_frames_come_once_per_scenario(recording):
 
 
 def previous(recording, era):
-    """Give the scenario of the era before, None for the first."""
+    """Return the scenario of the era before, None for the first."""
     return recording.eras[era.number - 1].truth if era.number else None
 
 
 def static_frames(recording):
-    """Give for each scenario its static transforms: (parent, child) to (4, 4)."""
+    """Return for each scenario its static transforms: (parent, child) to (4, 4)."""
     for entry, truth in zip(recording.of('/tf_static'), recording.session.truths, strict=True):
         yield truth, {(p, c): T for _, p, c, T in transforms(entry.message)}
 

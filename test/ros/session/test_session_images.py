@@ -47,7 +47,7 @@ MARKERS_OF_JPEG = (b'\xff\xd8', b'\xff\xd9')
 
 
 def images(recording, camera):
-    """Give a camera's compressed images."""
+    """Return a camera's compressed images."""
     found = recording.images(camera)
     assert len(found) > 3
     return found

@@ -43,17 +43,17 @@ CUBE, TEXT = 1, 9
 
 
 def boxes(message):
-    """Give the boxes that a message shows."""
+    """Return the boxes that a message shows."""
     return [one for one in message.markers if (one.action, one.type) == (ADD, CUBE)]
 
 
 def texts(message):
-    """Give the texts that a message shows."""
+    """Return the texts that a message shows."""
     return [one for one in message.markers if (one.action, one.type) == (ADD, TEXT)]
 
 
 def vector(message):
-    """Give a point or a vector as an array."""
+    """Return a point or a vector as an array."""
     return np.array([message.x, message.y, message.z])
 
 
@@ -118,7 +118,7 @@ def test_markers_are_unique_in_a_message(recording):
 
 
 def test_ids_are_stable(recording):
-    """Give each road user one (ns, id) through all jumps, and nobody another one's."""
+    """Return each road user one (ns, id) through all jumps, and nobody another one's."""
     keys, owners = defaultdict(set), defaultdict(set)
     for entry in recording.shown():
         truth = recording.truth_at(entry.stamp_ns)

@@ -61,7 +61,7 @@ PATIENCE_NS = 3 * SECOND
 
 
 def triggers(recording):
-    """Give the acts that were answered with a state."""
+    """Return the acts that were answered with a state."""
     return [
         act
         for act in recording.session.acts
@@ -70,7 +70,7 @@ def triggers(recording):
 
 
 def moment(recording, state):
-    """Give the scenario that a state is about, and the position in it."""
+    """Return the scenario that a state is about, and the position in it."""
     truth = next(one for one in recording.session.truths if one.sequence_id == state['scenario'])
     return truth, state['current_time_us'] * 1000
 

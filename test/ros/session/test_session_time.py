@@ -149,13 +149,13 @@ def test_clock_follows_the_wall_at_the_rate(recording):
 
 
 def repeats(recording, topic, rest):
-    """Give the messages of a topic in a stretch that show something."""
+    """Return the messages of a topic in a stretch that show something."""
     sent = recording.of(topic, rest.from_ns, rest.to_ns)
     return [one for one in sent if topic != '~/tracks' or not clears(one.message)]
 
 
 def long_rests(recording):
-    """Give the stretches in which a halted player repeats each of the topics."""
+    """Return the stretches in which a halted player repeats each of the topics."""
     rests = [
         one
         for one in recording.stretches(playing=False)
@@ -187,7 +187,7 @@ def test_halted_moment_is_repeated_unchanged(recording, topic):
 
 
 def showings(recording, topic, era):
-    """Give an era's messages of a topic that show something."""
+    """Return an era's messages of a topic that show something."""
     sent = recording.of(topic, era.from_ns, era.to_ns)
     return [one for one in sent if topic == '~/path' or not clears(one.message)]
 

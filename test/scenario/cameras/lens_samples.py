@@ -98,7 +98,7 @@ WINDSHIELD = {
 
 
 def pixel_grid(resolution, step=37):
-    """Give pixels (N, 2) all over an image, its outer edges included."""
+    """Return pixels (N, 2) all over an image, its outer edges included."""
     width, height = resolution
     u, v = np.meshgrid(
         np.append(np.arange(-0.5, width - 0.5, step), width - 0.5),
@@ -108,7 +108,7 @@ def pixel_grid(resolution, step=37):
 
 
 def random_rays(count, widest, seed=0):
-    """Give unit rays (N, 3) spread over the angles up to `widest` from the axis."""
+    """Return unit rays (N, 3) spread over the angles up to `widest` from the axis."""
     rng = np.random.default_rng(seed)
     angle = widest * rng.uniform(size=count)
     turn = rng.uniform(0.0, 2.0 * np.pi, size=count)

@@ -33,7 +33,7 @@ def _model(parameters):
 
 
 def _equidistant(focal=500.0, **changes):
-    """Give r = f theta, whose every value is a closed form, in either reference."""
+    """Return r = f theta, whose every value is a closed form, in either reference."""
     values = {
         'resolution': (1000, 800),
         'principal_point': (500.0, 400.0),
