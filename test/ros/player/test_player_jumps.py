@@ -75,7 +75,7 @@ class Shown:
         ]
 
     def after_deletion(self, count):
-        """Return what follows the first message that clears, if it is `count` messages at least."""
+        """Return what follows the first message that clears, if `count` at least."""
         if not self.deletions:
             return []
         first = self.tracks.index(self.deletions[0]) + 1

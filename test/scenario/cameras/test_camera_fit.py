@@ -41,7 +41,7 @@ def _opencv(fitted, rays):
 
 
 def _errors(model, fitted):
-    """Return the distances in pixels over the image, where OpenCV can project: below 90 degrees."""
+    """Return the distances in pixels over the image, where OpenCV projects: below 90 degrees."""
     pixels = pixel_grid(model.resolution, 15)
     rays, valid = model.unproject(pixels)
     seen = valid & (rays[:, 2] > 0.01)
