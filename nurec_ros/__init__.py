@@ -13,4 +13,21 @@
 # limitations under the License.
 """Play NVIDIA NuRec scenarios as a live ROS 2 system."""
 
+from __future__ import annotations
+
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nurec_ros.environment import Environment
+
+__all__ = ['Environment']
 __version__ = '0.1.0'
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: most programs of this package need neither scipy nor gRPC.
+    if name == 'Environment':
+        from nurec_ros.environment import Environment
+
+        return Environment
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

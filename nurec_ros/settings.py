@@ -318,6 +318,78 @@ class Settings:
         False,
         "Smooth the tracks' heights. Off, because the renderer shows the recorded ones.",
     )
+    # Who drives.
+    ego_source: str = parameter(
+        'recorded',
+        'What moves the ego: the recording, or poses on ~/ego_pose or ~/ego_odometry, or commands '
+        'on ~/cmd_vel (twist) or ~/ackermann_cmd.',
+        RUNTIME,
+        choices=('recorded', 'pose', 'odometry', 'twist', 'ackermann'),
+    )
+    cmd_vel_stamped: bool = parameter(
+        True,
+        '~/cmd_vel is TwistStamped. Off: Twist, which counts from its arrival.',
+    )
+    wheelbase_m: float = parameter(
+        2.85,
+        'Distance between the axles, for ego_source: ackermann, in metres.',
+        minimum=0.1,
+        maximum=20.0,
+    )
+    max_acceleration: float = parameter(
+        3.0,
+        'Most that ego_source: ackermann speeds up, in m/s^2.',
+        minimum=0.01,
+        maximum=100.0,
+    )
+    max_deceleration: float = parameter(
+        6.0,
+        'Most that ego_source: ackermann brakes, in m/s^2.',
+        minimum=0.01,
+        maximum=100.0,
+    )
+    max_steering_angle_deg: float = parameter(
+        35.0,
+        'Most that the wheels turn with ego_source: ackermann, in degrees.',
+        minimum=0.0,
+        maximum=80.0,
+    )
+    command_timeout_s: float = parameter(
+        0.5,
+        'A command counts for so long, in scenario seconds: then a twist ends and an ackermann '
+        'vehicle brakes. 0: for ever.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    max_deviation_m: float = parameter(
+        3.0,
+        'Lateral distance from the recorded path beyond which pictures are worth little, in '
+        'metres.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=10_000.0,
+    )
+    on_collision: str = parameter(
+        'report',
+        "What happens when the driven ego's box meets a track: stop halts the clock there.",
+        RUNTIME,
+        choices=('report', 'stop'),
+    )
+    on_deviation: str = parameter(
+        'report',
+        'What happens beyond max_deviation_m: stop halts the clock there.',
+        RUNTIME,
+        choices=('report', 'stop'),
+    )
+    ego_wait_s: float = parameter(
+        0.0,
+        '~/tick and ~/play_next wait so long, in wall seconds, for an input that is stamped late '
+        'enough, and refuse without one. 0: they do not wait.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=3600.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

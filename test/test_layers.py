@@ -40,7 +40,7 @@ PURE = (
 MAY_IMPORT = {
     'scenario': set(),
     'playback': set(),
-    'driving': {'scenario'},
+    'driving': {'scenario', 'playback'},
     'rendering': {'scenario'},
     'preview': {'scenario', 'rendering'},
     'example': set(),

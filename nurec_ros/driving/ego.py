@@ -67,6 +67,8 @@ BY_COMMAND = ('twist', 'ackermann')
 SOURCES = (RECORDED, *BY_POSE, *BY_COMMAND)
 
 JUMP_M = 5.0
+# So many points are tied to the recorded path together.
+AT_ONCE = 16
 DRIVEN_STEP_M = 0.5
 DRIVEN_STEP_RAD = math.radians(10.0)
 MOST_DRIVEN = 10_000
@@ -79,7 +81,7 @@ class Taken:
     """
     What became of an input.
 
-    `shown`: the halted position has changed by it. `notice`: what is to be said of it, once.
+    `shown`: the pose at the halted position has changed by it. `notice`: what is to be said, once.
     """
 
     shown: bool = False
@@ -187,6 +189,11 @@ class DrivenEgo:
     @property
     def source(self) -> str:
         return self._source
+
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether the ego is, and as far as is remembered was, the recorded one."""
+        return not self._pieces
 
     @property
     def passed_ns(self) -> int:
@@ -385,11 +392,12 @@ class DrivenEgo:
         self._newest_ns = self._poses.newest_ns
         if not halted or t_ns != position_ns:
             return Taken()
+        before = self._pose_now()
         self._cut(position_ns)
         piece = self._given(position_ns, position_ns)
         self._push(piece)
         self._tie(piece, position_ns)
-        return Taken(shown=True)
+        return Taken(shown=self._pose_now() != before)
 
     def _put_command(self, item: Command, *, halted: bool) -> Taken:
         kind = 'ackermann' if hasattr(item, 'steering') else 'twist'
@@ -431,7 +439,11 @@ class DrivenEgo:
         self._cut(from_ns)
         self._count(counts_ns, item)
         self._push(_Drive(from_ns, following(position_ns, origin, item, self.limits)))
-        return Taken(shown=now, notice=notice)
+        return Taken(notice=notice)
+
+    def _pose_now(self) -> tuple[list[float], list[float]]:
+        pose = self.pose(self._passed_ns)
+        return pose.position.tolist(), pose.quaternion.tolist()
 
     def _count(self, counts_ns: int, command: Command) -> None:
         self._counts_ns, self._command, self._ended = counts_ns, command, False
@@ -523,6 +535,11 @@ class DrivenEgo:
     def _prune(self, before_ns: int) -> None:
         """Forget what nobody asks for any more."""
         pieces, knots = self._pieces, self._knots
+        if self._source == RECORDED and pieces and pieces[-1].from_ns <= before_ns:
+            pieces.clear()
+            knots.clear()
+            self._since_ns = None
+            return
         if len(pieces) > 1 and pieces[1].from_ns <= before_ns:
             del pieces[: bisect_right(pieces, before_ns, key=_begins) - 1]
             self._since_ns = pieces[0].from_ns
@@ -562,24 +579,44 @@ class DrivenEgo:
         """Tie the way to the recorded path on the grid within (after, until]."""
         if isinstance(piece, _AsRecorded) or (isinstance(piece, _Drive) and piece.leg.stands):
             return
-        for t_ns in range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS):
-            self._tie(piece, t_ns)
-            if isinstance(piece, _Given) and piece.stands:
-                break
+        times = range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS)
+        if isinstance(piece, _Given):
+            for t_ns in times[:1] if piece.stands else times:
+                self._tie(piece, t_ns)
+            return
+        done = 0
+        while done < len(times):
+            # Some at once, as far as that is certain.
+            some = times[done : done + AT_ONCE]
+            states = [piece.leg.pose(t_ns) for t_ns in some]
+            places: list[float] = []
+            if len(some) > 1:
+                x, y, _ = np.array(states).T
+                places = self.path.nearest_along(x, y, self._knots[-1].s_m)
+            if not places:
+                places = [self._place(piece, some[0], *states[0][:2])]
+            for t_ns, state, s_m in zip(some, states, places, strict=False):
+                self._note(piece, t_ns, *state, s_m)
+            done += len(places)
 
     def _tie(self, piece: _Piece, t_ns: int) -> None:
         """Note the nearest place at a moment, and the pose if it is far from the last noted."""
         if isinstance(piece, _AsRecorded):
             return
         x, y, yaw = self._planar(piece, t_ns)
+        self._note(piece, t_ns, x, y, yaw, self._place(piece, t_ns, x, y))
+
+    def _note(
+        self, piece: _Drive | _Given, t_ns: int, x: float, y: float, yaw: float, s_m: float
+    ) -> None:
         knots, driven = self._knots, self._driven
-        s_m = self._place(piece, t_ns, x, y)
         while len(knots) > 1 and knots[-1].t_ns >= t_ns:
             knots.pop()
         if knots[-1].t_ns >= t_ns or (x, y, s_m) != (knots[-1].x, knots[-1].y, knots[-1].s_m):
             knots.append(_Knot(t_ns, x, y, s_m))
         while len(driven) > 1 and driven[-1].t_ns >= t_ns:
             driven.pop()
+            self._driven_changes += 1
         last_x, last_y, _ = driven[-1].position
         turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
         moved = math.hypot(x - last_x, y - last_y)

@@ -83,6 +83,8 @@ class RecordedPath:
             self._from_m[0], self._to_m[-1] = -math.inf, math.inf
         self._starts = lengths[:-1]
         self._slopes = self._end_slopes(positions[:, 2])
+        self._asked: tuple[float, float, float | None] | None = None
+        self._answer = 0.0
 
     @property
     def is_point(self) -> bool:
@@ -110,6 +112,13 @@ class RecordedPath:
         """
         if self.is_point:
             return 0.0
+        # Pose, deviation and collisions of one moment ask for the same.
+        asked = (x, y, near_m)
+        if asked != self._asked:
+            self._answer, self._asked = self._search(x, y, near_m), asked
+        return self._answer
+
+    def _search(self, x: float, y: float, near_m: float | None) -> float:
         low_m, high_m = -math.inf, math.inf
         first, last = 0, len(self._starts)
         if near_m is not None:
@@ -134,6 +143,44 @@ class RecordedPath:
         if len(equal) > 1:
             best = int(equal[np.abs(places[equal] - near_m).argmin()])
         return float(places[best])
+
+    def nearest_along(self, xs: Array, ys: Array, near_m: float) -> list[float]:
+        """
+        Return what `nearest` does of points one after the other, each from the place before on.
+
+        Many at once cost little more than one. Only as far as that is certain: the list may be
+        shorter.
+        """
+        if self.is_point:
+            return [0.0] * len(xs)
+        # Wide enough for all of them, so that none is at its edge.
+        reach_m = 2.0 * WINDOW_M
+        first = max(bisect_right(self._s, near_m - reach_m) - 1, 0)
+        last = min(bisect_right(self._s, near_m + reach_m), len(self._starts))
+        if first >= last:
+            return []
+        part = slice(first, last)
+        starts = self._starts[part]
+        to_x, to_y = xs[:, np.newaxis] - self._x[part], ys[:, np.newaxis] - self._y[part]
+        along = to_x * self._along_x[part] + to_y * self._along_y[part]
+        places = np.minimum(np.maximum(along + starts, self._from_m[part]), self._to_m[part])
+        along = places - starts
+        to_x -= along * self._along_x[part]
+        to_y -= along * self._along_y[part]
+        squares = to_x * to_x + to_y * to_y
+        rows, best = np.arange(len(xs)), squares.argmin(axis=1)
+        found = places[rows, best]
+        # As near but for rounding, and elsewhere.
+        equal = squares <= squares[rows, best][:, np.newaxis] + _EQUAL_M2
+        unclear = (equal & (places != found[:, np.newaxis])).any(axis=1).tolist()
+        certain: list[float] = []
+        centre_m = near_m
+        for place, doubtful in zip(found.tolist(), unclear, strict=True):
+            if doubtful or abs(place - near_m) >= WINDOW_M or abs(place - centre_m) >= WINDOW_M:
+                break
+            certain.append(place)
+            near_m = place
+        return certain
 
     def pose(self, s_m: float) -> tuple[Vector, Quaternion]:
         """Return the recorded pose at a place; beyond the ends its rotation is that of the end."""

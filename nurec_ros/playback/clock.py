@@ -144,6 +144,11 @@ class PlaybackClock:
         """Halt and keep the position that was reached last."""
         self._playing = False
 
+    def halt_at(self, t_ns: int) -> None:
+        """Halt at a moment that the last movement passed."""
+        self._playing = False
+        self._position = self._passed = _whole(t_ns)
+
     def reset(self) -> None:
         """Go back to begin and halt; the rate stays."""
         self._playing = False

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
+from typing import Protocol
 
-from nurec_ros.playback.clock import PlaybackClock
+from nurec_ros.playback.clock import Advance, PlaybackClock
 from nurec_ros.playback.effects import (
     Announce,
     Discard,
@@ -39,11 +41,44 @@ from nurec_ros.playback.effects import (
 )
 from nurec_ros.playback.schedule import Due, Schedule
 from nurec_ros.playback.showing import QUIET_NS, Showing
-from nurec_ros.playback.state import difference, PlaybackState, StateTeller, StepState
+from nurec_ros.playback.state import (
+    difference,
+    DrivenState,
+    Passed,
+    PlaybackState,
+    StateTeller,
+    StepState,
+)
 from nurec_ros.playback.still_frames import StillFrames
 
 NEXT_LAP = 'the start of the next lap'
 Effects = list[Effect]
+
+
+class Ego(Protocol):
+    """The ego that somebody may drive by inputs; the clock tells it what has passed."""
+
+    @property
+    def reach_ns(self) -> int | None:
+        """Return up to when its poses are known, None where they follow from commands."""
+
+    def missing(self, until_ns: int) -> str:
+        """Return what a movement to a time lacks of an input, '' where nothing is missing."""
+
+    def state(self, t_ns: int) -> DrivenState | None:
+        """Return what is told of a moment, None of the recorded ego."""
+
+    def put(self, item: object, *, halted: bool) -> tuple[bool, str, str]:
+        """Take an input; return whether the moment shows it, and a reason and sentence to say."""
+
+    def change_source(self, source: str, *, halted: bool) -> float:
+        """Let another source move the ego; return how far it jumps by that."""
+
+    def jump(self, t_ns: int) -> None:
+        """Stand where the recorded ego does: the clock has jumped."""
+
+    def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
+        """Pass the time up to a moment, or stop on the way; `collect`: tell whom it met."""
 
 
 class Playback:
@@ -53,8 +88,10 @@ class Playback:
     `active_ids(t_ns)` are the ids of the tracks that are there at a moment. `audiences()` are the
     numbers of subscribers of each camera's topics, by camera; `delivering()` tells whether a frame
     is being published at this moment. `quiet_ns` is 0 where no transforms go out. `after` is the
-    playback that this one takes the place of: its time is shown until this one's may be. Methods
-    that take `now_ns`, steady wall time, return what is to be done.
+    playback that this one takes the place of: its time is shown until this one's may be. `ego` is
+    the ego that somebody may drive, standing at the beginning; `ego_wait_ns` of wall time steps
+    wait for an input of it. Methods that take `now_ns`, steady wall time, return what is to be
+    done.
     """
 
     def __init__(
@@ -72,6 +109,7 @@ class Playback:
         lockstep: bool = False,
         always_render: bool = False,
         quiet_ns: int = QUIET_NS,
+        ego: Ego | None = None,
         after: Playback | None = None,
     ) -> None:
         self._now_ns = 0
@@ -83,6 +121,10 @@ class Playback:
             self._clock, scenario, active_ids, after._teller if after is not None else None
         )
         self._lockstep = lockstep
+        self._ego = ego
+        self.ego_wait_ns = 0
+        # Until when the first of the steps waits for an input.
+        self._wait_until_ns: int | None = None
         self._active_ids = active_ids
         self._audiences = audiences
         self._delivering = delivering
@@ -171,11 +213,15 @@ class Playback:
 
     def state(self) -> PlaybackState:
         """Return the state; its new and removed tracks are those since it was announced."""
-        return self._teller.state(self.schedule.names)
+        return self._teller.state(self.schedule.names, self._ego_state())
 
     def announce(self) -> Announce:
         """Return the state to be published, from which the next one's tracks count."""
-        return Announce(self._teller.state(self.schedule.names, announced=True))
+        names = self.schedule.names
+        return Announce(self._teller.state(names, self._ego_state(), announced=True))
+
+    def _ego_state(self) -> DrivenState | None:
+        return self._ego.state(self._clock.position_ns) if self._ego is not None else None
 
     # Commands.
 
@@ -192,6 +238,7 @@ class Playback:
         clock.play()
         self._stills.forget(self.schedule.names)
         if clock.position_ns < before_ns:
+            self._place_ego()
             effects += self._jump_back('~/play')
         return [*effects, self.announce()]
 
@@ -246,6 +293,38 @@ class Playback:
             effects.append(StepDone(step))
         return [*effects, Discard()]
 
+    def put(self, now_ns: int, item: object) -> tuple[Effects, str, str]:
+        """
+        Take an input of the driven ego; return besides a reason and a sentence to be said, or ''.
+
+        InputError for one that cannot be used.
+        """
+        self._now_ns = now_ns
+        if self._ego is None:
+            return [], '', ''
+        shown, reason, sentence = self._ego.put(item, halted=self._stands)
+        effects = self._show_anew() if shown else []
+        return effects + self._go_on_with_steps(), reason, sentence
+
+    def change_ego_source(self, now_ns: int, source: str) -> tuple[Effects, float]:
+        """Let another source move the ego; return besides how far it jumps by that."""
+        self._now_ns = now_ns
+        if self._ego is None:
+            return [], 0.0
+        jumped_m = self._ego.change_source(source, halted=self._stands)
+        effects = self._show_anew() if self._stands else []
+        return [*effects, *self._go_on_with_steps(), self.announce()], jumped_m
+
+    @property
+    def _stands(self) -> bool:
+        """Return whether the position is a halted one, and no step's pictures are on their way."""
+        return not self._clock.is_playing and self._step is None
+
+    def _show_anew(self) -> Effects:
+        """Show the halted moment, whose pose has changed; its pictures are owed again."""
+        self._stills.owe(self.schedule.names)
+        return self._show(Show(self._clock.position_ns, pose=True))
+
     def owe_stills(self) -> None:
         """Note that what is rendered has changed: the halted moment is to be rendered anew."""
         if not self._clock.is_playing:
@@ -256,13 +335,16 @@ class Playback:
     def advance(self, now_ns: int) -> Effects:
         """Follow the wall clock; to be called at the rate of /clock."""
         self._now_ns = now_ns
+        waited: Effects = []
+        if self._wait_until_ns is not None and now_ns >= self._wait_until_ns:
+            waited = self._go_on_with_steps()
         if not self._showing.settled:
             settled = self._settle()
             if settled:
-                return settled
+                return waited + settled
         elif self._clock.is_playing:
-            return self._go_on()
-        return [*self._showing.clock_again()]
+            return waited + self._go_on()
+        return [*waited, *self._showing.clock_again()]
 
     def show_tracks(self) -> Effects:
         """Show the road users of a playing clock; to be called at the rate of markers."""
@@ -331,9 +413,14 @@ class Playback:
                 limit = clock.position_ns
             else:
                 limit = self.schedule.next_after(clock.passed_ns, self._subscribed)
-        advance = clock.advance(limit)
+        reach_ns = self._ego.reach_ns if self._lockstep and self._ego is not None else None
+        if reach_ns is not None:
+            # Not beyond the poses that have come.
+            limit = reach_ns if limit is None else min(limit, reach_ns)
+        advance = self._passed(clock.advance(limit))
         self._played_ns += advance.until_ns - advance.after_ns
         if advance.wrapped:
+            self._place_ego()
             # Nobody waits for the last frames of a lap in real time: they would come in the next.
             for frame, before in self._newest(advance.after_ns, advance.until_ns):
                 self.outrun[frame.name] += before + 1
@@ -359,6 +446,17 @@ class Playback:
         if advance.finished:
             effects.append(self.announce())
         return effects
+
+    def _passed(self, advance: Advance) -> Advance:
+        """Have the ego pass a movement of the clock; it may stop on the way."""
+        if self._ego is None:
+            return advance
+        passed = self._ego.pass_to(advance.until_ns)
+        if not passed.stopped_by:
+            return advance
+        self._clock.halt_at(passed.until_ns)
+        self._stills.owe(self.schedule.names)
+        return Advance(advance.after_ns, passed.until_ns, passed.until_ns, finished=True)
 
     def _due(self, after_ns: int, until_ns: int) -> tuple[Due, ...]:
         """
@@ -386,22 +484,59 @@ class Playback:
                 if not settled:
                     break
                 effects += settled
+            if self._waits_for_input(self._steps[0]):
+                break
             effects += self._begin(self._steps.popleft())
         return effects
+
+    def _waits_for_input(self, step: Step) -> bool:
+        """Return whether a step is to wait for an input; too long, and it is refused."""
+        missing, until_ns = '', self._wait_until_ns
+        clock = self._clock
+        if self._ego is not None and self.ego_wait_ns and not clock.done:
+            target_ns = self._target_of(step)
+            if target_ns is not None:
+                missing = self._ego.missing(min(target_ns, clock.end_ns))
+        if not missing:
+            self._wait_until_ns = None
+            return False
+        if until_ns is None:
+            self._wait_until_ns = self._now_ns + self.ego_wait_ns
+            return True
+        if self._now_ns < until_ns:
+            return True
+        self._wait_until_ns = None
+        step.refusal = f'within {self.ego_wait_ns / 1e9:g} s there came {missing}'
+        return False
+
+    def _target_of(self, step: Step) -> int | None:
+        """Return where a step leads to, None for one that is refused anyway."""
+        if step.duration_ns is not None:
+            return self._clock.position_ns + step.duration_ns
+        if self._clock.is_playing:
+            return None
+        return self.schedule.next_after(self._clock.position_ns)
 
     def _begin(self, step: Step) -> Effects:
         """Move by a step and show where it led, or refuse it."""
         clock = self._clock
-        duration_ns = step.way(clock, self.schedule)
+        duration_ns = None if step.refusal else step.way(clock, self.schedule)
         if duration_ns is None:
             step.over = True
             return [StepDone(step)]
         self._count_subscribers()
         before = self._active_ids(clock.position_ns)
         advance = clock.tick(duration_ns)
-        step.frames = tuple(
-            self.schedule.due(advance.after_ns, advance.until_ns, self._subscribed)
-        )
+        until_ns = advance.until_ns
+        met: tuple[str, ...] = ()
+        if self._ego is not None:
+            if advance.wrapped:
+                self._ego.jump(clock.begin_ns)
+            passed = self._ego.pass_to(until_ns, collect=True)
+            until_ns, met = passed.until_ns, passed.collisions
+            if passed.stopped_by:
+                clock.halt_at(until_ns)
+        step.frames = tuple(self.schedule.due(advance.after_ns, until_ns, self._subscribed))
         self._stills.forget(frame.name for frame in step.frames)
         new, removed = difference(before, self._active_ids(clock.position_ns))
         effects: Effects = []
@@ -412,7 +547,10 @@ class Playback:
                 Show(clock.position_ns, clock=True, pose=True, stamps=_times(step), tracks=True)
             )
         announced = self.announce()
-        step.state = StepState.of(announced.state, new, removed)
+        told = announced.state.ego
+        if told is not None:
+            told = replace(told, collisions=met)
+        step.state = StepState.of(announced.state, new, removed, told)
         self._step, self._step_ticket = step, 0
         effects.append(announced)
         return effects + self._render_step() if self._showing.settled else effects
@@ -436,8 +574,14 @@ class Playback:
 
     # Jumps.
 
+    def _place_ego(self) -> None:
+        """Put an ego that is driven where the recorded one is: the clock has jumped."""
+        if self._ego is not None:
+            self._ego.jump(self._clock.position_ns)
+
     def _jumped(self, before_ns: int, by: str) -> Effects:
         """Take note of where a reset or a seek led to."""
+        self._place_ego()
         if self._clock.position_ns < before_ns:
             effects = self._jump_back(by)
         else:

@@ -22,13 +22,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.errors import ConfigurationError
 
 MICROSECOND = 1000
 RATE_WITHOUT_FRAME_TIMES = 10.0
+
+
+class Span(Protocol):
+    """What lasts from one moment to another."""
+
+    @property
+    def start_ns(self) -> int: ...
+    @property
+    def end_ns(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +137,16 @@ def camera_times(
     # Each time from k itself: a rounded period would add up.
     offsets_us = np.unique(np.rint(steps * 1e6 / rate_hz).astype(np.int64))
     return (first_us + offsets_us[offsets_us <= span_us]) * MICROSECOND
+
+
+def moved_inward(scenario: Span, start_s: float, end_s: float) -> tuple[int, int]:
+    """Return begin and end in ns; ConfigurationError where less than 1 us is left of the range."""
+    begin_ns = scenario.start_ns + round(start_s * 1e6) * MICROSECOND
+    end_ns = scenario.end_ns - round(end_s * 1e6) * MICROSECOND
+    if begin_ns > end_ns:
+        duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
+        raise ConfigurationError(
+            f"parameters 'start_offset_s' ({start_s:g}) and 'end_offset_s' ({end_s:g}) leave "
+            f'nothing of the scenario, which lasts {duration_s:g} s'
+        )
+    return begin_ns, end_ns

@@ -24,6 +24,28 @@ from nurec_ros.playback.clock import PlaybackClock
 
 
 @dataclass(frozen=True, slots=True)
+class DrivenState:
+    """What is told of an ego that is not the recorded one; `collisions` are ids of tracks."""
+
+    ego_source: str
+    ego_speed: float
+    ego_input_stamp_us: int
+    deviation_m: float
+    deviation_deg: float
+    collisions: tuple[str, ...] = ()
+    stopped_by: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a movement came to: where it ended, whom it met on the way, and why it stopped."""
+
+    until_ns: int
+    collisions: tuple[str, ...] = ()
+    stopped_by: str = ''
+
+
+@dataclass(frozen=True, slots=True)
 class PlaybackState:
     """
     The state at one moment.
@@ -31,7 +53,7 @@ class PlaybackState:
     `speed` is the rate. `seconds_since_start` counts from begin, `duration_s` is end less
     begin, `progress` runs from 0 to 1. The new and removed track ids are those since the
     state that was announced before, or those of one step. `start_us` and `end_us` are begin and
-    end; `cameras` those that are rendered.
+    end; `cameras` those that are rendered. `ego` tells of one that is not the recorded ego.
     """
 
     is_playing: bool = False
@@ -48,12 +70,12 @@ class PlaybackState:
     start_us: int = 0
     end_us: int = 0
     cameras: tuple[str, ...] = ()
+    ego: DrivenState | None = None
 
     def values(self) -> dict[str, str]:
         """Return each field's value as JSON text, by the field's name."""
         return {
-            one.name: json.dumps(getattr(self, one.name), ensure_ascii=False)
-            for one in fields(self)
+            name: json.dumps(value, ensure_ascii=False) for name, value in self._shown().items()
         }
 
     def to_json(self) -> str:
@@ -61,7 +83,10 @@ class PlaybackState:
         return json.dumps(self._shown(), ensure_ascii=False)
 
     def _shown(self) -> dict[str, Any]:
-        return asdict(self)
+        shown = asdict(self)
+        # There only while somebody drives.
+        driven = shown.pop('ego') or {}
+        return {**shown, **driven}
 
     @property
     def summary(self) -> str:
@@ -93,13 +118,20 @@ class StepState(PlaybackState):
     failed_images: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, state: PlaybackState, new: tuple[str, ...], removed: tuple[str, ...]) -> StepState:
-        """Return a state with the track ids that a step brought and took."""
+    def of(
+        cls,
+        state: PlaybackState,
+        new: tuple[str, ...],
+        removed: tuple[str, ...],
+        ego: DrivenState | None = None,
+    ) -> StepState:
+        """Return a state with the track ids that a step brought and took, and whom it met."""
         values = {one.name: getattr(state, one.name) for one in fields(state)}
-        return cls(**{**values, 'new_track_ids': new, 'removed_track_ids': removed})
+        values.update(new_track_ids=new, removed_track_ids=removed, ego=ego)
+        return cls(**values)
 
     def _shown(self) -> dict[str, Any]:
-        shown = asdict(self)
+        shown = PlaybackState._shown(self)
         if not self.failed_images:
             del shown['failed_images']
         return shown
@@ -130,7 +162,9 @@ class StateTeller:
         """Have the next announced state list all tracks as new, for who rebuilds the set."""
         self._all_new = True
 
-    def state(self, cameras: tuple[str, ...], *, announced: bool = False) -> PlaybackState:
+    def state(
+        self, cameras: tuple[str, ...], ego: DrivenState | None = None, *, announced: bool = False
+    ) -> PlaybackState:
         """Return the state; where it is `announced`, the next one counts from it."""
         clock = self._clock
         ids = self._active_ids(clock.position_ns)
@@ -150,6 +184,7 @@ class StateTeller:
             start_us=clock.begin_ns // 1000,
             end_us=clock.end_ns // 1000,
             cameras=cameras,
+            ego=ego,
         )
         if announced:
             self._announced, self._all_new = ids, False

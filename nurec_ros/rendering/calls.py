@@ -130,7 +130,13 @@ def prepare(
     refused: list[tuple[Job, ServerError]] = []
     for job in jobs:
         try:
-            request = builder.build(server.scene_id, job.source, job.t_ns, with_tracks=with_tracks)
+            request = builder.build(
+                server.scene_id,
+                job.source,
+                job.t_ns,
+                with_tracks=with_tracks,
+                rig_poses=job.rig_poses,
+            )
         # A frame must not vanish, nor its future hang.
         except Exception as error:  # noqa: BLE001, PERF203
             refused.append((job, ServerError.own(error, 'the client')))
@@ -174,7 +180,11 @@ def _prepare_spin(
         if not learned.lidars:
             raise no_lidars(options.server)
         message = builder.build_spin(
-            server.scene_id, job.source, job.t_ns, with_tracks=with_tracks
+            server.scene_id,
+            job.source,
+            job.t_ns,
+            with_tracks=with_tracks,
+            rig_poses=job.rig_poses,
         )
     # A spin must not vanish, nor its future hang.
     except Exception as error:  # noqa: BLE001

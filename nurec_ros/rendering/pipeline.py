@@ -44,7 +44,7 @@ from nurec_ros.rendering.frames import (
 )
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.queues import Job, Ticket
-from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.rendering.requests import EgoMotion, RequestBuilder
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
@@ -134,13 +134,19 @@ class RenderPipeline:
             ) from error
 
     def submit(
-        self, due: Sequence[DueFrame], *, keep: bool = False, fail_if_down: bool = False
+        self,
+        due: Sequence[DueFrame],
+        *,
+        keep: bool = False,
+        fail_if_down: bool = False,
+        ego: EgoMotion | None = None,
     ) -> Future[None]:
         """
         Take frames to render; never blocks.
 
         keep: none is dropped, they wait for a server that is away; else the newest of a camera
         replaces the one that waits. fail_if_down: they fail at once while the server is away.
+        ego: asked now for its poses, where it is not the recorded one.
         The future completes, always with None, when each was delivered or dropped.
         """
         future: Future[None] = Future()
@@ -150,9 +156,11 @@ class RenderPipeline:
             return future
         ticket = Ticket(future, len(due))
         keep = keep or self._keep_all
-        self._dispatcher.submit(
-            [Job(frame.name, frame.t_ns, keep, fail_if_down, ticket) for frame in due]
-        )
+        jobs = [Job(frame.name, frame.t_ns, keep, fail_if_down, ticket) for frame in due]
+        if ego is not None:
+            for job in jobs:
+                job.rig_poses = self._dispatcher.builder.rig_poses(job.source, job.t_ns, ego)
+        self._dispatcher.submit(jobs)
         return future
 
     def discard(self) -> None:

@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 
 WAITING = 'waiting'
@@ -55,7 +57,8 @@ class Job:
     source: the camera or lidar that it is of. keep: never dropped for a newer one. rank: the
     lower, the sooner. not_before: monotonic seconds. alone: not to be put into a batch. obsolete:
     taken out of its queue while it was on its way; what comes of it goes to nobody. result: what
-    to deliver.
+    to deliver. rig_poses: T_map_rig (2, 4, 4) at both ends of the exposure or spin, of an ego
+    that is driven.
     """
 
     source: str
@@ -70,6 +73,7 @@ class Job:
     alone: bool = False
     obsolete: bool = False
     result: Frame | Cloud | Failure | None = None
+    rig_poses: NDArray[np.float64] | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -25,11 +25,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import math
 import re
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
-from nurec_ros.poses import quaternion_of
+from nurec_ros.poses import Pose, quaternion_of
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Camera, Lidar, Scenario
@@ -61,6 +62,13 @@ DEFAULT_DEVICE = 'pandar128'
 # How lidars are named in NuRec's scenes: lidar_gt_top_p128.
 _DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'}
 DEFAULT_SPIN_US = 100_000
+
+
+class EgoMotion(Protocol):
+    """Where the ego is, in map, where it is not the recorded one."""
+
+    def pose(self, t_ns: NDArray[np.int64]) -> Pose:
+        """Return the poses at times (N,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +127,35 @@ class RequestBuilder:
         width, height = self.output_model(camera).resolution
         return _rounded(width * scale), _rounded(height * scale)
 
+    def rig_poses(self, sensor: str, t_ns: int, ego: EgoMotion) -> Array:
+        """Return T_map_rig (2, 4, 4) of an ego at both ends of an exposure, or of a spin."""
+        lidar = self._scenario.lidars.get(sensor)
+        if lidar is not None:
+            start_us, end_us = spin_window(lidar, t_ns, self._first_us, self._last_us)
+            return ego.pose(np.array((start_us * 1000, end_us * 1000), dtype=np.int64)).matrix
+        _, pose_times_ns = self._exposures(self._camera(sensor), [t_ns])
+        return ego.pose(np.array(pose_times_ns[0], dtype=np.int64)).matrix
+
     def build(
-        self, scene_id: str, camera: str, t_ns: int, *, with_tracks: bool = True
+        self,
+        scene_id: str,
+        camera: str,
+        t_ns: int,
+        *,
+        with_tracks: bool = True,
+        rig_poses: Array | None = None,
     ) -> sensorsim_pb2.RGBRenderRequest:
         """
         Build the request for a camera's frame at the frame time t_ns.
 
-        Other road users are placed by the client only with the option `send_tracks`. RenderError
-        if the camera cannot be rendered.
+        Other road users are placed by the client only with the option `send_tracks`. The ego is
+        the recorded one without `rig_poses`. RenderError if the camera cannot be rendered.
         """
         kept = self._kept.get(camera) or self._keep(camera)
-        shot = kept.shots.get(t_ns) or self._shots(kept, [t_ns])[0]
+        if rig_poses is None:
+            shot = kept.shots.get(t_ns) or self._shots(kept, [t_ns])[0]
+        else:
+            shot = self._shots(kept, [t_ns], rig_poses)[0]
         request = sensorsim_pb2.RGBRenderRequest()
         request.CopyFrom(kept.template)
         request.scene_id = scene_id
@@ -145,7 +171,13 @@ class RequestBuilder:
         return name in self._scenario.lidars
 
     def build_spin(
-        self, scene_id: str, lidar: str, t_ns: int, *, with_tracks: bool = True
+        self,
+        scene_id: str,
+        lidar: str,
+        t_ns: int,
+        *,
+        with_tracks: bool = True,
+        rig_poses: Array | None = None,
     ) -> sensorsim_pb2.LidarRenderRequest:
         """Build the request for a lidar's spin that ends at t_ns; the rest as for pictures."""
         found = self._scenario.lidars.get(lidar)
@@ -153,7 +185,9 @@ class RequestBuilder:
             raise RenderError(f'the scene has no lidar {lidar}')
         start_us, end_us = spin_window(found, t_ns, self._first_us, self._last_us)
         pose_times_ns = (start_us * 1000, end_us * 1000)
-        T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64))
+        T_map_rig = rig_poses
+        if T_map_rig is None:
+            T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64))
         T_map_lidar = T_map_rig @ self._T_rig_offset @ found.T_rig_lidar
         request = sensorsim_pb2.LidarRenderRequest(
             scene_id=scene_id, frame_start_us=start_us, frame_end_us=end_us
@@ -205,11 +239,13 @@ class RequestBuilder:
         self._kept[name] = kept
         return kept
 
-    def _shots(self, kept: _PerCamera, times_ns: Sequence[int]) -> list[_Shot]:
+    def _exposures(
+        self, camera: Camera, times_ns: Sequence[int]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the windows (us) of frames, and the times (ns) of the poses at their ends."""
         recorded = self.options.shutter == 'recorded'
         windows = [
-            exposure(kept.camera, t_ns, recorded, self._first_us, self._last_us)
-            for t_ns in times_ns
+            exposure(camera, t_ns, recorded, self._first_us, self._last_us) for t_ns in times_ns
         ]
         # The window of an instant is 1 us long because an empty one is refused; the picture is of
         # the instant itself, so that both poses are the one at the stamp.
@@ -217,7 +253,16 @@ class RequestBuilder:
             (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
             for t_ns, (start_us, end_us) in zip(times_ns, windows)  # noqa: B905 (one for each)
         ]
-        T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64).reshape(-1))
+        return windows, pose_times_ns
+
+    def _shots(
+        self, kept: _PerCamera, times_ns: Sequence[int], rig_poses: Array | None = None
+    ) -> list[_Shot]:
+        windows, pose_times_ns = self._exposures(kept.camera, times_ns)
+        T_map_rig = rig_poses
+        if T_map_rig is None:
+            times = np.array(pose_times_ns, dtype=np.int64).reshape(-1)
+            T_map_rig = self._scenario.ego.at(times)
         T_map_camera = T_map_rig @ kept.T_rig_camera
         shots = []
         for index, (start_us, end_us) in enumerate(windows):

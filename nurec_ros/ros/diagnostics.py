@@ -21,12 +21,12 @@ something does not work at all. Every level but OK says in its message what to d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from nurec_ros.playback.state import PlaybackState
+from nurec_ros.playback.state import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
 from nurec_ros.ros.loading import Loaded
@@ -122,12 +122,13 @@ class Diagnostics:
         mode: str,
         conflicts: tuple[str, ...] = (),
         failure: str = '',
+        dropped: Mapping[str, int] | None = None,
     ) -> list[DiagnosticStatus]:
         """
         Return all statuses of the moment.
 
         `conflicts` are sentences about other nodes in the graph, `failure` the last unexpected
-        error of ours, while it is recent.
+        error of ours, while it is recent. `dropped` are inputs of the ego, by reason.
         """
         if loaded is not self._loaded:
             self._loaded, self._counts = loaded, {}
@@ -148,6 +149,8 @@ class Diagnostics:
                 self._camera(loaded, renderer, name, elapsed_s, halted=not state.is_playing)
                 for name in loaded.cameras
             ]
+            if state.ego is not None:
+                statuses.append(self._ego(state, state.ego, loaded, dropped or {}))
         return statuses
 
     def _status(
@@ -189,6 +192,45 @@ class Diagnostics:
             'active_tracks': state.active_tracks,
         }
         return self._status('playback', level, message, values)
+
+    def _ego(
+        self,
+        state: PlaybackState,
+        ego: DrivenState,
+        loaded: Loaded,
+        dropped: Mapping[str, int],
+    ) -> DiagnosticStatus:
+        watch, newest_us = loaded.watch, ego.ego_input_stamp_us
+        age_s = round((state.current_time_us - newest_us) / 1e6, 6) if newest_us else None
+        limit_m = watch.max_deviation_m
+        level, message = OK, f'driven by {ego.ego_source}'
+        if watch.ego.starved:
+            level = ERROR
+            message = (
+                f'no input for ego_source {ego.ego_source}'
+                if age_s is None
+                else f'no input for ego_source {ego.ego_source} since {age_s:.1f} s'
+            )
+        elif ego.collisions:
+            level, message = WARN, f'a collision with {", ".join(ego.collisions)}'
+        elif abs(ego.deviation_m) > limit_m:
+            level = WARN
+            message = (
+                f'{abs(ego.deviation_m):.1f} m beside the recorded path, more than '
+                f'max_deviation_m ({limit_m:g}): pictures get worse the further it is left'
+            )
+        values: dict[str, object] = {
+            'ego_source': ego.ego_source,
+            'input_age_s': 'none' if age_s is None else age_s,
+            'ego_speed': round(ego.ego_speed, 3),
+            'deviation_m': round(ego.deviation_m, 3),
+            'deviation_deg': round(ego.deviation_deg, 2),
+            'collisions': ', '.join(ego.collisions),
+            'stopped_by': ego.stopped_by,
+            'dropped_inputs': sum(dropped.values()),
+            'dropped_for': '; '.join(f'{reason} ({n})' for reason, n in dropped.items()),
+        }
+        return self._status('ego', level, message, values)
 
     def _renderer(self, status: RendererStatus) -> DiagnosticStatus:
         values: dict[str, object] = {

@@ -21,13 +21,16 @@ old scenario plays on, and stays when something fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, doing, NurecError
+from nurec_ros.playback.effects import Render
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import camera_times, Due, Schedule
+from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
 from nurec_ros.playback.showing import QUIET_NS
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.options import RenderOptions
@@ -39,8 +42,6 @@ from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
-
-MICROSECOND = 1000
 
 Log = Callable[[str, str], None]
 
@@ -98,19 +99,6 @@ def read(asked: Settings) -> ReadScenario:
                 with suppress(ValueError):
                     model.fit('equidistant')
     return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, warnings)
-
-
-def moved_inward(scenario: Scenario, start_s: float, end_s: float) -> tuple[int, int]:
-    """Return begin and end in ns; ConfigurationError where less than 1 us is left of the range."""
-    begin_ns = scenario.start_ns + round(start_s * 1e6) * MICROSECOND
-    end_ns = scenario.end_ns - round(end_s * 1e6) * MICROSECOND
-    if begin_ns > end_ns:
-        duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
-        raise ConfigurationError(
-            f"parameters 'start_offset_s' ({start_s:g}) and 'end_offset_s' ({end_s:g}) leave "
-            f'nothing of the scenario, which lasts {duration_s:g} s'
-        )
-    return begin_ns, end_ns
 
 
 def choose_cameras(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
@@ -173,6 +161,7 @@ class Loaded:
             name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
         }
         self._range_ns = read_scenario.begin_ns, read_scenario.end_ns
+        self.watch = EgoWatch.of(self.scenario, self._range_ns[0], values.settings)
         self.playback: Playback
         self.topics: dict[str, CameraTopics] = {}
         self.options = self._options(values)
@@ -204,8 +193,10 @@ class Loaded:
                     lockstep=values.settings.mode == 'lockstep',
                     always_render=values.settings.always_render,
                     quiet_ns=QUIET_NS if values.settings.publish_tf else 0,
+                    ego=self.watch,
                     after=after.playback if after is not None else None,
                 )
+            self.update_driving(values.settings)
             with doing(f'starting the render pipeline of {asked.usdz_path}'):
                 self.pipeline.start()
         except BaseException:
@@ -220,6 +211,18 @@ class Loaded:
             server=self.asked.server,
             scene_id=self.asked.scene_id,
             scene_url=self.asked.scene_url,
+        )
+
+    def update_driving(self, settings: Settings) -> None:
+        """Take what may change of driving at run time, but for the source."""
+        self.watch.update(settings)
+        self.playback.ego_wait_ns = round(settings.ego_wait_s * 1e9)
+
+    def submit(self, order: Render) -> Future[None]:
+        """Have frames rendered, from where the ego is now known to have been."""
+        ego = None if self.watch.ego.is_recorded else self.watch.ego
+        return self.pipeline.submit(
+            order.frames, keep=order.keep, fail_if_down=order.fail_if_down, ego=ego
         )
 
     def _audiences(self) -> dict[str, tuple[int, ...]]:

@@ -30,6 +30,7 @@ import threading
 import time
 from typing import Any, TypeVar
 
+from nurec_ros.driving.inputs import Input
 from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
 from nurec_ros.playback.effects import (
     Announce,
@@ -46,6 +47,7 @@ from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
 from nurec_ros.playback.state import PlaybackState, StepState
 from nurec_ros.rendering.tls import root_certificate
+from nurec_ros.ros.driving import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded, read, ReadScenario
@@ -101,6 +103,13 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         self.parameters = Parameters(self, self._on_parameters, self._tell)
         settings = self.parameters.settings
         self._reporter = Reporter(self, self.parameters, self._graph)
+        self._inputs = EgoInputs(
+            self,
+            self._settings,
+            self._take_input,
+            lambda text: self._reporter.log('warn', text),
+        )
+        self._inputs.select(settings.ego_source)
         create_services(self, self)
         timers = Timers(self, 1.0 / settings.clock_rate)
         every = {
@@ -250,6 +259,26 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             return PlaybackState(speed=self.rate)
         return self._loaded.playback.state()
 
+    def _take_input(self, item: Input) -> None:
+        """Give an input to whatever drives the ego."""
+        loaded = self._loaded
+        if self._closed or loaded is None:
+            return
+        effects, reason, sentence = loaded.playback.put(_now_ns(), item)
+        self._inputs.note(reason, sentence)
+        self._carry_out(loaded, effects)
+
+    def _change_source(self, loaded: Loaded) -> None:
+        source = self.parameters.settings.ego_source
+        effects, jumped_m = loaded.playback.change_ego_source(_now_ns(), source)
+        if self._topics is not None:
+            self._topics.change_driver()
+        if jumped_m:
+            self.get_logger().info(
+                f'the ego is the recorded one again: it jumped by {jumped_m:.2f} m'
+            )
+        self._carry_out(loaded, effects)
+
     # Changing the scenario.
 
     def _take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
@@ -273,7 +302,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             with doing(f'making the topics of {found.asked.usdz_path}'):
                 if self._topics is None:
                     self._topics = ScenarioTopics(self._graph, self._settings, scenario)
-                self._topics.change(scenario)
+                self._topics.change(scenario, new.watch.ego)
         except BaseException:
             if new is not None:
                 new.destroy_topics()
@@ -347,9 +376,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._mailbox.post(lambda: self._on_frames_done(loaded, order.ticket))
 
         try:
-            future = loaded.pipeline.submit(
-                order.frames, keep=order.keep, fail_if_down=order.fail_if_down
-            )
+            future = loaded.submit(order)
         except Exception:
             # Nobody is to wait for frames that were never asked for.
             done()
@@ -418,7 +445,9 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._loaded,
             loading=self._loading,
             clock_topic=self._topics.clock_topic if self._topics is not None else '',
+            dropped=self._inputs.dropped,
         )
+        self._inputs.look()
 
     def _announce(self) -> None:
         if self._loaded is None:
@@ -433,13 +462,21 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         if loaded is not None:
             playback, settings = loaded.playback, values.settings
             # First what may fail: then nothing has changed.
+            if 'ego_source' in changed:
+                check_source(settings.ego_source)
             loaded.update(values)
+            loaded.update_driving(settings)
+            if 'ego_source' in changed:
+                self._inputs.select(settings.ego_source)
+                self._change_source(loaded)
             if 'rate' in changed:
                 playback.set_rate(_now_ns(), settings.rate)
             playback.loop = settings.loop
             playback.always_render = settings.always_render
             if any(name == 'camera_rate' or name.endswith('.rate') for name in changed):
                 playback.schedule = loaded.schedule(values)
+        elif 'ego_source' in changed:
+            self._inputs.select(values.settings.ego_source)
         if 'rate' in changed:
             self._announce()
 

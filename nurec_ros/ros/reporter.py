@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import time
 import traceback
 
@@ -66,12 +67,19 @@ class Reporter:
         self._state.publish(state)
 
     def publish_diagnostics(
-        self, state: PlaybackState, loaded: Loaded | None, *, loading: bool, clock_topic: str
+        self,
+        state: PlaybackState,
+        loaded: Loaded | None,
+        *,
+        loading: bool,
+        clock_topic: str,
+        dropped: Mapping[str, int],
     ) -> None:
         """
         Publish the diagnostics, and log what is found on the way.
 
         `clock_topic` is the topic on which this player publishes the time, '' where it does not.
+        `dropped` are the inputs of the ego that could not be used, by reason.
         """
         self._graph.watch()
         recent = time.monotonic() - self._failed_s < FAILURE_SHOWN_S
@@ -82,6 +90,7 @@ class Reporter:
             mode=self._parameters.settings.mode,
             conflicts=self._look_for_conflicts(clock_topic),
             failure=self._failure if recent else '',
+            dropped=dropped,
         )
         message = DiagnosticArray(status=statuses)
         set_time(message.header.stamp, state.current_time_us * 1000)

@@ -27,6 +27,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.driving import DrivenEgo
+from nurec_ros.driving.ego import RECORDED
 from nurec_ros.playback.effects import Show, ShowAll, ShowJump
 from nurec_ros.playback.state import PlaybackState
 from nurec_ros.poses import Pose
@@ -39,6 +41,7 @@ from nurec_ros.ros.conversions import (
     set_vector,
     transform_stamped,
 )
+from nurec_ros.ros.driving import DrivenTopics
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
@@ -129,17 +132,43 @@ class ScenarioTopics:
         self._markers = TrackMarkers(self._frames.map_frame)
         self._detections: list[Any] = []
         self._objects_header = Header(frame_id=self._frames.map_frame)
+        self._outlet = outlet
+        # While somebody drives.
+        self._driver: DrivenEgo | None = None
+        self._driven: DrivenTopics | None = None
 
     @property
     def clock_topic(self) -> str:
         """Return the name of the clock's topic, '' where this player does not publish it."""
         return self._clock.topic if self._clock is not None else ''
 
-    def change(self, scenario: Scenario) -> None:
+    def change(self, scenario: Scenario, ego: DrivenEgo | None = None) -> None:
         """Show another scenario from now on; where that cannot be, the one before."""
         self._frames = frame_names(self._settings(), scenario)
         self._scenario = scenario
         self._ego = scenario.ego
+        self._driver = ego
+        if ego is not None:
+            self.change_driver()
+
+    def change_driver(self) -> None:
+        """Show what belongs to an ego that is driven, or not any more."""
+        ego = self._driver
+        if ego is None:
+            return
+        self._ego = self._scenario.ego if ego.is_recorded else ego
+        if ego.source != RECORDED and self._driven is None:
+            self._driven = DrivenTopics(self._outlet)
+        elif ego.source == RECORDED and self._driven is not None:
+            self._driven.destroy()
+            self._driven = None
+        if self._driven is not None and self._shown:
+            self._show_driven(ego.passed_ns)
+
+    def _show_driven(self, t_ns: int) -> None:
+        if self._driven is not None and self._driver is not None:
+            self._driven.show_box(self._scenario, self._frames, t_ns)
+            self._driven.show_path(self._driver, self._frames.map_frame, all_of_it=True)
 
     # Effects.
 
@@ -152,6 +181,8 @@ class ScenarioTopics:
             self._publish_pose(moment.t_ns, moment.stamps)
         if moment.tracks:
             self._publish_tracks(moment.t_ns)
+            if self._driven is not None and self._driver is not None:
+                self._driven.show_path(self._driver, self._frames.map_frame, all_of_it=moment.pose)
 
     def show_jump(self, jump: ShowJump) -> None:
         """Show a jump back or another scenario, in the order that viewers need."""
@@ -173,6 +204,7 @@ class ScenarioTopics:
             self._path_of = ego
         self._path.publish(self._path_message)
         self._publish_box(moment.t_ns)
+        self._show_driven(moment.t_ns)
         self._publish_pose(moment.t_ns)
         self._publish_tracks(moment.t_ns)
 
@@ -204,7 +236,11 @@ class ScenarioTopics:
             for number, time_ns in enumerate(times):
                 pose = Pose(poses.position[number], poses.quaternion[number])
                 set_transform(transforms[number], time_ns, pose)
-        self._tf.publish(self._tf_message)
+        if self._driven is None:
+            self._tf.publish(self._tf_message)
+        else:
+            recorded = self._driven.transforms(self._scenario, self._frames, times)
+            self._tf.publish(TFMessage(transforms=[*transforms, *recorded]))
         if self._odom.subscribers:
             message, velocity = self._odom_message, self._ego.velocity(t_ns)
             set_time(message.header.stamp, t_ns)

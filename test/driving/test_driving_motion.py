@@ -354,4 +354,4 @@ def test_rate_100_costs_no_more_than_rate_1():
             ego.advance_to(t_ns)
         return len(asked)
 
-    assert knots(CUTS['rate 100']) == knots(CUTS['rate 1']) <= 101
+    assert knots(CUTS['rate 100']) <= knots(CUTS['rate 1']) <= 110

@@ -27,6 +27,7 @@ from test.support.archives import (
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import numpy as np
+from nurec_ros.driving import DrivenEgo, TimedPose, TwistCommand
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
@@ -506,3 +507,66 @@ def test_camera_without_model(scenario: Scenario) -> None:
             call('wide')
     with pytest.raises(RenderError, match='not renderable'):
         builder.build('s', 'wide', FRAME_US * 1000)
+
+
+# --- a driven ego -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('shutter', ['instant', 'recorded'])
+def test_a_driven_ego_is_at_the_ends_of_the_exposure(scenario: Scenario, shutter: str) -> None:
+    """Across a take-over: what was exposed before it is the recorded ego's."""
+    takes_over_us = FRAME_US - 10_000
+    ego = DrivenEgo(scenario.ego, takes_over_us * 1000, source='twist', command_timeout_ns=0)
+    ego.put(TwistCommand(0, 5.0, 0.4), halted=True)
+    ego.advance_to((FRAME_US + 200_000) * 1000)
+    options = RenderOptions(shutter=shutter, rig_offset=(0.1, 0.2, 0.3, 1.0, 2.0, 3.0))
+    builder = RequestBuilder(scenario, options)
+    T_rig_camera = rig_offset(options.rig_offset) @ scenario.cameras['wide'].T_rig_camera
+    for t_us in (FRAME_US, FRAME_US + 100_000):
+        poses = builder.rig_poses('wide', t_us * 1000, ego)
+        request = builder.build('s', 'wide', t_us * 1000, rig_poses=poses)
+        plain = builder.build('s', 'wide', t_us * 1000)
+        first_us = t_us if shutter == 'instant' else t_us - EXPOSURE_US
+        begins, ends = request.sensor_pose.start_pose, request.sensor_pose.end_pose
+        seconds = (t_us - takes_over_us) * 1e-6
+        T_begin = scenario.ego.at(takes_over_us * 1000)
+        chord = 2 * 5.0 / 0.4 * np.sin(0.2 * seconds)
+        yaw = np.arctan2(T_begin[1, 0], T_begin[0, 0]) + 0.2 * seconds
+        moved = np.array((chord * np.cos(yaw), chord * np.sin(yaw)))
+        T_end = matrix(ends) @ np.linalg.inv(T_rig_camera)
+        np.testing.assert_allclose(T_end[:2, 3], T_begin[:2, 3] + moved, atol=1e-4)
+        assert (request.frame_start_us, request.frame_end_us) == (
+            plain.frame_start_us,
+            plain.frame_end_us,
+        )
+        if first_us < takes_over_us:
+            assert begins == plain.sensor_pose.start_pose
+        assert request.camera_intrinsics == plain.camera_intrinsics
+
+
+def test_a_driver_that_replays_the_recording_gets_its_requests(scenario: Scenario) -> None:
+    recorded = scenario.ego
+    ego = DrivenEgo(recorded, recorded.start_ns, source='pose')
+    for shutter in ('instant', 'recorded'):
+        builder = RequestBuilder(scenario, RenderOptions(shutter=shutter))
+        for row, t_ns in enumerate(recorded.times_ns.tolist()):
+            position = recorded.positions[row].tolist()
+            ego.put(TimedPose.checked(t_ns, position, recorded.quaternions[row].tolist()))
+        ego.advance_to(recorded.end_ns)
+        for t_ns in scenario.cameras['wide'].frame_times_ns[:, 1].tolist():
+            poses = builder.rig_poses('wide', t_ns, ego)
+            one = builder.build('s', 'wide', t_ns, rig_poses=poses)
+            other = builder.build('s', 'wide', t_ns)
+            for a, b in (
+                (one.sensor_pose.start_pose, other.sensor_pose.start_pose),
+                (one.sensor_pose.end_pose, other.sensor_pose.end_pose),
+            ):
+                for mine, true in zip(_numbers(a), _numbers(b), strict=True):
+                    step = np.spacing(np.float32(abs(true)))
+                    assert abs(mine - true) <= step
+        ego.jump(recorded.start_ns)
+
+
+def _numbers(pose) -> list[float]:
+    vec, quat = pose.vec, pose.quat
+    return [vec.x, vec.y, vec.z, quat.w, quat.x, quat.y, quat.z]

@@ -1,0 +1,348 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A scenario to drive in, for plain Python: no ROS, no graph, no clock but the steps'.
+
+The core is the player's: a step here asks the renderer for what the same `~/tick` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.driving import AckermannCommand, Deviation, TimedPose, TwistCommand
+from nurec_ros.driving.watch import EgoWatch
+from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.playback.effects import Effect, Render, Step
+from nurec_ros.playback.playback import Playback
+from nurec_ros.playback.schedule import camera_times, moved_inward, Schedule
+from nurec_ros.poses import Pose, quaternion_of
+from nurec_ros.rendering.frames import Cloud, Failure, Frame
+from nurec_ros.rendering.images import decode_rgb
+from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.pipeline import RenderPipeline
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.tracks import ActiveTracks
+from nurec_ros.scenario.trajectory import Twist
+from nurec_ros.setting_values import convert
+from nurec_ros.settings import Settings, TABLE, Value
+
+SECOND = 1_000_000_000
+MICROSECOND = 1000
+# What belongs to the node's timers, topics and services alone.
+NOT_HERE = ('mode', 'rate', 'tick_us', 'loop', 'autoplay', 'ego_wait_s')
+
+Command = TwistCommand | AckermannCommand
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture of a camera as it came; decoded when `rgb` is asked for."""
+
+    camera: str
+    t_ns: int
+    data: bytes
+    encoding: str
+    _frame: Frame = field(repr=False)
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the picture (height, width, 3); RenderError where it does not decode."""
+        return decode_rgb(self._frame)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    What there is to know after a step.
+
+    `t_ns` and `seconds`, from begin, are the position. `images` has the newest picture of each
+    camera that one was due of in the step; `failed_images` why others are missing. `pose` is
+    T_map_rig of the ego, `twist` its velocity in its own frame, `collisions` the ids of the tracks
+    that it met on the way. `done`: the step led to the end (`why` is 'the end'), or was stopped
+    before (`why` says by what).
+    """
+
+    t_ns: int
+    seconds: float
+    images: Mapping[str, Image]
+    failed_images: Mapping[str, str]
+    pose: Pose
+    twist: Twist
+    deviation: Deviation
+    collisions: tuple[str, ...]
+    done: bool
+    why: str
+    _scenario: Scenario = field(repr=False)
+
+    @cached_property
+    def tracks(self) -> ActiveTracks:
+        """Return the other road users at the position."""
+        return self._scenario.tracks.at(self.t_ns)
+
+
+class Environment:
+    """
+    Steps through a scenario while a program drives.
+
+    `server` is that of the parameter, '' for no images at all. `ego_source` ('twist', 'ackermann'
+    or 'pose') says what `step` takes; the other parameters are those of the player's table. One
+    thread alone may use it; `close` it, or use it in a with statement. ScenarioError and
+    ConfigurationError where file or parameters cannot be used.
+    """
+
+    def __init__(
+        self,
+        usdz: str | Path,
+        server: str = 'localhost:46435',
+        *,
+        ego_source: str = 'ackermann',
+        **parameters: Any,
+    ) -> None:
+        named = {'ego_source': ego_source, **parameters}
+        if server:
+            named['server'] = server
+        self._settings = settings = _settings(named)
+        self.scenario = scenario = Scenario.load(
+            Path(usdz).expanduser(),
+            min_track_lifetime_s=settings.min_track_lifetime_s,
+            smooth_track_height=settings.smooth_track_height,
+        )
+        self._range_ns = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        self.cameras = _cameras(scenario, settings.cameras) if server else ()
+        self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
+        self._wall_ns = 0
+        self._lock = threading.Lock()
+        self._images: dict[str, Image] = {}
+        self._failures: dict[tuple[str, int], str] = {}
+        self._pipeline: RenderPipeline | None = None
+        self._playback = self._new_playback()
+        if server:
+            self._pipeline = RenderPipeline(
+                scenario, RenderOptions.from_settings(settings), self._deliver, mode='lockstep'
+            )
+            self._pipeline.start()
+
+    @property
+    def action(self) -> str:
+        """Return what `step` takes: the ego's source."""
+        return self._watch.ego.source
+
+    def reset(self, start_s: float = 0.0) -> Observation:
+        """Stand on the recorded ego, `start_s` after begin, with a picture of each camera."""
+        t_ns = self._range_ns[0] + round(start_s * 1e6) * MICROSECOND
+        self._clear()
+        # A jump is shown before its pictures: time passes that nobody sees.
+        self._carry_out(self._playback.seek(self._now(), t_ns))
+        self._carry_out(self._playback.advance(self._now()))
+        if self._pipeline is not None:
+            self._carry_out(self._playback.look(self._now()))
+        return self._observe((), {})
+
+    def step(
+        self,
+        action: Command
+        | TimedPose
+        | Pose
+        | NDArray[np.float64]
+        | tuple[float, float]
+        | None = None,
+        duration_s: float = 0.1,
+    ) -> Observation:
+        """
+        Drive for a time, and return what is seen at its end.
+
+        A command counts from the position on: (speed, steering angle) with ego_source ackermann,
+        (speed, yaw rate) with twist, or a record of `nurec_ros.driving`. A pose, T_map_rig as a
+        Pose or a matrix (4, 4), is where the ego is at the end of the step. None: no new input.
+        """
+        duration_ns = round(duration_s * 1e6) * MICROSECOND
+        if duration_ns <= 0:
+            raise ValueError(f'duration_s is {duration_s}, expected at least a microsecond')
+        playback = self._playback
+        self._clear()
+        if action is not None:
+            end_ns = min(playback.position_ns + duration_ns, playback.end_ns)
+            effects, _, _ = playback.put(self._now(), self._input(action, end_ns))
+            self._carry_out(effects)
+        step = Step(duration_ns)
+        self._carry_out(playback.step(self._now(), step))
+        if step.state is None:
+            raise ConfigurationError(step.refusal or f'overtaken by {step.overtaken_by}')
+        told = step.state.ego
+        return self._observe(told.collisions if told is not None else (), step.failed_images)
+
+    def close(self) -> None:
+        """Leave the server."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    def __enter__(self) -> Environment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Inside.
+
+    def _new_playback(self) -> Playback:
+        settings, cameras = self._settings, self.scenario.cameras
+        rate = settings.camera_rate
+        schedule = Schedule(
+            {
+                name: camera_times(cameras[name].frame_times_ns[:, 1], *self._range_ns, rate)
+                for name in self.cameras
+            }
+        )
+        return Playback(
+            *self._range_ns,
+            schedule,
+            scenario=self.scenario.sequence_id,
+            active_ids=self.scenario.tracks.active_ids,
+            audiences=lambda: dict.fromkeys(self.cameras, (1,)),
+            lockstep=True,
+            quiet_ns=0,
+            ego=self._watch,
+        )
+
+    def _now(self) -> int:
+        # Steps have no wall time; it only must not stand still.
+        self._wall_ns += MICROSECOND
+        return self._wall_ns
+
+    def _input(self, action: Any, end_ns: int) -> Command | TimedPose:
+        if isinstance(action, TwistCommand | AckermannCommand | TimedPose):
+            return action
+        source = self.action
+        if source in ('pose', 'odometry'):
+            if isinstance(action, Pose):
+                position, quaternion = action.position.tolist(), action.quaternion.tolist()
+            else:
+                T_map_rig = np.asarray(action, dtype=np.float64)
+                if T_map_rig.shape != (4, 4):
+                    raise ValueError(f'a pose of shape {T_map_rig.shape}, expected (4, 4)')
+                position, quaternion = T_map_rig[:3, 3].tolist(), quaternion_of(T_map_rig)
+            return TimedPose.checked(end_ns, position, quaternion)
+        speed, second = (float(value) for value in action)
+        if source == 'twist':
+            return TwistCommand.checked(0, speed, second)
+        return AckermannCommand.checked(0, speed, second)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        waiting = list(effects)
+        while waiting:
+            effect = waiting.pop(0)
+            if isinstance(effect, Render):
+                waiting += self._render(effect)
+
+    def _render(self, order: Render) -> list[Effect]:
+        pipeline = self._pipeline
+        if pipeline is None:
+            return []
+        ego = None if self._watch.ego.is_recorded else self._watch.ego
+        # The first picture waits for the server; later ones tell why they are missing.
+        done: Future[None] = pipeline.submit(
+            order.frames, keep=True, fail_if_down=order.fail_if_down, ego=ego
+        )
+        limit_s = self._settings.first_render_timeout_s + self._settings.render_timeout_s
+        try:
+            done.result(timeout=limit_s)
+        except TimeoutError:
+            status = pipeline.status()
+            pipeline.discard()
+            raise RenderError(
+                f'no picture within {limit_s:g} s: {status.last_error or status.server}'
+            ) from None
+        for frame in order.frames:
+            reason = self._failures.get((frame.name, frame.t_ns))
+            if reason is not None:
+                self._playback.frame_lost(frame, reason)
+        return self._playback.frames_done(self._now(), order.ticket) if order.ticket else []
+
+    def _deliver(self, item: Frame | Cloud | Failure) -> None:
+        if isinstance(item, Cloud):
+            return
+        with self._lock:
+            if isinstance(item, Failure):
+                self._failures[item.camera, item.t_ns] = str(item.error)
+                return
+            before = self._images.get(item.camera)
+            if before is None or before.t_ns <= item.t_ns:
+                self._images[item.camera] = Image(
+                    item.camera, item.t_ns, item.data, item.encoding, item
+                )
+
+    def _clear(self) -> None:
+        with self._lock:
+            self._images, self._failures = {}, {}
+
+    def _observe(self, met: tuple[str, ...], failed: Mapping[str, str]) -> Observation:
+        playback, ego = self._playback, self._watch.ego
+        t_ns = playback.position_ns
+        why = self._watch.stopped_by or ('the end' if playback.done else '')
+        with self._lock:
+            images = dict(self._images)
+            lost = dict(failed) or {name: why for (name, _), why in self._failures.items()}
+        return Observation(
+            t_ns=t_ns,
+            seconds=(t_ns - playback.begin_ns) / SECOND,
+            images=images,
+            failed_images=lost,
+            pose=ego.pose(t_ns),
+            twist=ego.velocity(t_ns),
+            deviation=ego.deviation(t_ns),
+            collisions=met,
+            done=bool(why),
+            why=why,
+            _scenario=self.scenario,
+        )
+
+
+def _settings(named: Mapping[str, Any]) -> Settings:
+    """Return the parameters, checked; ConfigurationError for unknown and wrong ones."""
+    specs = {spec.name: spec for spec in TABLE if spec.name not in (*NOT_HERE, 'usdz_path')}
+    unknown = sorted(set(named) - set(specs))
+    if unknown:
+        raise ConfigurationError(
+            f'{", ".join(unknown)}: no parameter of an environment; those are {", ".join(specs)}'
+        )
+    values: dict[str, Value] = {
+        name: convert(specs[name], name, value) for name, value in named.items()
+    }
+    return replace(Settings(), **values)  # type: ignore[arg-type]
+
+
+def _cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cameras to render, in the file's order; ConfigurationError for unknown names."""
+    names = [name for name in wanted if name]
+    unknown = [name for name in names if name not in scenario.cameras]
+    if unknown:
+        raise ConfigurationError(
+            f'cameras names {", ".join(unknown)}; expected some of '
+            f'{", ".join(scenario.cameras) or "none: the scenario has no camera"}'
+        )
+    return tuple(
+        name
+        for name, camera in scenario.cameras.items()
+        if camera.renderable and (not names or name in names)
+    )

@@ -1,0 +1,309 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Driving a player over DDS: inputs, steps that wait for them, and what is shown meanwhile."""
+
+import random
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import serve, stamp_ns
+import threading
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from nav_msgs.msg import Odometry, Path
+import numpy as np
+from nurec_ros.scenario import Scenario
+import pytest
+from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+try:
+    from ackermann_msgs.msg import AckermannDriveStamped
+except ImportError:
+    AckermannDriveStamped = None
+
+SECOND = 1_000_000_000
+BEGIN_NS = START_US * 1000
+TOPICS = {
+    'twist': '/nurec/cmd_vel',
+    'ackermann': '/nurec/ackermann_cmd',
+    'pose': '/nurec/ego_pose',
+}
+TYPES = {'twist': TwistStamped, 'ackermann': AckermannDriveStamped, 'pose': PoseStamped}
+needs_ackermann = pytest.mark.skipif(
+    AckermannDriveStamped is None, reason='ackermann_msgs is not installed'
+)
+
+
+def stamped(message, t_ns):
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(t_ns, SECOND)
+    return message
+
+
+def twist(t_ns, speed, yaw_rate, frame=''):
+    message = stamped(TwistStamped(), t_ns)
+    message.header.frame_id = frame
+    message.twist.linear.x, message.twist.angular.z = speed, yaw_rate
+    return message
+
+
+def ackermann(t_ns, speed, steering):
+    message = stamped(AckermannDriveStamped(), t_ns)
+    message.drive.speed, message.drive.steering_angle = speed, steering
+    message.drive.steering_angle_velocity = 0.5
+    return message
+
+
+def pose(t_ns, x, y, frame='map', w=1.0):
+    message = stamped(PoseStamped(), t_ns)
+    message.header.frame_id = frame
+    message.pose.position.x, message.pose.position.y = x, y
+    message.pose.orientation.w = w
+    return message
+
+
+class Driver:
+    """Publishes the input of a source."""
+
+    def __init__(self, bench, source):
+        self.bench = bench
+        self.publisher = bench.listener.node.create_publisher(TYPES[source], TOPICS[source], 100)
+        bench.listener.matched(self.publisher)
+
+    def put(self, message):
+        self.publisher.publish(message)
+
+
+def drive_a_circle(start, usdz, source, make, seed):
+    """Return the requests of a drive by ticks, by a driver that dawdles at random."""
+    delays = random.Random(seed)
+    requests = []
+    with serve(usdz) as server:
+        bench = start(
+            usdz_path=usdz,
+            server=server.address,
+            ego_source=source,
+            ego_wait_s=120.0,
+            tick_us=50_000,
+            shutter='recorded',
+        ).ready()
+        infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
+        for messages in infos:
+            bench.until(lambda messages=messages: messages, 'the picture of begin')
+        driver = Driver(bench, source)
+        before = len(server.calls)
+        position_us = START_US
+        for _ in range(20):
+            later = threading.Timer(
+                delays.uniform(0.0, 0.02), driver.put, (make(position_us * 1000),)
+            )
+            later.start()
+            time.sleep(delays.uniform(0.0, 0.02))
+            position_us = bench.trigger('tick')['current_time_us']
+            later.join()
+        for method, request in list(server.calls)[before:]:
+            if method == 'batch_render_rgb':
+                requests += [item.request for item in request.items]
+            elif method == 'render_rgb':
+                requests.append(request)
+    found = {
+        (one.camera_intrinsics.logical_id, one.frame_end_us): one.SerializeToString(
+            deterministic=True
+        )
+        for one in requests
+        if one.frame_end_us > START_US + 1
+    }
+    assert position_us == START_US + 1_000_000
+    return found
+
+
+@pytest.mark.parametrize(
+    ('source', 'make'),
+    [
+        ('twist', lambda t_ns: twist(t_ns, 6.0, 0.5)),
+        pytest.param('ackermann', lambda t_ns: ackermann(t_ns, 6.0, 0.2), marks=needs_ackermann),
+    ],
+)
+def test_two_drives_ask_for_the_same_whatever_the_delays(start, usdz, source, make):
+    one, other = (drive_a_circle(start, usdz, source, make, seed) for seed in (1, 2))
+    assert len(one) >= 20
+    assert one == other
+
+
+@pytest.fixture
+def driven(start, usdz, server):
+    return start(
+        usdz_path=usdz, server=server.address, ego_source='twist', command_timeout_s=0.0
+    ).ready()
+
+
+def test_everything_shows_the_driven_ego(driven, usdz):
+    scenario = Scenario.load(usdz)
+    transforms = driven.listen(TFMessage, '/tf')
+    odometry = driven.listen(Odometry, '~/odom')
+    ghosts = driven.listen(MarkerArray, '~/ego_recorded', latched=True)
+    paths = driven.listen(Path, '~/driven_path', latched=True)
+    diagnostics = driven.listen(DiagnosticArray, '/diagnostics')
+    driver = Driver(driven, 'twist')
+    driver.put(twist(BEGIN_NS, 4.0, 0.0, 'base_link'))
+    driven.until(lambda: driven.state.get('ego_input_stamp_us') == START_US, 'the input')
+    driven.configure(tick_us=500_000)
+    state = driven.trigger('tick')
+    assert state['ego_source'] == 'twist'
+    assert state['ego_speed'] == 4.0
+    t_ns = state['current_time_us'] * 1000
+    start_pose = scenario.ego.at(BEGIN_NS)
+
+    def at(child):
+        found = [
+            one
+            for message in transforms
+            for one in message.transforms
+            if one.child_frame_id == child and stamp_ns(one) == t_ns
+        ]
+        return found[-1] if found else None
+
+    driven.until(lambda: at('base_link') and at('recorded_base_link'), 'both transforms')
+    mine = at('base_link').transform.translation
+    ahead = start_pose[:2, 3] + 2.0 * start_pose[:2, 0] / np.hypot(*start_pose[:2, 0])
+    np.testing.assert_allclose((mine.x, mine.y), ahead, atol=1e-9)
+    recorded = at('recorded_base_link').transform.translation
+    truth = scenario.ego.at(t_ns)[:3, 3]
+    np.testing.assert_allclose((recorded.x, recorded.y, recorded.z), truth, atol=1e-9)
+    driven.until(lambda: odometry and stamp_ns(odometry[-1]) == t_ns, 'odometry')
+    assert odometry[-1].twist.twist.linear.x == 4.0
+    np.testing.assert_allclose(odometry[-1].pose.pose.position.x, ahead[0], atol=1e-9)
+    driven.until(lambda: ghosts, 'the box of the recorded ego')
+    assert ghosts[-1].markers[0].header.frame_id == 'recorded_base_link'
+    assert 0.0 < ghosts[-1].markers[0].color.a < 0.5
+    driven.until(lambda: paths and len(paths[-1].poses) == 4, 'the driven path')
+    driven.until(lambda: 'nurec: ego' in _levels(diagnostics), 'diagnostics')
+    # And back again: it is the recorded one's, and nothing else is told any more.
+    driven.configure(ego_source='recorded')
+    driven.until(lambda: 'ego_source' not in driven.state, 'the recorded ego in the state')
+    now = at('base_link')
+
+    def back():
+        found = at('base_link').transform.translation
+        return abs(found.x - truth[0]) + abs(found.y - truth[1]) < 1e-9
+
+    driven.until(back, 'the recorded ego in tf')
+    assert now is not None
+    driven.until(lambda: '/nurec/driven_path' not in driven.topics(), 'the end of the topic')
+
+
+def _levels(diagnostics):
+    return {status.name: status for message in diagnostics for status in message.status}
+
+
+def test_bad_inputs_are_dropped_and_said_once(driven):
+    diagnostics = driven.listen(DiagnosticArray, '/diagnostics')
+    driver = Driver(driven, 'twist')
+    for _ in range(5):
+        driver.put(twist(BEGIN_NS, float('nan'), 0.0))
+        driver.put(twist(BEGIN_NS, 1.0, 0.0, 'odom'))
+        driver.put(twist(BEGIN_NS, 1e9, 0.0))
+
+    def dropped():
+        status = _levels(diagnostics).get('nurec: ego')
+        values = {one.key: one.value for one in status.values} if status else {}
+        return values.get('dropped_inputs') == '15'
+
+    driven.until(dropped, 'all that was dropped')
+    # One of the wall clock counts from its arrival.
+    driver.put(twist(time.time_ns(), 2.0, 0.0))
+    driven.until(lambda: driven.state['ego_input_stamp_us'] == START_US, 'the last input')
+    assert driven.trigger('tick')['ego_speed'] == 2.0
+    said = driven.player.output
+    for sentence in (
+        'linear.x is nan, expected a finite number',
+        "frame_id is 'odom', expected 'base_link' or none",
+        'linear.x is 1e+09, expected at most 1000',
+        'set use_sim_time',
+    ):
+        assert said.count(sentence) == 1, sentence
+
+
+def test_poses_of_the_halted_moment_show_at_once(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, ego_source='pose').ready()
+    infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
+    transforms = bench.listen(TFMessage, '/tf')
+    bench.until(lambda: infos, 'the picture of begin')
+    driver = Driver(bench, 'pose')
+    for x, stamp in ((11.0, 0), (12.0, BEGIN_NS)):
+        before = len(infos)
+        driver.put(pose(stamp, x, 3.0))
+        bench.until(lambda before=before: len(infos) > before, 'a new picture')
+        bench.until(
+            lambda x=x: any(
+                one.transform.translation.x == x
+                for message in transforms
+                for one in message.transforms
+                if one.child_frame_id == 'base_link'
+            ),
+            'its transform',
+        )
+        assert stamp_ns(infos[-1]) == BEGIN_NS
+    driver.put(pose(BEGIN_NS, 99.0, 3.0, frame='somewhere'))
+    driver.put(pose(BEGIN_NS, 99.0, 3.0, w=0.0))
+    driver.put(pose(0, 13.0, 3.0))
+    bench.until(
+        lambda: any(
+            one.transform.translation.x == 13.0
+            for message in transforms
+            for one in message.transforms
+        ),
+        'what came after',
+    )
+
+
+def test_a_step_without_its_input_is_refused(driven):
+    driven.configure(ego_wait_s=0.2)
+    refusal = driven.refusal('tick')
+    assert "no input for ego_source 'twist'" in refusal
+    assert driven.state['current_time_us'] == START_US
+
+
+def test_the_other_type_of_twist_is_named(driven):
+    node = driven.listener.node
+    publisher = node.create_publisher(Twist, TOPICS['twist'], 10)
+    driven.until(
+        lambda: 'set cmd_vel_stamped:=false' in driven.player.output, 'a warning of the type'
+    )
+    node.destroy_publisher(publisher)
+
+
+def test_unstamped_twists_count_from_their_arrival(start, usdz, server):
+    bench = start(
+        usdz_path=usdz, server=server.address, ego_source='twist', cmd_vel_stamped=False
+    ).ready()
+    publisher = bench.listener.node.create_publisher(Twist, TOPICS['twist'], 10)
+    bench.listener.matched(publisher)
+    message = Twist()
+    message.linear.x = 3.0
+    publisher.publish(message)
+    bench.until(lambda: bench.state['ego_input_stamp_us'] == START_US, 'the input')
+    assert bench.trigger('tick')['ego_speed'] == 3.0
+
+
+def test_inputs_are_subscribed_only_while_they_are_selected(driven):
+    node = driven.listener.node
+    driven.until(lambda: node.count_subscribers(TOPICS['twist']) == 1, 'the subscription')
+    assert node.count_subscribers(TOPICS['pose']) == 0
+    driven.configure(ego_source='pose')
+    driven.until(lambda: node.count_subscribers(TOPICS['pose']) == 1, 'the subscription')
+    driven.until(lambda: node.count_subscribers(TOPICS['twist']) == 0, 'the end of the other')
+    results = driven.configure(ego_source='fly')
+    assert 'recorded, pose, odometry, twist, ackermann' in results[0].reason

@@ -1,0 +1,187 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The environment: steps, what they see, and what they ask the renderer for."""
+
+import math
+import subprocess
+import sys
+from test.rendering.fake_server import FakeServer, picture
+from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
+
+import numpy as np
+from nurec_ros import Environment
+from nurec_ros.driving import AckermannCommand, InputError
+from nurec_ros.errors import ConfigurationError, ScenarioError
+from nurec_ros.poses import Pose
+from nurec_ros.scenario import Scenario
+import pytest
+
+BEGIN_NS = START_US * 1000
+
+
+@pytest.fixture(scope='module')
+def usdz(tmp_path_factory):
+    return build_archive(tmp_path_factory.mktemp('usdz'))
+
+
+@pytest.fixture
+def blind(usdz):
+    with Environment(usdz, '', ego_source='twist', command_timeout_s=0) as environment:
+        yield environment
+
+
+def test_a_reset_stands_on_the_recording(blind, usdz):
+    recorded = Scenario.load(usdz).ego
+    for start_s in (0.0, 0.7, 0.2):
+        found = blind.reset(start_s)
+        assert found.t_ns == BEGIN_NS + round(start_s * 1e9)
+        assert found.seconds == start_s
+        truth = recorded.pose(found.t_ns)
+        np.testing.assert_allclose(found.pose.position, truth.position, atol=1e-9)
+        assert not found.done
+        assert found.images == {}
+        assert found.tracks.ids == Scenario.load(usdz).tracks.active_ids(found.t_ns)
+    assert blind.reset(0.7).tracks.ids
+
+
+def test_steps_drive_until_the_end(blind):
+    start = blind.reset()
+    yaw = 2 * math.atan2(start.pose.quaternion[2], start.pose.quaternion[3])
+    steps = 0
+    found = start
+    while not found.done:
+        found = blind.step((3.0, 0.0))
+        steps += 1
+    assert steps == 20
+    assert found.why == 'the end'
+    moved = (found.pose.position - start.pose.position)[:2]
+    np.testing.assert_allclose(moved, 6.0 * np.array((math.cos(yaw), math.sin(yaw))), atol=1e-6)
+    assert found.twist.linear[0] == 3.0
+    assert abs(found.deviation.lateral_m) > 0.1
+    # And again.
+    assert not blind.reset().done
+
+
+def test_equal_steps_lead_to_equal_places(blind):
+    def drive(durations):
+        blind.reset()
+        for number, duration_s in enumerate(durations):
+            found = blind.step(None if number else (5.0, 0.3), duration_s)
+        return found.t_ns, found.pose.position.tobytes(), found.pose.quaternion.tobytes()
+
+    assert drive([1.0]) == drive([0.5, 0.25, 0.25]) == drive([0.001] * 1000)
+
+
+@pytest.mark.parametrize('matrix', [False, True])
+def test_poses_are_where_the_step_ends(usdz, matrix):
+    recorded = Scenario.load(usdz).ego
+    with Environment(usdz, '', ego_source='pose') as environment:
+        found = environment.reset()
+        for _ in range(20):
+            t_ns = found.t_ns + 100_000_000
+            pose = recorded.at(t_ns) if matrix else recorded.pose(t_ns)
+            assert matrix or isinstance(pose, Pose)
+            found = environment.step(pose)
+            np.testing.assert_allclose(found.pose.position, recorded.pose(t_ns).position)
+            assert abs(found.deviation.lateral_m) < 1e-6
+        assert found.done
+
+
+def test_stops_are_the_end_of_an_episode(usdz):
+    with Environment(
+        usdz, '', command_timeout_s=0, on_deviation='stop', max_deviation_m=0.5
+    ) as environment:
+        environment.reset()
+        found = environment.step(AckermannCommand(0, 20.0, 0.5), 2.0)
+        assert found.done
+        assert 'max_deviation_m' in found.why
+        assert found.seconds < 2.0
+
+
+def test_what_cannot_be_used(usdz, tmp_path, blind):
+    with pytest.raises(ScenarioError):
+        Environment(tmp_path / 'none.usdz', '')
+    with pytest.raises(ConfigurationError, match='speed: no parameter of an environment'):
+        Environment(usdz, '', speed=3)
+    with pytest.raises(ConfigurationError, match="'wheelbase_m' is -1"):
+        Environment(usdz, '', wheelbase_m=-1)
+    with pytest.raises(ConfigurationError, match='cameras names roof; expected some of'):
+        Environment(usdz, 'localhost:1', cameras=['roof'])
+    blind.reset()
+    with pytest.raises(InputError, match=r'linear\.x is nan'):
+        blind.step((math.nan, 0.0))
+    with pytest.raises(ValueError, match='duration_s is 0'):
+        blind.step((1.0, 0.0), 0)
+    assert blind.step((1.0, 0.0)).t_ns == BEGIN_NS + 100_000_000
+
+
+def test_pictures_are_of_the_driven_ego(usdz):
+    with (
+        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
+        Environment(usdz, server.address, ego_source='twist', shutter='recorded') as environment,
+    ):
+        first = environment.reset()
+        assert set(first.images) == set(CAMERAS)
+        assert {image.t_ns for image in first.images.values()} == {BEGIN_NS}
+        found = environment.step((4.0, 0.2), 0.1)
+        assert {name: image.t_ns - BEGIN_NS for name, image in found.images.items()} == {
+            CAMERAS[0]: 47_000_000,
+            CAMERAS[1]: 50_000_000,
+        }
+        rgb = found.images[CAMERAS[0]].rgb
+        assert rgb.ndim == 3
+        assert rgb.dtype == np.uint8
+        assert found.failed_images == {}
+        # Nothing is due so soon.
+        assert environment.step(None, 0.001).images == {}
+
+
+def test_why_a_picture_is_missing(usdz):
+    calls = []
+
+    def fails(request, context):
+        calls.append(request)
+        if len(calls) > len(CAMERAS):
+            raise RuntimeError('NRenderer.render failed')
+        return picture(request)
+
+    with (
+        FakeServer(fails, scenes=[SEQUENCE_ID]) as server,
+        Environment(usdz, server.address, batch='never') as environment,
+    ):
+        environment.reset()
+        found = environment.step((4.0, 0.0))
+        assert found.images == {}
+        assert set(found.failed_images) == set(CAMERAS)
+        assert 'lost' in found.failed_images[CAMERAS[0]]
+
+
+def test_no_ros_is_imported(usdz):
+    code = f"""
+import sys
+import nurec_ros
+with nurec_ros.Environment({str(usdz)!r}, '') as environment:
+    environment.reset()
+    environment.step((1.0, 0.0))
+print([name for name in sys.modules if name.startswith(('rclpy', 'std_msgs', 'geometry_msgs'))])
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'
+
+
+def test_the_package_names_what_it_has():
+    import nurec_ros
+
+    with pytest.raises(AttributeError, match="no attribute 'Enviroment'"):
+        _ = nurec_ros.Enviroment
