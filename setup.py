@@ -116,7 +116,7 @@ class Develop(develop):
         super().run()
 
 
-COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info')
+COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export')
 
 setup(
     name=NAME,
@@ -193,6 +193,7 @@ setup(
         ],
         'fast': ['orjson', 'simplejpeg'],
         'demo': ['rosbags>=0.10'],
+        'export': ['rosbags>=0.10'],
         'test': ['hypothesis', 'pytest', 'pytest-xdist'],
         # What the tests of the node, the demo and the packaging need besides.
         'test-ros': [

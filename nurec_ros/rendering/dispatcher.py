@@ -72,11 +72,12 @@ class Dispatcher:
         servers: int,
         deliver: Deliver,
         log: Log,
+        in_flight: int | None = None,
     ) -> None:
         self.builder = builder
         self._connection = connection
         self._servers = servers
-        self._limit = policy.MAX_IN_FLIGHT.value * servers
+        self._limit = (in_flight or policy.MAX_IN_FLIGHT.value) * servers
         self._deliver = deliver
         self._log = log
         self._lock = threading.Lock()

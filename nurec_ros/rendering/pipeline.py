@@ -84,8 +84,9 @@ class RenderPipeline:
 
     `deliver` gets Frames, Clouds and Failures from a small pool, in the order of submission within
     a sensor, and may take its time. mode 'lockstep': nothing submitted is ever dropped. log(level,
-    text) is called from any thread, level being debug, info, warn or error. Making one touches no
-    network; ConfigurationError for options that cannot work at all.
+    text) is called from any thread, level being debug, info, warn or error. in_flight: frames on
+    their way per server instead of the policy's. Making one touches no network;
+    ConfigurationError for options that cannot work at all.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class RenderPipeline:
         *,
         mode: str = 'realtime',
         log: Log = _log_by_default,
+        in_flight: int | None = None,
     ) -> None:
         if mode not in ('realtime', 'lockstep'):
             raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
@@ -112,6 +114,7 @@ class RenderPipeline:
             len(addresses(options.server)),
             deliver,
             log,
+            in_flight,
         )
 
     def start(self) -> None:

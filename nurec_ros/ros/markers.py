@@ -160,8 +160,8 @@ class TrackMarkers:
     """
     Composes the messages: every active track in every one, each vanished one deleted once.
 
-    A track keeps its id for good: the ids are counted, because a hash to 32 bits collides. The
-    messages share their markers and are to be sent before the next one is composed.
+    A track's id is its place in the file, whichever moment is shown first: a hash to 32 bits
+    collides. The messages share their markers and are to be sent before the next one is composed.
     """
 
     def __init__(self, map_frame: str) -> None:
@@ -192,7 +192,7 @@ class TrackMarkers:
         speeds = velocities.tolist() if velocities is not None else None
         for i, (track_id, label) in enumerate(zip(active.ids, active.labels, strict=True)):
             key = (track_id, label, static[i])
-            track = self._track(key)
+            track = self._track(key, int(active.indices[i]))
             shown[key] = track
             drawn: list[Marker | None] = [*track.show_box(positions[i], quaternions[i], dims[i])]
             if speeds is not None:
@@ -208,11 +208,10 @@ class TrackMarkers:
         self._active = shown
         return MarkerArray(markers=markers)
 
-    def _track(self, key: tuple[str, str, bool]) -> _Track:
+    def _track(self, key: tuple[str, str, bool], number: int) -> _Track:
         track = self._tracks.get(key)
         if track is None:
             track_id, label, static = key
-            number = len(self._tracks)
             track = _Track(self._header, number, track_id, label, static=static)
             self._tracks[key] = track
         return track

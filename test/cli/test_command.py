@@ -34,6 +34,7 @@ COMMANDS = [
     pytest.param('player', marks=ROS),
     *('preview', 'probe', 'example', 'info'),
     pytest.param('demo', marks=ROS),
+    'export',
 ]
 # What takes nothing of what is printed: closed, a pipe without a reader, a full disk.
 DEAF = ['closed', 'unread', 'full']

@@ -43,6 +43,7 @@ def active(*ids: str, t_ns: int = 1_000_000_000, labels: dict | None = None) -> 
     numbers = [int(track_id) for track_id in ids]
     return SimpleNamespace(
         t_ns=t_ns,
+        indices=np.array(numbers, dtype=np.intp),
         ids=ids,
         labels=tuple((labels or LABELS)[track_id] for track_id in ids),
         dims=np.tile([4.5, 1.9, 1.6], (count, 1)),

@@ -1,0 +1,242 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`nurec_export`: scenarios into bags, as fast as the servers render."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nurec_ros import __version__
+from nurec_ros.cli.command import complain, run_command, say, Signals, Stopped
+from nurec_ros.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from nurec_ros.export.run import Progress, Summary, Wishes
+
+EPILOG = """examples:
+  nurec_export scene.usdz --server localhost:46435 --output bags
+  nurec_export *.usdz --server gpu1:46435,gpu2:46435 --in-flight 3 --output bags
+  nurec_export scene.usdz --output bags --cameras camera_front_wide_120fov --start 5 --duration 10
+  nurec_export scene.usdz --output bags -p resolution_scale:=0.5 -p camera_rate:=10
+  nurec_export scene.usdz --output bags --topics '~/*/image_raw/compressed' /tf /tf_static
+  nurec_export *.usdz --output bags --resume
+
+exit codes: 0 everything is there, 3 frames or scenarios are missing (DIR/export.json says which),
+1 nothing could be exported, 2 wrong arguments, 130 after Ctrl-C
+"""
+# Of a server's name and threads of gRPC, as a player has.
+THREADS = 24
+MEGABYTES = 256
+LINE_EVERY_S = 10.0
+_NODE = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's description."""
+    result = argparse.ArgumentParser(
+        prog='nurec_export',
+        description='Render NuRec scenarios into rosbag2 folders, in lockstep, without ROS graph '
+        'and real time.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add('files', nargs='+', type=Path, metavar='FILE', help='USDZ files')
+    add(
+        '--server',
+        default='localhost:46435',
+        metavar='HOST:PORT[,…]',
+        help='render servers, each of which is kept busy (%(default)s)',
+    )
+    add('--output', type=Path, required=True, metavar='DIR', help='gets a bag of each file')
+    add('--cameras', metavar='A,B', help='these cameras only')
+    add('--start', type=float, metavar='S', help='begin so many seconds after the start')
+    add('--duration', type=float, metavar='S', help='and end so many seconds later')
+    add(
+        '--topics',
+        nargs='+',
+        default=[],
+        metavar='PATTERN',
+        help="these topics only, such as /tf or '~/*/camera_info' (all but decoded images)",
+    )
+    add('--node-name', default='nurec', metavar='NAME', help='whose topics they are (%(default)s)')
+    add('--storage', choices=('mcap', 'sqlite3'), default='mcap', help='(%(default)s)')
+    add(
+        '-p',
+        '--param',
+        action='append',
+        default=[],
+        metavar='NAME:=VALUE',
+        help="a parameter of the player's; may be repeated",
+    )
+    add(
+        '--params-file',
+        action='append',
+        default=[],
+        type=Path,
+        metavar='FILE',
+        help='parameters in a file like config/nurec.yaml',
+    )
+    add('--in-flight', type=int, default=2, metavar='N', help='frames on their way per server (2)')
+    add('--wait', type=float, default=60.0, metavar='S', help='for servers that are away, s (60)')
+    add('--resume', action='store_true', help='go on with an export that was ended')
+    add('--version', action='version', version=f'%(prog)s {__version__}')
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+
+    def work(_: Signals) -> int:
+        command = parser()
+        options = command.parse_args(arguments)
+        _check(command, options)
+        from nurec_ros.export.run import export, finished_parts, StoppedEarlyError
+
+        wishes = _wishes(options)
+        progress = _progress(len(wishes.files))
+        go_on = f'what is finished stays in {wishes.output}, --resume goes on'
+        try:
+            summary = export(wishes, progress)
+        except StoppedEarlyError as error:
+            progress.end()
+            complain(f'nurec_export: {error}; {go_on}')
+            return 3 if finished_parts(wishes) else 1
+        except Stopped:
+            progress.end()
+            complain(f'nurec_export: {go_on}')
+            raise
+        _tell(summary, wishes)
+        return summary.exit_code
+
+    return run_command('nurec_export', work, threads=THREADS, megabytes=MEGABYTES)
+
+
+def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if not 1 <= options.in_flight <= 64:
+        command.error(f'argument --in-flight: {options.in_flight}, expected 1 to 64')
+    if not 0 <= options.wait <= 86_400:
+        command.error(f'argument --wait: {options.wait:g}, expected 0 to 86400 s')
+    if options.start is not None and not 0 <= options.start <= 86_400:
+        command.error(f'argument --start: {options.start:g}, expected 0 to 86400 s')
+    if options.duration is not None and not 1e-6 <= options.duration <= 86_400:
+        command.error(f'argument --duration: {options.duration:g}, expected more than 0 s')
+    if not _NODE.match(options.node_name):
+        command.error(f'argument --node-name: {options.node_name!r} is no name of a node')
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    from nurec_ros.export.options import read_overrides
+    from nurec_ros.export.run import Wishes
+    from nurec_ros.rendering.address import addresses
+
+    overrides, unknown = read_overrides(options.param, options.params_file, options.node_name)
+    for line in unknown:
+        complain(f'nurec_export: {line}')
+    for path in options.files:
+        if not path.is_file():
+            raise ConfigurationError(f'{path} is no file')
+    names = [name.strip() for name in (options.cameras or '').split(',')]
+    return Wishes(
+        files=tuple(options.files),
+        output=options.output,
+        servers=tuple(addresses(options.server)),
+        overrides=overrides,
+        cameras=tuple(name for name in names if name),
+        topics=tuple(options.topics),
+        start_s=options.start,
+        duration_s=options.duration,
+        node=f'/{options.node_name}',
+        storage=options.storage,
+        in_flight=options.in_flight,
+        wait_s=options.wait,
+        resume=options.resume,
+    )
+
+
+def _progress(scenarios: int) -> Progress:
+    """Return a bar for a terminal, a line now and then for what is none."""
+    from nurec_ros.export.run import Progress
+
+    class Lines(Progress):
+        def __init__(self) -> None:
+            self._name = ''
+            self._frames = self._done = 0
+            self._since = self._told = time.monotonic()
+
+        def begin(self, name: str, number: int, frames: int) -> None:
+            self._name, self._frames, self._done = name, frames, 0
+            self._since = self._told = time.monotonic()
+            complain(f'{name} ({number + 1} of {scenarios}): {frames} frames to render')
+
+        def frame(self) -> None:
+            self._done += 1
+            now = time.monotonic()
+            if now - self._told >= LINE_EVERY_S:
+                self._told = now
+                rate = self._done / (now - self._since)
+                left = (self._frames - self._done) / rate
+                complain(
+                    f'{self._name}: {self._done} of {self._frames} frames, {rate:.1f} frames/s, '
+                    f'{left:.0f} s left'
+                )
+
+        def say(self, text: str) -> None:
+            complain(text)
+
+    if not sys.stderr.isatty():
+        return Lines()
+    from tqdm import tqdm
+
+    class Bar(Progress):
+        def __init__(self) -> None:
+            self._bar: tqdm[None] | None = None
+
+        def begin(self, name: str, number: int, frames: int) -> None:
+            self._bar = tqdm(total=frames, desc=f'{number + 1}/{scenarios} {name}', unit=' frames')
+
+        def frame(self) -> None:
+            if self._bar is not None:
+                self._bar.update()
+
+        def end(self) -> None:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+        def say(self, text: str) -> None:
+            tqdm.write(text, file=sys.stderr)
+
+    return Bar()
+
+
+def _tell(summary: Summary, wishes: Wishes) -> None:
+    for entry in summary.entries:
+        bag = wishes.output / entry['bag']
+        if not entry['complete']:
+            say(f'{entry["file"]}: not exported: {entry["error"]}')
+            continue
+        lacks = entry['missing']
+        words = f', {len(lacks)} missing: {lacks[0]["reason"]}' if lacks else ''
+        say(f'{bag}: {entry["frames"]} frames in {len(entry["parts"])} parts{words}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

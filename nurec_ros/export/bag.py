@@ -1,0 +1,212 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A bag as the place where messages go.
+
+Each part of an export is a rosbag2 folder of its own until it is finished; then its file moves to
+those of the parts before, and the metadata of all are merged. The messages of a moment are written
+in the order in which their topics were advertised, whoever published them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nurec_ros.demo.recording import definition, NoDefinitionError, recorded_qos
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.ros.outlet import Publication
+from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores
+from rosbags.typesys.store import Typestore
+
+# The last whose QoS profiles are text: older distributions read no other, newer ones both.
+BAG_VERSION = 8
+STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
+
+Wanted = Callable[[str, type], bool]
+
+
+class BagOutlet:
+    """
+    Takes what is published, at the time `now_ns`, into the bag `folder`.
+
+    `wanted` says by full name and type which topics are recorded; the others have no subscribers.
+    While `recording` is off, everything is dropped: what leads up to a part is not of it.
+    """
+
+    def __init__(self, folder: Path, storage: str, name: str, wanted: Wanted) -> None:
+        self.name = name
+        self.now_ns = 0
+        self.recording = False
+        self._wanted = wanted
+        self._moment: list[tuple[int, bytes]] = []
+        self._moment_ns = 0
+        self._channels: list[_Channel] = []
+        self._writer = Writer(folder, version=BAG_VERSION, storage_plugin=STORAGES[storage])
+        self._writer.open()
+
+    def advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publication:
+        """Add a topic to the bag, with its type's definition and hash and the QoS offered."""
+        full = f'{self.name}{topic[1:]}' if topic.startswith('~') else topic
+        if not self._wanted(full, message_type):
+            return _Nowhere(full)
+        kind = type_name(message_type)
+        text, types = type_description(kind)
+        connection = self._writer.add_connection(
+            full,
+            kind,
+            msgdef=text,
+            rihs01=types.hash_rihs01(kind),
+            offered_qos_profiles=[recorded_qos(qos)],
+        )
+        self._channels.append(_Channel(self, full, connection, len(self._channels)))
+        return self._channels[-1]
+
+    def take(self, rank: int, data: bytes) -> None:
+        """Keep a message until its moment is over; one that is there already says nothing new."""
+        if not self.recording:
+            return
+        if self.now_ns != self._moment_ns:
+            self._write_moment()
+            self._moment_ns = self.now_ns
+        if (rank, data) not in self._moment:
+            self._moment.append((rank, data))
+
+    def _write_moment(self) -> None:
+        self._moment.sort(key=lambda entry: entry[0])
+        # As no stamp is 0, no time is.
+        t_ns = max(self._moment_ns, 1)
+        for rank, data in self._moment:
+            self._writer.write(self._channels[rank].connection, t_ns, data)
+        self._moment.clear()
+
+    def close(self) -> None:
+        """Write what is left, index and metadata."""
+        self._write_moment()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Leave the bag as it is."""
+        self._writer.abort()
+
+
+class _Channel:
+    """A topic of a bag, which takes everything."""
+
+    subscribers = 1
+
+    def __init__(self, bag: BagOutlet, topic: str, connection: Connection, rank: int) -> None:
+        self.topic = topic
+        self.connection = connection
+        self._bag = bag
+        self._rank = rank
+
+    def publish(self, message: Any) -> None:
+        if self._bag.recording:
+            self._bag.take(self._rank, serialized(message, self.connection.msgtype))
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for nobody."""
+
+    def destroy(self) -> None:
+        """Stay in the bag, as does what was published."""
+
+
+class _Nowhere:
+    """A topic that is not recorded."""
+
+    subscribers = 0
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+    def publish(self, message: Any) -> None:
+        """Drop a message."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for nobody."""
+
+    def destroy(self) -> None:
+        """Leave nothing behind."""
+
+
+def type_name(message_type: type) -> str:
+    """Return `package/msg/Type` of a message class."""
+    return f'{message_type.__module__.split(".")[0]}/msg/{message_type.__name__}'
+
+
+@cache
+def type_description(kind: str) -> tuple[str, Typestore]:
+    """Return the definition of an installed type, and a store that knows it."""
+    try:
+        text = definition(kind)
+    except NoDefinitionError as error:
+        raise ConfigurationError(str(error)) from error
+    typestore = get_typestore(Stores.EMPTY)
+    typestore.register(get_types_from_msg(text, kind))
+    return text, typestore
+
+
+def serialized(message: Any, kind: str) -> bytes:
+    """
+    Return the bytes of a message, equal for equal messages.
+
+    rclpy leaves in the gaps of alignment what the memory held before; written anew they are 0.
+    """
+    types = type_description(kind)[1]
+    read: Any = types.deserialize_cdr(serialize_message(message), kind)
+    return bytes(types.serialize_cdr(read, kind))
+
+
+def merged_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metadata of a bag from those of its parts, which hold the same topics."""
+    infos = [part['rosbag2_bagfile_information'] for part in parts]
+    files = [file for info in infos for file in info['files'] if file['message_count']]
+    starts = [file['starting_time']['nanoseconds_since_epoch'] for file in files] or [0]
+    ends = [
+        file['starting_time']['nanoseconds_since_epoch'] + file['duration']['nanoseconds']
+        for file in files
+    ] or [0]
+    topics = [
+        {
+            'topic_metadata': topic['topic_metadata'],
+            'message_count': sum(
+                info['topics_with_message_count'][number]['message_count'] for info in infos
+            ),
+        }
+        for number, topic in enumerate(infos[0]['topics_with_message_count'])
+    ]
+    # A part without a message has no times; rosbag2 gives such a file the time 0.
+    nothing = {'starting_time': {'nanoseconds_since_epoch': 0}, 'duration': {'nanoseconds': 0}}
+    whole = {
+        **infos[0],
+        'relative_file_paths': [path for info in infos for path in info['relative_file_paths']],
+        'duration': {'nanoseconds': max(ends) - min(starts)},
+        'starting_time': {'nanoseconds_since_epoch': min(starts)},
+        'message_count': sum(info['message_count'] for info in infos),
+        'topics_with_message_count': topics,
+        'files': [
+            file if file['message_count'] else {**file, **nothing}
+            for info in infos
+            for file in info['files']
+        ],
+    }
+    return {'rosbag2_bagfile_information': whole}

@@ -1,0 +1,165 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The player's parameters, from the command line and files in ROS's form, without a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+import difflib
+from pathlib import Path
+from typing import Any
+
+from nurec_ros.errors import ConfigurationError, ScenarioError
+from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.parameters import Values
+from nurec_ros.setting_values import check_together, convert
+from nurec_ros.settings import CAMERA_TABLE, CameraSettings, Settings, Spec, TABLE
+import yaml
+
+# What an export decides itself, or what time without a wall has no use for.
+NOT_HERE = {
+    'usdz_path': 'the files are arguments',
+    'server': '--server names the servers',
+    'mode': 'an export is in lockstep',
+    'rate': 'an export is as fast as the servers',
+    'tick_us': 'nobody ticks',
+    'loop': 'an export ends at the end',
+    'autoplay': 'an export plays at once',
+    'always_render': 'what is recorded is rendered',
+}
+SPECS: dict[str, Spec] = {spec.name: spec for spec in TABLE}
+ENDINGS: dict[str, Spec] = {spec.name: spec for spec in CAMERA_TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What was set: of the table, converted, and by token what cameras have of their own."""
+
+    table: Mapping[str, Any] = field(default_factory=dict)
+    cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def settings(self, **more: Any) -> Settings:
+        """Return all parameters' values; ConfigurationError where they do not go together."""
+        values = {spec.name: spec.default for spec in TABLE} | dict(self.table) | more
+        check_together(values)
+        return Settings(**values)
+
+    def values(self, settings: Settings, cameras: Iterable[str]) -> Values:
+        """Return the values for a scenario that has these cameras."""
+        own = {
+            name: CameraSettings(**self.cameras[token])
+            for name, token in topic_names(cameras).items()
+            if token in self.cameras
+        }
+        return Values(settings, own)
+
+
+def read_overrides(
+    assignments: Sequence[str], files: Sequence[Path], node_name: str
+) -> tuple[Overrides, list[str]]:
+    """
+    Return what files and then `name:=value` set, and the names in files that nobody knows.
+
+    ConfigurationError for what cannot be read or honoured, and for an unknown name typed.
+    """
+    found: dict[str, object] = {}
+    unknown: list[str] = []
+    for path in files:
+        for name, value in _file(path, node_name).items():
+            if name in NOT_HERE:
+                continue
+            if _spec(name) is None:
+                if not name.startswith('qos_overrides.'):
+                    unknown.append(f'{path}: parameter {name!r} is unknown{_meant(name)}')
+                continue
+            found[name] = value
+    for text in assignments:
+        name, separator, value_text = text.partition(':=')
+        if not separator or not name:
+            raise ConfigurationError(f'-p {text}: expected name:=value')
+        if name in NOT_HERE:
+            raise ConfigurationError(f'-p {name}: not in an export, {NOT_HERE[name]}')
+        if _spec(name) is None:
+            raise ConfigurationError(f'-p {name}: no such parameter{_meant(name)}')
+        try:
+            found[name] = yaml.safe_load(value_text) if value_text else ''
+        except yaml.YAMLError:
+            raise ConfigurationError(f'-p {text}: the value is no YAML') from None
+    table: dict[str, Any] = {}
+    cameras: dict[str, dict[str, Any]] = {}
+    for name, value in found.items():
+        spec = _spec(name)
+        assert spec is not None
+        converted = convert(spec, name, value)
+        if name in SPECS:
+            table[name] = converted
+        else:
+            token, _, ending = name.rpartition('.')
+            cameras.setdefault(token, {})[ending] = converted
+    return Overrides(table, cameras), unknown
+
+
+def check_cameras(overrides: Overrides, cameras: Iterable[str], path: Path) -> None:
+    """Raise ConfigurationError where a camera that the scenario lacks has values of its own."""
+    tokens = set(topic_names(cameras).values())
+    for token in overrides.cameras:
+        if token not in tokens:
+            raise ScenarioError(
+                f"parameter '{token}.…' is for a camera that {path} lacks; expected one of "
+                f'{", ".join(sorted(tokens))}'
+            )
+
+
+def _spec(name: str) -> Spec | None:
+    if name in SPECS:
+        return SPECS[name]
+    token, _, ending = name.rpartition('.')
+    return ENDINGS.get(ending) if token else None
+
+
+def _meant(name: str) -> str:
+    close = difflib.get_close_matches(name, SPECS, n=1)
+    return f"; do you mean '{close[0]}'?" if close else ''
+
+
+def _file(path: Path, node_name: str) -> dict[str, object]:
+    """Return the parameters of a file that are the node's, by their full names."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ConfigurationError(f'cannot read {path}: {error.strerror or error}') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f'{path} is no YAML: {" ".join(str(error).split())}') from error
+    found: dict[str, object] = {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f'{path}: expected a mapping of nodes to ros__parameters')
+    for pattern, entry in document.items():
+        if str(pattern).lstrip('/') not in ('**', '*', node_name):
+            continue
+        parameters = entry.get('ros__parameters') if isinstance(entry, dict) else None
+        if not isinstance(parameters, dict):
+            raise ConfigurationError(f'{path}: {pattern} has no ros__parameters')
+        found.update(_flat(parameters))
+    return found
+
+
+def _flat(parameters: Mapping[str, object], head: str = '') -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            found.update(_flat(value, f'{head}{name}.'))
+        else:
+            found[f'{head}{name}'] = value
+    return found

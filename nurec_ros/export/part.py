@@ -1,0 +1,287 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+One scenario at play without a wall clock, into the bags of its parts.
+
+The playback's wall time is invented: it is the scenario's, so that the clock stands at each moment
+that has something to say, in order. A part leads up to its begin from the last frame and the last
+markers before it, unrecorded, and so does not depend on the parts before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from heapq import merge
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from nurec_ros.errors import NurecError
+from nurec_ros.export.bag import BagOutlet
+from nurec_ros.export.farm import Farm
+from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
+from nurec_ros.playback.playback import Playback
+from nurec_ros.playback.schedule import camera_times, Due, Schedule
+from nurec_ros.rendering.frames import Failure
+from nurec_ros.ros.camera_topics import CameraTopics, FORMATS
+from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.loading import ReadScenario
+from nurec_ros.ros.parameters import Values
+from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
+from nurec_ros.scenario.cameras import CameraModel
+from sensor_msgs.msg import Image
+
+SECOND = 1_000_000_000
+PART_NS = 10 * SECOND
+MICROSECOND = 1000
+
+CLOCK, MARKERS, FRAME = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of scenario time, [begin_ns, until_ns); the last one includes the end."""
+
+    number: int
+    begin_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A frame that could not be had, and why."""
+
+    camera: str
+    stamp_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time at which something is due."""
+
+    t_ns: int
+    kinds: frozenset[int]
+
+
+class Timeline:
+    """What of a scenario is recorded when, and into which parts it falls."""
+
+    def __init__(
+        self, found: ReadScenario, values: Values, node: str, topics: Sequence[str] = ()
+    ) -> None:
+        self.found = found
+        self.values = values
+        self.node = node
+        self._topics = tuple(topics)
+        self.begin_ns, self.end_ns = found.begin_ns, found.end_ns
+        tokens = topic_names(found.scenario.cameras)
+        # By camera, its topics: one of which nothing is recorded is not rendered.
+        self.cameras = tuple(name for name in found.cameras if self._sees(tokens[name]))
+        self.schedule = Schedule(
+            {
+                name: camera_times(
+                    found.scenario.cameras[name].frame_times_ns[:, 1],
+                    self.begin_ns,
+                    self.end_ns,
+                    values.camera_rate(name),
+                )
+                for name in self.cameras
+            }
+        )
+        count = max(1, -(-(self.end_ns - self.begin_ns) // PART_NS))
+        self.parts = tuple(
+            Part(
+                number,
+                self.begin_ns + number * PART_NS,
+                self.begin_ns + (number + 1) * PART_NS if number + 1 < count else self.end_ns + 1,
+            )
+            for number in range(count)
+        )
+
+    def wanted(self, topic: str, message_type: type) -> bool:
+        """
+        Return whether a topic is recorded.
+
+        Without --topics all are, but for decoded images where the compressed ones hold the same.
+        """
+        if self._topics:
+            own = topic.removeprefix(self.node)
+            shown = (topic, f'~{own}', own.removeprefix('/'))
+            return any(fnmatchcase(name, p) for p in self._topics for name in shown)
+        return message_type is not Image or self.values.settings.image_format not in FORMATS
+
+    def _sees(self, token: str) -> bool:
+        base = f'{self.node}/{token}'
+        kinds = {f'{base}/image_raw': Image, f'{base}/camera_info': object}
+        if self.values.settings.image_format in FORMATS:
+            kinds[f'{base}/image_raw/compressed'] = object
+        return any(self.wanted(topic, kind) for topic, kind in kinds.items())
+
+    def frames(self, part: Part) -> list[Due]:
+        """Return the frames of a part, in the order in which they are due."""
+        return self.schedule.due(part.begin_ns - 1, part.until_ns - 1)
+
+    def moments(self, from_ns: int, until_ns: int) -> Iterator[Moment]:
+        """Yield the moments in [from_ns, until_ns), the last one of the scenario being its end."""
+        settings = self.values.settings
+        every = merge(
+            ((t, CLOCK) for t in self._ticks(settings.clock_rate, from_ns)),
+            ((t, MARKERS) for t in self._ticks(settings.marker_rate, from_ns)),
+            ((due.t_ns, FRAME) for due in self.schedule.due(from_ns - 1, self.end_ns)),
+            ((self.end_ns, CLOCK),),
+        )
+        for t_ns, entries in groupby(every, key=lambda entry: entry[0]):
+            if t_ns >= until_ns:
+                return
+            yield Moment(t_ns, frozenset(kind for _, kind in entries))
+
+    def _ticks(self, rate_hz: float, from_ns: int) -> Iterator[int]:
+        """Yield begin + k / rate from a time on to the end, whole microseconds."""
+        number = max(0, int((from_ns - self.begin_ns) * rate_hz / 1e9) - 1)
+        while True:
+            t_ns = self._tick(number, rate_hz)
+            if t_ns > self.end_ns:
+                return
+            if t_ns >= from_ns:
+                yield t_ns
+            number += 1
+
+    def _tick(self, number: int, rate_hz: float) -> int:
+        return self.begin_ns + round(number * 1e6 / rate_hz) * MICROSECOND
+
+    def lead(self, part: Part) -> int:
+        """Return from where a part is to be led up to: a frame and markers before its begin."""
+        if part.begin_ns == self.begin_ns:
+            return self.begin_ns
+        rate_hz = self.values.settings.marker_rate
+        number = int((part.begin_ns - self.begin_ns) * rate_hz / 1e9) + 1
+        while self._tick(number, rate_hz) >= part.begin_ns:
+            number -= 1
+        last = self._tick(number, rate_hz)
+        times = [self.schedule.times(name) for name in self.cameras]
+        before = [int(t[t < part.begin_ns][-1]) for t in times if np.any(t < part.begin_ns)]
+        # Without a frame before, the state was published at begin alone.
+        return min(last, max(before)) if before else self.begin_ns
+
+
+def write_part(
+    timeline: Timeline,
+    part: Part,
+    farm: Farm,
+    folder: Path,
+    storage: str,
+    on_frame: Callable[[], None],
+) -> list[Missing]:
+    """Write one part's bag into a new folder; return the frames that it lacks."""
+    outlet = BagOutlet(folder, storage, timeline.node, timeline.wanted)
+    try:
+        player = _Player(timeline, farm, outlet, on_frame)
+        player.play(part)
+        outlet.close()
+    except BaseException:
+        outlet.abandon()
+        raise
+    return player.missing
+
+
+class _Player:
+    """The player's wiring, with a bag, invented time, and frames that are waited for."""
+
+    def __init__(
+        self, timeline: Timeline, farm: Farm, outlet: BagOutlet, on_frame: Callable[[], None]
+    ) -> None:
+        self.missing: list[Missing] = []
+        # The invented wall time: what has passed since the start.
+        self._now_ns = 0
+        self._timeline = timeline
+        self._farm = farm
+        self._outlet = outlet
+        self._on_frame = on_frame
+        settings, scenario = timeline.values.settings, timeline.found.scenario
+        self._topics = ScenarioTopics(outlet, lambda: settings, scenario)
+        self._state = StateTopic(outlet)
+        frames = frame_names(settings, scenario)
+        self._cameras: dict[str, CameraTopics] = {}
+        for name in timeline.cameras:
+            model = farm.model_of(name)
+            assert isinstance(model, CameraModel)
+            self._cameras[name] = CameraTopics(outlet, frames, name, model, settings.image_format)
+        self._playback = Playback(
+            timeline.begin_ns,
+            timeline.end_ns,
+            timeline.schedule,
+            scenario=scenario.sequence_id,
+            active_ids=scenario.tracks.active_ids,
+            audiences=lambda: {name: topics.audience for name, topics in self._cameras.items()},
+            lockstep=True,
+            quiet_ns=0,
+        )
+
+    def play(self, part: Part) -> None:
+        """Play to the end of a part, from where it is led up to."""
+        start_ns = self._timeline.lead(part)
+        self._at(start_ns, part)
+        self._carry_out(self._playback.play(0))
+        # While playing, what is due at the position itself is due; the state was announced above.
+        self._playback.seek(0, start_ns)
+        self._carry_out(self._playback.advance(0))
+        for moment in self._timeline.moments(start_ns, part.until_ns):
+            self._at(moment.t_ns, part)
+            self._now_ns = moment.t_ns - start_ns
+            self._carry_out(self._playback.advance(self._now_ns))
+            if MARKERS in moment.kinds:
+                self._carry_out(self._playback.show_tracks())
+            # At the start and at the end it has been announced.
+            if FRAME in moment.kinds and start_ns < moment.t_ns < self._playback.end_ns:
+                self._carry_out([self._playback.announce()])
+
+    def _at(self, t_ns: int, part: Part) -> None:
+        self._outlet.now_ns = t_ns
+        self._outlet.recording = t_ns >= part.begin_ns
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        rendered: list[Render] = []
+        for effect in effects:
+            if isinstance(effect, Announce):
+                self._state.publish(effect.state)
+            elif isinstance(effect, Render):
+                self._render(effect)
+                rendered.append(effect)
+            elif isinstance(effect, Show):
+                self._topics.show(effect)
+            elif isinstance(effect, ShowAll):
+                self._topics.show_all(effect)
+            elif isinstance(effect, ShowJump):
+                self._topics.show_jump(effect)
+        for order in rendered:
+            # The clock goes on from here; time has not passed meanwhile.
+            self._carry_out(self._playback.frames_done(self._now_ns, order.ticket))
+
+    def _render(self, order: Render) -> None:
+        if not self._outlet.recording:
+            return
+        for due in order.frames:
+            frame = Due(due.name, due.t_ns)
+            found = self._farm.take(frame)
+            if isinstance(found, Failure):
+                self.missing.append(Missing(due.name, due.t_ns, str(found.error)))
+            else:
+                try:
+                    self._cameras[due.name].publish(found)
+                except NurecError as error:
+                    self.missing.append(Missing(due.name, due.t_ns, str(error)))
+            self._on_frame()

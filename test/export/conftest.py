@@ -1,0 +1,91 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""An export in process: a scenario of 2 s, servers that answer at once, parts of 0.5 s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import hashlib
+import importlib.util
+from pathlib import Path
+from test.rendering.fake_server import FakeServer, png
+from test.support.archives import build_archive
+from typing import Any
+
+from nurec_ros.scenario import Scenario
+import pytest
+
+HAS_ROS = importlib.util.find_spec('rclpy') is not None
+collect_ignore_glob = [] if HAS_ROS else ['test_*.py']
+
+
+def picture(request: Any, _context: Any = None) -> bytes:
+    """Return a picture that tells cameras and times apart."""
+    name = f'{request.camera_intrinsics.logical_id} {request.frame_end_us}'
+    grey = hashlib.sha256(name.encode()).digest()[0]
+    return png(request.resolution_w, request.resolution_h, grey)
+
+
+@pytest.fixture(scope='session')
+def usdz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a scenario of two cameras."""
+    return build_archive(tmp_path_factory.mktemp('export'), 'drive.usdz')
+
+
+@pytest.fixture
+def make_server(usdz: Path) -> Iterator[Callable[..., FakeServer]]:
+    """Return a function that starts a server which has the scenario; all are stopped."""
+    servers: list[FakeServer] = []
+    scene = Scenario.load(usdz).scene_id
+
+    def start(render: Any = picture, **options: Any) -> FakeServer:
+        servers.append(FakeServer(render, scenes=[scene], **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Split bags every half second."""
+    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 500_000_000)
+
+
+@pytest.fixture
+def export(usdz: Path, tmp_path: Path, short_parts: None) -> Callable[..., tuple[int, Path]]:
+    """Return a function that runs the command and returns exit code and output folder."""
+    from nurec_ros.cli.export import main
+
+    def run(*servers: FakeServer, output: str = 'out', options: Any = (), files: Any = (usdz,)):
+        addresses = ','.join(server.address for server in servers) or 'localhost:1'
+        folder = tmp_path / output
+        small = ['-p', 'image_format:=png', '-p', 'resolution_scale:=0.02']
+        arguments = [*files, '--server', addresses, '--output', folder, *small, *options]
+        return main([str(argument) for argument in arguments]), folder
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Restore this process's handlers: a command leaves its signals ignored."""
+    import signal
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
