@@ -30,7 +30,7 @@ import time
 from nurec_ros.errors import RenderError
 from nurec_ros.playback.schedule import Due
 from nurec_ros.rendering.errors import CONDEMN, problem_of, RECONNECT, remedy_of
-from nurec_ros.rendering.frames import Failure, Frame
+from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.scenario import Scenario
@@ -175,8 +175,10 @@ class Farm:
         ]
         return min(free, key=lambda server: server.flying, default=None)
 
-    def _came(self, server: _Server, item: Frame | Failure) -> None:
+    def _came(self, server: _Server, item: Frame | Cloud | Failure) -> None:
         """Take what a server gave; in a thread of its pipeline's."""
+        if isinstance(item, Cloud):  # none was asked for
+            return
         frame = Due(item.camera, item.t_ns)
         away = isinstance(item, Failure) and (
             getattr(item.error, 'action', '') in (RECONNECT, CONDEMN)

@@ -38,6 +38,7 @@ NOT_HERE = {
     'loop': 'an export ends at the end',
     'autoplay': 'an export plays at once',
     'always_render': 'what is recorded is rendered',
+    'ego_source': 'nobody drives',
 }
 SPECS: dict[str, Spec] = {spec.name: spec for spec in TABLE}
 ENDINGS: dict[str, Spec] = {spec.name: spec for spec in CAMERA_TABLE}
