@@ -116,7 +116,7 @@ class Develop(develop):
         super().run()
 
 
-COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export')
+COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control')
 
 setup(
     name=NAME,

@@ -34,6 +34,7 @@ PURE = (
     'preview',
     'example',
     'probe',
+    'control',
 )
 
 # Each folder and the folders of ours that it may import.
@@ -45,7 +46,8 @@ MAY_IMPORT = {
     'preview': {'scenario', 'rendering'},
     'example': set(),
     'probe': {'scenario', 'rendering'},
-    'ros': {'scenario', 'playback', 'driving', 'rendering'},
+    'control': set(),
+    'ros': {'scenario', 'playback', 'driving', 'rendering', 'control'},
 }
 
 BLOCKER = """

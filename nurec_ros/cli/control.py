@@ -1,0 +1,294 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`nurec_control`: the remote control of a player, in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from queue import Empty, SimpleQueue
+import re
+import select
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nurec_ros import __version__
+from nurec_ros.cli.command import leave, run_command, say, Signals
+from nurec_ros.cli.player import split_ros_arguments
+from nurec_ros.control.keys import Act, COMMANDS, HELP
+from nurec_ros.control.line import compose, printable
+from nurec_ros.control.remote import Call, Remote, Status
+from nurec_ros.control.terminal import Terminal, usable
+
+if TYPE_CHECKING:
+    from nurec_ros.ros.remote import PlayerLink
+
+EPILOG = f"""keys:
+{HELP}
+
+examples:
+  nurec_control
+  nurec_control --node /second
+  nurec_control | tee drive.log          (no terminal: a line each second)
+
+exit codes: 0 left with q, 1 it cannot start, 2 wrong arguments, 130 after Ctrl-C
+"""
+
+# Without these its middleware would not start.
+THREADS = 16
+MEGABYTES = 256
+
+LINE_S = 1.0
+PLAYING_S = 0.1
+# The bytes of one key come at once; by then it was the key Escape alone.
+ESCAPE_S = 0.05
+
+NODE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's description."""
+    result = argparse.ArgumentParser(
+        prog='nurec_control',
+        description='Steer a running nurec_player from a terminal, and see how it does.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        '--node',
+        type=_node,
+        default='/nurec',
+        metavar='NAME',
+        help='full name of the player (default: /nurec)',
+    )
+    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    return result
+
+
+def _node(text: str) -> str:
+    if not NODE.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not the name of a node, such as /nurec or /car/nurec'
+        )
+    return f'/{text.lstrip("/")}'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Steer the player until the user leaves; return the process' exit code."""
+    # A terminal that closes, or Ctrl-\\, must find it as it was as well.
+    signals = Signals(signal.SIGHUP, signal.SIGQUIT)
+
+    def work(_: Signals) -> int:
+        own, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+        _run(parser().parse_args(own).node, ros, signals)
+        return 0
+
+    code = run_command(
+        'nurec_control', work, signals=signals, threads=THREADS, megabytes=MEGABYTES
+    )
+    # Threads of the middleware may still be at work.
+    leave(code)
+
+
+def _run(player: str, ros_arguments: Sequence[str], signals: Signals) -> None:
+    from nurec_ros.ros.remote import PlayerLink
+
+    # From here on the loops look, so that the terminal is never left half way.
+    signals.interrupt_no_more()
+    with Inbox() as inbox:
+        control = Control(player, inbox)
+        link = PlayerLink(player, control, ros_arguments)
+        control.link = link
+        try:
+            if usable():
+                _steer(control, inbox, signals)
+            else:
+                _print_lines(control, inbox, signals)
+        finally:
+            link.close()
+    signals.check()
+
+
+def _unicode() -> bool:
+    try:
+        '━─…'.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _print_lines(control: Control, inbox: Inbox, signals: Signals) -> None:
+    """Print a line each second, for as long as somebody reads."""
+    unicode = _unicode()
+    next_s = time.monotonic() + LINE_S
+    while not signals.came:
+        inbox.wait(max(next_s - time.monotonic(), 0.0))
+        if time.monotonic() >= next_s:
+            next_s += LINE_S
+            if say(compose(control.remote.view(time.monotonic()), unicode=unicode)) is not None:
+                return
+
+
+def _steer(control: Control, inbox: Inbox, signals: Signals) -> None:
+    """Read keys and show the line until the user leaves."""
+    stops = _Stops()
+    with Terminal() as terminal:
+        terminal.tell(HELP)
+        leaves = False
+        while not (leaves or signals.came or terminal.gone):
+            leaves = not _turn(control, inbox, terminal, stops)
+
+
+def _turn(control: Control, inbox: Inbox, terminal: Terminal, stops: _Stops) -> bool:
+    """Show, wait, and do what came; return False when the user leaves."""
+    terminal.follow()
+    now_s = time.monotonic()
+    view = control.remote.view(now_s)
+    terminal.show(compose(view, terminal.columns, unicode=_unicode()))
+    playing = view.state is not None and view.state.is_playing
+    wait_s = ESCAPE_S if terminal.pending else PLAYING_S if playing else LINE_S
+    ready = inbox.wait(wait_s, terminal.fileno if terminal.taken else None)
+    if stops.asked:
+        stops.asked = False
+        terminal.stop()
+    elif stops.continued:
+        # After a SIGSTOP the shell has had the terminal, and set it its own way.
+        stops.continued = False
+        terminal.take()
+    elif ready:
+        keys = terminal.read()
+        return keys is not None and all(_press(key, control, terminal) for key in keys)
+    elif terminal.pending and time.monotonic() - now_s >= ESCAPE_S:
+        terminal.give_up_pending()
+    return True
+
+
+def _press(key: str, control: Control, terminal: Terminal) -> bool:
+    """Do what a key is for; return False where that is to leave."""
+    command = COMMANDS.get(key)
+    if command is None:
+        return True
+    if command.act is Act.HELP:
+        terminal.tell(HELP)
+    elif command.act is Act.TROUBLE:
+        wrong = control.remote.view(time.monotonic()).wrong
+        terminal.tell('\n'.join(printable(str(one)) for one in wrong) or 'nothing is wrong')
+    else:
+        control.send(control.remote.press(command, time.monotonic()))
+    return command.act is not Act.QUIT
+
+
+class _Stops:
+    """Notes Ctrl-Z, unless the shell that started this has no jobs, and that it goes on."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.continued = False
+        if signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN:
+            signal.signal(signal.SIGTSTP, self._note)
+        signal.signal(signal.SIGCONT, self._note)
+        # It need only wake the loop.
+        signal.signal(signal.SIGWINCH, self._note)
+
+    def _note(self, number: int, _: object) -> None:
+        self.asked |= number == signal.SIGTSTP
+        self.continued |= number == signal.SIGCONT
+
+
+class Inbox:
+    """What other threads leave for the main one, which waits for it, for keys and for signals."""
+
+    def __enter__(self) -> Inbox:
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        # Python's handlers run in the main thread, which sleeps in `wait`.
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` made in the main thread; from any thread."""
+        self._calls.put(call)
+        # Full of what wakes it already.
+        with contextlib.suppress(BlockingIOError):
+            self._writer.send(b'\0')
+
+    def wait(self, timeout_s: float, descriptor: int | None = None) -> bool:
+        """Wait, make the calls that came, and return whether the descriptor can be read."""
+        watched = [self._reader.fileno(), *([] if descriptor is None else [descriptor])]
+        ready, _, _ = select.select(watched, [], [], timeout_s)
+        if self._reader.fileno() in ready:
+            self._reader.recv(4096)
+        # Only what is there now: keys must get their turn.
+        for _ in range(self._calls.qsize()):
+            try:
+                call = self._calls.get_nowait()
+            except Empty:
+                break
+            call()
+        return descriptor in ready
+
+
+class Control:
+    """Passes on between the link's thread and the remote, which belongs to the main thread."""
+
+    link: PlayerLink
+
+    def __init__(self, player: str, inbox: Inbox) -> None:
+        self.remote = Remote(player)
+        self._inbox = inbox
+
+    def send(self, call: Call | None) -> None:
+        """Make a call; its answer may bring the next one."""
+        if call is None:
+            return
+
+        def answered(success: bool, message: str) -> None:
+            self._inbox.post(lambda: self._answered(call, success, message))
+
+        self.link.call(call, answered)
+
+    def _answered(self, call: Call, success: bool, message: str) -> None:
+        self.send(self.remote.answered(call, success, message, time.monotonic()))
+
+    def presence(self, there: bool, others: Sequence[str]) -> None:
+        def take() -> None:
+            self.remote.take_presence(there, others)
+            self.remote.look(time.monotonic())
+
+        self._inbox.post(take)
+
+    def state(self, values: Mapping[str, str]) -> None:
+        self._inbox.post(lambda: self.remote.take_state(values, time.monotonic()))
+
+    def health(self, statuses: Sequence[Status]) -> None:
+        self._inbox.post(lambda: self.remote.take_health(statuses, time.monotonic()))
+
+    def failed(self, error: BaseException) -> None:
+        def fail() -> None:
+            raise error
+
+        self._inbox.post(fail)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,354 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What the remote control knows of a player, and which calls its commands become.
+
+It is told of messages, answers and the time, and returns the calls to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+import json
+import math
+from typing import Any
+
+from nurec_ros.control.keys import Act, Command
+
+# ~/state comes once a second at least.
+SILENT_S = 3.0
+# So does /diagnostics.
+HEALTH_KEPT_S = 5.0
+ANSWER_S = 5.0
+NOTE_S = 4.0
+
+SLOWEST, FASTEST = 0.01, 100.0
+# The levels of diagnostic_msgs.
+OK = 0
+
+NO_SCENARIO = 'no scenario is loaded: set usdz_path and call ~/load'
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerState:
+    """What is needed of ~/state; a field that it lacks has its default."""
+
+    is_playing: bool = False
+    speed: float = 1.0
+    current_time_us: int = 0
+    done: bool = False
+    scenario: str = ''
+    active_tracks: int = 0
+    start_us: int = 0
+    end_us: int = 0
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> PlayerState:
+        """Return the state that has these fields, as JSON texts; ValueError where one is wrong."""
+        parsed: dict[str, Any] = {}
+        for field in fields(cls):
+            if field.name not in values:
+                continue
+            value = json.loads(values[field.name])
+            expected = type(field.default)
+            if expected is float and type(value) is int:
+                value = float(value)
+            if type(value) is not expected:
+                raise ValueError(f'{field.name} is {value!r}, expected {expected.__name__}')
+            parsed[field.name] = value
+        return cls(**parsed)
+
+    @property
+    def summary(self) -> str:
+        """Return one word: idle, playing, done or halted."""
+        if not self.scenario:
+            return 'idle'
+        if self.is_playing:
+            return 'playing'
+        return 'done' if self.done else 'halted'
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A service of the player's, by its name below the node, and what it is called with."""
+
+    service: str
+    value: float = 0.0
+
+    @property
+    def lane(self) -> str:
+        """Calls of one lane replace each other while one of them is under way."""
+        return 'play' if self.service == 'stop' else self.service
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status of /diagnostics; `part` is its name without the node's."""
+
+    part: str
+    level: int
+    message: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is wrong; `part` is the part of the player that says so, or empty."""
+
+    text: str
+    part: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.part}: {self.text}' if self.part else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """
+    What there is to show at a moment; `state` is None while there is no player.
+
+    achieved: the speed that lockstep comes to. images_hz: of all cameras. wrong: what is wrong,
+    worst first. note: what a key came to, for a few seconds.
+    """
+
+    state: PlayerState | None
+    position_us: int = 0
+    achieved: float | None = None
+    images_hz: float | None = None
+    wrong: tuple[Wrong, ...] = ()
+    note: str = ''
+
+
+class Remote:
+    """The remote control of the player called `node`."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._state: PlayerState | None = None
+        self._heard_s = 0.0
+        self._health: tuple[Status, ...] = ()
+        self._health_s = -math.inf
+        # None until the graph was looked at.
+        self._there: bool | None = None
+        self._others: tuple[str, ...] = ()
+        self._under_way: dict[str, tuple[Call, float]] = {}
+        self._waiting: dict[str, Call] = {}
+        self._note, self._note_s = '', -math.inf
+
+    # What comes from the player.
+
+    def take_presence(self, there: bool, others: Sequence[str] = ()) -> None:
+        """Take whether the node publishes its state, and the names of other players."""
+        self._there, self._others = there, tuple(others)
+        if not there:
+            self._state = None
+            self._health = ()
+            self._under_way.clear()
+            self._waiting.clear()
+
+    def take_state(self, values: Mapping[str, str], now_s: float) -> None:
+        """Take a message of ~/state: each field's value as JSON text."""
+        self._there = True
+        self._heard_s = now_s
+        try:
+            self._state = PlayerState.parse(values)
+        except ValueError as error:
+            self._tell(f"{self._node}/state is not a player's: {error}", now_s)
+
+    def take_health(self, statuses: Sequence[Status], now_s: float) -> None:
+        """Take the player's statuses of one message of /diagnostics."""
+        self._health, self._health_s = tuple(statuses), now_s
+
+    def answered(self, call: Call, success: bool, message: str, now_s: float) -> Call | None:
+        """Take the answer to a call; return the one that waited for it."""
+        under_way = self._under_way.get(call.lane)
+        if under_way is None or under_way[0] is not call:
+            return None
+        del self._under_way[call.lane]
+        if not success:
+            self._tell(
+                message or f'{call.service} was refused; the log of the player says why', now_s
+            )
+        elif self._state is not None:
+            self._apply(call, now_s)
+        waiting = self._waiting.pop(call.lane, None)
+        return self._send(waiting, now_s) if waiting is not None else None
+
+    def _apply(self, call: Call, now_s: float) -> None:
+        """Make the known state what a call has made of it, ahead of the next ~/state."""
+        state = self._state
+        assert state is not None
+        self._state = replace(state, current_time_us=self.position_us(now_s))
+        self._heard_s = now_s
+        if call.service in ('play', 'stop'):
+            self._state = replace(self._state, is_playing=call.service == 'play')
+        elif call.service == 'set_rate':
+            self._state = replace(self._state, speed=call.value)
+        elif call.service in ('seek', 'reset'):
+            at_us = round(call.value) if call.service == 'seek' else state.start_us
+            playing = state.is_playing and call.service == 'seek'
+            self._state = replace(
+                self._state,
+                current_time_us=at_us,
+                is_playing=playing,
+                done=at_us >= state.end_us,
+            )
+
+    def look(self, now_s: float) -> None:
+        """Give up calls that nobody answers; pictures of a next frame may take their time."""
+        for lane, (call, sent_s) in list(self._under_way.items()):
+            if call.service != 'play_next' and now_s - sent_s > ANSWER_S:
+                del self._under_way[lane]
+                self._waiting.pop(lane, None)
+                self._tell(f'{call.service}: no answer for {ANSWER_S:g} s', now_s)
+
+    # What comes from the keys.
+
+    def press(self, command: Command, now_s: float) -> Call | None:
+        """Return the call that a command is now; None where it waits for another, or is none."""
+        state = self._state
+        self._note = ''
+        if state is None:
+            return None
+        if not state.scenario:
+            self._tell(NO_SCENARIO, now_s)
+            return None
+        call = self._call(command, state, now_s)
+        if call is None:
+            return None
+        if call.lane in self._under_way:
+            self._waiting[call.lane] = call
+            return None
+        return self._send(call, now_s)
+
+    def _call(self, command: Command, state: PlayerState, now_s: float) -> Call | None:
+        playing = self._wanted('play')
+        is_playing = playing.service == 'play' if playing is not None else state.is_playing
+        if command.act is Act.TOGGLE:
+            return Call('stop' if is_playing else 'play')
+        if command.act is Act.NEXT:
+            if is_playing:
+                self._tell('it plays: halt it first (space)', now_s)
+                return None
+            if state.done:
+                self._tell('it is at the end', now_s)
+                return None
+            return Call('play_next')
+        if command.act is Act.RESET:
+            self._waiting.pop('seek', None)
+            return Call('reset')
+        if command.act is Act.RATE:
+            wanted = self._wanted('set_rate')
+            rate = (wanted.value if wanted is not None else state.speed) * command.value
+            # Three digits: so many ups and downs come back to where they began.
+            return Call('set_rate', min(max(float(f'{rate:.3g}'), SLOWEST), FASTEST))
+        if command.act is Act.SEEK_BY:
+            wanted = self._wanted('seek')
+            from_us = wanted.value if wanted is not None else self.position_us(now_s)
+            return self._seek(state, from_us + command.value * 1e6)
+        if command.act is Act.SEEK_TO:
+            return self._seek(
+                state, state.start_us + command.value * (state.end_us - state.start_us)
+            )
+        return None
+
+    def _seek(self, state: PlayerState, to_us: float) -> Call:
+        return Call('seek', round(min(max(to_us, state.start_us), state.end_us)))
+
+    def _wanted(self, lane: str) -> Call | None:
+        """Return the latest call of a lane that is not answered yet."""
+        if lane in self._waiting:
+            return self._waiting[lane]
+        return self._under_way[lane][0] if lane in self._under_way else None
+
+    def _send(self, call: Call, now_s: float) -> Call:
+        self._under_way[call.lane] = (call, now_s)
+        return call
+
+    def _tell(self, text: str, now_s: float) -> None:
+        self._note, self._note_s = text, now_s
+
+    # What there is to show.
+
+    def position_us(self, now_s: float) -> int:
+        """Return the position, reckoned on from the last message while it plays."""
+        state = self._state
+        if state is None:
+            return 0
+        if not state.is_playing:
+            return state.current_time_us
+        achieved = self._achieved(now_s)
+        speed = state.speed if achieved is None else min(achieved, state.speed)
+        # Not further than the next message, where none comes.
+        passed_s = min(max(now_s - self._heard_s, 0.0), SILENT_S)
+        return min(round(state.current_time_us + 1e6 * passed_s * speed), state.end_us)
+
+    def view(self, now_s: float) -> View:
+        """Return what is known now."""
+        note = self._note if now_s - self._note_s <= NOTE_S else ''
+        if self._state is None:
+            return View(None, wrong=(Wrong(self._absence()),), note=note)
+        wrong = self._wrong(now_s)
+        if now_s - self._heard_s > SILENT_S:
+            wrong = (Wrong(f'{self._node} is silent for {now_s - self._heard_s:.0f} s'), *wrong)
+        elif not self._state.scenario:
+            wrong = (Wrong(NO_SCENARIO), *wrong)
+        next_frame = self._under_way.get('play_next')
+        if next_frame is not None and now_s - next_frame[1] > ANSWER_S:
+            note = note or 'waiting for the images of the next frame'
+        rates = [
+            float(status.values['received_hz'])
+            for status in self._fresh(now_s)
+            if 'received_hz' in status.values
+        ]
+        return View(
+            self._state,
+            self.position_us(now_s),
+            self._achieved(now_s) if self._state.is_playing else None,
+            sum(rates) if self._fresh(now_s) else None,
+            wrong,
+            note,
+        )
+
+    def _absence(self) -> str:
+        if self._there is None:
+            return f'looking for {self._node}'
+        if self._there:
+            return f'{self._node} is there and has not said anything yet'
+        text = f'there is no player {self._node}: waiting for one'
+        if self._others:
+            return f'{text}; there is {", ".join(self._others)} (--node)'
+        return f'{text} (is ROS_DOMAIN_ID the same?)'
+
+    def _wrong(self, now_s: float) -> tuple[Wrong, ...]:
+        worst_first = sorted(self._fresh(now_s), key=lambda status: -status.level)
+        return tuple(
+            Wrong(status.message, status.part) for status in worst_first if status.level != OK
+        )
+
+    def _achieved(self, now_s: float) -> float | None:
+        """Return the speed that lockstep comes to, once measured; else the rate is the speed."""
+        for status in self._fresh(now_s):
+            if status.values.get('mode') != 'lockstep':
+                continue
+            try:
+                speed = float(status.values.get('achieved_speed_s_per_s', ''))
+            except ValueError:
+                continue
+            return speed or None
+        return None
+
+    def _fresh(self, now_s: float) -> tuple[Status, ...]:
+        return self._health if now_s - self._health_s <= HEALTH_KEPT_S else ()

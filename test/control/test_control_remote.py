@@ -1,0 +1,230 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which calls the keys become, given what the player said, and what there is to show."""
+
+import json
+
+from nurec_ros.control.keys import COMMANDS
+from nurec_ros.control.remote import Call, Remote, Status
+import pytest
+
+# A drive of 20 s that begins at 100 s, 8 s on.
+STATE = {
+    'is_playing': False,
+    'speed': 1.0,
+    'current_time_us': 108_000_000,
+    'done': False,
+    'scenario': 'street',
+    'active_tracks': 12,
+    'start_us': 100_000_000,
+    'end_us': 120_000_000,
+    'cameras': ['front'],
+}
+
+
+def values(**changes):
+    return {name: json.dumps(value) for name, value in {**STATE, **changes}.items()}
+
+
+def remote(now_s=0.0, **changes):
+    result = Remote('/nurec')
+    result.take_state(values(**changes), now_s)
+    return result
+
+
+@pytest.mark.parametrize(
+    ('state', 'key', 'call'),
+    [
+        ({}, ' ', Call('play')),
+        ({'is_playing': True}, ' ', Call('stop')),
+        ({}, 'right', Call('play_next')),
+        ({}, 'shift-right', Call('seek', 109_000_000)),
+        ({}, 'shift-left', Call('seek', 107_000_000)),
+        ({}, 'left', Call('seek', 103_000_000)),
+        ({'current_time_us': 102_000_000}, 'left', Call('seek', 100_000_000)),
+        ({'current_time_us': 119_500_000}, 'shift-right', Call('seek', 120_000_000)),
+        ({}, '0', Call('seek', 100_000_000)),
+        ({}, '7', Call('seek', 114_000_000)),
+        ({}, 'up', Call('set_rate', 1.1)),
+        ({'speed': 1.1}, 'down', Call('set_rate', 1.0)),
+        ({'speed': 2}, 'up', Call('set_rate', 2.2)),
+        ({'speed': 99.0}, 'up', Call('set_rate', 100.0)),
+        ({'speed': 0.01}, 'down', Call('set_rate', 0.01)),
+        ({}, 'r', Call('reset')),
+        ({}, 'w', None),
+    ],
+)
+def test_keys_become_calls(state, key, call):
+    assert remote(**state).press(COMMANDS[key], 0.0) == call
+
+
+@pytest.mark.parametrize(
+    ('state', 'key', 'note'),
+    [
+        ({'is_playing': True}, 'right', 'it plays: halt it first (space)'),
+        ({'done': True}, 'right', 'it is at the end'),
+        ({'scenario': ''}, ' ', 'no scenario is loaded: set usdz_path and call ~/load'),
+    ],
+)
+def test_keys_that_cannot_be_say_why_for_a_while(state, key, note):
+    one = remote(**state)
+    assert one.press(COMMANDS[key], 0.0) is None
+    assert one.view(1.0).note == note
+    assert one.view(10.0).note == ''
+    one.press(COMMANDS[key], 10.0)
+    # The next key says its own.
+    one.take_state(values(), 10.4)
+    one.press(COMMANDS['up'], 10.5)
+    assert one.view(10.5).note == ''
+
+
+def test_as_many_ups_as_downs_come_back():
+    one = remote()
+    for key in ['up'] * 10 + ['down'] * 10:
+        call = one.press(COMMANDS[key], 0.0)
+        assert one.answered(call, True, '', 0.0) is None
+    assert one.view(0.0).state.speed == 1.0
+
+
+def test_a_held_key_seeks_from_where_it_will_be_and_calls_one_at_a_time():
+    one = remote()
+    first = one.press(COMMANDS['shift-right'], 0.0)
+    assert [one.press(COMMANDS['shift-right'], 0.0) for _ in range(4)] == [None] * 4
+    second = one.answered(first, True, '', 0.1)
+    assert second == Call('seek', 113_000_000)
+    assert one.view(0.1).position_us == 109_000_000
+    assert one.answered(second, True, '', 0.2) is None
+    assert one.view(0.2).position_us == 113_000_000
+
+
+def test_two_spaces_in_a_row_end_where_they_began():
+    one = remote()
+    play = one.press(COMMANDS[' '], 0.0)
+    assert one.press(COMMANDS[' '], 0.0) is None
+    assert one.answered(play, True, '', 0.1) == Call('stop')
+
+
+def test_reset_and_other_keys_do_not_wait_for_a_next_frame():
+    one = remote()
+    assert one.press(COMMANDS['right'], 0.0) == Call('play_next')
+    reset = one.press(COMMANDS['r'], 0.0)
+    assert reset == Call('reset')
+    one.answered(reset, True, '', 0.1)
+    one.look(60.0)
+    one.take_state(values(), 60.0)
+    assert one.view(60.0).note == 'waiting for the images of the next frame'
+
+
+def test_a_refusal_is_shown():
+    one = remote()
+    call = one.press(COMMANDS[' '], 0.0)
+    one.answered(call, False, 'no such thing', 0.1)
+    assert one.view(0.2).note == 'no such thing'
+    call = one.press(COMMANDS['up'], 1.0)
+    one.answered(call, False, '', 1.1)
+    assert 'the log of the player says why' in one.view(1.2).note
+
+
+def test_a_call_without_an_answer_is_given_up_and_a_late_answer_is_nothing():
+    one = remote()
+    call = one.press(COMMANDS['r'], 0.0)
+    one.look(4.0)
+    assert one.view(4.0).note == ''
+    one.look(5.5)
+    assert one.view(5.5).note == 'reset: no answer for 5 s'
+    again = one.press(COMMANDS['r'], 6.0)
+    assert one.answered(call, False, 'late', 6.1) is None
+    assert one.view(6.2).note == ''
+    assert one.answered(again, True, '', 6.3) is None
+    assert one.view(6.3).position_us == 100_000_000
+
+
+def test_the_position_runs_on_while_playing_and_not_beyond_what_is_known():
+    one = remote(is_playing=True, speed=2.0)
+    assert one.view(0.5).position_us == 109_000_000
+    assert one.view(60.0).position_us == 114_000_000
+    assert (
+        remote(is_playing=True, current_time_us=119_900_000).view(1.0).position_us == 120_000_000
+    )
+    assert remote().view(2.0).position_us == 108_000_000
+
+
+def test_lockstep_runs_as_fast_as_it_comes():
+    one = remote(is_playing=True)
+    speeds = {'mode': 'lockstep', 'achieved_speed_s_per_s': '0.25'}
+    one.take_health([Status('playback', 0, 'playing', speeds)], 0.0)
+    assert one.view(1.0).position_us == 108_250_000
+    assert one.view(1.0).achieved == 0.25
+    one.take_health([Status('playback', 0, 'playing', {**speeds, 'mode': 'realtime'})], 0.0)
+    assert one.view(1.0).position_us == 109_000_000
+    one.take_health(
+        [Status('playback', 0, '', {**speeds, 'achieved_speed_s_per_s': 'unknown'})], 0.0
+    )
+    assert one.view(1.0).position_us == 109_000_000
+
+
+def test_health_is_summed_and_sorted_and_gets_old():
+    one = remote()
+    statuses = [
+        Status('playback', 0, 'halted', {}),
+        Status('front', 1, 'frames are lost', {'received_hz': '9.5'}),
+        Status('renderer', 2, 'cannot reach x', {}),
+        Status('left', 0, '10.0 images/s', {'received_hz': '10'}),
+    ]
+    one.take_health(statuses, 0.0)
+    view = one.view(1.0)
+    assert view.images_hz == 19.5
+    assert list(map(str, view.wrong)) == ['renderer: cannot reach x', 'front: frames are lost']
+    one.take_state(values(), 9.0)
+    view = one.view(9.0)
+    assert (view.images_hz, view.wrong) == (None, ())
+
+
+def test_what_is_said_of_a_player_that_is_not_there():
+    one = Remote('/nurec')
+    assert str(one.view(0.0).wrong[0]) == 'looking for /nurec'
+    one.take_presence(False)
+    assert 'there is no player /nurec: waiting for one' in str(one.view(0.0).wrong[0])
+    one.take_presence(False, ['/second'])
+    assert str(one.view(0.0).wrong[0]).endswith('; there is /second (--node)')
+    one.take_presence(True)
+    assert 'has not said anything yet' in str(one.view(0.0).wrong[0])
+    assert one.press(COMMANDS[' '], 0.0) is None
+
+
+def test_a_player_that_ends_and_returns():
+    one = remote()
+    one.press(COMMANDS['right'], 0.0)
+    assert str(one.view(5.0).wrong[0]) == '/nurec is silent for 5 s'
+    one.take_presence(False)
+    assert one.view(6.0).state is None
+    one.take_state(values(), 7.0)
+    assert one.view(7.0).state.scenario == 'street'
+    # What was under way with the old one is not waited for.
+    assert one.press(COMMANDS['right'], 7.0) == Call('play_next')
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'words'),
+    [
+        ('speed', '"fast"', "speed is 'fast', expected float"),
+        ('is_playing', '1', 'is_playing is 1, expected bool'),
+        ('end_us', '{', '/nurec/state'),
+    ],
+)
+def test_a_state_of_another_kind_is_told(name, text, words):
+    one = remote()
+    one.take_state({**values(), name: text}, 1.0)
+    assert words in one.view(1.0).note
+    assert one.view(1.0).state.scenario == 'street'

@@ -1,0 +1,273 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The remote control as a user has it: a terminal, keys, a player of its own process."""
+
+import json
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+from test.support.archives import build_archive, START_US
+from test.support.player_bench import NOWHERE
+from test.support.pseudo_terminal import PseudoTerminal
+from test.support.running_player import RunningPlayer
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from nurec_ros import __version__
+from nurec_ros.control.keys import HELP
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROL = ('-m', 'nurec_ros.cli.control')
+LOOKS = 'looking for /nurec|there is no player /nurec'
+DURATION_S = 60.0
+
+
+@pytest.fixture(scope='module')
+def usdz(tmp_path_factory):
+    return build_archive(tmp_path_factory.mktemp('usdz'), duration_s=DURATION_S)
+
+
+def parameters(usdz):
+    return {'usdz_path': usdz, 'server': NOWHERE}
+
+
+def test_keys_steer_a_player(usdz, tmp_path, listener):
+    states = listener.listen(DiagnosticStatus, '/nurec/state', latched=True)
+
+    def told(**expected):
+        def fits():
+            player.alive  # noqa: B018, raises where it ended
+            values = {one.key: json.loads(one.value) for one in states[-1].values}
+            return all(values[name] == value for name, value in expected.items())
+
+        listener.until(fits, str(expected))
+
+    with (
+        RunningPlayer(tmp_path, parameters(usdz)) as player,
+        PseudoTerminal(tmp_path, CONTROL) as terminal,
+    ):
+        player.first(listener, states)
+        terminal.shows(r'halted +0\.00/60\.00 s  ─+  x1  \d+ road users  ')
+        # The server is nowhere.
+        terminal.shows('cannot reach 127.0.0.1:1')
+        assert terminal.mode() != terminal.before
+        terminal.type(b'\x1b[C')
+        # The first frame of any camera ends 47 ms after the start.
+        told(current_time_us=START_US + 47_000, is_playing=False)
+        terminal.shows(r'halted +0\.05/60\.00 s')
+        terminal.type(b'5')
+        told(current_time_us=START_US + 30_000_000)
+        terminal.shows(r'halted +30\.00/60\.00 s')
+        terminal.type(b'\x1b[1;2C')
+        told(current_time_us=START_US + 31_000_000)
+        # Keys faster than the answers.
+        terminal.type(b'\x1b[1;2D\x1b[1;2D\x1b[D')
+        told(current_time_us=START_US + 24_000_000)
+        terminal.type(b'\x1b[A')
+        told(speed=1.1)
+        terminal.shows(r'  x1\.1  ')
+        terminal.type(b'\x1b[B')
+        told(speed=1.0)
+        terminal.type(b' ')
+        told(is_playing=True)
+        terminal.shows(r'playing +2[4-9]\.\d\d/60\.00 s')
+        terminal.type(b'\x1b[C')
+        terminal.shows('it plays: halt it first')
+        terminal.type(b' ')
+        told(is_playing=False)
+        terminal.type(b'r')
+        told(current_time_us=START_US, is_playing=False)
+        terminal.shows(r'halted +0\.00/60\.00 s')
+        terminal.type(b'w')
+        terminal.shows('renderer: cannot reach 127.0.0.1:1[^\r]+\r\n')
+        terminal.type(b'?')
+        terminal.shows('these keys')
+        terminal.type(b'q')
+        assert terminal.ended() == 0
+        assert terminal.mode() == terminal.before
+        assert terminal.text.endswith('\r\n\x1b[?25h')
+
+
+def test_it_survives_a_player_that_ends_and_returns(usdz, tmp_path):
+    with PseudoTerminal(tmp_path, CONTROL) as terminal:
+        terminal.shows('there is no player /nurec')
+        with RunningPlayer(tmp_path, parameters(usdz)) as player:
+            terminal.shows(r'halted +0\.00')
+            terminal.type(b'5')
+            terminal.shows(r'halted +30\.00')
+            player.interrupt()
+            terminal.shows('there is no player /nurec')
+        with RunningPlayer(tmp_path, parameters(usdz)):
+            terminal.type(b'')
+            terminal.shows(r'halted +0\.00')
+            terminal.type(b'5')
+            terminal.shows(r'halted +30\.00')
+
+
+def test_another_name_is_offered(usdz, tmp_path):
+    with (
+        RunningPlayer(tmp_path, parameters(usdz), '-r', '__node:=second', '-r', '__ns:=/car'),
+        PseudoTerminal(tmp_path, CONTROL) as terminal,
+    ):
+        terminal.shows(r'there is /car/second \(--node\)')
+        terminal.type(b'q')
+        assert terminal.ended() == 0
+    with (
+        RunningPlayer(tmp_path, parameters(usdz), '-r', '__node:=second'),
+        PseudoTerminal(tmp_path, (*CONTROL, '--node', 'second')) as terminal,
+    ):
+        terminal.shows(r'halted +0\.00')
+        terminal.shows('cannot reach 127.0.0.1:1')
+
+
+@pytest.mark.parametrize(
+    ('end', 'code'),
+    [
+        (lambda terminal: terminal.type(b'q'), 0),
+        (lambda terminal: terminal.type(b'\x04'), 0),
+        (lambda terminal: terminal.type(b'\x03'), 130),
+        (lambda terminal: terminal.signal(signal.SIGINT), 130),
+        (lambda terminal: terminal.signal(signal.SIGTERM), 143),
+        (lambda terminal: terminal.signal(signal.SIGQUIT), 131),
+    ],
+    ids=['q', 'ctrl-d', 'ctrl-c', 'sigint', 'sigterm', 'sigquit'],
+)
+def test_the_terminal_is_left_as_it_was(end, code, tmp_path):
+    with PseudoTerminal(tmp_path, CONTROL) as terminal:
+        terminal.shows(LOOKS)
+        assert terminal.mode() != terminal.before
+        end(terminal)
+        assert terminal.ended() == code
+        assert terminal.mode() == terminal.before
+        assert '\x1b[?25h' in terminal.text
+        assert 'Traceback' not in terminal.text
+
+
+FAILING = """
+from nurec_ros.cli import control
+def fail(*_, **__):
+    raise ZeroDivisionError('nobody foresaw it')
+control._press = fail
+control.main()
+"""
+
+
+def test_an_exception_leaves_the_terminal_as_it_was_and_one_line(tmp_path):
+    with PseudoTerminal(tmp_path, ('-c', FAILING)) as terminal:
+        terminal.shows(LOOKS)
+        terminal.type(b'x')
+        assert terminal.ended() == 1
+        assert terminal.mode() == terminal.before
+    last = terminal.text.splitlines()[-1]
+    assert 'nurec_control: unforeseen ZeroDivisionError' in last
+    assert 'Traceback' not in terminal.text
+
+
+@pytest.mark.parametrize('way', ['key', 'signal'])
+def test_a_stop_gives_the_terminal_back_until_it_goes_on(way, tmp_path):
+    with PseudoTerminal(tmp_path, CONTROL) as terminal:
+        terminal.shows(LOOKS)
+        for _ in range(2):
+            if way == 'key':
+                terminal.type(b'\x1a')
+            else:
+                terminal.type(b'')
+                terminal.signal(signal.SIGTSTP)
+            terminal.until(terminal.stopped, 'the stop')
+            assert terminal.mode() == terminal.before
+            terminal.type(b'')
+            terminal.signal(signal.SIGCONT)
+            terminal.shows('there is no player')
+            assert terminal.mode() != terminal.before
+        terminal.type(b'q')
+        assert terminal.ended() == 0
+        assert terminal.mode() == terminal.before
+
+
+def test_after_a_stop_that_cannot_be_noticed_it_takes_the_terminal_again(tmp_path):
+    with PseudoTerminal(tmp_path, CONTROL) as terminal:
+        terminal.shows(LOOKS)
+        taken = terminal.mode()
+        terminal.signal(signal.SIGSTOP)
+        terminal.until(terminal.stopped, 'the stop')
+        terminal.set_mode(terminal.before)
+        terminal.type(b'')
+        terminal.signal(signal.SIGCONT)
+        terminal.until(lambda: terminal.mode() == taken, 'the terminal taken')
+        terminal.type(b'q')
+        assert terminal.ended() == 0
+        assert terminal.mode() == terminal.before
+
+
+def test_on_a_pipe_it_prints_lines_until_nobody_reads(usdz, tmp_path):
+    with (
+        RunningPlayer(tmp_path, parameters(usdz)),
+        subprocess.Popen(
+            [sys.executable, *CONTROL],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, 'PYTHONIOENCODING': 'utf-8'},
+            encoding='utf-8',
+        ) as process,
+    ):
+        lines = [process.stdout.readline()]
+        while not lines[-1].startswith('halted'):
+            assert lines[-1], process.stderr.read()
+            lines.append(process.stdout.readline())
+        assert '  x1  ' in lines[-1]
+        assert not any('\x1b' in line or '\r' in line for line in lines)
+        assert process.stdout.readline().startswith('halted')
+        process.stdout.close()
+        assert process.wait() == 0
+        assert process.stderr.read() == ''
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, *CONTROL, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_and_the_documentation_name_every_option_and_key():
+    text = run('--help').stdout
+    documented = (ROOT / 'docs' / 'control.md').read_text()
+    for option in set(re.findall(r'--[a-z][a-z-]+', text)):
+        assert f'`{option}' in documented or f'{option} ' in documented, option
+    assert 'exit codes: 0 left with q' in text
+    assert HELP in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'words'),
+    [
+        (['--node', 'a b'], 2, "'a b' is not the name of a node, such as /nurec"),
+        (['--node', '/'], 2, "'/' is not the name of a node"),
+        (['--nodes', 'x', '--what'], 2, 'unrecognized arguments: --nodes x --what'),
+        (['--ros-args', '-r', 'x'], 1, 'nurec_control: '),
+    ],
+)
+def test_wrong_arguments_are_told_in_a_line(arguments, code, words):
+    result = run(*arguments)
+    assert (result.returncode, result.stdout) == (code, '')
+    assert words in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_the_version():
+    result = run('--version')
+    assert (result.returncode, result.stdout) == (0, f'nurec_control {__version__}\n')
