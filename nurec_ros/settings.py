@@ -120,6 +120,11 @@ class Settings:
         "The cameras to render, by their names in the USDZ. Empty or ['']: all of them.",
         LOAD,
     )
+    lidars: tuple[str, ...] = parameter(
+        ('',),
+        "The lidars to render, by their names in the USDZ. Empty or ['']: all; ['none']: none.",
+        LOAD,
+    )
     tls_root_certificate: str = parameter(
         '',
         'File of the root certificate for TLS to the server. Empty: plaintext.',
@@ -142,6 +147,19 @@ class Settings:
         RUNTIME,
         minimum=0.0,
         maximum=1000.0,
+    )
+    lidar_rate: float = parameter(
+        0.0,
+        'Clouds per scenario second and lidar, in Hz. 0: at the ends of the recorded spins.',
+        RUNTIME,
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    lidar_layout: str = parameter(
+        'xyzi',
+        'Fields of the points. xyzi: intensity 0 to 1 as float32. xyzirc: with return type and '
+        'channel, intensity 0 to 255, as Autoware takes them.',
+        choices=('xyzi', 'xyzirc'),
     )
     image_format: str = parameter(
         'jpeg',
@@ -205,7 +223,7 @@ class Settings:
     )
     always_render: bool = parameter(
         False,
-        'Render cameras that nobody subscribes to as well.',
+        'Render cameras and lidars that nobody subscribes to as well.',
         RUNTIME,
     )
     # Time.
@@ -267,7 +285,8 @@ class Settings:
     )
     publish_camera_frames: bool = parameter(
         True,
-        "Publish the cameras' frames. Off for a stack with a robot description of its own.",
+        "Publish the cameras' and lidars' frames. Off for a stack with a robot description of its "
+        'own.',
     )
     publish_earth_frame: bool = parameter(
         False,
@@ -287,7 +306,7 @@ class Settings:
     )
     frame_prefix: str = parameter(
         '',
-        'Put before the base, odom and camera frames, for several players at once.',
+        'Put before the base, odom, camera and lidar frames, for several players at once.',
     )
     # Markers.
     marker_rate: float = parameter(

@@ -199,10 +199,12 @@ def test_the_table_holds_the_contracts_parameters():
         applies: {spec.name for spec in TABLE if spec.applies == applies}
         for applies in ('runtime', 'load', 'start')
     }
-    assert by_applies['load'] == {'usdz_path', 'server', 'scene_id', 'scene_url', 'cameras'}
+    places = {'usdz_path', 'server', 'scene_id', 'scene_url'}
+    assert by_applies['load'] == {*places, 'cameras', 'lidars'}
     assert by_applies['runtime'] == {
         'resolution_scale',
         'camera_rate',
+        'lidar_rate',
         'send_tracks',
         'rig_offset',
         'rate',
@@ -221,6 +223,7 @@ def test_the_table_holds_the_contracts_parameters():
     assert by_applies['start'] == {
         'tls_root_certificate',
         'service_prefix',
+        'lidar_layout',
         'image_format',
         'image_quality',
         'projection',

@@ -213,11 +213,11 @@ class Playback:
 
     def state(self) -> PlaybackState:
         """Return the state; its new and removed tracks are those since it was announced."""
-        return self._teller.state(self.schedule.names, self._ego_state())
+        return self._teller.state(self.schedule.cameras, self._ego_state())
 
     def announce(self) -> Announce:
         """Return the state to be published, from which the next one's tracks count."""
-        names = self.schedule.names
+        names = self.schedule.cameras
         return Announce(self._teller.state(names, self._ego_state(), announced=True))
 
     def _ego_state(self) -> DrivenState | None:

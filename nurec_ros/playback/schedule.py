@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What is due when: the frame times of cameras, looked up by span.
+What is due when: the frame times of cameras and lidars, looked up by span.
 
 Times are integer nanoseconds in scenario time; spans are half-open, (after, until].
 """
@@ -20,7 +20,7 @@ Times are integer nanoseconds in scenario time; spans are half-open, (after, unt
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,8 +52,13 @@ class Due:
 class Schedule:
     """The due times of several names; immutable, cheap to ask for short spans."""
 
-    def __init__(self, times_ns: Mapping[str, NDArray[Any]]) -> None:
-        """Take the times of each name, in any order; a repeated time is due once."""
+    def __init__(self, times_ns: Mapping[str, NDArray[Any]], lidars: Collection[str] = ()) -> None:
+        """
+        Take the times of each name, in any order; a repeated time is due once.
+
+        `lidars` are the names that are no cameras.
+        """
+        self.cameras = tuple(name for name in times_ns if name not in lidars)
         # Lists of int: bisecting one is several times faster than numpy's searchsorted, whose
         # cost is the call.
         self._times: dict[str, list[int]] = {

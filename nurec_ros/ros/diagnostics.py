@@ -146,8 +146,8 @@ class Diagnostics:
         if loaded is not None and renderer is not None:
             statuses.append(self._renderer(renderer))
             statuses += [
-                self._camera(loaded, renderer, name, elapsed_s, halted=not state.is_playing)
-                for name in loaded.cameras
+                self._sensor(loaded, renderer, name, elapsed_s, halted=not state.is_playing)
+                for name in (*loaded.cameras, *loaded.lidars)
             ]
             if state.ego is not None:
                 statuses.append(self._ego(state, state.ego, loaded, dropped or {}))
@@ -264,7 +264,7 @@ class Diagnostics:
             level, message = WARN, text
         return self._status('renderer', level, message, values)
 
-    def _camera(
+    def _sensor(
         self,
         loaded: Loaded,
         renderer: RendererStatus,
@@ -274,6 +274,7 @@ class Diagnostics:
         halted: bool,
     ) -> DiagnosticStatus:
         status = loaded.pipeline.camera_status(name)
+        image, picture = ('cloud', 'cloud') if name in loaded.clouds else ('image', 'picture')
         playback = loaded.playback
         outrun = playback.outrun[name]
         counts = Counts(
@@ -295,26 +296,25 @@ class Diagnostics:
         missing = late > TOLERATED * asked or (pending > 0 and name in playback.subscribed)
         reason = _joined(status.last_error, status.remedy)
         if failed and not received:
-            level, message = ERROR, f'no image comes: {reason}'
+            level, message = ERROR, f'no {image} comes: {reason}'
         elif failed:
             level, message = WARN, f'frames are lost: {reason or SEE_RENDERER}'
         elif missing and not renderer.connected:
-            what = 'a picture is owed' if halted else 'no image comes'
+            what = f'a {picture} is owed' if halted else f'no {image} comes'
             level, message = WARN, f'{what}: {away(renderer)}'
         elif missing and renderer.waiting_for_first_frame_s > 0:
             level, message = OK, renderer.waiting_note or 'waiting for the first frame'
         elif late > TOLERATED * asked:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
         elif missing and halted and not received:
-            level, message = OK, 'a picture is on its way'
+            level, message = OK, f'a {picture} is on its way'
         elif name not in playback.subscribed:
             level, message = OK, 'nobody listens'
         elif reason and not received:
             # Halted, nothing is asked for again by itself: the loss is still what the viewer sees.
-            level, message = WARN, f'the last image was lost: {reason}'
+            level, message = WARN, f'the last {image} was lost: {reason}'
         else:
-            level, message = OK, f'{received:.1f} images/s'
-        width, height = loaded.pipeline.frame_size(name)
+            level, message = OK, f'{received:.1f} {image}s/s'
         values: dict[str, object] = {
             'asked_hz': round(asked, 2),
             'received_hz': round(received, 2),
@@ -326,10 +326,17 @@ class Diagnostics:
             'pending': pending,
             'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
             'latency_p95_ms': round(1000 * status.latency_p95_s, 1),
-            'subscribers': sum(loaded.topics[name].audience),
-            'size': f'{width}x{height}',
-            'last_error': status.last_error,
         }
+        if name in loaded.clouds:
+            topic = loaded.clouds[name]
+            values['subscribers'] = sum(topic.audience)
+            values['points'] = 'unknown' if topic.points is None else topic.points
+            values['last_error'] = status.last_error
+            return self._status(name, level, message, values)
+        width, height = loaded.pipeline.frame_size(name)
+        values['subscribers'] = sum(loaded.topics[name].audience)
+        values['size'] = f'{width}x{height}'
+        values['last_error'] = status.last_error
         residual = loaded.topics[name].calibration.residual
         if residual is not None:
             values['fit_rms_px'] = round(residual.rms_px, 3)

@@ -14,8 +14,8 @@
 """
 Names of frames and topics: legal, unique, and made in one place.
 
-A camera's logical name comes out of the USDZ and may be any text. Its *token* is the legal and
-unique form of it, which names the camera's topics, its two frames and its parameters alike.
+The logical name of a camera or lidar comes out of the USDZ and may be any text. Its *token* is the
+legal and unique form of it, which names its topics, its frames and its parameters alike.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class FrameNames:
     """
     The frames of one player, complete with prefix.
 
-    `odom_frame` is empty where no such frame is wanted. `tokens` maps logical camera names to the
-    tokens that `topic_names` gave them.
+    `odom_frame` is empty where no such frame is wanted. `tokens` maps the logical names of cameras
+    and lidars to the tokens that `topic_names` gave them.
     """
 
     map_frame: str = 'map'
@@ -97,11 +97,12 @@ class FrameNames:
         odom_frame: str = '',
         prefix: str = '',
         cameras: Iterable[str] = (),
+        lidars: Iterable[str] = (),
     ) -> FrameNames:
         """
-        Build the names from the parameters' values and the scenario's camera names.
+        Build the names from the parameters' values and the scenario's names of sensors.
 
-        The prefix goes before base, odom and the camera frames, and not before the map.
+        The prefix goes before base, odom and the frames of sensors, and not before the map.
         ConfigurationError where two frames would have the same name.
         """
         frames = cls(
@@ -109,7 +110,7 @@ class FrameNames:
             base_frame=prefix + base_frame,
             odom_frame=prefix + odom_frame if odom_frame else '',
             prefix=prefix,
-            tokens=topic_names(cameras),
+            tokens=topic_names([*cameras, *lidars]),
         )
         seen: set[str] = set()
         for name in frames.names():
@@ -126,12 +127,16 @@ class FrameNames:
         """Return the frame that the ego's pose is in: odom where there is one, else map."""
         return self.odom_frame or self.map_frame
 
-    def token(self, camera: str) -> str:
-        """Return the token of a camera by its logical name."""
-        return self.tokens.get(camera) or topic_name(camera)
+    def token(self, sensor: str) -> str:
+        """Return the token of a camera or lidar by its logical name."""
+        return self.tokens.get(sensor) or topic_name(sensor)
 
     def camera(self, name: str) -> str:
         """Return the camera's body frame: x forward, y left, z up."""
+        return self.prefix + self.token(name)
+
+    def lidar(self, name: str) -> str:
+        """Return the lidar's frame, of its own axes."""
         return self.prefix + self.token(name)
 
     def optical(self, name: str) -> str:

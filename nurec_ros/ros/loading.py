@@ -37,11 +37,15 @@ from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros.camera_topics import CameraTopics
 from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.outlet import Outlet
 from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
+
+# What the parameter lidars holds where none is wanted.
+NO_LIDARS = 'none'
 
 Log = Callable[[str, str], None]
 
@@ -52,7 +56,8 @@ class ReadScenario:
     A scenario that was read and found to fit what was asked for.
 
     `asked` are the parameters as they were when the load began. `cameras` are the logical names
-    of those to render, in the file's order; `begin_ns` and `end_ns` bound the playback.
+    of those to render, in the file's order, and so are `lidars`; `begin_ns` and `end_ns` bound the
+    playback.
     """
 
     asked: Settings
@@ -60,6 +65,7 @@ class ReadScenario:
     cameras: tuple[str, ...]
     begin_ns: int
     end_ns: int
+    lidars: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -98,14 +104,25 @@ def read(asked: Settings) -> ReadScenario:
                 # One that cannot be fitted has a camera_info that says so.
                 with suppress(ValueError):
                     model.fit('equidistant')
-    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, warnings)
+    lidars = choose_lidars(scenario.lidars, [name for name in asked.lidars if name])
+    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings)
 
 
-def choose_cameras(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+def choose_lidars(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the lidars that are wanted, as cameras are; ['none'] means none."""
+    known, wanted = tuple(known), tuple(wanted)
+    if wanted == (NO_LIDARS,) and NO_LIDARS not in known:
+        return ()
+    return choose_cameras(known, wanted, 'lidar')
+
+
+def choose_cameras(
+    known: Iterable[str], wanted: Iterable[str], noun: str = 'camera'
+) -> tuple[str, ...]:
     """
-    Return the logical names of the cameras that are wanted, in the order of `known`.
+    Return the logical names of the sensors that are wanted, in the order of `known`.
 
-    A wanted name may also be the token that the camera has in topics. Nothing wanted means all.
+    A wanted name may also be the token that the sensor has in topics. Nothing wanted means all.
     ConfigurationError names every unknown one and all that there are.
     """
     known = tuple(known)
@@ -116,8 +133,8 @@ def choose_cameras(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ..
     unknown = [name for name in wanted if name not in known and name not in by_token]
     if unknown:
         raise ConfigurationError(
-            f"parameter 'cameras' names {_listed(unknown)}; expected some of "
-            f'{_listed(known, by_token) or "none: the scenario has no camera"}'
+            f"parameter '{noun}s' names {_listed(unknown)}; expected some of "
+            f'{_listed(known, by_token) or f"none: the scenario has no {noun}"}'
         )
     chosen = {name if name in known else by_token[name] for name in wanted}
     return tuple(name for name in known if name in chosen)
@@ -155,15 +172,20 @@ class Loaded:
         self.scenario = read_scenario.scenario
         self.cameras = read_scenario.cameras
         self._on_lost = on_lost
-        # By camera, frames that the renderer had and that a jump made worthless.
-        self.discarded: dict[str, int] = dict.fromkeys(self.cameras, 0)
+        self.lidars = read_scenario.lidars
+        # By sensor, frames that the renderer had and that a jump made worthless.
+        self.discarded: dict[str, int] = dict.fromkeys((*self.cameras, *self.lidars), 0)
         self._frame_ends = {
             name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
+        }
+        self._spin_ends = {
+            name: self.scenario.lidars[name].spin_times_ns[:, 1] for name in self.lidars
         }
         self._range_ns = read_scenario.begin_ns, read_scenario.end_ns
         self.watch = EgoWatch.of(self.scenario, self._range_ns[0], values.settings)
         self.playback: Playback
         self.topics: dict[str, CameraTopics] = {}
+        self.clouds: dict[str, LidarTopic] = {}
         self.options = self._options(values)
         with doing(f'making the render pipeline of {asked.usdz_path}'):
             self.pipeline = RenderPipeline(
@@ -180,6 +202,11 @@ class Loaded:
                         self.pipeline.output_model(name),
                         self.options.image_format,
                     )
+            layout = values.settings.lidar_layout
+            with doing(f'making the topics of the lidars of {asked.usdz_path}'):
+                for name in self.lidars:
+                    lidar = self.scenario.lidars[name]
+                    self.clouds[name] = LidarTopic(outlet, frames, lidar, layout)
             with doing(f'making the playback of {asked.usdz_path}'):
                 self.playback = Playback(
                     *self._range_ns,
@@ -226,16 +253,19 @@ class Loaded:
         )
 
     def _audiences(self) -> dict[str, tuple[int, ...]]:
-        return {name: topics.audience for name, topics in self.topics.items()}
+        audiences = {name: topics.audience for name, topics in self.topics.items()}
+        audiences.update((name, topic.audience) for name, topic in self.clouds.items())
+        return audiences
 
     def schedule(self, values: Values) -> Schedule:
-        """Return when the cameras' frames are due."""
-        return Schedule(
-            {
-                name: camera_times(ends, *self._range_ns, values.camera_rate(name))
-                for name, ends in self._frame_ends.items()
-            }
-        )
+        """Return when the frames of cameras and the clouds of lidars are due."""
+        times_ns = {
+            name: camera_times(ends, *self._range_ns, values.camera_rate(name))
+            for name, ends in self._frame_ends.items()
+        }
+        for name, ends in self._spin_ends.items():
+            times_ns[name] = camera_times(ends, *self._range_ns, values.lidar_rate(name))
+        return Schedule(times_ns, self.lidars)
 
     def update(self, values: Values) -> None:
         """Take run-time changes of what is rendered; the halted moment is owed anew then."""
@@ -245,6 +275,7 @@ class Loaded:
         self.pipeline.update(
             resolution_scale=options.resolution_scale,
             camera_scales=options.camera_scales,
+            lidar_devices=options.lidar_devices,
             send_tracks=options.send_tracks,
             rig_offset=options.rig_offset,
         )
@@ -252,22 +283,23 @@ class Loaded:
         self.playback.owe_stills()
 
     def discard(self) -> None:
-        """Return up the frames that are on their way: their stamps are in the future now."""
-        before = {name: self.pipeline.camera_status(name).dropped for name in self.cameras}
+        """Give up the frames that are on their way: their stamps are in the future now."""
+        before = {name: self.pipeline.camera_status(name).dropped for name in self.discarded}
         self.pipeline.discard()
         for name, dropped in before.items():
             self.discarded[name] += self.pipeline.camera_status(name).dropped - dropped
 
     def _deliver(self, item: Frame | Cloud | Failure) -> None:
         """Publish a frame, in a thread of the pipeline's; failures are counted there."""
-        if isinstance(item, Cloud):
-            return
-        frame = Due(item.camera, item.t_ns)
+        frame = Due(item.lidar if isinstance(item, Cloud) else item.camera, item.t_ns)
         if isinstance(item, Failure):
             self._on_lost(self, frame, item.error)
             return
         try:
-            self.topics[item.camera].publish(item)
+            if isinstance(item, Cloud):
+                self.clouds[item.lidar].publish(item)
+            else:
+                self.topics[item.camera].publish(item)
         except Exception as error:
             self._on_lost(self, frame, error)
             # The pipeline logs what is wrong with a picture.
@@ -275,9 +307,11 @@ class Loaded:
                 raise
 
     def destroy_topics(self) -> None:
-        """Take the cameras' topics away; in the executor's thread."""
+        """Take the sensors' topics away; in the executor's thread."""
         for topics in self.topics.values():
             topics.destroy()
+        for topic in self.clouds.values():
+            topic.destroy()
 
     def close(self, timeout_s: float = 0.3) -> None:
         """Cancel what is under way and leave the server; takes at most `timeout_s`."""

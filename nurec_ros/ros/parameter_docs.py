@@ -24,7 +24,7 @@ from pathlib import Path
 import sys
 import textwrap
 
-from nurec_ros.settings import CAMERA_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
+from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
 
 BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.parameter_docs write -->'
 END = '<!-- /parameters -->'
@@ -58,14 +58,19 @@ def yaml_text() -> str:
     ]
     for spec in TABLE:
         lines += ['', *_comment(spec), f'    {spec.name}: {yaml_value(spec.default)}']
-    lines += [
-        '',
-        "    # A camera's own values stand under its name, for example:",
-        '    # camera_front_wide_120fov:',
-    ]
-    for spec in CAMERA_TABLE:
-        lines += [f'    #   {line[4:]}' for line in _comment(spec)]
-        lines.append(f'    #   {spec.name}: {yaml_value(spec.default)}')
+    tables = {
+        'lidar': ('lidar_gt_top_p128', LIDAR_TABLE),
+        'camera': ('camera_front_wide_120fov', CAMERA_TABLE),
+    }
+    for noun, (name, table) in tables.items():
+        lines += [
+            '',
+            f"    # A {noun}'s own values stand under its name, for example:",
+            f'    # {name}:',
+        ]
+        for spec in table:
+            lines += [f'    #   {line[4:]}' for line in _comment(spec)]
+            lines.append(f'    #   {spec.name}: {yaml_value(spec.default)}')
     return '\n'.join(lines) + '\n'
 
 
@@ -81,7 +86,7 @@ def _comment(spec: Spec) -> list[str]:
 
 
 def markdown_text() -> str:
-    """Return the tables for the documents, the players' first and the cameras' after it."""
+    """Return the documents' tables: the player's first, then the cameras' and the lidars'."""
     cameras = [_row(spec, prefix='<camera>.') for spec in CAMERA_TABLE]
     return '\n'.join(
         [
@@ -89,6 +94,7 @@ def markdown_text() -> str:
             '|---|---|---|---|---|',
             *(_row(spec) for spec in TABLE),
             *cameras,
+            *(_row(spec, prefix='<lidar>.') for spec in LIDAR_TABLE),
         ]
     )
 

@@ -33,6 +33,8 @@ from nurec_ros.setting_values import check_together, convert
 from nurec_ros.settings import (
     CAMERA_TABLE,
     CameraSettings,
+    LIDAR_TABLE,
+    LidarSettings,
     LOAD,
     RUNTIME,
     Settings,
@@ -80,15 +82,25 @@ OTHER_POLICIES = (
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of a moment: the table's, and by logical name what cameras have of their own."""
+    """The values of a moment: the table's, and by logical name what sensors have of their own."""
 
     settings: Settings = field(default_factory=Settings)
     cameras: Mapping[str, CameraSettings] = field(default_factory=dict)
+    lidars: Mapping[str, LidarSettings] = field(default_factory=dict)
 
     def camera_rate(self, camera: str) -> float:
         """Return the rate of a camera's frames in Hz; 0 for the recorded frame times."""
         own = self.cameras.get(camera, CameraSettings()).rate
         return self.settings.camera_rate if own == -1.0 else own
+
+    def lidar_rate(self, lidar: str) -> float:
+        """Return the rate of a lidar's clouds in Hz; 0 for the recorded spins."""
+        own = self.lidars.get(lidar, LidarSettings()).rate
+        return self.settings.lidar_rate if own == -1.0 else own
+
+    def lidar_devices(self) -> dict[str, str]:
+        """Return the lidars, by logical name, whose device was chosen."""
+        return {name: own.device for name, own in self.lidars.items() if own.device}
 
     def camera_scales(self) -> dict[str, float]:
         """Return the cameras, by logical name, that have a resolution scale of their own."""
@@ -97,7 +109,9 @@ class Values:
 
     def render_options(self) -> RenderOptions:
         """Return the options of rendering."""
-        return RenderOptions.from_settings(self.settings, self.camera_scales())
+        return RenderOptions.from_settings(
+            self.settings, self.camera_scales(), self.lidar_devices()
+        )
 
 
 class ParameterGate:
@@ -156,6 +170,7 @@ class Parameters:
         self._specs: dict[str, Spec] = {}
         self._stored: dict[str, Value] = {}
         self._tokens: dict[str, str] = {}
+        self._lidar_tokens: dict[str, str] = {}
         self._cameras_known = False
         for spec in TABLE:
             self._declare(spec.name, spec)
@@ -175,8 +190,14 @@ class Parameters:
             )
             for name, token in self._tokens.items()
         }
+        lidars = {
+            name: LidarSettings(
+                **{spec.name: self._stored[f'{token}.{spec.name}'] for spec in LIDAR_TABLE}  # type: ignore[arg-type]
+            )
+            for name, token in self._lidar_tokens.items()
+        }
         values = {spec.name: self._stored[spec.name] for spec in TABLE}
-        return Values(Settings(**values), own)  # type: ignore[arg-type]
+        return Values(Settings(**values), own, lidars)  # type: ignore[arg-type]
 
     # Declaration.
 
@@ -204,19 +225,26 @@ class Parameters:
         self._specs[name] = spec
         self._stored[name] = value
 
-    def declare_cameras(self, names: Iterable[str], *, drop_others: bool = True) -> None:
+    def declare_cameras(
+        self, names: Iterable[str], lidars: Iterable[str] = (), *, drop_others: bool = True
+    ) -> None:
         """
-        Declare the parameters of the scenario's cameras, and drop those of cameras now gone.
+        Declare the parameters of the scenario's cameras and lidars, and drop those now gone.
 
-        `names` are the logical names of all of the scenario's cameras. The parameters carry the
-        cameras' tokens, as their topics do. ConfigurationError where an override is wrong; then
+        `names` and `lidars` are the logical names of all that the scenario has. The parameters
+        carry their tokens, as their topics do. ConfigurationError where an override is wrong; then
         the parameters are as they were. Others that are not dropped keep their values until they
         are, in case that their scenario stays.
         """
-        tokens = topic_names(names)
+        lidars = tuple(lidars)
+        tokens = topic_names([*names, *lidars])
+        lidar_tokens = {name: tokens.pop(name) for name in lidars}
         added: list[str] = []
         wanted = {
-            f'{token}.{spec.name}': spec for token in tokens.values() for spec in CAMERA_TABLE
+            f'{token}.{spec.name}': spec
+            for table, found in ((CAMERA_TABLE, tokens), (LIDAR_TABLE, lidar_tokens))
+            for token in found.values()
+            for spec in table
         }
         try:
             for name, spec in wanted.items():
@@ -227,10 +255,11 @@ class Parameters:
             for name in added:
                 self._undeclare(name)
             raise
-        for name in [name for name, spec in self._specs.items() if spec in CAMERA_TABLE]:
+        own = (*CAMERA_TABLE, *LIDAR_TABLE)
+        for name in [name for name, spec in self._specs.items() if spec in own]:
             if drop_others and name not in wanted:
                 self._undeclare(name)
-        self._tokens = tokens
+        self._tokens, self._lidar_tokens = tokens, lidar_tokens
         self._cameras_known = True
         self.values = self._composed()
 
@@ -334,7 +363,7 @@ class Parameters:
         """
         # rclpy has no public way to list the overrides; without this one nothing is reported.
         overrides = getattr(self._node, '_parameter_overrides', {})
-        endings = {spec.name for spec in CAMERA_TABLE}
+        endings = {spec.name for spec in (*CAMERA_TABLE, *LIDAR_TABLE)}
         unused = []
         topics = {publisher.topic_name for publisher in self._node.publishers}
         for name in overrides:

@@ -284,7 +284,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def _take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
         """Put a scenario in the place of the one before, or raise and leave all as it was."""
         old, scenario = self._loaded, found.scenario
-        self.parameters.declare_cameras(scenario.cameras, drop_others=False)
+        self.parameters.declare_cameras(scenario.cameras, scenario.lidars, drop_others=False)
         new = None
         try:
             new = Loaded(
@@ -307,7 +307,10 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             if new is not None:
                 new.destroy_topics()
                 new.close(0.0)
-            self.parameters.declare_cameras(() if old is None else old.scenario.cameras)
+            if old is None:
+                self.parameters.declare_cameras(())
+            else:
+                self.parameters.declare_cameras(old.scenario.cameras, old.scenario.lidars)
             raise
         # From here on nothing that fails may keep the new scenario from being shown.
         self._loaded = new
@@ -329,7 +332,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             old.destroy_topics()
 
     def _note(self, new: Loaded, warnings: tuple[str, ...]) -> None:
-        self.parameters.declare_cameras(new.scenario.cameras)
+        self.parameters.declare_cameras(new.scenario.cameras, new.scenario.lidars)
         self._reporter.loaded(new, warnings)
         self._reporter.unused(self.parameters.unused_overrides())
 
@@ -473,7 +476,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
                 playback.set_rate(_now_ns(), settings.rate)
             playback.loop = settings.loop
             playback.always_render = settings.always_render
-            if any(name == 'camera_rate' or name.endswith('.rate') for name in changed):
+            rates = ('camera_rate', 'lidar_rate')
+            if any(name in rates or name.endswith('.rate') for name in changed):
                 playback.schedule = loaded.schedule(values)
         elif 'ego_source' in changed:
             self._inputs.select(values.settings.ego_source)

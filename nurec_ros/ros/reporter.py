@@ -114,9 +114,14 @@ class Reporter:
         logger = self._node.get_logger()
         for warning in warnings:
             logger.warning(warning)
-        for name, token in topic_names(loaded.scenario.cameras).items():
+        found = loaded.scenario
+        for name, token in topic_names([*found.cameras, *found.lidars]).items():
             if token != name:
-                logger.info(f"camera '{name}' is {token} in topics, frames and parameters")
+                noun = 'camera' if name in found.cameras else 'lidar'
+                logger.info(f"{noun} '{name}' is {token} in topics, frames and parameters")
+        for name, topic in loaded.clouds.items():
+            if topic.note:
+                logger.warning(f"lidar '{name}': {topic.note}")
         fits = []
         for name, topics in loaded.topics.items():
             for note in topics.calibration.notes:
@@ -132,10 +137,11 @@ class Reporter:
         scenario, settings = loaded.scenario, self._parameters.settings
         if settings.publish_earth_frame and scenario.T_earth_map is None:
             logger.warning(NO_EARTH)
+        lidars = f'{_counted(len(loaded.lidars), "lidar")}, ' if loaded.lidars else ''
         logger.info(
             f"loaded {loaded.asked.usdz_path}: scenario '{scenario.sequence_id}', "
             f'{(loaded.playback.end_ns - loaded.playback.begin_ns) / 1e9:.2f} s, '
-            f'{_counted(len(loaded.cameras), "camera")}, '
+            f'{_counted(len(loaded.cameras), "camera")}, {lidars}'
             f'{_counted(len(scenario.tracks.ids), "road user")}, rendered by {settings.server}'
         )
 

@@ -312,7 +312,7 @@ class ScenarioTopics:
         self._box_shown = box is not None
 
     def _publish_static(self, t_ns: int) -> None:
-        """Publish all fixed frames in one message: the cameras', odom, and earth where known."""
+        """Publish all fixed frames in one message: the sensors', odom, and earth where known."""
         frames, scenario, settings = self._frames, self._scenario, self._settings()
         transforms = []
         if settings.publish_earth_frame and scenario.T_earth_map is not None:
@@ -325,6 +325,9 @@ class ScenarioTopics:
         if settings.publish_camera_frames:
             for camera in scenario.cameras.values():
                 transforms += _camera_transforms(frames, camera.name, camera.T_rig_camera, t_ns)
+            for lidar in scenario.lidars.values():
+                place, child = Pose.from_matrix(lidar.T_rig_lidar), frames.lidar(lidar.name)
+                transforms.append(transform_stamped(t_ns, frames.base_frame, child, place))
         self._tf_static.publish(TFMessage(transforms=transforms))
 
 
@@ -352,6 +355,7 @@ def frame_names(settings: Settings, scenario: Scenario) -> FrameNames:
         odom_frame=settings.odom_frame,
         prefix=settings.frame_prefix,
         cameras=scenario.cameras,
+        lidars=scenario.lidars,
     )
 
 

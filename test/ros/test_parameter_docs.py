@@ -20,7 +20,7 @@ from typing import Any
 from nurec_ros.ros import parameter_docs
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player import NurecPlayer
-from nurec_ros.settings import CAMERA_TABLE, Settings, TABLE
+from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, Settings, TABLE
 import pytest
 import yaml
 
@@ -52,7 +52,7 @@ def test_the_yaml_holds_every_parameter_with_description_and_default():
         assert values[spec.name] == expected
         assert type(values[spec.name]) is type(expected)
     flat = ' '.join(YAML_FILE.read_text().replace('#', ' ').split())
-    for spec in (*TABLE, *CAMERA_TABLE):
+    for spec in (*TABLE, *CAMERA_TABLE, *LIDAR_TABLE):
         assert ' '.join(spec.description.split()) in flat
 
 
@@ -94,11 +94,33 @@ def test_the_cameras_example_in_the_yaml_holds_once_it_is_no_comment(
     assert parameters.values.camera_rate('camera_front_wide_120fov') == 7.0
 
 
+def test_the_lidars_example_in_the_yaml_holds_once_it_is_no_comment(
+    make_node: Callable[..., Any], tmp_path: Path
+):
+    head, _, example = YAML_FILE.read_text().partition('    # lidar_gt_top_p128:')
+    lines = [line.replace('#', ' ', 1) for line in example.partition('\n\n')[0].split('\n')]
+    path = tmp_path / 'nurec.yaml'
+    path.write_text('\n'.join([head, '    lidar_gt_top_p128:', *lines, '']))
+    node = make_node('--params-file', str(path))
+    parameters = Parameters(node, print, print)
+    parameters.declare_cameras([], ['lidar_gt_top_p128'])
+    assert parameters.values.lidar_rate('lidar_gt_top_p128') == 0.0
+    assert parameters.values.lidar_devices() == {}
+    assert parameters.unused_overrides() == []
+    text = path.read_text().replace('rate: -1.0', 'rate: 7.0')
+    path.write_text(text.replace("device: ''", "device: 'at128'"))
+    parameters = Parameters(make_node('--params-file', str(path)), print, print)
+    parameters.declare_cameras([], ['lidar_gt_top_p128'])
+    assert parameters.values.lidar_rate('lidar_gt_top_p128') == 7.0
+    assert parameters.values.lidar_devices() == {'lidar_gt_top_p128': 'at128'}
+
+
 def test_the_markdown_has_one_row_for_each_parameter():
     rows = parameter_docs.markdown_text().splitlines()[2:]
     names = [row.split('`')[1] for row in rows]
     cameras = [f'<camera>.{spec.name}' for spec in CAMERA_TABLE]
-    assert names == [*(spec.name for spec in TABLE), *cameras]
+    lidars = [f'<lidar>.{spec.name}' for spec in LIDAR_TABLE]
+    assert names == [*(spec.name for spec in TABLE), *cameras, *lidars]
     assert all(row.count(' | ') == 4 for row in rows)
 
 

@@ -90,6 +90,8 @@ class Loaded:
     pipeline: Pipeline = field(default_factory=Pipeline)
     playback: Playback = field(default_factory=Playback)
     cameras: tuple = ('front',)
+    lidars: tuple = ()
+    clouds: dict = field(default_factory=dict)
     discarded: dict = field(default_factory=lambda: {'front': 0})
     topics: dict = field(
         default_factory=lambda: {
@@ -270,6 +272,25 @@ def test_the_document_has_every_key_and_no_other(composer):
         first_cells = re.findall(r'^\| (`[^|]*`) \|', section, flags=re.MULTILINE)
         documented = [key for cell in first_cells for key in re.findall(r'`(\w+)`', cell)]
         assert sorted(documented) == sorted(values_of(composer.compose()[part])), part
+
+
+def test_a_lidar_has_a_status_of_its_own(composer):
+    loaded = composer.loaded
+    loaded.lidars = ('roof',)
+    loaded.clouds['roof'] = SimpleNamespace(audience=(2,), points=57_600)
+    loaded.discarded['roof'] = loaded.playback.outrun['roof'] = loaded.playback.lapped['roof'] = 0
+    loaded.playback.subscribed = ('roof',)
+    loaded.pipeline.camera = replace(CAMERA, asked=10, received=10)
+    status = composer.compose()['roof']
+    assert (status.level, status.message) == (OK, '10.0 clouds/s')
+    values = values_of(status)
+    assert (values['points'], values['subscribers']) == ('57600', '2')
+    assert not {'size', 'fit_rms_px'} & set(values)
+    loaded.pipeline.camera = replace(
+        CAMERA, asked=20, received=10, failed=10, last_error='it has none', remedy='ask another'
+    )
+    status = composer.compose()['roof']
+    assert (status.level, status.message) == (ERROR, 'no cloud comes: it has none: ask another')
 
 
 def test_nobody_listens(composer):

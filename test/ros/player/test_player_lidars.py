@@ -1,0 +1,207 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A lidar from a server's raw bytes to a subscriber in another process."""
+
+import struct
+from test.support.archives import build_archive, CAMERAS, ego_pose, START_US
+from test.support.lidars import add_lidar, ELEVATIONS, LIDAR, SPINS, T_RIG_LIDAR
+from test.support.player_bench import serve, stamp_ns
+
+from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CompressedImage, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+pytestmark = pytest.mark.ros
+
+BEGIN_NS = START_US * 1000
+POINTS = f'~/{LIDAR}/points'
+ENDS_NS = [1000 * end for _, end in SPINS]
+# One row of the model each, and the elevation of its own.
+XYZ = np.array(
+    [(10 * np.cos(e), 0.5 * k, 10 * np.sin(e)) for k, e in enumerate(ELEVATIONS)], dtype='<f4'
+)
+INTENSITIES = np.array([0.0, 0.25, 0.5, 1.0], dtype='<f4')
+
+
+def field(number, data):
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def cloud(buffers=True):
+    """Return a reply of either generation as the wire has it."""
+    first = (4, 5) if buffers else (1, 2)
+    head = bytes([3 << 3, len(XYZ)]) if buffers else b''
+    return head + field(first[0], XYZ.tobytes()) + field(first[1], INTENSITIES.tobytes())
+
+
+@pytest.fixture(scope='module')
+def usdz(tmp_path_factory):
+    return build_archive(tmp_path_factory.mktemp('lidar'), edit_rig=lambda rig: add_lidar(rig))
+
+
+@pytest.fixture(scope='module')
+def server(usdz):
+    with serve(usdz) as running:
+        running.spin = lambda *_: cloud()
+        yield running
+
+
+def statuses(bench):
+    """Return the newest diagnostics, by part."""
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.spin(found, 2)
+    return {status.name.partition(': ')[2]: status for status in found[-1].status}
+
+
+@pytest.mark.parametrize(('layout', 'buffers'), [('xyzi', True), ('xyzirc', False)])
+def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(start, usdz, server, layout, buffers):
+    server.spin = lambda *_: cloud(buffers)
+    bench = start(
+        usdz_path=usdz, server=server.address, mode='lockstep', rate=5.0, lidar_layout=layout
+    ).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    assert stamp_ns(clouds[0]) == BEGIN_NS
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
+    bench.until(lambda: len(clouds) >= 1 + len(SPINS), 'all spins')
+    assert [stamp_ns(one) for one in clouds] == [BEGIN_NS, *ENDS_NS]
+    rests = {
+        'xyzi': [struct.pack('<f', value) for value in INTENSITIES],
+        'xyzirc': [
+            struct.pack('<BBH', value, 1, row) for row, value in enumerate((0, 64, 128, 255))
+        ],
+    }[layout]
+    expected = b''.join(xyz.tobytes() + rest for xyz, rest in zip(XYZ, rests, strict=True))
+    for one in clouds:
+        assert bytes(one.data) == expected
+        assert (one.header.frame_id, one.width, one.point_step) == (LIDAR, 4, 16)
+    asked = {(one.frame_start_us, one.frame_end_us) for one in server.requests('render_lidar')}
+    assert {tuple(spin) for spin in SPINS} <= asked
+
+
+def test_the_frame_is_the_sensors_own_and_stands_at_every_stamp(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, mode='lockstep').ready()
+    static = bench.listen(TFMessage, '/tf_static', latched=True)
+    moving = bench.listen(TFMessage, '/tf')
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: static and clouds, 'the frames')
+    (found,) = [one for one in static[-1].transforms if one.child_frame_id == LIDAR]
+    assert found.header.frame_id == 'base_link'
+    at, to = found.transform.translation, found.transform.rotation
+    T = np.array(T_RIG_LIDAR)
+    np.testing.assert_allclose([at.x, at.y, at.z], T[:3, 3])
+    np.testing.assert_allclose(
+        Rotation.from_quat([to.x, to.y, to.z, to.w]).as_matrix(), T[:3, :3], atol=1e-12
+    )
+    bench.seek(ENDS_NS[3] - 1_000_000)
+    bench.configure(tick_us=50_000)
+    bench.trigger('tick')
+    stamps = bench.until(
+        lambda: [stamp_ns(one) for one in clouds if stamp_ns(one) == ENDS_NS[3]], 'the cloud'
+    )
+    place = bench.until(
+        lambda: [
+            one
+            for message in moving
+            for one in message.transforms
+            if one.child_frame_id == 'base_link' and stamp_ns(one) == stamps[0]
+        ],
+        'its transform',
+    )[0].transform.translation
+    true = np.array(ego_pose((stamps[0] // 1000 - START_US) * 1e-6))[:3, 3]
+    # Between poses the archive's arc is a chord.
+    np.testing.assert_allclose([place.x, place.y, place.z], true, atol=0.01)
+
+
+def test_nothing_is_rendered_that_nobody_wants(start, usdz, server):
+    before = len(server.requests('render_lidar'))
+    bench = start(usdz_path=usdz, server=server.address, mode='lockstep', rate=5.0).ready()
+    pictures = bench.listen(CompressedImage, f'~/{CAMERAS[0]}/image_raw/compressed')
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'] and pictures, 'the end')
+    assert len(server.requests('render_lidar')) == before
+    status = statuses(bench)[LIDAR]
+    assert status.message == 'nobody listens'
+    # They are sensors, and no cameras.
+    assert bench.state['cameras'] == list(CAMERAS)
+
+
+def test_a_rate_and_a_device_of_its_own(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, **{f'{LIDAR}.rate': 4.0}).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    bench.configure(tick_us=1_000_000, **{f'{LIDAR}__device': 'at128'})
+    bench.trigger('tick')
+    wanted = [BEGIN_NS + 250_000_000 * k for k in range(1, 5)]
+    bench.until(lambda: stamp_ns(clouds[-1]) == wanted[-1], 'the last')
+    assert [stamp_ns(one) for one in clouds if stamp_ns(one) > BEGIN_NS] == wanted
+    assert server.requests('render_lidar')[-1].lidar_config.lidar_type == 1
+
+
+def test_none_wanted(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address, lidars='[none]').ready()
+    bench.matched(f'~/{CAMERAS[0]}/camera_info')
+    assert not [topic for topic in bench.topics() if topic.endswith('/points')]
+    assert LIDAR not in statuses(bench)
+
+
+def test_a_name_that_is_unknown(start, usdz, server):
+    bench = start(usdz_path=usdz, server=server.address).ready()
+    bench.configure(lidars=['roof'])
+    answer = bench.refusal('load')
+    assert f"parameter 'lidars' names 'roof'; expected some of '{LIDAR}'" in answer
+
+
+def test_a_server_without_lidars(start, usdz):
+    with serve(usdz) as server:
+        bench = start(usdz_path=usdz, server=server.address).ready()
+        clouds = bench.listen(PointCloud2, POINTS)
+        bench.matched(POINTS)
+        bench.until(lambda: 'refused lidar' in server.methods(), 'the spin of the halted moment')
+        bench.configure(tick_us=500_000)
+        lost = bench.trigger('tick')['failed_images']
+        assert 'renders no lidars' in lost[LIDAR]
+        assert server.methods().count('refused lidar') == 1
+        assert not clouds
+        status = statuses(bench)[LIDAR]
+        assert 'renders no lidars' in status.message
+        assert 'NuRec servers from 25.07 on do' in status.message
+
+
+def test_an_empty_cloud_is_published(start, usdz, server):
+    server.spin = lambda *_: b''
+    bench = start(usdz_path=usdz, server=server.address).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud')
+    assert (clouds[0].width, len(clouds[0].data)) == (0, 0)
+
+
+def test_without_spins_ten_a_second(start, tmp_path, server):
+    def edit(rig):
+        add_lidar(rig, spins=None)
+        rig['rig_trajectories'][0].pop('lidars_frame_timestamps_us')
+
+    server.spin = lambda *_: cloud()
+    bench = start(usdz_path=build_archive(tmp_path, edit_rig=edit), server=server.address).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    bench.configure(tick_us=300_000)
+    bench.trigger('tick')
+    wanted = [BEGIN_NS + 100_000_000 * k for k in range(1, 4)]
+    bench.until(lambda: stamp_ns(clouds[-1]) == wanted[-1], 'the last')
+    assert [stamp_ns(one) for one in clouds if stamp_ns(one) > BEGIN_NS] == wanted
