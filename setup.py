@@ -194,6 +194,7 @@ setup(
         'fast': ['orjson', 'simplejpeg'],
         'demo': ['rosbags>=0.10'],
         'export': ['rosbags>=0.10'],
+        'video': ['av'],
         'test': ['hypothesis', 'pytest', 'pytest-xdist'],
         # What the tests of the node, the demo and the packaging need besides.
         'test-ros': [

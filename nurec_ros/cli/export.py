@@ -36,6 +36,7 @@ EPILOG = """examples:
   nurec_export scene.usdz --output bags --cameras camera_front_wide_120fov --start 5 --duration 10
   nurec_export scene.usdz --output bags -p resolution_scale:=0.5 -p camera_rate:=10
   nurec_export scene.usdz --output bags --topics '~/*/image_raw/compressed' /tf /tf_static
+  nurec_export *.usdz --output bags --frames images --video
   nurec_export *.usdz --output bags --resume
 
 exit codes: 0 everything is there, 3 frames or scenarios are missing (DIR/export.json says which),
@@ -96,6 +97,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add('--in-flight', type=int, default=2, metavar='N', help='frames on their way per server (2)')
     add('--wait', type=float, default=60.0, metavar='S', help='for servers that are away, s (60)')
+    add(
+        '--frames',
+        type=Path,
+        metavar='DIR',
+        help='write image files, cameras.json, ego.csv and tracks.jsonl there as well',
+    )
+    add('--video', action='store_true', help='write an MP4 of each camera as well (needs PyAV)')
     add('--resume', action='store_true', help='go on with an export that was ended')
     add('--version', action='version', version=f'%(prog)s {__version__}')
     return result
@@ -147,6 +155,10 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     from nurec_ros.export.run import Wishes
     from nurec_ros.rendering.address import addresses
 
+    if options.video:
+        from nurec_ros.export.frames import check_video
+
+        check_video()
     overrides, unknown = read_overrides(options.param, options.params_file, options.node_name)
     for line in unknown:
         complain(f'nurec_export: {line}')
@@ -168,6 +180,8 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         in_flight=options.in_flight,
         wait_s=options.wait,
         resume=options.resume,
+        frames=options.frames,
+        video=options.video,
     )
 
 

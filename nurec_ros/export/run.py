@@ -33,6 +33,7 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import merged_metadata, SUFFIXES
 from nurec_ros.export.farm import Farm, NoServerError
+from nurec_ros.export.frames import write_frames, write_videos
 from nurec_ros.export.options import check_cameras, Overrides
 from nurec_ros.export.part import Part, Timeline, write_part
 from nurec_ros.ros.loading import read
@@ -71,6 +72,8 @@ class Wishes:
     in_flight: int = 2
     wait_s: float = 60.0
     resume: bool = False
+    frames: Path | None = None
+    video: bool = False
 
 
 class Progress:
@@ -162,6 +165,7 @@ class _Scenario:
         plan = self._plan(timeline)
         self._agree(plan, known)
         if known is not None and known['complete'] and (self.bag / METADATA).is_file():
+            self._unfold(timeline, progress)
             return known
         self.work.mkdir(parents=True, exist_ok=True)
         write_json(self.work / 'plan.json', plan)
@@ -173,7 +177,18 @@ class _Scenario:
         done = [record for record in records if record is not None]
         metadata = merged_metadata([record['metadata'] for record in done])
         _write_text(self.bag / METADATA, yaml.safe_dump(metadata, sort_keys=False))
+        self._unfold(timeline, progress)
         return {**self.entry(done, complete=True), 'options': plan}
+
+    def _unfold(self, timeline: Timeline, progress: Progress) -> None:
+        """Write what is wanted beside the bag, out of it."""
+        wishes = self._wishes
+        if wishes.frames is not None:
+            progress.say(f'{self._path.name}: writing images to {wishes.frames / self.bag.name}')
+            write_frames(timeline, self.bag, wishes.frames / self.bag.name)
+        if wishes.video:
+            for path in write_videos(timeline, self.bag, wishes.output):
+                progress.say(f'{self._path.name}: wrote {path}')
 
     def _timeline(self) -> Timeline:
         wishes = self._wishes

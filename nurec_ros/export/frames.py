@@ -1,0 +1,257 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Image sets and videos, out of a bag that is complete.
+
+What does not depend on the server (calibrations, ego, boxes) comes from the scenario, images come
+from the bag: so an image set is the same however often its export was ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from fractions import Fraction
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.export.part import Timeline
+from nurec_ros.rendering.requests import RequestBuilder, rig_offset
+from nurec_ros.ros.camera_info import calibration, camera_info
+from nurec_ros.ros.frames import topic_names
+from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.scenario.tracks import ActiveTracks
+from rclpy.serialization import deserialize_message
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CompressedImage, Image
+
+# Points along each of a box's twelve edges: through a lens they are curves.
+EDGE_POINTS = 33
+# A box of 4 corner signs times 3 axes: its edges' ends, in half sides.
+SIGNS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+TIME_BASE = 90_000
+
+Array = NDArray[np.float64]
+Rect = tuple[float, float, float, float]
+
+
+def images_of(timeline: Timeline, bag: Path, camera: str) -> Iterator[tuple[int, str, bytes]]:
+    """Yield stamp, file ending and encoded bytes of a camera's images, by time."""
+    token = topic_names(timeline.found.scenario.cameras)[camera]
+    base = f'{timeline.node}/{token}/image_raw'
+    with Reader(bag) as reader:
+        topics = {connection.topic: connection for connection in reader.connections}
+        topic = f'{base}/compressed' if f'{base}/compressed' in topics else base
+        if topic not in topics:
+            return
+        for _, t_ns, data in reader.messages(connections=[topics[topic]]):
+            if topic == base:
+                image = deserialize_message(bytes(data), Image)
+                rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+                done, encoded = cv2.imencode('.png', rgb[..., ::-1])
+                if not done:
+                    raise RenderError(f'{topic}: the image at {t_ns} ns cannot be encoded')
+                yield t_ns, 'png', encoded.tobytes()
+            else:
+                compressed = deserialize_message(bytes(data), CompressedImage)
+                ending = 'png' if 'png' in compressed.format else 'jpg'
+                yield t_ns, ending, compressed.data.tobytes()
+
+
+def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
+    """Write images, cameras.json, ego.csv and tracks.jsonl of a scenario into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenario = timeline.found.scenario
+    tokens = topic_names(scenario.cameras)
+    builder = RequestBuilder(scenario, timeline.values.render_options())
+    sizes: dict[str, tuple[int, int]] = {}
+    stamps: dict[int, list[str]] = {}
+    for camera in timeline.cameras:
+        place = folder / tokens[camera]
+        place.mkdir(exist_ok=True)
+        for t_ns, ending, data in images_of(timeline, bag, camera):
+            if camera not in sizes:
+                sizes[camera] = _size(data)
+            (place / f'{t_ns}.{ending}').write_bytes(data)
+            stamps.setdefault(t_ns, []).append(camera)
+    models = {camera: builder.output_model(camera) for camera in sizes}
+    document = {
+        tokens[camera]: _camera(timeline, camera, models[camera], size)
+        for camera, size in sizes.items()
+    }
+    (folder / 'cameras.json').write_text(
+        json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
+    )
+    fitting = {camera: models[camera].resized(*size) for camera, size in sizes.items()}
+    T_rig_offset = rig_offset(timeline.values.settings.rig_offset)
+    with (
+        (folder / 'ego.csv').open('w', encoding='utf-8') as ego,
+        (folder / 'tracks.jsonl').open('w', encoding='utf-8') as tracks,
+    ):
+        ego.write('stamp_us,x,y,z,qx,qy,qz,qw\n')
+        for t_ns in sorted(stamps):
+            pose = scenario.ego.pose(t_ns)
+            numbers = [*pose.position.tolist(), *pose.quaternion.tolist()]
+            ego.write(f'{t_ns // 1000},{",".join(repr(float(number)) for number in numbers)}\n')
+            T_map_rig = pose.matrix @ T_rig_offset
+            views = {
+                tokens[camera]: (
+                    fitting[camera],
+                    np.linalg.inv(T_map_rig @ scenario.cameras[camera].T_rig_camera),
+                )
+                for camera in stamps[t_ns]
+            }
+            line = {
+                'stamp_ns': t_ns,
+                'tracks': _tracks(scenario.tracks.at(t_ns), views),
+            }
+            tracks.write(json.dumps(line, ensure_ascii=False) + '\n')
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise RenderError('the first image of a camera cannot be decoded')
+    return int(image.shape[1]), int(image.shape[0])
+
+
+def _camera(
+    timeline: Timeline, name: str, model: CameraModel, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Return a camera's true lens, and ROS's model of it at the size of the images."""
+    camera = timeline.found.scenario.cameras[name]
+    known = calibration(model)
+    info = camera_info(known, *size, name)
+    return {
+        'name': name,
+        'width': size[0],
+        'height': size[1],
+        'T_rig_camera': camera.T_rig_camera.tolist(),
+        'model': {'kind': model.kind, **json.loads(json.dumps(asdict(model), default=str))},
+        'camera_info': {
+            'distortion_model': info.distortion_model,
+            'd': [float(value) for value in info.d],
+            'k': [float(value) for value in info.k],
+            'fit': None if known.residual is None else asdict(known.residual),
+            'notes': list(known.notes),
+        },
+    }
+
+
+def _tracks(
+    active: ActiveTracks, views: dict[str, tuple[CameraModel, Array]]
+) -> list[dict[str, Any]]:
+    found = []
+    for number, track_id in enumerate(active.ids):
+        edges = edge_points(active.poses[number], active.dims[number])
+        boxes = {name: box_2d(model, T @ edges.T) for name, (model, T) in views.items()}
+        found.append(
+            {
+                'id': track_id,
+                'label': active.labels[number],
+                'static': bool(active.static[number]),
+                'controllable': bool(active.controllable[number]),
+                'position': active.positions[number].tolist(),
+                'quaternion': active.quaternions[number].tolist(),
+                'dims': active.dims[number].tolist(),
+                'boxes_2d': {name: box for name, box in boxes.items() if box is not None},
+            }
+        )
+    return found
+
+
+def edge_points(T_map_box: Array, dims: Array) -> Array:
+    """Return points (N, 4), homogeneous in map, along the twelve edges of a box."""
+    along = np.linspace(-1.0, 1.0, EDGE_POINTS)
+    points = []
+    for axis in range(3):
+        for signs in SIGNS:
+            edge = np.empty((EDGE_POINTS, 3))
+            edge[:, axis] = along
+            edge[:, [other for other in range(3) if other != axis]] = signs
+            points.append(edge)
+    corners = np.concatenate(points) * np.asarray(dims) / 2.0
+    moved: Array = np.column_stack([corners, np.ones(len(corners))]) @ T_map_box.T
+    return moved
+
+
+def box_2d(model: CameraModel, points: Array) -> Rect | None:
+    """
+    Return left, top, right, bottom in pixels (centres at integers) of points (4, N) as seen.
+
+    Clipped to the image; None where none of the points is in it. What hides the box is not
+    considered.
+    """
+    uv, valid = model.project(points[:3].T)
+    if not valid.any() or not model.inside(uv[valid]).any():
+        return None
+    width, height = model.resolution
+    low = np.maximum(uv[valid].min(axis=0), -0.5)
+    high = np.minimum(uv[valid].max(axis=0), (width - 0.5, height - 0.5))
+    left, top, right, bottom = (round(float(value), 3) for value in (*low, *high))
+    return left, top, right, bottom
+
+
+def check_video() -> None:
+    """Raise ConfigurationError where videos cannot be written."""
+    try:
+        import av  # noqa: F401, only whether it is there
+    except ImportError:
+        raise ConfigurationError('--video needs PyAV: pip install av') from None
+
+
+def write_videos(timeline: Timeline, bag: Path, folder: Path) -> list[Path]:
+    """Write one MP4 per camera, each image at its own time; return the files."""
+    import av
+
+    tokens = topic_names(timeline.found.scenario.cameras)
+    written = []
+    for camera in timeline.cameras:
+        path = folder / f'{bag.name}.{tokens[camera]}.mp4'
+        beside = path.with_name(f'{path.name}.new')
+        with suppress(FileNotFoundError):
+            beside.unlink()
+        images = images_of(timeline, bag, camera)
+        first = next(images, None)
+        if first is None:
+            continue
+        with av.open(str(beside), 'w', format='mp4') as container:
+            stream = container.add_stream('libx264', rate=30)
+            stream.pix_fmt = 'yuv420p'
+            stream.time_base = Fraction(1, TIME_BASE)
+            stream.codec_context.time_base = Fraction(1, TIME_BASE)
+            size: tuple[int, int] | None = None
+            for t_ns, _, data in (first, *images):
+                bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+                if bgr is None:
+                    raise RenderError(f'{camera}: the image at {t_ns} ns cannot be decoded')
+                if size is None:
+                    # H.264 with half the colours takes even sides.
+                    size = max(2, bgr.shape[1] // 2 * 2), max(2, bgr.shape[0] // 2 * 2)
+                    stream.width, stream.height = size
+                bgr = bgr[: size[1], : size[0]]
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format='bgr24')
+                frame.pts = round((t_ns - first[0]) * TIME_BASE / 1e9)
+                frame.time_base = Fraction(1, TIME_BASE)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        beside.replace(path)
+        written.append(path)
+    return written

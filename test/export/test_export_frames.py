@@ -1,0 +1,163 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Image sets and videos, against what was rendered and where things are."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+from test.export.test_export_bags import frame_times
+from test.support.archives import build_archive, CAMERAS
+
+import cv2
+import numpy as np
+from nurec_ros.export.frames import box_2d, edge_points
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras.pinhole import PinholeCamera
+import pytest
+
+
+def pinhole() -> PinholeCamera:
+    """Return a lens of 200 by 100 pixels with a focal length of 100 and its axis in the middle."""
+    return PinholeCamera(
+        resolution=(200, 100), principal_point=(99.5, 49.5), focal_length=(100.0, 100.0)
+    )
+
+
+def seen(centre, dims):
+    """Return the 2D box of an upright box in optical coordinates."""
+    T = np.eye(4)
+    T[:3, 3] = centre
+    return box_2d(pinhole(), edge_points(T, np.array(dims, dtype=float)).T)
+
+
+def test_a_box_ahead_is_as_large_as_its_near_face():
+    # Its near face is 9 m away: 100 px * 1 m / 9 m to each side.
+    expected = (99.5 - 100 / 9, 49.5 - 100 / 9, 99.5 + 100 / 9, 49.5 + 100 / 9)
+    assert seen((0, 0, 10), (2, 2, 2)) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_box_is_clipped_to_the_image_and_nothing_where_it_is_out_of_it():
+    left, top, right, bottom = seen((10, 0, 10), (4, 2, 2))
+    assert (right, left) == (199.5, pytest.approx(99.5 + 100 * 8 / 11, abs=0.01))
+    assert top < 49.5 < bottom
+    assert seen((30, 0, 10), (2, 2, 2)) is None
+    assert seen((0, 0, -10), (2, 2, 2)) is None
+
+
+def test_the_points_lie_on_all_twelve_edges():
+    points = edge_points(np.eye(4), np.array([4.0, 2.0, 1.0]))[:, :3]
+    at_end = np.isclose(np.abs(points), [2.0, 1.0, 0.5])
+    assert (at_end.sum(axis=1) >= 2).all()
+    ends = {tuple(np.sign(point)) for point in points[at_end.all(axis=1)]}
+    assert len(ends) == 8
+
+
+def test_an_image_set(export, make_server, usdz: Path, tmp_path: Path):
+    images = tmp_path / 'images'
+    code, _ = export(make_server(), options=['--frames', images])
+    assert code == 0
+    scenario, folder = Scenario.load(usdz), images / 'drive'
+    times = frame_times(usdz)
+    cameras = json.loads((folder / 'cameras.json').read_text())
+    assert set(cameras) == set(CAMERAS)
+    for camera in CAMERAS:
+        paths = sorted((folder / camera).iterdir())
+        assert [int(path.stem) for path in paths] == times[camera]
+        image = cv2.imread(str(paths[0]))
+        known = cameras[camera]
+        assert image.shape[:2] == (known['height'], known['width'])
+        assert known['model']['kind'] == 'ftheta'
+        assert known['camera_info']['distortion_model'] == 'equidistant'
+        np.testing.assert_allclose(known['T_rig_camera'], scenario.cameras[camera].T_rig_camera)
+    due = sorted({t for some in times.values() for t in some})
+    with (folder / 'ego.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row['stamp_us']) * 1000 for row in rows] == due
+    np.testing.assert_allclose(
+        [[float(row[key]) for key in 'xyz'] for row in rows],
+        scenario.ego.pose(np.array(due)).position,
+    )
+    lines = [json.loads(line) for line in (folder / 'tracks.jsonl').read_text().splitlines()]
+    assert [line['stamp_ns'] for line in lines] == due
+    for line in lines:
+        ids = [track['id'] for track in line['tracks']]
+        assert ids == list(scenario.tracks.active_ids(line['stamp_ns']))
+
+
+def test_boxes_are_where_the_lens_sees_the_tracks(export, make_server, usdz, tmp_path):
+    """The centre of whatever has a box that is not clipped lies in that box, by the lens."""
+    images = tmp_path / 'images'
+    assert export(make_server(), options=['--frames', images])[0] == 0
+    scenario = Scenario.load(usdz)
+    cameras = json.loads((images / 'drive' / 'cameras.json').read_text())
+    looked_at = 0
+    for text in (images / 'drive' / 'tracks.jsonl').read_text().splitlines():
+        line = json.loads(text)
+        T_map_rig = scenario.ego.pose(line['stamp_ns']).matrix
+        for track in line['tracks']:
+            for name, (left, top, right, bottom) in track['boxes_2d'].items():
+                known, camera = cameras[name], scenario.cameras[name]
+                assert -0.5 <= left <= right <= known['width'] - 0.5
+                assert -0.5 <= top <= bottom <= known['height'] - 0.5
+                clipped = min(left, top) == -0.5 or right == known['width'] - 0.5
+                if clipped or bottom == known['height'] - 0.5:
+                    continue
+                T = np.linalg.inv(T_map_rig @ camera.T_rig_camera)
+                centre = T[:3, :3] @ track['position'] + T[:3, 3]
+                (uv,), (valid,) = camera.model.project([centre])
+                scale = np.array([known['width'], known['height']]) / camera.model.resolution
+                u, v = (uv + 0.5) * scale - 0.5
+                assert valid
+                assert left <= u <= right
+                assert top <= v <= bottom
+                looked_at += 1
+    assert looked_at > 10
+
+
+def test_images_of_a_complete_bag_without_a_server(export, make_server, tmp_path):
+    assert export(make_server())[0] == 0
+    images = tmp_path / 'images'
+    assert export(options=['--resume', '--frames', images])[0] == 0
+    assert list((images / 'drive' / CAMERAS[0]).glob('*.png'))
+
+
+@pytest.mark.skipif(importlib.util.find_spec('av') is None, reason='needs PyAV')
+def test_a_video_shows_each_image_at_its_time(export, make_server, usdz):
+    import av
+
+    code, out = export(make_server(), options=['--video', '-p', 'resolution_scale:=0.05'])
+    assert code == 0
+    for camera, times in frame_times(usdz).items():
+        with av.open(str(out / f'drive.{camera}.mp4')) as container:
+            shown = [float(frame.time) for frame in container.decode(video=0)]
+        expected = [(t - times[0]) / 1e9 for t in times]
+        assert shown == pytest.approx(expected, abs=1e-4)
+
+
+def test_video_without_pyav_is_a_sentence(export, make_server, monkeypatch, capsys):
+    monkeypatch.setitem(__import__('sys').modules, 'av', None)
+    assert export(make_server(), options=['--video'])[0] == 1
+    assert '--video needs PyAV: pip install av' in capsys.readouterr().err
+
+
+def test_a_camera_that_is_not_exported_has_no_images(export, make_server, tmp_path):
+    path = build_archive(tmp_path, 'other.usdz')
+    images = tmp_path / 'images'
+    options = ['--frames', images, '--cameras', CAMERAS[0]]
+    assert export(make_server(), files=[path], options=options)[0] == 0
+    assert not (images / 'other' / CAMERAS[1]).exists()
+    assert set(json.loads((images / 'other' / 'cameras.json').read_text())) == {CAMERAS[0]}
