@@ -116,7 +116,7 @@ class Develop(develop):
         super().run()
 
 
-COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control')
+COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control', 'follow')
 
 setup(
     name=NAME,
