@@ -21,6 +21,7 @@ from test.support.lidars import add_lidar, LIDAR, SPIN_US, SPINS, T_RIG_LIDAR
 
 import grpc
 import numpy as np
+from nurec_ros.driving import DrivenEgo, TwistCommand
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import Cloud, RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
@@ -193,6 +194,22 @@ def test_the_rig_offset_moves_lidars_too(scenario):
         'the scene', LIDAR, SPINS[3][1] * 1000
     )
     assert found.sensor_pose.end_pose.vec.y == pytest.approx(2.1)
+
+
+def test_a_spin_is_seen_from_the_driven_ego(scenario):
+    """The recorded ego until the take-over within the spin, then at a speed of its own."""
+    start_us, end_us = SPINS[3]
+    takes_over_us = (start_us + end_us) // 2
+    ego = DrivenEgo(scenario.ego, takes_over_us * 1000, source='twist')
+    ego.put(TwistCommand(0, 2.0, 0.0), halted=True)
+    ego.advance_to(end_us * 1000)
+    builder = RequestBuilder(scenario, RenderOptions())
+    poses = builder.rig_poses(LIDAR, end_us * 1000, ego)
+    plain = builder.build_spin('the scene', LIDAR, end_us * 1000)
+    found = builder.build_spin('the scene', LIDAR, end_us * 1000, rig_poses=poses)
+    assert found.sensor_pose.start_pose == plain.sensor_pose.start_pose
+    behind = plain.sensor_pose.end_pose.vec.x - found.sensor_pose.end_pose.vec.x
+    assert behind == pytest.approx((SPEED - 2.0) * 1e-6 * (end_us - takes_over_us), abs=1e-4)
 
 
 # --- clouds -------------------------------------------------------------------------------------
