@@ -292,6 +292,18 @@ class Settings:
         False,
         'Publish earth (ECEF) to map on /tf_static, where the USDZ gives it.',
     )
+    imu_rate: float = parameter(
+        0.0,
+        'Messages per scenario second on ~/imu, derived from the drive, in Hz. 0: no topic.',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    fix_rate: float = parameter(
+        0.0,
+        'Messages per scenario second on ~/fix, where the USDZ lies on Earth, in Hz. 0: no topic.',
+        minimum=0.0,
+        maximum=1000.0,
+    )
     map_frame: str = parameter(
         'map',
         "Name of the USDZ's world frame.",

@@ -243,6 +243,8 @@ def test_the_table_holds_the_contracts_parameters():
         'publish_tf',
         'publish_camera_frames',
         'publish_earth_frame',
+        'imu_rate',
+        'fix_rate',
         'min_track_lifetime_s',
         'smooth_track_height',
         'cmd_vel_stamped',

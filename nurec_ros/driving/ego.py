@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from nurec_ros.driving.inputs import (
     Command,
     Input,
@@ -284,6 +284,14 @@ class DrivenEgo:
             return Twist(values[:3], values[3:])
         speed, yaw_rate = piece.leg.motion(t_ns)
         return Twist(np.array((speed, 0.0, 0.0)), np.array((0.0, 0.0, yaw_rate)))
+
+    def acceleration(self, t_ns: int) -> NDArray[np.float64] | None:
+        """Return the driven motion's acceleration in the frame of the rig; None without one."""
+        piece = self._piece(t_ns)
+        if not isinstance(piece, _Drive):
+            return None
+        speed, yaw_rate = piece.leg.motion(t_ns)
+        return np.array((piece.leg.acceleration, speed * yaw_rate, 0.0))
 
     def deviation(self, t_ns: int) -> Deviation:
         """Return how the ego lies beside the recorded path."""

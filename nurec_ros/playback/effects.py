@@ -89,7 +89,8 @@ class Show:
     """
     Show a moment: of what is on, in this order, the clock, the pose, the road users.
 
-    `stamps` are those of images that will follow: the pose goes out for each of them too.
+    `stamps` are those of images that will follow: the pose goes out for each of them too. Where
+    time has passed to get here, `after_ns` is where it began: what is due since is due now.
     """
 
     t_ns: int
@@ -97,6 +98,7 @@ class Show:
     pose: bool = False
     stamps: tuple[int, ...] = ()
     tracks: bool = False
+    after_ns: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,6 +435,7 @@ class Playback:
                 pose=True,
                 stamps=stamps,
                 tracks=advance.finished,
+                after_ns=advance.after_ns,
             )
         )
         if frames and self._lockstep:
@@ -544,7 +545,14 @@ class Playback:
             effects += self._jump_back('~/tick')
         else:
             effects += self._show(
-                Show(clock.position_ns, clock=True, pose=True, stamps=_times(step), tracks=True)
+                Show(
+                    clock.position_ns,
+                    clock=True,
+                    pose=True,
+                    stamps=_times(step),
+                    tracks=True,
+                    after_ns=advance.after_ns,
+                )
             )
         announced = self.announce()
         told = announced.state.ego

@@ -36,6 +36,10 @@ NO_EARTH = (
     'publish_earth_frame is on, but no earth frame is published: the T_world_base of the scenario '
     'is missing, the identity, or no place on Earth'
 )
+NO_FIX = (
+    'fix_rate is set, but there is no ~/fix: the T_world_base of the scenario is missing, the '
+    'identity, or no place on Earth'
+)
 NAMESAKE = (
     'another node of the graph is called {name} too: each answers services and parameters meant '
     'for the other; start one of them under another name with -r __node:=NAME'
@@ -137,6 +141,8 @@ class Reporter:
         scenario, settings = loaded.scenario, self._parameters.settings
         if settings.publish_earth_frame and scenario.T_earth_map is None:
             logger.warning(NO_EARTH)
+        if settings.fix_rate and scenario.T_earth_map is None:
+            logger.info(NO_FIX)
         lidars = f'{_counted(len(loaded.lidars), "lidar")}, ' if loaded.lidars else ''
         logger.info(
             f"loaded {loaded.asked.usdz_path}: scenario '{scenario.sequence_id}', "

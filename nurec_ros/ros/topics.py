@@ -42,6 +42,7 @@ from nurec_ros.ros.conversions import (
     transform_stamped,
 )
 from nurec_ros.ros.driving import DrivenTopics
+from nurec_ros.ros.ego_sensors import EgoSensors
 from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
@@ -136,6 +137,7 @@ class ScenarioTopics:
         # While somebody drives.
         self._driver: DrivenEgo | None = None
         self._driven: DrivenTopics | None = None
+        self._sensors = EgoSensors(outlet, wanted)
 
     @property
     def clock_topic(self) -> str:
@@ -150,6 +152,7 @@ class ScenarioTopics:
         self._driver = ego
         if ego is not None:
             self.change_driver()
+        self._sensors.change(scenario, self._frames.base_frame, ego)
 
     def change_driver(self) -> None:
         """Show what belongs to an ego that is driven, or not any more."""
@@ -179,6 +182,8 @@ class ScenarioTopics:
             self._clock.publish(self._clock_message)
         if moment.pose:
             self._publish_pose(moment.t_ns, moment.stamps)
+        if moment.after_ns is not None:
+            self._sensors.publish(moment.after_ns, moment.t_ns)
         if moment.tracks:
             self._publish_tracks(moment.t_ns)
             if self._driven is not None and self._driver is not None:
@@ -195,6 +200,7 @@ class ScenarioTopics:
             self._publish_static(jump.t_ns)
         self._shown = True
         self.show_all(ShowAll(jump.t_ns))
+        self._sensors.publish(jump.t_ns - 1, jump.t_ns)
 
     def show_all(self, moment: ShowAll) -> None:
         """Show everything of a moment, as rviz needs it after it cleared its displays."""
