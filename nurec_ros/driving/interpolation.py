@@ -36,10 +36,12 @@ class Row:
 
 def _short_way(start: Quaternion, end: Quaternion) -> tuple[Quaternion, float]:
     """Return `end` with the sign of the short way from `start`, and half of the angle there."""
-    if sum(a * b for a, b in zip(start, end, strict=True)) < 0.0:
-        end = (-end[0], -end[1], -end[2], -end[3])
+    x, y, z, w = start
+    p, q, r, s = end
+    if x * p + y * q + z * r + w * s < 0.0:
+        p, q, r, s = end = (-p, -q, -r, -s)
     step = math.dist(start, end)
-    middle = math.hypot(*(a + b for a, b in zip(start, end, strict=True)))
+    middle = math.hypot(x + p, y + q, z + r, w + s)
     return end, 2.0 * math.atan2(step, middle)
 
 

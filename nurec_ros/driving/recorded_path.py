@@ -85,6 +85,8 @@ class RecordedPath:
         self._slopes = self._end_slopes(positions[:, 2])
         self._asked: tuple[float, float, float | None] | None = None
         self._answer = 0.0
+        self._posed_m = 0.0
+        self._posed = self._pose(0.0)
 
     @property
     def is_point(self) -> bool:
@@ -184,6 +186,11 @@ class RecordedPath:
 
     def pose(self, s_m: float) -> tuple[Vector, Quaternion]:
         """Return the recorded pose at a place; beyond the ends its rotation is that of the end."""
+        if s_m != self._posed_m:
+            self._posed, self._posed_m = self._pose(s_m), s_m
+        return self._posed
+
+    def _pose(self, s_m: float) -> tuple[Vector, Quaternion]:
         rows, lengths = self._rows, self._s
         if self.is_point:
             return rows[0].position, rows[0].quaternion
