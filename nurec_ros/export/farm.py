@@ -39,7 +39,7 @@ from nurec_ros.scenario import Scenario
 REST_S = 0.5
 LOOK_S = 0.2
 # How many frames wait beside those on their way, for each of these.
-AHEAD = 2
+AHEAD = 4
 
 Log = Callable[[str, str], None]
 

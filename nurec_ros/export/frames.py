@@ -111,13 +111,11 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
             numbers = [*pose.position.tolist(), *pose.quaternion.tolist()]
             ego.write(f'{t_ns // 1000},{",".join(repr(float(number)) for number in numbers)}\n')
             T_map_rig = pose.matrix @ T_rig_offset
-            views = {
-                tokens[camera]: (
-                    fitting[camera],
-                    np.linalg.inv(T_map_rig @ scenario.cameras[camera].T_rig_camera),
-                )
-                for camera in stamps[t_ns]
-            }
+            views: dict[str, tuple[CameraModel, Array]] = {}
+            for camera in stamps[t_ns]:
+                T_map_camera = T_map_rig @ scenario.cameras[camera].T_rig_camera
+                T_camera_map = np.linalg.inv(T_map_camera).astype(np.float64)
+                views[tokens[camera]] = fitting[camera], T_camera_map
             line = {
                 'stamp_ns': t_ns,
                 'tracks': _tracks(scenario.tracks.at(t_ns), views),

@@ -20,11 +20,14 @@ import hashlib
 import importlib.util
 from pathlib import Path
 from test.rendering.fake_server import FakeServer, png
+from test.ros.conftest import make_context, ros_environment
 from test.support.archives import build_archive
 from typing import Any
 
 from nurec_ros.scenario import Scenario
 import pytest
+
+__all__ = ['make_context', 'ros_environment']
 
 HAS_ROS = importlib.util.find_spec('rclpy') is not None
 collect_ignore_glob = [] if HAS_ROS else ['test_*.py']
