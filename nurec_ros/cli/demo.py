@@ -22,7 +22,7 @@ from signal import SIGHUP
 import sys
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.command import Parser, run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.settings import TABLE
 
@@ -75,7 +75,7 @@ def _path(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog='nurec_demo',
         description='Play a scenario through preview server and player to its end; leave a '
         'contact sheet, a plot from above and a recording.',

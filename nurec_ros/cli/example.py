@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import sys
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.command import Parser, run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS, LIDAR
 from nurec_ros.example.writer import Example, make_example, members, write_usdz
@@ -38,7 +38,7 @@ exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments, 130 after 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog='nurec_example',
         description='Write a NuRec scenario of a made-up street: ego, road users, sensors, map.',
         epilog=EPILOG,

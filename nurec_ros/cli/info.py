@@ -23,7 +23,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.cli.command import complain, Parser, run_command, say, Signals
 from nurec_ros.errors import ConfigurationError, NurecError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ exit codes: 0 all files are fine, 1 one or more cannot be read, 2 wrong argument
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog='nurec_info',
         description='Say what is in NuRec scenarios: drive, cameras, tracks, map, warnings.',
         epilog=EPILOG,

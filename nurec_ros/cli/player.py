@@ -29,7 +29,7 @@ import sys
 import threading
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import leave, one_line, run_command, Signals, TRACEBACK
+from nurec_ros.cli.command import leave, one_line, Parser, run_command, Signals, TRACEBACK
 from nurec_ros.cli.memory import keep_freed_memory
 from nurec_ros.errors import ConfigurationError
 
@@ -91,7 +91,7 @@ def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='nurec_player',
         usage='%(prog)s [--help] [--version] [--ros-args ...]',
         description=DESCRIPTION,

@@ -30,7 +30,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.command import Parser, run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _flag(name: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     from nurec_ros.preview import behaviour
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='nurec_preview',
         description="Serve scenarios over NuRec's gRPC interface, drawn from their geometry "
         'without a GPU. Prints "serving on HOST:PORT" when it is ready.',

@@ -28,7 +28,7 @@ import sys
 from typing import Any, NoReturn
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.cli.command import complain, Parser, run_command, say, Signals
 from nurec_ros.errors import ConfigurationError
 
 NAME = 'nurec_probe'
@@ -53,7 +53,7 @@ _TYPED = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """A parser whose errors end up in the JSON value, where one is wanted."""
 
     def __init__(self, *, as_json: bool, **words: Any) -> None:
