@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
         help='render servers, each of which is kept busy (%(default)s)',
     )
     add('--output', type=Path, required=True, metavar='DIR', help='gets a bag of each file')
+    add(
+        '--ego',
+        type=Path,
+        metavar='FILE.csv',
+        help='render from these poses: stamp_us,x,y,z,qx,qy,qz,qw (one scenario only)',
+    )
     add('--cameras', metavar='A,B', help='these cameras only')
     add('--start', type=float, metavar='S', help='begin so many seconds after the start')
     add('--duration', type=float, metavar='S', help='and end so many seconds later')
@@ -159,6 +165,8 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         from nurec_ros.export.frames import check_video
 
         check_video()
+    if options.ego is not None and len(options.files) > 1:
+        raise ConfigurationError(f'--ego is for one scenario, found {len(options.files)}')
     overrides, unknown = read_overrides(options.param, options.params_file, options.node_name)
     for line in unknown:
         complain(f'nurec_export: {line}')
@@ -182,6 +190,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         resume=options.resume,
         frames=options.frames,
         video=options.video,
+        ego=options.ego,
     )
 
 

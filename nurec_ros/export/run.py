@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -32,6 +33,7 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import merged_metadata, SUFFIXES
+from nurec_ros.export.ego import driven, read_ego
 from nurec_ros.export.farm import Farm, NoServerError
 from nurec_ros.export.frames import write_frames, write_videos
 from nurec_ros.export.options import check_cameras, Overrides
@@ -74,6 +76,7 @@ class Wishes:
     resume: bool = False
     frames: Path | None = None
     video: bool = False
+    ego: Path | None = None
 
 
 class Progress:
@@ -199,6 +202,8 @@ class _Scenario:
             more['start_offset_s'] = wishes.start_s
         settings = wishes.overrides.settings(**more)
         found = read(settings)
+        if wishes.ego is not None:
+            found = driven(found, read_ego(wishes.ego), wishes.ego)
         if wishes.duration_s is not None:
             until_ns = found.begin_ns + round(wishes.duration_s * 1e6) * 1000
             found = replace(found, end_ns=min(found.end_ns, until_ns))
@@ -222,6 +227,7 @@ class _Scenario:
                 name: asdict(own) for name, own in sorted(timeline.values.cameras.items())
             },
             'topics': list(wishes.topics),
+            'ego': wishes.ego and hashlib.sha256(wishes.ego.read_bytes()).hexdigest(),
             'node name': wishes.node,
             'storage': wishes.storage,
             'begin_us': timeline.begin_ns // 1000,
