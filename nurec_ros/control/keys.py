@@ -94,7 +94,7 @@ class KeyReader:
 
     @property
     def pending(self) -> bool:
-        """Whether a sequence has begun and not ended."""
+        """Return whether a sequence has begun and not ended."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> list[str]:
@@ -108,7 +108,8 @@ class KeyReader:
                 continue
             found = _SEQUENCE.match(self._rest)
             if found:
-                self._rest = self._rest[found.end() :]
+                end = found.end()
+                self._rest = self._rest[end:]
                 keys.append(_name(found))
             elif _INCOMPLETE.fullmatch(self._rest) and len(self._rest) < _LONGEST:
                 break

@@ -89,7 +89,7 @@ class Call:
 
     @property
     def lane(self) -> str:
-        """Calls of one lane replace each other while one of them is under way."""
+        """Return what it moves: a later call of a lane takes the place of one that waits."""
         return 'play' if self.service == 'stop' else self.service
 
 

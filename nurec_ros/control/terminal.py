@@ -65,22 +65,22 @@ class Terminal:
 
     @property
     def fileno(self) -> int:
-        """The descriptor that keys come from."""
+        """Return the descriptor that keys come from."""
         return self._in
 
     @property
     def taken(self) -> bool:
-        """Whether keys come and lines are shown."""
+        """Return whether keys come and lines are shown."""
         return self._taken
 
     @property
     def pending(self) -> bool:
-        """Whether a key's bytes have come in part."""
+        """Return whether a key's bytes have come in part."""
         return self._keys.pending
 
     @property
     def columns(self) -> int:
-        """How much fits into one line; to write into the last column may begin the next line."""
+        """Return how much fits into a line; what is in the last column may begin the next one."""
         try:
             return max(os.get_terminal_size(self._out).columns, 2) - 1
         except OSError:

@@ -43,7 +43,7 @@ import pytest
 def test_keys_are_read(data, keys):
     whole, bytewise = KeyReader(), KeyReader()
     assert whole.feed(data) == keys
-    pieces = [bytewise.feed(data[i : i + 1]) for i in range(len(data))]
+    pieces = [bytewise.feed(bytes([one])) for one in data]
     assert [key for piece in pieces for key in piece] == keys
     assert not whole.pending
     assert not bytewise.pending

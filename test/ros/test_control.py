@@ -65,38 +65,38 @@ def test_keys_steer_a_player(usdz, tmp_path, listener):
         # The server is nowhere.
         terminal.shows('cannot reach 127.0.0.1:1')
         assert terminal.mode() != terminal.before
-        terminal.type(b'\x1b[C')
+        terminal.press(b'\x1b[C')
         # The first frame of any camera ends 47 ms after the start.
         told(current_time_us=START_US + 47_000, is_playing=False)
         terminal.shows(r'halted +0\.05/60\.00 s')
-        terminal.type(b'5')
+        terminal.press(b'5')
         told(current_time_us=START_US + 30_000_000)
         terminal.shows(r'halted +30\.00/60\.00 s')
-        terminal.type(b'\x1b[1;2C')
+        terminal.press(b'\x1b[1;2C')
         told(current_time_us=START_US + 31_000_000)
         # Keys faster than the answers.
-        terminal.type(b'\x1b[1;2D\x1b[1;2D\x1b[D')
+        terminal.press(b'\x1b[1;2D\x1b[1;2D\x1b[D')
         told(current_time_us=START_US + 24_000_000)
-        terminal.type(b'\x1b[A')
+        terminal.press(b'\x1b[A')
         told(speed=1.1)
         terminal.shows(r'  x1\.1  ')
-        terminal.type(b'\x1b[B')
+        terminal.press(b'\x1b[B')
         told(speed=1.0)
-        terminal.type(b' ')
+        terminal.press(b' ')
         told(is_playing=True)
         terminal.shows(r'playing +2[4-9]\.\d\d/60\.00 s')
-        terminal.type(b'\x1b[C')
+        terminal.press(b'\x1b[C')
         terminal.shows('it plays: halt it first')
-        terminal.type(b' ')
+        terminal.press(b' ')
         told(is_playing=False)
-        terminal.type(b'r')
+        terminal.press(b'r')
         told(current_time_us=START_US, is_playing=False)
         terminal.shows(r'halted +0\.00/60\.00 s')
-        terminal.type(b'w')
+        terminal.press(b'w')
         terminal.shows('renderer: cannot reach 127.0.0.1:1[^\r]+\r\n')
-        terminal.type(b'?')
+        terminal.press(b'?')
         terminal.shows('these keys')
-        terminal.type(b'q')
+        terminal.press(b'q')
         assert terminal.ended() == 0
         assert terminal.mode() == terminal.before
         assert terminal.text.endswith('\r\n\x1b[?25h')
@@ -107,14 +107,14 @@ def test_it_survives_a_player_that_ends_and_returns(usdz, tmp_path):
         terminal.shows('there is no player /nurec')
         with RunningPlayer(tmp_path, parameters(usdz)) as player:
             terminal.shows(r'halted +0\.00')
-            terminal.type(b'5')
+            terminal.press(b'5')
             terminal.shows(r'halted +30\.00')
             player.interrupt()
             terminal.shows('there is no player /nurec')
         with RunningPlayer(tmp_path, parameters(usdz)):
-            terminal.type(b'')
+            terminal.press(b'')
             terminal.shows(r'halted +0\.00')
-            terminal.type(b'5')
+            terminal.press(b'5')
             terminal.shows(r'halted +30\.00')
 
 
@@ -124,7 +124,7 @@ def test_another_name_is_offered(usdz, tmp_path):
         PseudoTerminal(tmp_path, CONTROL) as terminal,
     ):
         terminal.shows(r'there is /car/second \(--node\)')
-        terminal.type(b'q')
+        terminal.press(b'q')
         assert terminal.ended() == 0
     with (
         RunningPlayer(tmp_path, parameters(usdz), '-r', '__node:=second'),
@@ -137,9 +137,9 @@ def test_another_name_is_offered(usdz, tmp_path):
 @pytest.mark.parametrize(
     ('end', 'code'),
     [
-        (lambda terminal: terminal.type(b'q'), 0),
-        (lambda terminal: terminal.type(b'\x04'), 0),
-        (lambda terminal: terminal.type(b'\x03'), 130),
+        (lambda terminal: terminal.press(b'q'), 0),
+        (lambda terminal: terminal.press(b'\x04'), 0),
+        (lambda terminal: terminal.press(b'\x03'), 130),
         (lambda terminal: terminal.signal(signal.SIGINT), 130),
         (lambda terminal: terminal.signal(signal.SIGTERM), 143),
         (lambda terminal: terminal.signal(signal.SIGQUIT), 131),
@@ -169,7 +169,7 @@ control.main()
 def test_an_exception_leaves_the_terminal_as_it_was_and_one_line(tmp_path):
     with PseudoTerminal(tmp_path, ('-c', FAILING)) as terminal:
         terminal.shows(LOOKS)
-        terminal.type(b'x')
+        terminal.press(b'x')
         assert terminal.ended() == 1
         assert terminal.mode() == terminal.before
     last = terminal.text.splitlines()[-1]
@@ -183,17 +183,17 @@ def test_a_stop_gives_the_terminal_back_until_it_goes_on(way, tmp_path):
         terminal.shows(LOOKS)
         for _ in range(2):
             if way == 'key':
-                terminal.type(b'\x1a')
+                terminal.press(b'\x1a')
             else:
-                terminal.type(b'')
+                terminal.press(b'')
                 terminal.signal(signal.SIGTSTP)
             terminal.until(terminal.stopped, 'the stop')
             assert terminal.mode() == terminal.before
-            terminal.type(b'')
+            terminal.press(b'')
             terminal.signal(signal.SIGCONT)
             terminal.shows('there is no player')
             assert terminal.mode() != terminal.before
-        terminal.type(b'q')
+        terminal.press(b'q')
         assert terminal.ended() == 0
         assert terminal.mode() == terminal.before
 
@@ -205,10 +205,10 @@ def test_after_a_stop_that_cannot_be_noticed_it_takes_the_terminal_again(tmp_pat
         terminal.signal(signal.SIGSTOP)
         terminal.until(terminal.stopped, 'the stop')
         terminal.set_mode(terminal.before)
-        terminal.type(b'')
+        terminal.press(b'')
         terminal.signal(signal.SIGCONT)
         terminal.until(lambda: terminal.mode() == taken, 'the terminal taken')
-        terminal.type(b'q')
+        terminal.press(b'q')
         assert terminal.ended() == 0
         assert terminal.mode() == terminal.before
 

@@ -79,8 +79,8 @@ class PseudoTerminal:
         """Set the terminal as a shell does when a job stops."""
         termios.tcsetattr(self._terminal, termios.TCSANOW, mode)
 
-    def type(self, keys: bytes) -> None:
-        """Type keys; what is shown from now on counts for `shows`."""
+    def press(self, keys: bytes) -> None:
+        """Press keys; what is shown from now on counts for `shows`."""
         self._read(0.0)
         self._mark = len(self._text)
         os.write(self._main, keys)
@@ -90,7 +90,8 @@ class PseudoTerminal:
         found: list[re.Match[str]] = []
 
         def there() -> bool:
-            found.extend(re.finditer(pattern, self._text[self._mark :]))
+            mark = self._mark
+            found.extend(re.finditer(pattern, self._text[mark:]))
             return bool(found)
 
         self.until(there, pattern)
@@ -121,7 +122,7 @@ class PseudoTerminal:
 
     @property
     def text(self) -> str:
-        """What was shown so far."""
+        """Return what was shown so far."""
         return self._text
 
     def _read(self, timeout_s: float) -> None:
