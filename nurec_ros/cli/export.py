@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 import re
 import sys
@@ -46,6 +47,11 @@ exit codes: 0 everything is there, 3 frames or scenarios are missing (DIR/export
 THREADS = 24
 MEGABYTES = 256
 LINE_EVERY_S = 10.0
+# What only an export needs, and where it comes from.
+NEEDED = {
+    'rclpy': 'source a ROS 2 distribution, or run `make setup`',
+    'rosbags': 'pip install rosbags',
+}
 _NODE = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
 
 
@@ -122,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = parser()
         options = command.parse_args(arguments)
         _check(command, options)
+        for module, remedy in NEEDED.items():
+            if find_spec(module) is None:
+                raise ConfigurationError(f'no {module} is installed: {remedy}')
         from nurec_ros.export.run import export, finished_parts, StoppedEarlyError
 
         wishes = _wishes(options)
