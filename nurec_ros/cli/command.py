@@ -157,6 +157,8 @@ class Signals:
 
 
 class _Writable(Protocol):
+    """What argparse prints to."""
+
     def write(self, text: str, /) -> object: ...
 
 
