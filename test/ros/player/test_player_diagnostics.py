@@ -19,7 +19,7 @@ import re
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from nurec_ros.playback.state import PlaybackState
+from nurec_ros.playback.state import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import CameraStatus, RendererStatus
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 import pytest
@@ -117,11 +117,11 @@ class Composer:
         self._diagnostics = Diagnostics('nurec', '/nurec', now=lambda: self.time_s)
         self.compose()
 
-    def compose(self, is_playing=False, **found):
+    def compose(self, is_playing=False, ego=None, **found):
         """Let a second pass; give the statuses by their part."""
         self.time_s += 1.0
         statuses = self._diagnostics.compose(
-            PlaybackState(scenario='drive', is_playing=is_playing),
+            PlaybackState(scenario='drive', is_playing=is_playing, ego=ego),
             self.loaded,
             loading=False,
             mode='realtime',
@@ -267,11 +267,15 @@ def test_a_server_that_compiles_its_first_frame_is_not_slow(composer):
 def test_the_document_has_every_key_and_no_other(composer):
     text = (Path(__file__).parents[3] / 'docs' / 'diagnostics.md').read_text()
     sections = re.split(r'^## ', text, flags=re.MULTILINE)[1:]
-    parts = ('playback', 'renderer', 'front')
+    parts = ('playback', 'ego', 'renderer', 'front')
+    driven = DrivenState('twist', 3.0, 0, 0.1, 2.0)
+    composer.loaded.watch = SimpleNamespace(
+        max_deviation_m=3.0, ego=SimpleNamespace(starved=False)
+    )
     for section, part in zip(sections, parts, strict=True):
         first_cells = re.findall(r'^\| (`[^|]*`) \|', section, flags=re.MULTILINE)
         documented = [key for cell in first_cells for key in re.findall(r'`(\w+)`', cell)]
-        assert sorted(documented) == sorted(values_of(composer.compose()[part])), part
+        assert sorted(documented) == sorted(values_of(composer.compose(ego=driven)[part])), part
 
 
 def test_a_lidar_has_a_status_of_its_own(composer):
