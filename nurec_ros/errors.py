@@ -74,4 +74,4 @@ def doing(what: str) -> Iterator[None]:
     except NurecError:
         raise
     except Exception as error:
-        raise UnforeseenError(f'unexpected error while {what}', error) from error
+        raise UnforeseenError(f'unforeseen error while {what}', error) from error

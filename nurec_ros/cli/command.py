@@ -37,7 +37,7 @@ import traceback
 from types import FrameType
 from typing import NoReturn, Protocol, TextIO, TypeVar
 
-from nurec_ros.errors import NurecError
+from nurec_ros.errors import NurecError, UnforeseenError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Set to 1 in the environment, it shows where an unforeseen error comes from.
@@ -205,12 +205,12 @@ def run_command(
             code = work(signals)
     except Stopped:
         code = _told_of_stop(signals, stopped, tell)
-    except NurecError as error:
-        code = failed
-        tell(str(error), code)
     except Exception as error:  # noqa: BLE001, the last line of defence
         # An import that is interrupted may turn the interruption into an error of its own.
-        if signals.interrupted:
+        if isinstance(error, NurecError) and not isinstance(error, UnforeseenError):
+            code = failed
+            tell(str(error), code)
+        elif signals.interrupted:
             code = _told_of_stop(signals, stopped, tell)
         else:
             code = 1
@@ -354,10 +354,10 @@ def unforeseen(error: BaseException) -> str:
     for link in chain:
         if isinstance(link, ImportError):
             return f'{one_line(link)}; source a ROS 2 distribution, or run `make setup`'
-    return (
-        f'unforeseen {type(error).__name__}{_place(error)}: {one_line(error)} '
-        f'({TRACEBACK}=1 in the environment shows the traceback; please report it)'
-    )
+    what = f'unforeseen {type(error).__name__}{_place(error)}: {one_line(error)}'
+    if isinstance(error, UnforeseenError):
+        what = f'{one_line(error)}{_place(error.__cause__ or error)}'
+    return f'{what} ({TRACEBACK}=1 in the environment shows the traceback; please report it)'
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -208,6 +208,8 @@ def _progress(scenarios: int) -> Progress:
     from nurec_ros.export.run import Progress
 
     class Lines(Progress):
+        """Progress as a line now and then."""
+
         def __init__(self) -> None:
             self._name = ''
             self._frames = self._done = 0
@@ -238,6 +240,8 @@ def _progress(scenarios: int) -> Progress:
     from tqdm import tqdm
 
     class Bar(Progress):
+        """Progress as a bar on a terminal."""
+
         def __init__(self) -> None:
             self._bar: tqdm[None] | None = None
 

@@ -137,7 +137,8 @@ def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes
     if not entries:
         return None
     index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
-    return min(entries[max(index - 1, 0) : index + 1], key=lambda entry: abs(entry[0] - t_ns))
+    first, last = max(index - 1, 0), index + 1
+    return min(entries[first:last], key=lambda entry: abs(entry[0] - t_ns))
 
 
 def stamp_of(data: bytes, at: int = 4) -> int:

@@ -432,7 +432,8 @@ class DrivenEgo:
         if counts_ns > position_ns:
             place = bisect_left(self._pending, counts_ns, key=_counts_from)
             same = place < len(self._pending) and self._pending[place][0] == counts_ns
-            self._pending[place : place + same] = [(counts_ns, item)]
+            end = place + same
+            self._pending[place:end] = [(counts_ns, item)]
             del self._pending[:-MOST_KEPT]
             return Taken(notice=notice)
         stale = 0 < timeout_ns <= position_ns - counts_ns
@@ -595,7 +596,8 @@ class DrivenEgo:
         done = 0
         while done < len(times):
             # Some at once, as far as that is certain.
-            some = times[done : done + AT_ONCE]
+            end = done + AT_ONCE
+            some = times[done:end]
             states = [piece.leg.pose(t_ns) for t_ns in some]
             places: list[float] = []
             if len(some) > 1:

@@ -217,4 +217,5 @@ class ReceivedPoses:
     def around(self, from_ns: int, to_ns: int) -> tuple[Row, ...]:
         """Return the rows that the poses of a span come from."""
         first = max(bisect_left(self._times, from_ns) - 1, 0)
-        return tuple(self._rows[first : bisect_left(self._times, to_ns) + 1])
+        last = bisect_left(self._times, to_ns) + 1
+        return tuple(self._rows[first:last])

@@ -98,7 +98,7 @@ class PurePursuit:
             last = max(last, first + 2)
         # Of where the offset leads, the point on the path itself.
         at = (x + self.offset_m * math.sin(yaw), y - self.offset_m * math.cos(yaw))
-        start, end = self._xy[first : last - 1], self._xy[first + 1 : last]
+        start, end = self._xy[first:last][:-1], self._xy[first:last][1:]
         step = end - start
         share = np.einsum('ij,ij->i', at - start, step) / np.einsum('ij,ij->i', step, step)
         share = np.clip(share, 0.0, 1.0)

@@ -283,6 +283,16 @@ def failure(name: str, answer: Answer) -> Stage:
     return Stage(name, FAIL, problem, remedy, answer.latency_s)
 
 
+def silent_socket(server: str) -> tuple[str, str] | None:
+    """Return problem and remedy of a Unix socket that no connection stands on, None for others."""
+    if not server.startswith('unix'):
+        return None
+    return (
+        f'no gRPC server answers on the socket {server}',
+        'is the server running, and may this user open its socket? expected unix:/absolute/path',
+    )
+
+
 def channel_stage(
     channel: grpc.Channel,
     timeout_s: float,
@@ -305,8 +315,8 @@ def channel_stage(
         if use_proxy and proxies:
             message = f'no gRPC connection stands through {named} after {timeout_s:g} s'
             return Stage('channel', FAIL, message, _PROXY, details=details)
-        message = f'the port is open, but no gRPC connection stands after {timeout_s:g} s'
-        problem, remedy = explain() or (message, _NO_GRPC)
+        message = f'no gRPC connection stands after {timeout_s:g} s'
+        problem, remedy = explain() or (f'the port is open, but {message}', _NO_GRPC)
         return Stage('channel', FAIL, problem, remedy, details=details)
     finally:
         ready.cancel()

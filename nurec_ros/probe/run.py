@@ -33,6 +33,7 @@ from nurec_ros.probe.endpoint import (
     resolve_stage,
     scenes_stage,
     service_stages,
+    silent_socket,
 )
 from nurec_ros.probe.renders import (
     check_folder,
@@ -195,7 +196,10 @@ class _Probe:
             stage = channel_stage(
                 channel,
                 options.timeouts.get('channel', options.timeout_s),
-                lambda: fault_among(places, self._certificate, options.timeout_s),
+                lambda: (
+                    silent_socket(options.server)
+                    or fault_among(places, self._certificate, options.timeout_s)
+                ),
                 proxies,
                 use_proxy=options.use_proxy,
             )

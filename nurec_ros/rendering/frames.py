@@ -126,7 +126,7 @@ class RendererStatus:
 
     @property
     def waiting_note(self) -> str:
-        """The sentence for a first frame that is waited for, once that takes long; else empty."""
+        """Return the sentence for a first frame that is waited for long; else empty."""
         waited_s = self.waiting_for_first_frame_s
         return '' if waited_s < LONG_S else first_frame_note(waited_s, self.first_frame_limit_s)
 

@@ -273,7 +273,8 @@ class DrivenTopics:
             # It began anew, or was thinned.
             message.poses = []
         message.header.frame_id = map_frame
-        for row in rows[len(message.poses) :]:
+        known = len(message.poses)
+        for row in rows[known:]:
             pose = PoseStamped()
             pose.header.frame_id = map_frame
             set_time(pose.header.stamp, row.t_ns)

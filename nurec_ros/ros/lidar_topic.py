@@ -86,7 +86,8 @@ class LidarTopic:
         message.width, message.row_step = count, count * self._dtype.itemsize
         # Written where the message has them: one copy.
         data = message.data
-        del data[message.row_step :]
+        length = message.row_step
+        del data[length:]
         data.frombytes(bytes(message.row_step - len(data)))
         rows = np.frombuffer(data, self._dtype)
         for axis, name in enumerate('xyz'):

@@ -137,7 +137,7 @@ class ParameterGate:
         store = super().set_parameters_atomically  # type: ignore[misc]
         if self.parameter_gate is None:
             return store(parameter_list)
-        return self.parameter_gate.set(parameter_list, store)
+        return self.parameter_gate.set_all(parameter_list, store)
 
 
 class UnknownParameterError(ParameterNotDeclaredException):  # type: ignore[misc]
@@ -185,19 +185,18 @@ class Parameters:
 
     def _composed(self) -> Values:
         own = {
-            name: CameraSettings(
-                **{spec.name: self._stored[f'{token}.{spec.name}'] for spec in CAMERA_TABLE}  # type: ignore[arg-type]
-            )
+            name: CameraSettings(**self._of(token, CAMERA_TABLE))
             for name, token in self._tokens.items()
         }
         lidars = {
-            name: LidarSettings(
-                **{spec.name: self._stored[f'{token}.{spec.name}'] for spec in LIDAR_TABLE}  # type: ignore[arg-type]
-            )
+            name: LidarSettings(**self._of(token, LIDAR_TABLE))
             for name, token in self._lidar_tokens.items()
         }
         values = {spec.name: self._stored[spec.name] for spec in TABLE}
         return Values(Settings(**values), own, lidars)  # type: ignore[arg-type]
+
+    def _of(self, token: str, table: tuple[Spec, ...]) -> dict[str, Any]:
+        return {spec.name: self._stored[f'{token}.{spec.name}'] for spec in table}
 
     # Declaration.
 
@@ -279,7 +278,7 @@ class Parameters:
         if not result.successful:
             raise ConfigurationError(result.reason)
 
-    def set(
+    def set_all(
         self,
         parameter_list: list[Parameter[Any]],
         store: Callable[[list[Parameter[Any]]], SetParametersResult],

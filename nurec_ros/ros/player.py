@@ -399,7 +399,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         reason = str(error)
         if not isinstance(error, NurecError):
             what = 'publishing an image'
-            reason = str(UnforeseenError(f'unexpected error while {what}', error))
+            reason = str(UnforeseenError(f'unforeseen error while {what}', error))
             self._mailbox.post(lambda: self._tell(what, error))
         # Posted before the end of the render is, so that the step hears of it in time.
         if loaded.playback.stepping:

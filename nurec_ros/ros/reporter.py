@@ -45,7 +45,7 @@ NAMESAKE = (
     'for the other; start one of them under another name with -r __node:=NAME'
 )
 
-# For so long an unexpected error is shown in the diagnostics.
+# For so long an unforeseen error is shown in the diagnostics.
 FAILURE_SHOWN_S = 10.0
 MOST_FAILURES_TOLD = 100
 
@@ -173,14 +173,14 @@ class Reporter:
 
     def failed(self, doing: str, error: Exception) -> UnforeseenError:
         """
-        Tell of an unexpected error: the traceback once of each kind, then in the diagnostics.
+        Tell of an unforeseen error: the traceback once of each kind, then in the diagnostics.
 
         `doing` says what was being done.
         """
         if isinstance(error, UnforeseenError):
             unforeseen = error
         else:
-            unforeseen = UnforeseenError(f'unexpected error while {doing}', error)
+            unforeseen = UnforeseenError(f'unforeseen error while {doing}', error)
         cause = error.__cause__ or error
         self._failure, self._failed_s = f'{unforeseen} (an error of nurec_ros)', time.monotonic()
         kind = (doing, type(cause).__name__)

@@ -233,7 +233,8 @@ class ScenarioTopics:
             transforms.append(
                 transform_stamped(0, self._frames.parent, self._frames.base_frame, IDENTITY)
             )
-        del transforms[len(times) :]
+        wanted = len(times)
+        del transforms[wanted:]
         if len(times) <= FEW:
             for transform, time_ns in zip(transforms, times, strict=True):
                 set_transform(transform, time_ns, self._ego.pose(time_ns))

@@ -103,7 +103,7 @@ def parse_road_map(
         return RoadMap(geo_reference, ())
     if xodr.broken:
         some = '1 road' if xodr.broken == 1 else f'{xodr.broken} roads'
-        warn(f'{some} cannot be evaluated, so they are not drawn')
+        warn(f'{some} cannot be evaluated: left out')
     if xodr.cut:
         warn('it is larger than what is read, so it is cut off')
     T_map_enu = np.linalg.inv(enu_of_earth(origin) @ T_earth_map)

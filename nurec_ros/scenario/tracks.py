@@ -270,7 +270,7 @@ class Tracks:
         return TrackChanges(tuple(ids[new].tolist()), tuple(ids[gone].tolist()))
 
     def velocities(self, active: ActiveTracks) -> Array:
-        """Return the velocities (N, 3) of an active set in the map frame, metres a second."""
+        """Return the velocities of an active set, (N, 3), in the map frame, metres a second."""
         return self.samples.linear_velocities(*self._segments(active.indices, active.t_ns))
 
     def trajectory(self, index: int) -> Trajectory:

@@ -209,7 +209,7 @@ def test_too_few_threads_are_one_line(scenario_path, name, count):
         *play_arguments(name, scenario_path),
         code=NO_MORE_THREADS.format(count),
     )
-    assert_one_line(name, ended(process), 'no more threads')
+    assert_one_line(name, ended(process), 'thread', 'raise the limit')
 
 
 # --- errors that nobody foresaw ------------------------------------------------------------------
@@ -226,7 +226,9 @@ nurec_ros.scenario.Scenario.load = load
 def test_an_error_that_nobody_foresaw_is_one_line(scenario_path, name):
     arguments = play_arguments(name, scenario_path)
     outcome = ended(start(name, *arguments, code=UNFORESEEN))
-    assert_one_line(name, outcome, 'unforeseen KeyError at nurec_ros/', "'lens'", 'TRACEBACK=1')
+    assert_one_line(
+        name, outcome, 'unforeseen', 'KeyError', ' at nurec_ros/', "'lens'", 'TRACEBACK=1'
+    )
 
 
 def test_its_traceback_is_shown_if_asked_for(scenario_path):

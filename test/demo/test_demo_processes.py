@@ -143,6 +143,7 @@ def test_the_stubborn_are_ended_too(tmp_path: Path, monkeypatch):
     from nurec_ros.demo import processes
 
     monkeypatch.setitem(processes.PATIENCE_S, signal.SIGINT, 0.1)
+    monkeypatch.setitem(processes.PATIENCE_S, signal.SIGTERM, 120.0)
     with Children(tmp_path, os.environ) as several:
         child = several.start('server', STUBBORN)
         child.wait_for('^deaf', 30)

@@ -56,7 +56,8 @@ def test_stays_on_the_path(recorded):
 @pytest.mark.parametrize('offset_m', [1.5, -1.5])
 def test_keeps_beside_it(offset_m):
     found = follow(straight(), offset_m)
-    np.testing.assert_allclose(found[len(found) // 2 :], offset_m, atol=0.05)
+    half = len(found) // 2
+    np.testing.assert_allclose(found[half:], offset_m, atol=0.05)
     assert np.abs(found).max() < 1.5 + 0.3
 
 

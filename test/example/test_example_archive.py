@@ -98,7 +98,7 @@ def test_the_root_layer_says_what_a_viewer_of_usd_needs(example):
 
 
 def test_the_metadata_have_every_key_that_readers_insist_on(example):
-    """AlpaSim's dataclass takes these as they are, and its scene table the last one as well."""
+    """The dataclass of AlpaSim takes these as they are, its scene table the last one too."""
     metadata = yaml.safe_load(example.metadata)
     types = {
         'scene_id': str,

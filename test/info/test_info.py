@@ -93,7 +93,8 @@ def test_gaps_lidars_and_tracks(tmp_path: Path, capsys):
         frames = document['rig_trajectories'][0]['cameras_frame_timestamps_us']
         key = next(iter(frames))
         edit.times = list(frames[key])
-        del frames[key][gone : gone + 2]
+        end = gone + 2
+        del frames[key][gone:end]
         document['lidar_calibrations'] = {
             'lidar_top@1': {'logical_sensor_name': 'lidar_top', 'T_sensor_rig': identity()}
         }

@@ -53,6 +53,8 @@ def standing_at(x, y):
 
 
 class World:
+    """A playback with a driven ego, and a wall clock that moves when it is told to."""
+
     def __init__(self, source='twist', tracks=None, wait_s=0.0, timeout_s=0.0, watch=(), **more):
         self.wall_ns = 7 * MS
         self.listens = more.pop('listens', True)

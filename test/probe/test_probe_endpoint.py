@@ -327,3 +327,13 @@ def test_a_folder_that_cannot_be_made_is_named(scenario, tmp_path):
     with pytest.raises(ConfigurationError, match='out cannot be written'):
         # Nothing listens there: it is found before anything is asked.
         probe_at(scenario, '127.0.0.1:1', tmp_path)
+
+
+def test_a_socket_that_nobody_listens_on_is_no_open_port(scenario, tmp_path):
+    socket = f'unix:{tmp_path}/none'
+    report = probe_at(scenario, socket, tmp_path / 'out', timeout_s=1.0)
+    (failed,) = [stage for stage in report.stages if stage.status == 'fail']
+    assert failed.name == 'channel'
+    assert socket in failed.message
+    assert 'port' not in failed.message
+    assert 'socket' in failed.remedy

@@ -557,6 +557,8 @@ def test_questions_that_get_no_thread_are_asked_again(
             return self.opened.unary_unary(*how) if error is None else Refusing(error)
 
     class Refusing:
+        """Raises in the place of a channel."""
+
         def __init__(self, error: Exception) -> None:
             self.error = error
 

@@ -51,6 +51,8 @@ class _Proxy(socketserver.ThreadingTCPServer):
 
 
 class _Connect(socketserver.BaseRequestHandler):
+    """A proxy that connects on."""
+
     def handle(self) -> None:
         head = b''
         while b'\r\n\r\n' not in head:

@@ -258,7 +258,8 @@ class Index:
     def has(self, topic: str, t_ns: int, since_ns: int) -> bool:
         """Return whether a moment was sent on a topic since a moment of the wall."""
         messages = self._heard[topic]
-        for sent_ns, message in messages[self._taken[topic] :]:
+        taken = self._taken[topic]
+        for sent_ns, message in messages[taken:]:
             for stamp in _stamps(topic, message):
                 self._sent[topic, stamp] = sent_ns
         self._taken[topic] = len(messages)

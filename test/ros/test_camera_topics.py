@@ -150,7 +150,7 @@ def test_a_picture_that_does_not_decode_is_on_none_of_the_topics():
 
 def test_with_image_format_rgb_there_is_no_compressed_topic():
     camera = Camera('rgb', raw=1)
-    assert camera.outlet.open == {RAW, INFO}
+    assert camera.outlet.offered == {RAW, INFO}
     assert len(camera.topics.audience) == 2
 
 
@@ -183,7 +183,7 @@ def test_a_frame_that_comes_after_the_end_is_dropped():
     camera = Camera(raw=1, compressed=1, info=1)
     camera.topics.destroy()
     camera.topics.destroy()
-    assert camera.outlet.open == set()
+    assert camera.outlet.offered == set()
     camera.topics.publish(frame())
     assert camera.outlet.published == []
     assert camera.topics.audience == (0, 0, 0)

@@ -127,12 +127,12 @@ def test_off_by_default(outlet, scenario):
 def test_no_fix_without_a_place_on_earth_and_again_with_one(outlet, scenario):
     nowhere = replace(scenario, T_earth_map=None)
     topics = shown(outlet, nowhere, imu_rate=1.0, fix_rate=1.0)
-    assert '~/imu' in outlet.open
-    assert '~/fix' not in outlet.open
+    assert '~/imu' in outlet.offered
+    assert '~/fix' not in outlet.offered
     topics.change(scenario)
-    assert '~/fix' in outlet.open
+    assert '~/fix' in outlet.offered
     topics.change(nowhere)
-    assert '~/fix' not in outlet.open
+    assert '~/fix' not in outlet.offered
     topics.show(Show(BEGIN_NS + 1000 * MS, clock=True, after_ns=BEGIN_NS))
     assert outlet.messages('~/fix') == []
 

@@ -149,4 +149,4 @@ def test_nobody_subscribes(outlet):
     assert outlet.published == []
     assert (topic.audience, topic.points) == ((0,), 5)
     topic.destroy()
-    assert outlet.open == set()
+    assert outlet.offered == set()

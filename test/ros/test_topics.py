@@ -133,11 +133,11 @@ def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict, expected: list
     [({'publish_tf': False}, {'/tf', '~/odom'}), ({'publish_clock': False}, {'/clock'})],
 )
 def test_what_is_switched_off_is_not_there(scenario: Scenario, settings: dict, missing: set[str]):
-    everything = Stage(scenario).outlet.open
+    everything = Stage(scenario).outlet.offered
     stage = Stage(scenario, **settings)
     stage.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
     stage.topics.show(Show(MOMENT_NS, clock=True, pose=True, tracks=True))
-    assert stage.outlet.open == set(stage.outlet.order) == everything - missing
+    assert stage.outlet.offered == set(stage.outlet.order) == everything - missing
     assert stage.topics.clock_topic == ('' if '/clock' in missing else '/clock')
 
 
@@ -163,7 +163,7 @@ def test_a_topic_that_cannot_be_leaves_none_of_the_others(scenario: Scenario):
     with pytest.raises(ZeroDivisionError):
         ScenarioTopics(outlet, Settings, scenario)
     assert outlet.topics
-    assert not outlet.open
+    assert not outlet.offered
 
 
 def test_another_scenario(stage: Stage, tmp_path: Path):

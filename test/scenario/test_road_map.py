@@ -418,7 +418,7 @@ def test_broken_roads_are_said_once(tmp_path):
     text = xodr(roads=road() + BROKEN['NaN'] * 3)
     scenario = loaded(tmp_path, text, earth_pose(0, 0, 0, 0))
     (warning,) = scenario.warnings
-    assert 'map.xodr: 3 roads cannot be evaluated, so they are not drawn' in warning
+    assert 'map.xodr: 3 roads cannot be evaluated: left out' in warning
     assert len(scenario.road_map.boundaries) == 2
 
 

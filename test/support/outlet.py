@@ -55,7 +55,7 @@ class RecordingOutlet:
         return [name for name, _ in self.published]
 
     @property
-    def open(self) -> set[str]:
+    def offered(self) -> set[str]:
         """Return the topics that are there now."""
         return {name for name, topic in self.topics.items() if not topic.destroyed}
 

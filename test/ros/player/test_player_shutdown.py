@@ -28,6 +28,8 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
+pytestmark = pytest.mark.contract
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 # The promise is 1 s; a machine that does other things as well may take longer.
 SOON_S = 60.0
@@ -177,8 +179,6 @@ class Interrupted:
 
 
 from nurec_ros.cli.player import main
-
-pytestmark = pytest.mark.contract
 sys.meta_path.insert(0, Interrupted())
 sys.exit(main([]))
 """
