@@ -15,11 +15,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 import os
 from pathlib import Path
 import signal
+import threading
 
 import pytest
 
@@ -88,3 +90,16 @@ def pittsburgh() -> Path:
 def miami() -> Path:
     """Return the archive of a drive of 16 s with poses at 150 Hz."""
     return DRIVES['miami']
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Put back what a command that ran in this process left ignored: children would inherit it."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in zip(numbers, before, strict=True):
+            # None: not set from Python.
+            if handler is not None:
+                signal.signal(number, handler)

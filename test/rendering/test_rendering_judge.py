@@ -116,10 +116,12 @@ REFUSED = error(FAIL, 'renderer')
 
 class _Batch:
     batch = True
+    method = 'batch_render_rgb'
 
 
 class _Single:
     batch = False
+    method = 'render_rgb'
 
 
 def after(known: Learned, *results: Frame | ServerError, call: Any = _Batch) -> Learned:
