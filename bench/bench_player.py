@@ -16,8 +16,9 @@ How evenly the player's clock ticks under fire, and what the player costs, besid
 
 Clock: the player plays, a client calls its services as fast as they are answered, and images
 flow; in the same run a bare node publishes at 100 Hz from a timer and does nothing else. Compared
-is by how much the gaps between messages, by the time at which they were sent, differ from 10 ms.
-Goal: the player's 99th percentile at most twice the bare timer's, or 5 ms.
+is by how much the gaps between messages, by the time at which they were sent, exceed 10 ms: each
+forward step sends /clock at once besides, so shorter gaps are no fault. Goal: the player's 99th
+percentile at most twice the bare timer's, or 5 ms.
 
 CPU: the player plays at its defaults with nobody listening, with a listener to all that is not an
 image, and beside it the bare node. Goal: under 20 % of one core without image subscribers.
@@ -46,6 +47,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+import signal
 import sys
 import tempfile
 import time
@@ -65,10 +67,10 @@ BEAT = {'rate': 100.0, 'camera_rate': 1000.0}
 BEAT_DURATION_S = 1000.0
 
 
-def deviations(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any]:
-    """Return by how many ms the gaps in a span differ from the period."""
+def lateness(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any]:
+    """Return by how many ms the gaps in a span exceed the period."""
     times = np.array([one for one in sorted(sent) if from_ns <= one < to_ns])
-    return np.abs(np.diff(times) / 1e6 - PERIOD_MS)
+    return np.maximum(np.diff(times) / 1e6 - PERIOD_MS, 0.0)
 
 
 def measure_clock(
@@ -101,13 +103,13 @@ def measure_clock(
     print(f'the player used {used / took:.0%} of a core')
     for line in wrong[:5]:
         print(f'  {line}')
-    print(f'\n{"off 10 ms by, ms":20}{"messages":>10}{"p50":>8}{"p95":>8}{"p99":>8}{"max":>8}')
+    print(f'\n{"late by, ms":20}{"messages":>10}{"p50":>8}{"p95":>8}{"p99":>8}{"max":>8}')
     p99 = {}
     for topic, sent in observer.sent.items():
-        off = deviations(sent, from_ns, to_ns)
-        figures = [*np.percentile(off, (50, 95, 99)), off.max()]
+        late = lateness(sent, from_ns, to_ns)
+        figures = [*np.percentile(late, (50, 95, 99)), late.max()]
         p99[topic] = figures[2]
-        print(f'{topic:20}{len(off) + 1:10}' + ''.join(f'{figure:8.2f}' for figure in figures))
+        print(f'{topic:20}{len(late) + 1:10}' + ''.join(f'{figure:8.2f}' for figure in figures))
     ratio = p99['/clock'] / p99['/bare_clock']
     good = ratio <= GOAL_RATIO or p99['/clock'] <= GOAL_MS
     print(f'p99 ratio {ratio:.2f} (goal {GOAL_RATIO:g}, or {GOAL_MS:g} ms):', _verdict(good))
@@ -234,6 +236,9 @@ def main() -> int:
     parser.add_argument('--code', type=Path, nargs='+', default=[ROOT])
     arguments = parser.parse_args()
     from test.support.domain import claim_domain
+
+    # A player that outlived this run would be heard by the next one in the same domain.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     os.environ['ROS_DOMAIN_ID'] = str(claim_domain())
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
