@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 r"""
-Start the player; where asked, a preview server to render for it, and rviz2.
+Start the player; where asked, a preview server to render for it, rviz2, and who drives the ego.
 
     ros2 launch nurec_ros nurec.launch.py usdz_path:=FILE preview:=true rviz:=true autoplay:=true
 
@@ -25,6 +25,7 @@ leaves behind the processes that the actions before it were about to start.
 
 import os
 from pathlib import Path
+import shutil
 import socket
 import tempfile
 
@@ -52,7 +53,6 @@ CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
 # What people write for this machine.
 HERE = ('', 'localhost', '127.0.0.1', '::1', '0.0.0.0', '::')
-
 SHM = '/dev/shm'
 # The profile's segment is 32 MiB, and whoever else runs on this machine needs some as well.
 SHM_NEEDED = 64 * 2**20
@@ -61,6 +61,16 @@ PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES
 WITH_FIRST = ('humble', 'iron', 'jazzy')
 # Somebody else's choice, which a profile would go before.
 TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
+
+# What the player is told for each driver that `drive` may name.
+DRIVERS = {
+    'follow': {'ego_source': 'ackermann'},
+    # It publishes Twist unless told otherwise.
+    'teleop': {'ego_source': 'twist', 'cmd_vel_stamped': False},
+}
+TELEOP = 'teleop_twist_keyboard'
+# What a launch starts gets no keys from the launch's own terminal.
+TERMINAL = 'xterm'
 
 # What Docker and Podman leave in their containers.
 CONTAINER_MARKS = ('/.dockerenv', '/run/.containerenv')
@@ -116,6 +126,7 @@ PARAMETERS = {
     'usdz_path': (a_path, 'The scenario, a NuRec USDZ file'),
     'server': (a_string, 'HOST:PORT of the render server'),
     'cameras': (names, 'The cameras to render, as a,b or [a, b]'),
+    'lidars': (names, 'The lidars to render, as a,b or [a, b]; none: none of them'),
     'resolution_scale': (a_number, "Size of the images as a share of the calibration's"),
     'rate': (a_number, 'Scenario seconds per wall second'),
     'autoplay': (a_flag, 'true: play as soon as the scenario is loaded'),
@@ -139,6 +150,14 @@ OTHERS = {
         ),
     ),
     'rviz': ('false', "true: start rviz2 too, on the player's topics and clock."),
+    'drive': (
+        '',
+        (
+            'follow: start nurec_follow too, which drives the ego along the recorded path, '
+            'offset_m beside it. teleop: start teleop_twist_keyboard too, in a window of its own. '
+            f'{LEFT}'
+        ),
+    ),
     'use_shm_profile': (
         'true',
         (
@@ -182,6 +201,9 @@ def start(context):
         argument: read(argument, a_flag, given[argument] or OTHERS[argument][0])
         for argument in ('preview', 'rviz', 'use_shm_profile')
     }
+    drive = given['drive']
+    if drive and drive not in DRIVERS:
+        raise ValueError(f'drive: {drive!r} is neither {" nor ".join(DRIVERS)}')
     name = given['name'] or DEFAULT_NAME
     # What PushRosNamespace has set, where this file is included in a group.
     outer = context.launch_configurations.get('ros_namespace', '')
@@ -189,7 +211,7 @@ def start(context):
     usdz_path = parameters.get('usdz_path')
     params_file = a_path(given['params_file']) if given['params_file'] else ''
 
-    look_up_executables(context, flags)
+    look_up_executables(context, flags, drive)
     check_names(name, player_name)
     # launch_ros would only warn, and the player play something else than what was meant.
     for argument, path in (('params_file', params_file), ('usdz_path', usdz_path)):
@@ -211,23 +233,36 @@ def start(context):
                 f'and not from server:={given["server"]}'
             )
         actions.append(preview_server(usdz_path, port))
+    parameters.update(DRIVERS.get(drive, {}))
     environment, remark = shm_profile() if flags['use_shm_profile'] else ({}, '')
     remarks.append(remark)
     sources = [source for source in (params_file, parameters) if source]
-    actions.append(player(name, given, sources, environment))
+    level = ['--log-level', given['log_level']] if given['log_level'] else []
+    options = {'parameters': sources, 'additional_env': environment, 'ros_arguments': level}
+    actions.append(ours('nurec_player', 'the player', name, given['namespace'], **options))
     if flags['rviz']:
         actions.append(rviz(player_name))
+    if drive == 'follow':
+        # The wheelbase may stand in the file, under a wildcard or the follower's own name.
+        options = {'parameters': [*filter(None, [params_file]), {'player': player_name}]}
+        names_of = (f'{name}_follow', given['namespace'])
+        actions.append(ours('nurec_follow', 'the follower', *names_of, **options))
+    elif drive == 'teleop':
+        actions.append(teleop(f'{player_name}/cmd_vel'))
     return [*(LogInfo(msg=f'[WARNING] {remark}') for remark in remarks if remark), *actions]
 
 
-def look_up_executables(context, flags):
+def look_up_executables(context, flags, drive):
     """Fail where an executable that the arguments ask for is not installed."""
-    needed = [(PACKAGE, 'nurec_player', 'build the workspace and source its setup file')]
-    if flags['preview']:
-        needed.append((PACKAGE, 'nurec_preview', 'build the workspace again'))
-    if flags['rviz']:
-        needed.append(('rviz2', 'rviz2', 'apt install ros-$ROS_DISTRO-rviz2, or rviz:=false'))
-    for package, executable, remedy in needed:
+    again = 'build the workspace again'
+    needed = (
+        (True, PACKAGE, 'nurec_player', 'build the workspace and source its setup file'),
+        (flags['preview'], PACKAGE, 'nurec_preview', again),
+        (flags['rviz'], 'rviz2', 'rviz2', 'apt install ros-$ROS_DISTRO-rviz2, or rviz:=false'),
+        (drive == 'follow', PACKAGE, 'nurec_follow', again),
+        (drive == 'teleop', TELEOP, TELEOP, 'apt install ros-$ROS_DISTRO-teleop-twist-keyboard'),
+    )
+    for _, package, executable, remedy in (row for row in needed if row[0]):
         lookup = ExecutableInPackage(package=package, executable=executable)
         try:
             lookup.perform(context)
@@ -254,20 +289,21 @@ def read(argument, convert, text):
         raise ValueError(f'{argument}: {error}') from None
 
 
-def player(name, given, sources, environment):
-    """Return the player's node, which takes the whole launch with it when it ends."""
+def ours(executable, who, name, namespace, **options):
+    """
+    Return a node of this package, which takes the whole launch with it when it ends.
+
+    Name and namespace are always given: launch_ros keys the parameters by the full name then,
+    which in ROS goes before what a params_file says under a wildcard or the same name.
+    """
     return Node(
         package=PACKAGE,
-        executable='nurec_player',
-        # Both are always given: launch_ros keys the parameters by the full name then, which in
-        # ROS goes before what a params_file says under a wildcard or the same name.
+        executable=executable,
         name=name,
-        namespace=given['namespace'],
-        parameters=sources,
-        additional_env=environment,
-        ros_arguments=['--log-level', given['log_level']] if given['log_level'] else [],
+        namespace=namespace,
         output='screen',
-        on_exit=lambda event, context: end(event, context, 'the player'),
+        on_exit=lambda event, context: end(event, context, who),
+        **options,
     )
 
 
@@ -284,6 +320,24 @@ def preview_server(usdz_path, port):
         name='nurec_preview',
         output='screen',
         on_exit=lambda event, context: end(event, context, 'the preview server'),
+    )
+
+
+def teleop(topic):
+    """Return what starts the keyboard in a window, or says how where there can be none."""
+    lacking = [] if shutil.which(TERMINAL) else [f'{TERMINAL} is not installed']
+    lacking += [] if os.environ.get('DISPLAY') else ['DISPLAY is not set']
+    if lacking:
+        command = f'ros2 run {TELEOP} {TELEOP} --ros-args -r cmd_vel:={topic}'
+        reason = f'drive:=teleop has no window for the keyboard here ({", ".join(lacking)})'
+        return LogInfo(msg=f'[WARNING] {reason}: run it in another terminal: {command}')
+    return Node(
+        package=TELEOP,
+        executable=TELEOP,
+        namespace='',
+        remappings=[('cmd_vel', topic)],
+        prefix=f'{TERMINAL} -T {TELEOP} -e',
+        output='screen',
     )
 
 
@@ -382,11 +436,9 @@ def rviz(player_name):
     if player_name != f'/{DEFAULT_NAME}':
         # Remapping would leave rviz2 showing names that do not exist.
         text = config.read_text().replace(f'/{DEFAULT_NAME}/', f'{player_name}/')
-        with tempfile.NamedTemporaryFile(
-            'w', prefix='nurec_', suffix='.rviz', delete=False
-        ) as copy:
+        handle, config = tempfile.mkstemp(prefix='nurec_', suffix='.rviz')
+        with open(handle, 'w') as copy:
             copy.write(text)
-        config = copy.name
     return Node(
         package='rviz2',
         executable='rviz2',

@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from nurec_ros.demo.drawing import BOLD, GREY, Image, INK, PAPER, put_text, text_width
-from nurec_ros.demo.drive import nearest
 
 CELL_WIDTH = 384
 GAP = 6
@@ -41,6 +41,15 @@ def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
     near = (end_ns - begin_ns) // 40
     first, last = begin_ns + near, end_ns - near
     return [first + (last - first) * k // max(count - 1, 1) for k in range(count)]
+
+
+def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:
+    """Return the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
+    if not entries:
+        return None
+    index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
+    first, last = max(index - 1, 0), index + 1
+    return min(entries[first:last], key=lambda entry: abs(entry[0] - t_ns))
 
 
 def draw_contact_sheet(

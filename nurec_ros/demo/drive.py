@@ -19,7 +19,6 @@ The pictures are drawn from this, so that they show what came over ROS and not w
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 import re
@@ -27,6 +26,7 @@ import struct
 from typing import Any
 
 import numpy as np
+from nurec_ros.demo.contact_sheet import nearest
 from nurec_ros.demo.overview import Drive, Pose2D, RoadUser
 from nurec_ros.demo.recording import message_class
 from rclpy.serialization import deserialize_message
@@ -130,15 +130,6 @@ def _images(
     found = (nearest(messages, t_ns) for t_ns in moments_ns)
     wanted = dict(entry for entry in found if entry is not None)
     return [(t, deserialize_message(data, image).data.tobytes()) for t, data in wanted.items()]
-
-
-def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:
-    """Return the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
-    if not entries:
-        return None
-    index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
-    first, last = max(index - 1, 0), index + 1
-    return min(entries[first:last], key=lambda entry: abs(entry[0] - t_ns))
 
 
 def stamp_of(data: bytes, at: int = 4) -> int:

@@ -25,9 +25,9 @@ from nurec_ros.demo.contact_sheet import (
     HEADING,
     MARGIN,
     moments,
+    nearest,
     TITLE,
 )
-from nurec_ros.demo.drive import nearest
 import pytest
 
 S = 1_000_000_000

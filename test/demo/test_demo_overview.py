@@ -19,11 +19,12 @@ from itertools import combinations
 import math
 
 import numpy as np
-from nurec_ros.demo.drive import Drive, RoadUser
 from nurec_ros.demo.overview import (
     draw_overview,
+    Drive,
     EGO,
     outline,
+    RoadUser,
     tick_labels,
     tick_seconds,
     WIDTH,

@@ -134,8 +134,9 @@ def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an ament prefix where a stand-in takes the place of each executable."""
     script = HERE / 'standin.py'
     packages = {
-        'nurec_ros': {'nurec_player': script, 'nurec_preview': script},
+        'nurec_ros': dict.fromkeys(('nurec_player', 'nurec_preview', 'nurec_follow'), script),
         'rviz2': {'rviz2': script},
+        'teleop_twist_keyboard': {'teleop_twist_keyboard': script},
     }
     return make_prefix(tmp_path_factory.mktemp('standins'), packages)
 
@@ -156,7 +157,7 @@ def installed_prefix(folder: Path) -> Path:
     if (prefix / 'lib' / 'nurec_ros' / 'nurec_player').is_file():
         return prefix
     scripts = {}
-    for name in ('player', 'preview'):
+    for name in ('player', 'preview', 'follow'):
         scripts[f'nurec_{name}'] = folder / f'nurec_{name}'
         scripts[f'nurec_{name}'].write_text(
             f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'

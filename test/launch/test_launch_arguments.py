@@ -25,6 +25,7 @@ ARGUMENTS = {
     'usdz_path',
     'server',
     'cameras',
+    'lidars',
     'resolution_scale',
     'rate',
     'autoplay',
@@ -36,6 +37,7 @@ ARGUMENTS = {
     'params_file',
     'preview',
     'rviz',
+    'drive',
     'use_shm_profile',
     'log_level',
 }

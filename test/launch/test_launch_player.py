@@ -24,9 +24,11 @@ import time
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Path as RosPath
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
 
 START_S = 120.0
 
@@ -105,6 +107,33 @@ def test_interrupts_end_all_in_order(launch_file, installed, observer, tmp_path,
     ends = [line for line in exit_lines(run.output) if 'started' not in line]
     assert len(ends) == 2, run.output
     assert all('finished cleanly' in line for line in ends), run.output
+
+
+def test_the_follower_drives(launch_file, installed, observer, tmp_path):
+    """Follow at the recorded speed: the ego gets on, and stays on its path."""
+    run = launch_file(
+        installed,
+        f'usdz_path:={build_archive(tmp_path)}',
+        'drive:=follow',
+        'mode:=lockstep',
+        'cameras:=',
+    )
+    driven = observer.listen(RosPath, '/nurec/driven_path', latched=True)
+    first(observer, driven, run.alive)
+    answer = observer.client(Trigger, '/nurec/play').call_async(Trigger.Request())
+    states = observer.listen(DiagnosticStatus, '/nurec/state', latched=True)
+
+    def state():
+        return {one.key: json.loads(one.value) for one in states[-1].values} if states else {}
+
+    observer.until(lambda: answer.done() and state().get('done'), 'the end of the drive')
+    values = state()
+    assert values['ego_source'] == 'ackermann'
+    assert values['ego_input_stamp_us'] > values['start_us']
+    assert abs(values['deviation_m']) < 0.3
+    assert len(driven[-1].poses) > 5
+    assert run.interrupt() == 0
+    assert 'process has died' not in run.output
 
 
 def test_a_scenario_that_cannot_be_read_ends_the_launch(launch_file, installed, tmp_path):

@@ -17,6 +17,7 @@ What the launch file starts, with stand-ins for the executables.
 Real launches, and real ROS nodes that say which parameters reached them.
 """
 
+import os
 from pathlib import Path
 from test.launch.conftest import LAUNCH_FILE, make_prefix
 
@@ -69,6 +70,7 @@ def test_everything_given(launch_file, standins, tmp_path):
         'usdz_path:=street.usdz',
         'server:=gpu:46435',
         'cameras:=front,rear',
+        'lidars:=none',
         'resolution_scale:=1',
         'rate:=2',
         'autoplay:=true',
@@ -85,6 +87,7 @@ def test_everything_given(launch_file, standins, tmp_path):
         'usdz_path': str(tmp_path / 'street.usdz'),
         'server': 'gpu:46435',
         'cameras': ['front', 'rear'],
+        'lidars': ['none'],
         'resolution_scale': 1.0,
         'rate': 2.0,
         'autoplay': True,
@@ -126,7 +129,8 @@ def test_arguments_go_before_the_params_file_under_a_namespace(launch_file, stan
     assert run.interrupt() == 0
 
 
-ALL = ('preview:=true', 'rviz:=true', 'usdz_path:=street.usdz')
+ALL = ('preview:=true', 'rviz:=true', 'usdz_path:=street.usdz', 'drive:=follow')
+OURS = ['nurec_player', 'nurec_preview', 'nurec_follow']
 
 
 @pytest.mark.parametrize(
@@ -144,6 +148,7 @@ ALL = ('preview:=true', 'rviz:=true', 'usdz_path:=street.usdz')
             "server: preview:=true needs one HOST:PORT, not 'a:1,b:2'",
         ),
         (['name:=my-player'], '/my-player: Invalid node name: node name must not contain'),
+        (['drive:=fast'], "drive: 'fast' is neither follow nor teleop"),
         (['namespace:=1st'], '/1st/nurec: Invalid namespace: namespace must not have a token'),
     ],
 )
@@ -159,17 +164,15 @@ def test_wrong_arguments_are_one_line_and_start_nothing(launch_file, standins, w
 @pytest.mark.parametrize(
     ('executables', 'sentence'),
     [
+        ({'nurec_ros': OURS}, 'rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2, or '),
+        ({'nurec_ros': OURS, 'rviz2': []}, 'rviz2 is not installed'),
         (
-            {'nurec_ros': ['nurec_player', 'nurec_preview']},
-            'rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2, or rviz:=false)',
-        ),
-        (
-            {'nurec_ros': ['nurec_player', 'nurec_preview'], 'rviz2': []},
-            'rviz2 is not installed',
-        ),
-        (
-            {'nurec_ros': ['nurec_player'], 'rviz2': ['rviz2']},
+            {'nurec_ros': ['nurec_player', 'nurec_follow'], 'rviz2': ['rviz2']},
             'nurec_preview is not installed (build the workspace again)',
+        ),
+        (
+            {'nurec_ros': ['nurec_player', 'nurec_preview'], 'rviz2': ['rviz2']},
+            'nurec_follow is not installed (build the workspace again)',
         ),
         (
             {'nurec_ros': ['nurec_preview'], 'rviz2': ['rviz2']},
@@ -177,7 +180,7 @@ def test_wrong_arguments_are_one_line_and_start_nothing(launch_file, standins, w
         ),
         ({'rviz2': ['rviz2']}, 'nurec_player is not installed'),
     ],
-    ids=['no rviz2', 'rviz2 without its executable', 'no preview', 'no player', 'no nurec_ros'],
+    ids=['rviz2', "rviz2's executable", 'preview', 'follow', 'player', 'nurec_ros'],
 )
 def test_what_is_not_installed_is_said_and_nothing_is_started(
     launch_file, tmp_path, executables, sentence
@@ -274,6 +277,80 @@ def test_rviz_shows_a_player_of_another_name(launch_file, standins):
     assert theirs.replace('/fleet/second/', '/nurec/') == ours
     Path(path).unlink()
     assert run.interrupt() == 0
+
+
+def test_the_follower_drives_the_player(launch_file, standins, tmp_path):
+    path = params_file(tmp_path, wildcard={'wheelbase_m': 3.1, 'ego_source': 'pose'})
+    run = launch_file(
+        standins, 'drive:=follow', 'namespace:=fleet', 'name:=second', f'params_file:={path}'
+    )
+    follower, player = run.report('nurec_follow'), run.report('nurec_player')
+    assert follower['node'] == '/fleet/second_follow'
+    assert follower['parameters']['player'] == player['node'] == '/fleet/second'
+    # Both of one length.
+    assert follower['parameters']['wheelbase_m'] == player['parameters']['wheelbase_m'] == 3.1
+    assert player['parameters']['ego_source'] == 'ackermann'
+    assert run.interrupt() == 0
+
+
+def test_nobody_drives_unless_asked(launch_file, standins):
+    run = launch_file(standins, 'preview:=true', 'usdz_path:=street.usdz')
+    run.report('nurec_preview')
+    assert 'ego_source' not in run.report('nurec_player')['parameters']
+    assert 'nurec_follow' not in run.output
+    assert run.interrupt() == 0
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Return a PATH on which `xterm` is a script that says how it was called, and runs that."""
+    script = tmp_path / 'bin' / 'xterm'
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\necho "xterm $1 $2 $3"\nshift 3\nexec "$@"\n')
+    script.chmod(0o755)
+    return f'{script.parent}{os.pathsep}{os.environ["PATH"]}'
+
+
+def test_the_keyboard_has_a_window_of_its_own(launch_file, standins, terminal):
+    run = launch_file(standins, 'drive:=teleop', 'namespace:=fleet', PATH=terminal, DISPLAY=':7')
+    keyboard, player = run.report('teleop_twist_keyboard'), run.report('nurec_player')
+    # What publishes Twist, for a player that takes it.
+    assert player['parameters'] == {'ego_source': 'twist', 'cmd_vel_stamped': False}
+    assert 'cmd_vel:=/fleet/nurec/cmd_vel' in keyboard['arguments']
+    assert 'xterm -T teleop_twist_keyboard -e' in run.output
+    assert '[WARNING] drive' not in run.output
+    assert run.interrupt() == 0
+
+
+@pytest.mark.parametrize(
+    ('environment', 'reason'),
+    [
+        ({'PATH': '/nowhere', 'DISPLAY': ':7'}, '(xterm is not installed)'),
+        ({'DISPLAY': ''}, '(DISPLAY is not set)'),
+    ],
+)
+def test_without_a_window_the_command_is_told(
+    launch_file, standins, terminal, environment, reason
+):
+    run = launch_file(standins, 'drive:=teleop', **{'PATH': terminal, **environment})
+    assert run.report('nurec_player')['parameters']['ego_source'] == 'twist'
+    command = 'teleop_twist_keyboard --ros-args -r cmd_vel:=/nurec/cmd_vel'
+    lines = [line for line in run.output.splitlines() if 'no window for the keyboard' in line]
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert command in lines[0]
+    assert run.interrupt() == 0
+
+
+def test_a_keyboard_that_is_not_installed_is_said_and_nothing_is_started(launch_file, tmp_path):
+    script = Path(__file__).with_name('standin.py')
+    prefix = make_prefix(tmp_path / 'prefix', {'nurec_ros': dict.fromkeys(OURS, script)})
+    run = launch_file(prefix, 'drive:=teleop', AMENT_PREFIX_PATH=str(prefix))
+    assert run.end() == 1
+    sentence = 'teleop_twist_keyboard is not installed (apt install ros-$ROS_DISTRO-teleop-twist'
+    assert sentence in run.output
+    assert 'Traceback' not in run.output
+    assert list(run.folder.glob('*.json')) == []
 
 
 def test_inclusion_in_a_group_of_somebody_elses(launch_file, standins, tmp_path):

@@ -15,10 +15,11 @@
 
 from pathlib import Path
 import re
-from test.support.archives import build_archive
 from test.support.listener import Listener
 from test.support.running_player import RunningPlayer
 
+from nurec_ros.example import write_example
+from nurec_ros.ros.lidar_topic import LAYOUTS
 from nurec_ros.scenario import Scenario
 import pytest
 from rclpy.qos import (
@@ -46,6 +47,7 @@ TYPES = {
     'MarkerArray': 'visualization_msgs/msg/MarkerArray',
     'Odometry': 'nav_msgs/msg/Odometry',
     'Path': 'nav_msgs/msg/Path',
+    'PointCloud2': 'sensor_msgs/msg/PointCloud2',
     'TF': None,
 }
 # As rviz writes them.
@@ -68,6 +70,8 @@ CAMERAS = (
     'camera_rear_left_70fov',
     'camera_rear_right_70fov',
 )
+
+LIDAR = 'lidar_gt_top_p128'
 
 DOCUMENT = yaml.safe_load(CONFIG.read_text())
 MANAGER = DOCUMENT['Visualization Manager']
@@ -121,15 +125,16 @@ class Offer:
 
 @pytest.fixture(scope='module')
 def offer(tmp_path_factory):
-    """Return what a player offers, with the six cameras."""
+    """Return what a player offers that is driven, with the six cameras and the lidar."""
     import rclpy
 
     folder = tmp_path_factory.mktemp('player')
     context = rclpy.Context()
     rclpy.init(context=context)
     listener = Listener(context)
-    usdz_path = build_archive(folder, cameras=CAMERAS)
-    with RunningPlayer(folder, {'usdz_path': usdz_path, 'server': 'localhost:1'}) as player:
+    usdz_path = write_example(folder / 'street.usdz', duration_s=2.0)
+    parameters = {'usdz_path': usdz_path, 'server': 'localhost:1', 'ego_source': 'twist'}
+    with RunningPlayer(folder, parameters) as player:
         found = Offer(listener)
         player.first(listener, found.tf)
         yield found
@@ -147,6 +152,7 @@ def test_every_display_is_of_a_known_kind():
 def test_the_road_users_the_ego_and_its_path_are_shown():
     shown = {display['Topic']['Value'] for display in DISPLAYS.values() if 'Topic' in display}
     assert {'/nurec/tracks', '/nurec/ego', '/nurec/path', '/nurec/odom'} <= shown
+    assert {'/nurec/ego_recorded', '/nurec/driven_path'} <= shown
     assert 'TF' in {kind_of(display) for display in DISPLAYS.values()}
 
 
@@ -190,6 +196,19 @@ def test_frames_exist(offer):
     for view in (views['Current'], *views['Saved']):
         assert view['Target Frame'] in frames
     assert 'map' in frames
+
+
+def test_points_are_coloured_by_the_field_that_they_have(offer):
+    """Show the lidar of NuRec's rigs, which the example has too."""
+    clouds = [display for display in DISPLAYS.values() if kind_of(display) == 'PointCloud2']
+    assert [display['Topic']['Value'] for display in clouds] == [f'/nurec/{LIDAR}/points']
+    (display,) = clouds
+    assert display['Color Transformer'] == 'Intensity'
+    assert display['Channel Name'] in LAYOUTS['xyzi'].names
+    assert display['Channel Name'] in LAYOUTS['xyzirc'].names
+    # It is 0 to 1 in one layout, 0 to 255 in the other.
+    assert display['Autocompute Intensity Bounds'] is True
+    assert LIDAR in offer.frames()
 
 
 def docks():
