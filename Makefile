@@ -22,7 +22,7 @@ unexport PYTHONHOME
 # A sourced ROS distribution brings rclpy and every message package: its own are used then.
 ifdef ROS_DISTRO
 demo_extras := fast,demo
-test_extras := test,test-ros
+test_extras := test,test-ros,cluster
 venv_options := --system-site-packages
 interfaces :=
 else ifdef PURE
@@ -34,7 +34,7 @@ interfaces :=
 unexport PYTHONPATH
 else
 demo_extras := wheels,fast,demo
-test_extras := test,test-ros,wheels-lint
+test_extras := test,test-ros,cluster,wheels-lint
 venv_options :=
 interfaces := $(VENV)/.interfaces
 unexport PYTHONPATH

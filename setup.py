@@ -195,6 +195,8 @@ setup(
         'demo': ['rosbags>=0.10'],
         'export': ['rosbags>=0.10'],
         'video': ['av'],
+        # There are no wheels for Python 3.14 yet.
+        'cluster': ['ray>=2.9; python_version < "3.14"'],
         'test': ['hypothesis', 'pytest', 'pytest-xdist'],
         # What the tests of the node, the demo and the packaging need besides.
         'test-ros': [

@@ -29,7 +29,9 @@ from nurec_ros.cli.command import complain, run_command, say, Signals, Stopped
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from nurec_ros.export.run import Progress, Summary, Wishes
+    from nurec_ros.export.options import Wishes
+    from nurec_ros.export.run import Summary
+    from nurec_ros.export.scenario_export import Progress
 
 EPILOG = """examples:
   nurec_export scene.usdz --server localhost:46435 --output bags
@@ -116,6 +118,12 @@ def parser() -> argparse.ArgumentParser:
         help='write image files, cameras.json, ego.csv and tracks.jsonl there as well',
     )
     add('--video', action='store_true', help='write an MP4 of each camera as well (needs PyAV)')
+    add(
+        '--ray',
+        default='',
+        metavar='auto|ADDRESS',
+        help='spread scenarios and parts over a Ray cluster that runs already (docs/cluster.md)',
+    )
     add('--resume', action='store_true', help='go on with an export that was ended')
     add('--version', action='version', version=f'%(prog)s {__version__}')
     return result
@@ -131,10 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for module, remedy in NEEDED.items():
             if find_spec(module) is None:
                 raise ConfigurationError(f'no {module} is installed: {remedy}')
-        from nurec_ros.export.run import export, finished_parts, StoppedEarlyError
+        if options.ray and find_spec('ray') is None:
+            raise ConfigurationError("--ray needs Ray: pip install 'nurec_ros[cluster]'")
+        from nurec_ros.export.run import export, finished_parts
+        from nurec_ros.export.scenario_export import StoppedEarlyError
 
         wishes = _wishes(options)
-        progress = _progress(len(wishes.files))
+        progress = _progress()
         go_on = f'what is finished stays in {wishes.output}, --resume goes on'
         try:
             summary = export(wishes, progress)
@@ -166,8 +177,7 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:
-    from nurec_ros.export.options import read_overrides
-    from nurec_ros.export.run import Wishes
+    from nurec_ros.export.options import read_overrides, Wishes
     from nurec_ros.rendering.address import addresses
 
     if options.video:
@@ -200,12 +210,13 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         frames=options.frames,
         video=options.video,
         ego=options.ego,
+        ray=options.ray,
     )
 
 
-def _progress(scenarios: int) -> Progress:
+def _progress() -> Progress:
     """Return a bar for a terminal, a line now and then for what is none."""
-    from nurec_ros.export.run import Progress
+    from nurec_ros.export.scenario_export import Progress
 
     class Lines(Progress):
         """Progress as a line now and then."""
@@ -215,13 +226,13 @@ def _progress(scenarios: int) -> Progress:
             self._frames = self._done = 0
             self._since = self._told = time.monotonic()
 
-        def begin(self, name: str, number: int, frames: int) -> None:
+        def begin(self, name: str, frames: int) -> None:
             self._name, self._frames, self._done = name, frames, 0
             self._since = self._told = time.monotonic()
-            complain(f'{name} ({number + 1} of {scenarios}): {frames} frames to render')
+            complain(f'{name}: {frames} frames to render')
 
-        def frame(self) -> None:
-            self._done += 1
+        def frame(self, count: int = 1) -> None:
+            self._done += count
             now = time.monotonic()
             if now - self._told >= LINE_EVERY_S:
                 self._told = now
@@ -245,12 +256,12 @@ def _progress(scenarios: int) -> Progress:
         def __init__(self) -> None:
             self._bar: tqdm[None] | None = None
 
-        def begin(self, name: str, number: int, frames: int) -> None:
-            self._bar = tqdm(total=frames, desc=f'{number + 1}/{scenarios} {name}', unit=' frames')
+        def begin(self, name: str, frames: int) -> None:
+            self._bar = tqdm(total=frames, desc=name, unit=' frames')
 
-        def frame(self) -> None:
+        def frame(self, count: int = 1) -> None:
             if self._bar is not None:
-                self._bar.update()
+                self._bar.update(count)
 
         def end(self) -> None:
             if self._bar is not None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from nurec_ros.demo.contact_sheet import nearest
 from nurec_ros.demo.overview import Drive, Pose2D, RoadUser
-from nurec_ros.demo.recording import message_class
+from nurec_ros.ros.bag_topics import message_class
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from visualization_msgs.msg import Marker

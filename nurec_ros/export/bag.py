@@ -21,18 +21,20 @@ in the order in which their topics were advertised, whoever published them first
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
+import sys
 from typing import Any
 
-from nurec_ros.demo.recording import definition, NoDefinitionError, recorded_qos
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.playback.schedule import Due
+from nurec_ros.ros.bag_topics import definition, NoDefinitionError, recorded_qos
 from nurec_ros.ros.outlet import Publication
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer, writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
@@ -42,6 +44,11 @@ STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
 
 Wanted = Callable[[str, type], bool]
+
+_dump_qos = cache(writer.dump_qos_v8)
+# The YAML of the same two profiles for each topic of each part, twice, took a third of the time of
+# a small part.
+writer.dump_qos_v8 = lambda profiles: _dump_qos(tuple(profiles))
 
 
 class BagOutlet:
@@ -60,6 +67,7 @@ class BagOutlet:
         self._moment: list[tuple[int, bytes]] = []
         self._moment_ns = 0
         self._channels: list[_Channel] = []
+        self._ranks: dict[str, int] = {}
         self._writer = Writer(folder, version=BAG_VERSION, storage_plugin=STORAGES[storage])
         self._writer.open()
 
@@ -98,6 +106,12 @@ class BagOutlet:
             self._writer.write(self._channels[rank].connection, t_ns, data)
         self._moment.clear()
 
+    def repeat(self, topic: str, data: bytes) -> None:
+        """Take a message that another bag of this outlet's kind holds."""
+        if topic not in self._ranks:
+            self._ranks = {channel.topic: rank for rank, channel in enumerate(self._channels)}
+        self.take(self._ranks[topic], data)
+
     def close(self) -> None:
         """Write what is left, index and metadata."""
         self._write_moment()
@@ -128,6 +142,49 @@ class _Channel:
 
     def destroy(self) -> None:
         """Stay in the bag, as does what was published."""
+
+
+class Kept:
+    """
+    The messages of some topics in a bag, to be taken in the order of their times.
+
+    lacking: frames that the bag does not hold, by sensor and time.
+    """
+
+    def __init__(self, bag: Path, topics: Collection[str], lacking: Collection[Due]) -> None:
+        self._lacking = frozenset(lacking)
+        self._reader = Reader(bag)
+        self._reader.open()
+        wanted = [one for one in self._reader.connections if one.topic in topics]
+        # Where none is wanted, rosbags would give all.
+        self._messages = self._reader.messages(connections=wanted) if wanted else iter(())
+        self._t_ns = 0
+        self._moment: dict[str, bytes] = {}
+        self._next = next(self._messages, None)
+
+    def has(self, frame: Due) -> bool:
+        """Return whether a frame is here, and need not be rendered."""
+        return frame not in self._lacking
+
+    def take(self, topic: str, t_ns: int) -> bytes | None:
+        """Return a message, None where the frame came without it."""
+        while self._t_ns < t_ns:
+            self._read_moment()
+        return self._moment.get(topic) if self._t_ns == t_ns else None
+
+    def _read_moment(self) -> None:
+        self._moment.clear()
+        if self._next is None:
+            self._t_ns = sys.maxsize
+            return
+        self._t_ns = self._next[1]
+        while self._next is not None and self._next[1] == self._t_ns:
+            self._moment[self._next[0].topic] = bytes(self._next[2])
+            self._next = next(self._messages, None)
+
+    def close(self) -> None:
+        """Leave the bag."""
+        self._reader.close()
 
 
 class _Nowhere:

@@ -77,7 +77,7 @@ class Farm:
         log: Log,
     ) -> None:
         self._waiting = deque(frames)
-        self._ready: dict[Due, Frame | Failure] = {}
+        self._ready: dict[Due, Frame | Cloud | Failure] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._in_flight = in_flight
@@ -115,9 +115,9 @@ class Farm:
         self._heard = time.monotonic()
         self._send()
 
-    def take(self, frame: Due) -> Frame | Failure:
+    def take(self, frame: Due) -> Frame | Cloud | Failure:
         """
-        Return a frame, or why it could not be rendered.
+        Return a frame or the cloud of a spin, or why it could not be rendered.
 
         NoServerError where all servers stay away.
         """
@@ -177,9 +177,7 @@ class Farm:
 
     def _came(self, server: _Server, item: Frame | Cloud | Failure) -> None:
         """Take what a server gave; in a thread of its pipeline's."""
-        if isinstance(item, Cloud):  # none was asked for
-            return
-        frame = Due(item.camera, item.t_ns)
+        frame = Due(item.lidar if isinstance(item, Cloud) else item.camera, item.t_ns)
         away = isinstance(item, Failure) and (
             getattr(item.error, 'action', '') in (RECONNECT, CONDEMN)
             or not server.pipeline.status().connected

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Image sets and videos, out of a bag that is complete.
+Data sets of files, and videos, out of a bag that is complete.
 
-What does not depend on the server (calibrations, ego, boxes) comes from the scenario, images come
-from the bag: so an image set is the same however often its export was ended.
+What does not depend on the server (calibrations, ego, boxes) comes from the scenario, images and
+clouds come from the bag: so a set is the same however often its export was ended.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.export.part import Timeline
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
 from nurec_ros.ros.camera_info import calibration, camera_info
-from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.lidar_topic import LAYOUTS
+from nurec_ros.scenario import Lidar
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.tracks import ActiveTracks
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 # Points along each of a box's twelve edges: through a lens they are curves.
 EDGE_POINTS = 33
 # A box of 4 corner signs times 3 axes: its edges' ends, in half sides.
 SIGNS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 TIME_BASE = 90_000
+KITTI = ('x', 'y', 'z', 'intensity')
 
 Array = NDArray[np.float64]
 Rect = tuple[float, float, float, float]
@@ -54,32 +56,48 @@ Rect = tuple[float, float, float, float]
 
 def images_of(timeline: Timeline, bag: Path, camera: str) -> Iterator[tuple[int, str, bytes]]:
     """Yield stamp, file ending and encoded bytes of a camera's images, by time."""
-    token = topic_names(timeline.found.scenario.cameras)[camera]
-    base = f'{timeline.node}/{token}/image_raw'
+    base = f'{timeline.node}/{timeline.tokens[camera]}/image_raw'
+    for topic, t_ns, data in _messages(bag, f'{base}/compressed', base):
+        if topic == base:
+            image = deserialize_message(data, Image)
+            rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+            done, encoded = cv2.imencode('.png', rgb[..., ::-1])
+            if not done:
+                raise RenderError(f'{topic}: the image at {t_ns} ns cannot be encoded')
+            yield t_ns, 'png', encoded.tobytes()
+        else:
+            compressed = deserialize_message(data, CompressedImage)
+            ending = 'png' if 'png' in compressed.format else 'jpg'
+            yield t_ns, ending, compressed.data.tobytes()
+
+
+def clouds_of(timeline: Timeline, bag: Path, lidar: str) -> Iterator[tuple[int, bytes]]:
+    """Yield stamp and points of a lidar's clouds as KITTI has them: x y z intensity, float32."""
+    for _, t_ns, data in _messages(bag, f'{timeline.node}/{timeline.tokens[lidar]}/points'):
+        cloud = deserialize_message(data, PointCloud2)
+        layout = LAYOUTS['xyzirc' if len(cloud.fields) > len(KITTI) else 'xyzi']
+        points = np.frombuffer(cloud.data, layout)
+        rows = np.stack([points[name] for name in KITTI], axis=1).astype('<f4')
+        if layout['intensity'] == np.uint8:
+            rows[:, 3] /= 255.0
+        yield t_ns, rows.tobytes()
+
+
+def _messages(bag: Path, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+    """Yield topic, time and bytes of the first of the topics that a bag has."""
     with Reader(bag) as reader:
-        topics = {connection.topic: connection for connection in reader.connections}
-        topic = f'{base}/compressed' if f'{base}/compressed' in topics else base
-        if topic not in topics:
-            return
-        for _, t_ns, data in reader.messages(connections=[topics[topic]]):
-            if topic == base:
-                image = deserialize_message(bytes(data), Image)
-                rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
-                done, encoded = cv2.imencode('.png', rgb[..., ::-1])
-                if not done:
-                    raise RenderError(f'{topic}: the image at {t_ns} ns cannot be encoded')
-                yield t_ns, 'png', encoded.tobytes()
-            else:
-                compressed = deserialize_message(bytes(data), CompressedImage)
-                ending = 'png' if 'png' in compressed.format else 'jpg'
-                yield t_ns, ending, compressed.data.tobytes()
+        connections = {connection.topic: connection for connection in reader.connections}
+        for topic in topics:
+            if topic in connections:
+                for _, t_ns, data in reader.messages(connections=[connections[topic]]):
+                    yield topic, t_ns, bytes(data)
+                return
 
 
 def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
-    """Write images, cameras.json, ego.csv and tracks.jsonl of a scenario into a folder."""
+    """Write images and clouds of a scenario into a folder, with all that belongs to them."""
     folder.mkdir(parents=True, exist_ok=True)
-    scenario = timeline.found.scenario
-    tokens = topic_names(scenario.cameras)
+    scenario, tokens = timeline.found.scenario, timeline.tokens
     builder = RequestBuilder(scenario, timeline.values.render_options())
     sizes: dict[str, tuple[int, int]] = {}
     stamps: dict[int, list[str]] = {}
@@ -91,14 +109,21 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
                 sizes[camera] = _size(data)
             (place / f'{t_ns}.{ending}').write_bytes(data)
             stamps.setdefault(t_ns, []).append(camera)
+    for lidar in timeline.lidars:
+        place = folder / tokens[lidar]
+        place.mkdir(exist_ok=True)
+        for t_ns, data in clouds_of(timeline, bag, lidar):
+            (place / f'{t_ns}.bin').write_bytes(data)
+            stamps.setdefault(t_ns, [])
     models = {camera: builder.output_model(camera) for camera in sizes}
     document = {
         tokens[camera]: _camera(timeline, camera, models[camera], size)
         for camera, size in sizes.items()
     }
-    (folder / 'cameras.json').write_text(
-        json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
-    )
+    _write_json(folder / 'cameras.json', document)
+    if timeline.lidars:
+        lidars = {tokens[name]: _lidar(scenario.lidars[name]) for name in timeline.lidars}
+        _write_json(folder / 'lidars.json', lidars)
     fitting = {camera: models[camera].resized(*size) for camera, size in sizes.items()}
     T_rig_offset = rig_offset(timeline.values.settings.rig_offset)
     with (
@@ -151,6 +176,22 @@ def _camera(
             'notes': list(known.notes),
         },
     }
+
+
+def _lidar(lidar: Lidar) -> dict[str, Any]:
+    """Return where a lidar is, and its beams where they are known."""
+    model = None
+    if lidar.model is not None:
+        model = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in asdict(lidar.model).items()
+        }
+        model = {'kind': lidar.model.kind, **model}
+    return {'name': lidar.name, 'T_rig_lidar': lidar.T_rig_lidar.tolist(), 'model': model}
+
+
+def _write_json(path: Path, document: object) -> None:
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def _tracks(
@@ -219,10 +260,9 @@ def write_videos(timeline: Timeline, bag: Path, folder: Path) -> list[Path]:
     """Write one MP4 per camera, each image at its own time; return the files."""
     import av
 
-    tokens = topic_names(timeline.found.scenario.cameras)
     written = []
     for camera in timeline.cameras:
-        path = folder / f'{bag.name}.{tokens[camera]}.mp4'
+        path = folder / f'{bag.name}.{timeline.tokens[camera]}.mp4'
         beside = path.with_name(f'{path.name}.new')
         with suppress(FileNotFoundError):
             beside.unlink()

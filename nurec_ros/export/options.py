@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The player's parameters, from the command line and files in ROS's form, without a node."""
+"""What an export is asked for; the player's parameters among it, in ROS's form without a node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 import difflib
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,17 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.parameters import Values
+from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import check_together, convert
-from nurec_ros.settings import CAMERA_TABLE, CameraSettings, Settings, Spec, TABLE
+from nurec_ros.settings import (
+    CAMERA_TABLE,
+    CameraSettings,
+    LIDAR_TABLE,
+    LidarSettings,
+    Settings,
+    Spec,
+    TABLE,
+)
 import yaml
 
 # What an export decides itself, or what time without a wall has no use for.
@@ -41,15 +50,16 @@ NOT_HERE = {
     'ego_source': 'nobody drives',
 }
 SPECS: dict[str, Spec] = {spec.name: spec for spec in TABLE}
-ENDINGS: dict[str, Spec] = {spec.name: spec for spec in CAMERA_TABLE}
+# What cameras and lidars both have is of one kind.
+ENDINGS: dict[str, Spec] = {spec.name: spec for spec in (*LIDAR_TABLE, *CAMERA_TABLE)}
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What was set: of the table, converted, and by token what cameras have of their own."""
+    """What was set: of the table, converted, and by token what sensors have of their own."""
 
     table: Mapping[str, Any] = field(default_factory=dict)
-    cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sensors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def settings(self, **more: Any) -> Settings:
         """Return all parameters' values; ConfigurationError where they do not go together."""
@@ -57,14 +67,69 @@ class Overrides:
         check_together(values)
         return Settings(**values)
 
-    def values(self, settings: Settings, cameras: Iterable[str]) -> Values:
-        """Return the values for a scenario that has these cameras."""
-        own = {
-            name: CameraSettings(**self.cameras[token])
-            for name, token in topic_names(cameras).items()
-            if token in self.cameras
-        }
-        return Values(settings, own)
+    def values(self, settings: Settings, scenario: Scenario) -> Values:
+        """
+        Return the values for a scenario.
+
+        ScenarioError where a sensor that it lacks has values of its own.
+        """
+        tokens = topic_names([*scenario.cameras, *scenario.lidars])
+        names = {token: name for name, token in tokens.items()}
+        cameras: dict[str, CameraSettings] = {}
+        lidars: dict[str, LidarSettings] = {}
+        for token, own in self.sensors.items():
+            name = names.get(token)
+            if name is None:
+                raise ScenarioError(
+                    f"parameter '{token}.…' is for a sensor that {scenario.path} lacks; expected "
+                    f'one of {", ".join(sorted(names))}'
+                )
+            table = CAMERA_TABLE if name in scenario.cameras else LIDAR_TABLE
+            for ending in own:
+                if ending not in {spec.name for spec in table}:
+                    expected = ', '.join(f'{token}.{spec.name}' for spec in table)
+                    raise ScenarioError(
+                        f"there is no parameter '{token}.{ending}', expected one of {expected}"
+                    )
+            if name in scenario.cameras:
+                cameras[name] = CameraSettings(**own)
+            else:
+                lidars[name] = LidarSettings(**own)
+        return Values(settings, cameras, lidars)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an export was asked for; `start_s` and `duration_s` bound every scenario."""
+
+    files: tuple[Path, ...]
+    output: Path
+    servers: tuple[str, ...]
+    overrides: Overrides = field(default_factory=Overrides)
+    cameras: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    start_s: float | None = None
+    duration_s: float | None = None
+    node: str = '/nurec'
+    storage: str = 'mcap'
+    in_flight: int = 2
+    wait_s: float = 60.0
+    resume: bool = False
+    frames: Path | None = None
+    video: bool = False
+    ego: Path | None = None
+    # The address of a Ray cluster, 'auto' for one that runs here; empty: this process.
+    ray: str = ''
+
+    def absolute(self) -> Wishes:
+        """Return the same with paths that any process understands."""
+        return replace(
+            self,
+            files=tuple(path.absolute() for path in self.files),
+            output=self.output.absolute(),
+            frames=self.frames and self.frames.absolute(),
+            ego=self.ego and self.ego.absolute(),
+        )
 
 
 def read_overrides(
@@ -99,7 +164,7 @@ def read_overrides(
         except yaml.YAMLError:
             raise ConfigurationError(f'-p {text}: the value is no YAML') from None
     table: dict[str, Any] = {}
-    cameras: dict[str, dict[str, Any]] = {}
+    sensors: dict[str, dict[str, Any]] = {}
     for name, value in found.items():
         spec = _spec(name)
         assert spec is not None
@@ -108,19 +173,8 @@ def read_overrides(
             table[name] = converted
         else:
             token, _, ending = name.rpartition('.')
-            cameras.setdefault(token, {})[ending] = converted
-    return Overrides(table, cameras), unknown
-
-
-def check_cameras(overrides: Overrides, cameras: Iterable[str], path: Path) -> None:
-    """Raise ConfigurationError where a camera that the scenario lacks has values of its own."""
-    tokens = set(topic_names(cameras).values())
-    for token in overrides.cameras:
-        if token not in tokens:
-            raise ScenarioError(
-                f"parameter '{token}.…' is for a camera that {path} lacks; expected one of "
-                f'{", ".join(sorted(tokens))}'
-            )
+            sensors.setdefault(token, {})[ending] = converted
+    return Overrides(table, sensors), unknown
 
 
 def _spec(name: str) -> Spec | None:

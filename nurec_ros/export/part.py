@@ -30,19 +30,21 @@ from pathlib import Path
 
 import numpy as np
 from nurec_ros.errors import NurecError
-from nurec_ros.export.bag import BagOutlet
+from nurec_ros.export.bag import BagOutlet, Kept
 from nurec_ros.export.farm import Farm
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import camera_times, Due, Schedule
-from nurec_ros.rendering.frames import Failure
+from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
+from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.ros.camera_topics import CameraTopics, FORMATS
+from nurec_ros.ros.ego_sensors import due_times
 from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.loading import ReadScenario
 from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
 from nurec_ros.scenario.cameras import CameraModel
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
 
 SECOND = 1_000_000_000
 PART_NS = 10 * SECOND
@@ -62,9 +64,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A frame that could not be had, and why."""
+    """A frame of a camera or a cloud of a lidar that could not be had, and why."""
 
-    camera: str
+    sensor: str
     stamp_ns: int
     reason: str
 
@@ -88,20 +90,33 @@ class Timeline:
         self.node = node
         self._topics = tuple(topics)
         self.begin_ns, self.end_ns = found.begin_ns, found.end_ns
-        tokens = topic_names(found.scenario.cameras)
-        # By camera, its topics: one of which nothing is recorded is not rendered.
-        self.cameras = tuple(name for name in found.cameras if self._sees(tokens[name]))
+        scenario, settings = found.scenario, values.settings
+        self.tokens = topic_names([*scenario.cameras, *scenario.lidars])
+        # A sensor of which nothing is recorded is not rendered.
+        self.cameras = tuple(name for name in found.cameras if self.topics_of(name))
+        self.lidars = tuple(name for name in found.lidars if self.topics_of(name))
+        due = {
+            name: (scenario.cameras[name].frame_times_ns, values.camera_rate(name))
+            for name in self.cameras
+        }
+        for name in self.lidars:
+            due[name] = scenario.lidars[name].spin_times_ns, values.lidar_rate(name)
         self.schedule = Schedule(
             {
-                name: camera_times(
-                    found.scenario.cameras[name].frame_times_ns[:, 1],
-                    self.begin_ns,
-                    self.end_ns,
-                    values.camera_rate(name),
-                )
-                for name in self.cameras
-            }
+                name: camera_times(times_ns[:, 1], self.begin_ns, self.end_ns, rate_hz)
+                for name, (times_ns, rate_hz) in due.items()
+            },
+            self.lidars,
         )
+        rates = {'imu': (Imu, settings.imu_rate), 'fix': (NavSatFix, settings.fix_rate)}
+        if scenario.T_earth_map is None:
+            del rates['fix']
+        first_ns, _ = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        self._sensor_times = [
+            due_times(-(-first_ns // MICROSECOND), rate_hz, self.begin_ns - 1, self.end_ns)
+            for name, (kind, rate_hz) in rates.items()
+            if rate_hz and self.wanted(f'{node}/{name}', kind)
+        ]
         count = max(1, -(-(self.end_ns - self.begin_ns) // PART_NS))
         self.parts = tuple(
             Part(
@@ -124,12 +139,16 @@ class Timeline:
             return any(fnmatchcase(name, p) for p in self._topics for name in shown)
         return message_type is not Image or self.values.settings.image_format not in FORMATS
 
-    def _sees(self, token: str) -> bool:
-        base = f'{self.node}/{token}'
-        kinds = {f'{base}/image_raw': Image, f'{base}/camera_info': object}
-        if self.values.settings.image_format in FORMATS:
-            kinds[f'{base}/image_raw/compressed'] = object
-        return any(self.wanted(topic, kind) for topic, kind in kinds.items())
+    def topics_of(self, sensor: str) -> list[str]:
+        """Return the topics of a camera or lidar that are recorded."""
+        base = f'{self.node}/{self.tokens[sensor]}'
+        if sensor in self.found.scenario.lidars:
+            kinds: dict[str, type] = {f'{base}/points': PointCloud2}
+        else:
+            kinds = {f'{base}/image_raw': Image, f'{base}/camera_info': CameraInfo}
+            if self.values.settings.image_format in FORMATS:
+                kinds[f'{base}/image_raw/compressed'] = CompressedImage
+        return [topic for topic, kind in kinds.items() if self.wanted(topic, kind)]
 
     def frames(self, part: Part) -> list[Due]:
         """Return the frames of a part, in the order in which they are due."""
@@ -142,6 +161,7 @@ class Timeline:
             ((t, CLOCK) for t in self._ticks(settings.clock_rate, from_ns)),
             ((t, MARKERS) for t in self._ticks(settings.marker_rate, from_ns)),
             ((due.t_ns, FRAME) for due in self.schedule.due(from_ns - 1, self.end_ns)),
+            *(((t, CLOCK) for t in times if t >= from_ns) for times in self._sensor_times),
             ((self.end_ns, CLOCK),),
         )
         for t_ns, entries in groupby(every, key=lambda entry: entry[0]):
@@ -172,7 +192,7 @@ class Timeline:
         while self._tick(number, rate_hz) >= part.begin_ns:
             number -= 1
         last = self._tick(number, rate_hz)
-        times = [self.schedule.times(name) for name in self.cameras]
+        times = [self.schedule.times(name) for name in self.schedule.names]
         before = [int(t[t < part.begin_ns][-1]) for t in times if np.any(t < part.begin_ns)]
         # Without a frame before, the state was published at begin alone.
         return min(last, max(before)) if before else self.begin_ns
@@ -185,11 +205,16 @@ def write_part(
     folder: Path,
     storage: str,
     on_frame: Callable[[], None],
+    kept: Kept | None = None,
 ) -> list[Missing]:
-    """Write one part's bag into a new folder; return the frames that it lacks."""
+    """
+    Write one part's bag into a new folder; return the frames that it lacks.
+
+    kept: what an earlier bag of this part holds of the sensors, and is not rendered again.
+    """
     outlet = BagOutlet(folder, storage, timeline.node, timeline.wanted)
     try:
-        player = _Player(timeline, farm, outlet, on_frame)
+        player = _Player(timeline, farm, outlet, on_frame, kept)
         player.play(part)
         outlet.close()
     except BaseException:
@@ -202,7 +227,12 @@ class _Player:
     """The player's wiring, with a bag, invented time, and frames that are waited for."""
 
     def __init__(
-        self, timeline: Timeline, farm: Farm, outlet: BagOutlet, on_frame: Callable[[], None]
+        self,
+        timeline: Timeline,
+        farm: Farm,
+        outlet: BagOutlet,
+        on_frame: Callable[[], None],
+        kept: Kept | None,
     ) -> None:
         self.missing: list[Missing] = []
         # The invented wall time: what has passed since the start.
@@ -211,8 +241,10 @@ class _Player:
         self._farm = farm
         self._outlet = outlet
         self._on_frame = on_frame
+        self._kept = kept
         settings, scenario = timeline.values.settings, timeline.found.scenario
         self._topics = ScenarioTopics(outlet, lambda: settings, scenario)
+        self._topics.change(scenario)
         self._state = StateTopic(outlet)
         frames = frame_names(settings, scenario)
         self._cameras: dict[str, CameraTopics] = {}
@@ -220,16 +252,25 @@ class _Player:
             model = farm.model_of(name)
             assert isinstance(model, CameraModel)
             self._cameras[name] = CameraTopics(outlet, frames, name, model, settings.image_format)
+        self._lidars = {
+            name: LidarTopic(outlet, frames, scenario.lidars[name], settings.lidar_layout)
+            for name in timeline.lidars
+        }
         self._playback = Playback(
             timeline.begin_ns,
             timeline.end_ns,
             timeline.schedule,
             scenario=scenario.sequence_id,
             active_ids=scenario.tracks.active_ids,
-            audiences=lambda: {name: topics.audience for name, topics in self._cameras.items()},
+            audiences=self._audiences,
             lockstep=True,
             quiet_ns=0,
         )
+
+    def _audiences(self) -> dict[str, tuple[int, ...]]:
+        audiences = {name: topics.audience for name, topics in self._cameras.items()}
+        audiences.update((name, topic.audience) for name, topic in self._lidars.items())
+        return audiences
 
     def play(self, part: Part) -> None:
         """Play to the end of a part, from where it is led up to."""
@@ -276,12 +317,23 @@ class _Player:
             return
         for due in order.frames:
             frame = Due(due.name, due.t_ns)
+            if self._kept is not None and self._kept.has(frame):
+                for topic in self._timeline.topics_of(frame.name):
+                    data = self._kept.take(topic, frame.t_ns)
+                    if data is not None:
+                        self._outlet.repeat(topic, data)
+                continue
             found = self._farm.take(frame)
-            if isinstance(found, Failure):
-                self.missing.append(Missing(due.name, due.t_ns, str(found.error)))
-            else:
-                try:
-                    self._cameras[due.name].publish(found)
-                except NurecError as error:
-                    self.missing.append(Missing(due.name, due.t_ns, str(error)))
+            try:
+                self._publish(found)
+            except NurecError as error:
+                self.missing.append(Missing(frame.name, frame.t_ns, str(error)))
             self._on_frame()
+
+    def _publish(self, found: Frame | Cloud | Failure) -> None:
+        if isinstance(found, Failure):
+            raise found.error
+        if isinstance(found, Cloud):
+            self._lidars[found.lidar].publish(found)
+        else:
+            self._cameras[found.camera].publish(found)

@@ -28,14 +28,13 @@ from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 import numpy as np
 from nurec_ros.demo.drive import flat_pose, read_drive
-from nurec_ros.demo.recording import (
+from nurec_ros.demo.recording import matching_qos, Recorder
+from nurec_ros.ros.bag_topics import (
     definition,
-    matching_qos,
     message_class,
     message_file,
     NoDefinitionError,
     recorded_qos,
-    Recorder,
     used_types,
 )
 import pytest

@@ -281,7 +281,7 @@ def test_frames_that_fail_are_listed(export, make_server, usdz):
     (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
     assert entry['complete'] is True
     (lost,) = entry['missing']
-    assert (lost['camera'], lost['stamp_ns']) == (CAMERAS[0], times[3])
+    assert (lost['sensor'], lost['stamp_ns']) == (CAMERAS[0], times[3])
     assert 'render failed' in lost['reason']
     topic = f'/nurec/{CAMERAS[0]}/image_raw/compressed'
     there = [t for name, t, _ in messages(out / 'drive') if name == topic]
@@ -309,7 +309,7 @@ def test_a_broken_file_does_not_stop_the_others(export, make_server, tmp_path, u
         (['-p', 'nonsense'], 'expected name:=value'),
         (['--cameras', 'none'], "parameter 'cameras' names 'none'"),
         (['--start', '100'], 'leave nothing of the scenario'),
-        (['-p', 'rear.rate:=5'], "'rear.…' is for a camera that"),
+        (['-p', 'rear.rate:=5'], "'rear.…' is for a sensor that"),
         (['--params-file', '/nowhere.yaml'], 'cannot read /nowhere.yaml'),
     ],
 )

@@ -23,15 +23,25 @@ import subprocess
 import sys
 from test.export.conftest import picture
 from test.export.test_export_bags import frame_times, in_files, info
+from test.rendering.fake_server import FakeServer
+from test.support.archives import CAMERAS
 import threading
 
+import grpc
 from nurec_ros.cli import export as command
+from nurec_ros.scenario import Scenario
 import pytest
 
-# Ends the process, as the kernel would, at the N-th call of a function.
-PRELUDE = """
-import importlib, os, signal
+# Has all imported, and does what comes line by line in a child of its own each: parts of 0.2 s,
+# and some code before the command. `kill_at` ends the process, as the kernel would, at the N-th
+# call of a function.
+FORKS = """
+import json, os, pathlib, signal, sys, traceback
+import nurec_ros.export.farm as farm
 import nurec_ros.export.part as part
+import nurec_ros.export.run
+import nurec_ros.export.scenario_export as one
+from nurec_ros.cli.export import main
 part.PART_NS = 200_000_000
 
 def kill_at(owner, name, count, after=False):
@@ -46,26 +56,45 @@ def kill_at(owner, name, count, after=False):
         return result
     setattr(owner, name, call)
 
-from nurec_ros.cli.export import main
-import nurec_ros.export.run as run
-import nurec_ros.export.farm as farm
-import pathlib, sys
+for line in sys.stdin:
+    code, arguments, errors = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+        os.dup2(2, 1)
+        try:
+            exec(code)
+            number = main(arguments)
+        except BaseException:
+            traceback.print_exc()
+            number = 99
+        sys.stderr.flush()
+        os._exit(number)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def run(code: str, usdz: Path, server, output: Path, *options: str):
-    """Run the command in a process of its own, with `code` before it."""
-    arguments = [
-        *(usdz, '--server', server.address, '--output', output),
-        *('-p', 'image_format:=png', '-p', 'resolution_scale:=0.02', *options),
-    ]
-    return subprocess.run(
-        [sys.executable, '-c', f'{PRELUDE}\n{code}\nsys.exit(main())', *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+@pytest.fixture(scope='module')
+def run(usdz, tmp_path_factory):
+    """Return a function that runs the command in a process of its own, with code before it."""
+    errors = tmp_path_factory.mktemp('forks') / 'stderr'
+    forks = subprocess.Popen(
+        [sys.executable, '-c', FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+    def call(code: str, server: FakeServer, output: Path, *options: str) -> tuple[int, str]:
+        arguments = [
+            *(usdz, '--server', server.address, '--output', output),
+            *('-p', 'image_format:=png', '-p', 'resolution_scale:=0.02', *options),
+        ]
+        errors.unlink(missing_ok=True)
+        forks.stdin.write(json.dumps([code, [*map(str, arguments)], str(errors)]) + '\n')
+        forks.stdin.flush()
+        return int(forks.stdout.readline()), errors.read_text()
+
+    yield call
+    forks.stdin.close()
+    assert forks.wait(60) == 0
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -77,39 +106,33 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope='module')
-def undisturbed(usdz, tmp_path_factory):
+def undisturbed(run, usdz, tmp_path_factory):
     """Return what an export that nothing ended has left."""
-    from test.rendering.fake_server import FakeServer
-
-    from nurec_ros.scenario import Scenario
-
     output = tmp_path_factory.mktemp('undisturbed') / 'out'
-    server = FakeServer(picture, scenes=[Scenario.load(usdz).scene_id])
-    try:
-        done = run('', usdz, server, output)
-    finally:
-        server.stop()
-    assert done.returncode == 0, done.stderr
+    with FakeServer(picture, scenes=[Scenario.load(usdz).scene_id]) as server:
+        code, printed = run('', server, output)
+    assert code == 0, printed
     assert len(info(output / 'drive')['files']) == 10
     return everything(output)
 
 
-def test_killed_again_and_again_it_is_whole_in_the_end(usdz, make_server, tmp_path, undisturbed):
-    """Once in each part or so, at another place of it each time; every run gets further."""
+def test_killed_at_ten_moments_it_is_whole_in_the_end(
+    run, usdz, make_server, tmp_path, undisturbed
+):
+    """At another place of a part each time, now in the first and now in the one after."""
     server, output = make_server(), tmp_path / 'out'
-    before = -1
-    for number in range(6):
-        code = f'kill_at(farm.Farm, "take", {3 + number % 3})'
-        done = run(code, usdz, server, output, '--resume')
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    before, places = -1, (1, 2, 3, 4, 5, 6, 7, 5, 6, 7)
+    for place in places:
+        code, printed = run(f'kill_at(farm.Farm, "take", {place})', server, output, '--resume')
+        assert code == -signal.SIGKILL, printed
         assert not (output / 'drive' / 'metadata.yaml').exists()
         there = len(list((output / 'drive').glob('*.mcap')))
         assert there >= before
         before = there
-    assert before > 0
+    assert 0 < before < 10
     server.calls.clear()
-    done = run('', usdz, server, output, '--resume')
-    assert done.returncode == 0, done.stderr
+    code, printed = run('', server, output, '--resume')
+    assert code == 0, printed
     # What was there was not rendered again.
     assert len(server.requests()) < sum(len(times) for times in frame_times(usdz).values())
     assert everything(output) == undisturbed
@@ -120,38 +143,94 @@ def test_killed_again_and_again_it_is_whole_in_the_end(usdz, make_server, tmp_pa
     [
         'kill_at(pathlib.Path, "rename", 2)',
         'kill_at(pathlib.Path, "rename", 2, after=True)',
-        'kill_at(run, "merged_metadata", 1)',
-        'kill_at(run, "_settle", 22)',
-        'kill_at(run._Scenario, "forget", 1)',
+        'kill_at(one, "merged_metadata", 1)',
+        'kill_at(one, "_settle", 22)',
+        'kill_at(one.ScenarioExport, "forget", 1)',
     ],
     ids=['before the rename', 'after it', 'before metadata', 'in metadata', 'at the very end'],
 )
-def test_killed_while_files_take_their_places(usdz, make_server, tmp_path, undisturbed, code):
-    output = tmp_path / 'out'
-    server = make_server()
-    done = run(code, usdz, server, output)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    done = run('', usdz, server, output, '--resume')
-    assert done.returncode == 0, done.stderr
+def test_killed_while_files_take_their_places(run, make_server, tmp_path, undisturbed, code):
+    output, server = tmp_path / 'out', make_server()
+    ended, printed = run(code, server, output)
+    assert ended == -signal.SIGKILL, printed
+    ended, printed = run('', server, output, '--resume')
+    assert ended == 0, printed
     assert everything(output) == undisturbed
 
 
-def test_ctrl_c_says_how_to_go_on(usdz, make_server, tmp_path, undisturbed):
+def test_ctrl_c_says_how_to_go_on(run, make_server, tmp_path, undisturbed):
     output, server = tmp_path / 'out', make_server()
-    code = (
+    code, printed = run(
         'real, calls = farm.Farm.take, [0]\n'
         'def take(self, frame):\n'
         '    calls[0] += 1\n'
         '    if calls[0] == 9: os.kill(os.getpid(), signal.SIGINT)\n'
         '    return real(self, frame)\n'
-        'farm.Farm.take = take'
+        'farm.Farm.take = take',
+        server,
+        output,
     )
-    done = run(code, usdz, server, output)
-    assert done.returncode == 130
-    assert f'what is finished stays in {output}, --resume goes on' in done.stderr
-    assert 'Traceback' not in done.stderr
-    assert run('', usdz, server, output, '--resume').returncode == 0
+    assert code == 130
+    assert f'what is finished stays in {output}, --resume goes on' in printed
+    assert 'Traceback' not in printed
+    assert run('', server, output, '--resume')[0] == 0
     assert everything(output) == undisturbed
+
+
+# --- frames that failed --------------------------------------------------------------------------
+
+
+def failing(bad: set[tuple[str, int]]):
+    """Return what renders all but some frames of cameras, by their times in us."""
+
+    def render(request, context):
+        if (request.camera_intrinsics.logical_id, request.frame_start_us) in bad:
+            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
+        return picture(request)
+
+    return render
+
+
+@pytest.mark.parametrize(
+    'code',
+    ['', 'kill_at(pathlib.Path, "rename", 1)', 'kill_at(pathlib.Path, "rename", 1, after=True)'],
+    ids=['undisturbed', 'killed before a rename', 'killed after it'],
+)
+def test_resume_renders_what_failed_and_nothing_else(
+    run, make_server, usdz, tmp_path, undisturbed, code
+):
+    times, output = frame_times(usdz), tmp_path / 'out'
+    bad = {
+        (CAMERAS[0], times[CAMERAS[0]][4] // 1000),
+        (CAMERAS[0], times[CAMERAS[0]][5] // 1000),
+        (CAMERAS[1], times[CAMERAS[1]][11] // 1000),
+    }
+    assert run('', make_server(failing(bad)), output)[0] == 3
+    (entry,) = json.loads((output / 'export.json').read_text())['scenarios']
+    assert {(lost['sensor'], lost['stamp_ns'] // 1000) for lost in entry['missing']} == bad
+    server = make_server()
+    if code:
+        assert run(code, server, output, '--resume')[0] == -signal.SIGKILL
+        assert not (output / 'drive' / 'metadata.yaml').exists()
+    ended, printed = run('', server, output, '--resume')
+    assert ended == 0, printed
+    if not code:
+        asked = [(r.camera_intrinsics.logical_id, r.frame_start_us) for r in server.requests()]
+        assert sorted(asked) == sorted(bad)
+    assert everything(output) == undisturbed
+
+
+def test_what_fails_again_is_listed_again(run, make_server, usdz, tmp_path):
+    bad = {(CAMERAS[0], frame_times(usdz)[CAMERAS[0]][4] // 1000)}
+    server, output = make_server(failing(bad)), tmp_path / 'out'
+    assert run('', server, output)[0] == 3
+    first = everything(output)
+    assert run('', server, output, '--resume')[0] == 3
+    assert everything(output) == first
+    assert 'drive/metadata.yaml' in first
+
+
+# --- what is not to be touched, and what cannot be -----------------------------------------------
 
 
 def test_what_is_there_is_not_overwritten(export, make_server, capsys):

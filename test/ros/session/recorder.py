@@ -32,7 +32,7 @@ import sys
 import time
 from typing import Any
 
-from nurec_ros.demo.recording import definition, message_class, recorded_qos
+from nurec_ros.ros.bag_topics import definition, message_class, recorded_qos
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node

@@ -1,0 +1,180 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Exports on a Ray cluster: a local one of two workers, against one process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+import importlib.util
+import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from test.export.conftest import picture
+from test.export.test_export_resume import everything
+from test.support.archives import build_archive, CAMERAS
+import threading
+
+import grpc
+import pytest
+
+RAY = pytest.mark.skipif(
+    importlib.util.find_spec('ray') is None, reason="needs Ray: pip install 'nurec_ros[cluster]'"
+)
+# A cluster for as long as stdin is open; its workers are children of its raylet.
+CLUSTER = """
+import sys
+import ray
+found = ray.init(
+    num_cpus=2, include_dashboard=False, object_store_memory=80_000_000, log_to_driver=False,
+    logging_level='ERROR', _temp_dir=sys.argv[1], _node_ip_address='127.0.0.1',
+)
+print(found.address_info['gcs_address'], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope='module')
+def cluster():
+    """Return the address of a cluster of this machine's, with two workers."""
+    # Its sockets' paths must be short.
+    folder = tempfile.mkdtemp(prefix='ray')
+    process = subprocess.Popen(
+        [sys.executable, '-c', CLUSTER, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # One on this machine's loopback for a moment needs no token.
+        env={**os.environ, 'RAY_USAGE_STATS_ENABLED': '0', 'RAY_AUTH_MODE': 'disabled'},
+    )
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope='module')
+def other(tmp_path_factory) -> Path:
+    return build_archive(tmp_path_factory.mktemp('other'), 'other.usdz')
+
+
+@pytest.fixture
+def long_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Split bags as they are on the nodes, where nothing is patched."""
+    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
+
+
+def workers() -> list[int]:
+    """Return the processes that render a part now."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        # Others end meanwhile.
+        with suppress(OSError):
+            if path.read_bytes().startswith(b'ray::render'):
+                found.append(int(path.parent.name))
+    return found
+
+
+@RAY
+def test_the_result_is_that_of_one_process_even_where_a_worker_is_killed(
+    export, long_parts, make_server, cluster, usdz, other
+):
+    """Two scenarios on two workers; the first that renders dies, and Ray tries again."""
+    reached, killed = threading.Event(), threading.Event()
+
+    def render(request, context):
+        if len(server.requests()) > 10:
+            reached.set()
+            # So that there is one to be killed.
+            assert killed.wait(60)
+        return picture(request)
+
+    def kill():
+        assert reached.wait(120)
+        for process in workers()[:1]:
+            os.kill(process, signal.SIGKILL)
+            victims.append(process)
+        killed.set()
+
+    victims: list[int] = []
+    server = make_server(render)
+    thread = threading.Thread(target=kill)
+    thread.start()
+    code, out = export(server, files=[usdz, other], options=['--ray', cluster])
+    thread.join()
+    assert code == 0
+    assert len(victims) == 1
+    code, one = export(make_server(), output='one', files=[usdz, other])
+    assert code == 0
+    assert everything(out) == everything(one)
+
+
+@RAY
+def test_what_failed_is_rendered_with_resume(
+    export, long_parts, make_server, cluster, usdz, other, tmp_path, capsys
+):
+    bad = tmp_path / 'bad.usdz'
+    bad.write_bytes(b'no zip')
+
+    def render(request, context):
+        if request.frame_start_us % 7 == 0:
+            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
+        return picture(request)
+
+    options = ['--ray', cluster, '--cameras', CAMERAS[0]]
+    code, out = export(make_server(render), files=[usdz, bad, other], options=options)
+    assert code == 3
+    entries = json.loads((out / 'export.json').read_text())['scenarios']
+    by_bag = {entry['bag']: entry for entry in entries}
+    assert by_bag['bad']['complete'] is False
+    assert 'bad.usdz' in by_bag['bad']['error']
+    lacking = len(by_bag['drive']['missing']) + len(by_bag['other']['missing'])
+    assert lacking
+    assert 'bad.usdz' in capsys.readouterr().err
+    server = make_server()
+    options.append('--resume')
+    code, out = export(server, files=[usdz, other], options=options)
+    assert code == 0
+    assert len(server.requests()) == lacking
+    code, one = export(
+        make_server(), output='one', files=[usdz, other], options=['--cameras', CAMERAS[0]]
+    )
+    assert code == 0
+    for name in ('drive', 'other'):
+        assert everything(out / name) == everything(one / name)
+
+
+@RAY
+def test_mistakes_are_one_sentence(export, cluster, usdz, capsys, tmp_path):
+    assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
+    printed = capsys.readouterr().err
+    assert 'no Ray cluster is at 127.0.0.1:1' in printed
+    assert '`ray start --head` begins one' in printed
+    # Nobody answers, and Ray need not try for long.
+    code, out = export(options=['--ray', cluster, '--wait', '0'])
+    assert code == 1
+    assert 'no server gives frames: ' in capsys.readouterr().out
+    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
+    assert entry['complete'] is False
+    assert 'Traceback' not in printed
+
+
+def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    assert export(options=['--ray', 'auto'])[0] == 1
+    assert "--ray needs Ray: pip install 'nurec_ros[cluster]'" in capsys.readouterr().err
