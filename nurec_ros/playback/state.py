@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 import json
 from typing import Any
 
@@ -121,12 +121,14 @@ class StepState(PlaybackState):
     def of(
         cls,
         state: PlaybackState,
-        new: tuple[str, ...],
-        removed: tuple[str, ...],
-        ego: DrivenState | None = None,
+        before: Iterable[str],
+        after: Iterable[str],
+        collisions: tuple[str, ...] = (),
     ) -> StepState:
-        """Return a state with the track ids that a step brought and took, and whom it met."""
+        """Return a state with the tracks that a step brought and took, and whom the ego met."""
         values = {one.name: getattr(state, one.name) for one in fields(state)}
+        new, removed = difference(before, after)
+        ego = state.ego and replace(state.ego, collisions=collisions)
         values.update(new_track_ids=new, removed_track_ids=removed, ego=ego)
         return cls(**values)
 
@@ -141,8 +143,8 @@ class StateTeller:
     """
     Composes the states, whose new and removed tracks count from the one announced before.
 
-    `active_ids(t_ns)` are the ids of the tracks that are there at a moment. `after` is who told
-    of the scenario before.
+    `active_ids(t_ns)` are the ids of the tracks that are there at a moment, `ego_state(t_ns)` is
+    what is told of the ego. `after` is who told of the scenario before.
     """
 
     def __init__(
@@ -150,11 +152,13 @@ class StateTeller:
         clock: PlaybackClock,
         scenario: str,
         active_ids: Callable[[int], tuple[str, ...]],
+        ego_state: Callable[[int], DrivenState | None],
         after: StateTeller | None = None,
     ) -> None:
         self._clock = clock
         self._scenario = scenario
         self._active_ids = active_ids
+        self._ego_state = ego_state
         self._announced: tuple[str, ...] = after._announced if after is not None else ()
         self._all_new = True
 
@@ -162,9 +166,7 @@ class StateTeller:
         """Have the next announced state list all tracks as new, for who rebuilds the set."""
         self._all_new = True
 
-    def state(
-        self, cameras: tuple[str, ...], ego: DrivenState | None = None, *, announced: bool = False
-    ) -> PlaybackState:
+    def state(self, cameras: tuple[str, ...], *, announced: bool = False) -> PlaybackState:
         """Return the state; where it is `announced`, the next one counts from it."""
         clock = self._clock
         ids = self._active_ids(clock.position_ns)
@@ -184,7 +186,7 @@ class StateTeller:
             start_us=clock.begin_ns // 1000,
             end_us=clock.end_ns // 1000,
             cameras=cameras,
-            ego=ego,
+            ego=self._ego_state(clock.position_ns),
         )
         if announced:
             self._announced, self._all_new = ids, False

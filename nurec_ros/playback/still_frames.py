@@ -42,17 +42,19 @@ class StillFrames:
         """Note that frames of these cameras come by themselves."""
         self._owed.difference_update(cameras)
 
-    def count(self, audiences: Mapping[str, tuple[int, ...]]) -> None:
+    def count(self, audiences: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
         """
         Take the numbers of subscribers of each camera's topics; where one grew a frame is owed.
 
         Each topic for itself: somebody may leave one and come to another between two looks.
+        Return the cameras that have a subscriber.
         """
         for camera, numbers in audiences.items():
             before = self._audiences.get(camera, ())
             if any(now > then for now, then in zip_longest(numbers, before, fillvalue=0)):
                 self._owed.add(camera)
         self._audiences = dict(audiences)
+        return tuple(camera for camera, numbers in audiences.items() if any(numbers))
 
     def begin(self, subscribed: Iterable[str]) -> tuple[str, ...]:
         """Return the subscribed cameras whose frame is to be asked for now; it is under way."""
