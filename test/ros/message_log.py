@@ -115,8 +115,8 @@ def record(folder: Path) -> dict[str, Any]:
     import rclpy
 
     usdz = folder / 'example.usdz'
-    words = [sys.executable, '-m', 'nurec_ros.cli.example', str(usdz)]
-    assert Process([*words, '--duration', str(DURATION_S)], folder / 'example.log').wait() == 0
+    words = [usdz, '--duration', DURATION_S]
+    assert Process('nurec_ros.cli.example', words, folder / 'example.log').wait() == 0
     leave_out_lidars(usdz)
     domain = claim_domain()
     context = rclpy.Context()
@@ -126,8 +126,8 @@ def record(folder: Path) -> dict[str, Any]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv('ROS_DOMAIN_ID', str(domain))
         server = Process(
-            [sys.executable, '-m', 'nurec_ros.cli.preview', '--port', '0', '--no-caption']
-            + ['--usdz', str(usdz)],
+            'nurec_ros.cli.preview',
+            ['--port', 0, '--no-caption', '--usdz', usdz],
             folder / 'preview.log',
         )
         stack.callback(server.end)

@@ -87,7 +87,7 @@ class Journey:
         return stamp_of(self._clocks[-1].clock)
 
     def _until(self, condition, what):
-        self._listener.until(lambda: self._player.alive and condition(), what)
+        self._listener.until(lambda: self._player.alive() and condition(), what)
 
     def _passes(self, seconds):
         self._until(lambda: self.clock >= BEGIN + seconds * SECOND, f'position {seconds} s')

@@ -47,7 +47,7 @@ class Bench:
         folder: Path,
         context: Any,
         parameters: Mapping[str, Any] | None = None,
-        *rules: str,
+        *rules: object,
         name: str = '/nurec',
     ) -> None:
         from diagnostic_msgs.msg import DiagnosticStatus
@@ -75,7 +75,7 @@ class Bench:
 
     def until(self, condition: Any, what: str = 'what was waited for') -> Any:
         """Wait until a condition is true, while the player lives."""
-        return self.listener.until(lambda: self.player.alive and condition(), what)
+        return self.listener.until(lambda: self.player.alive() and condition(), what)
 
     def ready(self) -> Bench:
         """Wait until the player shows its first moment."""
@@ -172,7 +172,7 @@ class Bench:
 
     def close(self) -> None:
         """End client and player."""
-        self.player.__exit__()
+        self.player.end()
         self.listener.close()
 
 

@@ -11,37 +11,58 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A helper process of a test: its output in a file, waited for, ended."""
+"""
+A command of this package in a process of its own.
+
+It is forked from a process that has imported the player already: two seconds of CPU time, most of
+a start, are imports. What a test says of the start itself takes `fresh`, a Python of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+import importlib
+import multiprocessing
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 import os
 from pathlib import Path
 import re
 import signal
 import subprocess
+import sys
 from test.support.middleware import without_middleware
 from test.support.waiting import until
+
+import pytest
 
 END_S = 120.0
 
 
 class Process:
-    """A process under way; stdout and stderr go to the file `log`."""
+    """
+    The command of a module, `module.main(arguments)`, under way; its environment is ours of now.
+
+    stdout and stderr go to the file `log`. `code` is its exit code, minus the number of a signal
+    that ended it, and None while it runs.
+    """
 
     def __init__(
-        self, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self, module: str, arguments: Sequence[object], log: Path, *, fresh: bool = False
     ) -> None:
         self._log = log
-        with log.open('wb') as output:
-            self._process = subprocess.Popen(
-                list(words),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(os.environ if environment is None else environment),
-            )
+        log.write_bytes(b'')
+        words = [str(argument) for argument in arguments]
+        started = _Fresh(module, words, log) if fresh else _Forked(module, words, log)
+        self._process: _Fresh | _Forked = started
+        self.pid = started.pid
+
+    @property
+    def code(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        return self._process.code
 
     @property
     def output(self) -> str:
@@ -50,8 +71,7 @@ class Process:
 
     def alive(self) -> bool:
         """Return True while it runs; its end fails the test."""
-        code = self._process.poll()
-        assert code is None, f'{self._log.stem} ended ({code}):\n{self.output}'
+        assert self.code is None, f'{self._log.stem} ended ({self.code}):\n{self.output}'
         return True
 
     def says(self, pattern: str) -> re.Match[str]:
@@ -65,20 +85,86 @@ class Process:
 
     def wait(self) -> int:
         """Wait for its end and return the exit code."""
-        return self._process.wait(END_S)
+        code = self._process.wait(END_S)
+        assert code is not None, f'{self._log.stem} does not end:\n{self.output}'
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.code is None:
+            # It may end just then.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def interrupt(self) -> int:
         """Send SIGINT and return the exit code, however long it has to write."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        return self._process.wait(END_S)
+        self.send_signal(signal.SIGINT)
+        return self.wait()
 
     def end(self) -> None:
         """End it, whatever it does."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self.send_signal(signal.SIGINT)
+        if self._process.wait(END_S) is None:
+            self.send_signal(signal.SIGKILL)
+            self._process.wait(END_S)
+
+
+class _Fresh:
+    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+        with log.open('ab') as output:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self, seconds: float) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self.code
+
+
+class _Forked:
+    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+        self._process = _forks().Process(
+            target=_run, args=(module, arguments, log, dict(os.environ)), daemon=True
+        )
+        self._process.start()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, seconds: float) -> int | None:
+        self._process.join(seconds)
+        return self.code
+
+
+@cache
+def _forks() -> ForkServerContext:
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['nurec_ros.cli.player', 'nurec_ros.ros.player'])
+    with pytest.MonkeyPatch.context() as patch:
+        # As the commands set them before they import anything.
+        patch.setenv('GRPC_VERBOSITY', 'NONE')
+        patch.setenv('OPENBLAS_NUM_THREADS', '1')
+        ensure_running()
+    return context
+
+
+def _run(module: str, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    with log.open('ab') as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.argv = [module, *arguments]
+    sys.exit(importlib.import_module(module).main(arguments))

@@ -123,10 +123,10 @@ def test_a_clock_that_was_late_does_not_make_up_for_it(bench):
     """Of a timer that leaves out what it missed, 13 messages at most fall into 0.1 s."""
     heard = bench.listen_sent(Clock, '/clock')
     bench.until(lambda: heard, 'the clock')
-    bench.player.process.send_signal(signal.SIGSTOP)
+    bench.player.send_signal(signal.SIGSTOP)
     # What it misses: 50 messages.
     time.sleep(0.5)
-    bench.player.process.send_signal(signal.SIGCONT)
+    bench.player.send_signal(signal.SIGCONT)
 
     def sent():
         return [sent_ns for sent_ns, _ in heard]

@@ -33,8 +33,7 @@ def followed(start, usdz, server, tmp_path, monkeypatch):
             usdz_path=usdz, server=server.address, ego_source='ackermann', **parameters
         ).ready()
         monkeypatch.setenv('ROS_DOMAIN_ID', str(bench.domain))
-        words = [sys.executable, '-m', 'nurec_ros.cli.follow']
-        processes.append(Process(words, tmp_path / 'follower.txt'))
+        processes.append(Process('nurec_ros.cli.follow', [], tmp_path / 'follower.txt'))
         bench.until(lambda: bench.state.get('ego_input_stamp_us'), 'the first command')
         return bench
 

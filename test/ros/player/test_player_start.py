@@ -18,71 +18,80 @@ from pathlib import Path
 import subprocess
 import sys
 from test.support.archives import build_archive, CAMERAS
+from test.support.process import Process
 
 import pytest
 
 pytestmark = pytest.mark.contract
 
 
-def run(*arguments):
-    """Run the command to its end; give exit code, stdout and stderr."""
-    command = [sys.executable, '-m', 'nurec_ros.cli.player', *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs the command to its end, for its exit code and output."""
+
+    def run(*arguments, fresh=False):
+        process = Process('nurec_ros.cli.player', arguments, tmp_path / 'output', fresh=fresh)
+        return process.wait(), process.output
+
+    return run
 
 
-def complaint(*parameters):
-    """Start with parameters that cannot be; give the one line that says why."""
-    words = [word for parameter in parameters for word in ('-p', parameter)]
-    code, out, err = run('--ros-args', *words)
-    assert code == 1, (out, err)
-    assert 'Traceback' not in err
-    lines = err.strip().splitlines()
-    assert len(lines) == 1, err
-    assert lines[0].startswith('nurec_player: ')
-    return lines[0]
+@pytest.fixture
+def complaint(run):
+    """Return a function that starts with parameters that cannot be, for the one line of why."""
+
+    def complaint(*parameters):
+        words = [word for parameter in parameters for word in ('-p', parameter)]
+        code, output = run('--ros-args', *words)
+        assert code == 1, output
+        lines = output.splitlines()
+        assert len(lines) == 1, output
+        assert lines[0].startswith('nurec_player: ')
+        return lines[0]
+
+    return complaint
 
 
-def test_help():
-    code, out, _ = run('--help')
+def test_help(run):
+    code, out = run('--help', fresh=True)
     assert code == 0
     assert '--ros-args' in out
     assert 'usdz_path' in out
 
 
-def test_version():
+def test_version(run):
     from nurec_ros import __version__
 
-    assert run('--version') == (0, f'nurec_player {__version__}\n', '')
+    assert run('--version') == (0, f'nurec_player {__version__}\n')
 
 
-def test_unknown_argument():
-    code, _, err = run('scenario.usdz')
+def test_unknown_argument(run):
+    code, err = run('scenario.usdz')
     assert code == 2
     assert 'scenario.usdz' in err
     assert 'Traceback' not in err
 
 
-def test_missing_file(tmp_path):
+def test_missing_file(complaint, tmp_path):
     assert 'missing.usdz' in complaint(f'usdz_path:={tmp_path / "missing.usdz"}')
 
 
-def test_folder(tmp_path):
+def test_folder(complaint, tmp_path):
     assert str(tmp_path) in complaint(f'usdz_path:={tmp_path}')
 
 
-def test_not_a_zip(tmp_path):
+def test_not_a_zip(complaint, tmp_path):
     path = tmp_path / 'text.usdz'
     path.write_text('this is no archive')
     assert 'text.usdz' in complaint(f'usdz_path:={path}')
 
 
-def test_zip_without_rig_trajectories(tmp_path):
+def test_zip_without_rig_trajectories(complaint, tmp_path):
     path = build_archive(tmp_path, leave_out=['rig_trajectories.json'])
     assert 'rig_trajectories.json' in complaint(f'usdz_path:={path}')
 
 
-def test_truncated_archive(tmp_path):
+def test_truncated_archive(complaint, tmp_path):
     path = build_archive(tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
     assert path.name in complaint(f'usdz_path:={path}')
@@ -102,49 +111,49 @@ def test_truncated_archive(tmp_path):
         ('service_prefix:=a b c', ['service_prefix', 'a b c', 'full name of a gRPC service']),
     ],
 )
-def test_parameter_of_the_wrong_type_or_out_of_range(parameter, words):
+def test_parameter_of_the_wrong_type_or_out_of_range(complaint, parameter, words):
     line = complaint(parameter)
     assert all(word in line for word in words), line
 
 
-def test_what_rcl_cannot_parse():
+def test_what_rcl_cannot_parse(complaint):
     line = complaint('rig_offset:=[1, 2.5]')
     assert 'rig_offset' in line
     assert '.c:' not in line
 
 
-def test_rclpys_own_parameter_of_the_wrong_type():
+def test_rclpys_own_parameter_of_the_wrong_type(complaint):
     assert 'use_sim_time' in complaint('use_sim_time:=maybe')
 
 
-def test_missing_parameter_file():
-    code, _, err = run('--ros-args', '--params-file', '/nowhere/params.yaml')
+def test_missing_parameter_file(run):
+    code, err = run('--ros-args', '--params-file', '/nowhere/params.yaml')
     assert code == 1
     assert len(err.strip().splitlines()) == 1, err
     assert '/nowhere/params.yaml' in err
 
 
-def test_unknown_cameras(usdz):
+def test_unknown_cameras(complaint, usdz):
     line = complaint(f'usdz_path:={usdz}', 'cameras:=[camera_nobody_knows]')
     assert all(name in line for name in ('camera_nobody_knows', *CAMERAS))
 
 
-def test_offsets_that_leave_nothing(usdz):
+def test_offsets_that_leave_nothing(complaint, usdz):
     line = complaint(f'usdz_path:={usdz}', 'start_offset_s:=1.5', 'end_offset_s:=1.0')
     assert 'start_offset_s' in line
 
 
-def test_camera_parameter_out_of_range(usdz):
+def test_camera_parameter_out_of_range(complaint, usdz):
     line = complaint(f'usdz_path:={usdz}', f'{CAMERAS[0]}.resolution_scale:=7.0')
     assert f'{CAMERAS[0]}.resolution_scale' in line
 
 
-def test_missing_certificate(usdz):
+def test_missing_certificate(complaint, usdz):
     line = complaint(f'usdz_path:={usdz}', 'tls_root_certificate:=/nowhere/ca.pem')
     assert '/nowhere/ca.pem' in line
 
 
-def test_missing_certificate_of_a_player_that_would_idle():
+def test_missing_certificate_of_a_player_that_would_idle(complaint):
     assert '/nowhere/ca.pem' in complaint('tls_root_certificate:=/nowhere/ca.pem')
 
 

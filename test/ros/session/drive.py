@@ -20,12 +20,11 @@ told, and the truth about the scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import contextlib
 from dataclasses import dataclass
 import json
 from pathlib import Path
-import sys
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
 from test.support.player_bench import Bench, stamp_ns
@@ -39,7 +38,6 @@ import pytest
 SCALE = 0.1
 TICK_NS = 100_000_000
 DEPTH = 1000
-RECORDER = Path(__file__).with_name('recorder.py')
 
 RELIABLE, LATCHED = False, True
 # What the contract's table of topics says: type, and whether late joiners get the last message.
@@ -364,16 +362,18 @@ def run(folder: Path) -> Session:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(domain))
-            start = _starter(folder, children)
-            server = start(
-                'preview',
-                [sys.executable, '-m', 'nurec_ros.cli.preview', '--port', '0', '--no-caption']
-                + ['--usdz', *(str(truth.path) for truth in truths)],
+            server = Process(
+                'nurec_ros.cli.preview',
+                ['--port', 0, '--no-caption', '--usdz', *(truth.path for truth in truths)],
+                folder / 'preview.log',
             )
-            recorder = start(
-                'recorder',
-                [sys.executable, str(RECORDER), str(folder / 'bag'), str(folder / 'topics.json')],
+            children.callback(server.end)
+            recorder = Process(
+                'test.ros.session.recorder',
+                [folder / 'bag', folder / 'topics.json'],
+                folder / 'recorder.log',
             )
+            children.callback(recorder.end)
             until(lambda: recorder.alive() and (folder / 'counts.json').exists(), 'the recorder')
             address = server.says(r'^serving on (\S+)$')[1]
             parameters = {
@@ -402,12 +402,3 @@ def run(folder: Path) -> Session:
         rclpy.try_shutdown(context=context)
     unexpected = json.loads((folder / 'unexpected.json').read_text())
     return Session(folder / 'bag', truths, tuple(client.acts), unexpected, exit_code, output)
-
-
-def _starter(folder: Path, stack: contextlib.ExitStack) -> Callable[[str, list[str]], Process]:
-    def start(name: str, words: list[str]) -> Process:
-        process = Process(words, folder / f'{name}.log')
-        stack.callback(process.end)
-        return process
-
-    return start

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Record topics into a rosbag2 folder, as a process of its own: `recorder.py FOLDER TOPICS`.
+Record topics into a rosbag2 folder, as a process of its own, from the words FOLDER TOPICS.
 
 TOPICS is a JSON file, {topic: [type, latched]}. The recorder subscribes to them before anybody
 publishes, so that nothing is missed but what was sent before the two found each other. Messages
@@ -24,11 +24,11 @@ SIGINT or SIGTERM: what is still to come is waited for, and the bag is written.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 import json
 import os
 from pathlib import Path
 import signal
-import sys
 import time
 from typing import Any
 
@@ -123,9 +123,9 @@ def tell(path: Path, document: Any) -> None:
     os.replace(new, path)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Record until a signal comes."""
-    folder, topics = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    folder, topics = Path(arguments[0]), json.loads(Path(arguments[1]).read_text())
     ended: list[float] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.append(time.monotonic()))
@@ -149,7 +149,4 @@ def main() -> None:
     tell(folder.parent / 'unexpected.json', recorder.unexpected)
     node.destroy_node()
     rclpy.shutdown()
-
-
-if __name__ == '__main__':
-    main()
+    return 0

@@ -69,7 +69,7 @@ class Soak:
         self.bench.until(lambda: all(self.images), 'the first images')
         self.bench.trigger('play')
         for _ in range(ROUNDS):
-            assert self.bench.player.alive
+            assert self.bench.player.alive()
             caller.go_round()
             self.counts_of_images.append(sum(map(len, self.images)))
 
