@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import NurecError
-from nurec_ros.scenario import Camera, Scenario
+from nurec_ros.scenario import Camera, Lidar, Scenario
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.trajectory import Trajectory
 
@@ -73,6 +73,24 @@ class CameraFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LidarFacts:
+    """
+    One lidar; None for what the file does not tell.
+
+    `spinning_hz` is how often its model turns in a second, `rate_hz` how often it was recorded.
+    """
+
+    name: str
+    model: str | None
+    rows: int | None
+    columns: int | None
+    spinning_hz: float | None
+    spins: int
+    rate_hz: float | None
+    gaps: Gaps
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioFacts:
     """One scenario; lengths in metres, speeds in m/s, times as in the file."""
 
@@ -93,7 +111,7 @@ class ScenarioFacts:
     controllable: int
     static: int
     cameras: list[CameraFacts]
-    lidars: list[str]
+    lidars: list[LidarFacts]
     road_map: bool
     lane_boundaries: int
     warnings: list[str] = field(default_factory=list)
@@ -137,7 +155,7 @@ def facts_of(scenario: Scenario) -> ScenarioFacts:
         controllable=int(tracks.controllable.sum()),
         static=int(tracks.static.sum()),
         cameras=[_camera(camera) for camera in scenario.cameras.values()],
-        lidars=list(scenario.lidars),
+        lidars=[_lidar(lidar) for lidar in scenario.lidars.values()],
         road_map=scenario.road_map is not None,
         lane_boundaries=len(scenario.road_map.boundaries) if scenario.road_map else 0,
         warnings=list(scenario.warnings),
@@ -196,7 +214,6 @@ def _way(scenario: Scenario) -> tuple[float, NDArray[np.float64]]:
 
 def _camera(camera: Camera) -> CameraFacts:
     ends = np.unique(camera.frame_times_ns[:, 1])
-    span_s = float(ends[-1] - ends[0]) / 1e9 if len(ends) > 1 else 0.0
     model, size = camera.model, camera.resolution
     kind = hfov = vfov = rms = most = None
     if model is not None:
@@ -211,12 +228,31 @@ def _camera(camera: Camera) -> CameraFacts:
         hfov_deg=hfov,
         vfov_deg=vfov,
         frames=len(ends),
-        rate_hz=(len(ends) - 1) / span_s if span_s else None,
+        rate_hz=_rate(ends),
         gaps=gaps_of(ends),
         fit_rms_px=rms,
         fit_max_px=most,
         problem=camera.problem,
     )
+
+
+def _lidar(lidar: Lidar) -> LidarFacts:
+    ends, model = np.unique(lidar.spin_times_ns[:, 1]), lidar.model
+    return LidarFacts(
+        name=lidar.name,
+        model=model.kind if model else None,
+        rows=model.n_rows if model else None,
+        columns=model.n_columns if model else None,
+        spinning_hz=model.spinning_frequency_hz if model else None,
+        spins=len(ends),
+        rate_hz=_rate(ends),
+        gaps=gaps_of(ends),
+    )
+
+
+def _rate(times_ns: NDArray[np.int64]) -> float | None:
+    span_s = float(times_ns[-1] - times_ns[0]) / 1e9 if len(times_ns) > 1 else 0.0
+    return (len(times_ns) - 1) / span_s if span_s else None
 
 
 def _fit(model: CameraModel) -> tuple[float | None, float | None]:
@@ -242,11 +278,12 @@ def text_of(facts: ScenarioFacts) -> str:
         f'  time      {facts.duration_s:.3f} s, {facts.start_us} to {facts.end_us} us',
         f'  drive     {_drive_text(facts)}',
         f'  tracks    {_tracks_text(facts)}',
-        f'  lidars    {", ".join(facts.lidars) or "none"}',
         f'  map       {_map_text(facts)}',
         f'  cameras   {len(facts.cameras) or "none"}',
     ]
     lines += [f'    {line}' for line in _camera_lines(facts.cameras)]
+    lines.append(f'  lidars    {len(facts.lidars) or "none"}')
+    lines += [f'    {line}' for line in _lidar_lines(facts.lidars)]
     lines += [f'  warning   {warning}' for warning in facts.warnings]
     return '\n'.join(lines)
 
@@ -285,7 +322,7 @@ def _camera_lines(cameras: Sequence[CameraFacts]) -> list[str]:
             camera.model or 'no model',
             f'{camera.width}x{camera.height}' if camera.width else 'no size',
             'no view' if camera.hfov_deg is None else f'{camera.hfov_deg:.0f} deg',
-            'no rate' if camera.rate_hz is None else f'{camera.rate_hz:.2f} Hz',
+            _rate_text(camera.rate_hz),
         )
         for camera in cameras
     ]
@@ -300,7 +337,27 @@ def _camera_lines(cameras: Sequence[CameraFacts]) -> list[str]:
     return columns([(*row, rest) for row, rest in zip(rows, rests, strict=True)])
 
 
-HEADINGS = ('file', 'scene', 's', 'm', 'm/s', 'cameras', 'tracks', 'map', 'warnings')
+def _lidar_lines(lidars: Sequence[LidarFacts]) -> list[str]:
+    return columns(
+        [
+            (
+                lidar.name,
+                lidar.model or 'no model',
+                f'{lidar.rows} rows of {lidar.columns}' if lidar.model else 'no beams',
+                f'turns at {lidar.spinning_hz:g} Hz' if lidar.model else 'no turn',
+                _rate_text(lidar.rate_hz),
+                f'{lidar.spins} spins{_gap_text(lidar.gaps)}',
+            )
+            for lidar in lidars
+        ]
+    )
+
+
+def _rate_text(rate_hz: float | None) -> str:
+    return 'no rate' if rate_hz is None else f'{rate_hz:.2f} Hz'
+
+
+HEADINGS = ('file', 'scene', 's', 'm', 'm/s', 'cameras', 'lidars', 'tracks', 'map', 'warnings')
 
 
 def table_of(found: Sequence[tuple[Path, ScenarioFacts | NurecError]]) -> str:
@@ -308,7 +365,7 @@ def table_of(found: Sequence[tuple[Path, ScenarioFacts | NurecError]]) -> str:
     rows, reasons = [HEADINGS], []
     for path, facts in found:
         if isinstance(facts, NurecError):
-            rows.append((str(path), 'broken', *('-',) * 7))
+            rows.append((str(path), 'broken', *('-',) * (len(HEADINGS) - 2)))
             reasons.append(f'broken: {facts}')
             continue
         rows.append(
@@ -319,6 +376,7 @@ def table_of(found: Sequence[tuple[Path, ScenarioFacts | NurecError]]) -> str:
                 f'{facts.length_m:.0f}',
                 f'{facts.mean_speed:.1f}',
                 str(len(facts.cameras)),
+                str(len(facts.lidars)),
                 str(facts.tracks),
                 'yes' if facts.road_map else 'no',
                 str(len(facts.warnings)),

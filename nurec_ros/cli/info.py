@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
     result = Parser(
         prog='nurec_info',
-        description='Say what is in NuRec scenarios: drive, cameras, tracks, map, warnings.',
+        description='Say what is in NuRec scenarios: drive, cameras, lidars, tracks, map, warnings.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -19,6 +19,7 @@ import json
 import math
 from pathlib import Path
 from test.support.archives import build_archive, CAMERAS, identity, SEQUENCE_ID, START_US
+from test.support.lidars import add_lidar, LIDAR, SPINS
 
 import cv2
 import numpy as np
@@ -95,18 +96,39 @@ def test_gaps_lidars_and_tracks(tmp_path: Path, capsys):
         edit.times = list(frames[key])
         end = gone + 2
         del frames[key][gone:end]
-        document['lidar_calibrations'] = {
-            'lidar_top@1': {'logical_sensor_name': 'lidar_top', 'T_sensor_rig': identity()}
+        add_lidar(document, spins=[*SPINS[:4], *SPINS[7:]])
+        document['lidar_calibrations']['lidar_top@1'] = {
+            'logical_sensor_name': 'lidar_top',
+            'T_sensor_rig': identity(),
         }
 
-    (facts,) = entries(capsys, build_archive(tmp_path, edit_rig=edit))
+    path = build_archive(tmp_path, edit_rig=edit)
+    (facts,) = entries(capsys, path)
     gaps = facts['cameras'][0]['gaps']
     before, after = edit.times[gone - 1][1], edit.times[gone + 2][1]
     assert gaps['count'] == 1
     assert gaps['longest_at_us'] == before
     assert gaps['longest_s'] == pytest.approx((after - before) / 1e6)
     assert facts['cameras'][1]['gaps']['count'] == 0
-    assert facts['lidars'] == ['lidar_top']
+    known, other = facts['lidars']
+    assert known == {
+        'name': LIDAR,
+        'model': 'row-offset-spinning',
+        'rows': 4,
+        'columns': 3,
+        'spinning_hz': 10.0,
+        'spins': len(SPINS) - 3,
+        'rate_hz': pytest.approx(10.0 * (len(SPINS) - 4) / (len(SPINS) - 1)),
+        'gaps': {'count': 1, 'longest_s': pytest.approx(0.4), 'longest_at_us': SPINS[3][1]},
+    }
+    none = dict.fromkeys(('model', 'rows', 'columns', 'spinning_hz', 'rate_hz'))
+    no_gap = {'count': 0, 'longest_s': 0.0, 'longest_at_us': None}
+    assert other == {**none, 'name': 'lidar_top', 'spins': 0, 'gaps': no_gap}
+    assert main([str(path)]) == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    assert f'lidars 2 {LIDAR} row-offset-spinning 4 rows of 3 turns at 10 Hz 8.33 Hz 16' in text
+    assert f'a gap of up to 0.400 s (at {SPINS[3][1]} us)' in text
+    assert 'lidar_top no model no beams no turn no rate 0 spins' in text
     assert sum(facts['classes'].values()) == facts['tracks'] > 0
 
 
@@ -119,7 +141,10 @@ def test_a_table_for_several_with_the_reason_of_the_broken(tmp_path: Path, capsy
     assert main([str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ['file', str(good), str(bad)]
-    assert SEQUENCE_ID in lines[1]
+    # Two cameras, no lidar.
+    assert lines[0].split()[5:7] == ['cameras', 'lidars']
+    assert lines[1].split()[1] == SEQUENCE_ID
+    assert lines[1].split()[5:7] == ['2', '0']
     assert 'broken' in lines[2]
     assert 'b.usdz' in lines[3]
     found = entries(capsys, tmp_path, code=1)
