@@ -19,13 +19,13 @@ The core is the player's: a step here asks the renderer for what the same `~/tic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
 from nurec_ros.setting_values import convert
-from nurec_ros.settings import Settings, TABLE, Value
+from nurec_ros.settings import NO_LIDARS, Settings, TABLE, Value
 
 SECOND = 1_000_000_000
 MICROSECOND = 1000
@@ -52,6 +52,7 @@ MICROSECOND = 1000
 NOT_HERE = ('mode', 'rate', 'tick_us', 'loop', 'autoplay', 'ego_wait_s')
 
 Command = TwistCommand | AckermannCommand
+_Seen = TypeVar('_Seen', 'Image', 'PointCloud')
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,35 @@ class Image:
 
 
 @dataclass(frozen=True)
+class PointCloud:
+    """A spin of a lidar, `t_ns` its end; put together when `xyzi` is asked for."""
+
+    lidar: str
+    t_ns: int
+    _cloud: Cloud = field(repr=False)
+
+    @cached_property
+    def xyzi(self) -> NDArray[np.float32]:
+        """Return the points (N, 4): metres in the sensor's frame of `t_ns`, intensity 0 to 1."""
+        return np.column_stack([self._cloud.points, self._cloud.intensities])
+
+
+@dataclass(frozen=True)
 class Observation:
     """
     What there is to know after a step.
 
     `t_ns` and `seconds`, from begin, are the position. `images` has the newest picture of each
-    camera that one was due of in the step; `failed_images` why others are missing. `pose` is
-    T_map_rig of the ego, `twist` its velocity in its own frame, `collisions` the ids of the tracks
-    that it met on the way. `done`: the step led to the end (`why` is 'the end'), or was stopped
-    before (`why` says by what).
+    camera that one was due of in the step, `clouds` likewise of each lidar; `failed_images` why
+    others are missing, of cameras and lidars. `pose` is T_map_rig of the ego, `twist` its velocity
+    in its own frame, `collisions` the ids of the tracks that it met on the way. `done`: the step
+    led to the end (`why` is 'the end'), or was stopped before (`why` says by what).
     """
 
     t_ns: int
     seconds: float
     images: Mapping[str, Image]
+    clouds: Mapping[str, PointCloud]
     failed_images: Mapping[str, str]
     pose: Pose
     twist: Twist
@@ -104,10 +120,10 @@ class Environment:
     """
     Steps through a scenario while a program drives.
 
-    `server` is that of the parameter, '' for no images at all. `ego_source` ('twist', 'ackermann'
-    or 'pose') says what `step` takes; the other parameters are those of the player's table. One
-    thread alone may use it; `close` it, or use it in a with statement. ScenarioError and
-    ConfigurationError where file or parameters cannot be used.
+    `server` is that of the parameter, '' for neither images nor clouds. `ego_source` ('twist',
+    'ackermann' or 'pose') says what `step` takes; the other parameters are those of the player's
+    table. One thread alone may use it; `close` it, or use it in a with statement. ScenarioError
+    and ConfigurationError where file or parameters cannot be used.
     """
 
     def __init__(
@@ -128,11 +144,19 @@ class Environment:
             smooth_track_height=settings.smooth_track_height,
         )
         self._range_ns = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
-        self.cameras = _cameras(scenario, settings.cameras) if server else ()
+        self.cameras: tuple[str, ...] = ()
+        self.lidars: tuple[str, ...] = ()
+        if server:
+            renderable = [name for name, one in scenario.cameras.items() if one.renderable]
+            self.cameras = _chosen(renderable, scenario.cameras, settings.cameras, 'camera')
+            if settings.lidars != (NO_LIDARS,) or NO_LIDARS in scenario.lidars:
+                lidars = scenario.lidars
+                self.lidars = _chosen(lidars, lidars, settings.lidars, 'lidar')
         self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
         self._wall_ns = 0
         self._lock = threading.Lock()
         self._images: dict[str, Image] = {}
+        self._clouds: dict[str, PointCloud] = {}
         self._failures: dict[tuple[str, int], str] = {}
         self._pipeline: RenderPipeline | None = None
         self._playback = self._new_playback()
@@ -206,20 +230,20 @@ class Environment:
     # Inside.
 
     def _new_playback(self) -> Playback:
-        settings, cameras = self._settings, self.scenario.cameras
-        rate = settings.camera_rate
-        schedule = Schedule(
-            {
-                name: camera_times(cameras[name].frame_times_ns[:, 1], *self._range_ns, rate)
-                for name in self.cameras
-            }
-        )
+        settings, scenario = self._settings, self.scenario
+        times_ns: dict[str, NDArray[np.int64]] = {}
+        for name in self.cameras:
+            ends = scenario.cameras[name].frame_times_ns[:, 1]
+            times_ns[name] = camera_times(ends, *self._range_ns, settings.camera_rate)
+        for name in self.lidars:
+            ends = scenario.lidars[name].spin_times_ns[:, 1]
+            times_ns[name] = camera_times(ends, *self._range_ns, settings.lidar_rate)
         return Playback(
             *self._range_ns,
-            schedule,
-            scenario=self.scenario.sequence_id,
-            active_ids=self.scenario.tracks.active_ids,
-            audiences=lambda: dict.fromkeys(self.cameras, (1,)),
+            Schedule(times_ns, self.lidars),
+            scenario=scenario.sequence_id,
+            active_ids=scenario.tracks.active_ids,
+            audiences=lambda: dict.fromkeys((*self.cameras, *self.lidars), (1,)),
             lockstep=True,
             quiet_ns=0,
             ego=self._watch,
@@ -280,33 +304,31 @@ class Environment:
         return self._playback.frames_done(self._now(), order.ticket) if order.ticket else []
 
     def _deliver(self, item: Frame | Cloud | Failure) -> None:
-        if isinstance(item, Cloud):
-            return
         with self._lock:
             if isinstance(item, Failure):
                 self._failures[item.camera, item.t_ns] = str(item.error)
-                return
-            before = self._images.get(item.camera)
-            if before is None or before.t_ns <= item.t_ns:
-                self._images[item.camera] = Image(
-                    item.camera, item.t_ns, item.data, item.encoding, item
-                )
+            elif isinstance(item, Cloud):
+                _put(self._clouds, item.lidar, PointCloud(item.lidar, item.t_ns, item))
+            else:
+                image = Image(item.camera, item.t_ns, item.data, item.encoding, item)
+                _put(self._images, item.camera, image)
 
     def _clear(self) -> None:
         with self._lock:
-            self._images, self._failures = {}, {}
+            self._images, self._clouds, self._failures = {}, {}, {}
 
     def _observe(self, met: tuple[str, ...], failed: Mapping[str, str]) -> Observation:
         playback, ego = self._playback, self._watch.ego
         t_ns = playback.position_ns
         why = self._watch.stopped_by or ('the end' if playback.done else '')
         with self._lock:
-            images = dict(self._images)
+            images, clouds = dict(self._images), dict(self._clouds)
             lost = dict(failed) or {name: why for (name, _), why in self._failures.items()}
         return Observation(
             t_ns=t_ns,
             seconds=(t_ns - playback.begin_ns) / SECOND,
             images=images,
+            clouds=clouds,
             failed_images=lost,
             pose=ego.pose(t_ns),
             twist=ego.velocity(t_ns),
@@ -316,6 +338,13 @@ class Environment:
             why=why,
             _scenario=self.scenario,
         )
+
+
+def _put(newest: dict[str, _Seen], name: str, item: _Seen) -> None:
+    """Keep the newest of a sensor."""
+    before = newest.get(name)
+    if before is None or before.t_ns <= item.t_ns:
+        newest[name] = item
 
 
 def _settings(named: Mapping[str, Any]) -> Settings:
@@ -332,17 +361,15 @@ def _settings(named: Mapping[str, Any]) -> Settings:
     return replace(Settings(), **values)  # type: ignore[arg-type]
 
 
-def _cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the cameras to render, in the file's order; ConfigurationError for unknown names."""
+def _chosen(
+    usable: Iterable[str], known: Collection[str], wanted: tuple[str, ...], noun: str
+) -> tuple[str, ...]:
+    """Return the sensors to render, in the file's order; ConfigurationError for unknown names."""
     names = [name for name in wanted if name]
-    unknown = [name for name in names if name not in scenario.cameras]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigurationError(
-            f'cameras names {", ".join(unknown)}; expected some of '
-            f'{", ".join(scenario.cameras) or "none: the scenario has no camera"}'
+            f'{noun}s names {", ".join(unknown)}; expected some of '
+            f'{", ".join(known) or f"none: the scenario has no {noun}"}'
         )
-    return tuple(
-        name
-        for name, camera in scenario.cameras.items()
-        if camera.renderable and (not names or name in names)
-    )
+    return tuple(name for name in usable if not names or name in names)

@@ -362,7 +362,8 @@ HEADINGS = ('file', 'scene', 's', 'm', 'm/s', 'cameras', 'lidars', 'tracks', 'ma
 
 def table_of(found: Sequence[tuple[Path, ScenarioFacts | NurecError]]) -> str:
     """Return one line for each file; those that are broken with their reason."""
-    rows, reasons = [HEADINGS], []
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    reasons = []
     for path, facts in found:
         if isinstance(facts, NurecError):
             rows.append((str(path), 'broken', *('-',) * (len(HEADINGS) - 2)))

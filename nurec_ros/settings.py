@@ -24,6 +24,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast, TypeAlias
 
 START, RUNTIME, LOAD = 'start', 'runtime', 'load'
+# What the parameter lidars holds where none is wanted.
+NO_LIDARS = 'none'
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
 

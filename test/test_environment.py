@@ -14,10 +14,12 @@
 """The environment: steps, what they see, and what they ask the renderer for."""
 
 import math
+import struct
 import subprocess
 import sys
 from test.rendering.fake_server import FakeServer, picture
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
+from test.support.lidars import add_lidar, LIDAR, SPINS
 
 import numpy as np
 from nurec_ros import Environment
@@ -165,6 +167,76 @@ def test_why_a_picture_is_missing(usdz):
         assert found.images == {}
         assert set(found.failed_images) == set(CAMERAS)
         assert 'lost' in found.failed_images[CAMERAS[0]]
+
+
+def spin(request, _):
+    """Answer with two points that tell the window that was asked for."""
+    window = [request.frame_start_us - START_US, request.frame_end_us - START_US]
+    points = struct.pack('<6f', *window, 0.25, -1.0, 2.0, 3.0)
+    return b'\x18\x02' + b'\x22\x18' + points + b'\x2a\x08' + struct.pack('<2f', 0.5, 1.0)
+
+
+@pytest.fixture(scope='module')
+def spinning(tmp_path_factory):
+    return build_archive(tmp_path_factory.mktemp('lidar'), edit_rig=lambda rig: add_lidar(rig))
+
+
+def test_clouds_are_of_the_driven_ego(spinning):
+    with (
+        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
+        Environment(spinning, server.address, ego_source='twist', cameras=CAMERAS[:1]) as drive,
+    ):
+        server.spin = spin
+        first = drive.reset()
+        assert {name: one.t_ns for name, one in first.clouds.items()} == {LIDAR: BEGIN_NS}
+        before = first.pose.position
+        found = drive.step((40.0, 0.0), 0.22)
+        cloud = found.clouds[LIDAR]
+        start_us, end_us = SPINS[1][0] - START_US, SPINS[1][1] - START_US
+        np.testing.assert_array_equal(
+            cloud.xyzi,
+            np.array([[start_us, end_us, 0.25, 0.5], [-1, 2, 3, 1]], dtype=np.float32),
+            strict=True,
+        )
+        assert cloud.xyzi is cloud.xyzi
+        assert cloud.t_ns == SPINS[1][1] * 1000
+        # Where it drove, from the mount on the roof, and not where the recording was.
+        asked = server.requests('render_lidar')[-1].sensor_pose.end_pose.vec
+        moved = np.hypot(asked.x - before[0], asked.y - before[1])
+        assert abs(moved - 40.0 * 1e-6 * end_us) < 1.5
+        # Nothing is due so soon.
+        assert drive.step(None, 0.001).clouds == {}
+
+
+def test_lidars_are_chosen_and_timed_by_parameters(spinning):
+    with FakeServer(picture, scenes=[SEQUENCE_ID]) as server:
+        server.spin = spin
+        with Environment(spinning, server.address, lidar_rate=20.0) as drive:
+            drive.reset()
+            found = drive.step((1.0, 0.0), 0.11)
+            assert found.clouds[LIDAR].t_ns == BEGIN_NS + 100_000_000
+        asked = len(server.requests('render_lidar'))
+        assert asked == 3
+        with Environment(spinning, server.address, lidars=['none']) as drive:
+            drive.reset()
+            assert drive.step((1.0, 0.0), 0.3).clouds == {}
+            assert drive.lidars == ()
+        assert len(server.requests('render_lidar')) == asked
+        with pytest.raises(ConfigurationError, match=f'lidars names roof; expected .* {LIDAR}'):
+            Environment(spinning, server.address, lidars=['roof'])
+
+
+def test_why_a_cloud_is_missing(spinning):
+    with (
+        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
+        Environment(spinning, server.address) as drive,
+    ):
+        # It is one without render_lidar.
+        assert 'renders no lidars' in drive.reset().failed_images[LIDAR]
+        found = drive.step((1.0, 0.0), 0.3)
+        assert set(found.images) == set(CAMERAS)
+        assert found.clouds == {}
+        assert 'renders no lidars' in found.failed_images[LIDAR]
 
 
 def test_no_ros_is_imported(usdz):

@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's description."""
     result = Parser(
         prog='nurec_info',
-        description='Say what is in NuRec scenarios: drive, cameras, lidars, tracks, map, warnings.',
+        description='Say what is in NuRec scenarios: drive, cameras, lidars, tracks, map and '
+        'warnings.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -37,6 +37,9 @@ LAYOUTS = {
 _KINDS = {'<f4': PointField.FLOAT32, '|u1': PointField.UINT8, '<u2': PointField.UINT16}
 # Of a point that came back once: the strongest and last one alike.
 SINGLE_RETURN = 1
+# Rows that are closer than a thousandth of a degree are looked for one by one.
+_MOST_BINS = 1 << 16
+_TINY = 1e-300
 
 
 class LidarTopic:
@@ -111,13 +114,44 @@ def channels_of(
     row_elevations_rad: NDArray[np.float64],
 ) -> Callable[[NDArray[np.float32]], NDArray[np.uint16]]:
     """Return what finds the row of points (N, 3): the one whose elevation is nearest."""
-    order = np.argsort(row_elevations_rad, kind='stable')
-    ordered = row_elevations_rad[order]
-    between = (0.5 * (ordered[1:] + ordered[:-1])).astype(np.float32)
-    rows = order.astype(np.uint16)
+    elevations, first = np.unique(row_elevations_rad, return_index=True)
+    middles = 0.5 * (elevations[1:] + elevations[:-1])
+    # No point is beyond the zenith or the nadir.
+    inside = np.abs(middles) < 0.5 * np.pi
+    below = np.count_nonzero(middles <= -0.5 * np.pi)
+    # Sines rise as elevations do, and take no arc tangent a point.
+    edges = np.sin(middles[inside])
+    rows = first[below : below + len(edges) + 1].astype(np.uint16)
+    if not len(edges):
+        return lambda points: np.full(len(points), rows[0])
+    # Bins that hold an edge each at most; bins of edges are counted as those of points are, so
+    # that rounding puts none on the wrong side.
+    low = float(edges[0])
+    scale = 1.001 / float(np.diff(edges).min(initial=1.0))
+    places = ((edges - low) * scale + 1.0).astype(np.intp)
+    last = int(places[-1]) + 1
+    if last > _MOST_BINS or not np.diff(places).all():
+        return lambda points: rows[np.searchsorted(edges, _sines(points))]
+    passed = np.searchsorted(places, np.arange(last + 1))
+    thresholds = np.append(edges, np.inf)[passed]
+    # The rows below and above a bin's threshold.
+    pairs = np.stack([rows[passed], rows[np.minimum(passed + 1, len(edges))]], axis=1).ravel()
 
     def channels(points: NDArray[np.float32]) -> NDArray[np.uint16]:
-        elevations = np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1]))
-        return rows[np.searchsorted(between, elevations)]
+        sines = _sines(points)
+        bins = np.clip((sines - low) * scale + 1.0, 0.0, last).astype(np.intp)
+        above = sines > thresholds.take(bins)
+        bins *= 2
+        bins += above
+        found: NDArray[np.uint16] = pairs.take(bins)
+        return found
 
     return channels
+
+
+def _sines(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sines of the elevations of points (N, 3), 0 at the origin."""
+    x, y, z = points.T.astype(np.float64)
+    # Squares of float32 are far from the bounds of float64.
+    sines: NDArray[np.float64] = z / np.maximum(np.sqrt(x * x + y * y + z * z), _TINY)
+    return sines

@@ -42,10 +42,7 @@ from nurec_ros.ros.outlet import Outlet
 from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names
 from nurec_ros.scenario import Scenario
-from nurec_ros.settings import Settings
-
-# What the parameter lidars holds where none is wanted.
-NO_LIDARS = 'none'
+from nurec_ros.settings import NO_LIDARS, Settings
 
 Log = Callable[[str, str], None]
 

@@ -21,7 +21,7 @@ from test.support.outlet import RecordingOutlet
 import numpy as np
 from nurec_ros.rendering.frames import Cloud
 from nurec_ros.ros.frames import FrameNames
-from nurec_ros.ros.lidar_topic import LidarTopic
+from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
 from nurec_ros.scenario import Lidar
 from nurec_ros.scenario.lidars import SpinningLidar
 import pytest
@@ -109,6 +109,48 @@ def test_xyzirc_is_what_autoware_takes(outlet):
         struct.pack('<fffBBH', *point, *rest) for point, rest in zip(POINTS, rests, strict=True)
     )
     assert bytes(message.data) == expected
+
+
+ROWS = np.radians(np.random.default_rng(5).permutation(np.linspace(14.4, -25.0, 128) ** 3 / 5e2))
+
+
+@pytest.mark.parametrize(
+    'rows',
+    [
+        ROWS,
+        # A single one; equal ones; some too close for a table; some that no point comes near to.
+        np.array([0.2]),
+        np.array([0.1, -0.3, 0.1, -0.3, 0.25]),
+        np.array([0.3, 0.3 + 1e-9, -1.0]),
+        np.array([7.0, -0.5, 1.57, 0.2, -1.6, -9.0]),
+        np.array([7.0, -8.0]),
+    ],
+)
+def test_each_channel_is_the_row_of_the_nearest_elevation(rows):
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(20_000, 3)) * rng.uniform(0.1, 100.0, (20_000, 1))
+    points[::2, 2] *= 0.2
+    points = np.concatenate([points, np.eye(3), -np.eye(3), np.zeros((1, 3))]).astype(np.float32)
+    x, y, z = points.astype(np.float64).T
+    off = np.abs(np.arctan2(z, np.hypot(x, y))[:, np.newaxis] - rows)
+    found = channels_of(rows)(points)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, off.argmin(axis=1))
+
+
+def test_channels_between_two_rows_change_in_the_middle():
+    """To a float's last digit, with rows as close as those of a real device."""
+    rows = np.sort(ROWS)
+    middles = (rows[1:] + rows[:-1]) / 2
+    for side, expected in ((-1e-7, np.arange(127)), (1e-7, np.arange(1, 128))):
+        angles = middles + side
+        points = np.stack([np.cos(angles), 0 * angles, np.sin(angles)], axis=1) * 30.0
+        # Float32 places are up to 6e-8 off: those that are on the other side are left out.
+        points = points.astype(np.float32)
+        there = np.arctan2(points[:, 2].astype(float), points[:, 0].astype(float))
+        right = (there - middles) * side > 0.0
+        assert right.sum() > 100
+        np.testing.assert_array_equal(channels_of(rows)(points)[right], expected[right])
 
 
 def test_xyzirc_without_a_model_is_xyzi_and_said(outlet):

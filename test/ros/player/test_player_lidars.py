@@ -20,6 +20,7 @@ from test.support.player_bench import serve, stamp_ns
 
 from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
+from nurec_ros import Environment
 import pytest
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, PointCloud2
@@ -151,6 +152,31 @@ def test_a_rate_and_a_device_of_its_own(start, usdz, server):
     bench.until(lambda: stamp_ns(clouds[-1]) == wanted[-1], 'the last')
     assert [stamp_ns(one) for one in clouds if stamp_ns(one) > BEGIN_NS] == wanted
     assert server.requests('render_lidar')[-1].lidar_config.lidar_type == 1
+
+
+def test_an_environment_has_the_cloud_of_the_same_moment(start, usdz, server):
+    """Both ask for the same, byte for byte, and show the same points."""
+
+    def told(request, _):
+        points = np.array([[request.frame_end_us - START_US, 0.1, k] for k in range(4)], '<f4')
+        return bytes([3 << 3, 4]) + field(4, points.tobytes()) + field(5, INTENSITIES.tobytes())
+
+    server.spin = told
+    bench = start(usdz_path=usdz, server=server.address).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    bench.configure(tick_us=300_000)
+    bench.trigger('tick')
+    bench.until(lambda: stamp_ns(clouds[-1]) == ENDS_NS[1], 'the last')
+    by_node = server.requests('render_lidar')
+    count = len(by_node)
+    with Environment(usdz, server.address, ego_source='recorded') as environment:
+        environment.reset()
+        found = environment.step(None, 0.3).clouds[LIDAR]
+    by_environment = server.requests('render_lidar')[count:]
+    assert found.t_ns == stamp_ns(clouds[-1])
+    assert found.xyzi.tobytes() == bytes(clouds[-1].data)
+    assert by_environment[-1].SerializeToString() == by_node[-1].SerializeToString()
 
 
 def test_none_wanted(start, usdz, server):
