@@ -43,8 +43,8 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
-from nurec_ros.setting_values import convert
-from nurec_ros.settings import NO_LIDARS, Settings, TABLE, Value
+from nurec_ros.setting_values import convert, Value
+from nurec_ros.settings import NO_LIDARS, Settings, TABLE, Values
 
 SECOND = 1_000_000_000
 MICROSECOND = 1000
@@ -162,7 +162,7 @@ class Environment:
         self._playback = self._new_playback()
         if server:
             self._pipeline = RenderPipeline(
-                scenario, RenderOptions.from_settings(settings), self._deliver, mode='lockstep'
+                scenario, RenderOptions.of(Values(settings)), self._deliver, mode='lockstep'
             )
             self._pipeline.start()
 

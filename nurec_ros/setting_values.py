@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What a parameter's value may be: exact type and range, whatever ROS let through.
+What a parameter is, and what its value may be: exact type and range, whatever ROS let through.
 
 The parameters are declared with dynamic typing, so that an integer serves for a double and a
 number for a string. rclpy then checks nothing of the type, and its range check passes an
@@ -23,11 +23,74 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 import math
 import re
+from typing import Any, TypeAlias
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.settings import Spec, Value
+
+START, RUNTIME, LOAD = 'start', 'runtime', 'load'
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
+
+KINDS = {
+    'bool': 'bool',
+    'int': 'int',
+    'float': 'double',
+    'str': 'string',
+    'tuple[str, ...]': 'string_array',
+    'tuple[float, ...]': 'double_array',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """
+    One parameter.
+
+    `kind` is string, bool, int, double, string_array or double_array. `minimum` and `maximum`
+    bound numbers, inclusively; `extra` are values outside of them that are allowed too, with a
+    meaning that the description gives. `choices` lists the allowed strings. `length` is that of
+    an array of fixed length. `applies` says when a new value takes effect: at start only, at
+    run time at once, or at the next `~/load`.
+    """
+
+    name: str
+    kind: str
+    default: Value
+    description: str
+    applies: str = START
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    extra: tuple[float, ...] = ()
+    length: int | None = None
+
+    @property
+    def allowed(self) -> str:
+        """Return in words which values are allowed, '' where the kind says all."""
+        if self.choices:
+            return ', '.join(self.choices)
+        words = [f'{value:g}' for value in self.extra]
+        if self.minimum is not None and self.maximum is not None:
+            words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')
+        if self.length is not None:
+            words.append(f'{self.length} finite numbers')
+        return ', or '.join(words)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f'{value:g}'
+
+
+def parameter(default: Value, description: str, applies: str = START, **limits: Any) -> Any:
+    """Return a field of a table; `limits` are those of `Spec`."""
+    return field(
+        default=default,
+        metadata={'description': description, 'applies': applies, **limits},
+    )
+
 
 EXPECTED = {
     'string': 'a string',

@@ -20,71 +20,14 @@ and the options of rendering all come from here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, cast, TypeAlias
+from typing import cast
 
-START, RUNTIME, LOAD = 'start', 'runtime', 'load'
+from nurec_ros.setting_values import KINDS, LOAD, parameter, RUNTIME, Spec, Value
+
 # What the parameter lidars holds where none is wanted.
 NO_LIDARS = 'none'
-
-Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
-
-KINDS = {
-    'bool': 'bool',
-    'int': 'int',
-    'float': 'double',
-    'str': 'string',
-    'tuple[str, ...]': 'string_array',
-    'tuple[float, ...]': 'double_array',
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """
-    One parameter.
-
-    `kind` is string, bool, int, double, string_array or double_array. `minimum` and `maximum`
-    bound numbers, inclusively; `extra` are values outside of them that are allowed too, with a
-    meaning that the description gives. `choices` lists the allowed strings. `length` is that of
-    an array of fixed length. `applies` says when a new value takes effect: at start only, at
-    run time at once, or at the next `~/load`.
-    """
-
-    name: str
-    kind: str
-    default: Value
-    description: str
-    applies: str = START
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    extra: tuple[float, ...] = ()
-    length: int | None = None
-
-    @property
-    def allowed(self) -> str:
-        """Return in words which values are allowed, '' where the kind says all."""
-        if self.choices:
-            return ', '.join(self.choices)
-        words = [f'{value:g}' for value in self.extra]
-        if self.minimum is not None and self.maximum is not None:
-            words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')
-        if self.length is not None:
-            words.append(f'{self.length} finite numbers')
-        return ', or '.join(words)
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else f'{value:g}'
-
-
-def parameter(default: Value, description: str, applies: str = START, **limits: Any) -> Any:
-    """Return a field of a table; `limits` are those of `Spec`."""
-    return field(
-        default=default,
-        metadata={'description': description, 'applies': applies, **limits},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +410,25 @@ class LidarSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a moment: the table's, and by logical name what sensors have of their own."""
+
+    settings: Settings = field(default_factory=Settings)
+    cameras: Mapping[str, CameraSettings] = field(default_factory=dict)
+    lidars: Mapping[str, LidarSettings] = field(default_factory=dict)
+
+    def camera_rate(self, camera: str) -> float:
+        """Return the rate of a camera's frames in Hz; 0 for the recorded frame times."""
+        own = self.cameras.get(camera, CameraSettings()).rate
+        return self.settings.camera_rate if own == -1.0 else own
+
+    def lidar_rate(self, lidar: str) -> float:
+        """Return the rate of a lidar's clouds in Hz; 0 for the recorded spins."""
+        own = self.lidars.get(lidar, LidarSettings()).rate
+        return self.settings.lidar_rate if own == -1.0 else own
+
+
 def _specs(table: type) -> tuple[Spec, ...]:
     return tuple(
         Spec(one.name, KINDS[str(one.type)], cast(Value, one.default), **one.metadata)
@@ -477,3 +439,5 @@ def _specs(table: type) -> tuple[Spec, ...]:
 TABLE = _specs(Settings)
 CAMERA_TABLE = _specs(CameraSettings)
 LIDAR_TABLE = _specs(LidarSettings)
+# By kind of sensor, what each of that kind has of its own.
+SENSOR_TABLES = {'camera': CAMERA_TABLE, 'lidar': LIDAR_TABLE}

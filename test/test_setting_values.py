@@ -17,8 +17,8 @@ import array
 import math
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.setting_values import check_together, convert, describe
-from nurec_ros.settings import CAMERA_TABLE, Spec, TABLE
+from nurec_ros.setting_values import check_together, convert, describe, Spec
+from nurec_ros.settings import CAMERA_TABLE, TABLE
 import pytest
 
 SPECS = {spec.name: spec for spec in TABLE}

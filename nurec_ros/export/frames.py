@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.export.part import Timeline
+from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
 from nurec_ros.ros.camera_info import calibration, camera_info
 from nurec_ros.ros.lidar_topic import LAYOUTS
@@ -98,7 +99,7 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
     """Write images and clouds of a scenario into a folder, with all that belongs to them."""
     folder.mkdir(parents=True, exist_ok=True)
     scenario, tokens = timeline.found.scenario, timeline.tokens
-    builder = RequestBuilder(scenario, timeline.values.render_options())
+    builder = RequestBuilder(scenario, RenderOptions.of(timeline.values))
     sizes: dict[str, tuple[int, int]] = {}
     stamps: dict[int, list[str]] = {}
     for camera in timeline.cameras:

@@ -23,17 +23,16 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.ros.frames import topic_names
-from nurec_ros.ros.parameters import Values
 from nurec_ros.scenario import Scenario
-from nurec_ros.setting_values import check_together, convert
+from nurec_ros.setting_values import check_together, convert, Spec
 from nurec_ros.settings import (
     CAMERA_TABLE,
     CameraSettings,
     LIDAR_TABLE,
     LidarSettings,
     Settings,
-    Spec,
     TABLE,
+    Values,
 )
 import yaml
 

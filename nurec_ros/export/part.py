@@ -41,9 +41,9 @@ from nurec_ros.ros.ego_sensors import due_times
 from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.loading import ReadScenario
-from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
 from nurec_ros.scenario.cameras import CameraModel
+from nurec_ros.settings import Values
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
 
 SECOND = 1_000_000_000

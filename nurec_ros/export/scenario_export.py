@@ -41,6 +41,7 @@ from nurec_ros.export.frames import write_frames, write_videos
 from nurec_ros.export.options import Wishes
 from nurec_ros.export.part import Part, Timeline, write_part
 from nurec_ros.playback.schedule import Due
+from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros.loading import read
 from nurec_ros.settings import CameraSettings, LidarSettings
 import yaml
@@ -149,7 +150,7 @@ class ScenarioExport:
         wishes = self._wishes
         frames = [due for part in parts for due in self.frames_to_render(timeline, part) or ()]
         # Frames of different servers would never make a batch.
-        options = replace(timeline.values.render_options(), batch='never')
+        options = replace(RenderOptions.of(timeline.values), batch='never')
         told: set[str] = set()
 
         def log(level: str, text: str) -> None:

@@ -21,7 +21,7 @@ import re
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.setting_values import check_scene_url, convert
-from nurec_ros.settings import LIDAR_TABLE, Settings, TABLE
+from nurec_ros.settings import LIDAR_TABLE, TABLE, Values
 
 # What servers from 26.04 on take as the name of a scene that they load from a URL.
 _SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
@@ -70,15 +70,16 @@ class RenderOptions:
             convert(_DEVICE, f'{lidar}.device', device)
 
     @classmethod
-    def from_settings(
-        cls,
-        settings: Settings,
-        camera_scales: Mapping[str, float] | None = None,
-        lidar_devices: Mapping[str, str] | None = None,
-    ) -> RenderOptions:
+    def of(cls, values: Values) -> RenderOptions:
         """Return the options that the parameters ask for."""
-        values = {name: getattr(settings, name) for name in _SPECS}
-        return cls(**values, camera_scales=camera_scales or {}, lidar_devices=lidar_devices or {})
+        cameras, lidars = values.cameras.items(), values.lidars.items()
+        return cls(
+            **{name: getattr(values.settings, name) for name in _SPECS},
+            camera_scales={
+                name: own.resolution_scale for name, own in cameras if own.resolution_scale
+            },
+            lidar_devices={name: own.device for name, own in lidars if own.device},
+        )
 
     def scale_of(self, camera: str) -> float:
         """Return the output size of a camera as a fraction of its native size."""

@@ -39,10 +39,9 @@ from nurec_ros.ros.camera_topics import CameraTopics
 from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.outlet import Outlet
-from nurec_ros.ros.parameters import Values
 from nurec_ros.ros.topics import frame_names
 from nurec_ros.scenario import Scenario
-from nurec_ros.settings import NO_LIDARS, Settings
+from nurec_ros.settings import NO_LIDARS, Settings, Values
 
 Log = Callable[[str, str], None]
 
@@ -231,7 +230,7 @@ class Loaded:
     def _options(self, values: Values) -> RenderOptions:
         """Return the options: address and scene as they were when the load began."""
         return replace(
-            values.render_options(),
+            RenderOptions.of(values),
             server=self.asked.server,
             scene_id=self.asked.scene_id,
             scene_url=self.asked.scene_url,

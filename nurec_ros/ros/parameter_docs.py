@@ -24,7 +24,8 @@ from pathlib import Path
 import sys
 import textwrap
 
-from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, LOAD, RUNTIME, Spec, START, TABLE, Value
+from nurec_ros.setting_values import LOAD, RUNTIME, Spec, START, Value
+from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, TABLE
 
 BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.parameter_docs write -->'
 END = '<!-- /parameters -->'

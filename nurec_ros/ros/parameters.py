@@ -21,27 +21,29 @@ nobody declares are found here as well: ROS takes any name without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-import difflib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError, UnforeseenError
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros.frames import topic_names
-from nurec_ros.setting_values import check_together, convert
-from nurec_ros.settings import (
-    CAMERA_TABLE,
-    CameraSettings,
-    LIDAR_TABLE,
-    LidarSettings,
+from nurec_ros.ros.parameter_names import did_you_mean, no_such_parameter, unused_overrides
+from nurec_ros.setting_values import (
+    check_together,
+    convert,
     LOAD,
     RUNTIME,
-    Settings,
     Spec,
     START,
-    TABLE,
     Value,
+)
+from nurec_ros.settings import (
+    CameraSettings,
+    LidarSettings,
+    SENSOR_TABLES,
+    Settings,
+    TABLE,
+    Values,
 )
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -67,51 +69,6 @@ APPLIES = {
     RUNTIME: 'changes at once',
     LOAD: 'takes effect at the next ~/load',
 }
-
-QOS = 'qos_overrides.'
-POLICIES = ('history', 'depth', 'reliability')
-OTHER_POLICIES = (
-    'deadline',
-    'durability',
-    'lifespan',
-    'liveliness',
-    'liveliness_lease_duration',
-    'avoid_ros_namespace_conventions',
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The values of a moment: the table's, and by logical name what sensors have of their own."""
-
-    settings: Settings = field(default_factory=Settings)
-    cameras: Mapping[str, CameraSettings] = field(default_factory=dict)
-    lidars: Mapping[str, LidarSettings] = field(default_factory=dict)
-
-    def camera_rate(self, camera: str) -> float:
-        """Return the rate of a camera's frames in Hz; 0 for the recorded frame times."""
-        own = self.cameras.get(camera, CameraSettings()).rate
-        return self.settings.camera_rate if own == -1.0 else own
-
-    def lidar_rate(self, lidar: str) -> float:
-        """Return the rate of a lidar's clouds in Hz; 0 for the recorded spins."""
-        own = self.lidars.get(lidar, LidarSettings()).rate
-        return self.settings.lidar_rate if own == -1.0 else own
-
-    def lidar_devices(self) -> dict[str, str]:
-        """Return the lidars, by logical name, whose device was chosen."""
-        return {name: own.device for name, own in self.lidars.items() if own.device}
-
-    def camera_scales(self) -> dict[str, float]:
-        """Return the cameras, by logical name, that have a resolution scale of their own."""
-        scales = {name: own.resolution_scale for name, own in self.cameras.items()}
-        return {name: scale for name, scale in scales.items() if scale != 0.0}
-
-    def render_options(self) -> RenderOptions:
-        """Return the options of rendering."""
-        return RenderOptions.from_settings(
-            self.settings, self.camera_scales(), self.lidar_devices()
-        )
 
 
 class ParameterGate:
@@ -169,9 +126,8 @@ class Parameters:
         # What is declared, by name, and what it holds in the table's type.
         self._specs: dict[str, Spec] = {}
         self._stored: dict[str, Value] = {}
-        self._tokens: dict[str, str] = {}
-        self._lidar_tokens: dict[str, str] = {}
-        self._cameras_known = False
+        # By kind of sensor and logical name, what its parameters begin with.
+        self._tokens: dict[str, dict[str, str]] = {}
         for spec in TABLE:
             self._declare(spec.name, spec)
         check_together(self._stored)
@@ -184,19 +140,18 @@ class Parameters:
         return self.values.settings
 
     def _composed(self) -> Values:
-        own = {
-            name: CameraSettings(**self._of(token, CAMERA_TABLE))
-            for name, token in self._tokens.items()
-        }
-        lidars = {
-            name: LidarSettings(**self._of(token, LIDAR_TABLE))
-            for name, token in self._lidar_tokens.items()
-        }
         values = {spec.name: self._stored[spec.name] for spec in TABLE}
-        return Values(Settings(**values), own, lidars)  # type: ignore[arg-type]
+        return Values(
+            Settings(**values),  # type: ignore[arg-type]
+            {name: CameraSettings(**own) for name, own in self._own('camera')},
+            {name: LidarSettings(**own) for name, own in self._own('lidar')},
+        )
 
-    def _of(self, token: str, table: tuple[Spec, ...]) -> dict[str, Any]:
-        return {spec.name: self._stored[f'{token}.{spec.name}'] for spec in table}
+    def _own(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Go through the sensors of a kind, with what each has of its own."""
+        for name, token in self._tokens.get(kind, {}).items():
+            table = SENSOR_TABLES[kind]
+            yield name, {spec.name: self._stored[f'{token}.{spec.name}'] for spec in table}
 
     # Declaration.
 
@@ -235,16 +190,16 @@ class Parameters:
         the parameters are as they were. Others that are not dropped keep their values until they
         are, in case that their scenario stays.
         """
-        lidars = tuple(lidars)
-        tokens = topic_names([*names, *lidars])
-        lidar_tokens = {name: tokens.pop(name) for name in lidars}
-        added: list[str] = []
+        sensors = {'camera': tuple(names), 'lidar': tuple(lidars)}
+        token_of = topic_names(chain(*sensors.values()))
+        tokens = {kind: {name: token_of[name] for name in sensors[kind]} for kind in sensors}
         wanted = {
             f'{token}.{spec.name}': spec
-            for table, found in ((CAMERA_TABLE, tokens), (LIDAR_TABLE, lidar_tokens))
-            for token in found.values()
+            for kind, table in SENSOR_TABLES.items()
+            for token in tokens[kind].values()
             for spec in table
         }
+        added: list[str] = []
         try:
             for name, spec in wanted.items():
                 if name not in self._specs:
@@ -254,12 +209,11 @@ class Parameters:
             for name in added:
                 self._undeclare(name)
             raise
-        own = (*CAMERA_TABLE, *LIDAR_TABLE)
+        own = tuple(chain(*SENSOR_TABLES.values()))
         for name in [name for name, spec in self._specs.items() if spec in own]:
             if drop_others and name not in wanted:
                 self._undeclare(name)
-        self._tokens, self._lidar_tokens = tokens, lidar_tokens
-        self._cameras_known = True
+        self._tokens = tokens
         self.values = self._composed()
 
     def _undeclare(self, name: str) -> None:
@@ -360,20 +314,7 @@ class Parameters:
         A camera's overrides are left out until cameras are declared, and so are those of the QoS
         of topics, which come with the first scenario.
         """
-        # rclpy has no public way to list the overrides; without this one nothing is reported.
-        overrides = getattr(self._node, '_parameter_overrides', {})
-        endings = {spec.name for spec in (*CAMERA_TABLE, *LIDAR_TABLE)}
-        unused = []
-        topics = {publisher.topic_name for publisher in self._node.publishers}
-        for name in overrides:
-            later = name.startswith(QOS) or name.rpartition('.')[2] in endings
-            if self._node.has_parameter(name) or (later and not self._cameras_known):
-                continue
-            if name.startswith(QOS):
-                unused.append((name, qos_hint(self._node, name, topics)))
-            else:
-                unused.append((name, did_you_mean(name, self._specs)))
-        return unused
+        return unused_overrides(self._node, self._specs, sensors_known=bool(self._tokens))
 
 
 def _parameter(spec: Spec, name: str, value: Value) -> Parameter[Any]:
@@ -402,59 +343,3 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
             FloatingPointRange(from_value=float(low), to_value=float(high))
         ]
     return message
-
-
-def no_such_parameter(name: str, hint: str) -> str:
-    """Return that a parameter does not exist, and what may have been meant instead."""
-    return f"there is no parameter '{name}'" + (f'; {hint}' if hint else '')
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the question after the nearest of the known names; '' where none is near."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean '{nearest[0]}'?" if nearest else ''
-
-
-def qos_hint(node: Node, name: str, topics: Iterable[str]) -> str:
-    """
-    Return what is wrong with the name of a QoS override that was not taken.
-
-    `topics` are the full names of those that the node publishes. A full name is
-    qos_overrides.<topic>.publisher.<policy>, with the topic after remapping.
-    """
-    topics = sorted(topics)
-    topic, _, rest = name.removeprefix(QOS).partition('.')
-    entity, _, policy = rest.partition('.')
-    owner = _owner(node, topic, topics)
-    if owner != topic or not rest:
-        wanted = f'{QOS}{owner}.{rest or "publisher.depth"}' if owner else ''
-        return f"did you mean '{wanted}'?" if wanted else 'the player publishes no such topic'
-    if entity == 'publisher' and policy in OTHER_POLICIES:
-        return f'{policy} cannot be overridden, {_listed(POLICIES)} can'
-    if entity == 'publisher' and policy in POLICIES:
-        # Those of rclpy and tf2_ros.
-        return f'the publisher of {topic} takes no overrides'
-    right = [f'publisher.{known}' for known in POLICIES]
-    nearest = difflib.get_close_matches(rest, right, n=1, cutoff=0.6)
-    if nearest:
-        return f"did you mean '{QOS}{topic}.{nearest[0]}'?"
-    return f"expected '{QOS}{topic}.publisher.' with {_listed(POLICIES)}"
-
-
-def _owner(node: Node, topic: str, topics: list[str]) -> str:
-    """Return the published topic that is meant: itself, resolved, remapped, or the nearest."""
-    if topic in topics:
-        return topic
-    try:
-        resolved = str(node.resolve_topic_name(topic))
-    except Exception:  # noqa: BLE001, rcl has an exception for every way to mistype a name
-        resolved = ''
-    if resolved in topics:
-        return resolved
-    nearest = difflib.get_close_matches(resolved or topic, topics, n=1, cutoff=0.6)
-    return nearest[0] if nearest else ''
-
-
-def _listed(words: Iterable[str]) -> str:
-    *first, last = words
-    return f'{", ".join(first)} and {last}'

@@ -28,7 +28,8 @@ from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.outlet import reliable
-from nurec_ros.ros.parameters import no_such_parameter, Parameters
+from nurec_ros.ros.parameter_names import no_such_parameter
+from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.topics import StateTopic
 from rclpy.node import Node
 

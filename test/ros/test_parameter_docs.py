@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.ros import parameter_docs
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player import NurecPlayer
@@ -105,14 +106,14 @@ def test_the_lidars_example_in_the_yaml_holds_once_it_is_no_comment(
     parameters = Parameters(node, print, print)
     parameters.declare_cameras([], ['lidar_gt_top_p128'])
     assert parameters.values.lidar_rate('lidar_gt_top_p128') == 0.0
-    assert parameters.values.lidar_devices() == {}
+    assert RenderOptions.of(parameters.values).lidar_devices == {}
     assert parameters.unused_overrides() == []
     text = path.read_text().replace('rate: -1.0', 'rate: 7.0')
     path.write_text(text.replace("device: ''", "device: 'at128'"))
     parameters = Parameters(make_node('--params-file', str(path)), print, print)
     parameters.declare_cameras([], ['lidar_gt_top_p128'])
     assert parameters.values.lidar_rate('lidar_gt_top_p128') == 7.0
-    assert parameters.values.lidar_devices() == {'lidar_gt_top_p128': 'at128'}
+    assert RenderOptions.of(parameters.values).lidar_devices == {'lidar_gt_top_p128': 'at128'}
 
 
 def test_the_markdown_has_one_row_for_each_parameter():

@@ -378,10 +378,10 @@ def test_a_cameras_own_parameters(start):
     parameters.declare_cameras(NAMES)
     assert parameters.values.camera_rate('camera_front') == 8.0
     assert parameters.values.camera_rate('camera_rear') == 0.0
-    assert parameters.values.camera_scales() == {'camera_front': 1.0}
+    assert RenderOptions.of(parameters.values).camera_scales == {'camera_front': 1.0}
     assert started.stored('camera_front.resolution_scale') == (Parameter.Type.DOUBLE, 1.0)
     assert set_one(started, 'camera_front.resolution_scale', 0).successful
-    assert parameters.values.camera_scales() == {}
+    assert RenderOptions.of(parameters.values).camera_scales == {}
     assert started.changes == [{'camera_front.resolution_scale'}]
     assert not set_one(started, 'camera_front.resolution_scale', 5.0).successful
     assert set_one(started, 'camera_rear.rate', -1).successful
@@ -442,7 +442,7 @@ def test_the_render_options_are_the_parameters(start):
         'camera_rear.resolution_scale:=0.5',
     )
     started.parameters.declare_cameras(NAMES)
-    assert started.parameters.values.render_options() == RenderOptions(
+    assert RenderOptions.of(started.parameters.values) == RenderOptions(
         server='gpu:1,gpu:2',
         scene_id='77',
         scene_url='file:/data/a.usdz',
@@ -460,7 +460,7 @@ def test_the_render_options_are_the_parameters(start):
         resolution_scale=1.0,
         camera_scales={'camera_rear': 0.5},
     )
-    assert start().parameters.values.render_options() == RenderOptions()
+    assert RenderOptions.of(start().parameters.values) == RenderOptions()
 
 
 # Overrides that nobody declared.
