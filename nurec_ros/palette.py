@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-One colour per class of road user, the same in rviz's markers and in drawn pictures.
+One colour per class of road user, the same in rviz's markers and in drawn pictures, and per lane.
 
 Labels in scenarios are free text; they are looked up without regard to case, and any that is
 not known has the one colour of the unknown.
@@ -53,6 +53,17 @@ SYNONYMS: dict[str, str] = {
     'motorcyclist': 'rider',
     'bike': 'bicycle',
     'motorbike': 'motorcycle',
+}
+
+
+# What lane boundaries are, by `scenario.opendrive.KINDS`.
+LANES: dict[str, Rgb] = {
+    'solid': (245, 245, 245),
+    'broken': (255, 214, 79),
+    'mixed': (255, 152, 0),
+    'curb': (79, 195, 247),
+    'edge': (239, 83, 80),
+    'unmarked': (125, 125, 125),
 }
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The legend of the classes' colours, as a picture for the documents.
+The legend of the colours of classes and lanes, as a picture for the documents.
 
 `python -m nurec_ros.ros.marker_legend > docs/classes.svg` writes it; a test fails when it is old.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import sys
 
-from nurec_ros.palette import PALETTE, UNKNOWN
+from nurec_ros.palette import LANES, PALETTE, UNKNOWN
 from nurec_ros.ros.markers import track_colour
 
 COLUMNS = 3
@@ -30,9 +30,10 @@ SWATCH = 16
 
 
 def legend_svg() -> str:
-    """Draw each class twice, as it moves and as it stands, with its label."""
+    """Draw each class twice, as it moves and as it stands, with its label; then kinds of lanes."""
     rows = -(-(len(PALETTE) + 1) // COLUMNS)
-    size = f'width="{COLUMNS * WIDTH}" height="{(rows + 1) * HEIGHT}"'
+    lane_rows = -(-len(LANES) // COLUMNS)
+    size = f'width="{COLUMNS * WIDTH}" height="{(rows + lane_rows + 2) * HEIGHT}"'
     font = 'font-family="sans-serif" font-size="13"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
@@ -53,9 +54,17 @@ def legend_svg() -> str:
         ]
     y = 8 + HEIGHT * rows + 13
     lines += [
-        f'<text x="10" y="{y}" fill="#b0b0b0">left: moving, right: static</text>',
-        '</svg>',
+        f'<text x="10" y="{y}" fill="#b0b0b0">left: moving, right: static; lanes:</text>',
     ]
+    for number, (kind, rgb) in enumerate(LANES.items()):
+        x = 10 + WIDTH * (number // lane_rows)
+        y = 8 + HEIGHT * (rows + 1 + number % lane_rows)
+        line = f'y="{y + 6}" width="{2 * SWATCH + 4}" height="4"'
+        lines += [
+            f'<rect x="{x}" {line} fill="{_hex(rgb)}"/>',
+            f'<text x="{x + 2 * SWATCH + 14}" y="{y + 13}" fill="#ffffff">{kind}</text>',
+        ]
+    lines.append('</svg>')
     return '\n'.join(lines) + '\n'
 
 

@@ -44,6 +44,7 @@ from nurec_ros.ros.conversions import (
 from nurec_ros.ros.driving import DrivenTopics
 from nurec_ros.ros.ego_sensors import EgoSensors
 from nurec_ros.ros.frames import FrameNames
+from nurec_ros.ros.lane_markers import LaneTopic
 from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
@@ -79,7 +80,7 @@ class EgoMotion(Protocol):
 
 class ScenarioTopics:
     """
-    Clock, frames, odometry, path, markers and objects of the scenario that was given last.
+    Clock, frames, odometry, path, lanes, markers and objects of the scenario that was given last.
 
     Used by one thread alone. `settings` returns the parameters' values as they are now.
     """
@@ -138,6 +139,7 @@ class ScenarioTopics:
         self._driver: DrivenEgo | None = None
         self._driven: DrivenTopics | None = None
         self._sensors = EgoSensors(outlet, wanted)
+        self._lanes = LaneTopic(outlet)
 
     @property
     def clock_topic(self) -> str:
@@ -146,7 +148,9 @@ class ScenarioTopics:
 
     def change(self, scenario: Scenario, ego: DrivenEgo | None = None) -> None:
         """Show another scenario from now on; where that cannot be, the one before."""
-        self._frames = frame_names(self._settings(), scenario)
+        frames = frame_names(self._settings(), scenario)
+        self._lanes.change(scenario.road_map, frames.map_frame)
+        self._frames = frames
         self._scenario = scenario
         self._ego = scenario.ego
         self._driver = ego
@@ -209,6 +213,7 @@ class ScenarioTopics:
             self._path_message = path_message(ego, self._frames.map_frame)
             self._path_of = ego
         self._path.publish(self._path_message)
+        self._lanes.show(moment.t_ns)
         self._publish_box(moment.t_ns)
         self._show_driven(moment.t_ns)
         self._publish_pose(moment.t_ns)

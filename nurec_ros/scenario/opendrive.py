@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Lane boundaries out of OpenDRIVE, as polylines.
+Lane boundaries out of OpenDRIVE, as polylines, each with what it is marked by.
 
 Our own evaluation of what lane boundaries need: reference line, lane offset, widths or borders,
 elevation and superelevation. No kept library with a rosdep key does this. The work is bounded
@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import io
+from itertools import zip_longest
 import math
 from xml.etree import ElementTree as Xml
 
@@ -40,6 +41,29 @@ MOST_TAGS = 1_000_000
 # Further from the map's origin there is no street of the scenario.
 _FARTHEST = 1e6
 
+SOLID, BROKEN, MIXED, CURB, EDGE, UNMARKED = KINDS = (
+    'solid',
+    'broken',
+    'mixed',
+    'curb',
+    'edge',
+    'unmarked',
+)
+# By the types of a roadMark in OpenDRIVE 1.4 to 1.8; what else is painted counts as solid.
+_KIND_OF_MARK = {
+    'none': '',
+    'broken': BROKEN,
+    'broken broken': BROKEN,
+    'botts dots': BROKEN,
+    'solid broken': MIXED,
+    'broken solid': MIXED,
+    'curb': CURB,
+    'grass': EDGE,
+    'edge': EDGE,
+}
+# Lanes that are not of the roadway.
+_BESIDE = ('none', 'sidewalk', 'walking', 'curb', 'border', 'median')
+
 
 class OpenDriveError(Exception):
     """A file that is no OpenDRIVE; the text says why."""
@@ -50,12 +74,14 @@ class OpenDrive:
     """
     What a map says: its geo-reference ('' without one), and lane boundaries (M, 3) each.
 
-    offset: whether the header moves the map; broken: roads that could not be read; cut: whether
-    there was more than the limits.
+    kinds: what each of them is, one of KINDS: its paint, a curb, the edge of the roadway, or
+    nothing; offset: whether the header moves the map; broken: roads that could not be read; cut:
+    whether there was more than the limits.
     """
 
     geo_reference: str
     boundaries: list[Array]
+    kinds: list[str]
     offset: bool
     broken: int
     cut: bool
@@ -73,6 +99,7 @@ def parse_opendrive(data: bytes) -> OpenDrive:
         raise OpenDriveError(f'has {tags} tags, expected at most {MOST_TAGS}')
     geo_reference, offset = '', False
     boundaries: list[Array] = []
+    kinds: list[str] = []
     roads = points = broken = 0
     cut = False
     for element in _complete_elements(data):
@@ -89,15 +116,16 @@ def parse_opendrive(data: bytes) -> OpenDrive:
                 # Exporters write what no schema allows: such a road is left out, whatever it has.
                 broken += 1
                 lines = []
-            for line in lines:
+            for line, kind in lines:
                 points += len(line)
                 if points > MOST_MAP_POINTS:
                     cut = True
                     break
                 boundaries.append(line)
+                kinds.append(kind)
             # A road that was drawn need not be kept.
             element.clear()
-    return OpenDrive(geo_reference, boundaries, offset, broken, cut)
+    return OpenDrive(geo_reference, boundaries, kinds, offset, broken, cut)
 
 
 def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
@@ -116,8 +144,12 @@ def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
         raise OpenDriveError(f'is not XML: {error}') from error
 
 
-def _boundaries(road: Xml.Element) -> Iterator[Array]:
-    """Return the lane boundaries of a road; of each lane the outer one, and the middle."""
+def _boundaries(road: Xml.Element) -> Iterator[tuple[Array, str]]:
+    """
+    Yield the lane boundaries of a road: of each lane the outer one, and the middle.
+
+    One whose marking changes on the way comes in pieces that share their ends.
+    """
     line = ReferenceLine(_geometries(road))
     elevation = _cubics(road, 'elevationProfile', 'elevation')
     superelevation = _cubics(road, 'lateralProfile', 'superelevation')
@@ -129,10 +161,15 @@ def _boundaries(road: Xml.Element) -> Iterator[Array]:
     ]
     if not sections:
         raise _BrokenRoadError
-    for lanes, sides, begin, end in _stretches(sections, _number(road, 'length')):
+    stretches = list(_stretches(sections, _number(road, 'length')))
+    signs = {lane.number > 0 for lanes, *_ in stretches for lane in lanes if lane.number}
+    # Lanes that cross a junction have no edges there.
+    has_edges = road.get('junction', '-1').strip() in ('-1', '')
+    for lanes, sides, begin, end in stretches:
         curves: list[ReferenceLine | Cubics] = [line, elevation, superelevation, lane_offset]
         curves += [lane.shape for lane in lanes]
         meetings = {begin, end}.union(*(curve.cuts(begin, end) for curve in curves))
+        meetings.update(at for lane in lanes for at in lane.marks if begin < at < end)
         s = np.array(sorted(meetings))
         if len(s) > MOST_POINTS:
             s = np.linspace(begin, end, MOST_POINTS)
@@ -145,11 +182,16 @@ def _boundaries(road: Xml.Element) -> Iterator[Array]:
             across[:, :2] *= np.cos(roll)[:, np.newaxis]
             across[:, 2] = np.sin(roll)
             middle = lane_offset.at(s)
-            for t in _offsets(lanes, sides, middle, s):
+            for t, lane, neighbour in _offsets(lanes, sides, middle, s):
                 points = reference + t[:, np.newaxis] * across
                 if not np.abs(points).max() < _FARTHEST:
                     raise _BrokenRoadError
-                yield points
+                # The middle of a road with lanes on both sides is no edge.
+                inside = lane is None or (lane.number == 0 and len(signs) > 1)
+                is_edge = has_edges and not inside and _on_road(lane) != _on_road(neighbour)
+                bare = EDGE if is_edge else UNMARKED
+                for first, end, kind in _marked(lane, s, bare):
+                    yield points[first:end], kind
 
 
 def _stretches(
@@ -187,25 +229,73 @@ def _stretches(
                 drawn_until = max(drawn_until, end) if 0 in drawn else drawn_until
 
 
-def _offsets(lanes: list[_Lane], sides: list[int], middle: Array, s: Array) -> Iterator[Array]:
-    """Return the distance t (N,) of each boundary from the reference line, left is positive."""
+def _offsets(
+    lanes: list[_Lane], sides: list[int], middle: Array, s: Array
+) -> Iterator[tuple[Array, _Lane | None, _Lane | None]]:
+    """
+    Yield the distance t (N,) of each boundary from the reference line, left is positive.
+
+    With the lane that it belongs to, and the one beyond it, None where there is none.
+    """
+    of_sides = {
+        side: sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle)
+        for side in (1, -1)
+    }
     if 0 in sides:
-        yield middle
+        centre = next((lane for lane in lanes if lane.number == 0), None)
+        beyond = of_sides[1] or of_sides[-1]
+        yield middle, centre, beyond[0] if beyond else None
     for side in (side for side in sides if side):
         edge = middle
-        for lane in sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle):
+        ordered = of_sides[side]
+        for lane, neighbour in zip_longest(ordered, ordered[1:]):
             shape = lane.shape.at(s)
             edge = shape if lane.is_border else edge + side * shape
             if lane.is_drawn:
-                yield edge
+                yield edge, lane, neighbour
+
+
+def _marked(lane: _Lane | None, s: Array, bare: str) -> Iterator[tuple[int, int, str]]:
+    """Yield what a boundary is from which point up to before which; `bare`: where unpainted."""
+    pieces = [(0, bare)]
+    for at, kind in sorted(lane.marks.items()) if lane is not None else ():
+        place = int(np.searchsorted(s, at))
+        if place == pieces[-1][0]:
+            pieces.pop()
+        if not pieces or (kind or bare) != pieces[-1][1]:
+            pieces.append((place, kind or bare))
+    last = len(s) - 1
+    ends = [place for place, _ in pieces[1:]] + [last]
+    for (first, kind), end in zip(pieces, ends, strict=True):
+        if first < min(end, last):
+            yield first, min(end, last) + 1, kind
+
+
+def _on_road(lane: _Lane | None) -> bool:
+    """Return whether a lane is of the roadway; one that is not there is not."""
+    return lane is not None and lane.number != 0 and lane.type not in _BESIDE
 
 
 class _Lane:
-    """A lane: its number (left is positive), and its width or border over s."""
+    """
+    A lane: its number (left is positive), and its width or border over s.
+
+    marks: by the s from which on it counts, the kind of its outer boundary, '' without paint.
+    """
 
     def __init__(self, element: Xml.Element, begin: float) -> None:
         self.number = _number(element, 'id')
-        self.is_drawn = element.get('type') != 'none'
+        self.type = element.get('type', '')
+        self.is_drawn = self.type != 'none'
+        self.marks: dict[float, str] = {}
+        for mark in _children(element, 'roadMark'):
+            try:
+                at = begin + _number(mark, 'sOffset')
+            except _BrokenRoadError:
+                # Without a place it counts from the start: paint is no reason to lose a road.
+                at = begin
+            text = ' '.join(mark.get('type', 'none').lower().split())
+            self.marks[at] = _KIND_OF_MARK.get(text, SOLID)
         widths = list(_children(element, 'width'))
         self.is_border = not widths
         pieces = widths or list(_children(element, 'border'))

@@ -47,11 +47,12 @@ class RoadMap:
 
     geo_reference: the proj string as it stands, None where there is none; boundaries: lane
     boundaries as polylines (M, 3) in the scenario's map frame, metres, empty where they cannot be
-    placed.
+    placed; kinds: what each of them is, one of `opendrive.KINDS`.
     """
 
     geo_reference: str | None
     boundaries: tuple[Array, ...]
+    kinds: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         reference = self.geo_reference and shortened(self.geo_reference)
@@ -121,7 +122,7 @@ def parse_road_map(
             'not go together), so lane boundaries cannot be placed'
         )
         return RoadMap(geo_reference, ())
-    return RoadMap(geo_reference, tuple(placed))
+    return RoadMap(geo_reference, tuple(placed), tuple(xodr.kinds))
 
 
 def _distance(lines: list[Array], way: Array) -> float:

@@ -15,6 +15,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from test.scenario.test_road_map import earth_pose, road, xodr
 from test.support.archives import build_archive
 import textwrap
 from types import SimpleNamespace
@@ -49,6 +50,7 @@ CONTRACT = {
     '/tf_static': ('tf2_msgs/msg/TFMessage', LATCHED, 1),
     '/nurec/odom': ('nav_msgs/msg/Odometry', VOLATILE, 10),
     '/nurec/path': ('nav_msgs/msg/Path', LATCHED, 1),
+    '/nurec/map': ('visualization_msgs/msg/MarkerArray', LATCHED, 1),
     '/nurec/ego': ('visualization_msgs/msg/MarkerArray', LATCHED, 1),
     '/nurec/tracks': ('visualization_msgs/msg/MarkerArray', VOLATILE, 10),
     '/nurec/objects': ('vision_msgs/msg/Detection3DArray', VOLATILE, 10),
@@ -61,7 +63,12 @@ CONTRACT = {
 
 @pytest.fixture(scope='module')
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    return Scenario.load(build_archive(tmp_path_factory.mktemp('usdz'), cameras=['front']))
+    def edit(rig: dict[str, Any]) -> None:
+        rig['T_world_base'] = earth_pose(0.0, 0.0, 0.0, 0.0).tolist()
+
+    folder = tmp_path_factory.mktemp('usdz')
+    members = {'map.xodr': xodr(roads=road())}
+    return Scenario.load(build_archive(folder, cameras=['front'], members=members, edit_rig=edit))
 
 
 def camera(node: Any, name: str = 'front') -> CameraTopics:
@@ -74,7 +81,7 @@ def publish_all(scenario: Scenario) -> Callable[[Any], None]:
 
     def publish(node: Any) -> None:
         StateTopic(Graph(node))
-        ScenarioTopics(Graph(node), Settings, scenario)
+        ScenarioTopics(Graph(node), Settings, scenario).change(scenario)
         camera(node)
 
     return publish

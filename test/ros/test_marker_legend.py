@@ -16,9 +16,10 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from nurec_ros.palette import colour_of, PALETTE, SYNONYMS, UNKNOWN
+from nurec_ros.palette import colour_of, LANES, PALETTE, SYNONYMS, UNKNOWN
 from nurec_ros.ros.marker_legend import legend_svg
 from nurec_ros.ros.markers import track_colour
+from nurec_ros.scenario.opendrive import KINDS
 import pytest
 
 pytestmark = pytest.mark.ros
@@ -34,10 +35,13 @@ def test_the_shipped_legend_is_of_this_palette():
 def test_each_class_is_there_with_its_colour():
     root = ElementTree.fromstring(legend_svg())
     texts = [text.text for text in root.iter(f'{SVG}text')]
-    assert texts[:-1] == [*PALETTE, 'any other']
-    fills = [rect.get('fill') for rect in root.iter(f'{SVG}rect')][1::2]
+    moving, count = len(PALETTE) + 1, len(LANES)
+    assert texts[:moving] == [*PALETTE, 'any other']
+    assert tuple(texts[-count:]) == tuple(LANES) == KINDS
+    _, *fills = [rect.get('fill') for rect in root.iter(f'{SVG}rect')]
     colours = [*PALETTE.values(), UNKNOWN]
-    assert fills == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in colours]
+    assert fills[:-count][::2] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in colours]
+    assert fills[-count:] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in LANES.values()]
 
 
 def test_labels_are_looked_up_without_regard_to_case():
@@ -50,6 +54,7 @@ def test_labels_are_looked_up_without_regard_to_case():
 
 def test_the_colours_differ():
     assert len({*PALETTE.values(), UNKNOWN}) == len(PALETTE) + 1
+    assert len(set(LANES.values())) == len(LANES)
 
 
 def test_a_static_colour_is_half_way_to_white():

@@ -210,6 +210,118 @@ def test_a_side_goes_on_until_its_own_next_section():
     ]
 
 
+# What marks them.
+
+
+def lane(number, kind, *marks, width=3.0):
+    """Write a lane of a type, with marks (sOffset, type)."""
+    painted = ''.join(f'<roadMark sOffset="{at}" type="{mark}"/>' for at, mark in marks)
+    shape = f'<width sOffset="0" a="{width}" b="0" c="0" d="0"/>' if number else ''
+    return f'<lane id="{number}" type="{kind}">{shape}{painted}</lane>'
+
+
+def kinds(*lanes, attributes='junction="-1"'):
+    """Return {t: [(first s, last s, kind)]} of a straight road with these lanes from s 0 on."""
+    whole = road().replace('junction="-1"', attributes)
+    begin, end = whole.index('<laneSection'), whole.index('</lanes>')
+    section = f'<laneSection s="0"><all>{"".join(lanes)}</all></laneSection>'
+    found = parse_opendrive(xodr(roads=whole[:begin] + section + whole[end:]).encode())
+    assert found.broken == 0
+    by_offset = {}
+    for line, kind in zip(found.boundaries, found.kinds, strict=True):
+        span = (round(line[0, 0], 9), round(line[-1, 0], 9), kind)
+        by_offset.setdefault(round(line[0, 1], 9), []).append(span)
+    return by_offset
+
+
+@pytest.mark.parametrize(
+    ('mark', 'kind'),
+    [
+        ('solid', 'solid'),
+        ('solid solid', 'solid'),
+        ('broken', 'broken'),
+        ('broken broken', 'broken'),
+        ('botts dots', 'broken'),
+        ('solid broken', 'mixed'),
+        ('Broken  Solid', 'mixed'),
+        ('curb', 'curb'),
+        ('grass', 'edge'),
+        ('edge', 'edge'),
+        ('custom', 'solid'),
+        ('none', 'unmarked'),
+    ],
+)
+def test_the_paint_is_that_of_the_lane_within(mark, kind):
+    found = kinds(
+        lane(1, 'driving', (0, mark)),
+        lane(2, 'driving', (0, 'solid')),
+        lane(0, 'none', (0, 'broken')),
+        lane(-1, 'driving', (0, 'solid')),
+    )
+    assert found == {
+        6: [(0, 100, 'solid')],
+        3: [(0, 100, kind)],
+        0: [(0, 100, 'broken')],
+        -3: [(0, 100, 'solid')],
+    }
+
+
+def test_a_mark_that_changes_on_the_way_cuts_the_line():
+    marks = [(40, 'broken'), (0, 'solid'), (62.5, 'broken broken'), (80, 'none')]
+    found = kinds(lane(0, 'none', (30, 'solid')), lane(-1, 'driving', *marks), lane(1, 'driving'))
+    assert found[-3] == [(0, 40, 'solid'), (40, 80, 'broken'), (80, 100, 'edge')]
+    assert found[0] == [(0, 30, 'unmarked'), (30, 100, 'solid')]
+
+
+def test_where_the_roadway_ends_unpainted_is_its_edge():
+    found = kinds(
+        lane(2, 'sidewalk'),
+        lane(1, 'driving'),
+        lane(0, 'none'),
+        lane(-1, 'driving'),
+        lane(-2, 'biking'),
+    )
+    assert {t: kind for t, [(_, _, kind)] in found.items()} == {
+        6: 'unmarked',
+        3: 'edge',
+        0: 'unmarked',
+        -3: 'unmarked',
+        -6: 'edge',
+    }
+    # Of a road with one side the reference line is an edge too.
+    assert kinds(lane(0, 'none'), lane(-1, 'driving')) == {
+        0: [(0, 100, 'edge')],
+        -3: [(0, 100, 'edge')],
+    }
+
+
+def test_in_a_junction_there_are_no_edges_but_paint():
+    found = kinds(lane(0, 'none'), lane(-1, 'driving', (50, 'solid')), attributes='junction="7"')
+    assert found == {
+        0: [(0, 100, 'unmarked')],
+        -3: [(0, 50, 'unmarked'), (50, 100, 'solid')],
+    }
+
+
+@pytest.mark.parametrize('place', ['', 'sOffset="far"', 'sOffset="nan"'])
+def test_a_mark_without_a_place_counts_from_the_start(place):
+    lanes = lane(-1, 'driving').replace('</lane>', f'<roadMark {place} type="solid"/></lane>')
+    assert kinds(lanes)[-3] == [(0, 100, 'solid')]
+
+
+def test_pieces_follow_the_curve_and_share_their_ends():
+    bend = '<geometry s="0" x="0" y="0" hdg="0" length="60"><arc curvature="0.05"/></geometry>'
+    lanes = lane(-1, 'driving', (0, 'solid'), (25, 'broken'))
+    found = parse_opendrive(xodr(roads=road(bend, lanes=lanes, length=60)).encode())
+    (_, solid, broken), names = found.boundaries, found.kinds
+    assert names[1:] == ['solid', 'broken']
+    np.testing.assert_array_equal(solid[-1], broken[0])
+    # 25 m along a left turn of 20 m, 3 m outside of it.
+    at = (23 * math.sin(25 / 20), 20 - 23 * math.cos(25 / 20), 0)
+    np.testing.assert_allclose(solid[-1], at, atol=1e-9)
+    np.testing.assert_allclose(np.hypot(broken[:, 0], broken[:, 1] - 20), 23, atol=1e-9)
+
+
 def test_namespaces_do_not_matter():
     text = xodr(roads=road()).replace('<OpenDRIVE>', '<OpenDRIVE xmlns="http://x.y/z">')
     found = parse_opendrive(text.encode())

@@ -13,6 +13,7 @@
 # limitations under the License.
 """What the topics show that is special: classes' colours, no box, a name, overridden QoS."""
 
+from test.scenario.test_road_map import earth_pose, road, xodr
 from test.support.archives import build_archive, CAMERAS, example_tracks, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 
@@ -100,6 +101,33 @@ def test_without_a_box_there_is_no_ego(start, tmp_path):
     bench.until(lambda: len(paths) >= 3, 'the path after a jump back, twice')
     shown = [marker for message in egos for marker in message.markers]
     assert not [marker for marker in shown if marker.action == Marker.ADD]
+
+
+def test_lanes_are_latched_and_come_again_after_a_jump(start, tmp_path, usdz):
+    def edit(rig):
+        rig['T_world_base'] = earth_pose(0.0, 0.0, 0.0, 0.0).tolist()
+
+    members = {'map.xodr': xodr(roads=road())}
+    path = build_archive(tmp_path, members=members, edit_rig=edit)
+    bench = start(usdz_path=path, server=NOWHERE).ready()
+    maps = bench.listen(MarkerArray, '~/map', latched=True)
+    bench.until(lambda: maps, 'the map, for one who comes late')
+    # A road of 100 m whose only lane is 3.5 m wide, without paint.
+    for message in maps:
+        lanes = [marker for marker in message.markers if marker.action == Marker.ADD]
+        assert {marker.type for marker in lanes} == {Marker.LINE_STRIP}
+        ends = [(lane.points[0], lane.points[-1]) for lane in lanes]
+        found = sorted(round(end.x) for pair in ends for end in pair)
+        assert found == [0, 0, 100, 100]
+        assert sorted(round(begin.y, 3) for begin, _ in ends) == [-3.5, 0.0]
+    before = len(maps)
+    bench.seek(BEGIN_NS + 500_000_000)
+    bench.trigger('reset')
+    bench.until(lambda: len(maps) > before, 'the map after a jump back')
+    bench.configure(usdz_path=str(usdz))
+    bench.trigger('load')
+    bench.until(lambda: '/nurec/map' not in bench.topics(), 'the end of the topic')
+    assert [marker.action for marker in maps[-1].markers] == [Marker.DELETEALL]
 
 
 def test_a_scenario_without_a_sequence_id_goes_by_its_files_name(start, tmp_path):
