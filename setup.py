@@ -213,7 +213,7 @@ setup(
         'lint': ['mypy', 'ruff'],
     },
     entry_points={
-        'console_scripts': [f'nurec_{name} = {NAME}.cli.{name}:main' for name in COMMANDS],
+        'console_scripts': [f'nurec_{name} = {NAME}.cli.entry:{name}' for name in COMMANDS],
     },
     zip_safe=False,
     cmdclass={'build_py': BuildPy, 'develop': Develop},

@@ -20,9 +20,8 @@ It imports little, so that the signals are taken before the heavy imports, which
 from __future__ import annotations
 
 import _thread
-import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 import ctypes
 import errno
 import io
@@ -35,7 +34,7 @@ import threading
 import time
 import traceback
 from types import FrameType
-from typing import NoReturn, Protocol, TextIO, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from nurec_ros.errors import NurecError, UnforeseenError
 
@@ -154,20 +153,6 @@ class Signals:
         while self._lost:
             time.sleep(_AGAIN_S)
             _thread.interrupt_main()
-
-
-class _Writable(Protocol):
-    """What argparse prints to."""
-
-    def write(self, text: str, /) -> object: ...
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose help and version nobody need read; before 3.11 argparse fails then."""
-
-    def _print_message(self, message: str, file: _Writable | None = None) -> None:
-        with suppress(OSError):
-            super()._print_message(message, file)
 
 
 def run_command(

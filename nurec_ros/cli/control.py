@@ -27,9 +27,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nurec_ros import __version__
 from nurec_ros.cli.command import leave, run_command, say, Signals
-from nurec_ros.cli.player import split_ros_arguments
+from nurec_ros.cli.options import Parser, split_ros_arguments
 from nurec_ros.control.keys import Act, COMMANDS, HELP
 from nurec_ros.control.line import compose, printable
 from nurec_ros.control.remote import Call, Remote, Status
@@ -38,16 +37,12 @@ from nurec_ros.control.terminal import Terminal, usable
 if TYPE_CHECKING:
     from nurec_ros.ros.remote import PlayerLink
 
-EPILOG = f"""keys:
-{HELP}
-
-examples:
-  nurec_control
-  nurec_control --node /second
-  nurec_control | tee drive.log          (no terminal: a line each second)
-
-exit codes: 0 left with q, 1 it cannot start, 2 wrong arguments, 130 after Ctrl-C
+EXAMPLES = """
+nurec_control
+nurec_control --node /second
+nurec_control | tee drive.log          (no terminal: a line each second)
 """
+CODES = '0 left with q, 1 it cannot start, 2 wrong arguments, 130 after Ctrl-C'
 
 # Without these its middleware would not start.
 THREADS = 16
@@ -61,22 +56,23 @@ ESCAPE_S = 0.05
 NODE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's description."""
-    result = argparse.ArgumentParser(
-        prog='nurec_control',
-        description='Steer a running nurec_player from a terminal, and see how it does.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = Parser(
+        'nurec_control',
+        'Steer a running nurec_player from a terminal, and see how it does.',
+        more=f'keys:\n{HELP}',
+        examples=EXAMPLES,
+        codes=CODES,
+        usage='%(prog)s [--help] [--version] [--node NAME] [--ros-args ...]',
     )
-    result.add_argument(
+    result.add(
         '--node',
         type=_node,
         default='/nurec',
         metavar='NAME',
-        help='full name of the player (default: /nurec)',
+        help='full name of the player (%(default)s)',
     )
-    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result
 
 

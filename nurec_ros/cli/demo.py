@@ -15,23 +15,21 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-import importlib.util
 from signal import SIGHUP
 import sys
 
-from nurec_ros import __version__
-from nurec_ros.cli.command import Parser, run_command, say, Signals
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.options import need, number, Parser, path
 from nurec_ros.settings import TABLE
 
-# What only the demo needs, and where it comes from.
-NEEDED = {
-    'rclpy': 'source a ROS 2 distribution, or run `make setup`',
-    'rosbags': 'pip install rosbags',
-}
-
+EXAMPLES = """
+nurec_demo
+nurec_demo --usdz /data/scene.usdz --output scene
+nurec_demo --usdz /data/scene.usdz --server gpu1:46435 --cameras camera_front_wide_120fov
+nurec_demo --rate 0.5 --resolution-scale 0.5 --camera-rate 0
+"""
+CODES = '0 all is there, 1 something failed, 2 wrong arguments, 130 after Ctrl-C'
 
 # What it has beside player and preview.
 THREADS = 24
@@ -40,86 +38,48 @@ MEGABYTES = 384
 MOST_DOMAIN = 232
 
 
-def _domain(text: str) -> int:
-    if not text.isdecimal() or int(text) > MOST_DOMAIN:
-        message = f'{text} is no ROS domain, expected 0 to {MOST_DOMAIN}'
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
-
-
 def _number_for(parameter: str) -> Callable[[str], float]:
     """Return what reads a number that the player's parameter of this name may be."""
     spec = next(spec for spec in TABLE if spec.name == parameter)
-    least, most = spec.minimum, spec.maximum
-    assert least is not None
-    assert most is not None
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float('nan')
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f'{text} is not a number of {spec.allowed}')
-        return value
-
-    return read
+    assert spec.minimum is not None
+    assert spec.maximum is not None
+    return number(spec.minimum, spec.maximum, float)
 
 
-def _path(text: str) -> str:
-    # As `--usdz "$FILE"` gives it where there is no FILE.
-    if not text:
-        raise argparse.ArgumentTypeError('the path is empty')
-    return text
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's description."""
     result = Parser(
-        prog='nurec_demo',
-        description='Play a scenario through preview server and player to its end; leave a '
-        'contact sheet, a plot from above and a recording.',
-        epilog='exit codes: 0 all is there, 1 something failed, 2 wrong arguments, '
-        '130 after Ctrl-C',
+        'nurec_demo',
+        'Play a scenario through preview server and player to its end; leave a contact sheet, a '
+        'plot from above and a recording.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    result.add_argument('--usdz', type=_path, metavar='PATH', help='default: a generated example')
-    result.add_argument(
-        '--output', type=_path, default='demo', metavar='DIR', help='folder to fill (demo)'
-    )
-    result.add_argument(
+    result.add('--usdz', type=path, help='the NuRec archive (a generated example)')
+    result.add('--output', type=path, default='demo', help='folder to fill (%(default)s)')
+    result.add(
         '--rate',
         type=_number_for('rate'),
         default=1.0,
         metavar='R',
-        help='playing speed, where the pictures come that fast (1)',
+        help='playing speed, where the pictures come that fast (%(default)g)',
     )
-    result.add_argument(
-        '--cameras', nargs='+', default=[], metavar='NAME', help='default: all of the scenario'
-    )
-    result.add_argument(
+    result.add('--cameras')
+    result.add(
         '--camera-rate',
         type=_number_for('camera_rate'),
         default=10.0,
         metavar='HZ',
-        help='images a scenario second of each camera; 0: the recorded times (10)',
+        help='images a scenario second of each camera; 0: the recorded times (%(default)g)',
     )
-    result.add_argument(
-        '--resolution-scale',
-        type=_number_for('resolution_scale'),
-        default=0.25,
-        metavar='S',
-        help='size of images (0.25)',
-    )
-    result.add_argument(
-        '--server', default='', metavar='HOST:PORT', help='a render server that runs already'
-    )
-    result.add_argument(
+    result.add('--resolution-scale', default=0.25)
+    result.add('--server', default='', help='render servers (a preview server of its own)')
+    result.add(
         '--domain-id',
-        type=_domain,
+        type=number(0, MOST_DOMAIN, int),
         metavar='N',
         help='ROS_DOMAIN_ID, 0 to 232 (one that nobody uses)',
     )
-    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result
 
 
@@ -128,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(signals: Signals) -> int:
         options = parser().parse_args(arguments)
-        for module, remedy in NEEDED.items():
-            if importlib.util.find_spec(module) is None:
-                raise ConfigurationError(f'needs {module}: {remedy}')
+        need('rclpy', 'rosbags')
         from nurec_ros.demo.show import Options, run
 
         run(
@@ -138,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 usdz=options.usdz or '',
                 output=options.output,
                 rate=options.rate,
-                cameras=tuple(options.cameras),
+                cameras=options.cameras,
                 camera_rate=options.camera_rate,
                 resolution_scale=options.resolution_scale,
                 server=options.server,

@@ -15,65 +15,60 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 import sys
 
-from nurec_ros import __version__
-from nurec_ros.cli.command import Parser, run_command, say, Signals
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.options import Parser
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS, LIDAR
 from nurec_ros.example.writer import Example, make_example, members, write_usdz
 
-EPILOG = """examples:
-  nurec_example street.usdz
-  nurec_example short.usdz --duration 5 --seed 7
-  nurec_example quiet.usdz --road-users 12 --no-map
-  nurec_example wide.usdz --camera-model fisheye
-
-exit codes: 0 the file is written, 1 it cannot be, 2 wrong arguments, 130 after Ctrl-C
+EXAMPLES = """
+nurec_example street.usdz
+nurec_example short.usdz --duration 5 --seed 7
+nurec_example quiet.usdz --road-users 12 --no-map
+nurec_example wide.usdz --camera-model fisheye
 """
+CODES = '0 the file is written, 1 it cannot be, 2 wrong arguments, 130 after Ctrl-C'
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's description."""
     result = Parser(
-        prog='nurec_example',
-        description='Write a NuRec scenario of a made-up street: ego, road users, sensors, map.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'nurec_example',
+        'Write a NuRec scenario of a made-up street: ego, road users, sensors, map.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    result.add_argument(
+    result.add(
         'path',
         nargs='?',
         default='nurec_example.usdz',
-        metavar='PATH',
-        help='the file to write (default: ./nurec_example.usdz)',
+        metavar='FILE',
+        help='the file to write (%(default)s)',
     )
-    result.add_argument(
+    result.add(
         '--seed', type=int, default=1, metavar='N', help='another number, another drive (1)'
     )
-    result.add_argument(
-        '--duration', type=float, default=20.0, metavar='S', help='seconds, 1 to 120 (20)'
+    result.add(
+        '--duration', type=float, default=20.0, metavar='S', help='seconds, 1 to 120 (%(default)g)'
     )
-    result.add_argument(
+    result.add(
         '--road-users',
         type=int,
         metavar='N',
         help='how many, of each class in turn; 0 for an empty street (all that it has, some 115)',
     )
-    result.add_argument(
+    result.add(
         '--camera-model',
         choices=CAMERA_MODELS,
         default='ftheta',
         help="the cameras' lenses: F-theta, F-theta behind a windshield, OpenCV pinhole or "
         'OpenCV fisheye (%(default)s)',
     )
-    result.add_argument(
-        '--no-map', dest='map', action='store_false', help='leave the road map out'
-    )
-    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    result.add('--no-map', dest='map', action='store_false', help='leave the road map out')
     return result
 
 

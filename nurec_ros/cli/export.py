@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 import re
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from nurec_ros import __version__
 from nurec_ros.cli.command import complain, run_command, say, Signals, Stopped
+from nurec_ros.cli.options import need, number, Parser, seconds
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,57 +32,51 @@ if TYPE_CHECKING:
     from nurec_ros.export.run import Summary
     from nurec_ros.export.scenario_export import Progress
 
-EPILOG = """examples:
-  nurec_export scene.usdz --server localhost:46435 --output bags
-  nurec_export *.usdz --server gpu1:46435,gpu2:46435 --in-flight 3 --output bags
-  nurec_export scene.usdz --output bags --cameras camera_front_wide_120fov --start 5 --duration 10
-  nurec_export scene.usdz --output bags -p resolution_scale:=0.5 -p camera_rate:=10
-  nurec_export scene.usdz --output bags --topics '~/*/image_raw/compressed' /tf /tf_static
-  nurec_export *.usdz --output bags --frames images --video
-  nurec_export *.usdz --output bags --resume
-
-exit codes: 0 everything is there, 3 frames or scenarios are missing (DIR/export.json says which),
-1 nothing could be exported, 2 wrong arguments, 130 after Ctrl-C
+EXAMPLES = """
+nurec_export scene.usdz --server localhost:46435 --output bags
+nurec_export *.usdz --server gpu1:46435,gpu2:46435 --in-flight 3 --output bags
+nurec_export scene.usdz --output bags --cameras camera_front_wide_120fov --start 5 --duration 10
+nurec_export scene.usdz --output bags -p resolution_scale:=0.5 -p camera_rate:=10
+nurec_export scene.usdz --output bags --topics '~/*/image_raw/compressed' /tf /tf_static
+nurec_export *.usdz --output bags --frames images --video
+nurec_export *.usdz --output bags --resume
+nurec_export /shared/*.usdz --output /shared/bags --ray auto
 """
+CODES = """0 everything is there, 3 frames or scenarios are missing (DIR/export.json says which),
+1 nothing could be exported, 2 wrong arguments, 130 after Ctrl-C"""
 # Of a server's name and threads of gRPC, as a player has.
 THREADS = 24
 MEGABYTES = 256
 LINE_EVERY_S = 10.0
-# What only an export needs, and where it comes from.
-NEEDED = {
-    'rclpy': 'source a ROS 2 distribution, or run `make setup`',
-    'rosbags': 'pip install rosbags',
-}
 _NODE = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's description."""
-    result = argparse.ArgumentParser(
-        prog='nurec_export',
-        description='Render NuRec scenarios into rosbag2 folders, in lockstep, without ROS graph '
-        'and real time.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = Parser(
+        'nurec_export',
+        'Render NuRec scenarios into rosbag2 folders, in lockstep, without ROS graph and real '
+        'time.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    add = result.add_argument
+    add = result.add
     add('files', nargs='+', type=Path, metavar='FILE', help='USDZ files')
     add(
         '--server',
         default='localhost:46435',
-        metavar='HOST:PORT[,…]',
         help='render servers, each of which is kept busy (%(default)s)',
     )
-    add('--output', type=Path, required=True, metavar='DIR', help='gets a bag of each file')
+    add('--output', type=Path, required=True, help='gets a bag of each file')
     add(
         '--ego',
         type=Path,
         metavar='FILE.csv',
         help='render from these poses: stamp_us,x,y,z,qx,qy,qz,qw (one scenario only)',
     )
-    add('--cameras', metavar='A,B', help='these cameras only')
-    add('--start', type=float, metavar='S', help='begin so many seconds after the start')
-    add('--duration', type=float, metavar='S', help='and end so many seconds later')
+    add('--cameras')
+    add('--start', type=seconds(), metavar='S', help='begin so many seconds after the start')
+    add('--duration', type=seconds(1e-6), metavar='S', help='and end so many seconds later')
     add(
         '--topics',
         nargs='+',
@@ -91,7 +84,13 @@ def parser() -> argparse.ArgumentParser:
         metavar='PATTERN',
         help="these topics only, such as /tf or '~/*/camera_info' (all but decoded images)",
     )
-    add('--node-name', default='nurec', metavar='NAME', help='whose topics they are (%(default)s)')
+    add(
+        '--node-name',
+        type=_node,
+        default='nurec',
+        metavar='NAME',
+        help='whose topics they are (%(default)s)',
+    )
     add('--storage', choices=('mcap', 'sqlite3'), default='mcap', help='(%(default)s)')
     add(
         '-p',
@@ -109,8 +108,20 @@ def parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='parameters in a file like config/nurec.yaml',
     )
-    add('--in-flight', type=int, default=2, metavar='N', help='frames on their way per server (2)')
-    add('--wait', type=float, default=60.0, metavar='S', help='for servers that are away, s (60)')
+    add(
+        '--in-flight',
+        type=number(1, 64, int),
+        default=2,
+        metavar='N',
+        help='frames on their way per server (%(default)s)',
+    )
+    add(
+        '--wait',
+        type=seconds(),
+        default=60.0,
+        metavar='S',
+        help='seconds to wait for servers that are away (%(default)g)',
+    )
     add(
         '--frames',
         type=Path,
@@ -125,22 +136,21 @@ def parser() -> argparse.ArgumentParser:
         help='spread scenarios and parts over a Ray cluster that runs already (docs/cluster.md)',
     )
     add('--resume', action='store_true', help='go on with an export that was ended')
-    add('--version', action='version', version=f'%(prog)s {__version__}')
     return result
+
+
+def _node(text: str) -> str:
+    if not _NODE.match(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is no name of a node')
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
 
     def work(_: Signals) -> int:
-        command = parser()
-        options = command.parse_args(arguments)
-        _check(command, options)
-        for module, remedy in NEEDED.items():
-            if find_spec(module) is None:
-                raise ConfigurationError(f'no {module} is installed: {remedy}')
-        if options.ray and find_spec('ray') is None:
-            raise ConfigurationError("--ray needs Ray: pip install 'nurec_ros[cluster]'")
+        options = parser().parse_args(arguments)
+        need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
         from nurec_ros.export.run import export, finished_parts
         from nurec_ros.export.scenario_export import StoppedEarlyError
 
@@ -163,19 +173,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command('nurec_export', work, threads=THREADS, megabytes=MEGABYTES)
 
 
-def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    if not 1 <= options.in_flight <= 64:
-        command.error(f'argument --in-flight: {options.in_flight}, expected 1 to 64')
-    if not 0 <= options.wait <= 86_400:
-        command.error(f'argument --wait: {options.wait:g}, expected 0 to 86400 s')
-    if options.start is not None and not 0 <= options.start <= 86_400:
-        command.error(f'argument --start: {options.start:g}, expected 0 to 86400 s')
-    if options.duration is not None and not 1e-6 <= options.duration <= 86_400:
-        command.error(f'argument --duration: {options.duration:g}, expected more than 0 s')
-    if not _NODE.match(options.node_name):
-        command.error(f'argument --node-name: {options.node_name!r} is no name of a node')
-
-
 def _wishes(options: argparse.Namespace) -> Wishes:
     from nurec_ros.export.options import read_overrides, Wishes
     from nurec_ros.rendering.address import addresses
@@ -192,13 +189,12 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     for path in options.files:
         if not path.is_file():
             raise ConfigurationError(f'{path} is no file')
-    names = [name.strip() for name in (options.cameras or '').split(',')]
     return Wishes(
         files=tuple(options.files),
         output=options.output,
         servers=tuple(addresses(options.server)),
         overrides=overrides,
-        cameras=tuple(name for name in names if name),
+        cameras=options.cameras,
         topics=tuple(options.topics),
         start_s=options.start,
         duration_s=options.duration,

@@ -11,26 +11,26 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The command `nurec_follow`: a driver to start with."""
+"""`nurec_follow`: a driver to start with."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 import sys
 
-from nurec_ros import __version__
 from nurec_ros.cli.command import run_command, Signals
-from nurec_ros.cli.player import split_ros_arguments
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.cli.options import RosParser, split_ros_arguments
 
 DESCRIPTION = "Drive a player's ego along the recorded path, by ~/ackermann_cmd (pure pursuit)."
-EPILOG = """
-The player has to have ego_source:=ackermann. Parameters, the ROS way:
-  nurec_follow --ros-args -p player:=/nurec -p offset_m:=1.5 -p wheelbase_m:=2.85
-
+MORE = """
+The player has to have ego_source:=ackermann. Parameters are set the ROS way, and
 `ros2 param set /nurec_follow offset_m 0.0` changes over while it drives.
 """
+EXAMPLES = """
+nurec_follow
+nurec_follow --ros-args -p player:=/nurec -p offset_m:=1.5 -p wheelbase_m:=2.85
+"""
+CODES = '0 after SIGINT or SIGTERM, 1 it cannot start, 2 wrong arguments'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,15 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work(_: Signals) -> int:
         own, ros = split_ros_arguments(arguments)
-        parser = argparse.ArgumentParser(
-            prog='nurec_follow',
-            usage='%(prog)s [--help] [--version] [--ros-args ...]',
-            description=DESCRIPTION,
-            epilog=EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-        parser.parse_args(own)
+        RosParser(
+            'nurec_follow', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
+        ).parse_args(own)
         _run(ros)
         return 0
 
@@ -56,20 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(ros_arguments: list[str]) -> None:
     from nurec_ros.ros.follower import Follower
-    import rclpy
+    from nurec_ros.ros.startup import begin_ros
     from rclpy.executors import SingleThreadedExecutor
-    from rclpy.signals import SignalHandlerOptions
 
-    context = rclpy.Context()
-    try:
-        rclpy.init(
-            args=['nurec_follow', *ros_arguments],
-            context=context,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except Exception as error:
-        # rcl's parser raises types that differ by release.
-        raise ConfigurationError(' '.join(str(error).split())) from error
+    context = begin_ros('nurec_follow', ros_arguments)
     try:
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(Follower(context=context))

@@ -15,56 +15,51 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 import json
 from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
 
-from nurec_ros import __version__
-from nurec_ros.cli.command import complain, Parser, run_command, say, Signals
+from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.cli.options import Parser
 from nurec_ros.errors import ConfigurationError, NurecError
 
 if TYPE_CHECKING:
     from nurec_ros.info import ScenarioFacts
     from nurec_ros.scenario import Scenario
 
-EPILOG = """examples:
-  nurec_info scene.usdz
-  nurec_info /data/scenes
-  nurec_info scene.usdz --json | jq '.[0].cameras[].name'
-  nurec_info scene.usdz --plot drive.png
-
-exit codes: 0 all files are fine, 1 one or more cannot be read, 2 wrong arguments,
-130 after Ctrl-C
+EXAMPLES = """
+nurec_info scene.usdz
+nurec_info /data/scenes
+nurec_info scene.usdz --json | jq '.[0].cameras[].name'
+nurec_info scene.usdz --plot drive.png
 """
+CODES = '0 all files are fine, 1 one or more cannot be read, 2 wrong arguments, 130 after Ctrl-C'
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's description."""
     result = Parser(
-        prog='nurec_info',
-        description='Say what is in NuRec scenarios: drive, cameras, lidars, tracks, map and '
-        'warnings.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'nurec_info',
+        'Say what is in NuRec scenarios: drive, cameras, lidars, tracks, map and warnings.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    result.add_argument(
+    result.add(
         'places',
         nargs='+',
         type=Path,
         metavar='FILE|FOLDER',
         help='USDZ files, or folders of them',
     )
-    result.add_argument('--json', action='store_true', help='print a JSON list, one object a file')
-    result.add_argument(
+    result.add('--json', help='print a JSON list, one object a file')
+    result.add(
         '--plot',
         type=Path,
         metavar='FILE.png',
         help='draw path, tracks, camera views and lanes from above (one scenario only)',
     )
-    result.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return result
 
 

@@ -19,35 +19,32 @@ Its imports are few, so that signals are taken as early as can be.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 
-from nurec_ros import __version__
-from nurec_ros.cli.command import leave, one_line, Parser, run_command, Signals, TRACEBACK
+from nurec_ros.cli.command import leave, run_command, Signals, TRACEBACK
 from nurec_ros.cli.memory import keep_freed_memory
+from nurec_ros.cli.options import RosParser, split_ros_arguments
 from nurec_ros.errors import ConfigurationError
 
 DESCRIPTION = 'Play a NuRec scenario (USDZ) as a live ROS 2 system.'
-EPILOG = """
-Everything else is set the ROS way, for example:
-  nurec_player --ros-args -p usdz_path:=street.usdz -p server:=localhost:46435
-  nurec_player --ros-args --params-file config/nurec.yaml -r __node:=second
-
-Without usdz_path the player waits for the service ~/load.
+MORE = """
+Everything is set the ROS way; without usdz_path the player waits for the service ~/load.
 `ros2 param describe /nurec NAME` explains each parameter, as config/nurec.yaml does.
 """
+EXAMPLES = """
+nurec_player --ros-args -p usdz_path:=street.usdz -p server:=localhost:46435
+nurec_player --ros-args --params-file config/nurec.yaml -r __node:=second
+"""
+CODES = '0 after SIGINT or SIGTERM, 1 it cannot start, 2 wrong arguments'
 
 # What a player has within seconds of its start.
 THREADS = 32
 MEGABYTES = 384
-# A value that begins so is read as something else than a text.
-YAMLS_OWN = tuple('[{*&!%@`|>')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work(_: Signals) -> int:
         own, ros = split_ros_arguments(arguments)
-        _parser().parse_args(own)
+        RosParser(
+            'nurec_player', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
+        ).parse_args(own)
         _run(ros, stop)
         return 0
 
@@ -72,34 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if stop.came:
         leave(code)
     return code
-
-
-def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the command's own arguments from those between `--ros-args` and `--` or the end."""
-    own: list[str] = []
-    ros: list[str] = []
-    current = own
-    for argument in arguments:
-        if argument == '--ros-args':
-            current = ros
-        if current is ros and argument == '--':
-            ros.append(argument)
-            current = own
-            continue
-        current.append(argument)
-    return own, ros
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog='nurec_player',
-        usage='%(prog)s [--help] [--version] [--ros-args ...]',
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-    return parser
 
 
 class _Stop(Signals):
@@ -137,28 +108,12 @@ class _Stop(Signals):
 def _run(ros_arguments: list[str], stop: _Stop) -> None:
     keep_freed_memory()
     from nurec_ros.ros.player import NurecPlayer
-    import rclpy
+    from nurec_ros.ros.startup import begin_ros, without_place
     from rclpy.exceptions import NameValidationException, ParameterException
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
-    from rclpy.signals import SignalHandlerOptions
+    from rclpy.logging import get_logger_effective_level, LoggingSeverity
 
-    context = rclpy.Context()
-    # rcl would say in a line of its own that it failed, before the line that says why.
-    set_logger_level('rcl', LoggingSeverity.FATAL)
-    try:
-        # With rclpy's own handlers the context is dead before anything can be said goodbye to.
-        rclpy.init(
-            args=['nurec_player', *ros_arguments],
-            context=context,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except Exception as error:
-        # rcl's parser raises types that differ by release.
-        raise ConfigurationError(_refused(error, ros_arguments)) from error
-    # Unless the arguments have set another one.
-    if get_logger_effective_level('rcl') == LoggingSeverity.FATAL:
-        set_logger_level('rcl', LoggingSeverity.UNSET)
+    context = begin_ros('nurec_player', ros_arguments)
     if get_logger_effective_level('nurec') == LoggingSeverity.DEBUG:
         os.environ.setdefault(TRACEBACK, '1')
     player = None
@@ -173,7 +128,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
             executor.spin_once()
     except (ParameterException, NameValidationException) as error:
         # rclpy's own for its own parameters, such as use_sim_time of a wrong type.
-        raise ConfigurationError(_without_place(error)) from None
+        raise ConfigurationError(without_place(error)) from None
     except ExternalShutdownException:
         pass
     finally:
@@ -181,30 +136,6 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
         if player is not None:
             player.destroy_node()
         context.try_shutdown()
-
-
-def _refused(error: Exception, ros_arguments: Sequence[str]) -> str:
-    """Return why rcl takes the arguments behind --ros-args for none, and how to write them."""
-    text = _without_place(error)
-    if type(error).__name__ == 'UnknownROSArgsError':
-        # Its text is Python's of a list.
-        unknown = ', '.join(re.findall("'([^']*)'", text)) or text
-        return (
-            f'--ros-args does not know {unknown}; after it come -p NAME:=VALUE, '
-            '--params-file FILE, -r FROM:=TO, --log-level LEVEL and other arguments of ROS 2, '
-            'and -- ends them'
-        )
-    for argument in ros_arguments:
-        name, assigned, value = argument.partition(':=')
-        if assigned and value[:1] in YAMLS_OWN and argument in text:
-            quoted = value.replace("'", "''")
-            return f'{text}; if it is a text, quote it for YAML: -p "{name}:=\'{quoted}\'"'
-    return text
-
-
-def _without_place(error: BaseException) -> str:
-    # Where in rcl's sources it was noticed helps nobody who only mistyped a name.
-    return re.sub(r', at \S+:\d+', '', one_line(error))
 
 
 if __name__ == '__main__':

@@ -11,12 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-nurec_preview: serve scenarios over NuRec's gRPC interface, drawn without a GPU.
-
-Exit codes: 0 after SIGINT or SIGTERM, 1 for a file or a port that cannot be used, 2 for wrong
-arguments, 70 when --crash-after struck.
-"""
+"""`nurec_preview`: serve scenarios over NuRec's gRPC interface, drawn without a GPU."""
 
 # The heavy imports are made after the signal handlers are in place, so that a Ctrl-C during the
 # second that they take ends as quietly as one later.
@@ -29,8 +24,8 @@ import sys
 import time
 from typing import Any, TYPE_CHECKING
 
-from nurec_ros import __version__
-from nurec_ros.cli.command import Parser, run_command, say, Signals
+from nurec_ros.cli.command import run_command, say, Signals
+from nurec_ros.cli.options import number, Parser
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,24 +37,13 @@ CRASHED = 70
 THREADS = 16
 MEGABYTES = 384
 
-EPILOG = f"""examples:
-  nurec_preview --usdz street.usdz
-  nurec_preview --usdz a.usdz b.usdz --host 0.0.0.0 --port 8080
-  nurec_preview --usdz street.usdz --api v1 --first-frame 60 --failure-rate 0.05
-
-exit codes: 0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, 2 wrong arguments,
-{CRASHED} --crash-after struck
+EXAMPLES = """
+nurec_preview --usdz street.usdz
+nurec_preview --usdz a.usdz b.usdz --host 0.0.0.0 --port 8080
+nurec_preview --usdz street.usdz --api v1 --first-frame 60 --failure-rate 0.05
 """
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
-
-
-_port.__name__ = 'port'  # argparse: "invalid port value"
+CODES = f"""0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, 2 wrong arguments,
+{CRASHED} --crash-after struck"""
 
 
 def _ratio(text: str) -> tuple[int, int]:
@@ -74,29 +58,26 @@ def _flag(name: str) -> str:
     return name.removesuffix('_s').removesuffix('_m').replace('_', '-')
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     from nurec_ros.preview import behaviour
 
     parser = Parser(
-        prog='nurec_preview',
-        description="Serve scenarios over NuRec's gRPC interface, drawn from their geometry "
-        'without a GPU. Prints "serving on HOST:PORT" when it is ready.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'nurec_preview',
+        "Serve scenarios over NuRec's gRPC interface, drawn from their geometry without a GPU. "
+        'Prints "serving on HOST:PORT" when it is ready.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    parser.add_argument('--version', action='version', version=f'nurec_preview {__version__}')
-    parser.add_argument(
-        '--usdz', nargs='+', required=True, metavar='FILE', help='one or more NuRec archives'
-    )
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (%(default)s)')
-    parser.add_argument(
+    parser.add('--usdz', nargs='+', required=True, help='one or more NuRec archives')
+    parser.add('--host', default='127.0.0.1', help='address to listen on (%(default)s)')
+    parser.add(
         '--port',
-        type=_port,
+        type=number(0, 65535, int),
         default=DEFAULT_PORT,
         metavar='N',
         help='TCP port, 0 picks a free one (%(default)s)',
     )
-    parser.add_argument(
+    parser.add(
         '--no-caption',
         dest='caption',
         action='store_false',
@@ -132,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _behaviour(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Behaviour:
+def _behaviour(parser: Parser, arguments: argparse.Namespace) -> Behaviour:
     """Return the behaviour asked for; one that cannot be played is a wrong argument."""
     from nurec_ros.preview.behaviour import Behaviour, help_texts
 

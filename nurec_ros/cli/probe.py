@@ -11,24 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-nurec_probe: tell where a missing picture comes from, past the player and ROS altogether.
-
-Exit codes: 0 every stage passed (notes are no failures), 1 a stage failed, 2 a file or an argument
-that cannot be used, 130 after Ctrl-C, 143 after SIGTERM.
-"""
+"""`nurec_probe`: tell where a missing picture comes from, past the player and ROS altogether."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 import sys
 from typing import Any, NoReturn
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import complain, Parser, run_command, say, Signals
+from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.cli.options import Parser, seconds
 from nurec_ros.errors import ConfigurationError
 
 NAME = 'nurec_probe'
@@ -38,10 +33,21 @@ INTERRUPTED = 130
 THREADS = 12
 MEGABYTES = 384
 
+# Less is nothing that a network could answer in.
+LEAST_S = 0.001
+
+EXAMPLES = """
+nurec_probe --usdz /data/scene.usdz
+nurec_probe --usdz /data/scene.usdz --server gpu1:46435 --cameras camera_front_wide_120fov
+nurec_probe --usdz /data/scene.usdz --server gpu1:46435,gpu2:46435 --json
+"""
+CODES = """0 every stage passed (notes are no failures), 1 a stage failed, 2 a file or an argument
+cannot be used, 130 after Ctrl-C"""
+
 # What the probe calls by the player's names, and the options that were typed here.
 _TYPED = {
     'server': '--server',
-    'resolution_scale': '--scale',
+    'resolution_scale': '--resolution-scale',
     'render_timeout_s': '--timeout',
     'first_render_timeout_s': '--first-timeout',
     'tls_root_certificate': '--tls-root-certificate',
@@ -56,112 +62,72 @@ _TYPED = {
 class _Parser(Parser):
     """A parser whose errors end up in the JSON value, where one is wanted."""
 
-    def __init__(self, *, as_json: bool, **words: Any) -> None:
-        super().__init__(**words)
-        self._as_json = as_json
+    as_json = False
 
     def error(self, message: str) -> NoReturn:
-        if self._as_json:
+        if self.as_json:
             raise ConfigurationError(message)
         super().error(message)
 
 
-def _scale(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 2.0:
-        raise argparse.ArgumentTypeError(f'{text} is not within 0.01 to 2')
-    return value
-
-
-_scale.__name__ = 'scale'
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0.0):
-        raise ValueError
-    return value
-
-
-_seconds.__name__ = 'seconds'  # argparse: "invalid seconds value"
-
-
-def _parser(as_json: bool) -> argparse.ArgumentParser:
+def _parser(as_json: bool) -> Parser:
     from nurec_ros.probe.run import ProbeOptions
 
     defaults = ProbeOptions()
     parser = _Parser(
-        as_json=as_json,
-        prog='nurec_probe',
-        description='Ask a NuRec render server, stage by stage, all that a picture needs, and '
-        'render some of every camera. Each stage gets a tick, a dot (worth knowing) or a cross '
-        'with its remedy.',
-        epilog='exit codes: 0 every stage passed, 1 a stage failed, 2 a file or an argument '
-        f'cannot be used, {INTERRUPTED} interrupted',
+        NAME,
+        'Ask a NuRec render server, stage by stage, all that a picture needs, and render some of '
+        'every camera. Each stage gets a tick, a dot (worth knowing) or a cross with its remedy.',
+        examples=EXAMPLES,
+        codes=CODES,
     )
-    parser.add_argument('--version', action='version', version=f'nurec_probe {__version__}')
-    parser.add_argument('--usdz', required=True, metavar='FILE', help='the NuRec archive')
-    parser.add_argument(
-        '--server',
-        default=defaults.server,
-        metavar='HOST:PORT',
-        help='the render server, or several separated by commas (%(default)s)',
-    )
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON value and nothing else on stdout'
-    )
-    parser.add_argument(
+    parser.as_json = as_json
+    parser.add('--usdz', required=True, help='the NuRec archive')
+    parser.add('--server', default=defaults.server)
+    parser.add('--json', help='print one JSON value and nothing else on stdout')
+    parser.add(
         '--output',
         type=Path,
         default=defaults.output,
-        metavar='DIR',
         help='folder for the pictures (./%(default)s)',
     )
-    parser.add_argument(
-        '--cameras', nargs='+', default=(), metavar='NAME', help='only these cameras (all)'
-    )
-    parser.add_argument(
-        '--scale',
-        type=_scale,
-        default=defaults.scale,
-        metavar='F',
-        help='size of the small pictures, of the native size: 0.01 to 2 (%(default)s)',
-    )
-    parser.add_argument(
+    parser.add('--cameras')
+    parser.add('--resolution-scale', default=defaults.scale)
+    parser.add(
         '--timeout',
-        type=_seconds,
+        type=seconds(LEAST_S),
         default=defaults.timeout_s,
         metavar='S',
         help='seconds that each call may take (%(default)g)',
     )
-    parser.add_argument(
+    parser.add(
         '--first-timeout',
-        type=_seconds,
+        type=seconds(LEAST_S),
         default=defaults.first_timeout_s,
         metavar='S',
         help='seconds that the first picture may take; a server compiles its kernels then, up to '
         'a minute (%(default)g)',
     )
-    parser.add_argument(
+    parser.add(
         '--scene-id', default='', metavar='ID', help='name of the scene on the server (found)'
     )
-    parser.add_argument(
+    parser.add(
         '--scene-url',
         default='',
         metavar='URL',
         help='where the server is to load the scene from: file:, http: or https: (servers from '
         '26.04 on; it has the scene)',
     )
-    parser.add_argument(
+    parser.add(
         '--service-prefix', default='', metavar='NAME', help='name of the gRPC service (found)'
     )
-    parser.add_argument(
+    parser.add(
         '--tls-root-certificate',
         default='',
         metavar='PEM',
         help='root certificate of a server that speaks TLS (plaintext)',
     )
-    parser.add_argument(
+    parser.add(
         '--use-proxy',
         action='store_true',
         help='obey http_proxy and its like of the environment (the server is reached as typed)',
@@ -181,8 +147,8 @@ def _probe(arguments: argparse.Namespace) -> int:
         scene_url=arguments.scene_url,
         service_prefix=arguments.service_prefix,
         tls_root_certificate=arguments.tls_root_certificate,
-        cameras=tuple(arguments.cameras),
-        scale=arguments.scale,
+        cameras=arguments.cameras,
+        scale=arguments.resolution_scale,
         timeout_s=arguments.timeout,
         first_timeout_s=arguments.first_timeout,
         output=arguments.output,

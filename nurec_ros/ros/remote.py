@@ -23,14 +23,12 @@ from typing import Any, Protocol
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.control.remote import Call, Status
-from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import latched, reliable
-import rclpy
+from nurec_ros.ros.startup import begin_ros
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 try:
@@ -59,18 +57,9 @@ class PlayerLink:
     def __init__(self, player: str, listener: Listener, ros_arguments: Sequence[str] = ()) -> None:
         self._player = player
         self._listener = listener
-        self._context = rclpy.Context()
-        # rcl would say in a line of its own that it failed, before the line that says why.
+        self._context = begin_ros('nurec_control', ros_arguments)
+        # Lines of rcl's would come into the one that is written over.
         set_logger_level('rcl', LoggingSeverity.FATAL)
-        try:
-            rclpy.init(
-                args=['nurec_control', *ros_arguments],
-                context=self._context,
-                signal_handler_options=SignalHandlerOptions.NO,
-            )
-        except Exception as error:
-            # rcl's parser raises types that differ by release.
-            raise ConfigurationError(' '.join(str(error).split())) from error
         # Several may steer one player.
         self._node = Node(
             f'nurec_control_{os.getpid()}',

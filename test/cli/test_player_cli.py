@@ -13,7 +13,7 @@
 # limitations under the License.
 """What the player's command makes of its arguments."""
 
-from nurec_ros.cli.player import split_ros_arguments as split
+from nurec_ros.cli.options import split_ros_arguments as split
 
 
 def test_arguments_are_parted():

@@ -13,7 +13,6 @@
 # limitations under the License.
 """The command as a user runs it: another process, its output, signals and exit codes."""
 
-from pathlib import Path
 import re
 import signal
 import socket
@@ -23,14 +22,12 @@ from test.preview.preview_client import Client, refused, request
 from types import SimpleNamespace
 
 import grpc
-from nurec_ros import __version__
 from nurec_ros.cli.command import SIGNALS
 from nurec_ros.cli.preview import main
 from nurec_ros.preview.behaviour import Behaviour, SERVICE_PREFIX
 import pytest
 
 COMMAND = [sys.executable, '-m', 'nurec_ros.cli.preview']
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -289,14 +286,3 @@ def test_help_explains_every_switch(run):
 
 def vars_of(behaviour):
     return [(name, getattr(behaviour, name)) for name in behaviour.__slots__]
-
-
-def test_the_documentation_names_every_switch(run):
-    text = (ROOT / 'docs' / 'preview.md').read_text()
-    for flag in re.findall(r'--[a-z-]+', run('--help').out):
-        assert f'`{flag}' in text, flag
-
-
-def test_the_version(run):
-    result = run('--version')
-    assert (result.returncode, result.out) == (0, f'nurec_preview {__version__}\n')

@@ -116,7 +116,7 @@ def shown(street: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp('shown') / 'demo'
     # Faster than a busy machine draws: it has to wait.
     choices = ('--rate', 5, '--resolution-scale', 0.125)
-    result = run('--usdz', street, '--output', folder, '--cameras', *CAMERAS, *choices)
+    result = run('--usdz', street, '--output', folder, '--cameras', ','.join(CAMERAS), *choices)
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result
 
@@ -398,16 +398,16 @@ def test_a_domain_out_of_range_is_refused_with_the_range(domain: str, capsys):
     with pytest.raises(SystemExit) as caught:
         main([f'--domain-id={domain}'])
     assert caught.value.code == 2
-    assert f'--domain-id: {domain} is no ROS domain, expected 0 to 232' in capsys.readouterr().err
+    assert f'--domain-id: {domain!r}, expected a number from 0 to 232' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
-        (['--rate', '0'], '--rate: 0 is not a number of 0.01 to 100'),
-        (['--rate', 'nan'], '--rate: nan is not a number of 0.01 to 100'),
-        (['--camera-rate=-1'], '--camera-rate: -1 is not a number of 0 to 1000'),
-        (['--resolution-scale', 'x'], '--resolution-scale: x is not a number of 0.01 to 2'),
+        (['--rate', '0'], "--rate: '0', expected a number from 0.01 to 100"),
+        (['--rate', 'nan'], "--rate: 'nan', expected a number from 0.01 to 100"),
+        (['--camera-rate=-1'], "--camera-rate: '-1', expected a number from 0 to 1000"),
+        (['--resolution-scale', 'x'], "--resolution-scale: 'x', expected a number from 0.01 to 2"),
         (['--usdz', ''], '--usdz: the path is empty'),
         (['--output', ''], '--output: the path is empty'),
     ],

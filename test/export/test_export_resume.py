@@ -28,7 +28,6 @@ from test.support.archives import CAMERAS
 import threading
 
 import grpc
-from nurec_ros.cli import export as command
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -344,10 +343,3 @@ def test_a_full_disk_is_a_sentence_and_what_is_written_stays(
     assert '--resume goes on' in printed
     assert export(server, options=['--resume'])[0] == 0
     assert len(info(out / 'drive')['files']) == 4
-
-
-def test_the_help_has_examples_and_exit_codes():
-    text = command.parser().format_help()
-    assert '--resume' in text
-    assert 'exit codes: 0' in text
-    assert json.dumps(text)

@@ -1,0 +1,217 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""All commands alike: help, version, words, exit codes, and a signal as early as can be."""
+
+from __future__ import annotations
+
+from importlib import import_module
+import importlib.util
+from pathlib import Path
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+from nurec_ros import __version__
+from nurec_ros.cli import entry
+from nurec_ros.cli.options import Parser, SHARED
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HAS_ROS = importlib.util.find_spec('rclpy') is not None
+COMMANDS = (
+    *('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control', 'follow'),
+)
+# Where each one's options are explained.
+PAGES = {
+    'preview': 'preview.md',
+    'probe': 'probe.md',
+    'demo': 'demo.md',
+    'info': 'export.md',
+    'export': 'export.md',
+    'control': 'control.md',
+}
+
+
+class Parsed(BaseException):
+    """What a command line was read as; ends the command."""
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that has a command read its arguments, and do nothing."""
+    real = Parser.parse_args
+
+    def parse_args(parser, *arguments):
+        raise Parsed(parser, real(parser, *arguments))
+
+    monkeypatch.setattr(Parser, 'parse_args', parse_args)
+
+    def call(name: str, *arguments: str):
+        with pytest.raises(Parsed) as caught:
+            run(name, *arguments)
+        return caught.value.args
+
+    return call
+
+
+def run(name: str, *arguments: str) -> int:
+    """Run a command in this process; return its exit code."""
+    return import_module(f'nurec_ros.cli.{name}').main(list(arguments))
+
+
+def options(parser: Parser) -> dict[str, object]:
+    return {flag: action for action in parser._actions for flag in action.option_strings}
+
+
+REQUIRED = {
+    'preview': ['--usdz', 'x'],
+    'probe': ['--usdz', 'x'],
+    'info': ['x'],
+    'export': ['x', '--output', 'y'],
+}
+
+
+def test_each_is_installed_and_has_a_place_to_begin():
+    declared = re.search(r'COMMANDS = \(([^)]*)\)', (ROOT / 'setup.py').read_text())
+    assert declared
+    assert set(re.findall(r"'(\w+)'", declared[1])) == set(COMMANDS)
+    for name in COMMANDS:
+        assert callable(getattr(entry, name))
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_has_examples_that_can_be_typed_and_says_what_exit_codes_mean(name, parse, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(name, '--help')
+    assert end.value.code == 0
+    text, errors = capsys.readouterr()
+    assert errors == ''
+    assert text.startswith(f'usage: nurec_{name} ')
+    assert re.search(r'^exit codes: 0 .*, 2 .*', text, re.MULTILINE | re.DOTALL)
+    examples = re.search(r'^examples:\n((?:  .*\n)+)', text, re.MULTILINE)
+    assert examples
+    for line in examples[1].splitlines():
+        words = shlex.split(re.split(r' \||   +\(', line)[0])
+        assert words[0] == f'nurec_{name}'
+        parse(name, *words[1:])
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_the_version(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(name, '--version')
+    assert (end.value.code, capsys.readouterr().out) == (0, f'nurec_{name} {__version__}\n')
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_an_option_that_it_does_not_have_is_exit_code_2(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(name, *REQUIRED.get(name, []), '--no-such-thing')
+    out, errors = capsys.readouterr()
+    assert (end.value.code, out) == (2, '')
+    assert errors.startswith(f'usage: nurec_{name} ')
+    assert '--no-such-thing' in errors.splitlines()[-1]
+
+
+def test_one_thing_has_one_word_in_all_of_them(parse):
+    """Options of the same name take and say the same, down to the letter that stands for it."""
+    found: dict[str, dict[str, object]] = {}
+    for name in COMMANDS:
+        parser, _ = parse(name, *REQUIRED.get(name, []))
+        for flag, action in options(parser).items():
+            found.setdefault(flag, {})[name] = action
+    several = {flag: actions for flag, actions in found.items() if len(actions) > 1}
+    assert {'--server', '--output', '--cameras', '--usdz', '--resolution-scale'} <= set(several)
+    for flag, actions in several.items():
+        assert len({action.metavar for action in actions.values()}) == 1, (flag, actions)
+    for flag in ('--cameras', '--resolution-scale'):
+        for action in several[flag].values():
+            assert action.type is SHARED[flag]['type'], flag
+    _, read = parse('demo', '--cameras', 'front, rear')
+    assert read.cameras == ('front', 'rear')
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_its_page_names_every_option(name, parse):
+    text = (ROOT / 'docs' / PAGES[name]).read_text()
+    parser, _ = parse(name, *REQUIRED.get(name, []))
+    for flag in options(parser):
+        if flag.startswith('--') and flag not in ('--help', '--param', '--version'):
+            assert flag in text, flag
+
+
+# As a user types them: exit code, and words of the one sentence on stderr.
+MISTAKES = [
+    ('preview', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
+    ('probe', ['--usdz', 'none.usdz'], 2, 'none.usdz'),
+    ('example', ['no/folder.usdz'], 1, 'no/folder.usdz cannot be written: there is no folder'),
+    ('info', ['none.usdz'], 1, 'none.usdz'),
+    ('player', ['--ros-args', '-p', 'usdz_path:=none.usdz'], 1, 'none.usdz'),
+    ('player', ['--ros-args', '--foo'], 1, '--ros-args does not know --foo; after it come'),
+    ('follow', ['--ros-args', '--foo'], 1, '--ros-args does not know --foo; after it come'),
+    ('export', ['none.usdz', '--output', 'bags'], 1, 'none.usdz is no file'),
+    ('demo', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
+    ('control', ['--node', 'a b'], 2, "'a b' is not the name of a node"),
+    ('export', ['x', '--output', 'y', '--wait', '-1'], 2, "'-1', expected a number from 0 to"),
+    ('preview', ['--usdz', 'x', '--port', '70000'], 2, "'70000', expected a number from 0 to 65"),
+    ('demo', ['--rate', 'fast'], 2, "'fast', expected a number from 0.01 to 100"),
+    ('probe', ['--usdz', 'x', '--resolution-scale', '3'], 2, "'3', expected a number from 0.01"),
+]
+
+
+@pytest.mark.parametrize(('name', 'arguments', 'code', 'words'), MISTAKES)
+def test_a_mistake_is_one_sentence(name, arguments, code, words, capsys, monkeypatch, tmp_path):
+    if name in ('player', 'follow', 'export', 'demo') and not HAS_ROS and code == 1:
+        pytest.skip('needs rclpy')
+    monkeypatch.chdir(tmp_path)
+    try:
+        ended = run(name, *arguments)
+    except SystemExit as end:
+        ended = end.code
+    out, errors = capsys.readouterr()
+    assert (ended, out) == (code, '')
+    last = errors.splitlines()[-1]
+    assert last.startswith(f'nurec_{name}: ')
+    assert words in last
+    assert 'Traceback' not in errors
+
+
+EARLY = """
+import os, sys
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'nurec_ros.cli.{name}':
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Early())
+from nurec_ros.cli.entry import {name}
+sys.exit({name}())
+"""
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_a_signal_before_its_imports_ends_it_in_its_own_words(name):
+    number = signal.SIGINT if COMMANDS.index(name) % 2 else signal.SIGTERM
+    done = subprocess.run(
+        [sys.executable, '-c', EARLY.format(name=name, number=int(number))],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    serves = name in ('player', 'preview', 'follow')
+    expected = (0, '') if serves else (128 + number, f'nurec_{name}: interrupted\n')
+    assert (done.returncode, done.stderr) == expected
