@@ -34,7 +34,7 @@ interfaces :=
 unexport PYTHONPATH
 else
 demo_extras := wheels,fast,demo
-test_extras := test,test-ros,cluster,wheels-lint
+test_extras := test,test-ros,cluster
 venv_options :=
 interfaces := $(VENV)/.interfaces
 unexport PYTHONPATH
@@ -56,7 +56,7 @@ help:
 	@echo 'make demo USDZ=FILE  the same for a scenario of your own'
 	@echo 'make test            set up and run the tests'
 	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
-	@echo 'make lint            ruff, mypy'
+	@echo 'make lint            ruff, mypy, the linters of ROS'
 	@echo 'make setup           only create $(VENV) and install everything into it'
 	@echo 'make bench           the side-by-side benchmarks'
 	@echo 'make clean           remove what the other targets made'
@@ -87,15 +87,15 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo
-	@echo 'Installing ruff and mypy'
-	@$(install) --editable '.[$(demo_extras),lint]'
+	@echo 'Installing ruff, mypy and ROS's linters'
+	@$(install) --editable '.[$(demo_extras),lint,test,wheels-lint]'
 	@touch $@
 
 demo: $(VENV)/.demo $(interfaces)
 	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ")
 
 test: $(VENV)/.test $(interfaces)
-	@$(bin)/python -m pytest $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -m 'not linter' $(PYTEST_ARGS)
 
 test-all:
 	@lacking=; for version in $(PYTHONS); do \
@@ -109,6 +109,7 @@ lint: $(VENV)/.lint
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
+	@$(bin)/python -m pytest -q -m linter test/test_ament_lint.py
 
 bench: $(VENV)/.test $(interfaces)
 	@for bench in bench/bench_*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done

@@ -23,7 +23,6 @@ cost is estimated first, since it is up to a hundred times the text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 import io
 import json
 from pathlib import Path, PurePosixPath
@@ -35,6 +34,11 @@ import zlib
 
 import numpy as np
 from nurec_ros.errors import one_line, ScenarioError, shortened
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
 
 RIG = 'rig_trajectories.json'
 TRACKS = 'sequence_tracks.json'
@@ -257,12 +261,6 @@ def _listed(names: set[str]) -> str:
     return ', '.join(shown) + more
 
 
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
-
-MEBIBYTE = 1 << 20
 # What parsing one member may take: room for more than a million poses, real files have up to
 # 60,000.
 MOST_MEMORY = 1024 * MEBIBYTE
@@ -298,31 +296,6 @@ class LongNumber(float):
         return f'a number of {self.digits} digits'
 
 
-@dataclass(frozen=True, slots=True)
-class JsonContents:
-    """How much of what a text holds, at least and at most as much as it can be."""
-
-    size: int
-    values: int
-    lists: int
-    objects: int
-    keys: int
-    texts: int
-    wide: int
-
-    @property
-    def memory(self) -> int:
-        """Return the bytes of memory that parsing it takes at most."""
-        return (
-            (_BYTE + self.wide) * self.size
-            + _VALUE * self.values
-            + _LIST * self.lists
-            + _OBJECT * self.objects
-            + _KEY * self.keys
-            + _TEXT * self.texts
-        )
-
-
 def parse_json(data: bytes) -> Any:
     """Return the object that the bytes hold; raises JsonError."""
     data = data.removeprefix(_BOM)
@@ -337,31 +310,30 @@ def parse_json(data: bytes) -> Any:
     return _parse_tolerantly(data)
 
 
-def json_contents(data: bytes) -> JsonContents:
-    """Count what a text holds by its marks, without parsing; marks within texts count as well."""
+def parsing_memory(data: bytes) -> tuple[int, str]:
+    """
+    Return the bytes of memory that parsing takes at most, and how much of what the text holds.
+
+    Counted by its marks, without parsing; marks within texts count as well.
+    """
     codes = np.frombuffer(data, dtype=np.uint8)
-    commas, lists, objects, colons, quotes = (
+    commas, lists, objects, keys, quotes = (
         int(np.count_nonzero(codes == ord(mark))) for mark in ',[{:"'
     )
-    wide = _ESCAPED_BYTE if b'\\u' in data else 0
-    return JsonContents(
-        size=len(data),
-        values=1 + commas + lists + objects,
-        lists=lists,
-        objects=objects,
-        keys=colons,
-        texts=quotes // 2,
-        wide=wide if data.isascii() else _WIDE_BYTE,
-    )
+    size, values, texts = len(data), 1 + commas + lists + objects, quotes // 2
+    wide = _WIDE_BYTE if not data.isascii() else _ESCAPED_BYTE if b'\\u' in data else 0
+    memory = (_BYTE + wide) * size + _VALUE * values + _LIST * lists
+    memory += _OBJECT * objects + _KEY * keys + _TEXT * texts
+    held = f'{size} bytes, {values} values, {lists} lists, {objects} objects, {texts} texts'
+    return memory, held
 
 
 def _check_memory(data: bytes) -> None:
-    found = json_contents(data)
-    if found.memory > MOST_MEMORY:
+    memory, held = parsing_memory(data)
+    if memory > MOST_MEMORY:
         raise JsonError(
-            f'would take some {found.memory // MEBIBYTE} MiB of memory ({found.size} bytes, '
-            f'{found.values} values, {found.lists} lists, {found.objects} objects, '
-            f'{found.texts} texts), expected at most {MOST_MEMORY // MEBIBYTE} MiB'
+            f'would take some {memory // MEBIBYTE} MiB of memory ({held}), expected at most '
+            f'{MOST_MEMORY // MEBIBYTE} MiB'
         )
 
 

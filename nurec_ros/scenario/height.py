@@ -22,6 +22,8 @@ horizontal motion and the rotation stay untouched.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.tracks import Tracks
@@ -47,14 +49,7 @@ def with_smooth_heights(tracks: Tracks) -> Tracks:
     for begin, end in zip((ends - tracks.counts).tolist(), ends.tolist(), strict=True):
         seconds = (samples.times_ns[begin:end] - samples.times_ns[begin]) * 1e-9
         positions[begin:end, 2] = smooth_heights(seconds, positions[begin:end])
-    return Tracks(
-        ids=tracks.ids,
-        labels=tracks.labels,
-        dims=tracks.dims,
-        flags=tracks.flags,
-        samples=PoseTable(samples.times_ns, positions, samples.quaternions),
-        counts=tracks.counts,
-    )
+    return replace(tracks, samples=PoseTable(samples.times_ns, positions, samples.quaternions))
 
 
 def smooth_heights(seconds: Array, positions: Array) -> Array:

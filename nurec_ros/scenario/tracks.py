@@ -14,11 +14,8 @@
 """
 The other road users: which of them exist at a time, and where they are.
 
-Which of many lifetimes hold a given time is found without looking at all of them. The time axis
-is cut into buckets; each lists the lifetimes that reach into it. The cuts stand at every k-th
-start or end, k being the larger of 64 and the mean number of tracks that exist at once: a bucket
-then lists at most k of them beyond those that exist at its begin, so that a question costs in
-proportion to its answer, and all lists together have at most some eight entries a track.
+Between two changes (a track begins or ends) the same tracks exist; who does is remembered. Anew it
+is found among the tracks that began no earlier than the longest lifetime ago.
 """
 
 from __future__ import annotations
@@ -33,65 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.poses import matrices, with_positive_w
 from nurec_ros.scenario.trajectory import frozen, Indices, one_time, PoseTable, Times, Trajectory
-
-_SMALLEST_BUCKET = 64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ActivationIndex:
-    """
-    Closed intervals [starts (T,), ends (T,)], starts <= ends, and the index over them.
-
-    edges (B,): where the buckets begin; offsets: where each one's list begins in members, and the
-    end of the last.
-    """
-
-    starts: Times
-    ends: Times
-    edges: Times = field(init=False, repr=False)
-    offsets: list[int] = field(init=False, repr=False)
-    members: NDArray[np.int32] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.starts)
-        edges = _bucket_edges(self.starts, self.ends)
-        first = np.searchsorted(edges, self.starts, side='right') - 1
-        lengths = np.searchsorted(edges, self.ends, side='right') - first
-        members = np.repeat(np.arange(count, dtype=np.int32), lengths)
-        begins = np.cumsum(lengths) - lengths
-        buckets = np.arange(len(members)) - np.repeat(begins - first, lengths)
-        # A stable sort keeps the members of a bucket in the order of the file.
-        order = np.argsort(buckets, kind='stable')
-        offsets = np.searchsorted(buckets[order], np.arange(len(edges) + 1))
-        object.__setattr__(self, 'edges', edges)
-        object.__setattr__(self, 'offsets', offsets.tolist())
-        object.__setattr__(self, 'members', members[order])
-
-    def at(self, t: int) -> Indices:
-        """Return the indices (N,), ascending, of the intervals that hold t."""
-        bucket = int(self.edges.searchsorted(t, side='right')) - 1
-        if bucket < 0:
-            return np.empty(0, dtype=np.intp)
-        begin, end = self.offsets[bucket], self.offsets[bucket + 1]
-        candidates = self.members[begin:end]
-        holds = self.starts.take(candidates) <= t
-        holds &= self.ends.take(candidates) >= t
-        return candidates[holds].astype(np.intp)
-
-
-def _bucket_edges(starts: Times, ends: Times) -> Times:
-    count = len(starts)
-    if not count:
-        return np.empty(0, dtype=np.int64)
-    moments = np.sort(np.concatenate([starts, ends]))
-    # Active at a moment: started by then, less ended before it.
-    active = np.searchsorted(np.sort(starts), moments, side='right')
-    active = active - np.searchsorted(np.sort(ends), moments, side='left')
-    every = max(_SMALLEST_BUCKET, int(active.mean()))
-    cuts = moments[::every]
-    # The second cut keeps a crowd that starts and ends at one moment out of what follows it.
-    return np.unique(np.concatenate([cuts, cuts + 1]))
-
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -206,12 +144,19 @@ class Tracks:
         object.__setattr__(self, '_first', first)
         object.__setattr__(self, '_last', last)
         names, labels = _objects(self.ids), _objects(self.labels)
-        changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist()
-        index = ActivationIndex(start_ns, end_ns)
+        changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist() or [0]
+        by_start = np.argsort(start_ns, kind='stable')
+        starts = start_ns[by_start]
+        longest = (end_ns - start_ns).max(initial=0)
 
         @lru_cache(maxsize=_REMEMBERED)
         def since(change: int) -> _Present:
-            found = index.at(changes_ns[change]) if change >= 0 else np.empty(0, dtype=np.intp)
+            # Before the first change (-1) nobody is there, as after the last one.
+            t = changes_ns[change]
+            begun = slice(*starts.searchsorted((t - longest, t + 1)))
+            found = by_start[begun]
+            # In the order of the file.
+            found = np.sort(found[end_ns.take(found) >= t])
             shared = (dims.take(found, axis=0), static.take(found), controllable.take(found))
             for array in (found, *shared):
                 frozen(array)

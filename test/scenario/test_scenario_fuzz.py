@@ -14,7 +14,7 @@
 """
 Mutated archives: `Scenario.load` gives a usable scenario or raises ScenarioError, nothing else.
 
-NUREC_FUZZ_EXAMPLES sets how many mutations are tried; the usual few hundred are for every day.
+NUREC_FUZZ_EXAMPLES sets how many mutations are tried; the usual hundred are for every day.
 """
 
 import contextlib
@@ -41,11 +41,11 @@ from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Scenario
 import pytest
 
-EXAMPLES = int(os.environ.get('NUREC_FUZZ_EXAMPLES', '300'))
+EXAMPLES = int(os.environ.get('NUREC_FUZZ_EXAMPLES', '100'))
 SETTINGS = hypothesis.settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=EXAMPLES <= 300,
+    derandomize=EXAMPLES <= 100,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 

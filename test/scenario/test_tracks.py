@@ -30,15 +30,13 @@ class Truth:
 
     def __init__(self, times, positions, rotations):
         self.times, self.positions, self.rotations = times, positions, rotations
+        self.seconds = (times - times[0]) * 1e-9
+        self.turn = Slerp(self.seconds, rotations) if len(times) > 1 else lambda _: rotations[0]
 
     def pose(self, t):
         result = np.eye(4)
-        if len(self.times) == 1:
-            result[:3, :3] = self.rotations[0].as_matrix()
-            result[:3, 3] = self.positions[0]
-            return result
-        seconds, at = (self.times - self.times[0]) * 1e-9, (t - self.times[0]) * 1e-9
-        result[:3, :3] = Slerp(seconds, self.rotations)(at).as_matrix()
+        seconds, at = self.seconds, (t - self.times[0]) * 1e-9
+        result[:3, :3] = self.turn(at).as_matrix()
         result[:3, 3] = [np.interp(at, seconds, axis) for axis in self.positions.T]
         return result
 
@@ -77,7 +75,7 @@ TRACKS = assembled(TRUTHS)
 
 def test_active_tracks_and_their_poses_at_random_times():
     low, high = TRACKS.start_ns.min(), TRACKS.end_ns.max()
-    for t in np.random.default_rng(2).integers(low - 10**9, high + 10**9, 300).tolist():
+    for t in np.random.default_rng(2).integers(low - 10**9, high + 10**9, 100).tolist():
         active = TRACKS.at(t)
         expected = [i for i, one in enumerate(TRUTHS) if one.times[0] <= t <= one.times[-1]]
         assert active.indices.tolist() == expected
@@ -86,12 +84,10 @@ def test_active_tracks_and_their_poses_at_random_times():
         assert active.ids == TRACKS.active_ids(t) == tuple(f'id {i}' for i in expected)
         rotations = Rotation.from_quat(active.quaternions.reshape(-1, 4)).as_matrix()
         assert (active.quaternions[:, 3] >= 0).all()
-        rows = zip(active.poses, active.positions, rotations, expected, strict=True)
-        for pose, position, rotation, i in rows:
-            truth = TRUTHS[i].pose(t)
-            np.testing.assert_allclose(pose, truth, atol=1e-9)
-            np.testing.assert_allclose(position, truth[:3, 3], atol=1e-9)
-            np.testing.assert_allclose(rotation, truth[:3, :3], atol=1e-9)
+        truth = np.array([TRUTHS[i].pose(t) for i in expected]).reshape(-1, 4, 4)
+        np.testing.assert_allclose(active.poses, truth, atol=1e-9)
+        np.testing.assert_allclose(active.positions, truth[:, :3, 3], atol=1e-9)
+        np.testing.assert_allclose(rotations, truth[:, :3, :3], atol=1e-9)
 
 
 def test_at_every_first_and_last_sample():
@@ -112,6 +108,22 @@ def test_what_an_active_set_tells():
         assert active.ids[place] == f'id {i}'
         assert active.labels[place] == TRACKS.labels[i]
         np.testing.assert_array_equal(active.dims[place], TRACKS.dims[i])
+
+
+def test_who_is_there_beside_a_look_at_every_lifetime():
+    """Crowds of one moment, one that lives on, and many at once: tracks of all lifetimes."""
+    random = np.random.default_rng(5)
+    starts = np.concatenate([random.integers(0, 900, 400), np.full(100, 500), [-7, 450]])
+    ends = starts + np.concatenate([random.integers(0, 40, 400), np.zeros(100, int), [2000, 0]])
+    truths = [
+        Truth(times, np.zeros((len(times), 3)), Rotation.identity(len(times)))
+        for times in map(np.unique, zip(starts, ends, strict=True))
+    ]
+    tracks = assembled(truths)
+    for t in [-(2**62), *range(-10, 1000), 1992, 1993, 1994, 2**62]:
+        expected = np.flatnonzero((starts <= t) & (ends >= t))
+        np.testing.assert_array_equal(tracks.at(t).indices, expected)
+        assert tracks.active_ids(t) == tuple(f'id {i}' for i in expected)
 
 
 def test_order_of_questions_does_not_matter():

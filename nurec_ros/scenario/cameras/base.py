@@ -24,17 +24,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 import math
 from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from nurec_ros.scenario.cameras.polynomial import Monotone
 
 if TYPE_CHECKING:
     from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
-    from nurec_ros.scenario.cameras.ftheta import FthetaCamera
     from nurec_ros.scenario.cameras.windshield import Windshield
     from typing_extensions import Self
 
@@ -149,7 +149,7 @@ def checked_focal_length(value: object) -> tuple[float, float]:
     return fx, fy
 
 
-def checked_max_angle(model: FthetaCamera | FisheyeCamera) -> None:
+def checked_max_angle(model: RoundLens) -> None:
     """Check that the field of view is more than nothing."""
     angle = number(model.max_angle, 'max_angle')
     if not angle > 0.0:
@@ -320,12 +320,90 @@ class CameraModel(ABC):
         """Unproject to unit rays without windshield; invalid results arbitrary."""
 
     @abstractmethod
-    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
-        """Return the same view with u and v scaled apart."""
+    def _stretched_lens(self, scale_u: float, scale_v: float) -> dict[str, tuple[float, ...]]:
+        """Return the lens's own parameters with u and v scaled apart."""
 
-    def _stretched_principal_point(self, scale_u: float, scale_v: float) -> tuple[float, float]:
+    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
         u, v = self.principal_point
-        return ((u + 0.5) * scale_u - 0.5, (v + 0.5) * scale_v - 0.5)
+        return replace(
+            self,
+            resolution=resolution,
+            principal_point=((u + 0.5) * scale_u - 0.5, (v + 0.5) * scale_v - 0.5),
+            **self._stretched_lens(scale_u, scale_v),  # type: ignore[arg-type]
+        )
+
+
+class RoundLens(CameraModel):
+    """
+    A lens whose rays' angles from the axis alone decide the distance from the axis, its radius.
+
+    A pixel is A (radius / |xy|) (x, y) + principal point, with a matrix A of the lens's own.
+    """
+
+    __slots__ = ()
+
+    max_angle: float
+
+    @property
+    def view_angle(self) -> float:
+        """Return the angle from the axis, in radians, up to which rays have a pixel."""
+        lens = self._lens
+        return lens.end if self._by_angle else lens.top
+
+    @property
+    @abstractmethod
+    def _lens(self) -> Monotone:
+        """Return the polynomial between angle and radius."""
+
+    @property
+    @abstractmethod
+    def _by_angle(self) -> bool:
+        """Return whether that gives the radius of an angle, and not the angle of a radius."""
+
+    @property
+    @abstractmethod
+    def _matrix(self) -> tuple[float, float, float, float]:
+        """Return A, row by row."""
+
+    def _project_lens(self, points: Array) -> tuple[Array, Mask]:
+        x, y, z = points.T
+        distance = np.hypot(x, y)
+        angle = np.arctan2(distance, z)
+        lens = self._lens
+        valid = lens.reaches(angle) if self._by_angle else lens.attains(angle)
+        valid &= np.isfinite(distance) & ((distance > 0.0) | (z > 0.0))
+        radius = lens(angle) if self._by_angle else lens.inverse(angle)
+        factor = np.divide(radius, distance, out=np.zeros_like(radius), where=distance > 0.0)
+        x, y = x * factor, y * factor
+        a, b, c, d = self._matrix
+        uv = np.empty((len(points), 2))
+        uv[:, 0] = a * x + b * y + self.principal_point[0]
+        uv[:, 1] = c * x + d * y + self.principal_point[1]
+        return uv, valid
+
+    def _unproject_lens(self, uv: Array) -> tuple[Array, Mask]:
+        a, b, c, d = self._matrix
+        determinant = a * d - b * c
+        u, v = uv[:, 0] - self.principal_point[0], uv[:, 1] - self.principal_point[1]
+        x = (d / determinant) * u - (b / determinant) * v
+        y = (a / determinant) * v - (c / determinant) * u
+        radius = np.hypot(x, y)
+        lens = self._lens
+        valid = lens.attains(radius) if self._by_angle else lens.reaches(radius)
+        angle = lens.inverse(radius) if self._by_angle else lens(radius)
+        factor = np.divide(np.sin(angle), radius, out=np.zeros_like(radius), where=radius > 0.0)
+        rays = np.empty((len(uv), 3))
+        rays[:, 0] = x * factor
+        rays[:, 1] = y * factor
+        rays[:, 2] = np.cos(angle)
+        return rays, valid
+
+
+def stretched_focal_length(
+    focal_length: tuple[float, float], scale_u: float, scale_v: float
+) -> dict[str, tuple[float, ...]]:
+    """Return the parameter of a lens whose focal length alone is in pixels."""
+    return {'focal_length': (focal_length[0] * scale_u, focal_length[1] * scale_v)}
 
 
 @lru_cache(maxsize=8)

@@ -20,10 +20,10 @@ With theta the angle from the axis, theta_d = theta (1 + k1 theta^2 + … + k4 t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 import math
-from typing import ClassVar, TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from nurec_ros.scenario.cameras.base import (
@@ -33,16 +33,14 @@ from nurec_ros.scenario.cameras.base import (
     checked_max_angle,
     checked_size,
     floats,
-    Mask,
+    RoundLens,
+    stretched_focal_length,
 )
 from nurec_ros.scenario.cameras.polynomial import Monotone, monotone
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FisheyeCamera(CameraModel):
+class FisheyeCamera(RoundLens):
     """
     An OpenCV fisheye camera.
 
@@ -70,46 +68,16 @@ class FisheyeCamera(CameraModel):
         return monotone(odd, min(self.max_angle, math.pi), math.inf)
 
     @property
-    def view_angle(self) -> float:
-        """Return the angle from the axis, in radians, up to which rays have a pixel."""
-        return self._lens.end
+    def _by_angle(self) -> bool:
+        return True
 
-    def _project_lens(self, points: Array) -> tuple[Array, Mask]:
-        x, y, z = points.T
-        distance = np.hypot(x, y)
-        angle = np.arctan2(distance, z)
-        lens = self._lens
-        valid = lens.reaches(angle) & np.isfinite(distance) & ((distance > 0.0) | (z > 0.0))
-        factor = np.divide(
-            lens(angle), distance, out=np.zeros_like(distance), where=distance > 0.0
-        )
-        uv = np.empty((len(points), 2))
-        uv[:, 0] = self.focal_length[0] * factor * x + self.principal_point[0]
-        uv[:, 1] = self.focal_length[1] * factor * y + self.principal_point[1]
-        return uv, valid
-
-    def _unproject_lens(self, uv: Array) -> tuple[Array, Mask]:
-        x = (uv[:, 0] - self.principal_point[0]) / self.focal_length[0]
-        y = (uv[:, 1] - self.principal_point[1]) / self.focal_length[1]
-        bent = np.hypot(x, y)
-        lens = self._lens
-        valid = lens.attains(bent)
-        angle = lens.inverse(bent)
-        factor = np.divide(np.sin(angle), bent, out=np.zeros_like(bent), where=bent > 0.0)
-        rays = np.empty((len(uv), 3))
-        rays[:, 0] = x * factor
-        rays[:, 1] = y * factor
-        rays[:, 2] = np.cos(angle)
-        return rays, valid
-
-    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
+    @property
+    def _matrix(self) -> tuple[float, float, float, float]:
         fx, fy = self.focal_length
-        return replace(
-            self,
-            resolution=resolution,
-            principal_point=self._stretched_principal_point(scale_u, scale_v),
-            focal_length=(fx * scale_u, fy * scale_v),
-        )
+        return fx, 0.0, 0.0, fy
+
+    def _stretched_lens(self, scale_u: float, scale_v: float) -> dict[str, tuple[float, ...]]:
+        return stretched_focal_length(self.focal_length, scale_u, scale_v)
 
 
 _COLUMNS = 193

@@ -21,24 +21,18 @@ the reference, the other only a fit of its inverse: it is kept for the wire and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import math
-from typing import ClassVar, TYPE_CHECKING
+from typing import ClassVar
 
-import numpy as np
 from nurec_ros.scenario.cameras.base import (
-    Array,
-    CameraModel,
     CameraModelError,
     checked_max_angle,
     checked_size,
     floats,
-    Mask,
+    RoundLens,
 )
 from nurec_ros.scenario.cameras.polynomial import Monotone, monotone
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PIXELDIST_TO_ANGLE = 'PIXELDIST_TO_ANGLE'
 ANGLE_TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
@@ -50,7 +44,7 @@ _LARGEST_CONSTANT = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FthetaCamera(CameraModel):
+class FthetaCamera(RoundLens):
     """
     An F-theta camera; the polynomials' coefficients go lowest order first.
 
@@ -88,9 +82,7 @@ class FthetaCamera(CameraModel):
                 'the reference polynomial, with a positive linear coefficient',
             )
         # What the lens adds to every distance, in pixels.
-        constant = reference[0] / reference[1]
-        if self.reference_poly == ANGLE_TO_PIXELDIST:
-            constant = reference[0]
+        constant = reference[0] if self._by_angle else reference[0] / reference[1]
         if not abs(constant) <= _LARGEST_CONSTANT:
             raise CameraModelError(
                 f'parameters.{self.reference_poly.lower()}_poly[0]',
@@ -107,78 +99,32 @@ class FthetaCamera(CameraModel):
 
     @property
     def _reference(self) -> tuple[float, ...]:
-        if self.reference_poly == PIXELDIST_TO_ANGLE:
-            return self.pixeldist_to_angle_poly
-        return self.angle_to_pixeldist_poly
+        return self.angle_to_pixeldist_poly if self._by_angle else self.pixeldist_to_angle_poly
 
     @property
     def _lens(self) -> Monotone:
         widest = min(self.max_angle, math.pi)
-        if self.reference_poly == ANGLE_TO_PIXELDIST:
+        if self._by_angle:
             return monotone(self._reference, widest, math.inf)
         return monotone(self._reference, _WIDEST_STRETCH * widest / self._reference[1], widest)
 
     @property
-    def view_angle(self) -> float:
-        """Return the angle from the axis, in radians, up to which rays have a pixel."""
-        lens = self._lens
-        return lens.end if self.reference_poly == ANGLE_TO_PIXELDIST else lens.top
+    def _by_angle(self) -> bool:
+        return self.reference_poly == ANGLE_TO_PIXELDIST
 
-    def _project_lens(self, points: Array) -> tuple[Array, Mask]:
-        x, y, z = points.T
-        distance = np.hypot(x, y)
-        angle = np.arctan2(distance, z)
-        lens = self._lens
-        if self.reference_poly == ANGLE_TO_PIXELDIST:
-            valid = lens.reaches(angle)
-            radius = lens(angle)
-        else:
-            valid = lens.attains(angle)
-            radius = lens.inverse(angle)
-        valid &= np.isfinite(distance) & ((distance > 0.0) | (z > 0.0))
-        factor = np.divide(radius, distance, out=np.zeros_like(radius), where=distance > 0.0)
-        x = x * factor
-        y = y * factor
+    @property
+    def _matrix(self) -> tuple[float, float, float, float]:
         c, d, e = self.linear_cde
-        uv = np.empty((len(points), 2))
-        uv[:, 0] = c * x + d * y + self.principal_point[0]
-        uv[:, 1] = e * x + y + self.principal_point[1]
-        return uv, valid
+        return c, d, e, 1.0
 
-    def _unproject_lens(self, uv: Array) -> tuple[Array, Mask]:
+    def _stretched_lens(self, scale_u: float, scale_v: float) -> dict[str, tuple[float, ...]]:
         c, d, e = self.linear_cde
-        u = uv[:, 0] - self.principal_point[0]
-        v = uv[:, 1] - self.principal_point[1]
-        determinant = c - d * e
-        x = (u - d * v) / determinant
-        y = (c * v - e * u) / determinant
-        radius = np.hypot(x, y)
-        lens = self._lens
-        if self.reference_poly == ANGLE_TO_PIXELDIST:
-            valid = lens.attains(radius)
-            angle = lens.inverse(radius)
-        else:
-            valid = lens.reaches(radius)
-            angle = lens(radius)
-        factor = np.divide(np.sin(angle), radius, out=np.zeros_like(radius), where=radius > 0.0)
-        rays = np.empty((len(uv), 3))
-        rays[:, 0] = x * factor
-        rays[:, 1] = y * factor
-        rays[:, 2] = np.cos(angle)
-        return rays, valid
-
-    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
-        c, d, e = self.linear_cde
+        b, a = self.pixeldist_to_angle_poly, self.angle_to_pixeldist_poly
         # The lower right element of A is 1 by definition, so the polynomials take v's scale and
         # A's upper row the rest.
         ratio = scale_u / scale_v
-        return replace(
-            self,
-            resolution=resolution,
-            principal_point=self._stretched_principal_point(scale_u, scale_v),
-            pixeldist_to_angle_poly=tuple(
-                b / scale_v**i for i, b in enumerate(self.pixeldist_to_angle_poly)
-            ),
-            angle_to_pixeldist_poly=tuple(a * scale_v for a in self.angle_to_pixeldist_poly),
-            linear_cde=(c * ratio, d * ratio, e),
-        )
+        return {
+            'pixeldist_to_angle_poly': tuple(value / scale_v**i for i, value in enumerate(b)),
+            'angle_to_pixeldist_poly': tuple(value * scale_v for value in a),
+            'linear_cde': (c * ratio, d * ratio, e),
+        }

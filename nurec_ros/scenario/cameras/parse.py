@@ -25,6 +25,7 @@ from nurec_ros.scenario.cameras.base import (
     CameraModelError,
     floats,
     number,
+    RoundLens,
     shortened,
 )
 from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
@@ -72,7 +73,7 @@ def parse_camera_model(
         if error.found == _MISSING and _is_null(parameters, error.key):
             raise CameraModelError(error.key, 'null', error.expected) from None
         raise
-    if isinstance(model, (FthetaCamera, FisheyeCamera)) and model.max_angle > _WIDEST and warn:
+    if isinstance(model, RoundLens) and model.max_angle > _WIDEST and warn:
         warn(
             f'parameters.max_angle is {model.max_angle:g}, expected rad up to pi (not degrees): '
             'it is taken as it stands'

@@ -22,10 +22,10 @@ twelve is k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 import math
-from typing import ClassVar, NamedTuple, TYPE_CHECKING
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -36,11 +36,9 @@ from nurec_ros.scenario.cameras.base import (
     checked_size,
     floats,
     Mask,
+    stretched_focal_length,
 )
 from nurec_ros.scenario.cameras.polynomial import derivative, horner
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _LEAST_SLOPE = 1e-3
 _WIDEST = math.radians(89.9)
@@ -226,11 +224,5 @@ class PinholeCamera(CameraModel):
         valid &= (x * x + y * y <= radial.end**2) & (at.determinant > 0.0)
         return x, y, valid
 
-    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
-        fx, fy = self.focal_length
-        return replace(
-            self,
-            resolution=resolution,
-            principal_point=self._stretched_principal_point(scale_u, scale_v),
-            focal_length=(fx * scale_u, fy * scale_v),
-        )
+    def _stretched_lens(self, scale_u: float, scale_v: float) -> dict[str, tuple[float, ...]]:
+        return stretched_focal_length(self.focal_length, scale_u, scale_v)

@@ -28,7 +28,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.cameras.base import CameraModelError, floats
-from nurec_ros.scenario.cameras.polynomial import horner
+from nurec_ros.scenario.cameras.polynomial import derivative, horner
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -202,6 +202,5 @@ def _value_and_slopes(
         value *= theta
         value += horner(row, phi)
         by_phi *= theta
-        if len(row) > 1:
-            by_phi += horner(tuple(i * c for i, c in enumerate(row))[1:], phi)
+        by_phi += horner(derivative(row), phi)
     return value, by_phi, by_theta

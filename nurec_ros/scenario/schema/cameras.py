@@ -11,15 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Calibrations and frame times of the cameras, out of rig_trajectories.json."""
+"""
+Calibrations and frame times of the sensors, out of rig_trajectories.json: the cameras.
+
+And what lidars have in common with them: names, places and times.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,15 +52,24 @@ Array = NDArray[np.float64]
 Times = NDArray[np.int64]
 Warn = Callable[[str], None]
 
-_CALIBRATIONS = 'camera_calibrations'
-_FRAME_TIMES = 'cameras_frame_timestamps_us'
 # A rig has some ten.
 MOST_CAMERAS = 200
 _DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 # A sensor is bolted to a car.
-FARTHEST_IN_RIG = 1e3
+_FARTHEST_IN_RIG = 1e3
 # Of the frames of a sensor: some before the first and after the last pose are usual.
-MOST_OUTSIDE = 0.5
+_MOST_OUTSIDE = 0.5
+
+
+class Sensor(NamedTuple):
+    """A sensor as the file describes it: its key and name, its path there, place and times."""
+
+    key: str
+    name: str
+    path: str
+    calibration: dict[str, Any]
+    T_rig_sensor: Array
+    times_ns: Times
 
 
 def parse_cameras(
@@ -70,60 +82,122 @@ def parse_cameras(
     cannot be used is told to `warn` and left out.
     """
     cameras: dict[str, Camera] = {}
+    key = 'camera_calibrations'
     try:
-        value = get(top, _CALIBRATIONS, '', 'an object')
-        calibrations = as_object(value, _CALIBRATIONS)
+        calibrations = as_object(get(top, key, '', 'an object'), key)
     except FieldError as error:
         warn(f'{error}, so there are no cameras')
         return MappingProxyType(cameras)
     if not calibrations:
-        warn(f'{_CALIBRATIONS} is empty, so there are no cameras')
-    times = entry.get(_FRAME_TIMES)
-    times_path = join(path, _FRAME_TIMES)
+        warn(f'{key} is empty, so there are no cameras')
+    for found in described_sensors(
+        'camera', calibrations, MOST_CAMERAS, entry, path, (), ego_us, warn
+    ):
+        model, problem = _model(found.calibration, found.path, warn)
+        resolution = model.resolution if model else _resolution_without_model(found.calibration)
+        cameras[found.name] = Camera(
+            name=found.name,
+            key=found.key,
+            T_rig_camera=found.T_rig_sensor,
+            model=model,
+            resolution=resolution,
+            shutter_type=model.shutter_type if model else _DEFAULT_SHUTTER,
+            frame_times_ns=found.times_ns,
+            problem=problem,
+        )
+    return MappingProxyType(cameras)
+
+
+def described_sensors(
+    word: str,
+    calibrations: dict[str, Any],
+    most: int,
+    entry: dict[str, Any],
+    path: str,
+    taken: Collection[str],
+    ego_us: tuple[int, int],
+    warn: Warn,
+) -> Iterator[Sensor]:
+    """
+    Yield the sensors of a kind, 'camera' or 'lidar', `most` at most, each of another name.
+
+    Names that are `taken` are no use. What cannot be used is told to `warn` and left out.
+    """
+    all_path = f'{word}_calibrations'
+    times_key = f'{word}s_frame_timestamps_us'
+    times_word = 'times' if word == 'camera' else 'spins'
+    times, times_path = entry.get(times_key), join(path, times_key)
     if not isinstance(times, dict):
         if calibrations:
-            found = found_in(entry, _FRAME_TIMES)
-            warn(f'{times_path} is {found}, expected an object, so no camera has times')
+            found = found_in(entry, times_key)
+            warn(f'{times_path} is {found}, expected an object, so no {word} has {times_word}')
         times = None
-    without_times: list[str] = []
+    if len(calibrations) > most:
+        warn(f'{all_path} has {len(calibrations)} {word}s, the first {most} are used')
     rough: dict[str, float] = {}
+    times_of: dict[str, Times] = {}
+    without_times: list[str] = []
     used: set[str] = set()
-    if len(calibrations) > MOST_CAMERAS:
-        warn(f'{_CALIBRATIONS} has {len(calibrations)} cameras, the first {MOST_CAMERAS} are used')
-    for key, value in islice(calibrations.items(), MOST_CAMERAS):
-        name = logical_name(key, value)
-        if name in cameras:
+    for key, value in islice(calibrations.items(), most):
+        name = _logical_name(key, value)
+        if name in times_of or name in taken:
             name = key
-        camera = _camera(key, name, value, warn, rough)
-        if camera is None:
+        own_path = join(all_path, key)
+        try:
+            calibration, T_rig_sensor, error_of = _placed(word, key, name, value, own_path)
+        except FieldError as error:
+            warn(f'{error}, so the {word} is left out')
             continue
-        if name in cameras:
-            warn(f'{join(_CALIBRATIONS, key)} has the name of another camera, so it is left out')
+        if name in times_of or name in taken:
+            other = 'sensor' if taken else word
+            warn(f'{own_path} has the name of another {other}, so it is left out')
             continue
-        if times is not None:
-            used |= {key, name}
-            frame_times = frame_times_of(times, key, name, times_path, warn)
-            if frame_times is None:
-                without_times.append(name)
-            else:
-                camera = replace(camera, frame_times_ns=frame_times)
-        cameras[name] = camera
+        if error_of > RIGID:
+            rough[name] = error_of
+        used |= {key, name}
+        listed = key if times is not None and key in times else name
+        rows = times.get(listed, []) if times is not None else []
+        if rows == []:
+            without_times.append(name)
+        times_of[name] = _frame_times(rows, join(times_path, listed), word, warn)
+        yield Sensor(key, name, own_path, calibration, T_rig_sensor, times_of[name])
     if rough:
         names = shortened(', '.join(rough), 250)
-        warn(
-            f'{_CALIBRATIONS}: T_sensor_rig of {names} is a rotation {coarse(max(rough.values()))}'
-        )
+        largest = coarse(max(rough.values()))
+        warn(f'{all_path}: T_sensor_rig of {names} is a rotation {largest}')
     if without_times and times is not None:
         strangers = [shortened(key) for key in times if key not in used]
         others = f', but of {shortened(", ".join(strangers), 150)}' if strangers else ''
         names = shortened(', '.join(without_times), 250)
-        warn(f'{times_path} has no times of {names}{others}')
-    frames = {name: camera.frame_times_ns for name, camera in cameras.items()}
-    check_span(frames, times_path, ego_us, warn)
-    return MappingProxyType(cameras)
+        warn(f'{times_path} has no {times_word} of {names}{others}')
+    _check_span(times_of, times_path, ego_us, warn)
 
 
-def check_span(
+def _logical_name(key: str, value: object) -> str:
+    """Return the logical name, the one that the renderer knows a sensor by."""
+    name = value.get('logical_sensor_name') if isinstance(value, dict) else None
+    if isinstance(name, str) and name and encodable(name):
+        return name
+    return key.split('@')[0] or key
+
+
+def _placed(
+    word: str, key: str, name: str, value: object, path: str
+) -> tuple[dict[str, Any], Array, float]:
+    """Return a sensor's calibration, its place in the rig, and how far that was from exact."""
+    if not encodable(key):
+        raise FieldError(path, 'no text', 'a key that can be encoded')
+    if not name:
+        raise FieldError(path, f'a {word} without a name', 'a logical_sensor_name or a key')
+    calibration = as_object(value, path)
+    matrix_path = join(path, 'T_sensor_rig')
+    matrix = numbers(get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix'), matrix_path, (4, 4))
+    T_rig_sensor, error_of = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
+    frozen(T_rig_sensor)
+    return calibration, T_rig_sensor, error_of
+
+
+def _check_span(
     frames: Mapping[str, Times], path: str, ego_us: tuple[int, int], warn: Warn
 ) -> None:
     """Warn of the sensors that took most of their frames (F, 2) when there are no poses."""
@@ -133,7 +207,7 @@ def check_span(
     for name, times_ns in frames.items() if start < end else ():
         ends = times_ns[:, 1] // 1000
         count = int(np.count_nonzero((ends < start) | (ends > end)))
-        if count > MOST_OUTSIDE * len(ends):
+        if count > _MOST_OUTSIDE * len(ends):
             outside.append(f'{count} of {len(ends)} of {name}')
     if outside:
         warn(
@@ -142,48 +216,61 @@ def check_span(
         )
 
 
-def logical_name(key: str, value: object) -> str:
-    """Return the logical name, the one that the renderer knows a sensor by."""
-    name = value.get('logical_sensor_name') if isinstance(value, dict) else None
-    if isinstance(name, str) and name and encodable(name):
-        return name
-    return key.split('@')[0] or key
-
-
-def _camera(
-    key: str, name: str, value: object, warn: Warn, rough: dict[str, float]
-) -> Camera | None:
-    """Return a camera without times, or None; `rough` is told of a rotation that is not exact."""
-    path = join(_CALIBRATIONS, key)
+def _frame_times(rows: object, path: str, word: str, warn: Warn) -> Times:
+    """Return the frame times (F, 2) in nanoseconds."""
     try:
-        if not encodable(key):
-            raise FieldError(path, 'no text', 'a key that can be encoded')
-        if not name:
-            raise FieldError(path, 'a camera without a name', 'a logical_sensor_name or a key')
-        calibration = as_object(value, path)
-        matrix_path = join(path, 'T_sensor_rig')
-        value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
-        matrix = numbers(value, matrix_path, (4, 4))
-        T_rig_camera, error_of = rigid_transform(matrix, matrix_path, farthest=FARTHEST_IN_RIG)
+        exposures = _exposures(as_list(rows, path), path, warn)
     except FieldError as error:
-        warn(f'{error}, so the camera is left out')
-        return None
-    frozen(T_rig_camera)
-    if error_of > RIGID:
-        rough[name] = error_of
-    model, problem = _model(calibration, path, warn)
-    no_times = np.empty((0, 2), dtype=np.int64)
-    frozen(no_times)
-    return Camera(
-        name=name,
-        key=key,
-        T_rig_camera=T_rig_camera,
-        model=model,
-        resolution=model.resolution if model else _resolution_without_model(calibration),
-        shutter_type=model.shutter_type if model else _DEFAULT_SHUTTER,
-        frame_times_ns=no_times,
-        problem=problem,
-    )
+        warn(f'{error}, so the {word} has no frame times')
+        exposures = np.empty((0, 2), dtype=np.int64)
+    frame_times_ns = exposures * 1000
+    frozen(frame_times_ns)
+    return frame_times_ns
+
+
+def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
+    """Return [start, end] (F, 2) in microseconds with start < end, by rising end."""
+    pairs = None
+    if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
+        pairs = time_array(list(chain.from_iterable(rows)))
+    elif not any(isinstance(row, list) and len(row) == 2 for row in rows):
+        singles = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in rows]
+        ends = [int(time) for time in singles if is_time(time)]
+        if ends:
+            warn(
+                f'{path} has single times, expected pairs [start, end] of the exposure: each is '
+                'taken as the end of one of 1 us'
+            )
+        pairs = np.repeat(np.array(ends, dtype=np.int64), 2) - np.tile([1, 0], len(ends))
+    if pairs is None:
+        good = [row for row in rows if isinstance(row, list) and len(row) == 2]
+        good = [row for row in good if is_time(row[0]) and is_time(row[1])]
+        pairs = np.array([int(time) for row in good for time in row], dtype=np.int64)
+    exposures = pairs.reshape(-1, 2)
+    exposures = exposures[(exposures[:, 1] > exposures[:, 0]) & (exposures[:, 0] >= 0)]
+    # np.unique sorts as well.
+    _, first = np.unique(exposures[:, 1], return_index=True)
+    if len(first) < len(rows):
+        warn(
+            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out'
+            f'{_first_wrong(rows)}, expected [start, end] with start < end, each end once'
+        )
+    elif (np.diff(first) < 0).any():
+        warn(f'{path} is not in the order of time, so it is sorted')
+    return np.asarray(exposures[first], dtype=np.int64)
+
+
+def _first_wrong(rows: list[Any]) -> str:
+    """Return which entry is the first that is no exposure, '' where each of them is one."""
+    for i, row in enumerate(rows):
+        single = row[0] if isinstance(row, list) and len(row) == 1 else row
+        if is_time(single):
+            continue
+        if not isinstance(row, list) or len(row) != 2:
+            return f' (the first is [{i}], {described(row)})'
+        if not (is_time(row[0]) and is_time(row[1]) and row[0] < row[1]):
+            return f' (the first is [{i}], [{described(row[0])}, {described(row[1])}])'
+    return ''
 
 
 def _model(calibration: dict[str, Any], path: str, warn: Warn) -> tuple[CameraModel | None, str]:
@@ -235,69 +322,3 @@ def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | 
     if _is_pair(size) and all(side == int(side) and 1 <= side <= 65535 for side in size or ()):
         return int(size[0]), int(size[1])  # type: ignore[index]
     return None
-
-
-def frame_times_of(
-    times: dict[str, Any], key: str, name: str, path: str, warn: Warn, what: str = 'camera'
-) -> Times | None:
-    """Return the frame times (F, 2) in nanoseconds, None where the file has none of the sensor."""
-    used = key if key in times else name
-    if used not in times:
-        return None
-    path = join(path, used)
-    try:
-        rows = as_list(times[used], path)
-    except FieldError as error:
-        warn(f'{error}, so the {what} has no frame times')
-        rows = []
-    else:
-        if not rows:
-            return None
-    frame_times_ns = _exposures(rows, path, warn) * 1000
-    frozen(frame_times_ns)
-    return frame_times_ns
-
-
-def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
-    """Return [start, end] (F, 2) in microseconds with start < end, by rising end."""
-    pairs = None
-    if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
-        pairs = time_array(list(chain.from_iterable(rows)))
-    elif not any(isinstance(row, list) and len(row) == 2 for row in rows):
-        singles = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in rows]
-        ends = [int(time) for time in singles if is_time(time)]
-        if ends:
-            warn(
-                f'{path} has single times, expected pairs [start, end] of the exposure: each is '
-                'taken as the end of one of 1 us'
-            )
-        pairs = np.repeat(np.array(ends, dtype=np.int64), 2) - np.tile([1, 0], len(ends))
-    if pairs is None:
-        good = [row for row in rows if isinstance(row, list) and len(row) == 2]
-        good = [row for row in good if is_time(row[0]) and is_time(row[1])]
-        pairs = np.array([int(time) for row in good for time in row], dtype=np.int64)
-    exposures = pairs.reshape(-1, 2)
-    exposures = exposures[(exposures[:, 1] > exposures[:, 0]) & (exposures[:, 0] >= 0)]
-    # np.unique sorts as well.
-    _, first = np.unique(exposures[:, 1], return_index=True)
-    if len(first) < len(rows):
-        warn(
-            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out'
-            f'{_first_wrong(rows)}, expected [start, end] with start < end, each end once'
-        )
-    elif (np.diff(first) < 0).any():
-        warn(f'{path} is not in the order of time, so it is sorted')
-    return np.asarray(exposures[first], dtype=np.int64)
-
-
-def _first_wrong(rows: list[Any]) -> str:
-    """Return which entry is the first that is no exposure, '' where each of them is one."""
-    for i, row in enumerate(rows):
-        single = row[0] if isinstance(row, list) and len(row) == 1 else row
-        if is_time(single):
-            continue
-        if not isinstance(row, list) or len(row) != 2:
-            return f' (the first is [{i}], {described(row)})'
-        if not (is_time(row[0]) and is_time(row[1]) and row[0] < row[1]):
-            return f' (the first is [{i}], [{described(row[0])}, {described(row[1])}])'
-    return ''

@@ -15,9 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -26,33 +24,21 @@ from numpy.typing import NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.scenario.lidars import DIRECTIONS, SpinningLidar
 from nurec_ros.scenario.rig import Lidar
-from nurec_ros.scenario.schema.cameras import (
-    check_span,
-    FARTHEST_IN_RIG,
-    frame_times_of,
-    logical_name,
-)
+from nurec_ros.scenario.schema.cameras import described_sensors, Warn
 from nurec_ros.scenario.schema.fields import (
     as_object,
-    coarse,
     described,
-    encodable,
     FieldError,
-    found_in,
     get,
     is_number,
     join,
     numbers,
-    RIGID,
-    rigid_transform,
 )
 from nurec_ros.scenario.trajectory import frozen
 
 Array = NDArray[np.float64]
-Warn = Callable[[str], None]
 
 _CALIBRATIONS = 'lidar_calibrations'
-_SPINS = 'lidars_frame_timestamps_us'
 # A rig has one to some five.
 MOST_LIDARS = 50
 # The densest have some 1000 rows and 10,000 columns.
@@ -71,7 +57,7 @@ def parse_lidars(
     entry: dict[str, Any],
     path: str,
     ego_us: tuple[int, int],
-    cameras: Container[str],
+    cameras: Collection[str],
     warn: Warn,
 ) -> Mapping[str, Lidar]:
     """
@@ -89,76 +75,28 @@ def parse_lidars(
     except FieldError as error:
         warn(f'{error}, so there are no lidars')
         return MappingProxyType(lidars)
-    times, times_path = entry.get(_SPINS), join(path, _SPINS)
-    if not isinstance(times, dict):
-        if calibrations:
-            found = found_in(entry, _SPINS)
-            warn(f'{times_path} is {found}, expected an object, so no lidar has spins')
-        times = None
-    if len(calibrations) > MOST_LIDARS:
-        warn(f'{_CALIBRATIONS} has {len(calibrations)} lidars, the first {MOST_LIDARS} are used')
     unknown: list[str] = []
-    without_times: list[str] = []
-    for key, value in islice(calibrations.items(), MOST_LIDARS):
-        name = logical_name(key, value)
-        if name in lidars or name in cameras:
-            name = key
-        lidar = _lidar(key, name, value, warn, unknown)
-        if lidar is None:
-            continue
-        if name in lidars or name in cameras:
-            warn(f'{join(_CALIBRATIONS, key)} has the name of another sensor, so it is left out')
-            continue
-        if times is not None:
-            spins = frame_times_of(times, key, name, times_path, warn, 'lidar')
-            if spins is None:
-                without_times.append(name)
-            else:
-                lidar = replace(lidar, spin_times_ns=spins)
-        lidars[name] = lidar
+    for found in described_sensors(
+        'lidar', calibrations, MOST_LIDARS, entry, path, cameras, ego_us, warn
+    ):
+        model = None
+        model_path = join(found.path, 'lidar_model')
+        try:
+            if (described_model := found.calibration.get('lidar_model')) is not None:
+                model = _model(as_object(described_model, model_path), model_path)
+        except _UnknownError as error:
+            unknown.append(f'{found.name} is {error}')
+        except FieldError as error:
+            warn(f'{error}, so the lidar is rendered without its model')
+        lidars[found.name] = Lidar(
+            found.name, found.key, found.T_rig_sensor, model, found.times_ns
+        )
     if unknown:
         warn(
             f'{_CALIBRATIONS}: lidar_model of {shortened(", ".join(unknown), 250)}, expected '
             f'{SpinningLidar.kind}: they are rendered without it'
         )
-    if without_times:
-        warn(f'{times_path} has no spins of {shortened(", ".join(without_times), 250)}')
-    spins_of = {name: lidar.spin_times_ns for name, lidar in lidars.items()}
-    check_span(spins_of, times_path, ego_us, warn)
     return MappingProxyType(lidars)
-
-
-def _lidar(key: str, name: str, value: object, warn: Warn, unknown: list[str]) -> Lidar | None:
-    """Return a lidar without spins, or None; `unknown` is told of a kind that is not known."""
-    path = join(_CALIBRATIONS, key)
-    try:
-        if not encodable(key):
-            raise FieldError(path, 'no text', 'a key that can be encoded')
-        if not name:
-            raise FieldError(path, 'a lidar without a name', 'a logical_sensor_name or a key')
-        calibration = as_object(value, path)
-        matrix_path = join(path, 'T_sensor_rig')
-        value = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
-        matrix = numbers(value, matrix_path, (4, 4))
-        T_rig_lidar, error_of = rigid_transform(matrix, matrix_path, farthest=FARTHEST_IN_RIG)
-    except FieldError as error:
-        warn(f'{error}, so the lidar is left out')
-        return None
-    frozen(T_rig_lidar)
-    if error_of > RIGID:
-        warn(f'{matrix_path} is a rotation {coarse(error_of)}')
-    no_times = np.empty((0, 2), dtype=np.int64)
-    frozen(no_times)
-    model = None
-    model_path = join(path, 'lidar_model')
-    try:
-        if calibration.get('lidar_model') is not None:
-            model = _model(as_object(calibration['lidar_model'], model_path), model_path)
-    except _UnknownError as error:
-        unknown.append(f'{name} is {error}')
-    except FieldError as error:
-        warn(f'{error}, so the lidar is rendered without its model')
-    return Lidar(name, key, T_rig_lidar, model, no_times)
 
 
 def _model(described_model: dict[str, Any], path: str) -> SpinningLidar:
