@@ -54,6 +54,7 @@ install = bash scripts/pip_install.sh $(bin)/python --no-build-isolation
 help:
 	@echo 'make demo            set up, play the example scenario to its end, leave pictures in demo/'
 	@echo 'make demo USDZ=FILE  the same for a scenario of your own'
+	@echo 'make demo DRIVE=1    the same, driven half a lane beside the recording and back'
 	@echo 'make test            set up and run the tests'
 	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
 	@echo 'make lint            ruff, mypy, the linters of ROS'
@@ -92,7 +93,7 @@ $(VENV)/.lint: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo $(interfaces)
-	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ")
+	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ") $(if $(filter-out 0,$(DRIVE)),--drive)
 
 test: $(VENV)/.test $(interfaces)
 	@$(bin)/python -m pytest -m 'not linter' $(PYTEST_ARGS)

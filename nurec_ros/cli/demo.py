@@ -27,6 +27,7 @@ EXAMPLES = """
 nurec_demo
 nurec_demo --usdz /data/scene.usdz --output scene
 nurec_demo --usdz /data/scene.usdz --server gpu1:46435 --cameras camera_front_wide_120fov
+nurec_demo --drive --output driven
 nurec_demo --rate 0.5 --resolution-scale 0.5 --camera-rate 0
 """
 CODES = '0 all is there, 1 something failed, 2 wrong arguments, 130 after Ctrl-C'
@@ -72,8 +73,20 @@ def parser() -> Parser:
         metavar='HZ',
         help='images a scenario second of each camera; 0: the recorded times (%(default)g)',
     )
+    result.add(
+        '--lidar-rate',
+        type=_number_for('lidar_rate'),
+        default=2.0,
+        metavar='HZ',
+        help='clouds a scenario second of each lidar; 0: the recorded spins (%(default)g)',
+    )
     result.add('--resolution-scale', default=0.25)
     result.add('--server', default='', help='render servers (a preview server of its own)')
+    result.add(
+        '--drive',
+        action='store_true',
+        help='drive half a lane beside the recording, and back',
+    )
     result.add(
         '--domain-id',
         type=number(0, MOST_DOMAIN, int),
@@ -88,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(signals: Signals) -> int:
         options = parser().parse_args(arguments)
-        need('rclpy', 'rosbags')
+        need('rclpy', 'rosbags', *(['ackermann_msgs'] if options.drive else []))
         from nurec_ros.demo.show import Options, run
 
         run(
@@ -98,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rate=options.rate,
                 cameras=options.cameras,
                 camera_rate=options.camera_rate,
+                lidar_rate=options.lidar_rate,
                 resolution_scale=options.resolution_scale,
                 server=options.server,
+                drive=options.drive,
                 domain_id=options.domain_id,
             ),
             say,

@@ -28,6 +28,7 @@ from nurec_ros.errors import ConfigurationError
 REMEDIES = {
     'rclpy': 'source a ROS 2 distribution, or run `make setup`',
     'rosbags': "pip install 'nurec_ros[export]'",
+    'ackermann_msgs': 'apt install ros-$ROS_DISTRO-ackermann-msgs, or run `make setup`',
     'ray': "pip install 'nurec_ros[cluster]'",
 }
 

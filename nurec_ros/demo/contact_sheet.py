@@ -11,15 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The contact sheet: what each camera published at some moments of the drive."""
+"""The contact sheet: what each camera and lidar published at some moments of the drive."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from nurec_ros.demo.bird_view import draw_cloud, Points
 from nurec_ros.demo.drawing import BOLD, GREY, Image, INK, PAPER, put_text, text_width
 
 CELL_WIDTH = 384
@@ -29,6 +31,7 @@ TITLE = 64
 HEADING = 26
 EMPTY = (226, 227, 229)
 
+Seen = TypeVar('Seen')
 Images = Mapping[str, Sequence[tuple[int, bytes]]]
 
 
@@ -43,7 +46,7 @@ def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
     return [first + (last - first) * k // max(count - 1, 1) for k in range(count)]
 
 
-def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes] | None:
+def nearest(entries: Sequence[tuple[int, Seen]], t_ns: int) -> tuple[int, Seen] | None:
     """Return the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
     if not entries:
         return None
@@ -53,22 +56,36 @@ def nearest(entries: Sequence[tuple[int, bytes]], t_ns: int) -> tuple[int, bytes
 
 
 def draw_contact_sheet(
-    images: Images, times_ns: Sequence[int], *, begin_ns: int, title: str, subtitle: str = ''
+    images: Images,
+    times_ns: Sequence[int],
+    *,
+    begin_ns: int,
+    title: str,
+    subtitle: str = '',
+    clouds: Mapping[str, Sequence[tuple[int, Points]]] | None = None,
+    ego_box: Sequence[float] | None = None,
 ) -> Image:
     """
     Draw cameras as rows and moments as columns; `images` are sorted (stamp ns, JPEG or PNG) each.
 
-    A cell shows the image nearest to its column's moment, with its own time above it.
+    A cell shows the image nearest to its column's moment, with its own time above it. `clouds` of
+    points on the rig are further rows, drawn from above with the ego's box.
     """
-    rows = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
-    height = _cell_height(rows)
+    coded = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
+    height = _cell_height(coded)
+    rows = [[_image_of(found) for found in row] for row in coded]
+    for entries in (clouds or {}).values():
+        seen = [nearest(entries, t_ns) for t_ns in times_ns]
+        size = CELL_WIDTH, height
+        rows.append([found and (found[0], draw_cloud(found[1], size, ego_box)) for found in seen])
     width = 2 * MARGIN + len(times_ns) * (CELL_WIDTH + GAP) - GAP
     total = TITLE + 2 * MARGIN + len(rows) * (height + GAP + HEADING) - GAP
     sheet = np.full((total, width, 3), PAPER, dtype=np.uint8)
     put_text(sheet, title, (MARGIN, MARGIN + 24), size=26, weight=BOLD)
     put_text(sheet, subtitle, (MARGIN, MARGIN + 52), size=17, colour=GREY)
     y = MARGIN + TITLE
-    for name, row in zip(images, rows, strict=True):
+    names = [*images, *(f'{name}, from above' for name in clouds or {})]
+    for name, row in zip(names, rows, strict=True):
         for column, found in enumerate(row):
             x = MARGIN + column * (CELL_WIDTH + GAP)
             if column == 0:
@@ -78,7 +95,7 @@ def draw_contact_sheet(
             put_text(sheet, time, (right, y + 19), size=16, colour=INK if found else GREY)
             rows_of_cell = slice(y + HEADING, y + HEADING + height)
             columns_of_cell = slice(x, x + CELL_WIDTH)
-            sheet[rows_of_cell, columns_of_cell] = _cell(found, height)
+            sheet[rows_of_cell, columns_of_cell] = _cell(found and found[1], height)
         y += HEADING + height + GAP
     return sheet
 
@@ -98,10 +115,13 @@ def _decoded(data: bytes) -> Image | None:
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _cell(found: tuple[int, bytes] | None, height: int) -> Image:
+def _image_of(found: tuple[int, bytes] | None) -> tuple[int, Image | None] | None:
+    return None if found is None else (found[0], _decoded(found[1]))
+
+
+def _cell(image: Image | None, height: int) -> Image:
     """Return an image fitted into a cell, its shape kept; grey where there is none."""
     cell = np.full((height, CELL_WIDTH, 3), EMPTY, dtype=np.uint8)
-    image = None if found is None else _decoded(found[1])
     if image is None:
         return cell
     scale = min(CELL_WIDTH / image.shape[1], height / image.shape[0])

@@ -19,7 +19,7 @@ The pictures are drawn from this, so that they show what came over ROS and not w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 import re
 import struct
@@ -27,12 +27,15 @@ from typing import Any
 
 import numpy as np
 from nurec_ros.demo.contact_sheet import nearest
-from nurec_ros.demo.overview import Drive, Pose2D, RoadUser
+from nurec_ros.demo.labels import Points, Pose2D
+from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.ros.bag_topics import message_class
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
+from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker
 
+CLOUD = 'sensor_msgs/msg/PointCloud2'
 IMAGE_TOPIC = re.compile(r'.*/([^/]+)/image_raw/compressed$')
 # Every marker message holds all tracks; a few of them a second draw the same line.
 TRACK_STEP_NS = 190_000_000
@@ -42,10 +45,13 @@ class _Reading:
     """The parts of a drive, as they come message by message."""
 
     def __init__(self) -> None:
-        self.path: list[tuple[float, float, float]] = []
+        self.path: dict[int, Pose2D] = {}
         self.odometry: dict[int, Pose2D] = {}
         self.ego_box: tuple[float, float, float, float] | None = None
         self.users: dict[tuple[str, int], RoadUser] = {}
+        self.is_driven = False
+        # By its frame, where a sensor is on the rig.
+        self.mounts: dict[str, Any] = {}
         self._latest = -TRACK_STEP_NS
 
     def add(self, topic: str, kind: str, data: bytes) -> None:
@@ -56,18 +62,20 @@ class _Reading:
             return
         message: Any = deserialize_message(data, message_class(kind))
         if topic == 'path':
-            points = [pose.pose.position for pose in message.poses]
-            self.path = [(point.x, point.y, point.z) for point in points]
+            self.path = {time_of(one.header.stamp): flat_pose(one.pose) for one in message.poses}
         elif topic == 'odom':
             self.odometry[stamp_of(data)] = flat_pose(message.pose.pose)
+        elif topic == 'driven_path':
+            self.is_driven = True
+        elif topic == '/tf_static':
+            self.mounts |= {one.child_frame_id: one.transform for one in message.transforms}
         else:
             boxes = [m for m in message.markers if (m.action, m.type) == (Marker.ADD, Marker.CUBE)]
             if topic == 'ego' and boxes:
                 place, size = boxes[0].pose.position, boxes[0].scale
                 self.ego_box = place.x, place.y, size.x, size.y
             elif topic == 'tracks' and boxes:
-                now = boxes[0].header.stamp
-                self._latest = now.sec * 1_000_000_000 + now.nanosec
+                self._latest = time_of(boxes[0].header.stamp)
                 self._add_road_users(boxes)
 
     def _comes_too_soon(self, data: bytes) -> bool:
@@ -90,17 +98,41 @@ class _Reading:
                 user.times_ns.append(self._latest)
                 user.poses.append(flat_pose(marker.pose))
 
+    def cloud(self, message: Any) -> Points:
+        """Return a cloud's points (K, 3) on the rig."""
+        at = {field.name: field.offset for field in message.fields}
+        place = np.dtype(
+            {
+                'names': list('xyz'),
+                'formats': ['<f4'] * 3,
+                'offsets': [at[axis] for axis in 'xyz'],
+                'itemsize': message.point_step,
+            }
+        )
+        rows = np.frombuffer(message.data, place)
+        seen = np.column_stack([rows[axis] for axis in 'xyz']).astype(np.float64)
+        mount = self.mounts[message.header.frame_id]
+        offset, q = mount.translation, mount.rotation
+        turned = Rotation.from_quat([q.x, q.y, q.z, q.w]).apply(seen)
+        on_rig: Points = turned + [offset.x, offset.y, offset.z]
+        return on_rig
+
 
 def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') -> Drive:
     """
     Read the drive out of a recording made of the player called `node`.
 
-    Of each camera only the images nearest to some moments are kept.
+    Of each camera and lidar only what is nearest to some moments is kept.
     """
     parts = _Reading()
+    clouds: dict[str, dict[int, tuple[int, bytes]]] = {}
     coded: dict[str, list[tuple[int, bytes]]] = {}
     with Reader(folder) as reader:
-        chosen = [c for c in reader.connections if c.topic.startswith(f'{node}/')]
+        chosen = [
+            c
+            for c in reader.connections
+            if c.topic.startswith(f'{node}/') or c.topic == '/tf_static'
+        ]
         for connection in chosen:
             if match := IMAGE_TOPIC.match(connection.topic):
                 coded[match[1]] = []
@@ -109,17 +141,39 @@ def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') ->
             topic = connection.topic.removeprefix(f'{node}/')
             if match := IMAGE_TOPIC.match(connection.topic):
                 coded[match[1]].append((stamp_of(data), data))
-            elif topic in ('path', 'odom', 'ego', 'tracks'):
+            elif connection.msgtype == CLOUD:
+                # All of them would be too much to hold.
+                _keep_nearest(clouds.setdefault(topic.split('/')[0], {}), data, moments_ns)
+            elif topic in ('path', 'odom', 'ego', 'tracks', 'driven_path', '/tf_static'):
                 parts.add(topic, connection.msgtype, data)
     times = sorted(parts.odometry)
     return Drive(
-        path=np.array(parts.path).reshape(-1, 3),
+        path_ns=np.array(list(parts.path), dtype=np.int64),
+        path=np.array(list(parts.path.values())).reshape(-1, 3),
         odometry_ns=np.array(times, dtype=np.int64),
         odometry=np.array([parts.odometry[t] for t in times]).reshape(-1, 3),
         ego_box=parts.ego_box,
         road_users=parts.users,
         images={name: _images(sorted(some), moments_ns) for name, some in coded.items()},
+        clouds={name: _clouds(parts, dict(some.values())) for name, some in clouds.items()},
+        is_driven=parts.is_driven,
     )
+
+
+def _keep_nearest(
+    kept: dict[int, tuple[int, bytes]], data: bytes, moments_ns: Sequence[int]
+) -> None:
+    """Put a message in the place of one, by moment, that is farther from the moment."""
+    t_ns = stamp_of(data)
+    for moment_ns in moments_ns:
+        old = kept.get(moment_ns)
+        if old is None or abs(t_ns - moment_ns) < abs(old[0] - moment_ns):
+            kept[moment_ns] = t_ns, data
+
+
+def _clouds(parts: _Reading, coded: Mapping[int, bytes]) -> list[tuple[int, Points]]:
+    kind = message_class(CLOUD)
+    return [(t, parts.cloud(deserialize_message(coded[t], kind))) for t in sorted(coded)]
 
 
 def _images(
@@ -141,6 +195,11 @@ def stamp_of(data: bytes, at: int = 4) -> int:
     """
     seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, at)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def time_of(stamp: Any) -> int:
+    """Return a stamp in ns."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def flat_pose(pose: Any) -> Pose2D:

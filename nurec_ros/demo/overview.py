@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
 
@@ -37,6 +37,7 @@ from nurec_ros.demo.drawing import (
     Rgb,
     text_width,
 )
+from nurec_ros.demo.labels import Points, Pose2D, tick_labels, tick_seconds
 from nurec_ros.palette import colour_of
 
 # Drawn twice as large and averaged down: thin lines at any angle stay even.
@@ -50,20 +51,12 @@ LEGEND_LINE = 30
 LANE: Rgb = (196, 200, 205)
 GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
+RECORDED: Rgb = (222, 92, 30)
 VIEW: Rgb = (86, 140, 196)
 VIEW_REACH = 18.0  # m
 STANDS = 0.5  # m; who moved less has stood
-TICK_S = 5.0
-# Of the text's size: how far the pale ground of a label reaches to the sides, above the baseline,
-# below it; and from the path to the middle of the label.
-SIDE, ABOVE, BELOW, AWAY = 0.3, 0.85, 0.3, 1.55
-
-Points = NDArray[np.float64]
-
 
 # What is drawn.
-
-Pose2D = tuple[float, float, float]
 
 
 @dataclass(slots=True)
@@ -94,18 +87,22 @@ class RoadUser:
 @dataclass(slots=True)
 class Drive:
     """
-    A recorded drive: planned path (N, 3), odometry times (M,) ns and x, y, yaw (M, 3).
+    A recorded drive: the path's times (N,) ns and x, y, yaw (N, 3), and those of the odometry.
 
     `ego_box` is centre x, centre y, length, width in the base frame; `images` per camera the stamp
-    (ns) and bytes of each; `road_users` are by namespace and marker id.
+    (ns) and bytes of each, `clouds` likewise per lidar with points (K, 3) on the rig;
+    `road_users` are by namespace and marker id; `is_driven`: the odometry need not be the path's.
     """
 
+    path_ns: NDArray[np.int64]
     path: NDArray[np.float64]
     odometry_ns: NDArray[np.int64]
     odometry: NDArray[np.float64]
     ego_box: tuple[float, float, float, float] | None
     road_users: dict[tuple[str, int], RoadUser]
     images: dict[str, list[tuple[int, bytes]]]
+    clouds: dict[str, list[tuple[int, Points]]] = field(default_factory=dict)
+    is_driven: bool = False
 
 
 # How.
@@ -167,7 +164,7 @@ def draw_overview(
     if span_ns is None:
         span_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
     users = list(drive.road_users.values())
-    legend = _legend(users)
+    legend = _legend(users, drive)
     view, size = _fit(drive, len(legend))
     k = OVERSAMPLING
     image = np.full((size[1] * k, size[0] * k, 3), PAPER, dtype=np.uint8)
@@ -226,8 +223,12 @@ def _draw_map(
         if way.moved >= STANDS and len(way.poses) > 1:
             pale = mixed(colour_of(way.label), PAPER, 0.35)
             polyline(image, view(way.array()), pale, round(1.5 * k))
-    polyline(image, view(drive.path), mixed(EGO, PAPER, 0.55), 3 * k)
+    recorded = RECORDED if drive.is_driven else mixed(EGO, PAPER, 0.55)
+    polyline(image, view(drive.path), recorded, 3 * k)
     polyline(image, view(drive.odometry), EGO, 4 * k)
+    if drive.is_driven and drive.ego_box is not None:
+        ghost = _pose_of(drive.path_ns, drive.path, middle_ns)
+        polyline(image, view(outline(ghost, drive.ego_box)), RECORDED, 2 * k, closed=True)
     _draw_ego(image, drive, view, span_ns, mixed(EGO, PAPER, 0.55))
     for way in users:
         pose = _pose_at(way, middle_ns)
@@ -301,7 +302,7 @@ def _draw_ticks(image: Image, drive: Drive, view: View, span_ns: tuple[int, int]
     begin_ns, end_ns = span_ns
     seconds = tick_seconds((end_ns - begin_ns) / 1e9)
 
-    def pose_at(second: float) -> tuple[float, float, float]:
+    def pose_at(second: float) -> Pose2D:
         return _odometry_at(drive, begin_ns + round(second * 1e9))
 
     for second in seconds:
@@ -317,13 +318,17 @@ def _draw_ticks(image: Image, drive: Drive, view: View, span_ns: tuple[int, int]
         put_text(image, label.text, label.place, size=size, weight=BOLD, colour=EGO)
 
 
-def _odometry_at(drive: Drive, t_ns: int) -> tuple[float, float, float]:
-    index = int(np.argmin(np.abs(drive.odometry_ns - t_ns)))
-    x, y, yaw = (float(value) for value in drive.odometry[index])
+def _odometry_at(drive: Drive, t_ns: int) -> Pose2D:
+    return _pose_of(drive.odometry_ns, drive.odometry, t_ns)
+
+
+def _pose_of(times_ns: NDArray[np.int64], poses: Points, t_ns: int) -> Pose2D:
+    """Return of poses at times the one that is nearest to a moment."""
+    x, y, yaw = (float(value) for value in poses[int(np.argmin(np.abs(times_ns - t_ns)))])
     return x, y, yaw
 
 
-def _pose_at(way: RoadUser, t_ns: int) -> tuple[float, float, float] | None:
+def _pose_at(way: RoadUser, t_ns: int) -> Pose2D | None:
     """Return where a road user was at a moment, None where it was not there."""
     times = np.array(way.times_ns)
     index = int(np.argmin(np.abs(times - t_ns)))
@@ -351,10 +356,12 @@ def _draw_scale(image: Image, view: View, size: tuple[int, int], legend_lines: i
 Entry = tuple[str, Rgb]
 
 
-def _legend(users: Sequence[RoadUser]) -> list[list[Entry]]:
+def _legend(users: Sequence[RoadUser], drive: Drive) -> list[list[Entry]]:
     """Return the legend's lines: each class with its colour and number, the ego first."""
     counts = Counter(way.label for way in users)
     entries: list[Entry] = [('ego', EGO)]
+    if drive.is_driven:
+        entries = [('ego, as driven', EGO), ('ego, as recorded', RECORDED)]
     entries += [(f'{label} {count}', colour_of(label)) for label, count in counts.most_common()]
     lines: list[list[Entry]] = [[]]
     x = MARGIN
@@ -380,70 +387,3 @@ def _draw_legend_line(image: Image, line: Sequence[Entry], y: int) -> None:
         polygon(image, np.array(corners, dtype=np.float64), colour)
         put_text(image, text, ((x + 22) * k, y * k), size=17 * k)
         x += _entry_width(text)
-
-
-# Times along the path: which are labelled, and where the labels stand free of another.
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A text, where its baseline begins (pixels), and left, top, right, bottom of its ground."""
-
-    text: str
-    place: tuple[float, float]
-    ground: tuple[float, float, float, float]
-
-    def overlaps(self, other: Label) -> bool:
-        """Return whether the grounds of two labels have pixels in common."""
-        left, top, right, bottom = self.ground
-        begin, high, end, low = other.ground
-        return left < end and begin < right and top < low and high < bottom
-
-
-def tick_seconds(duration_s: float) -> list[float]:
-    """Return the times to mark, in seconds: every 5 s, and the end."""
-    ticks = [float(tick) for tick in np.arange(0.0, duration_s - 0.05, TICK_S)] or [0.0]
-    return [*ticks, duration_s] if duration_s >= 0.05 else ticks
-
-
-def tick_labels(
-    seconds: list[float],
-    pose_at: Callable[[float], Pose2D],
-    view: Callable[[Points], Points],
-    size: int,
-) -> list[Label]:
-    """
-    Label the begin and the end, then of the times between those that find room.
-
-    Where the ego stands still several times share a place: the end goes to the path's other side.
-    """
-    chosen: list[Label] = []
-    between = seconds[1:-1]
-    for second in [seconds[0], *seconds[1:][-1:], *between]:
-        sides = (1,) if second in between else (1, -1)
-        for side in sides:
-            label = _label(second, pose_at(second), view, size, side)
-            if not any(label.overlaps(other) for other in chosen):
-                chosen.append(label)
-                break
-    return chosen
-
-
-def _label(
-    second: float, pose: Pose2D, view: Callable[[Points], Points], size: int, side: int
-) -> Label:
-    x, y, yaw = pose
-    place, tip = view(np.array([[x, y], [x + math.cos(yaw), y + math.sin(yaw)]]))
-    ahead = tip - place
-    normal = side * np.array([-ahead[1], ahead[0]]) / max(float(np.hypot(*ahead)), 1e-9)
-    text = f'{round(second, 1):g} s'
-    width = text_width(text, size=size, weight=BOLD)
-    centre = place + normal * (AWAY * size + abs(normal[0]) * width / 2)
-    left, base = float(centre[0]) - width / 2, float(centre[1]) + 0.35 * size
-    ground = (
-        left - SIDE * size,
-        base - ABOVE * size,
-        left + width + SIDE * size,
-        base + BELOW * size,
-    )
-    return Label(text, (left, base), ground)

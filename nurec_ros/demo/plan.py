@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 from nurec_ros.demo.drawing import Image
-from nurec_ros.demo.overview import draw_overview, Drive, Pose2D, RoadUser
+from nurec_ros.demo.labels import Pose2D
+from nurec_ros.demo.overview import draw_overview, Drive, RoadUser
 from nurec_ros.info import view_edges
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
@@ -31,7 +32,8 @@ def draw_scenario(scenario: Scenario) -> Image:
     times = np.unique(np.append(np.arange(begin_ns, end_ns, STEP_NS), end_ns))
     box = scenario.rig_bbox
     drive = Drive(
-        path=scenario.ego.positions,
+        path_ns=scenario.ego.times_ns,
+        path=np.array(_flat(scenario.ego.pose(scenario.ego.times_ns))),
         odometry_ns=times,
         odometry=np.array(_flat(scenario.ego.pose(times))),
         ego_box=None if box is None else (*box.centre[:2].tolist(), box.length, box.width),

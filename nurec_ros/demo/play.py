@@ -37,6 +37,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
@@ -65,6 +66,8 @@ MOST_COLUMNS = 100
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
 Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
+# Says how far it is.
+Report = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,13 @@ def record_drive(
     cameras: Sequence[str],
     speed: float,
     say: Callable[[str], object],
+    drive: Callable[[Watch, Report], Sequence[str]] | None = None,
 ) -> Played:
     """
     Wait for the player, play to the end, record everything; `say` is told what it waits for.
 
     The player is to be in lockstep; speed: the scenario seconds a second that are wanted.
+    `drive` goes to the end instead, reports how far it is, and returns what to add.
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
     # The player makes legal topic names of the cameras' names.
@@ -107,40 +112,46 @@ def record_drive(
         first_us = watch.state['current_time_us']
         recorder.measuring = True
         began = time.monotonic()
-        watch.play()
-        _play_to_the_end(watch, names, speed, say)
+        progress = Progress(watch.state['duration_s'], say, terminal=sys.stderr.isatty())
+
+        def report() -> None:
+            images = sum(watch.image_count(name) for name in names)
+            note = f'{images} images, {watch.state["active_tracks"]} tracks'
+            progress.show(watch.state['seconds_since_start'], note)
+
+        try:
+            if drive is None:
+                added = _play_to_the_end(watch, speed, report)
+            else:
+                added = drive(watch, report)
+        finally:
+            progress.close()
         wall_s = time.monotonic() - began
         recorder.measuring = False
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
         watch.settle()
-        remarks = [*rendering(watch.diagnostics, names), *_skipped(recorder.skipped)]
+        remarks = [*added, *rendering(watch.diagnostics, names), *_skipped(recorder.skipped)]
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
-def _play_to_the_end(
-    watch: Watch, cameras: Sequence[str], speed: float, say: Callable[[str], object]
-) -> None:
-    progress = Progress(watch.state['duration_s'], say, terminal=sys.stderr.isatty())
+def _play_to_the_end(watch: Watch, speed: float, report: Report) -> Sequence[str]:
+    watch.call('play')
     last_us, moved = watch.state['current_time_us'], time.monotonic()
     paced_us, paced = last_us, moved
-    try:
-        while not watch.state['done']:
-            watch.step()
-            now_us, now = watch.state['current_time_us'], time.monotonic()
-            if now_us != last_us:
-                last_us, moved = now_us, now
-                images = sum(watch.image_count(camera) for camera in cameras)
-                note = f'{images} images, {watch.state["active_tracks"]} tracks'
-                progress.show(watch.state['seconds_since_start'], note)
-                if now - paced >= PACE_EVERY_S:
-                    passed_s = (now_us - paced_us) / 1e6
-                    watch.set_rate(pace(speed, watch.state['speed'], now - paced, passed_s))
-                    paced_us, paced = now_us, now
-            elif now - moved > STALL_S:
-                message = f'the player has stood still at {last_us} us for {STALL_S:g} s'
-                raise DemoError(message)
-    finally:
-        progress.close()
+    while not watch.state['done']:
+        watch.step()
+        now_us, now = watch.state['current_time_us'], time.monotonic()
+        if now_us != last_us:
+            last_us, moved = now_us, now
+            report()
+            if now - paced >= PACE_EVERY_S:
+                passed_s = (now_us - paced_us) / 1e6
+                watch.set_rate(pace(speed, watch.state['speed'], now - paced, passed_s))
+                paced_us, paced = now_us, now
+        elif now - moved > STALL_S:
+            message = f'the player has stood still at {last_us} us for {STALL_S:g} s'
+            raise DemoError(message)
+    return ()
 
 
 def pace(speed: float, rate: float, wall_s: float, scenario_s: float) -> float:
@@ -165,6 +176,8 @@ class Watch:
     ) -> None:
         self.state: dict[str, Any] = {}
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
+        # The newest message of the odometry, as it came.
+        self.odometry = b''
         self._check = check
         self._player = player
         self._steps = 0
@@ -176,9 +189,16 @@ class Watch:
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._play = self._node.create_client(Trigger, f'{player}/play')
+        self._clients = {
+            name: self._node.create_client(Trigger, f'{player}/{name}')
+            for name in ('play', 'tick')
+        }
         self._set = self._node.create_client(SetParameters, f'{player}/set_parameters')
-        listeners = {f'{player}/state': self._on_state, '/diagnostics': self._on_diagnostics}
+        listeners = {
+            f'{player}/state': self._on_state,
+            f'{player}/odom': self._on_odometry,
+            '/diagnostics': self._on_diagnostics,
+        }
         self.recorder = Recorder(self._node, recording, listeners)
 
     def __enter__(self) -> Watch:
@@ -196,7 +216,7 @@ class Watch:
             self._node.destroy_node()
             rclpy.try_shutdown(context=self._context)
 
-    def step(self) -> None:
+    def step(self, rest_s: float = REST_S) -> None:
         """Take what has arrived, at most for a twentieth of a second."""
         if self._steps % LOOK_EVERY == 0:
             self._check()
@@ -205,7 +225,7 @@ class Watch:
         self._executor.spin_once(timeout_sec=SPIN_S)
         self.recorder.take()
         # Else it would wake for each message by itself.
-        time.sleep(REST_S)
+        time.sleep(rest_s)
 
     def image_count(self, camera: str) -> int:
         """Return how many images of a camera have come."""
@@ -235,7 +255,7 @@ class Watch:
     def _is_ready(self, cameras: Sequence[str]) -> bool:
         return bool(
             self.state.get('scenario')
-            and self._play.service_is_ready()
+            and self._clients['play'].service_is_ready()
             and all(self.image_count(camera) for camera in cameras)
             and self._count('/tf')
         )
@@ -243,7 +263,7 @@ class Watch:
     def _missing(self, cameras: Sequence[str]) -> str:
         if not self.state.get('scenario'):
             return f'the player says nothing on {self._player}/state'
-        if not self._play.service_is_ready():
+        if not self._clients['play'].service_is_ready():
             return f'the player has no service {self._player}/play'
         silent = [camera for camera in cameras if not self.image_count(camera)]
         if not silent:
@@ -254,17 +274,22 @@ class Watch:
         )
         return f'no image of {", ".join(silent)} (the player says of the renderer: {renderer})'
 
-    def play(self) -> None:
-        """Call `~/play` and wait for its answer; DemoError where it refuses or is silent."""
-        future = self._play.call_async(Trigger.Request())
-        deadline = time.monotonic() + ANSWER_S
+    def publisher(self, message_type: type, name: str) -> Publisher:
+        """Return a publisher to one of the player's inputs."""
+        return self._node.create_publisher(message_type, f'{self._player}/{name}', 10)
+
+    def call(self, name: str, limit_s: float = ANSWER_S, rest_s: float = REST_S) -> None:
+        """Call `~/play` or `~/tick`, whose answer is the state; DemoError where there is none."""
+        future = self._clients[name].call_async(Trigger.Request())
+        deadline = time.monotonic() + limit_s
         while not future.done():
             if time.monotonic() > deadline:
-                raise DemoError(f'{self._player}/play did not answer in {ANSWER_S:g} s')
-            self.step()
+                raise DemoError(f'{self._player}/{name} did not answer in {limit_s:g} s')
+            self.step(rest_s)
         answer = future.result()
         if not answer.success:
-            raise DemoError(f'{self._player}/play refused: {answer.message}')
+            raise DemoError(f'{self._player}/{name} refused: {answer.message}')
+        self.state = json.loads(answer.message)
 
     def set_rate(self, rate: float) -> None:
         """Set the parameter `rate`, without waiting for it."""
@@ -282,6 +307,9 @@ class Watch:
     def _on_state(self, data: bytes) -> None:
         status = deserialize_message(data, DiagnosticStatus)
         self.state = {key: json.loads(value) for key, value in fields_of(status).items()}
+
+    def _on_odometry(self, data: bytes) -> None:
+        self.odometry = data
 
     def _on_diagnostics(self, data: bytes) -> None:
         for status in deserialize_message(data, DiagnosticArray).status:

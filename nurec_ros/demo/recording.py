@@ -36,7 +36,11 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 DEPTH = 10
 # At 100 Hz, on a busy machine some seconds may pass before the bytes are fetched.
 SMALL_DEPTH = 1000
-LARGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'visualization_msgs/msg/MarkerArray')
+LARGE_TYPES = (
+    'sensor_msgs/msg/CompressedImage',
+    'sensor_msgs/msg/PointCloud2',
+    'visualization_msgs/msg/MarkerArray',
+)
 LEFT_OUT_TYPES = ('sensor_msgs/msg/Image',)
 LEFT_OUT_TOPICS = ('/parameter_events',)
 BAG_VERSION = 9

@@ -50,8 +50,10 @@ class Options:
     rate: float = 1.0
     cameras: tuple[str, ...] = ()
     camera_rate: float = 10.0
+    lidar_rate: float = 2.0
     resolution_scale: float = 0.25
     server: str = ''
+    drive: bool = False
     domain_id: int | None = None
 
 
@@ -82,6 +84,11 @@ def run(
         usdz = example_file(files, say)
         scenario = Scenario.load(usdz)
         cameras = chosen_cameras(scenario, options.cameras)
+    drive = None
+    if options.drive:
+        from nurec_ros.demo.driver import driver
+
+        drive = driver(scenario, options.rate)
     choice = free_domain() if options.domain_id is None else nullcontext(options.domain_id)
     with choice as domain, files.new_recording() as recording:
         os.environ.update(ros_environment(domain))
@@ -101,7 +108,7 @@ def run(
 
             with noted():
                 played = play.record_drive(
-                    recording, check_all, scenario, cameras, options.rate, say
+                    recording, check_all, scenario, cameras, options.rate, say, drive
                 )
             codes = children.end()
     say(f'played in {played.wall_s:.1f} s, {speed_text(played.speed, options.rate)}')
@@ -187,9 +194,14 @@ def player_command(
         'clock_rate': 50.0,
         'marker_rate': 5.0,
         'camera_rate': float(options.camera_rate),
+        'lidar_rate': float(options.lidar_rate),
         'resolution_scale': float(options.resolution_scale),
         'cameras': '[' + ', '.join(map(quoted, cameras)) + ']',
     }
+    if options.drive:
+        from nurec_ros.demo.driver import PARAMETERS
+
+        parameters = {**parameters, **PARAMETERS}
     pairs = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
     return [*command('player'), '--ros-args', *pairs]
 
@@ -238,14 +250,16 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
         shown,
         begin_ns=begin_ns,
         title=scenario.sequence_id,
-        subtitle=f'{about}; images as they came over ROS',
+        subtitle=f'{about}; images and clouds as they came over ROS',
+        clouds=drive.clouds,
+        ego_box=drive.ego_box,
     )
     write_png(str(files.contact_sheet), sheet)
     lanes = () if scenario.road_map is None else scenario.road_map.boundaries
     overview = draw_overview(
         drive,
         title=scenario.sequence_id,
-        subtitle=f'{about}; boxes at {seconds / 2:.1f} s, from the recorded markers',
+        subtitle=f'{about}; boxes at {seconds / 2:.1f} s, as they came over ROS',
         lanes=lanes,
         span_ns=(begin_ns, end_ns),
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from nurec_ros.demo.bird_view import draw_cloud, NIGHT
 from nurec_ros.demo.contact_sheet import (
     CELL_WIDTH,
     draw_contact_sheet,
@@ -112,6 +113,42 @@ def test_jpeg_is_shown_as_well_as_png():
     images = {'camera': [(0, coded((30, 140, 220), suffix='.jpg'))]}
     sheet = draw_contact_sheet(images, [0], begin_ns=0, title='')
     assert np.abs(cell(sheet, 0, 0).astype(int) - (30, 140, 220)).max() <= 4
+
+
+def lit(image: np.ndarray) -> set[tuple[int, int]]:
+    """Return columns and rows of what is not the dark ground."""
+    rows, columns = np.nonzero(np.any(image != NIGHT, axis=2))
+    return set(zip(columns.tolist(), rows.tolist(), strict=True))
+
+
+def test_points_are_seen_from_above_with_the_ego_in_the_middle():
+    """Take 72 m over a width of 144: two pixels a metre, ahead to the right, left upwards."""
+    street = np.array([[10.25, 5.25, 0.0], [-30.25, -20.25, 0.1], [400.0, 0.0, 0.0]])
+    assert lit(draw_cloud(street, (144, 100))) == {(92, 39), (11, 90)}
+    raised = np.array([[10.25, 5.25, 1.0]])
+    assert lit(draw_cloud(raised, (144, 100))) == {(92, 39), (93, 39), (92, 40)}
+    box = draw_cloud(street[:0], (144, 100), (1.5, 0.0, 5.0, 2.0))
+    columns, rows = np.array(sorted(lit(box))).T
+    # From 1 m behind to 4 m ahead, 1 m to both sides.
+    assert (columns.min(), columns.max()) == pytest.approx((70, 80), abs=1)
+    assert (rows.min(), rows.max()) == pytest.approx((48, 52), abs=1)
+
+
+def test_the_highest_point_of_a_place_is_seen():
+    low, high = [5.0, 5.0, 0.0], [5.0, 5.0, 3.0]
+    one = draw_cloud(np.array([low, high]), (144, 100))
+    assert np.array_equal(one, draw_cloud(np.array([high, low]), (144, 100)))
+    assert np.array_equal(one, draw_cloud(np.array([high]), (144, 100)))
+    assert not np.array_equal(one, draw_cloud(np.array([low]), (144, 100)))
+
+
+def test_clouds_are_rows_below_the_cameras():
+    clouds = {'lidar': [(0, np.array([[5.0, 5.0, 1.0]])), (9 * S, np.zeros((0, 3)))]}
+    images = {'camera': [(0, coded((200, 0, 0)))]}
+    sheet = draw_contact_sheet(images, [S, 8 * S], begin_ns=0, title='', clouds=clouds)
+    assert np.all(cell(sheet, 0, 0) == (200, 0, 0))
+    assert lit(cell(sheet, 1, 0))
+    assert not lit(cell(sheet, 1, 1)), 'an empty cloud, not the other one'
 
 
 def test_no_cameras_make_a_sheet_of_a_title():

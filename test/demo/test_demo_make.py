@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""`make demo`: the file's name reaches the command as it was typed."""
+"""`make demo`: what is typed reaches the command."""
 
 from __future__ import annotations
 
@@ -23,6 +23,25 @@ import subprocess
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def made(folder: Path, *words: str, **environment: str) -> list[str]:
+    """Return the words that `make demo` runs its command with."""
+    command = folder / 'bin' / 'nurec_demo'
+    command.parent.mkdir(exist_ok=True)
+    command.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    command.chmod(0o755)
+    # Whatever is installed or not: it is about the words.
+    installed = [f'--old-file={folder}/{stamp}' for stamp in ('.demo', '.interfaces')]
+    done = subprocess.run(
+        ['make', '--no-print-directory', *installed, 'demo', f'VENV={folder}', *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
 
 
 @pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
@@ -39,24 +58,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_name_is_passed_on_as_it_is(
     tmp_path: Path, name: str, expected: list[str], place: str
 ):
-    command = tmp_path / 'bin' / 'nurec_demo'
-    command.parent.mkdir()
-    command.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
-    command.chmod(0o755)
-    done = subprocess.run(
-        [
-            'make',
-            '--no-print-directory',
-            # Whatever is installed or not: it is about the name.
-            *(f'--old-file={tmp_path}/{stamp}' for stamp in ('.demo', '.interfaces')),
-            'demo',
-            f'VENV={tmp_path}',
-            *([f'USDZ={name}'] if place == 'argument' else []),
-        ],
-        cwd=ROOT,
-        env={**os.environ, 'USDZ': name},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines() == expected
+    words = [f'USDZ={name}'] if place == 'argument' else []
+    assert made(tmp_path, *words, USDZ=name) == expected
+
+
+@pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [(['DRIVE=1'], ['--drive']), (['DRIVE=0'], []), (['DRIVE='], [])],
+)
+def test_the_drive_is_passed_on(tmp_path: Path, words: list[str], expected: list[str]):
+    assert made(tmp_path, *words) == expected
+    assert made(tmp_path, *words, USDZ='a.usdz') == ['--usdz', 'a.usdz', *expected]

@@ -19,14 +19,15 @@ from itertools import combinations
 import math
 
 import numpy as np
+from nurec_ros.demo.drawing import PAPER
+from nurec_ros.demo.labels import tick_labels, tick_seconds
 from nurec_ros.demo.overview import (
     draw_overview,
     Drive,
     EGO,
     outline,
+    RECORDED,
     RoadUser,
-    tick_labels,
-    tick_seconds,
     WIDTH,
 )
 from nurec_ros.palette import colour_of
@@ -40,10 +41,13 @@ def straight_drive(users: dict[tuple[str, int], RoadUser] | None = None, *, yaw:
     """Return 100 m in 10 s in one direction; the ego's box is 4 m by 2 m about the origin."""
     t = np.linspace(0, 10, 101)
     along = np.column_stack([10 * t * math.cos(yaw), 10 * t * math.sin(yaw)])
+    poses = np.column_stack([along, np.full(101, yaw)])
+    times_ns = (t * 1e9).astype(np.int64)
     return Drive(
-        path=np.column_stack([along, np.zeros(101)]),
-        odometry_ns=(t * 1e9).astype(np.int64),
-        odometry=np.column_stack([along, np.full(101, yaw)]),
+        path_ns=times_ns,
+        path=poses,
+        odometry_ns=times_ns,
+        odometry=poses.copy(),
         ego_box=(0.0, 0.0, 4.0, 2.0),
         road_users=users or {},
         images={},
@@ -123,6 +127,25 @@ def test_the_ego_is_black_in_the_middle_of_the_drive():
     assert not is_near(find.at(54.0, 0.8), (20, 24, 30), 100)
 
 
+def test_a_driven_drive_shows_where_the_recording_was():
+    """Drive 6 m to the right of the recording, which is a second ahead."""
+    drive = straight_drive()
+    drive.path_ns = drive.path_ns - S
+    drive.odometry[:, 1] = -6.0
+    drive.is_driven = True
+    find = Finder(draw_overview(drive, title=''))
+    # What is found is the driven path; the recorded one is to its left.
+    assert is_near(find.at(30.0, 0.0), EGO, 40)
+    assert is_near(find.at(30.0, 6.0), RECORDED, 40)
+    # At the middle of the drive: a full box here, an outline 10 m farther there.
+    assert is_near(find.at(49.0, 0.8), EGO, 40)
+    assert is_near(find.at(58.0, 6.0), RECORDED, 40)
+    assert is_near(find.at(60.0, 7.0), RECORDED, 60)
+    assert is_near(find.at(59.0, 6.5), PAPER, 25)
+    plain = draw_overview(straight_drive(), title='')
+    assert not np.any(np.all(plain == RECORDED, axis=2)), 'no such thing in a recorded drive'
+
+
 def test_lanes_are_drawn():
     plain = draw_overview(straight_drive(), title='')
     lane = np.array([[0.0, 5.0, 0.0], [100.0, 5.0, 0.0]])
@@ -153,7 +176,7 @@ def test_a_drive_that_stands_still_is_drawn():
 def test_no_ego_box_no_path_no_users():
     drive = straight_drive()
     drive.ego_box = None
-    drive.path = drive.path[:0]
+    drive.path_ns, drive.path = drive.path_ns[:0], drive.path[:0]
     assert draw_overview(drive, title='').shape[1] == WIDTH
 
 

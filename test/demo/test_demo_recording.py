@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable
 import json
@@ -23,9 +24,10 @@ import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TransformStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as RosPath
 import numpy as np
 from nurec_ros.demo.drive import flat_pose, read_drive
 from nurec_ros.demo.recording import matching_qos, Recorder
@@ -44,7 +46,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
@@ -390,6 +392,52 @@ def test_a_recorded_drive_is_read_back(street: Street, tmp_path: Path):
     assert np.allclose(person.array()[:, 2], np.pi / 2)
     assert len(drive.road_users['bus', 8].poses) == 2
     assert drive.path.shape == (0, 3)
+    assert not drive.is_driven
+    assert drive.clouds == {}
+
+
+def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):
+    """Place points by the sensor's mount: a quarter to the left, 2 m up."""
+    cloud = street.publisher(PointCloud2, '/nurec/top/points')
+    mount = TransformStamped(child_frame_id='top')
+    mount.transform.translation.z = 2.0
+    mount.transform.rotation.z = mount.transform.rotation.w = np.sqrt(0.5)
+    street.publisher(TFMessage, '/tf_static', LATCHED).publish(TFMessage(transforms=[mount]))
+    path = RosPath()
+    for sec in (1, 2):
+        pose = PoseStamped()
+        pose.header.stamp.sec, pose.pose.position.x = sec, 5.0 * sec
+        pose.pose.orientation.z = 1.0
+        pose.pose.orientation.w = 0.0
+        path.poses.append(pose)
+    street.publisher(RosPath, '/nurec/path', LATCHED).publish(path)
+    street.publisher(RosPath, '/nurec/driven_path', LATCHED).publish(RosPath())
+    rows = np.array([[1, 2, 3, 0.5], [4, 5, 6, 0.5]], '<f4')
+    for sec in (1, 2, 3):
+        message = PointCloud2(height=1, width=2, point_step=16, row_step=32, is_dense=True)
+        message.header.frame_id, message.header.stamp.sec = 'top', sec
+        message.fields = [
+            PointField(name=name, offset=4 * at, datatype=PointField.FLOAT32, count=1)
+            for at, name in enumerate(('x', 'y', 'z', 'intensity'))
+        ]
+        message.data = array('B', (rows * sec).tobytes())
+        cloud.publish(message)
+    street.until(
+        lambda: (
+            street.count('/nurec/top/points') == 3
+            and street.count('/tf_static') == 1
+            and street.count('/nurec/path') == street.count('/nurec/driven_path') == 1
+        )
+    )
+    street.recorder.close()
+    drive = read_drive(tmp_path / 'recording', [0, 11 * 10**8, 29 * 10**8])
+    assert drive.is_driven
+    assert drive.path_ns.tolist() == [10**9, 2 * 10**9]
+    assert np.allclose(drive.path, [[5, 0, np.pi], [10, 0, np.pi]])
+    (first, near), (third, far) = drive.clouds['top']
+    assert (first, third) == (10**9, 3 * 10**9), 'the nearest alone'
+    assert np.allclose(near, [[-2, 1, 5], [-5, 4, 8]])
+    assert np.allclose(far, [[-6, 3, 11], [-15, 12, 20]])
 
 
 @pytest.mark.parametrize('angles', [(0.3, 0.02, -0.01), (-2.8, 0.1, 0.05), (3.1, 0.0, 0.0)])

@@ -28,6 +28,7 @@ import threading
 import cv2
 import numpy as np
 import nurec_ros
+from nurec_ros.demo.bird_view import NIGHT
 from nurec_ros.demo.processes import command
 from nurec_ros.demo.show import (
     chosen_cameras,
@@ -51,6 +52,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = ('camera_front_wide_120fov', 'camera_rear_left_70fov')
+POINTS = '/nurec/lidar_gt_top_p128/points'
 # Nothing here takes long; what hangs ends with the test.
 TIMEOUT_S = 300
 
@@ -150,7 +152,7 @@ def test_the_table_counts_what_the_recording_holds(shown):
     table = {line[0]: line[1:] for line in lines if len(line) == 5}
     expected = {'/clock', '/tf', '/tf_static', '/diagnostics'}
     expected |= {f'/nurec/{name}' for name in ('odom', 'path', 'ego', 'tracks', 'state')}
-    expected |= {f'/nurec/{camera}/camera_info' for camera in CAMERAS}
+    expected |= {f'/nurec/{camera}/camera_info' for camera in CAMERAS} | {POINTS}
     expected |= {f'/nurec/{camera}/image_raw/compressed' for camera in CAMERAS}
     assert expected <= set(table)
     # Of some there may be none.
@@ -190,6 +192,11 @@ def test_pictures_show_something(shown):
     assert sheet.shape[1] > 1500
     cells = sheet[130:330, 30:1900].reshape(-1, 3)
     assert len(np.unique(cells, axis=0)) > 500, 'a street has many colours'
+    # The last row is the lidar's: points of the street on a dark ground, in each cell.
+    row = sheet[-22 - 216 : -22, 22:-22]
+    for cell in np.split(row[:, : 5 * 390 - 6], [390, 780, 1170, 1560], axis=1):
+        ground = np.all(cell[:, :384] == NIGHT[::-1], axis=2)
+        assert 0.02 < 1 - ground.mean() < 0.6
     overview = cv2.imread(str(folder / 'overview.png'))
     assert overview.shape[1] == 1800
 
@@ -278,7 +285,7 @@ def test_a_signal_ends_everything(playing, number: int, code: int):
 
 
 def test_the_player_is_told_what_was_chosen(street: Path):
-    options = Options(rate=2, camera_rate=0, resolution_scale=0.5)
+    options = Options(rate=2, camera_rate=0, lidar_rate=0, resolution_scale=0.5)
     line = player_command(options, street, '127.0.0.1:9', ('a', 'b'))
     assert line[0] == sys.executable
     assert line[3] == '--ros-args'
@@ -293,6 +300,7 @@ def test_the_player_is_told_what_was_chosen(street: Path):
         'marker_rate:=5.0',
         'rate:=2.0',
         'camera_rate:=0.0',
+        'lidar_rate:=0.0',
         'resolution_scale:=0.5',
         "cameras:=['a', 'b']",
     }
@@ -359,7 +367,8 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     assert path_length(scenario) == pytest.approx(example.path_length, rel=2e-3)
     begin_ns = scenario.start_ns
     times_ns = begin_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
-    recorded = drive.Drive(np.zeros((2, 3)), times_ns, np.zeros((20, 3)), None, {}, {})
+    path = times_ns[:2], np.zeros((2, 3))
+    recorded = drive.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
     monkeypatch.setattr(drive, 'read_drive', lambda *_: recorded)
     said: list[dict] = []
     for module, name in ((contact_sheet, 'draw_contact_sheet'), (overview, 'draw_overview')):
@@ -406,6 +415,7 @@ def test_a_domain_out_of_range_is_refused_with_the_range(domain: str, capsys):
     [
         (['--rate', '0'], "--rate: '0', expected a number from 0.01 to 100"),
         (['--rate', 'nan'], "--rate: 'nan', expected a number from 0.01 to 100"),
+        (['--lidar-rate', '1001'], "--lidar-rate: '1001', expected a number from 0 to 1000"),
         (['--camera-rate=-1'], "--camera-rate: '-1', expected a number from 0 to 1000"),
         (['--resolution-scale', 'x'], "--resolution-scale: 'x', expected a number from 0.01 to 2"),
         (['--usdz', ''], '--usdz: the path is empty'),

@@ -1,0 +1,111 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A drive beside the recording: the demo's driver, and what it leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+from nurec_ros import Environment
+from nurec_ros.demo.drive import read_drive
+from nurec_ros.demo.driver import driven_text, offset_at, OFFSET_M, TICK_US
+from nurec_ros.demo.overview import RECORDED
+from nurec_ros.driving.pursuit import PurePursuit
+from nurec_ros.example import write_example
+from nurec_ros.scenario import Scenario
+import pytest
+
+pytest.importorskip('ackermann_msgs', reason='there is nothing to drive with')
+
+DURATION_S = 6.0
+CAMERA = 'camera_front_wide_120fov'
+
+
+@pytest.fixture(scope='module')
+def driven(tmp_path_factory: pytest.TempPathFactory):
+    """Return the scenario, the folder that a driven demo of one camera filled, what it said."""
+    folder = tmp_path_factory.mktemp('driven')
+    usdz = write_example(folder / 'street.usdz', duration_s=DURATION_S)
+    choices = ('--rate', '20', '--resolution-scale', '0.05', '--cameras', CAMERA)
+    command = [sys.executable, '-m', 'nurec_ros.cli.demo', '--drive', '--usdz', str(usdz)]
+    done = subprocess.run(
+        [*command, '--output', str(folder / 'demo'), *choices],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Scenario.load(usdz), folder / 'demo', done.stdout
+
+
+def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
+    """Drive the same in plain Python: every tick leads to the same pose."""
+    scenario, folder, said = driven
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
+    drive = read_drive(folder / 'recording', [begin_ns])
+    assert drive.is_driven
+    pursuit = PurePursuit(scenario.ego.times_ns, scenario.ego.positions)
+    expected, lateral, met = [], [], set()
+    with Environment(scenario.path, '', ego_source='ackermann') as environment:
+        seen = environment.reset()
+        while not seen.done:
+            pursuit.offset_m = offset_at((seen.t_ns - begin_ns) / (end_ns - begin_ns))
+            x, y, z, w = seen.pose.quaternion
+            yaw = np.arctan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
+            place = (*seen.pose.position[:2], float(yaw))
+            expected.append((seen.t_ns, *place))
+            command = np.float32(pursuit.command(*place, float(seen.twist.linear[0])))
+            seen = environment.step(tuple(command.tolist()), duration_s=TICK_US / 1e6)
+            lateral.append(seen.deviation.lateral_m)
+            met |= set(seen.collisions)
+    rows = dict(zip(drive.odometry_ns.tolist(), drive.odometry.tolist(), strict=True))
+    assert {t for t, *_ in expected} <= set(rows)
+    for t_ns, *place in expected:
+        assert rows[t_ns] == pytest.approx(place, abs=1e-6)
+    assert min(lateral) == pytest.approx(OFFSET_M, abs=0.15)
+    assert abs(lateral[-1]) < 0.15
+    assert f'driven by ~/ackermann_cmd: up to {-min(lateral):.2f} m to the right' in said
+    assert (f'met: {", ".join(sorted(met))}' if met else 'nobody was met') in said
+
+
+def test_the_overview_has_both_ways(driven):
+    _, folder, _ = driven
+    overview = cv2.imread(str(folder / 'overview.png'))[:, :, ::-1]
+    near = np.abs(overview.astype(int) - RECORDED).max(axis=2) < 12
+    # The way and the box beside the driven one, and the legend's square of 14 by 13.
+    assert near[:-90].sum() > 300
+    assert near[-90:].sum() > 150
+
+
+def test_the_offset_is_half_a_lane_in_the_middle_and_none_at_the_ends():
+    assert [offset_at(share) for share in (0.0, 0.15, 0.85, 1.0)] == [0.0] * 4
+    assert [offset_at(share) for share in (0.35, 0.5, 0.65)] == [OFFSET_M] * 3
+    assert offset_at(0.25) == pytest.approx(OFFSET_M / 2)
+    assert offset_at(0.75) == pytest.approx(OFFSET_M / 2)
+    over = [offset_at(share) for share in np.linspace(0.15, 0.35, 50)]
+    assert np.all(np.diff(over) < 0)
+
+
+def test_what_is_said():
+    assert driven_text([0.1, -1.5, 0.25], set()) == (
+        'driven by ~/ackermann_cmd: up to 1.50 m to the right of the recording, 0.25 m at the '
+        'end; nobody was met'
+    )
+    assert driven_text([2.0], {'8', '7'}).endswith(
+        'to the left of the recording, 2.00 m at the end; road users met: 7, 8'
+    )
