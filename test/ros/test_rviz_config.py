@@ -152,7 +152,7 @@ def test_every_display_is_of_a_known_kind():
 def test_the_road_users_the_ego_and_its_path_are_shown():
     shown = {display['Topic']['Value'] for display in DISPLAYS.values() if 'Topic' in display}
     assert {'/nurec/tracks', '/nurec/ego', '/nurec/path', '/nurec/odom'} <= shown
-    assert {'/nurec/ego_recorded', '/nurec/driven_path'} <= shown
+    assert {'/nurec/ego_recorded', '/nurec/driven_path', '/nurec/map'} <= shown
     assert 'TF' in {kind_of(display) for display in DISPLAYS.values()}
 
 
