@@ -160,6 +160,12 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
         'metavar': 'A,B',
         'help': 'these cameras only (all)',
     },
+    '--lidars': {
+        'type': names,
+        'default': (),
+        'metavar': 'A,B',
+        'help': 'these lidars only; the word none for none (all)',
+    },
     '--resolution-scale': {
         'type': number(0.01, 2.0, float),
         'metavar': 'S',

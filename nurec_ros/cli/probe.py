@@ -52,6 +52,7 @@ _TYPED = {
     'first_render_timeout_s': '--first-timeout',
     'tls_root_certificate': '--tls-root-certificate',
     'cameras': '--cameras',
+    'lidars': '--lidars',
     'output': '--output',
     'scene_url': '--scene-url',
     'scene_id': '--scene-id',
@@ -77,7 +78,8 @@ def _parser(as_json: bool) -> Parser:
     parser = _Parser(
         NAME,
         'Ask a NuRec render server, stage by stage, all that a picture needs, and render some of '
-        'every camera. Each stage gets a tick, a dot (worth knowing) or a cross with its remedy.',
+        'every camera and a spin of every lidar. Each stage gets a tick, a dot (worth knowing) or '
+        'a cross with its remedy.',
         examples=EXAMPLES,
         codes=CODES,
     )
@@ -89,9 +91,10 @@ def _parser(as_json: bool) -> Parser:
         '--output',
         type=Path,
         default=defaults.output,
-        help='folder for the pictures (./%(default)s)',
+        help='folder for pictures and clouds (./%(default)s)',
     )
     parser.add('--cameras')
+    parser.add('--lidars')
     parser.add('--resolution-scale', default=defaults.scale)
     parser.add(
         '--timeout',
@@ -148,6 +151,7 @@ def _probe(arguments: argparse.Namespace) -> int:
         service_prefix=arguments.service_prefix,
         tls_root_certificate=arguments.tls_root_certificate,
         cameras=arguments.cameras,
+        lidars=arguments.lidars,
         scale=arguments.resolution_scale,
         timeout_s=arguments.timeout,
         first_timeout_s=arguments.first_timeout,
@@ -168,10 +172,9 @@ def _probe(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _print(f'{NAME} {__version__}: {scenario.scene_id} on {options.server}')
         report = run(scenario, options, on_stage=show, patience=patience)
-        if report.pictures:
-            _print(
-                f'{counted(len(report.pictures), "reply", "replies")} saved in {options.output}'
-            )
+        saved = len(report.pictures) + len(report.clouds)
+        if saved:
+            _print(f'{counted(saved, "reply", "replies")} saved in {options.output}')
         _print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
     else:
         report = run(scenario, options, patience=patience)

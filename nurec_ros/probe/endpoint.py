@@ -72,6 +72,7 @@ _REPLIES = {
     'get_available_trajectories': sensorsim_pb2.AvailableTrajectoriesReturn,
     'render_rgb': sensorsim_pb2.RGBRenderReturn,
     'batch_render_rgb': sensorsim_pb2.BatchRGBRenderReturn,
+    'render_lidar': sensorsim_pb2.LidarRenderReturn,
 }
 
 

@@ -22,8 +22,10 @@ import re
 import tempfile
 import threading
 
+from google.protobuf.message import Message
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.probe.endpoint import Answer, Calls, failure
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
@@ -108,7 +110,7 @@ class Renders:
 
     def _render(self, builder: RequestBuilder, camera: str, label: str) -> Stage:
         width, height = builder.frame_size(camera)
-        t_ns = moment(self.scenario, camera)
+        t_ns = self._moment(camera)
         request = builder.build(self.scene_id, camera, t_ns)
         details = {
             'camera': camera,
@@ -118,19 +120,9 @@ class Renders:
         }
         what = f'{camera} {label}'
         first = not self.warm
-        limit = self.calls.timeout('render')
-        if first:
-            limit = max(limit, self.first_timeout_s)
-        timer = threading.Timer(self.patience_s, self.patience)
-        timer.daemon = True
-        if first:
-            timer.start()
-        try:
-            answer = self.calls.ask('render', 'render_rgb', request, timeout_s=limit)
-        finally:
-            timer.cancel()
+        answer = self.ask('render', 'render_rgb', request, first=first)
         if answer.error is not None:
-            stage = self._failed('render', answer)
+            stage = self.failed('render', answer)
             message = f'{what} at {width}x{height}: {stage.message}'
             return replace(stage, message=message, details=details)
         self.warm = True
@@ -147,11 +139,28 @@ class Renders:
             return Stage('render', NOTE, message, '', answer.latency_s, details)
         return Stage('render', NOTE, f'{message}, slow', _SLOW, answer.latency_s, details)
 
+    def ask(self, stage: str, method: str, request: Message, *, first: bool) -> Answer:
+        """Make one call; what is the first of its kind may take longer."""
+        limit = self.calls.timeout(stage)
+        if first:
+            limit = max(limit, self.first_timeout_s)
+        timer = threading.Timer(self.patience_s, self.patience)
+        timer.daemon = True
+        if first:
+            timer.start()
+        try:
+            return self.calls.ask(stage, method, request, timeout_s=limit)
+        finally:
+            timer.cancel()
+
+    def _moment(self, camera: str) -> int:
+        return moment(self.scenario, self.scenario.cameras[camera].frame_times_ns[:, 1])
+
     def _batch(self, builder: RequestBuilder) -> Stage:
         items = [
             sensorsim_pb2.BatchRGBRenderItem(
                 camera_name=camera,
-                request=builder.build(self.scene_id, camera, moment(self.scenario, camera)),
+                request=builder.build(self.scene_id, camera, self._moment(camera)),
             )
             for camera in self.cameras
         ]
@@ -165,7 +174,7 @@ class Renders:
             message = 'no batch_render_rgb, as with servers before 26.02: single calls are made'
             return Stage('batch', NOTE, message, '', answer.latency_s, {'batch': False})
         if answer.error is not None:
-            return self._failed('batch', answer)
+            return self.failed('batch', answer)
         return self._batch_stage(answer, builder)
 
     def _batch_stage(self, answer: Answer, builder: RequestBuilder) -> Stage:
@@ -200,7 +209,7 @@ class Renders:
         message = f'{counted(total, "camera")} in one call'
         return Stage('batch', PASS, message, '', answer.latency_s, details)
 
-    def _failed(self, name: str, answer: Answer) -> Stage:
+    def failed(self, name: str, answer: Answer) -> Stage:
         """Return the failed stage; find out whether anything is answered after a silence."""
         stage = failure(name, answer)
         if answer.code is grpc.StatusCode.UNAVAILABLE:
@@ -213,10 +222,9 @@ class Renders:
         return stage
 
 
-def moment(scenario: Scenario, camera: str) -> int:
-    """Return the frame time to probe: the one nearest to the middle that the scene covers."""
+def moment(scenario: Scenario, ends: NDArray[np.int64]) -> int:
+    """Return the time to probe: of the ends (F,) the nearest to the middle of the scene."""
     middle = (scenario.start_ns + scenario.end_ns) // 2
-    ends = scenario.cameras[camera].frame_times_ns[:, 1]
     ends = ends[(ends > scenario.start_ns) & (ends < scenario.end_ns)]
     if len(ends):
         middle = int(ends[np.argmin(np.abs(ends - middle))])
@@ -240,6 +248,14 @@ class Picture:
     fault: str
     black: bool = False
     remedy: str = ''
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file that is kept of it; .bin is what is no picture."""
+        kind = 'bin'
+        if self.size is not None:
+            kind = 'png' if self.data.startswith(b'\x89PNG') else 'jpg'
+        return f'{self.camera}_{self.label}.{kind}'
 
 
 def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Picture:
@@ -272,16 +288,12 @@ def check_folder(folder: Path) -> None:
         raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
 
 
-def save(picture: Picture, folder: Path) -> Path:
-    """Write the bytes as they came, no picture (.bin) or not; return the path."""
-    kind = 'bin'
-    if picture.size is not None:
-        kind = 'png' if picture.data.startswith(b'\x89PNG') else 'jpg'
-    safe = re.sub(r'[^\w.-]', '_', picture.camera)
-    path = folder / f'{safe}_{picture.label}.{kind}'
+def save(folder: Path, name: str, data: bytes) -> Path:
+    """Write what came under a name that stays in the folder; return the path."""
+    path = folder / re.sub(r'[^\w.-]', '_', name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.data)
+        path.write_bytes(data)
     except OSError as error:
         raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
     return path

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import time
@@ -44,15 +44,17 @@ from nurec_ros.probe.renders import (
     sizes_stage,
 )
 from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
+from nurec_ros.probe.spins import lidar_stages, Spin
 from nurec_ros.rendering.address import addresses, check_proxy, resolve
 from nurec_ros.rendering.channel import open_channel, proxies_in_force
 from nurec_ros.rendering.options import RenderOptions, scene_metadata
 from nurec_ros.rendering.tls import fault_among, root_certificate
 from nurec_ros.scenario import Scenario
+from nurec_ros.settings import NO_LIDARS
 
 STAGES = (
     *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
-    *('render', 'batch', 'sizes', 'images'),
+    *('render', 'batch', 'sizes', 'images', 'lidar'),
 )
 
 
@@ -61,11 +63,12 @@ class ProbeOptions:
     """
     What a user can say about a probe.
 
-    cameras: logical names, empty for all; scale: of the small pictures, of the native size;
-    timeout_s: of each call, in `timeouts` those of single stages; first_timeout_s: of the first
-    frame, and of what makes a server load a scene_url; output: folder of the pictures. slow_s: a
-    small picture that takes longer is a note; patience_s: then the first one is said to be
-    waited for.
+    cameras, lidars: logical names, empty for all, of lidars ('none',) for none; scale: of the
+    small pictures, of the native size; timeout_s: of each call, in `timeouts` those of single
+    stages; first_timeout_s: of the first frame and the first spin, and of what makes a server load
+    a scene_url; output: folder of pictures and clouds.
+    slow_s: a small picture or a spin that takes longer is a note; patience_s: then the first one
+    is said to be waited for.
     """
 
     server: str = RenderOptions().server
@@ -75,6 +78,7 @@ class ProbeOptions:
     service_prefix: str = ''
     tls_root_certificate: str = ''
     cameras: tuple[str, ...] = ()
+    lidars: tuple[str, ...] = ()
     scale: float = 0.25
     timeout_s: float = 10.0
     timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -87,10 +91,11 @@ class ProbeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All stages in their order, the paths of the pictures, and the seconds it took."""
+    """All stages in their order, the files of pictures and clouds, and the seconds it took."""
 
     stages: tuple[Stage, ...]
     pictures: tuple[Path, ...]
+    clouds: tuple[Path, ...]
     elapsed_s: float
 
     @property
@@ -106,6 +111,7 @@ class Report:
             'elapsed_s': round(self.elapsed_s, 3),
             'stages': [stage.to_json() for stage in self.stages],
             'pictures': [str(path) for path in self.pictures],
+            'clouds': [str(path) for path in self.clouds],
         }
 
 
@@ -120,36 +126,54 @@ def run(
     Probe the server for the scenario; `on_stage` gets each stage as soon as it is known.
 
     `patience` is called when the first frame takes long. Raise ConfigurationError for options
-    that cannot be honoured and for pictures that cannot be written.
+    that cannot be honoured and for files that cannot be written.
     """
     began = time.perf_counter()
     stages: list[Stage] = []
-    paths: list[Path] = []
     probe = _Probe(scenario, options, patience)
-    looked_at = 0
+    pictures, clouds = _Folder(options.output), _Folder(options.output)
     for stage in probe.stages():
         stages.append(stage)
         on_stage(stage)
-        pictures = probe.pictures[looked_at:]
-        looked_at += len(pictures)
-        paths.extend(save(each, options.output) for each in pictures if each.data)
-    for stage in _untried(stages):
+        pictures.keep(probe.pictures)
+        clouds.keep(probe.spins)
+    for stage in _untried(stages, probe.names):
         stages.append(stage)
         on_stage(stage)
-    return Report(tuple(stages), tuple(paths), time.perf_counter() - began)
+    took_s = time.perf_counter() - began
+    return Report(tuple(stages), tuple(pictures.paths), tuple(clouds.paths), took_s)
+
+
+class _Folder:
+    """Saves what came, each once, as soon as it is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: list[Path] = []
+        self._folder = folder
+        self._seen = 0
+
+    def keep(self, found: Sequence[Picture | Spin]) -> None:
+        """Save what is new of a list that grows; what is empty is not saved."""
+        for number in range(self._seen, len(found)):
+            each = found[number]
+            if each.data:
+                self.paths.append(save(self._folder, each.file_name, each.data))
+        self._seen = len(found)
 
 
 class _Probe:
-    """One probe: its options, which are checked before anything is asked, and its pictures."""
+    """One probe: its options, which are checked before anything is asked, and what came."""
 
     def __init__(
         self, scenario: Scenario, options: ProbeOptions, patience: Callable[[], None]
     ) -> None:
         self.pictures: list[Picture] = []
+        self.spins: list[Spin] = []
         self._scenario = scenario
         self._options = options
         self._patience = patience
         self._cameras = _chosen(scenario, options.cameras)
+        self._lidars = _chosen_lidars(scenario, options.lidars)
         addresses(options.server)
         check_proxy(options.server, options.use_proxy)
         self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
@@ -163,6 +187,11 @@ class _Probe:
             )
         )
         check_folder(options.output)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the stages that there are for this archive."""
+        return STAGES if self._lidars else STAGES[:-1]
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages; end early where a failure leaves nothing to try."""
@@ -237,7 +266,7 @@ class _Probe:
             return
         problems = {} if options.cameras else _problems(scenario)
         yield cameras_stage(calls, scenario, scene_id, self._cameras, problems)
-        yield from Renders(
+        renders = Renders(
             scenario=scenario,
             calls=calls,
             scene_id=scene_id,
@@ -248,9 +277,11 @@ class _Probe:
             patience=self._patience,
             patience_s=options.patience_s,
             pictures=self.pictures,
-        ).stages()
+        )
+        yield from renders.stages()
         yield sizes_stage(self.pictures)
         yield images_stage(self.pictures)
+        yield from lidar_stages(renders, self._lidars, self.spins)
 
 
 def _problems(scenario: Scenario) -> dict[str, str]:
@@ -279,12 +310,22 @@ def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
     return [name for name in known if not wanted or name in wanted]
 
 
-def _untried(stages: list[Stage]) -> Iterator[Stage]:
+def _chosen_lidars(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
+    if wanted == (NO_LIDARS,) and NO_LIDARS not in scenario.lidars:
+        return []
+    for name in wanted:
+        if name not in scenario.lidars:
+            known = ', '.join(scenario.lidars) or 'none: the scenario has no lidar'
+            raise ConfigurationError(f'lidars names {name!r}, expected some of {known}')
+    return [name for name in scenario.lidars if not wanted or name in wanted]
+
+
+def _untried(stages: list[Stage], names: tuple[str, ...]) -> Iterator[Stage]:
     """Yield the stages that were not come to, each as skipped."""
     seen = {stage.name for stage in stages}
     # What ended the probe is the last of them: it went on after the others.
     cause = next((stage.name for stage in reversed(stages) if stage.status == FAIL), '')
     if cause:
-        for name in STAGES:
+        for name in names:
             if name not in seen:
                 yield Stage(name, SKIP, f'not tried, because {cause} failed')

@@ -30,6 +30,10 @@ GOOD = encoded(gradient(48, 27))
 BLACK = encoded(np.full((27, 48, 3), 2, np.uint8))
 
 
+def saved(found, folder):
+    return save(folder, found.file_name, found.data)
+
+
 def picture(data=GOOD, camera='front', label='low', asked=(48, 27)):
     return judge(camera, label, asked, data)
 
@@ -116,15 +120,15 @@ def test_a_size_that_cannot_be_the_same_view_is_a_failure(asked):
 
 def test_pictures_are_saved_as_they_came(tmp_path):
     folder = tmp_path / 'new' / 'folder'
-    assert save(picture(), folder) == folder / 'front_low.jpg'
+    assert saved(picture(), folder) == folder / 'front_low.jpg'
     assert (folder / 'front_low.jpg').read_bytes() == GOOD
     png = encoded(gradient(48, 27), '.png')
-    assert save(picture(png, label='full'), folder).suffix == '.png'
-    assert save(picture(b'garbage'), folder).suffix == '.bin'
+    assert saved(picture(png, label='full'), folder).suffix == '.png'
+    assert saved(picture(b'garbage'), folder).suffix == '.bin'
 
 
 def test_a_camera_s_name_cannot_leave_the_folder(tmp_path):
-    path = save(picture(camera='../../x/y'), tmp_path)
+    path = saved(picture(camera='../../x/y'), tmp_path)
     assert path.parent == tmp_path
     assert path.is_file()
 
@@ -132,4 +136,4 @@ def test_a_camera_s_name_cannot_leave_the_folder(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ConfigurationError, match='file'):
-        save(picture(), tmp_path / 'file')
+        saved(picture(), tmp_path / 'file')

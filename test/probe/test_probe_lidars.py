@@ -1,0 +1,253 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A spin of each lidar: of the preview server, and of servers that answer with raw bytes."""
+
+import json
+from test.preview.preview_client import serve
+from test.probe.reports import failed, probe_at, stage, statuses
+from test.rendering.fake_server import FakeServer, png
+from test.support.archives import build_archive, SEQUENCE_ID, START_US
+from test.support.lidars import add_lidar, LIDAR, SPINS
+from test.support.ports import claim_port
+
+import grpc
+import numpy as np
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.server import PreviewServer
+from nurec_ros.scenario import Scenario
+import pytest
+
+OTHER = 'roof'
+# Eight metres and more around the car.
+POINTS = np.array([[8, 0, -1], [0, 9, -1], [-30.5, 2, 0.25], [0, -120, 4]], dtype='<f4')
+INTENSITIES = np.array([0.0, 0.5, 0.25, 1.0], dtype='<f4')
+
+
+def field(number, data):
+    length = len(data)
+    size = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
+    return bytes([number << 3 | 2]) + size + data
+
+
+def of_2025(points=POINTS, intensities=INTENSITIES):
+    return field(1, points.tobytes()) + field(2, intensities.tobytes())
+
+
+def of_2026(points=POINTS, intensities=INTENSITIES):
+    return (
+        b'\x18'
+        + bytes([len(points)])
+        + field(4, points.tobytes())
+        + field(5, intensities.tobytes())
+    )
+
+
+def grey(request, _):
+    return png(request.resolution_w, request.resolution_h, 100)
+
+
+@pytest.fixture(scope='module')
+def spinning(tmp_path_factory):
+    """Return a scenario with a lidar of a known device and, after it, one of none."""
+
+    def edit(rig):
+        add_lidar(rig)
+        add_lidar(rig, name=OTHER, model=None)
+
+    return Scenario.load(build_archive(tmp_path_factory.mktemp('lidars'), edit_rig=edit))
+
+
+@pytest.fixture
+def probe_raw(spinning, tmp_path):
+    """Return a function that probes a server whose spins are these bytes, or what aborts."""
+
+    def probed(answer, **options):
+        with FakeServer(grey, scenes=[SEQUENCE_ID]) as server:
+            if answer is not None:
+                server.spin = answer if callable(answer) else lambda *_: answer
+            report = probe_at(spinning, server.address, tmp_path, lidars=(LIDAR,), **options)
+            probed.requests = server.requests('render_lidar')
+        return report
+
+    return probed
+
+
+def read_pcd(path):
+    """Return header lines and points of a binary PCD file, by the letter of its format."""
+    head, _, data = path.read_bytes().partition(b'DATA binary\n')
+    header = dict(
+        line.split(' ', 1) for line in head.decode('ascii').splitlines() if line[:1] != '#'
+    )
+    sizes = [int(size) for size in header['SIZE'].split()]
+    count = int(header['POINTS'])
+    assert len(data) == count * sum(sizes)
+    kinds = [
+        f'<{kind.lower()}{size}' for kind, size in zip(header['TYPE'].split(), sizes, strict=True)
+    ]
+    rows = np.frombuffer(data, list(zip(header['FIELDS'].split(), kinds, strict=True)))
+    return header, rows
+
+
+@pytest.mark.parametrize('reply', [of_2025, of_2026])
+def test_the_cloud_of_either_generation_is_judged_and_saved(probe_raw, tmp_path, reply):
+    report = probe_raw(reply())
+    found = stage(report, 'lidar', 'pass')
+    assert found.latency_s > 0.0
+    assert f'{LIDAR} as pandar128: 4 points, 8.1 to 120.1 m, half within 19.8' in found.message
+    assert found.details['points'] == 4
+    nearest, median, farthest = found.details['ranges_m']
+    # Of 8.06, 9.06, 30.57 and 120.07 m.
+    assert (nearest, farthest) == pytest.approx((65**0.5, 14416**0.5))
+    assert median == pytest.approx((82**0.5 + (30.5**2 + 4.0625) ** 0.5) / 2)
+    assert report.clouds == (tmp_path / 'out' / f'{LIDAR}.pcd',)
+    header, rows = read_pcd(report.clouds[0])
+    assert (
+        report.clouds[0].read_bytes().startswith(b'# .PCD v0.7 - Point Cloud Data file format\n')
+    )
+    assert header == {
+        'VERSION': '0.7',
+        'FIELDS': 'x y z intensity',
+        'SIZE': '4 4 4 4',
+        'TYPE': 'F F F F',
+        'COUNT': '1 1 1 1',
+        'WIDTH': '4',
+        'HEIGHT': '1',
+        'VIEWPOINT': '0 0 0 1 0 0 0',
+        'POINTS': '4',
+    }
+    np.testing.assert_array_equal(np.stack([rows[axis] for axis in 'xyz'], axis=1), POINTS)
+    np.testing.assert_array_equal(rows['intensity'], INTENSITIES)
+    value = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert value['clouds'] == [str(report.clouds[0])]
+
+
+def test_the_spin_asked_for_is_a_recorded_one_near_the_middle(probe_raw):
+    probe_raw(of_2026())
+    (asked,) = probe_raw.requests
+    window = [asked.frame_start_us, asked.frame_end_us]
+    assert window in SPINS
+    assert abs(window[1] - START_US - 1_000_000) <= 100_000
+
+
+def test_a_server_without_lidars_is_a_note_and_said_once(spinning, tmp_path):
+    with FakeServer(grey, scenes=[SEQUENCE_ID]) as server:
+        report = probe_at(spinning, server.address, tmp_path)
+        assert server.methods().count('refused lidar') == 1
+    (found,) = [one for one in report.stages if one.name == 'lidar']
+    assert found.status == 'note'
+    assert 'renders no lidars' in found.message
+    assert '25.07' in found.remedy
+    assert report.clouds == ()
+
+
+@pytest.mark.parametrize(
+    ('reply', 'words'),
+    [
+        (field(1, b'\0' * 16) + field(2, b'\0' * 4), '4 coordinates, expected 3 a point'),
+        (of_2026(intensities=INTENSITIES[:3]), '3 intensities, expected 4, one a point'),
+        (b'\x18\x09' + of_2025(), '4 points, expected 9, its num_points'),
+        (of_2026(points=POINTS * np.float32(np.nan)), '12 of 12 coordinates of the reply are not'),
+    ],
+    ids=['odd', 'intensities', 'count', 'nan'],
+)
+def test_what_is_no_cloud_is_a_failure_and_saved_as_it_came(probe_raw, tmp_path, reply, words):
+    report = probe_raw(reply)
+    assert failed(report) == ['lidar']
+    found = stage(report, 'lidar', 'fail')
+    assert words in found.message
+    assert LIDAR in found.message
+    assert 'newer version' in found.remedy
+    assert report.clouds == (tmp_path / 'out' / f'{LIDAR}.bin',)
+
+
+@pytest.mark.parametrize(
+    ('reply', 'words', 'remedy'),
+    [
+        (b'', 'the cloud is empty', 'the scene the one of this archive'),
+        (of_2026(POINTS * np.float32(100)), '4 of 4 points are farther away than 300 m', 'metres'),
+        (of_2026(POINTS * np.float32(1e-3)), 'half of 4 points are within 0.02 m', 'metres'),
+    ],
+    ids=['empty', 'far', 'near'],
+)
+def test_implausible_ranges_are_a_failure(probe_raw, reply, words, remedy):
+    report = probe_raw(reply)
+    assert failed(report) == ['lidar']
+    found = stage(report, 'lidar', 'fail')
+    assert words in found.message
+    assert remedy in found.remedy
+    # What has points can be looked at.
+    assert len(report.clouds) == bool(reply)
+
+
+def test_what_is_odd_is_a_note(probe_raw, spinning, tmp_path):
+    report = probe_raw(of_2026(intensities=INTENSITIES * 255))
+    assert report.ok
+    assert 'intensities of 0 to 255, expected 0 to 1' in stage(report, 'lidar', 'note').message
+    report = probe_raw(of_2026(), slow_s=0.0)
+    assert 'slow because the first' in stage(report, 'lidar', 'note').message
+    with FakeServer(grey, scenes=[SEQUENCE_ID]) as server:
+        server.spin = lambda *_: of_2026()
+        report = probe_at(spinning, server.address, tmp_path)
+    assert statuses(report, 'lidar') == ['pass', 'note']
+    assert f"the name of lidar '{OTHER}' tells no device" in stage(report, 'lidar', 'note').message
+
+
+def test_a_spin_that_fails_has_the_remedy_of_the_table(probe_raw):
+    def fails(_, context):
+        context.abort(grpc.StatusCode.UNKNOWN, 'NRenderer.render failed')
+
+    report = probe_raw(fails)
+    assert failed(report) == ['lidar']
+    found = stage(report, 'lidar', 'fail')
+    assert found.message.startswith(f'{LIDAR}: ')
+    assert 'NRenderer.render failed' in found.message
+    assert found.remedy
+
+
+def test_lidars_are_chosen(spinning, tmp_path, probe_raw):
+    with FakeServer(grey, scenes=[SEQUENCE_ID]) as server:
+        server.spin = lambda *_: of_2026()
+        report = probe_at(spinning, server.address, tmp_path, lidars=('none',))
+        assert statuses(report, 'lidar') == []
+        assert server.requests('render_lidar') == []
+        with pytest.raises(ConfigurationError, match=f"lidars names 'top', expected .*{LIDAR}"):
+            probe_at(spinning, server.address, tmp_path, lidars=('top',))
+
+
+def test_without_a_server_a_lidar_is_not_tried(spinning, tmp_path):
+    closed = f'127.0.0.1:{claim_port()}'
+    report = probe_at(spinning, closed, tmp_path)
+    assert statuses(report, 'lidar') == ['skip']
+    report = probe_at(spinning, closed, tmp_path, lidars=('none',))
+    assert statuses(report, 'lidar') == []
+
+
+@pytest.mark.parametrize('behaviour', [{}, {'api': 'v1'}])
+def test_the_preview_s_spins_pass(spinning, tmp_path, behaviour):
+    behaviour = Behaviour(lidar_beams=(16, 90), **behaviour)
+    with PreviewServer([spinning], behaviour=behaviour) as server:
+        report = probe_at(
+            spinning, server.address, tmp_path, cameras=('camera_front_wide_120fov',)
+        )
+    found = stage(report, 'lidar', 'pass')
+    _, rows = read_pcd(report.clouds[0])
+    assert len(rows) == found.details['points'] > 200
+
+
+def test_a_server_that_went_away_is_not_asked_for_spins(spinning, tmp_path):
+    with serve(spinning, behaviour=Behaviour(crash_after=1)) as server:
+        report = probe_at(spinning, server.address, tmp_path)
+    assert failed(report) == ['render']
+    assert statuses(report, 'lidar') == ['skip', 'skip']
