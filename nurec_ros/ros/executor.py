@@ -71,6 +71,21 @@ class Mailbox:
         future.add_done_callback(lambda _: self.post(lambda: woken.set_result(None)))
         await woken
 
+    async def inside(self, begin: Callable[[Future[None]], Result]) -> Result:
+        """Call `begin` in the executor's thread with a future, and wait until that is done."""
+        done: Future[None] = Future()
+        results: list[Result] = []
+
+        def call() -> None:
+            try:
+                results.append(begin(done))
+            except Exception as error:  # noqa: BLE001, it belongs to the one who waits
+                done.set_exception(error)
+
+        self.post(call)
+        await done
+        return results[0]
+
 
 def in_thread(work: Callable[[], Result], name: str) -> ThreadFuture[Result]:
     """

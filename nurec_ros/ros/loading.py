@@ -20,11 +20,11 @@ old scenario plays on, and stays when something fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+import threading
 
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, doing, NurecError
@@ -241,12 +241,23 @@ class Loaded:
         self.watch.update(settings)
         self.playback.ego_wait_ns = round(settings.ego_wait_s * 1e9)
 
-    def submit(self, order: Render) -> Future[None]:
-        """Have frames rendered, from where the ego is now known to have been."""
+    def submit(self, order: Render, out: Callable[[], None]) -> None:
+        """
+        Have frames rendered, from where the ego is now known to have been.
+
+        With a ticket `out` is called, in any thread, once they are out or lost.
+        """
         ego = None if self.watch.ego.is_recorded else self.watch.ego
-        return self.pipeline.submit(
-            order.frames, keep=order.keep, fail_if_down=order.fail_if_down, ego=ego
-        )
+        try:
+            future = self.pipeline.submit(
+                order.frames, keep=order.keep, fail_if_down=order.fail_if_down, ego=ego
+            )
+        except Exception:
+            # Nobody is to wait for frames that were never asked for.
+            out()
+            raise
+        if order.ticket:
+            future.add_done_callback(lambda _: out())
 
     def _audiences(self) -> dict[str, tuple[int, ...]]:
         audiences = {name: topics.audience for name, topics in self.topics.items()}
@@ -263,8 +274,18 @@ class Loaded:
             times_ns[name] = camera_times(ends, *self._range_ns, values.lidar_rate(name))
         return Schedule(times_ns, self.lidars)
 
-    def update(self, values: Values) -> None:
-        """Take run-time changes of what is rendered; the halted moment is owed anew then."""
+    def update(self, values: Values, changed: Collection[str]) -> None:
+        """Take run-time changes of the parameters, but for who drives and how fast time runs."""
+        self._update_rendering(values)
+        self.update_driving(values.settings)
+        self.playback.loop = values.settings.loop
+        self.playback.always_render = values.settings.always_render
+        rates = ('camera_rate', 'lidar_rate')
+        if any(name in rates or name.endswith('.rate') for name in changed):
+            self.playback.schedule = self.schedule(values)
+
+    def _update_rendering(self, values: Values) -> None:
+        """Take changes of what is rendered; the halted moment is owed anew then."""
         options = self._options(values)
         if options == self.options:
             return
@@ -312,3 +333,10 @@ class Loaded:
     def close(self, timeout_s: float = 0.3) -> None:
         """Cancel what is under way and leave the server; takes at most `timeout_s`."""
         self.pipeline.close(timeout_s)
+
+    def close_beside(self) -> None:
+        """Close without waiting for it."""
+        try:
+            threading.Thread(target=self.close, name='nurec-close', daemon=True).start()
+        except RuntimeError:  # no more threads
+            self.close(0.0)

@@ -22,6 +22,7 @@ nobody declares are found here as well: ROS takes any name without a word.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -215,6 +216,17 @@ class Parameters:
                 self._undeclare(name)
         self._tokens = tokens
         self.values = self._composed()
+
+    @contextmanager
+    def declaring(self, names: Iterable[str], lidars: Iterable[str]) -> Iterator[None]:
+        """Declare these sensors' parameters besides, and go back where the body raises."""
+        before = [tuple(self._tokens.get(kind, ())) for kind in ('camera', 'lidar')]
+        self.declare_cameras(names, lidars, drop_others=False)
+        try:
+            yield
+        except BaseException:
+            self.declare_cameras(*before)
+            raise
 
     def _undeclare(self, name: str) -> None:
         self._node.undeclare_parameter(name)

@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-import threading
 import time
 from typing import Any, TypeVar
 
@@ -56,7 +55,6 @@ from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.ros.reporter import Reporter
 from nurec_ros.ros.services import create_services, OvertakenError
 from nurec_ros.ros.topics import ScenarioTopics
-from nurec_ros.settings import Settings
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -101,27 +99,28 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def _set_up(self) -> None:
         self._mailbox = Mailbox(self)
         self._graph = Graph(self)
-        self.parameters = Parameters(self, self._on_parameters, self._tell)
+        self.parameters = Parameters(self, self._on_parameters, self._failed)
         settings = self.parameters.settings
         self._reporter = Reporter(self, self.parameters, self._graph)
         self._inputs = EgoInputs(
             self,
-            self._settings,
+            lambda: self.parameters.settings,
             self._take_input,
             lambda text: self._reporter.log('warn', text),
         )
         self._inputs.select(settings.ego_source)
-        create_services(self, self)
+        create_services(self, self, self._reporter.refused)
         timers = Timers(self, 1.0 / settings.clock_rate)
-        every = {
-            'advancing the clock': (1.0 / settings.clock_rate, self._on_clock),
-            'showing the road users': (1.0 / settings.marker_rate, self._on_markers),
-            'looking for subscribers': (LOOK_PERIOD_S, self._on_look),
-            'repeating the halted moment': (REPEAT_PERIOD_S, self._on_repeat),
-            'reporting': (REPORT_PERIOD_S, self._report),
+        # Playback is told this, so often.
+        tells: dict[str, tuple[float, Callable[[Playback], list[Effect]]]] = {
+            'advancing the clock': (1.0 / settings.clock_rate, lambda it: it.advance(_now_ns())),
+            'showing the road users': (1.0 / settings.marker_rate, lambda it: it.show_tracks()),
+            'looking for subscribers': (LOOK_PERIOD_S, lambda it: it.look(_now_ns())),
+            'repeating the halted moment': (REPEAT_PERIOD_S, lambda it: it.repeat(_now_ns())),
         }
-        for what, (period_s, callback) in every.items():
-            timers.every(period_s, self._guarded(what, callback))
+        for what, (period_s, tell) in tells.items():
+            timers.every(period_s, self._guarded(what, partial(self._tell, tell)))
+        timers.every(REPORT_PERIOD_S, self._guarded('reporting', self._report))
         self._again = timers.timer(
             AGAIN_AFTER_S, self._guarded('showing a jump again', self._on_again)
         )
@@ -195,19 +194,9 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             with doing(f'reading {settings.usdz_path}'):
                 found = reading.result()
             with doing(f'loading {settings.usdz_path}'):
-                return await self._inside(lambda shown: self._take(found, shown))
+                return await self._mailbox.inside(lambda shown: self._take(found, shown))
         finally:
             self._loading = False
-
-    def refused(self, name: str, error: Exception) -> str:
-        """Log why a service answers that it did not succeed, and return that."""
-        if isinstance(error, OvertakenError):
-            self.get_logger().warning(f'~/{name} was {error}')
-            return str(error)
-        if isinstance(error, UnforeseenError) or not isinstance(error, NurecError):
-            error = self._reporter.failed(f'answering ~/{name}', error)
-        self.get_logger().warning(f'~/{name} refused: {error}')
-        return str(error)
 
     def _command(self, command: Callable[[Playback], list[Effect]]) -> PlaybackState:
         """Put a command into the playback, carry out what follows, and return the state."""
@@ -227,28 +216,13 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._stepping[step] = done
             self._carry_out(loaded, effects)
 
-        await self._inside(begin)
+        await self._mailbox.inside(begin)
         if step.refusal:
             raise ConfigurationError(step.refusal)
         if step.overtaken_by or step.state is None:
             now = self._state().sentence
             raise OvertakenError(f'overtaken by {step.overtaken_by} before it was done; now {now}')
         return replace(step.state, failed_images=step.failed_images)
-
-    async def _inside(self, begin: Callable[[Future[None]], Result]) -> Result:
-        """Call `begin` in the default group with a future, and wait until that is done."""
-        done: Future[None] = Future()
-        results: list[Result] = []
-
-        def call() -> None:
-            try:
-                results.append(begin(done))
-            except Exception as error:  # noqa: BLE001, it belongs to the one who waits
-                done.set_exception(error)
-
-        self._mailbox.post(call)
-        await done
-        return results[0]
 
     def _need_loaded(self) -> Loaded:
         if self._loaded is None:
@@ -285,39 +259,37 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def _take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
         """Put a scenario in the place of the one before, or raise and leave all as it was."""
         old, scenario = self._loaded, found.scenario
-        self.parameters.declare_cameras(scenario.cameras, scenario.lidars, drop_others=False)
         new = None
         try:
-            new = Loaded(
-                self._graph,
-                found,
-                self.parameters.values,
-                on_lost=self._on_lost,
-                log=self._reporter.log,
-                after=old,
-            )
-            effects: list[Effect] = []
-            if self.parameters.settings.autoplay:
-                effects += new.playback.play(_now_ns())
-            announced = new.playback.announce()
-            with doing(f'making the topics of {found.asked.usdz_path}'):
-                if self._topics is None:
-                    self._topics = ScenarioTopics(self._graph, self._settings, scenario)
-                self._topics.change(scenario, new.watch.ego)
+            with self.parameters.declaring(scenario.cameras, scenario.lidars):
+                new = Loaded(
+                    self._graph,
+                    found,
+                    self.parameters.values,
+                    on_lost=self._on_lost,
+                    log=self._reporter.log,
+                    after=old,
+                )
+                effects: list[Effect] = []
+                if self.parameters.settings.autoplay:
+                    effects += new.playback.play(_now_ns())
+                announced = new.playback.announce()
+                with doing(f'making the topics of {found.asked.usdz_path}'):
+                    if self._topics is None:
+                        self._topics = ScenarioTopics(
+                            self._graph, lambda: self.parameters.settings, scenario
+                        )
+                    self._topics.change(scenario, new.watch.ego)
         except BaseException:
             if new is not None:
                 new.destroy_topics()
                 new.close(0.0)
-            if old is None:
-                self.parameters.declare_cameras(())
-            else:
-                self.parameters.declare_cameras(old.scenario.cameras, old.scenario.lidars)
             raise
         # From here on nothing that fails may keep the new scenario from being shown.
         self._loaded = new
         if old is not None:
             self._guarded('leaving the scenario before', partial(self._leave, old))()
-            _close_beside(old)
+            old.close_beside()
         self._guarded('taking note of the load', partial(self._note, new, found.warnings))()
         # A load that was not shown before this one came is not shown any more.
         self._shown()
@@ -336,9 +308,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         self.parameters.declare_cameras(new.scenario.cameras, new.scenario.lidars)
         self._reporter.loaded(new, warnings)
         self._reporter.unused(self.parameters.unused_overrides())
-
-    def _settings(self) -> Settings:
-        return self.parameters.settings
 
     def _shown(self) -> None:
         """Let those go on who wait for a scenario to be shown."""
@@ -376,24 +345,12 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             topics.show_jump(effect)
 
     def _render(self, loaded: Loaded, order: Render) -> None:
-        def done(_: object = None) -> None:
-            self._mailbox.post(lambda: self._on_frames_done(loaded, order.ticket))
-
-        try:
-            future = loaded.submit(order)
-        except Exception:
-            # Nobody is to wait for frames that were never asked for.
-            done()
-            raise
-        if order.ticket:
-            future.add_done_callback(done)
-
-    def _on_frames_done(self, loaded: Loaded, ticket: int) -> None:
         def go_on() -> None:
             if loaded is self._loaded:
-                self._carry_out(loaded, loaded.playback.frames_done(_now_ns(), ticket))
+                self._carry_out(loaded, loaded.playback.frames_done(_now_ns(), order.ticket))
 
-        self._guarded('taking note of frames', go_on)()
+        noted = self._guarded('taking note of frames', go_on)
+        loaded.submit(order, lambda: self._mailbox.post(noted))
 
     def _on_lost(self, loaded: Loaded, frame: Due, error: Exception) -> None:
         """Tell the step under way of a lost frame; in a thread of the pipeline's."""
@@ -401,12 +358,12 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         if not isinstance(error, NurecError):
             what = 'publishing an image'
             reason = str(UnforeseenError(f'unforeseen error while {what}', error))
-            self._mailbox.post(lambda: self._tell(what, error))
+            self._mailbox.post(lambda: self._failed(what, error))
         # Posted before the end of the render is, so that the step hears of it in time.
         if loaded.playback.stepping:
             self._mailbox.post(lambda: loaded.playback.frame_lost(frame, reason))
 
-    def _tell(self, what: str, error: Exception) -> None:
+    def _failed(self, what: str, error: Exception) -> None:
         self._reporter.failed(what, error)
 
     # Timers.
@@ -422,25 +379,14 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
         return guarded
 
-    def _with_playback(self, effects: Callable[[Playback], list[Effect]]) -> None:
+    def _tell(self, tell: Callable[[Playback], list[Effect]]) -> None:
+        """Tell the playback something, and carry out what follows."""
         if self._loaded is not None:
-            self._carry_out(self._loaded, effects(self._loaded.playback))
-
-    def _on_clock(self) -> None:
-        self._with_playback(lambda playback: playback.advance(_now_ns()))
-
-    def _on_markers(self) -> None:
-        self._with_playback(lambda playback: playback.show_tracks())
-
-    def _on_look(self) -> None:
-        self._with_playback(lambda playback: playback.look(_now_ns()))
-
-    def _on_repeat(self) -> None:
-        self._with_playback(lambda playback: playback.repeat(_now_ns()))
+            self._carry_out(self._loaded, tell(self._loaded.playback))
 
     def _on_again(self) -> None:
         self._again.cancel()
-        self._with_playback(lambda playback: playback.again(_now_ns()))
+        self._tell(lambda playback: playback.again(_now_ns()))
 
     def _report(self) -> None:
         self._announce()
@@ -463,25 +409,18 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     def _on_parameters(self, changed: frozenset[str]) -> None:
         values, loaded = self.parameters.values, self._loaded
-        if loaded is not None:
-            playback, settings = loaded.playback, values.settings
+        source = values.settings.ego_source
+        if 'ego_source' in changed and loaded is not None:
             # First what may fail: then nothing has changed.
-            if 'ego_source' in changed:
-                check_source(settings.ego_source)
-            loaded.update(values)
-            loaded.update_driving(settings)
-            if 'ego_source' in changed:
-                self._inputs.select(settings.ego_source)
+            check_source(source)
+        if loaded is not None:
+            loaded.update(values, changed)
+        if 'ego_source' in changed:
+            self._inputs.select(source)
+            if loaded is not None:
                 self._change_source(loaded)
-            if 'rate' in changed:
-                playback.set_rate(_now_ns(), settings.rate)
-            playback.loop = settings.loop
-            playback.always_render = settings.always_render
-            rates = ('camera_rate', 'lidar_rate')
-            if any(name in rates or name.endswith('.rate') for name in changed):
-                playback.schedule = loaded.schedule(values)
-        elif 'ego_source' in changed:
-            self._inputs.select(values.settings.ego_source)
+        if loaded is not None and 'rate' in changed:
+            loaded.playback.set_rate(_now_ns(), values.settings.rate)
         if 'rate' in changed:
             self._announce()
 
@@ -503,19 +442,11 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         if self.context.ok():
             topics.flush_markers(until_s - time.monotonic())
 
-    def destroy_node(self) -> Any:
+    def destroy_node(self) -> None:
         """Close, and remove the node from the graph."""
         self.close()
-        return super().destroy_node()
+        super().destroy_node()
 
 
 def _now_ns() -> int:
     return time.monotonic_ns()
-
-
-def _close_beside(old: Loaded) -> None:
-    """Leave the old scenario's server without waiting for it."""
-    try:
-        threading.Thread(target=old.close, name='nurec-close', daemon=True).start()
-    except RuntimeError:  # no more threads
-        old.close(0.0)

@@ -20,7 +20,7 @@ import time
 import traceback
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nurec_ros.errors import UnforeseenError
+from nurec_ros.errors import NurecError, UnforeseenError
 from nurec_ros.playback.state import PlaybackState
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
@@ -30,6 +30,7 @@ from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.outlet import reliable
 from nurec_ros.ros.parameter_names import no_such_parameter
 from nurec_ros.ros.parameters import Parameters
+from nurec_ros.ros.services import OvertakenError
 from nurec_ros.ros.topics import StateTopic
 from rclpy.node import Node
 
@@ -66,6 +67,16 @@ class Reporter:
         self._told_failures: set[tuple[str, str]] = set()
         self._conflicts: tuple[str, ...] = ()
         self._failure, self._failed_s = '', 0.0
+
+    def refused(self, name: str, error: Exception) -> str:
+        """Log why a service answers that it did not succeed, and return that."""
+        if isinstance(error, OvertakenError):
+            self._node.get_logger().warning(f'~/{name} was {error}')
+            return str(error)
+        if isinstance(error, UnforeseenError) or not isinstance(error, NurecError):
+            error = self.failed(f'answering ~/{name}', error)
+        self._node.get_logger().warning(f'~/{name} refused: {error}')
+        return str(error)
 
     def publish_state(self, state: PlaybackState) -> None:
         """Publish the state."""

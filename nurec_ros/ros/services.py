@@ -61,20 +61,21 @@ class Player(Protocol):
     async def play_next(self) -> StepState: ...
     async def load(self) -> PlaybackState: ...
 
-    def refused(self, name: str, error: Exception) -> str:
-        """Log why a service answers that it did not succeed, and return that."""
+
+# Takes the service's name and what was raised; logs and returns why it did not succeed.
+Refuse = Callable[[str, Exception], str]
 
 
 class OvertakenError(NurecError):
     """Something else moved the clock before a step was done."""
 
 
-def create_services(node: Node, player: Player) -> None:
+def create_services(node: Node, player: Player, refuse: Refuse) -> None:
     """Offer all services of `player` on its node."""
     # Each waits for something else, and a tick that waits for a renderer must not keep the
     # scenario from being changed.
     stepping, loading = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-    trigger = _TriggerServices(node, player)
+    trigger = _TriggerServices(node, refuse)
     trigger.offer('play', player.play)
     trigger.offer('stop', player.stop)
     trigger.offer('reset', player.reset)
@@ -83,15 +84,15 @@ def create_services(node: Node, player: Player) -> None:
     if rosbag2 is None:
         node.get_logger().warning(WITHOUT_ROSBAG2)
     else:
-        _Rosbag2Services(node, player).offer_all(stepping)
+        _Rosbag2Services(node, player, refuse).offer_all(stepping)
 
 
 class _TriggerServices:
     """Services that answer with the state, or with the reason why not."""
 
-    def __init__(self, node: Node, player: Player) -> None:
+    def __init__(self, node: Node, refused: Refuse) -> None:
         self._node = node
-        self._player = player
+        self._refused = refused
 
     def offer(
         self,
@@ -121,7 +122,7 @@ class _TriggerServices:
 
     def _refuse(self, name: str, response: Trigger.Response, error: Exception) -> Trigger.Response:
         response.success = False
-        response.message = self._player.refused(name, error)
+        response.message = self._refused(name, error)
         return response
 
 
@@ -132,9 +133,10 @@ class _Rosbag2Services:
     Its answers have no room for a reason, so that goes to the log.
     """
 
-    def __init__(self, node: Node, player: Player) -> None:
+    def __init__(self, node: Node, player: Player, refused: Refuse) -> None:
         self._node = node
         self._player = player
+        self._refused = refused
 
     def offer_all(self, stepping: MutuallyExclusiveCallbackGroup) -> None:
         create = self._node.create_service
@@ -151,7 +153,7 @@ class _Rosbag2Services:
         try:
             action()
         except Exception as error:  # noqa: BLE001, no service may end the node
-            self._player.refused(name, error)
+            self._refused(name, error)
             return False
         return True
 
@@ -191,7 +193,7 @@ class _Rosbag2Services:
         try:
             state = await self._player.play_next()
         except Exception as error:  # noqa: BLE001, no service may end the node
-            self._player.refused('play_next', error)
+            self._refused('play_next', error)
             response.success = False
             return response
         for camera, reason in state.failed_images.items():
