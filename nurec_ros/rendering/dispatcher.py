@@ -15,16 +15,16 @@
 One monitor between the queues, the server and whoever takes the frames.
 
 The sending thread builds requests and sends them. Replies come on gRPC's thread, which sends the
-next frame itself: a hand-over to another thread would cost more than the request. Two threads of
-our own deliver. Queues, counters, calls in flight and what was learned about the server are
-touched under the one lock; building requests, gRPC, delivering and logging happen outside of it.
+next frame itself: a hand-over to another thread would cost more than the request. The threads of
+`delivery.py` hand out what is finished. Queues, counters, calls in flight and what was learned
+about the server are touched under the one lock; building requests, gRPC, delivering and logging
+happen outside of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
 import threading
 import time
 from typing import Any, TypeVar
@@ -45,15 +45,13 @@ from nurec_ros.rendering.calls import (
     weight_of,
 )
 from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
+from nurec_ros.rendering.delivery import Deliver, Delivery
 from nurec_ros.rendering.errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.rendering.frames import Cloud, Failure, first_frame_note, Frame, Statistics
 from nurec_ros.rendering.queues import FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 
 Read = TypeVar('Read')
-Deliver = Callable[[Frame | Cloud | Failure], None]
-
-DELIVERING_THREADS = 2
 
 
 class Dispatcher:
@@ -78,8 +76,6 @@ class Dispatcher:
         self._connection = connection
         self._servers = servers
         self._limit = (in_flight or policy.MAX_IN_FLIGHT.value) * servers
-        self._deliver = deliver
-        self._log = log
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._queues = FrameQueues(window=int(self._limit) + policy.QUEUE_MARGIN)
@@ -90,27 +86,18 @@ class Dispatcher:
         self._learned = Learned()
         self._retry_at: list[float] = []
         self._statistics = Statistics(sources)
-        self._said: set[str] = set()
         self._work = False
         self._closed = False
         # Whether this thread is in _dispatch already.
         self._sending = threading.local()
-        # What the delivering threads do next: a queue with a finished head, a submission that is
-        # complete, something to log, or to end.
-        self._out: SimpleQueue[FrameQueue | Ticket | tuple[str, str] | None] = SimpleQueue()
-        # Threads that a ThreadPoolExecutor made would be joined when the interpreter exits,
-        # however long a delivery takes.
-        self._threads = [
-            threading.Thread(target=self._send_loop, name='nurec-render', daemon=True),
-            *(
-                threading.Thread(target=self._deliver_loop, name=f'nurec-deliver-{i}', daemon=True)
-                for i in range(DELIVERING_THREADS)
-            ),
-        ]
+        self._out = Delivery(self._take_next, deliver, log)
+        # A thread of a ThreadPoolExecutor's would be joined when the interpreter exits, however
+        # long a call takes.
+        self._thread = threading.Thread(target=self._send_loop, name='nurec-render', daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
+        self._out.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Let jobs wait in their queues, and give up those that they make obsolete."""
@@ -160,12 +147,11 @@ class Dispatcher:
             self._closed = True
             self._wake.notify_all()
         self.discard()
-        for _ in range(DELIVERING_THREADS):
-            self._out.put(None)
+        self._out.stop()
 
     def join(self, until: float) -> None:
         """Wait for the threads to end, until the monotonic time `until`."""
-        for thread in self._threads:
+        for thread in (self._thread, *self._out.threads):
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(until - time.monotonic(), 0.0))
 
@@ -200,14 +186,14 @@ class Dispatcher:
         calls, now, options = self._calls.values(), time.monotonic(), self.builder.options
         late = late_error(calls, options.server, options.render_timeout_s, now)
         if late is not None:
-            self._say_once('timeout', 'warn', str(late))
+            self._out.say_once('timeout', 'warn', str(late))
         server = self._connection.state.server
         if server is None or self._learned_about(server).warm:
             return
         waited_s = first_frame_waited_s(calls, server, now)
         if waited_s > policy.FIRST_FRAME_SAID_S:
             note = first_frame_note(waited_s, options.first_render_timeout_s)
-            self._say_once(f'first frame {server.since}', 'info', note)
+            self._out.say_once(f'first frame {server.since}', 'info', note)
 
     def _notify(self) -> None:
         """Let the sending thread look; under the lock."""
@@ -272,7 +258,7 @@ class Dispatcher:
             _, note = self.builder.device(call.jobs[0].source)
             if note:
                 with self._lock:
-                    self._say_once(note, 'warn', note)
+                    self._out.say_once(note, 'warn', note)
         try:
             handle = server.renders[call.method].future(
                 call.message, timeout=call.timeout_s, metadata=server.channel.metadata
@@ -337,7 +323,9 @@ class Dispatcher:
         with self._lock:
             self._load -= call.weight
             if strange:
-                self._say_once('strange', 'warn', f'a batch reply holds {strange}, not asked for')
+                self._out.say_once(
+                    'strange', 'warn', f'a batch reply holds {strange}, not asked for'
+                )
             self._learn(call, error, results)
             for job, result in zip(call.jobs, results):  # noqa: B905 (one for each)
                 if job.obsolete:
@@ -354,10 +342,10 @@ class Dispatcher:
             self._finish(job, error)
             return
         if again.without_tracks:
-            self._say_once('tracks refused', 'warn', str(error))
+            self._out.say_once('tracks refused', 'warn', str(error))
             self._relearn(call.server, replace(self._learned_about(call.server), tracks=False))
         if error.kind == 'unmatched':
-            self._say_once('unmatched', 'warn', str(error))
+            self._out.say_once('unmatched', 'warn', str(error))
         job.alone = job.alone or again.alone
         not_before = time.monotonic() + again.after_s if again.after_s else 0.0
         if not self._queues.requeue(job, not_before):
@@ -397,7 +385,7 @@ class Dispatcher:
         alone = self._servers == 1 or not any(out)
         learned = learn(known, call, error, results, warms=alone)
         if learned.batch_note != known.batch_note:
-            self._say_once(learned.batch_note, learned.batch_note_level, learned.batch_note)
+            self._out.say_once(learned.batch_note, learned.batch_note_level, learned.batch_note)
         self._relearn(call.server, learned)
 
     # --- out -------------------------------------------------------------------------------------
@@ -419,7 +407,7 @@ class Dispatcher:
             self._statistics.failed(job.source, result)
             # A connection that breaks under a frame is the connection's to tell, too.
             if not said and getattr(result, 'action', '') != RECONNECT:
-                self._say_once(getattr(result, 'kind', 'request'), 'warn', str(result))
+                self._out.say_once(getattr(result, 'kind', 'request'), 'warn', str(result))
             outcome = Failure(job.source, job.t_ns, result)
         self._hand_over(self._queues.finish(job, outcome))
 
@@ -435,50 +423,18 @@ class Dispatcher:
             queue.delivering = True
             self._out.put(queue)
 
-    def _say_once(self, key: str, level: str, text: str) -> None:
-        """Log the first of each kind; under the lock."""
-        if key not in self._said:
-            self._said.add(key)
-            self._out.put((level, text))
-
-    def _deliver_loop(self) -> None:
-        while True:
-            item = self._out.get()
-            if item is None:
-                return
-            if isinstance(item, FrameQueue):
-                self._deliver_from(item)
-            elif isinstance(item, Ticket):
-                item.future.set_result(None)
-            else:
-                self._log(*item)
-
-    def _deliver_from(self, queue: FrameQueue) -> None:
-        """Deliver what stands finished at a queue's head; no other thread does meanwhile."""
-        job: Job | None = None
-        while True:
-            with self._lock:
-                ticket = job.ticket if job is not None and job.ticket.close_one() else None
-                job = self._queues.take(queue)
-                if job is None:
-                    queue.delivering = False
-                elif queue.sent == self._queues.window - 1 and self._load + 1 <= self._limit:
-                    self._notify()  # what waited because its queue was full
-            if ticket is not None:
-                ticket.future.set_result(None)
+    def _take_next(self, queue: FrameQueue, before: Job | None) -> tuple[Job | None, bool]:
+        """Take a queue's head; and whether that `before` it, now out, was its ticket's last."""
+        with self._lock:
+            last = before is not None and before.ticket.close_one()
+            job = self._queues.take(queue)
             if job is None:
-                return
-            if job.result is not None and not self._closed:
-                try:
-                    self._deliver(job.result)
-                except Exception as error:  # noqa: BLE001 (the user's code; the pool must go on)
-                    name = type(error).__name__
-                    with self._lock:
-                        self._say_once(
-                            f'delivering {job.source} {name}',
-                            'error',
-                            f'delivering {job.source}: {name}: {error}',
-                        )
+                queue.delivering = False
+            elif queue.sent == self._queues.window - 1 and self._load + 1 <= self._limit:
+                self._notify()  # what waited because its queue was full
+            if self._closed and job is not None:
+                job.result = None
+        return job, last
 
 
 def _complete(tickets: list[Ticket]) -> None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import math
-import re
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +32,8 @@ from nurec_ros.errors import RenderError
 from nurec_ros.poses import Pose, quaternion_of
 from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.scenario import Camera, Lidar, Scenario
+from nurec_ros.rendering.spins import device_of, LIDAR_DEVICES, spin_window
+from nurec_ros.scenario import Camera, Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,
     FisheyeCamera,
@@ -53,15 +53,6 @@ IMAGE_FORMATS = {
 PINHOLE_COEFFICIENTS = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
 FISHEYE_COEFFICIENTS = 4
 FTHETA_COEFFICIENTS = 6
-
-LIDAR_DEVICES = {
-    'pandar128': sensorsim_pb2.PANDAR128,
-    'at128': sensorsim_pb2.AT128,
-}
-DEFAULT_DEVICE = 'pandar128'
-# How lidars are named in NuRec's scenes: lidar_gt_top_p128.
-_DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'}
-DEFAULT_SPIN_US = 100_000
 
 
 class EgoMotion(Protocol):
@@ -200,16 +191,7 @@ class RequestBuilder:
 
     def device(self, lidar: str) -> tuple[str, str]:
         """Return the device that a lidar is rendered as, and what there is to say about that."""
-        wanted = self.options.lidar_devices.get(lidar, '')
-        if wanted:
-            return wanted, ''
-        for word, device in _DEVICE_WORDS.items():
-            if re.search(rf'(?<![a-z0-9]){word}(?![a-z0-9])', lidar.lower()):
-                return device, ''
-        return DEFAULT_DEVICE, (
-            f"the name of lidar '{lidar}' tells no device that servers render "
-            f'({", ".join(LIDAR_DEVICES)}): it is rendered as {DEFAULT_DEVICE}; set <lidar>.device'
-        )
+        return device_of(lidar, self.options.lidar_devices)
 
     def _camera(self, name: str) -> Camera:
         camera = self._scenario.cameras.get(name)
@@ -289,26 +271,6 @@ def exposure(
         return max(min(end_us - length_us, end_us - 1), first_us), end_us
     start_us = max(min(t_us, last_us - 1), first_us)
     return start_us, start_us + 1
-
-
-def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
-    """
-    Return the window [start, end) in microseconds of the spin that ends at t_ns.
-
-    The recorded one that ends then, else a turn of the model's frequency, or of 10 Hz. Moved into
-    [first_us, last_us] as exposures are.
-    """
-    t_us = t_ns // 1000
-    spins_us = lidar.spin_times_ns // 1000
-    index = int(np.searchsorted(spins_us[:, 1], t_us))
-    if index < len(spins_us) and spins_us[index, 1] == t_us:
-        length_us = t_us - int(spins_us[index, 0])
-    elif lidar.model is not None:
-        length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
-    else:
-        length_us = DEFAULT_SPIN_US
-    end_us = min(max(t_us, first_us + 1), max(last_us, first_us + 1))
-    return max(min(end_us - length_us, end_us - 1), first_us), end_us
 
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:

@@ -482,7 +482,7 @@ def test_a_load_answers_whatever_becomes_of_its_showing(host: Host, fault: Any):
 
 def test_in_publishing_an_image_a_step_has_lost_it(host: Host, fault: Any):
     with fault(CameraTopics, 'publish', 'publishing an image') as planted:
-        assert host.call(Trigger, 'stop').success
+        assert host.call(Trigger, 'reset').success
         state = json.loads(host.call(Trigger, 'tick').message)
         assert sorted(state['failed_images']) == sorted(CAMERAS)
         assert state['failed_images'][FRONT] == (

@@ -11,19 +11,34 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Replies of render_lidar: whether they hold a cloud, and its arrays out of them."""
+"""
+Spins of lidars, in both directions: of which device and window to ask, and the cloud that comes.
+
+The request itself, whose poses are made as those of pictures, is built in requests.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import re
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.rendering.images import ReplyError
 from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.scenario import Lidar
 
 Array = NDArray[np.float32]
+
+LIDAR_DEVICES = {
+    'pandar128': sensorsim_pb2.PANDAR128,
+    'at128': sensorsim_pb2.AT128,
+}
+DEFAULT_DEVICE = 'pandar128'
+# How lidars are named in NuRec's scenes: lidar_gt_top_p128.
+_DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'}
+DEFAULT_SPIN_US = 100_000
 
 # Ten times what the largest device returns in a turn.
 MOST_POINTS = 2_000_000
@@ -34,6 +49,40 @@ BROKEN = (
     'is the server of a newer version than those known? render_lidar of 25.07 to 26.10 is; '
     'restart the container'
 )
+
+
+def device_of(lidar: str, chosen: Mapping[str, str]) -> tuple[str, str]:
+    """Return the device that a lidar is rendered as, and what there is to say about that."""
+    wanted = chosen.get(lidar, '')
+    if wanted:
+        return wanted, ''
+    for word, device in _DEVICE_WORDS.items():
+        if re.search(rf'(?<![a-z0-9]){word}(?![a-z0-9])', lidar.lower()):
+            return device, ''
+    return DEFAULT_DEVICE, (
+        f"the name of lidar '{lidar}' tells no device that servers render "
+        f'({", ".join(LIDAR_DEVICES)}): it is rendered as {DEFAULT_DEVICE}; set <lidar>.device'
+    )
+
+
+def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
+    """
+    Return the window [start, end) in microseconds of the spin that ends at t_ns.
+
+    The recorded one that ends then, else a turn of the model's frequency, or of 10 Hz. Moved into
+    [first_us, last_us] as exposures are.
+    """
+    t_us = t_ns // 1000
+    spins_us = lidar.spin_times_ns // 1000
+    index = int(np.searchsorted(spins_us[:, 1], t_us))
+    if index < len(spins_us) and spins_us[index, 1] == t_us:
+        length_us = t_us - int(spins_us[index, 0])
+    elif lidar.model is not None:
+        length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
+    else:
+        length_us = DEFAULT_SPIN_US
+    end_us = min(max(t_us, first_us + 1), max(last_us, first_us + 1))
+    return max(min(end_us - length_us, end_us - 1), first_us), end_us
 
 
 def check_cloud(reply: sensorsim_pb2.LidarRenderReturn) -> tuple[Array, Array]:
