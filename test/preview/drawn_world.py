@@ -13,13 +13,14 @@
 # limitations under the License.
 """Small worlds to draw, and a second way to tell what is at a pixel."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
 from nurec_ros.scenario import Tracks, Trajectory
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera
 from nurec_ros.scenario.trajectory import PoseTable
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 SECOND = 1_000_000_000
 START = 27_567_868_848_000
@@ -146,6 +147,41 @@ def first_hit(eye, ray, poses, dims):
     index = int(near.argmin())
     axis = int(enters[index].argmax())
     return index, 2 * axis + int(along[index, axis] < 0), float(near[index])
+
+
+def placed(points, T):
+    """Return points of the sensor in the map."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def cast_spin(fired, farthest, poses, dims, start, end, *, every=1):
+    """
+    Return where each beam ends in the map, and on what: -1 the ground z = 0, else a box.
+
+    fired: elevations and the number of columns of a head that turns clockwise over 360 degrees
+    from behind, on a sensor that moves evenly from `start` to `end` (4, 4): one beam after the
+    other by the slab test, of each `every`th column.
+    """
+    elevations, columns = fired
+    turns = Slerp([0.0, 1.0], Rotation.from_matrix([start[:3, :3], end[:3, :3]]))
+    found, what = [], []
+    for column in range(0, columns, every):
+        part = (column + 0.5) / columns
+        eye = start[:3, 3] + part * (end[:3, 3] - start[:3, 3])
+        turn = turns(part).as_matrix()
+        azimuth = math.pi - 2 * math.pi * part
+        for elevation in elevations:
+            flat = math.cos(elevation)
+            local = (flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation))
+            ray = turn @ local
+            hit = first_hit(eye, ray, poses, dims)
+            distance, index = (hit[2], hit[0]) if hit else (np.inf, -1)
+            if ray[2] < 0.0 and -eye[2] / ray[2] < distance:
+                distance, index = -eye[2] / ray[2], -1
+            if distance <= farthest:
+                found.append(eye + distance * ray)
+                what.append(index)
+    return np.array(found), np.array(what)
 
 
 def hue(colour):

@@ -15,7 +15,7 @@
 
 import math
 import struct
-from test.preview.drawn_world import car, first_hit, pose, START, world, yaw
+from test.preview.drawn_world import car, cast_spin, first_hit, placed, pose, START, world, yaw
 from test.preview.preview_client import Client, refused, request, serve
 from test.preview.preview_client import pose as pose_message
 
@@ -30,7 +30,7 @@ from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 PANDAR, AT128 = DEVICES[sim.PANDAR128], DEVICES[sim.AT128]
 STREET = [
@@ -39,6 +39,8 @@ STREET = [
     car('c', (8.0, -5.0, 0.0), label='person', dims=(0.6, 0.6, 1.8)),
     car('d', (15.0, -9.5, 0.0), 1.0, label='heavy_truck', dims=(8.0, 2.5, 3.4)),
 ]
+STANDING = (np.array([box[3][0] for box in STREET]), np.array([box[2] for box in STREET]))
+BEAMS = (beams(PANDAR, 24, 120).elevations, 120)
 # Half a metre on, and a quarter of a turn within one spin: more than any car can.
 T_START = pose((0.0, 0.0, 1.9))
 T_END = pose((1.2, 0.3, 1.95), yaw(0.4) @ Rotation.from_euler('y', 0.03).as_matrix())
@@ -53,44 +55,9 @@ def spin(renderer, device=PANDAR, size=(24, 120), start=T_START, end=T_END, **mo
     return points, intensities
 
 
-def placed(points, T):
-    """Return points of the sensor in the map."""
-    return points @ T[:3, :3].T + T[:3, 3]
-
-
-def cast(device, size, boxes, start, end):
-    """
-    Return where each beam ends in the map, and on what: -1 the ground z = 0, else a box.
-
-    A head that turns clockwise over 360 degrees from behind, on a sensor that moves evenly: one
-    beam after the other by the slab test.
-    """
-    columns = size[1]
-    turns = Slerp([0.0, 1.0], Rotation.from_matrix([start[:3, :3], end[:3, :3]]))
-    poses = np.array([box[3][0] for box in boxes]).reshape(-1, 4, 4)
-    dims = np.array([box[2] for box in boxes], dtype=float).reshape(-1, 3)
-    found, what = [], []
-    for column in range(columns):
-        part = (column + 0.5) / columns
-        eye = start[:3, 3] + part * (end[:3, 3] - start[:3, 3])
-        azimuth = math.pi - 2 * math.pi * part
-        for elevation in beams(device, *size).elevations:
-            flat = math.cos(elevation)
-            local = (flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation))
-            ray = turns(part).as_matrix() @ local
-            hit = first_hit(eye, ray, poses, dims)
-            distance, index = (hit[2], hit[0]) if hit else (np.inf, -1)
-            if ray[2] < 0.0 and -eye[2] / ray[2] < distance:
-                distance, index = -eye[2] / ray[2], -1
-            if distance <= device.farthest:
-                found.append(eye + distance * ray)
-                what.append(index)
-    return np.array(found), np.array(what)
-
-
 def test_each_beam_ends_where_a_ray_of_ones_own_does_while_the_sensor_turns():
     points, _ = spin(SceneRenderer(world(STREET)))
-    expected, what = cast(PANDAR, (24, 120), STREET, T_START, T_END)
+    expected, what = cast_spin(BEAMS, PANDAR.farthest, *STANDING, T_START, T_END)
     assert {-1, 0, 1, 2, 3} == set(what.tolist())
     assert len(points) == len(expected)
     distance, _ = cKDTree(placed(points.astype(float), T_END)).query(expected)
@@ -99,7 +66,7 @@ def test_each_beam_ends_where_a_ray_of_ones_own_does_while_the_sensor_turns():
 
 def test_a_sensor_that_stands_sees_the_same_at_both_ends():
     points, _ = spin(SceneRenderer(world(STREET)), start=T_END)
-    expected, _ = cast(PANDAR, (24, 120), STREET, T_END, T_END)
+    expected, _ = cast_spin(BEAMS, PANDAR.farthest, *STANDING, T_END, T_END)
     assert len(points) == len(expected)
     distance, _ = cKDTree(placed(points.astype(float), T_END)).query(expected)
     assert distance.max() < 0.01
