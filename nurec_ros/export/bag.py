@@ -28,6 +28,7 @@ import sys
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.export.cdr import Closer, closer
 from nurec_ros.playback.schedule import Due
 from nurec_ros.ros.bag_topics import definition, NoDefinitionError, recorded_qos
 from nurec_ros.ros.outlet import Publication
@@ -222,15 +223,16 @@ def type_description(kind: str) -> tuple[str, Typestore]:
     return text, typestore
 
 
-def serialized(message: Any, kind: str) -> bytes:
-    """
-    Return the bytes of a message, equal for equal messages.
+@cache
+def _closer(kind: str) -> Closer:
+    return closer(type_description(kind)[1], kind)
 
-    rclpy leaves in the gaps of alignment what the memory held before; written anew they are 0.
-    """
-    types = type_description(kind)[1]
-    read: Any = types.deserialize_cdr(serialize_message(message), kind)
-    return bytes(types.serialize_cdr(read, kind))
+
+def serialized(message: Any, kind: str) -> bytes:
+    """Return the bytes of a message, equal for equal messages."""
+    data = bytearray(serialize_message(message))
+    _closer(kind)(data)
+    return bytes(data)
 
 
 def merged_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import json
 import os
 from pathlib import Path
@@ -53,7 +54,10 @@ def test_the_recipe_makes_what_it_promises(tmp_path: Path):
     for entry in summary:
         assert (entry['complete'], entry['missing']) == (True, [])
         pictures = list((tmp_path / 'images' / entry['bag']).glob('*/*.jpg'))
-        # Two cameras, at begin and every half second.
-        assert len(pictures) == entry['frames'] == 10
-        topics = {topic for topic, _, _ in messages(tmp_path / 'bags' / entry['bag'])}
-        assert '/nurec/camera_rear_left_70fov/image_raw/compressed' in topics
+        clouds = list((tmp_path / 'images' / entry['bag']).glob('*/*.bin'))
+        # Two cameras at begin and every half second, a lidar every second.
+        assert (len(pictures), len(clouds)) == (10, 3)
+        assert entry['frames'] == 13
+        topics = Counter(topic for topic, _, _ in messages(tmp_path / 'bags' / entry['bag']))
+        assert topics['/nurec/camera_rear_left_70fov/image_raw/compressed'] == 5
+        assert topics['/nurec/map'] == 1
