@@ -41,7 +41,7 @@ PATH = (28, 186, 150)
 CHEVRON = (150, 240, 214)
 
 FINEST = 0.04
-_MOST_PIXELS = 12_000_000
+MOST_PIXELS = 12_000_000
 _MASK_PIXEL = 0.25
 _MARGIN = 12.0
 _FARTHEST_TRACK = 70.0
@@ -88,7 +88,7 @@ def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) ->
     corners = np.concatenate([way[:, :2], tracks.centres()])
     low, high = corners.min(axis=0) - _MARGIN, corners.max(axis=0) + _MARGIN
     size = high - low
-    pixel = max(FINEST, math.sqrt(size[0] * size[1] / _MOST_PIXELS))
+    pixel = max(FINEST, math.sqrt(size[0] * size[1] / MOST_PIXELS))
     canvas = _Canvas(float(low[0]), float(low[1]), pixel, size)
     road_map = getattr(scenario, 'road_map', None)
     lines = [] if road_map is None else [line[:, :2] for line in road_map.boundaries]

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 import math
 from typing import TypeVar
 
@@ -124,6 +125,7 @@ def cloud_tile(size: int) -> NDArray[np.float32]:
     return np.asarray(np.pad(cover, ((0, 1), (0, 1)), mode='wrap'), dtype=np.float32)
 
 
+@cache
 def seamless(size: int, roughness: float, seed: int) -> NDArray[np.float32]:
     """
     Return noise (size, size) of mean 0 and deviation 1 that continues over its edges.

@@ -203,3 +203,18 @@ def hue(colour):
 def hue_gap(one, other):
     """Return how far two hues lie apart in degrees."""
     return abs((one - other + 180.0) % 360.0 - 180.0)
+
+
+def region(picture, colour):
+    """Return the mask of pixels of a class's hue, in whatever light."""
+    pixels = picture.astype(float)
+    most, least = pixels.max(axis=2), pixels.min(axis=2)
+    span = np.maximum(most - least, 1e-9)
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    angle = np.where(
+        most == red,
+        (green - blue) / span % 6,
+        np.where(most == green, (blue - red) / span + 2, (red - green) / span + 4),
+    )
+    gap = np.abs((60.0 * angle - hue(colour)[0] + 180.0) % 360.0 - 180.0)
+    return (gap < 9.0) & (span / np.maximum(most, 1.0) > 0.3)

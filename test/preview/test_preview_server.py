@@ -13,6 +13,7 @@
 # limitations under the License.
 """The server's life: ports, scenes, preparation, starting again, stopping while it works."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from test.support.ports import claim_port
 import threading
 
 import grpc
+from nurec_ros.cli import preview
 from nurec_ros.errors import ConfigurationError, ScenarioError
-from nurec_ros.preview import paint
+from nurec_ros.preview import paint, scene
+from nurec_ros.preview import server as preview_server
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
 import pytest
@@ -348,33 +351,21 @@ def test_the_command_ends_cleanly_amid_the_preparation(scenario_path):
     assert (process.returncode, errors) == (0, '')
 
 
-INTERRUPTED_IN_THE_START = """
-import signal, sys
-from nurec_ros.cli import preview
-from nurec_ros.preview import scene, server
+def test_a_signal_while_the_server_starts_ends_its_preparation_too(
+    scenario_path, monkeypatch, capfd
+):
+    start = preview_server.Preparation.start
 
-real = server.Preparation.start
+    def interrupted(preparation):
+        start(preparation)
+        signal.raise_signal(signal.SIGTERM)
 
-def start(preparation):
-    real(preparation)
-    signal.raise_signal(signal.SIGTERM)
+    def endless(scenario, step):
+        while True:
+            step()
 
-def endless(scenario, step):
-    while True:
-        step()
-
-server.Preparation.start = start
-scene.paint_ground = endless
-sys.exit(preview.main(sys.argv[1:]))
-"""
-
-
-def test_a_signal_while_the_server_starts_ends_its_preparation_too(scenario_path):
-    result = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_IN_THE_START, '--usdz', scenario_path, '--port', '0'],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    monkeypatch.setattr(preview_server.Preparation, 'start', interrupted)
+    monkeypatch.setattr(scene, 'paint_ground', endless)
+    assert preview.main(['--usdz', str(scenario_path), '--port', '0']) == 0
+    assert tuple(capfd.readouterr()) == ('', '')
+    assert not [each for each in threading.enumerate() if each.name == 'preview-prepare']

@@ -24,6 +24,7 @@ from test.preview.drawn_world import (
     hue_gap,
     pinhole,
     pose,
+    region,
     SECOND,
     START,
     world,
@@ -55,30 +56,19 @@ def _is(pixel, colour, tolerance=9.0):
     return saturation > 0.1 and hue_gap(angle, hue(colour)[0]) < tolerance
 
 
-def _region(picture, colour):
-    """Return the mask of pixels of a class's hue, in whatever light."""
-    pixels = picture.astype(float)
-    most, least = pixels.max(axis=2), pixels.min(axis=2)
-    span = np.maximum(most - least, 1e-9)
-    red, green, blue = np.moveaxis(pixels, 2, 0)
-    angle = np.where(
-        most == red,
-        (green - blue) / span % 6,
-        np.where(most == green, (blue - red) / span + 2, (red - green) / span + 4),
-    )
-    gap = np.abs((60.0 * angle - hue(colour)[0] + 180.0) % 360.0 - 180.0)
-    return (gap < 9.0) & (span / np.maximum(most, 1.0) > 0.3)
+@pytest.fixture(scope='module')
+def street(pittsburgh):
+    """Return a recorded drive and its drawing."""
+    scenario = Scenario.load(pittsburgh)
+    return scenario, SceneRenderer(scenario)
 
 
-@pytest.mark.parametrize('fixture', ['pittsburgh', 'miami'])
-def test_every_camera_shows_the_class_that_a_ray_meets(request, fixture):
+def test_every_camera_shows_the_class_that_a_ray_meets(pittsburgh, street):
     """Rays by the test's own F-theta code and slab test, against the hue of the pixel."""
-    path = request.getfixturevalue(fixture)
-    scenario = Scenario.load(path)
-    renderer = SceneRenderer(scenario)
+    scenario, renderer = street
     rng = np.random.default_rng(4)
     seen = 0
-    for name, entry in archive_cameras(path).items():
+    for name, entry in archive_cameras(pittsburgh).items():
         parameters = entry['camera_model']['parameters']
         t_ns = scenario.start_ns + 5 * SECOND
         T = scenario.ego.at(t_ns) @ np.array(entry['T_sensor_rig'])
@@ -106,32 +96,29 @@ def test_every_camera_shows_the_class_that_a_ray_meets(request, fixture):
                 continue
             assert _is(picture[v, u], expected), (name, u, v, active.ids[hit[0]])
             checked += 1
-            if checked == 60:
+            if checked == 25:
                 break
         seen += checked
-    assert seen > 150
+    assert seen > 75
 
 
-@pytest.mark.parametrize('fixture', ['pittsburgh', 'miami'])
-def test_corners_land_where_the_formula_projects_them(request, fixture):
+def test_corners_land_where_the_formula_projects_them(pittsburgh, street):
     """
     A box alone in the world: its picture reaches as far as its projected edges.
 
     All the others are sent far below the ground, as clients hide them.
     """
-    path = request.getfixturevalue(fixture)
-    scenario = Scenario.load(path)
-    renderer = SceneRenderer(scenario)
+    scenario, renderer = street
     t_ns = scenario.start_ns + 5 * SECOND
     active = scenario.tracks.at(t_ns)
     deep = pose((0.0, 0.0, -100.0))
-    found = dict.fromkeys(archive_cameras(path), 0)
-    for name, entry in archive_cameras(path).items():
+    found = dict.fromkeys(archive_cameras(pittsburgh), 0)
+    for name, entry in archive_cameras(pittsburgh).items():
         parameters = entry['camera_model']['parameters']
         T = scenario.ego.at(t_ns) @ np.array(entry['T_sensor_rig'])
         shown = 0
         for i in range(len(active)):
-            if active.labels[i] != 'automobile' or shown == 2:
+            if active.labels[i] != 'automobile' or shown == 1:
                 continue
             corners = (EDGES * active.dims[i] / 2) @ active.poses[i, :3, :3].T
             local = (corners + active.poses[i, :3, 3] - T[:3, 3]) @ T[:3, :3]
@@ -151,19 +138,41 @@ def test_corners_land_where_the_formula_projects_them(request, fixture):
             hidden.append((active.ids[i], deep, deep))
             empty = draw(renderer, model, T, tracks=hidden, **moment)
             changed = (picture != empty).any(axis=2)
-            rows, columns = np.nonzero(_region(picture, BLUE) & changed)
+            rows, columns = np.nonzero(region(picture, BLUE) & changed)
             (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
             drawn = (columns.min(), rows.min(), columns.max(), rows.max())
             np.testing.assert_allclose(drawn, (left, top, right, bottom), atol=2.0)
             found[name] += 1
-    assert sum(found.values()) >= 6, found
+    assert sum(found.values()) >= 4, found
+
+
+def test_every_recorded_camera_draws_a_street(street):
+    """Sky above, ground below, and road users in most: at the middle of the drive."""
+    scenario, renderer = street
+    for name, camera in scenario.cameras.items():
+        start, end = camera.frame_times_ns[len(camera.frame_times_ns) // 2]
+        poses = [scenario.ego.at(int(t)) @ camera.T_rig_camera for t in (start, end)]
+        picture = renderer.render(
+            camera.model,
+            480,
+            270,
+            start_ns=int(start),
+            end_ns=int(end),
+            T_map_camera_start=poses[0],
+            T_map_camera_end=poses[1],
+        )
+        top, bottom = picture[:20].astype(int), picture[-20:].astype(int)
+        assert top.mean(axis=(0, 1))[2] > 60, name
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2000, name
+        assert picture.std() > 25, name
+        assert bottom.mean() < top.mean() + 60, name
 
 
 def test_a_box_covers_exactly_its_rectangle():
     """Seen square on by a pinhole, a face is a rectangle of similar triangles."""
     box = car('a', (12.0, 0.5, 0.0), label='person', dims=(2.0, 3.0, 2.0))
     picture = draw(SceneRenderer(world([box])), pinhole(), camera_pose((0.0, 0.0, 1.2)))
-    rows, columns = np.nonzero(_region(picture, RED))
+    rows, columns = np.nonzero(region(picture, RED))
     depth = 11.0
     left, right = (479.5 - 500 * y / depth for y in (2.0, -1.0))
     top, bottom = (269.5 + 500 * (1.2 - z) / depth for z in (2.0, 0.0))
@@ -229,7 +238,7 @@ def test_a_car_shows_where_its_front_is():
 
     def dark(picture):
         part = picture[235:302, 420:540]
-        return _region(part, BLUE) & (part.max(axis=2) < 0.6 * part.max())
+        return region(part, BLUE) & (part.max(axis=2) < 0.6 * part.max())
 
     assert dark(toward).sum() > 1.15 * dark(away).sum() > 0
 
@@ -241,26 +250,22 @@ def test_labels_without_a_colour_are_drawn_too():
     assert (with_it != without).any(axis=2).sum() > 5000
 
 
-@pytest.mark.parametrize(
-    ('position', 'why'),
-    [
-        ((-9.0, 0.0, 0.0), 'behind'),
-        ((900.0, 0.0, 0.0), 'far away'),
-        ((9.0, 0.0, -100.0), 'buried'),
-        ((0.3, 0.0, 0.0), 'around the eye'),
-    ],
-)
-def test_what_cannot_be_seen_is_not_drawn(position, why):
-    box = car('a', position, label='person', dims=(2.0, 2.0, 2.5))
-    picture = draw(SceneRenderer(world([box])), pinhole(), camera_pose((0, 0, 1.3)))
-    assert not _region(picture, RED).any(), why
+def test_what_cannot_be_seen_is_not_drawn():
+    """Behind, far away, buried, and around the eye."""
+    places = ((-9.0, 0.0, 0.0), (900.0, 0.0, 0.0), (9.0, 0.0, -100.0), (0.3, 0.0, 0.0))
+    boxes = [
+        car(str(number), place, label='person', dims=(2.0, 2.0, 2.5))
+        for number, place in enumerate(places)
+    ]
+    picture = draw(SceneRenderer(world(boxes)), pinhole(), camera_pose((0, 0, 1.3)))
+    assert not region(picture, RED).any()
 
 
 def test_a_box_beside_the_camera_fills_its_side_of_the_picture():
     """Most of its corners lie outside of the lens's view, some behind."""
     box = car('a', (0.5, 3.0, 0.0), label='person', dims=(12.0, 2.0, 3.0))
     picture = draw(SceneRenderer(world([box])), ftheta(), camera_pose((0, 0, 1.5)))
-    red = _region(picture, RED)
+    red = region(picture, RED)
     for row in (250, 372, 420):
         assert red[row, 2:140].all()
         # Its front end is at (6.5, 2): 17 degrees to the left.
@@ -278,13 +283,13 @@ def test_boxes_are_drawn_where_the_client_puts_them():
     there = pose((10.0, 3.0, 1.0))
     sent = [('a', there, there), ('nobody', there, there)]
     picture = draw(renderer, pinhole(), camera_pose((0, 0, 1)), tracks=sent)
-    columns = np.nonzero(_region(picture, RED))[1]
+    columns = np.nonzero(region(picture, RED))[1]
     assert abs(columns.mean() - (479.5 - 500 * 3.0 / 10.0)) < 3.0
-    assert _region(picture, GREEN).any()
+    assert region(picture, GREEN).any()
     recorded = draw(renderer, pinhole(), camera_pose((0, 0, 1)), tracks='recorded')
     default = draw(renderer, pinhole(), camera_pose((0, 0, 1)))
     np.testing.assert_array_equal(recorded, default)
-    assert abs(np.nonzero(_region(default, RED))[1].mean() - 479.5) < 3.0
+    assert abs(np.nonzero(region(default, RED))[1].mean() - 479.5) < 3.0
 
 
 def test_a_track_sent_outside_of_its_recorded_time_is_drawn():
@@ -295,8 +300,8 @@ def test_a_track_sent_outside_of_its_recorded_time_is_drawn():
     somebody = draw(
         renderer, pinhole(), camera_pose((0, 0, 1)), tracks=[('a', there, there)], **late
     )
-    assert not _region(nobody, RED).any()
-    assert _region(somebody, RED).any()
+    assert not region(nobody, RED).any()
+    assert region(somebody, RED).any()
 
 
 def test_moving_boxes_are_at_their_place_of_the_moment():
@@ -308,7 +313,7 @@ def test_moving_boxes_are_at_their_place_of_the_moment():
         picture = draw(
             renderer, pinhole(), camera_pose((0, 0, 1)), start_ns=t_ns, end_ns=t_ns + 1000
         )
-        red = _region(picture, RED)[268]
+        red = region(picture, RED)[268]
         left, right = (479.5 - 500.0 * (y + side) / 10.0 for side in (0.5, -0.5))
         columns = np.flatnonzero(red)
         assert abs(columns.min() - left) < 2.0
@@ -321,7 +326,7 @@ def test_shadows_lie_on_the_side_away_from_the_sun():
     with_it = draw(SceneRenderer(world([box])), pinhole(), camera_pose((0, 0, 3.0), 0.0, 0.2))
     without = draw(SceneRenderer(world()), pinhole(), camera_pose((0, 0, 3.0), 0.0, 0.2))
     darker = with_it.sum(axis=2).astype(int) < without.sum(axis=2).astype(int) - 20
-    darker &= ~_region(with_it, RED)
+    darker &= ~region(with_it, RED)
     columns = np.nonzero(darker)[1]
     assert len(columns) > 300
     assert columns.mean() > 500

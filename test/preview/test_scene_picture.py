@@ -31,7 +31,6 @@ from test.preview.drawn_world import (
 import numpy as np
 from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.preview.sky import sun_direction
-from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model
 import pytest
 
@@ -76,7 +75,7 @@ def renderer():
     ],
     ids=lambda model: f'{model.kind}-{model.shutter_type}',
 )
-@pytest.mark.parametrize('size', [None, (480, 270), (1, 1), (3, 2), (641, 359)])
+@pytest.mark.parametrize('size', [None, (1, 1), (641, 359)])
 def test_any_lens_at_any_size(renderer, model, size):
     size = size or model.resolution
     end = camera_pose((0.4, 0.02, 1.5), 0.01)
@@ -138,8 +137,7 @@ def test_where_the_lens_sees_nothing_is_black(renderer):
     assert (picture[radius < 247].max(axis=1) > 0).all()
 
 
-def test_the_sun_is_where_its_direction_projects():
-    renderer = SceneRenderer(world())
+def test_the_sun_is_where_its_direction_projects(renderer):
     sun = sun_direction(0.0)
     assert np.linalg.norm(sun) == pytest.approx(1.0)
     turn = math.atan2(sun[1], sun[0])
@@ -184,8 +182,7 @@ def test_a_long_caption_fits_a_small_picture(renderer, size):
     assert picture.shape == (size[1], size[0], 3)
 
 
-def test_threads_draw_the_same_as_one_after_the_other():
-    renderer = SceneRenderer(world(STREET))
+def test_threads_draw_the_same_as_one_after_the_other(renderer):
     models = [ftheta(), pinhole(), _fisheye()]
     poses = [camera_pose((x, 0.1, 1.5), 0.1 * x) for x in range(4)]
     jobs = [(model, place) for model in models for place in poses]
@@ -197,15 +194,10 @@ def test_threads_draw_the_same_as_one_after_the_other():
         np.testing.assert_array_equal(picture, draw(renderer, model, place, size=(240, 135)))
 
 
-def test_a_scene_that_was_prepared_is_drawn_the_same():
-    one, other = SceneRenderer(world(STREET)), SceneRenderer(world(STREET))
-    one.prepare()
-    np.testing.assert_array_equal(draw(one, ftheta(), T), draw(other, ftheta(), T))
-
-
-def test_the_same_scenario_is_drawn_the_same_again():
-    one = draw(SceneRenderer(world(STREET)), ftheta(), T)
-    np.testing.assert_array_equal(one, draw(SceneRenderer(world(STREET)), ftheta(), T))
+def test_a_scene_that_was_prepared_is_drawn_the_same(renderer):
+    prepared = SceneRenderer(world(STREET))
+    prepared.prepare()
+    np.testing.assert_array_equal(draw(prepared, ftheta(), T), draw(renderer, ftheta(), T))
 
 
 def test_a_camera_below_the_ground_draws_something(renderer):
@@ -216,30 +208,6 @@ def test_a_camera_below_the_ground_draws_something(renderer):
 def test_a_world_without_anybody(renderer):
     empty = draw(SceneRenderer(world()), ftheta(), T)
     assert (empty != draw(renderer, ftheta(), T)).any()
-
-
-@pytest.mark.parametrize('fixture', ['pittsburgh', 'miami'])
-def test_every_recorded_camera_draws_a_street(request, fixture):
-    """Sky above, ground below, and road users in most: at the middle of the drive."""
-    scenario = Scenario.load(request.getfixturevalue(fixture))
-    renderer = SceneRenderer(scenario)
-    for name, camera in scenario.cameras.items():
-        start, end = camera.frame_times_ns[len(camera.frame_times_ns) // 2]
-        poses = [scenario.ego.at(int(t)) @ camera.T_rig_camera for t in (start, end)]
-        picture = renderer.render(
-            camera.model,
-            480,
-            270,
-            start_ns=int(start),
-            end_ns=int(end),
-            T_map_camera_start=poses[0],
-            T_map_camera_end=poses[1],
-        )
-        top, bottom = picture[:20].astype(int), picture[-20:].astype(int)
-        assert top.mean(axis=(0, 1))[2] > 60, name
-        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2000, name
-        assert picture.std() > 25, name
-        assert bottom.mean() < top.mean() + 60, name
 
 
 def test_the_camera_may_look_anywhere(renderer):

@@ -18,10 +18,9 @@ from test.preview.drawn_world import (
     camera_pose,
     draw,
     ftheta,
-    hue,
-    hue_gap,
     pinhole,
     pose,
+    region,
     SECOND,
     START,
     world,
@@ -35,6 +34,7 @@ import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
 EXPOSURE_NS = 30_000_000
+RED = colour_of('person')
 ROLLING = (
     'ROLLING_TOP_TO_BOTTOM',
     'ROLLING_BOTTOM_TO_TOP',
@@ -143,13 +143,6 @@ def test_points_that_move_before_a_still_camera():
     np.testing.assert_allclose(uv[:, 0], 479.5 - 50.0 * (1.0 - 2.0 * v / 539.0), atol=1e-6)
 
 
-def _red(picture):
-    wanted = hue(colour_of('person'))[0]
-    pixels = picture.reshape(-1, 3)
-    mask = [s > 0.3 and hue_gap(h, wanted) < 9 for h, s in map(hue, pixels)]
-    return np.array(mask).reshape(picture.shape[:2])
-
-
 @pytest.mark.parametrize('shutter', ['ROLLING_TOP_TO_BOTTOM', 'ROLLING_BOTTOM_TO_TOP', 'GLOBAL'])
 def test_a_pole_leans_as_the_camera_moves_sideways(shutter):
     """
@@ -167,7 +160,7 @@ def test_a_pole_leans_as_the_camera_moves_sideways(shutter):
         T_map_camera_end=camera_pose((0.0, 0.6, 1.5)),
         end_ns=START + EXPOSURE_NS,
     )
-    red = _red(picture)
+    red = region(picture, RED)
     for row in range(10, 235, 15):
         time = _time_of(shutter, 0, row, 320, 240)
         camera_y = -0.6 + 1.2 * time
@@ -190,7 +183,7 @@ def test_columns_have_times_of_their_own(shutter):
         T_map_camera_end=camera_pose((0.0, 0.0, 0.9)),
         end_ns=START + EXPOSURE_NS,
     )
-    red = _red(picture)
+    red = region(picture, RED)
     for column in range(10, 315, 20):
         time = _time_of(shutter, column, 0, 320, 240)
         centre = 119.5 - 160.0 * (4.0 - (2.1 - 1.2 * time)) / 10.0
@@ -243,7 +236,7 @@ def test_a_turn_shifts_rows_by_focal_length_times_angle():
     )
     heading = -angle + 2 * angle * row / 239.0
     expected = 159.5 - 150.0 * (math.atan2(3.0, 12.0) - heading)
-    assert abs(np.flatnonzero(_red(picture)[row]).mean() - expected) < 1.0
+    assert abs(np.flatnonzero(region(picture, RED)[row]).mean() - expected) < 1.0
 
 
 def test_boxes_that_come_and_go_within_an_exposure_are_drawn():
@@ -258,4 +251,4 @@ def test_boxes_that_come_and_go_within_an_exposure_are_drawn():
             start_ns=start_ns,
             end_ns=start_ns + EXPOSURE_NS,
         )
-        assert _red(picture).any()
+        assert region(picture, RED).any()

@@ -52,7 +52,7 @@ def frame(data: bytes, encoding: str, size: tuple[int, int] = SIZE) -> Frame:
 # --- sizes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('size', [(1, 1), (37, 23), (1920, 1080), (1, 3000)])
+@pytest.mark.parametrize('size', [(1, 1), (37, 23), (1, 3000)])
 @pytest.mark.parametrize(
     'flags', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
 )
@@ -84,7 +84,7 @@ def test_fill_bytes_between_segments() -> None:
     assert image_size(data[:2] + b'\xff\xff\xff' + data[2:], 'jpeg') == SIZE
 
 
-@pytest.mark.parametrize('size', [(1, 1), (640, 480)])
+@pytest.mark.parametrize('size', [(1, 1), (259, 300)])
 def test_size_of_pngs(size: tuple[int, int]) -> None:
     assert image_size(png(*size), 'png') == size
     assert image_size(png_of(photo(*size)), 'png') == size
@@ -145,10 +145,13 @@ def test_planes_must_have_the_length_asked_for() -> None:
             images.check_reply(wrong, 'rgb', SIZE)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+WHOLE = [jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> None:
-    original = data.draw(st.sampled_from([jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']))
+    original = data.draw(st.sampled_from(WHOLE))
     damaged = bytearray(original)
     for _ in range(data.draw(st.integers(0, 8))):
         position = data.draw(st.integers(0, max(len(damaged) - 1, 0)))

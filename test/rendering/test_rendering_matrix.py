@@ -94,7 +94,7 @@ ROWS = [
     ),
     Row('still starting', {'startup_s': 0.4}),
     # Longer than a batch of four may take afterwards.
-    Row('slow first frame', {'first_frame_s': 4.4}, {'render_timeout_s': 1.0}),
+    Row('slow first frame', {'first_frame_s': 2.2}, {'render_timeout_s': 0.5}),
     Row('latency and jitter', {'latency_s': 0.01, 'jitter_s': 0.02, 'max_workers': 4}),
     Row(
         'every frame fails',

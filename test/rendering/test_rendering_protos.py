@@ -67,18 +67,20 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ('spoiled', 'sentence'),
+    ('command', 'code', 'spoiled', 'sentence'),
     [
-        ('', f'the protobuf messages are not generated: {REMEDY}'),
-        (OLD, '(TypeError: Descriptors cannot be created directly): ' + REMEDY),
-        (NEW, '(VersionError: Detected incompatible versions: gencode 99.1 runtime 7.3): '),
+        ('preview', 1, '', f'the protobuf messages are not generated: {REMEDY}'),
+        ('player', 1, OLD, '(TypeError: Descriptors cannot be created directly): ' + REMEDY),
+        (
+            'probe',
+            2,
+            NEW,
+            '(VersionError: Detected incompatible versions: gencode 99.1 runtime 7.3): ',
+        ),
     ],
     ids=['missing', 'old', 'new'],
 )
-@pytest.mark.parametrize(
-    ('command', 'code'), [('preview', 1), ('probe', 2), pytest.param('player', 1)]
-)
-def test_one_line(copy: Path, spoiled: str, sentence: str, command: str, code: int) -> None:
+def test_one_line(copy: Path, command: str, code: int, spoiled: str, sentence: str) -> None:
     if command == 'player':
         pytest.importorskip('rclpy')
     generated = copy / 'nurec_ros' / 'rendering' / 'protos' / 'common_pb2.py'

@@ -321,7 +321,7 @@ def test_discard_takes_out_everything(queues: FrameQueues) -> None:
         assert queues.pick(0.0, batch=False)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
     queues = FrameQueues(window=data.draw(st.integers(1, 4)))
