@@ -14,6 +14,7 @@
 """The layers: what may import what (docs/architecture.md)."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'nurec_ros'
 PURE = (
     'errors',
-    'info',
+    'summary',
     'poses',
     'settings',
     'setting_values',
@@ -107,3 +108,17 @@ def test_ros_parses_neither_json_files_nor_protobuf():
     for path in sorted((PACKAGE / 'ros').rglob('*.py')):
         names = set(_imports(path))
         assert not {name for name in names if 'protos' in name or name.startswith('google')}, path
+
+
+def test_no_two_modules_and_no_two_classes_share_a_name():
+    modules, classes = defaultdict(list), defaultdict(list)
+    for path in sorted(PACKAGE.rglob('*.py')):
+        if path.name == '__init__.py' or path.name.endswith('_pb2.py'):
+            continue
+        modules[path.stem].append(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.ClassDef):
+                classes[node.name].append(path)
+    assert len(modules) > 100
+    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
+    assert {name: paths for name, paths in classes.items() if len(paths) > 1} == {}

@@ -31,11 +31,11 @@ from nurec_ros.cli.command import leave, run_command, say, Signals
 from nurec_ros.cli.options import Parser, split_ros_arguments
 from nurec_ros.control.keys import Act, COMMANDS, HELP
 from nurec_ros.control.line import compose, printable
-from nurec_ros.control.remote import Call, Remote, Status
+from nurec_ros.control.remote import PlayerCall, Remote, Status
 from nurec_ros.control.terminal import Terminal, usable
 
 if TYPE_CHECKING:
-    from nurec_ros.ros.remote import PlayerLink
+    from nurec_ros.ros.control_node import PlayerLink
 
 EXAMPLES = """
 nurec_control
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(player: str, ros_arguments: Sequence[str], signals: Signals) -> None:
-    from nurec_ros.ros.remote import PlayerLink
+    from nurec_ros.ros.control_node import PlayerLink
 
     # From here on the loops look, so that the terminal is never left half way.
     signals.interrupt_no_more()
@@ -253,7 +253,7 @@ class Control:
         self.remote = Remote(player)
         self._inbox = inbox
 
-    def send(self, call: Call | None) -> None:
+    def send(self, call: PlayerCall | None) -> None:
         """Make a call; its answer may bring the next one."""
         if call is None:
             return
@@ -263,7 +263,7 @@ class Control:
 
         self.link.call(call, answered)
 
-    def _answered(self, call: Call, success: bool, message: str) -> None:
+    def _answered(self, call: PlayerCall, success: bool, message: str) -> None:
         self.send(self.remote.answered(call, success, message, time.monotonic()))
 
     def presence(self, there: bool, others: Sequence[str]) -> None:

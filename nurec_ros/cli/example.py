@@ -22,7 +22,7 @@ import sys
 from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.cli.options import Parser
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.rig import CAMERA_MODELS, CAMERAS, LIDAR
+from nurec_ros.example.sensors import CAMERA_MODELS, CAMERAS, LIDAR
 from nurec_ros.example.writer import Example, make_example, members, write_usdz
 
 EXAMPLES = """

@@ -28,9 +28,9 @@ from nurec_ros.cli.options import need, number, Parser, seconds
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from nurec_ros.export.options import Wishes
     from nurec_ros.export.run import Summary
     from nurec_ros.export.scenario_export import Progress
+    from nurec_ros.export.wishes import Wishes
 
 EXAMPLES = """
 nurec_export scene.usdz --server localhost:46435 --output bags
@@ -174,11 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:
-    from nurec_ros.export.options import read_overrides, Wishes
+    from nurec_ros.export.wishes import read_overrides, Wishes
     from nurec_ros.rendering.address import addresses
 
     if options.video:
-        from nurec_ros.export.frames import check_video
+        from nurec_ros.export.data_sets import check_video
 
         check_video()
     if options.ego is not None and len(options.files) > 1:

@@ -26,8 +26,8 @@ from nurec_ros.cli.options import Parser
 from nurec_ros.errors import ConfigurationError, NurecError
 
 if TYPE_CHECKING:
-    from nurec_ros.info import ScenarioFacts
     from nurec_ros.scenario import Scenario
+    from nurec_ros.summary import ScenarioFacts
 
 EXAMPLES = """
 nurec_info scene.usdz
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = command.parse_args(arguments)
         if options.plot is not None and options.plot.suffix.lower() != '.png':
             command.error(f'argument --plot: {options.plot} does not end in .png')
-        from nurec_ros.info import facts_of, find_files, table_of, text_of
         from nurec_ros.scenario import Scenario
+        from nurec_ros.summary import facts_of, find_files, table_of, text_of
 
         paths = find_files(options.places)
         if not paths:

@@ -107,7 +107,7 @@ class _Stop(Signals):
 
 def _run(ros_arguments: list[str], stop: _Stop) -> None:
     keep_freed_memory()
-    from nurec_ros.ros.player import NurecPlayer
+    from nurec_ros.ros.player_node import NurecPlayer
     from nurec_ros.ros.startup import begin_ros, without_place
     from rclpy.exceptions import NameValidationException, ParameterException
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

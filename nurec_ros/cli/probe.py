@@ -72,7 +72,7 @@ class _Parser(Parser):
 
 
 def _parser(as_json: bool) -> Parser:
-    from nurec_ros.probe.run import ProbeOptions
+    from nurec_ros.probe.stages import ProbeOptions
 
     defaults = ProbeOptions()
     parser = _Parser(
@@ -140,7 +140,7 @@ def _parser(as_json: bool) -> Parser:
 
 def _probe(arguments: argparse.Namespace) -> int:
     from nurec_ros.probe.report import counted, Stage, summary
-    from nurec_ros.probe.run import ProbeOptions, run
+    from nurec_ros.probe.stages import ProbeOptions, run
     from nurec_ros.scenario import Scenario
 
     options = ProbeOptions(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from nurec_ros.control.remote import View
+from nurec_ros.control.remote import PlayerView
 
 # What the line has without a terminal.
 NO_LIMIT = 10_000
@@ -28,7 +28,7 @@ _SLOW = 0.9
 _GAP = '  '
 
 
-def compose(view: View, width: int = NO_LIMIT, *, unicode: bool = True) -> str:
+def compose(view: PlayerView, width: int = NO_LIMIT, *, unicode: bool = True) -> str:
     """
     Return position, bar, rate, road users, images per second, and what is wrong or was noted.
 
@@ -65,7 +65,7 @@ def _gapped(columns: int) -> int:
     return columns + len(_GAP) if columns else 0
 
 
-def _extra(view: View) -> str:
+def _extra(view: PlayerView) -> str:
     """Return what a key came to, else the worst of what is wrong and how much there is."""
     if view.note or not view.wrong:
         return view.note
@@ -73,7 +73,7 @@ def _extra(view: View) -> str:
     return text if len(view.wrong) == 1 else f'{len(view.wrong)} wrong (w): {text}'
 
 
-def _rate(view: View) -> str:
+def _rate(view: PlayerView) -> str:
     assert view.state is not None
     text = f'x{view.state.speed:g}'
     if view.achieved is not None and view.achieved < _SLOW * view.state.speed:

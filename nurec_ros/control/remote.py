@@ -81,7 +81,7 @@ class PlayerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PlayerCall:
     """A service of the player's, by its name below the node, and what it is called with."""
 
     service: str
@@ -115,7 +115,7 @@ class Wrong:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PlayerView:
     """
     What there is to show at a moment; `state` is None while there is no player.
 
@@ -143,8 +143,8 @@ class Remote:
         # None until the graph was looked at.
         self._there: bool | None = None
         self._others: tuple[str, ...] = ()
-        self._under_way: dict[str, tuple[Call, float]] = {}
-        self._waiting: dict[str, Call] = {}
+        self._under_way: dict[str, tuple[PlayerCall, float]] = {}
+        self._waiting: dict[str, PlayerCall] = {}
         self._note, self._note_s = '', -math.inf
 
     # What comes from the player.
@@ -171,7 +171,9 @@ class Remote:
         """Take the player's statuses of one message of /diagnostics."""
         self._health, self._health_s = tuple(statuses), now_s
 
-    def answered(self, call: Call, success: bool, message: str, now_s: float) -> Call | None:
+    def answered(
+        self, call: PlayerCall, success: bool, message: str, now_s: float
+    ) -> PlayerCall | None:
         """Take the answer to a call; return the one that waited for it."""
         under_way = self._under_way.get(call.lane)
         if under_way is None or under_way[0] is not call:
@@ -186,7 +188,7 @@ class Remote:
         waiting = self._waiting.pop(call.lane, None)
         return self._send(waiting, now_s) if waiting is not None else None
 
-    def _apply(self, call: Call, now_s: float) -> None:
+    def _apply(self, call: PlayerCall, now_s: float) -> None:
         """Make the known state what a call has made of it, ahead of the next ~/state."""
         state = self._state
         assert state is not None
@@ -216,7 +218,7 @@ class Remote:
 
     # What comes from the keys.
 
-    def press(self, command: Command, now_s: float) -> Call | None:
+    def press(self, command: Command, now_s: float) -> PlayerCall | None:
         """Return the call that a command is now; None where it waits for another, or is none."""
         state = self._state
         self._note = ''
@@ -233,11 +235,11 @@ class Remote:
             return None
         return self._send(call, now_s)
 
-    def _call(self, command: Command, state: PlayerState, now_s: float) -> Call | None:
+    def _call(self, command: Command, state: PlayerState, now_s: float) -> PlayerCall | None:
         playing = self._wanted('play')
         is_playing = playing.service == 'play' if playing is not None else state.is_playing
         if command.act is Act.TOGGLE:
-            return Call('stop' if is_playing else 'play')
+            return PlayerCall('stop' if is_playing else 'play')
         if command.act is Act.NEXT:
             if is_playing:
                 self._tell('it plays: halt it first (space)', now_s)
@@ -245,15 +247,15 @@ class Remote:
             if state.done:
                 self._tell('it is at the end', now_s)
                 return None
-            return Call('play_next')
+            return PlayerCall('play_next')
         if command.act is Act.RESET:
             self._waiting.pop('seek', None)
-            return Call('reset')
+            return PlayerCall('reset')
         if command.act is Act.RATE:
             wanted = self._wanted('set_rate')
             rate = (wanted.value if wanted is not None else state.speed) * command.value
             # Three digits: so many ups and downs come back to where they began.
-            return Call('set_rate', min(max(float(f'{rate:.3g}'), SLOWEST), FASTEST))
+            return PlayerCall('set_rate', min(max(float(f'{rate:.3g}'), SLOWEST), FASTEST))
         if command.act is Act.SEEK_BY:
             wanted = self._wanted('seek')
             from_us = wanted.value if wanted is not None else self.position_us(now_s)
@@ -264,16 +266,16 @@ class Remote:
             )
         return None
 
-    def _seek(self, state: PlayerState, to_us: float) -> Call:
-        return Call('seek', round(min(max(to_us, state.start_us), state.end_us)))
+    def _seek(self, state: PlayerState, to_us: float) -> PlayerCall:
+        return PlayerCall('seek', round(min(max(to_us, state.start_us), state.end_us)))
 
-    def _wanted(self, lane: str) -> Call | None:
+    def _wanted(self, lane: str) -> PlayerCall | None:
         """Return the latest call of a lane that is not answered yet."""
         if lane in self._waiting:
             return self._waiting[lane]
         return self._under_way[lane][0] if lane in self._under_way else None
 
-    def _send(self, call: Call, now_s: float) -> Call:
+    def _send(self, call: PlayerCall, now_s: float) -> PlayerCall:
         self._under_way[call.lane] = (call, now_s)
         return call
 
@@ -295,11 +297,11 @@ class Remote:
         passed_s = min(max(now_s - self._heard_s, 0.0), SILENT_S)
         return min(round(state.current_time_us + 1e6 * passed_s * speed), state.end_us)
 
-    def view(self, now_s: float) -> View:
+    def view(self, now_s: float) -> PlayerView:
         """Return what is known now."""
         note = self._note if now_s - self._note_s <= NOTE_S else ''
         if self._state is None:
-            return View(None, wrong=(Wrong(self._absence()),), note=note)
+            return PlayerView(None, wrong=(Wrong(self._absence()),), note=note)
         wrong = self._wrong(now_s)
         if now_s - self._heard_s > SILENT_S:
             wrong = (Wrong(f'{self._node} is silent for {now_s - self._heard_s:.0f} s'), *wrong)
@@ -313,7 +315,7 @@ class Remote:
             for status in self._fresh(now_s)
             if 'received_hz' in status.values
         ]
-        return View(
+        return PlayerView(
             self._state,
             self.position_us(now_s),
             self._achieved(now_s) if self._state.is_playing else None,

@@ -19,9 +19,9 @@ import numpy as np
 from nurec_ros.demo.drawing import Image
 from nurec_ros.demo.labels import Pose2D
 from nurec_ros.demo.overview import draw_overview, Drive, RoadUser
-from nurec_ros.info import view_edges
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
+from nurec_ros.summary import view_edges
 
 STEP_NS = 100_000_000
 

@@ -102,7 +102,7 @@ def record_drive(
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
     # The player makes legal topic names of the cameras' names.
-    from nurec_ros.ros.frames import topic_names
+    from nurec_ros.ros.names import topic_names
 
     tokens = topic_names(scenario.cameras)
     names = [tokens[camera] for camera in cameras]
@@ -112,7 +112,7 @@ def record_drive(
         first_us = watch.state['current_time_us']
         recorder.measuring = True
         began = time.monotonic()
-        progress = Progress(watch.state['duration_s'], say, terminal=sys.stderr.isatty())
+        progress = PlayProgress(watch.state['duration_s'], say, terminal=sys.stderr.isatty())
 
         def report() -> None:
             images = sum(watch.image_count(name) for name in names)
@@ -371,7 +371,7 @@ class Patience:
             self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
 
 
-class Progress:
+class PlayProgress:
     """A bar on stderr for a terminal; else a line at each quarter, so that logs stay readable."""
 
     QUARTERS = 4

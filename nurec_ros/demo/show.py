@@ -231,7 +231,7 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
     from nurec_ros.demo.drawing import write_png
     from nurec_ros.demo.drive import read_drive
     from nurec_ros.demo.overview import draw_overview
-    from nurec_ros.ros.frames import topic_names
+    from nurec_ros.ros.names import topic_names
 
     begin_ns, end_ns = scenario.start_ns, scenario.end_ns
     shown = moments(begin_ns, end_ns)

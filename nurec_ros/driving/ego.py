@@ -41,10 +41,10 @@ from nurec_ros.driving.inputs import (
 )
 from nurec_ros.driving.interpolation import (
     between,
-    Row,
     STANDING,
     Twist6,
     velocity_between,
+    Waypoint,
     with_positive_w,
 )
 from nurec_ros.driving.motion import (
@@ -101,7 +101,7 @@ class _Given:
     """From `from_ns` on the ego is at the rows' poses: between them, or the nearest is held."""
 
     from_ns: int
-    rows: tuple[Row, ...]
+    rows: tuple[Waypoint, ...]
 
     @property
     def stands(self) -> bool:
@@ -137,7 +137,7 @@ class _AsRecorded:
 _Piece = _Drive | _Given | _AsRecorded
 
 
-def _time_of(row: Row) -> int:
+def _time_of(row: Waypoint) -> int:
     return row.t_ns
 
 
@@ -178,7 +178,7 @@ class DrivenEgo:
         # Before that nothing is remembered; None where it is: there the ego is the recorded one.
         self._since_ns: int | None = None
         self._knots: list[_Knot] = []
-        self._driven: list[Row] = []
+        self._driven: list[Waypoint] = []
         self._driven_changes = 0
         self._forget()
         if source != RECORDED:
@@ -225,7 +225,7 @@ class DrivenEgo:
         return bool(timeout_ns) and self._passed_ns > self._newest_ns + timeout_ns
 
     @property
-    def driven_path(self) -> Sequence[Row]:
+    def driven_path(self) -> Sequence[Waypoint]:
         """Return the poses every 0.5 m or 10 degrees since the take-over or the last jump."""
         return self._driven
 
@@ -378,7 +378,7 @@ class DrivenEgo:
         self._counts_ns = self._passed_ns
         self._command: Command | None = None
         self._ended = False
-        self._held = Row(0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+        self._held = Waypoint(0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
     def _put_pose(self, item: TimedPose, *, halted: bool) -> Taken:
         if self._source not in BY_POSE:
@@ -469,7 +469,7 @@ class DrivenEgo:
         self._counts_ns = at_ns
         piece: _Piece
         if self._source in BY_POSE:
-            self._held = Row(at_ns, (x, y, z), (a, b, c, d))
+            self._held = Waypoint(at_ns, (x, y, z), (a, b, c, d))
             piece = _Given(from_ns, (self._held,))
         else:
             speed, yaw_rate = float(velocity.linear[0]), float(velocity.angular[2])
@@ -484,7 +484,7 @@ class DrivenEgo:
                 self._knots.pop()
             near_m = self.path.at_time(at_ns)
             self._knots.append(_Knot(from_ns, x, y, self.path.nearest(x, y, near_m)))
-            self._driven[:] = [Row(at_ns, (x, y, z), (a, b, c, d))]
+            self._driven[:] = [Waypoint(at_ns, (x, y, z), (a, b, c, d))]
             self._driven_changes += 1
 
     def _leg(self) -> Leg:
@@ -631,7 +631,7 @@ class DrivenEgo:
         turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
         moved = math.hypot(x - last_x, y - last_y)
         if moved >= DRIVEN_STEP_M or abs(turned) >= DRIVEN_STEP_RAD:
-            driven.append(Row(t_ns, *self._pose(piece, t_ns)))
+            driven.append(Waypoint(t_ns, *self._pose(piece, t_ns)))
             if len(driven) > MOST_DRIVEN:
                 half = MOST_DRIVEN // 2
                 driven[:half] = driven[:half:2]

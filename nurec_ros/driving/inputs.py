@@ -25,7 +25,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 import math
 
-from nurec_ros.driving.interpolation import Row, Twist6
+from nurec_ros.driving.interpolation import Twist6, Waypoint
 from nurec_ros.errors import NurecError, one_line, shortened
 
 SECOND = 1_000_000_000
@@ -190,7 +190,7 @@ class ReceivedPoses:
     """The poses that were received and are kept, by their stamps."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._rows: list[Waypoint] = []
         self._times: list[int] = []
 
     @property
@@ -200,7 +200,7 @@ class ReceivedPoses:
 
     def put(self, t_ns: int, pose: TimedPose, position_ns: int) -> None:
         """Keep a pose; of equal stamps the last received, of all those of the last 10 s."""
-        row = Row(t_ns, pose.position, pose.quaternion, pose.twist)
+        row = Waypoint(t_ns, pose.position, pose.quaternion, pose.twist)
         place = bisect_left(self._times, t_ns)
         if place < len(self._times) and self._times[place] == t_ns:
             self._rows[place] = row
@@ -214,7 +214,7 @@ class ReceivedPoses:
         if stale > 0:
             del self._rows[:stale], self._times[:stale]
 
-    def around(self, from_ns: int, to_ns: int) -> tuple[Row, ...]:
+    def around(self, from_ns: int, to_ns: int) -> tuple[Waypoint, ...]:
         """Return the rows that the poses of a span come from."""
         first = max(bisect_left(self._times, from_ns) - 1, 0)
         last = bisect_left(self._times, to_ns) + 1

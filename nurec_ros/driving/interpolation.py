@@ -25,7 +25,7 @@ STANDING: Twist6 = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Waypoint:
     """A pose at a time, and the velocity (linear, angular in the body) that came with it."""
 
     t_ns: int
@@ -56,7 +56,7 @@ def slerp(start: Quaternion, end: Quaternion, share: float) -> Quaternion:
     return x, y, z, w
 
 
-def between(start: Row, end: Row, t_ns: int) -> tuple[Vector, Quaternion]:
+def between(start: Waypoint, end: Waypoint, t_ns: int) -> tuple[Vector, Quaternion]:
     """Return the pose at a time between two rows: lerp and slerp, w >= 0."""
     span = end.t_ns - start.t_ns
     share = (t_ns - start.t_ns) / span if span else 0.0
@@ -72,7 +72,7 @@ def with_positive_w(quaternion: Quaternion) -> Quaternion:
     return sign * x, sign * y, sign * z, sign * w
 
 
-def velocity_between(start: Row, end: Row, t_ns: int) -> Twist6:
+def velocity_between(start: Waypoint, end: Waypoint, t_ns: int) -> Twist6:
     """Return the velocity at a time between two rows, in the body: theirs, or the derivative."""
     span = end.t_ns - start.t_ns
     if start.twist is not None and end.twist is not None:

@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.driving.interpolation import Row, slerp
+from nurec_ros.driving.interpolation import slerp, Waypoint
 from nurec_ros.poses import Quaternion, rotation_rows, Vector
 from nurec_ros.scenario.trajectory import Trajectory
 
@@ -65,8 +65,8 @@ class RecordedPath:
             positions, steps, lengths = positions[:1], steps[:0], lengths[:1]
         self.length_m = float(lengths[-1])
         self._s: list[float] = lengths.tolist()
-        self._rows: list[Row] = [
-            Row(time_ns, (*position,), (*quaternion,))
+        self._rows: list[Waypoint] = [
+            Waypoint(time_ns, (*position,), (*quaternion,))
             for time_ns, position, quaternion in zip(
                 self._times_ns,
                 positions.tolist(),

@@ -20,7 +20,6 @@ import math
 from random import Random
 
 import numpy as np
-from nurec_ros.example.motion import Actor, FIXED, halting, Motion, Pace, steady, still
 from nurec_ros.example.street import (
     BIKE_LANE,
     BUS_STOP,
@@ -35,6 +34,7 @@ from nurec_ros.example.street import (
     SIDE_STREET_HALF_WIDTH,
     Street,
 )
+from nurec_ros.example.traffic import Actor, FIXED, halting, Motion, Pace, steady, still
 
 Dims = tuple[float, float, float]
 

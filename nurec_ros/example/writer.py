@@ -38,7 +38,18 @@ import zipfile
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.example.motion import (
+from nurec_ros.example.road_users import people, vehicles
+from nurec_ros.example.sensors import (
+    calibration,
+    CAMERA_MODELS,
+    CAMERAS,
+    frame_times,
+    LIDAR,
+    lidar_calibration,
+    spins,
+)
+from nurec_ros.example.street import EGO_BEGIN, make_street, Street
+from nurec_ros.example.traffic import (
     ego_poses,
     make_pace,
     Pace,
@@ -49,18 +60,7 @@ from nurec_ros.example.motion import (
     street_length,
     Track,
 )
-from nurec_ros.example.opendrive import earth_pose, road_map, Site
-from nurec_ros.example.rig import (
-    calibration,
-    CAMERA_MODELS,
-    CAMERAS,
-    frame_times,
-    LIDAR,
-    lidar_calibration,
-    spins,
-)
-from nurec_ros.example.road_users import people, vehicles
-from nurec_ros.example.street import EGO_BEGIN, make_street, Street
+from nurec_ros.example.xodr import earth_pose, road_map, Site
 import yaml
 
 START_US = 27_500_000_000

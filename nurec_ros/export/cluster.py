@@ -30,7 +30,6 @@ import socket
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError
-from nurec_ros.export.options import Wishes
 from nurec_ros.export.part import Timeline
 from nurec_ros.export.run import Entries
 from nurec_ros.export.scenario_export import (
@@ -40,6 +39,7 @@ from nurec_ros.export.scenario_export import (
     ScenarioExport,
     StoppedEarlyError,
 )
+from nurec_ros.export.wishes import Wishes
 import ray
 from ray.exceptions import RayError, RayTaskError
 
@@ -171,7 +171,7 @@ def on_cluster(wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -
     wishes = wishes.absolute()
     _connect(wishes.ray)
     try:
-        yield from _Run(wishes, known, progress).entries()
+        yield from _ClusterRun(wishes, known, progress).entries()
     finally:
         # Ends the tasks that are under way.
         ray.shutdown()
@@ -202,7 +202,7 @@ def _connect(address: str) -> None:
             signal.signal(number, handler)
 
 
-class _Run:
+class _ClusterRun:
     """The tasks that are under way, and which scenario each is for."""
 
     def __init__(self, wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -> None:

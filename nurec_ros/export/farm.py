@@ -29,10 +29,10 @@ import time
 
 from nurec_ros.errors import RenderError
 from nurec_ros.playback.schedule import Due
-from nurec_ros.rendering.errors import CONDEMN, problem_of, RECONNECT, remedy_of
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline
+from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.server_errors import CONDEMN, problem_of, RECONNECT, remedy_of
 from nurec_ros.scenario import Scenario
 
 # Before a server that could not be reached is tried again.

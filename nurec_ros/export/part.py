@@ -38,9 +38,9 @@ from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedul
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.ros.camera_topics import CameraTopics, FORMATS
 from nurec_ros.ros.ego_sensors import due_times
-from nurec_ros.ros.frames import topic_names
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.loading import ReadScenario
+from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.settings import Values

@@ -26,7 +26,6 @@ from pathlib import Path
 
 from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import SUFFIXES
-from nurec_ros.export.options import Wishes
 from nurec_ros.export.scenario_export import (
     ending_early,
     Entry,
@@ -36,6 +35,7 @@ from nurec_ros.export.scenario_export import (
     StoppedEarlyError,
     write_json,
 )
+from nurec_ros.export.wishes import Wishes
 
 SUMMARY = 'export.json'
 

@@ -35,13 +35,13 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import Kept, merged_metadata, SUFFIXES
-from nurec_ros.export.ego import driven, read_ego
+from nurec_ros.export.data_sets import write_frames, write_videos
+from nurec_ros.export.ego_file import driven, read_ego
 from nurec_ros.export.farm import Farm, NoServerError
-from nurec_ros.export.frames import write_frames, write_videos
-from nurec_ros.export.options import Wishes
 from nurec_ros.export.part import Part, Timeline, write_part
+from nurec_ros.export.wishes import Wishes
 from nurec_ros.playback.schedule import Due
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.ros.loading import read
 from nurec_ros.settings import CameraSettings, LidarSettings
 import yaml

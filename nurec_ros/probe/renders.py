@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.probe.endpoint import Answer, Calls, failure
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
-from nurec_ros.rendering.errors import classify
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.rendering.server_errors import classify
 from nurec_ros.scenario import Scenario
 
 LOW, FULL, BATCH = 'low', 'full', 'batch'

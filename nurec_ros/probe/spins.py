@@ -26,7 +26,7 @@ from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.calls import no_lidars
 from nurec_ros.rendering.clouds import check_cloud
 from nurec_ros.rendering.images import ReplyError
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 
 STAGE = 'lidar'
@@ -49,7 +49,7 @@ _SLOW = 'render it at a lower lidar_rate, or use mode lockstep'
 
 
 @dataclass(frozen=True, slots=True)
-class Spin:
+class ProbedSpin:
     """
     One spin as a server returned it.
 
@@ -69,20 +69,20 @@ class Spin:
     note: str = ''
 
 
-def judge_spin(lidar: str, reply: Any) -> Spin:
+def judge_spin(lidar: str, reply: Any) -> ProbedSpin:
     """Check a reply as the player does, and whether its points can be a street."""
     try:
         points, intensities = check_cloud(reply)
     except ReplyError as error:
         data = reply.SerializeToString()
-        return Spin(f'{lidar}.bin', data, 0, fault=str(error), remedy=error.remedy)
+        return ProbedSpin(f'{lidar}.bin', data, 0, fault=str(error), remedy=error.remedy)
     count = len(points)
     name = f'{lidar}.pcd'
     if not count:
-        return Spin(name, b'', 0, fault='the cloud is empty', remedy=_NOTHING)
+        return ProbedSpin(name, b'', 0, fault='the cloud is empty', remedy=_NOTHING)
     distances = np.linalg.norm(points, axis=1)
     nearest, median, farthest = (float(part) for part in np.percentile(distances, (0, 50, 100)))
-    found = Spin(name, pcd(points, intensities), count, nearest, median, farthest)
+    found = ProbedSpin(name, pcd(points, intensities), count, nearest, median, farthest)
     far = int(np.count_nonzero(distances > _FARTHEST))
     if far > _MOST_FAR * count:
         fault = f'{far} of {count} points are farther away than {_FARTHEST:g} m'
@@ -116,7 +116,9 @@ def pcd(points: NDArray[np.float32], intensities: NDArray[np.float32]) -> bytes:
     return header.encode() + np.column_stack([points, intensities]).astype('<f4').tobytes()
 
 
-def lidar_stages(renders: Renders, lidars: Sequence[str], spins: list[Spin]) -> Iterator[Stage]:
+def lidar_stages(
+    renders: Renders, lidars: Sequence[str], spins: list[ProbedSpin]
+) -> Iterator[Stage]:
     """Render one spin of each lidar near the middle of the drive; `spins` collects what came."""
     builder = RequestBuilder(renders.scenario, RenderOptions())
     warm = False

@@ -22,8 +22,8 @@ from nurec_ros.rendering.frames import (
     RendererStatus,
 )
 from nurec_ros.rendering.images import decode_rgb, image_size
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.pipeline import RenderPipeline
+from nurec_ros.rendering.render_options import RenderOptions
 
 __all__ = [
     'CameraStatus',

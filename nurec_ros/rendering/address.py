@@ -22,7 +22,7 @@ import re
 import socket
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering.errors import ServerError
+from nurec_ros.rendering.server_errors import ServerError
 
 Resolver = Callable[[str, int], list[tuple[int, str]]]
 

@@ -26,9 +26,9 @@ from typing import Any
 import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import Target
-from nurec_ros.rendering.errors import BLOCKED, classify, ServerError
 from nurec_ros.rendering.policy import Row
 from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError
 
 Metadata = tuple[tuple[str, str], ...]
 

@@ -31,10 +31,10 @@ from typing import Any
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import addresses, check_proxy, resolve
 from nurec_ros.rendering.channel import Channel
-from nurec_ros.rendering.errors import CONDEMN, RECONNECT, ServerError
-from nurec_ros.rendering.options import RenderOptions, scene_metadata
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.render_options import RenderOptions, scene_metadata
 from nurec_ros.rendering.scenes import find_scene, scene_names, version_text
+from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.rendering.tls import root_certificate, TlsCheck
 from nurec_ros.scenario import Scenario
 

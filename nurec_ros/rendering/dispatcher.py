@@ -46,10 +46,10 @@ from nurec_ros.rendering.calls import (
 )
 from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
 from nurec_ros.rendering.delivery import Deliver, Delivery
-from nurec_ros.rendering.errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.rendering.frames import Cloud, Failure, first_frame_note, Frame, Statistics
 from nurec_ros.rendering.queues import FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
+from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 
 Read = TypeVar('Read')
 

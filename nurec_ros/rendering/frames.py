@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
-from nurec_ros.rendering.errors import problem_of, RECONNECT, remedy_of
+from nurec_ros.rendering.server_errors import problem_of, RECONNECT, remedy_of
 
 LATENCIES_KEPT = 200
 # An error that went away is shown for as long, so that somebody who looks once a second sees it.

@@ -32,7 +32,6 @@ from nurec_ros.rendering.address import addresses
 from nurec_ros.rendering.calls import Call, first_frame_waited_s, late_error, Learned
 from nurec_ros.rendering.connection import Connection, Log
 from nurec_ros.rendering.dispatcher import Dispatcher
-from nurec_ros.rendering.errors import problem_of, remedy_of
 from nurec_ros.rendering.frames import (
     CameraStatus,
     Cloud,
@@ -42,9 +41,10 @@ from nurec_ros.rendering.frames import (
     RendererStatus,
     Statistics,
 )
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.queues import Job, Ticket
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import EgoMotion, RequestBuilder
+from nurec_ros.rendering.server_errors import problem_of, remedy_of
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 

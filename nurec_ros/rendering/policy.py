@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import random
 
-from nurec_ros.rendering.errors import (
+from nurec_ros.rendering.server_errors import (
     ALONE,
     ASK_AGAIN,
     RECONNECT,

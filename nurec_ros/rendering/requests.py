@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.poses import Pose, quaternion_of
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.clouds import device_of, LIDAR_DEVICES, spin_window
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.spins import device_of, LIDAR_DEVICES, spin_window
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.scenario import Camera, Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import grpc
 from nurec_ros.rendering.channel import Channel
-from nurec_ros.rendering.errors import ASK_AGAIN, classify, ServerError
-from nurec_ros.rendering.options import RenderOptions
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.server_errors import ASK_AGAIN, classify, ServerError
 from nurec_ros.scenario import Scenario
 
 # In a list of scenes: the server takes any name, as some simulators do.

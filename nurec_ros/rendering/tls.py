@@ -30,8 +30,8 @@ import time
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import places
-from nurec_ros.rendering.errors import RECONNECT, ServerError
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 
 TIMEOUT_S = 3.0
 

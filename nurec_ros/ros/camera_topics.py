@@ -21,7 +21,7 @@ from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import decode_rgb
 from nurec_ros.ros.camera_info import Calibration, calibration, camera_info
 from nurec_ros.ros.conversions import set_bytes, set_time
-from nurec_ros.ros.frames import FrameNames
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import Outlet, Publication, reliable
 from nurec_ros.scenario.cameras import CameraModel
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.rendering.frames import Cloud
 from nurec_ros.ros.conversions import set_time
-from nurec_ros.ros.frames import FrameNames
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import Outlet, reliable
 from nurec_ros.scenario import Lidar
 from sensor_msgs.msg import PointCloud2, PointField

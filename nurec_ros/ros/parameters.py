@@ -27,7 +27,7 @@ from itertools import chain
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError, UnforeseenError
-from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.parameter_names import did_you_mean, no_such_parameter, unused_overrides
 from nurec_ros.setting_values import (
     check_together,

@@ -41,11 +41,11 @@ from nurec_ros.ros.conversions import (
     set_vector,
     transform_stamped,
 )
-from nurec_ros.ros.driving import DrivenTopics
+from nurec_ros.ros.ego_inputs import DrivenTopics
 from nurec_ros.ros.ego_sensors import EgoSensors
-from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.lane_markers import LaneTopic
 from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
@@ -68,7 +68,7 @@ FEW = 6
 EGO_COLOUR = (0.46, 0.73, 0.0, 0.8)
 
 
-class EgoMotion(Protocol):
+class ShownEgo(Protocol):
     """Where the ego is, in map: `Scenario.ego`, or who drives in its place."""
 
     def pose(self, t_ns: int | NDArray[np.int64]) -> Pose:
@@ -90,7 +90,7 @@ class ScenarioTopics:
     ) -> None:
         self._settings = settings
         self._scenario = scenario
-        self._ego: EgoMotion = scenario.ego
+        self._ego: ShownEgo = scenario.ego
         self._frames = frame_names(settings(), scenario)
         self._shown = self._box_shown = False
         made: list[Publication] = []

@@ -30,7 +30,7 @@ from nurec_ros.scenario.height import with_smooth_heights
 from nurec_ros.scenario.rig import Box, Camera, Lidar, Rig
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
 from nurec_ros.scenario.schema.fields import FieldError, LAST_US
-from nurec_ros.scenario.schema.rig import (
+from nurec_ros.scenario.schema.rig_trajectories import (
     DataInfo,
     Metadata,
     MetadataError,
@@ -38,7 +38,7 @@ from nurec_ros.scenario.schema.rig import (
     parse_metadata,
     parse_rig,
 )
-from nurec_ros.scenario.schema.tracks import no_tracks, parse_tracks
+from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
 from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.scenario.trajectory import Trajectory
 

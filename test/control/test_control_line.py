@@ -16,13 +16,13 @@
 from dataclasses import replace
 
 from nurec_ros.control.line import compose
-from nurec_ros.control.remote import PlayerState, View, Wrong
+from nurec_ros.control.remote import PlayerState, PlayerView, Wrong
 import pytest
 
 STATE = PlayerState(
     scenario='street', active_tracks=34, start_us=100_000_000, end_us=120_000_000, speed=1.1
 )
-VIEW = View(STATE, position_us=105_000_000, images_hz=22.14)
+VIEW = PlayerView(STATE, position_us=105_000_000, images_hz=22.14)
 SLOW = Wrong('the renderer cannot keep up, 38.3 frames/s are dropped', 'camera_front')
 AWAY = Wrong('cannot reach localhost:46435', 'renderer')
 
@@ -60,9 +60,13 @@ AWAY = Wrong('cannot reach localhost:46435', 'renderer')
             60,
             'halted   5.00/20.00 s  x1.1  34 users  22.1 img/s  it plays',
         ),
-        (View(None, wrong=(Wrong('there is no player /nurec'),)), 80, 'there is no player /nurec'),
-        (View(None, wrong=(Wrong('there is no player /nurec'),)), 12, 'there is no…'),
-        (View(PlayerState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
+        (
+            PlayerView(None, wrong=(Wrong('there is no player /nurec'),)),
+            80,
+            'there is no player /nurec',
+        ),
+        (PlayerView(None, wrong=(Wrong('there is no player /nurec'),)), 12, 'there is no…'),
+        (PlayerView(PlayerState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
     ],
 )
 def test_the_line(view, width, line):
@@ -71,7 +75,12 @@ def test_the_line(view, width, line):
 
 @pytest.mark.parametrize('width', range(1, 160))
 def test_it_is_never_wider_than_the_terminal(width):
-    views = [VIEW, replace(VIEW, wrong=(SLOW, AWAY)), replace(VIEW, note='x' * 200), View(None)]
+    views = [
+        VIEW,
+        replace(VIEW, wrong=(SLOW, AWAY)),
+        replace(VIEW, note='x' * 200),
+        PlayerView(None),
+    ]
     for view in views:
         assert len(compose(view, width)) <= width
 
@@ -84,7 +93,7 @@ def test_without_unicode_it_is_ascii():
 
 
 def test_wide_letters_count_twice():
-    line = compose(View(None, wrong=(Wrong('渲染' * 20),)), 21)
+    line = compose(PlayerView(None, wrong=(Wrong('渲染' * 20),)), 21)
     assert line == '渲染' * 5 + '…'
 
 

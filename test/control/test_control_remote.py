@@ -16,7 +16,7 @@
 import json
 
 from nurec_ros.control.keys import COMMANDS
-from nurec_ros.control.remote import Call, Remote, Status
+from nurec_ros.control.remote import PlayerCall, Remote, Status
 import pytest
 
 # A drive of 20 s that begins at 100 s, 8 s on.
@@ -46,22 +46,22 @@ def remote(now_s=0.0, **changes):
 @pytest.mark.parametrize(
     ('state', 'key', 'call'),
     [
-        ({}, ' ', Call('play')),
-        ({'is_playing': True}, ' ', Call('stop')),
-        ({}, 'right', Call('play_next')),
-        ({}, 'shift-right', Call('seek', 109_000_000)),
-        ({}, 'shift-left', Call('seek', 107_000_000)),
-        ({}, 'left', Call('seek', 103_000_000)),
-        ({'current_time_us': 102_000_000}, 'left', Call('seek', 100_000_000)),
-        ({'current_time_us': 119_500_000}, 'shift-right', Call('seek', 120_000_000)),
-        ({}, '0', Call('seek', 100_000_000)),
-        ({}, '7', Call('seek', 114_000_000)),
-        ({}, 'up', Call('set_rate', 1.1)),
-        ({'speed': 1.1}, 'down', Call('set_rate', 1.0)),
-        ({'speed': 2}, 'up', Call('set_rate', 2.2)),
-        ({'speed': 99.0}, 'up', Call('set_rate', 100.0)),
-        ({'speed': 0.01}, 'down', Call('set_rate', 0.01)),
-        ({}, 'r', Call('reset')),
+        ({}, ' ', PlayerCall('play')),
+        ({'is_playing': True}, ' ', PlayerCall('stop')),
+        ({}, 'right', PlayerCall('play_next')),
+        ({}, 'shift-right', PlayerCall('seek', 109_000_000)),
+        ({}, 'shift-left', PlayerCall('seek', 107_000_000)),
+        ({}, 'left', PlayerCall('seek', 103_000_000)),
+        ({'current_time_us': 102_000_000}, 'left', PlayerCall('seek', 100_000_000)),
+        ({'current_time_us': 119_500_000}, 'shift-right', PlayerCall('seek', 120_000_000)),
+        ({}, '0', PlayerCall('seek', 100_000_000)),
+        ({}, '7', PlayerCall('seek', 114_000_000)),
+        ({}, 'up', PlayerCall('set_rate', 1.1)),
+        ({'speed': 1.1}, 'down', PlayerCall('set_rate', 1.0)),
+        ({'speed': 2}, 'up', PlayerCall('set_rate', 2.2)),
+        ({'speed': 99.0}, 'up', PlayerCall('set_rate', 100.0)),
+        ({'speed': 0.01}, 'down', PlayerCall('set_rate', 0.01)),
+        ({}, 'r', PlayerCall('reset')),
         ({}, 'w', None),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_held_key_seeks_from_where_it_will_be_and_calls_one_at_a_time():
     first = one.press(COMMANDS['shift-right'], 0.0)
     assert [one.press(COMMANDS['shift-right'], 0.0) for _ in range(4)] == [None] * 4
     second = one.answered(first, True, '', 0.1)
-    assert second == Call('seek', 113_000_000)
+    assert second == PlayerCall('seek', 113_000_000)
     assert one.view(0.1).position_us == 109_000_000
     assert one.answered(second, True, '', 0.2) is None
     assert one.view(0.2).position_us == 113_000_000
@@ -112,14 +112,14 @@ def test_two_spaces_in_a_row_end_where_they_began():
     one = remote()
     play = one.press(COMMANDS[' '], 0.0)
     assert one.press(COMMANDS[' '], 0.0) is None
-    assert one.answered(play, True, '', 0.1) == Call('stop')
+    assert one.answered(play, True, '', 0.1) == PlayerCall('stop')
 
 
 def test_reset_and_other_keys_do_not_wait_for_a_next_frame():
     one = remote()
-    assert one.press(COMMANDS['right'], 0.0) == Call('play_next')
+    assert one.press(COMMANDS['right'], 0.0) == PlayerCall('play_next')
     reset = one.press(COMMANDS['r'], 0.0)
-    assert reset == Call('reset')
+    assert reset == PlayerCall('reset')
     one.answered(reset, True, '', 0.1)
     one.look(60.0)
     one.take_state(values(), 60.0)
@@ -212,7 +212,7 @@ def test_a_player_that_ends_and_returns():
     one.take_state(values(), 7.0)
     assert one.view(7.0).state.scenario == 'street'
     # What was under way with the old one is not waited for.
-    assert one.press(COMMANDS['right'], 7.0) == Call('play_next')
+    assert one.press(COMMANDS['right'], 7.0) == PlayerCall('play_next')
 
 
 @pytest.mark.parametrize(

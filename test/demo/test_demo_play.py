@@ -23,7 +23,7 @@ from nurec_ros.demo.play import (
     MOST_DRAIN_S,
     pace,
     Patience,
-    Progress,
+    PlayProgress,
     rendering,
     SAID_AFTER_S,
     SAID_AGAIN_S,
@@ -33,7 +33,7 @@ import pytest
 
 def test_without_a_terminal_there_is_a_line_at_each_quarter():
     lines = []
-    progress = Progress(20.0, lines.append, terminal=False)
+    progress = PlayProgress(20.0, lines.append, terminal=False)
     for k in range(201):
         progress.show(k / 10, f'{k} images')
     progress.close()
@@ -47,7 +47,7 @@ def test_without_a_terminal_there_is_a_line_at_each_quarter():
 
 def test_leaps_over_quarters_give_one_line():
     lines = []
-    progress = Progress(20.0, lines.append, terminal=False)
+    progress = PlayProgress(20.0, lines.append, terminal=False)
     progress.show(1.0, '')
     progress.show(16.0, 'x')
     progress.close()
@@ -56,7 +56,7 @@ def test_leaps_over_quarters_give_one_line():
 
 def test_a_terminal_gets_a_bar(capsys):
     lines = []
-    progress = Progress(20.0, lines.append, terminal=True)
+    progress = PlayProgress(20.0, lines.append, terminal=True)
     progress.show(10.0, '60 images')
     progress.show(25.0, '120 images')
     progress.close()
@@ -69,7 +69,7 @@ def test_a_terminal_gets_a_bar(capsys):
 
 
 def test_a_scenario_without_duration_is_no_division_by_zero():
-    progress = Progress(0.0, print, terminal=False)
+    progress = PlayProgress(0.0, print, terminal=False)
     progress.show(0.0, '')
     progress.close()
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 from nurec_ros.example import write_example
-from nurec_ros.example.rig import CAMERA_MODELS
+from nurec_ros.example.sensors import CAMERA_MODELS
 from nurec_ros.scenario import Scenario
 import pytest
 import yaml

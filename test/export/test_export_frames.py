@@ -24,7 +24,7 @@ from test.support.archives import build_archive, CAMERAS
 
 import cv2
 import numpy as np
-from nurec_ros.export.frames import box_2d, edge_points
+from nurec_ros.export.data_sets import box_2d, edge_points
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras.pinhole import PinholeCamera
 import pytest

@@ -23,7 +23,7 @@ from nurec_ros.playback.effects import Announce, Render, Show, Step, StepDone
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Schedule
 from nurec_ros.scenario.rig import Box
-from nurec_ros.scenario.schema.tracks import no_tracks, parse_tracks
+from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
 import pytest
 
 MS = 1_000_000

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Probes of a test's own, and what is asked about their reports."""
 
-from nurec_ros.probe.run import ProbeOptions, run
+from nurec_ros.probe.stages import ProbeOptions, run
 
 # A loaded machine may take a second or three for what is at once elsewhere.
 AT_ANY_PACE = {'slow_s': 60.0, 'patience_s': 60.0, 'timeout_s': 60.0, 'timeouts': {'alive': 60.0}}

@@ -25,7 +25,7 @@ import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
-from nurec_ros.probe.run import STAGES
+from nurec_ros.probe.stages import STAGES
 from nurec_ros.scenario import Scenario
 import pytest
 

@@ -27,7 +27,7 @@ from nurec_ros.rendering.address import (
     resolve,
     Target,
 )
-from nurec_ros.rendering.errors import ServerError
+from nurec_ros.rendering.server_errors import ServerError
 from nurec_ros.rendering.tls import root_certificate
 import pytest
 

@@ -31,10 +31,10 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import address, channel, connection, policy, RenderPipeline, tls
 from nurec_ros.rendering.channel import Channel
-from nurec_ros.rendering.errors import ASK_AGAIN, ServerError
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.scenes import choose_scene, describe_scene
+from nurec_ros.rendering.server_errors import ASK_AGAIN, ServerError
 from nurec_ros.scenario import Scenario
 import pytest
 

@@ -18,7 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 from nurec_ros.rendering.calls import Call, learn, Learned, NO_BATCHES, weight_of
-from nurec_ros.rendering.errors import (
+from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.policy import Again, Failed, judge
+from nurec_ros.rendering.server_errors import (
     ALONE,
     ASK_AGAIN,
     CONDEMN,
@@ -28,8 +30,6 @@ from nurec_ros.rendering.errors import (
     ServerError,
     WITHOUT_TRACKS,
 )
-from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.policy import Again, Failed, judge
 import pytest
 
 KEPT = {'keep': True}

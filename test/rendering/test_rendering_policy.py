@@ -17,7 +17,7 @@ import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.channel import CHANNEL_OPTIONS
-from nurec_ros.rendering.errors import classify, RULES, ServerError, short
+from nurec_ros.rendering.server_errors import classify, RULES, ServerError, short
 import pytest
 
 CODE = grpc.StatusCode

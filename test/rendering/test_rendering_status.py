@@ -22,8 +22,8 @@ from test.support.ports import claim_port
 
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import frames, RenderOptions, RenderPipeline
-from nurec_ros.rendering.errors import RECONNECT, ServerError
 from nurec_ros.rendering.frames import LATENCIES_KEPT, percentile, Statistics
+from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 from nurec_ros.scenario import Scenario
 import pytest
 

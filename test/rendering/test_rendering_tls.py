@@ -26,7 +26,7 @@ from typing import Any
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy, tls
-from nurec_ros.rendering.errors import RECONNECT, ServerError
+from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 from nurec_ros.rendering.tls import check_pem, fault, fault_among, TlsCheck
 import pytest
 

@@ -24,8 +24,8 @@ from nurec_ros.errors import RenderError
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.ros import camera_topics
 from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.scenario.cameras import PinholeCamera
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image

@@ -17,7 +17,7 @@ from typing import Any
 
 from hypothesis import given, settings, strategies
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros.frames import FrameNames, topic_name, topic_names
+from nurec_ros.ros.names import FrameNames, topic_name, topic_names
 import pytest
 
 SIX = [

@@ -26,8 +26,8 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.effects import Show
 from nurec_ros.ros import graph
 from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.graph import Graph
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, reliable
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario

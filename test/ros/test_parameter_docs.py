@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nurec_ros.rendering.options import RenderOptions
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.ros import parameter_docs
 from nurec_ros.ros.parameters import Parameters
-from nurec_ros.ros.player import NurecPlayer
+from nurec_ros.ros.player_node import NurecPlayer
 from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, Settings, TABLE
 import pytest
 import yaml

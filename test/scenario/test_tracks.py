@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 from nurec_ros.scenario import Tracks
-from nurec_ros.scenario.schema.tracks import no_tracks
+from nurec_ros.scenario.schema.sequence_tracks import no_tracks
 from nurec_ros.scenario.trajectory import PoseTable
 import pytest
 from scipy.spatial.transform import Rotation, Slerp

@@ -151,7 +151,7 @@ class _Forked:
 @cache
 def _forks() -> ForkServerContext:
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['nurec_ros.cli.player', 'nurec_ros.ros.player'])
+    context.set_forkserver_preload(['nurec_ros.cli.player', 'nurec_ros.ros.player_node'])
     with pytest.MonkeyPatch.context() as patch:
         # As the commands set them before they import anything.
         patch.setenv('GRPC_VERBOSITY', 'NONE')

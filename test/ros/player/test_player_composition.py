@@ -20,7 +20,7 @@ from test.support.player_bench import stamp_ns
 import threading
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
-from nurec_ros.ros.player import NurecPlayer
+from nurec_ros.ros.player_node import NurecPlayer
 import pytest
 import rclpy
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor

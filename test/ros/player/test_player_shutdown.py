@@ -145,7 +145,7 @@ import sys
 
 class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.ros.player':
+        if name == 'nurec_ros.ros.player_node':
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except BaseException:
@@ -168,7 +168,7 @@ import weakref
 
 class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.ros.player':
+        if name == 'nurec_ros.ros.player_node':
             one = Interrupted()
             self.reference = weakref.ref(one, lambda _: os.kill(os.getpid(), signal.SIGINT))
             del one

@@ -18,7 +18,7 @@ from test.support.player_bench import stamp_ns
 import threading
 
 from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.player import NurecPlayer
+from nurec_ros.ros.player_node import NurecPlayer
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
-from nurec_ros.ros.frames import topic_names
+from nurec_ros.ros.names import topic_names
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import check_together, convert, Spec
 from nurec_ros.settings import (

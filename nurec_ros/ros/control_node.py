@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from nurec_ros.control.remote import Call, Status
+from nurec_ros.control.remote import PlayerCall, Status
 from nurec_ros.ros.outlet import latched, reliable
 from nurec_ros.ros.startup import begin_ros
 from rclpy.clock import Clock, ClockType
@@ -83,7 +83,7 @@ class PlayerLink:
         self._thread = threading.Thread(target=self._spin, name='nurec-link', daemon=True)
         self._thread.start()
 
-    def call(self, call: Call, done: Callable[[bool, str], None]) -> None:
+    def call(self, call: PlayerCall, done: Callable[[bool, str], None]) -> None:
         """Call a service; `done` gets whether it succeeded and why not, in whatever thread."""
         if call.service not in self._services:
             done(False, f'{call.service} needs rosbag2_interfaces, which is not installed here')

@@ -44,10 +44,10 @@ from nurec_ros.probe.renders import (
     sizes_stage,
 )
 from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
-from nurec_ros.probe.spins import lidar_stages, Spin
+from nurec_ros.probe.spins import lidar_stages, ProbedSpin
 from nurec_ros.rendering.address import addresses, check_proxy, resolve
 from nurec_ros.rendering.channel import open_channel, proxies_in_force
-from nurec_ros.rendering.options import RenderOptions, scene_metadata
+from nurec_ros.rendering.render_options import RenderOptions, scene_metadata
 from nurec_ros.rendering.tls import fault_among, root_certificate
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import NO_LIDARS
@@ -152,7 +152,7 @@ class _Folder:
         self._folder = folder
         self._seen = 0
 
-    def keep(self, found: Sequence[Picture | Spin]) -> None:
+    def keep(self, found: Sequence[Picture | ProbedSpin]) -> None:
         """Save what is new of a list that grows; what is empty is not saved."""
         for number in range(self._seen, len(found)):
             each = found[number]
@@ -168,7 +168,7 @@ class _Probe:
         self, scenario: Scenario, options: ProbeOptions, patience: Callable[[], None]
     ) -> None:
         self.pictures: list[Picture] = []
-        self.spins: list[Spin] = []
+        self.spins: list[ProbedSpin] = []
         self._scenario = scenario
         self._options = options
         self._patience = patience

@@ -44,8 +44,8 @@ from nurec_ros.ros.conversions import (
     set_vector,
     transform_stamped,
 )
-from nurec_ros.ros.frames import FrameNames
 from nurec_ros.ros.markers import new_marker
+from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, reliable
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
