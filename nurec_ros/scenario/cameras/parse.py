@@ -57,7 +57,7 @@ def parse_camera_model(
 
     Types are taken in any case, with _ or -, and `pinhole` and `fisheye` mean OpenCV's. Unknown
     parameters are ignored. Raises CameraModelError with the key below `camera_model`. `warn`,
-    where given, is told what is odd but can be mended, with that key.
+    where given, is called for what is odd but can be repaired, with that key.
     """
     kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
     build = _KINDS.get(kind)

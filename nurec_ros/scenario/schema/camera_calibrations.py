@@ -78,8 +78,8 @@ def parse_cameras(
     """
     Return the cameras by logical name, in the file's order.
 
-    `ego_us` is the time of the first and the last pose. None of the cameras is required: what
-    cannot be used is told to `warn` and left out.
+    `ego_us` is the time of the first and the last pose. None of the cameras is required: for
+    what cannot be used `warn` is called, and it is left out.
     """
     cameras: dict[str, Camera] = {}
     key = 'camera_calibrations'
@@ -121,7 +121,7 @@ def described_sensors(
     """
     Yield the sensors of a kind, 'camera' or 'lidar', `most` at most, each of another name.
 
-    Names that are `taken` are no use. What cannot be used is told to `warn` and left out.
+    Names that are `taken` cannot be used. What cannot be read is left out, with a call of `warn`.
     """
     all_path = f'{word}_calibrations'
     times_key = f'{word}s_frame_timestamps_us'

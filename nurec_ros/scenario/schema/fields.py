@@ -19,8 +19,8 @@ looked at one by one for the first offender: checking costs valid files next to 
 
 Rotations are nearly exact in files and made exact here. Real files are text of float32 values, so
 that a matrix is rigid to 1e-7 only, and some producers write three decimals. What is within the
-tolerance is replaced by the nearest rotation, what is coarser than RIGID is told; the rest is
-refused.
+tolerance is replaced by the nearest rotation, what is coarser than RIGID gets a warning; the
+rest is refused.
 """
 
 from __future__ import annotations
@@ -236,7 +236,8 @@ def _fits(value: object, shape: tuple[int | None, ...]) -> bool:
     return all(_fits(element, shape[1:]) for element in value)
 
 
-# How far R^T R is from 1: told from here on, refused beyond. Three decimals are off by 2e-3.
+# How far R^T R may be from 1: beyond RIGID with a warning, beyond RIGID_TOLERANCE it is refused.
+# Three decimals are off by 2e-3.
 RIGID = 1e-3
 RIGID_TOLERANCE = 1e-2
 UNIT_TOLERANCE = 1e-2

@@ -64,8 +64,8 @@ def parse_lidars(
     Return the lidars by logical name, in the file's order.
 
     `ego_us` is the time of the first and the last pose; `cameras` are names that are
-    taken. Many rigs have no lidar, which is not worth a word; what cannot be used is told to
-    `warn` and left out.
+    taken. Many rigs have no lidar, which gets no warning; what cannot be used is left out, with a
+    call of `warn`.
     """
     lidars: dict[str, Lidar] = {}
     if top.get(_CALIBRATIONS) is None:

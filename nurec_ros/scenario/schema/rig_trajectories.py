@@ -178,7 +178,7 @@ _ENTRY_KEYS = {
 
 def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     """
-    Return the rig; poses and times are required, for the rest `warn` is told what is wrong.
+    Return the rig; poses and times are required, for the rest `warn` is called with what is wrong.
 
     `sequence_id`, where not empty, chooses between several trajectories. Raises FieldError.
     """
@@ -305,7 +305,7 @@ def _triple(bbox: dict[str, Any], key: str, path: str) -> Array:
 
 
 def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
-    """Return T_world_base (world to ECEF); None, without a word, for the identity."""
+    """Return T_world_base (world to ECEF); None, without a warning, for the identity."""
     path = 'T_world_base'
     without = 'so the scenario has no place on Earth'
     if top.get(path) is None:

@@ -88,7 +88,7 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
     """
     Return the tracks; ids, poses, times, labels and dims are required, flags are not.
 
-    `warn` is told what is odd but harmless. Raises FieldError.
+    `warn` is called for what is odd but harmless. Raises FieldError.
     """
     top = as_object(document, '')
     hollow: list[str] = []
@@ -338,7 +338,7 @@ def parse_flags(
     Return the flags of each track as a set of names in capitals; `path` is that of `data`.
 
     Taken: names joined by bars ('DYNAMIC|CONTROLLABLE'), lists of names, the same for each pose,
-    and 0 for none. Flags are not required: what is wrong is told to `warn` once and means none.
+    and 0 for none. Flags are not required: what is wrong means none, with one call of `warn`.
     """
     none = [frozenset[str]()] * count
     value = data.get(_FLAGS)
