@@ -20,6 +20,7 @@ from concurrent import futures
 import struct
 from test.support.ports import claim_port
 import threading
+import time
 from typing import Any
 import zlib
 
@@ -52,21 +53,28 @@ Render = Callable[[sensorsim_pb2.RGBRenderRequest, grpc.ServicerContext], bytes]
 
 class Gate:
     """
-    A renderer that holds every frame until it is let go.
+    A renderer that holds every frame until it is let go; one that `is_open` holds none yet.
 
-    holds: which requests it holds. seen: the camera and start, in microseconds, of each that came.
+    holds: which requests it holds. seconds: how long each frame takes besides. seen: the camera
+    and start, in microseconds, of each that came.
     """
 
     def __init__(
-        self, holds: Callable[[sensorsim_pb2.RGBRenderRequest], bool] | None = None
+        self,
+        holds: Callable[[sensorsim_pb2.RGBRenderRequest], bool] | None = None,
+        *,
+        is_open: bool = False,
+        seconds: float = 0.0,
     ) -> None:
         self.seen: list[tuple[str, int]] = []
         self._holds = holds
         self._changed = threading.Condition()
         self._tickets = 0
-        self._open = False
+        self._open = is_open
+        self._seconds = seconds
 
     def __call__(self, request: sensorsim_pb2.RGBRenderRequest, context: Any) -> bytes:
+        time.sleep(self._seconds)
         with self._changed:
             self.seen.append((request.camera_intrinsics.logical_id, request.frame_start_us))
             self._changed.notify_all()

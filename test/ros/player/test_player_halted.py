@@ -14,7 +14,7 @@
 """A halted player: whoever comes sees the moment, and one picture of each camera."""
 
 from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.player_bench import stamp_ns
 
 from nav_msgs.msg import Odometry, Path
 import pytest
@@ -163,10 +163,3 @@ def test_stop_gives_no_picture_of_its_own(bench):
     bench.spin(bench.clocks, 50)
     due = {BEGIN_NS + 47_000_000 + 100_000_000 * k for k in range(20)} | {BEGIN_NS, position}
     assert {stamp_ns(info) for info in infos} <= due
-
-
-def test_without_a_server_the_moment_is_shown_all_the_same(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    transforms = bench.listen(TFMessage, '/tf')
-    tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.until(lambda: transforms and tracks, 'the moment')

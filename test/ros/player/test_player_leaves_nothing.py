@@ -21,8 +21,8 @@ import os
 from pathlib import Path
 import re
 from test.support.archives import build_archive, CAMERAS
+from test.support.waiting import until
 import threading
-import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -45,7 +45,6 @@ pytestmark = pytest.mark.ros
 
 KINDS = (Loaded, Playback, Schedule, RenderPipeline, Scenario, CameraTopics)
 ONE_OF_EACH = {kind.__name__: 1 for kind in KINDS} | {'CameraTopics': len(CAMERAS)}
-PATIENCE_S = 60.0
 
 
 class Census:
@@ -107,10 +106,7 @@ class Host:
             self.until(client.service_is_ready, name)
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, f'{what} did not come within {PATIENCE_S:g} s'
-            self.executor.spin_once(timeout_sec=0.05)
+        until(condition, what, meanwhile=lambda: self.executor.spin_once(timeout_sec=0.05))
 
     def trigger(self, name: str) -> Any:
         future = self._clients[name].call_async(Trigger.Request())
@@ -184,7 +180,4 @@ def test_nothing_is_left_of_a_player(alive: Census, make_context: Any, usdz: Pat
     host.go_through(usdz)
     host.close()
     del host
-    deadline = time.monotonic() + PATIENCE_S
-    while alive():
-        assert time.monotonic() < deadline, alive()
-        time.sleep(0.05)
+    until(lambda: not alive(), lambda: f'the end of {alive()}')

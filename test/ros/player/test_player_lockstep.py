@@ -13,9 +13,9 @@
 # limitations under the License.
 """mode: lockstep. The clock waits at every due time for its images; nothing is dropped."""
 
-from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.rendering.fake_server import Gate
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, serve, stamp_ns
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -31,27 +31,16 @@ FRONT_DUE = [BEGIN_NS + 47_000_000 + 100_000_000 * k for k in range(20)]
 REAR_DUE = [BEGIN_NS + 50_000_000 + 100_000_000 * k for k in range(20)]
 
 
-class Slow:
-    """A server that takes its time, and may be told to wait for ever."""
-
-    def __init__(self, scene_id, seconds):
-        self.seconds = seconds
-        self.stuck = False
-        self.server = FakeServer(self.render, scenes=[scene_id])
-
-    def render(self, request, context):
-        time.sleep(self.seconds)
-        while self.stuck and context.is_active():
-            time.sleep(0.005)
-        return picture(request)
+@pytest.fixture
+def gate():
+    """Return a renderer that is slower than the cameras at rate 10."""
+    return Gate(is_open=True, seconds=0.03)
 
 
 @pytest.fixture
-def slow():
-    """Return a server that is slower than the cameras at rate 10."""
-    slow = Slow(SEQUENCE_ID, 0.03)
-    with slow.server:
-        yield slow
+def slow(usdz, gate):
+    with serve(usdz, render=gate) as server:
+        yield server
 
 
 def listen(bench):
@@ -93,7 +82,7 @@ def stamps(messages):
 
 
 def test_every_due_frame_comes_in_order_however_slow_the_server(start, usdz, slow):
-    bench = start(usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0).ready()
+    bench = start(usdz_path=usdz, server=slow.address, mode='lockstep', rate=10.0).ready()
     front, rear = listen(bench)
     bench.trigger('play')
     bench.until(lambda: bench.state['done'], 'the end')
@@ -104,23 +93,23 @@ def test_every_due_frame_comes_in_order_however_slow_the_server(start, usdz, slo
     assert (stamps(front)[1:], stamps(rear)[1:]) == (due_front, due_rear)
 
 
-def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(start, usdz, slow):
-    bench = start(usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0).ready()
+def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(start, usdz, slow, gate):
+    bench = start(usdz_path=usdz, server=slow.address, mode='lockstep', rate=10.0).ready()
     listen(bench)
-    slow.stuck = True
+    gate.hold()
     bench.trigger('play')
     bench.passes(FRONT_DUE[0])
     bench.spin(bench.clocks, 30)
     assert bench.clock_ns == FRONT_DUE[0]
     bench.until(lambda: bench.state['is_playing'], 'the state')
-    slow.stuck = False
+    gate.let_all_go()
     bench.passes(FRONT_DUE[1])
 
 
 def test_the_speed_that_is_achieved_is_in_the_diagnostics(start, usdz, slow):
     """Rate 10 makes 200 frames a second due of each camera: one at a time takes longer."""
     bench = start(
-        usdz_path=usdz, server=slow.server.address, mode='lockstep', rate=10.0, loop=True
+        usdz_path=usdz, server=slow.address, mode='lockstep', rate=10.0, loop=True
     ).ready()
     found = bench.listen(DiagnosticArray, '/diagnostics')
     listen(bench)
@@ -137,7 +126,7 @@ def test_it_never_runs_faster_than_the_rate(start, usdz, server):
     assert time.monotonic() - begun >= 0.99
 
 
-def test_it_waits_for_a_server_that_is_down(start, usdz):
+def test_it_waits_for_a_server_that_is_down_but_for_ticks(start, usdz):
     bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep').ready()
     found = listen_to_front(bench)
     bench.trigger('play')
@@ -149,17 +138,11 @@ def test_it_waits_for_a_server_that_is_down(start, usdz):
     assert f'cannot reach {NOWHERE}' in playback_of(found).message
     # It is measured over some seconds, of which the first were played.
     bench.until(lambda: speed_of(found) == 0.0, 'the speed of a clock that waits')
+    # Only a tick loses its frames at once.
+    assert bench.trigger('tick')['current_time_us'] * 1000 == FRONT_DUE[0] + 100_000_000
     bench.trigger('stop')
     bench.trigger('reset')
     bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')
-
-
-def test_only_tick_fails_its_frames_at_once(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE, mode='lockstep').ready()
-    listen_to_front(bench)
-    bench.trigger('play')
-    bench.passes(FRONT_DUE[0])
-    assert bench.trigger('tick')['current_time_us'] * 1000 == FRONT_DUE[0] + 100_000_000
 
 
 def test_without_listeners_it_runs_at_the_rate(start, usdz):
@@ -172,7 +155,7 @@ def test_a_loop_has_all_frames_of_each_lap(start, usdz, slow):
     """The frame at the end of the range too: its image is out before the clock jumps back."""
     bench = start(
         usdz_path=usdz,
-        server=slow.server.address,
+        server=slow.address,
         mode='lockstep',
         rate=10.0,
         loop=True,

@@ -207,9 +207,8 @@ def test_image_format(start, usdz, server, image_format, has_compressed):
     ],
 )
 def test_topics_that_are_switched_off(start, usdz, parameter, absent, present):
-    bench = start(usdz_path=usdz, server='localhost:1', **{parameter: False})
+    bench = start(usdz_path=usdz, server='localhost:1', rate=10.0, **{parameter: False})
     bench.until(lambda: bench.states, 'the state')
-
     bench.until(lambda: present <= bench.topics(), 'the topics')
     assert not absent & bench.topics()
     bench.trigger('play')

@@ -13,10 +13,9 @@
 # limitations under the License.
 """The render server: away, late, gone, back, refusing. All but the images goes on."""
 
-from test.rendering.fake_server import FakeServer, picture, png
+from test.rendering.fake_server import FakeServer, Gate, picture, png
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
-import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import grpc
@@ -61,7 +60,7 @@ def info_of(bench, name=FRONT):
 
 
 def test_without_a_server_the_scenario_plays(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    bench = start(usdz_path=usdz, server=NOWHERE, rate=10.0).ready()
     info_of(bench)
     transforms = bench.listen(TFMessage, '/tf')
     found = bench.listen(DiagnosticArray, '/diagnostics')
@@ -108,13 +107,8 @@ def test_a_halted_camera_says_that_a_picture_is_owed_and_why(start, usdz):
 
 
 def test_a_server_that_compiles_for_its_first_frame_is_not_called_slow(start, long, scene):
-    def render(request, context):
-        while not compiled and context.is_active():
-            time.sleep(0.005)
-        return picture(request)
-
-    compiled = []
-    with FakeServer(render, scenes=[scene]) as server:
+    gate = Gate()
+    with FakeServer(gate, scenes=[scene]) as server:
         bench = start(usdz_path=long, server=server.address).ready()
         infos = info_of(bench)
         found = bench.listen(DiagnosticArray, '/diagnostics')
@@ -129,7 +123,7 @@ def test_a_server_that_compiles_for_its_first_frame_is_not_called_slow(start, lo
             assert status_of(found, part).level == DiagnosticStatus.OK
         told = [s for m in found for s in m.status if s.name == f'nurec: {FRONT}']
         assert not any('resolution_scale' in status.message for status in told)
-        compiled.append(True)
+        gate.let_all_go()
         bench.spin(infos, 2)
         bench.until(
             lambda: float(values_of(status_of(found, FRONT))['received_hz']) > 0, 'pictures'
@@ -266,11 +260,7 @@ def test_raw_images_are_decoded_for_those_who_want_them(running, moody):
 
 
 def test_a_slow_server_makes_frames_drop_and_not_the_clock(start, long, scene):
-    def render(request, context):
-        time.sleep(0.2)
-        return picture(request)
-
-    with FakeServer(render, scenes=[scene], workers=1) as server:
+    with FakeServer(Gate(is_open=True, seconds=0.2), scenes=[scene], workers=1) as server:
         bench = start(usdz_path=long, server=server.address, camera_rate=30, batch='never').ready()
         infos = info_of(bench)
         found = bench.listen(DiagnosticArray, '/diagnostics')

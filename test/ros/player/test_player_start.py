@@ -190,14 +190,6 @@ def test_unused_overrides_of_cameras_and_topics_are_told_once_a_scenario_is_ther
     assert f"'{CAMERAS[0]}x.rate'; did you mean '{CAMERAS[0]}.rate'?" in '\n'.join(told)
 
 
-@pytest.mark.parametrize(
-    ('rule', 'value'), [('rate:=2', 2.0), ('scene_id:=1234', '1234'), ('cameras:=[]', [''])]
-)
-def test_lenient_values(start, usdz, rule, value):
-    bench = start('-p', rule, usdz_path=usdz, server='localhost:1').ready()
-    assert bench.get(rule.partition(':')[0]) == value
-
-
 def test_the_shipped_file_starts_a_player(start, usdz):
     import nurec_ros
 

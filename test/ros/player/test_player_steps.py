@@ -14,10 +14,9 @@
 """tick and play_next whose images are lost, or which something else overtakes: both are said."""
 
 import json
-from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
-import time
+from test.rendering.fake_server import Gate
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, serve, stamp_ns
 
 import pytest
 from rosbag2_interfaces.srv import PlayNext
@@ -71,33 +70,19 @@ def test_a_tick_whose_images_come_has_none_missing(bench):
     assert state['current_time_us'] == START_US + 100_000
 
 
-class StuckServer:
-    """Draws nothing while it is held."""
-
-    def __init__(self, scene):
-        self.hold = False
-        self.server = FakeServer(self.render, scenes=[scene])
-
-    def render(self, request, context):
-        while self.hold and context.is_active():
-            time.sleep(0.005)
-        return picture(request)
-
-
 @pytest.fixture(scope='module')
 def stuck():
-    stuck = StuckServer(SEQUENCE_ID)
-    with stuck.server:
-        yield stuck
+    return Gate(is_open=True)
 
 
 @pytest.fixture(scope='module')
 def waiting(start, usdz, stuck):
     """Return a player somebody listens to; it does not give up what is held by itself."""
-    bench = start(usdz_path=usdz, server=stuck.server.address, render_timeout_s=600.0).ready()
-    bench.infos = listen(bench)
-    bench.until(lambda: all(bench.infos), 'the first pictures')
-    return bench
+    with serve(usdz, render=stuck) as server:
+        bench = start(usdz_path=usdz, server=server.address, render_timeout_s=600.0).ready()
+        bench.infos = listen(bench)
+        bench.until(lambda: all(bench.infos), 'the first pictures')
+        yield bench
 
 
 def stand(bench, t_ns):
@@ -125,9 +110,9 @@ def test_what_is_overtaken_answers_at_once_with_what_is_true_then(
     waiting, stuck, step, name, by, now
 ):
     bench = waiting
-    stuck.hold = False
+    stuck.let_all_go()
     stand(bench, BEGIN_NS + 500_000_000)
-    stuck.hold = True
+    stuck.hold()
     before = len(bench.player.output)
     call = bench.start_call(*((Trigger, step) if step == 'tick' else (PlayNext, step)))
     bench.until(lambda: bench.clock_ns > BEGIN_NS + 500_000_000, 'the step')
@@ -153,7 +138,7 @@ def test_what_is_overtaken_answers_at_once_with_what_is_true_then(
         ),
         'the log',
     )
-    stuck.hold = False
+    stuck.let_all_go()
     # The next one is served as ever.
     bench.until(lambda: 'failed_images' not in bench.trigger('tick'), 'the next tick')
 
@@ -162,12 +147,12 @@ def test_the_start_of_the_next_lap_overtakes_too(waiting, stuck):
     bench = waiting
     bench.configure(loop=True)
     stand(bench, BEGIN_NS + 1_700_000_000)
-    stuck.hold = True
+    stuck.hold()
     call = bench.start_call(Trigger, 'tick')
     bench.until(lambda: bench.clock_ns == BEGIN_NS + 1_800_000_000, 'the tick')
     bench.trigger('play')
     bench.until(call.done, 'the answer')
-    stuck.hold = False
+    stuck.let_all_go()
     assert 'overtaken by the start of the next lap' in call.result().message
     assert 'is playing at' in call.result().message
     bench.configure(loop=False)

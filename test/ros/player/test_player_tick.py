@@ -13,15 +13,13 @@
 # limitations under the License.
 """tick: an exact duration, and an answer once its images are out."""
 
-from test.rendering.fake_server import FakeServer, picture
-from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
-import time
+from test.rendering.fake_server import Gate
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import serve, stamp_ns
 
 import pytest
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
-from tf2_msgs.msg import TFMessage
 
 pytestmark = pytest.mark.contract
 
@@ -83,24 +81,6 @@ def test_images_are_out_before_the_answer(bench, infos):
         before = after
 
 
-def test_transform_for_every_image_comes_first(bench, infos):
-    transforms = bench.listen(TFMessage, '/tf')
-    bench.until(lambda: transforms, '/tf')
-    for _ in range(3):
-        bench.trigger('tick')
-    bench.until(
-        lambda: all(len(stamps_after(messages, BEGIN_NS)) >= 3 for messages in infos.values()),
-        'images',
-    )
-
-    def with_transform():
-        stamps = {stamp_ns(one) for message in transforms for one in message.transforms}
-        return all(stamps >= set(stamps_after(one, BEGIN_NS)) for one in infos.values())
-
-    # ROS orders nothing between topics.
-    bench.until(with_transform, 'a transform for each')
-
-
 def test_says_which_tracks_came_and_went(bench):
     """Track 2@scene:a lives from 0.5 s to 1.5 s, the others all the time but the edges."""
     bench.configure(tick_us=400_000)
@@ -144,29 +124,14 @@ def test_ticks_are_served_one_after_another(bench, infos):
     assert bench.trigger('stop')['current_time_us'] == START_US + 600_000
 
 
-class SlowServer:
-    """Holds its pictures back until it is told to go on."""
-
-    def __init__(self, scenes):
-        self.hold = True
-        self.server = FakeServer(self.render, scenes=scenes)
-
-    def render(self, request, context):
-        """Wait while held, then draw."""
-        while self.hold and context.is_active():
-            time.sleep(0.005)
-        return picture(request)
-
-
 def test_nothing_else_waits_for_a_tick_that_waits(start, usdz):
     """A renderer that is stuck: clock, state, parameters and stop go on; then the tick ends."""
-    slow = SlowServer([SEQUENCE_ID])
-    slow.hold = False
-    with slow.server:
-        bench = start(usdz_path=usdz, server=slow.server.address, render_timeout_s=600.0).ready()
+    gate = Gate(is_open=True)
+    with serve(usdz, render=gate) as server:
+        bench = start(usdz_path=usdz, server=server.address, render_timeout_s=600.0).ready()
         images = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
         bench.until(lambda: images, 'the first picture')
-        slow.hold = True
+        gate.hold()
         tick = bench.start_call(Trigger, 'tick')
         bench.until(lambda: bench.clock_ns == BEGIN_NS + 100_000_000, 'the tick')
         bench.spin(bench.clocks, 50)
@@ -174,15 +139,6 @@ def test_nothing_else_waits_for_a_tick_that_waits(start, usdz):
         assert bench.configure(rate=3.0)[0].successful
         bench.trigger('play')
         assert not tick.done()
-        slow.hold = False
+        gate.let_all_go()
         bench.until(tick.done, 'the answer of tick')
         assert tick.result().success
-
-
-def test_without_a_server_its_frames_fail_at_once(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    images = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
-    bench.matched(f'~/{CAMERAS[0]}/camera_info')
-    for count in range(1, 6):
-        assert bench.trigger('tick')['current_time_us'] == START_US + count * 100_000
-    assert not images
