@@ -230,8 +230,8 @@ def measure_parts() -> None:
     from nurec_ros.rendering.clouds import check_cloud
     from nurec_ros.rendering.frames import Cloud
     from nurec_ros.rendering.protos import sensorsim_pb2
-    from nurec_ros.ros.names import FrameNames
     from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
+    from nurec_ros.ros.names import FrameNames
     from nurec_ros.scenario import Lidar
     from nurec_ros.scenario.lidars import SpinningLidar
 
