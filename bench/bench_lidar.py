@@ -22,8 +22,12 @@ median of five alternations.
 
 Parts: processor time of the steps that a cloud takes: its check, and its message in both layouts.
 
-    python bench/bench_lidar.py [flow] [parts] [--seconds 8] [--rounds 5] [--layout xyzi]
-        [--code FOLDER]
+Idle: what playing costs where nobody subscribes to a lidar, with a lidar in the file and without,
+against the player of a checkout that knows none (`--old FOLDER`), one after the other in turn.
+Goal: not more, within the 5 % by which equal players differ.
+
+    python bench/bench_lidar.py [parts] [flow] [idle] [--seconds 8] [--rounds 5] [--layout xyzi]
+        [--code FOLDER] [--old FOLDER]
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ import sys
 import tempfile
 import time
 from typing import Any
+import zipfile
 
 import numpy as np
 from player_parts import cpu_s, player, process, ROOT, START_S
@@ -46,7 +51,7 @@ from player_parts import cpu_s, player, process, ROOT, START_S
 POINTS = 230_000
 HERTZ = 10.0
 SIZE = (480, 270)
-GOAL = 0.8
+GOAL, GOAL_IDLE = 0.8, 1.05
 PROFILE = ROOT / 'config' / 'fastdds_shm.xml'
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
@@ -206,6 +211,44 @@ def measure_flow(arguments: argparse.Namespace, folder: Path) -> None:
     print(f'goal {GOAL:g}:', 'met' if median >= GOAL else 'MISSED')
 
 
+def measure_idle(arguments: argparse.Namespace, folder: Path) -> None:
+    """Alternate the players of two checkouts; print how much of a processor they take."""
+    from nurec_ros.example import write_example
+
+    full = write_example(folder / 'lidar.usdz')
+    bare = without_lidars(full, folder / 'none.usdz')
+    print(f'{"":14}{"old":>10}{"new":>10}{"ratio":>8}   median of {arguments.rounds}, of a core')
+    for name, usdz in (('no lidar', bare), ('a lidar', full)):
+        shares: dict[str, list[float]] = {'old': [], 'new': []}
+        for _ in range(arguments.rounds):
+            for which, code in (('old', arguments.old), ('new', arguments.code)):
+                with player(usdz, 'localhost:1', code) as child:
+                    time.sleep(6.0)
+                    used, began = cpu_s(child.pid), time.monotonic()
+                    time.sleep(arguments.seconds)
+                    took = time.monotonic() - began
+                    shares[which].append((cpu_s(child.pid) - used) / took)
+        old, new = (float(np.median(shares[which])) for which in ('old', 'new'))
+        print(f'{name:14}{old:10.2%}{new:10.2%}{new / old:8.2f}', end='   ')
+        print(f'goal {GOAL_IDLE:g}:', 'met' if new / old <= GOAL_IDLE else 'MISSED')
+
+
+def without_lidars(usdz: Path, path: Path) -> Path:
+    """Write the archive again, with a rig that has no lidar."""
+    rig = 'rig_trajectories.json'
+    with zipfile.ZipFile(usdz) as source, zipfile.ZipFile(path, 'w') as target:
+        for member in source.infolist():
+            data = source.read(member)
+            if member.filename.endswith(rig):
+                document = json.loads(data)
+                document['lidar_calibrations'] = {}
+                for drive in document['rig_trajectories']:
+                    drive['lidars_frame_timestamps_us'] = {}
+                data = json.dumps(document).encode()
+            target.writestr(member, data)
+    return path
+
+
 class Nowhere:
     """An outlet, and its one topic, whose subscriber takes no time."""
 
@@ -286,12 +329,15 @@ def main() -> None:
         play_subscriber(float(sys.argv[2]), *sys.argv[3:])
         return
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument('parts', nargs='*', choices=('flow', 'parts', []), metavar='PART')
+    parser.add_argument('parts', nargs='*', choices=('parts', 'flow', 'idle', []), metavar='PART')
     parser.add_argument('--seconds', type=float, default=8.0)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--layout', choices=('xyzi', 'xyzirc'), default='xyzi')
     parser.add_argument('--code', type=Path, default=ROOT)
+    parser.add_argument('--old', type=Path, help='a checkout that knows no lidars, for idle')
     arguments = parser.parse_args()
+    if 'idle' in arguments.parts and arguments.old is None:
+        parser.error('idle needs --old')
     from test.support.domain import claim_domain
 
     os.environ['ROS_DOMAIN_ID'] = str(claim_domain())
@@ -303,8 +349,9 @@ def main() -> None:
         if part == 'parts':
             measure_parts()
             continue
+        measure = measure_flow if part == 'flow' else measure_idle
         with tempfile.TemporaryDirectory() as folder:
-            measure_flow(arguments, Path(folder))
+            measure(arguments, Path(folder))
 
 
 if __name__ == '__main__':
