@@ -19,7 +19,7 @@ from test.support.player_bench import NOWHERE, stamp_ns
 import pytest
 from sensor_msgs.msg import Imu
 
-pytestmark = pytest.mark.ros
+pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 MS = 1_000_000

@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-pytestmark = pytest.mark.ros
+pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 POINTS = f'~/{LIDAR}/points'
@@ -38,8 +38,16 @@ XYZ = np.array(
 INTENSITIES = np.array([0.0, 0.25, 0.5, 1.0], dtype='<f4')
 
 
+def varint(value):
+    groups = []
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*groups, value])
+
+
 def field(number, data):
-    return bytes([number << 3 | 2, len(data)]) + data
+    return bytes([number << 3 | 2]) + varint(len(data)) + data
 
 
 def cloud(buffers=True):
@@ -68,7 +76,8 @@ def statuses(bench):
     return {status.name.partition(': ')[2]: status for status in found[-1].status}
 
 
-@pytest.mark.parametrize(('layout', 'buffers'), [('xyzi', True), ('xyzirc', False)])
+@pytest.mark.parametrize('buffers', [True, False])
+@pytest.mark.parametrize('layout', ['xyzi', 'xyzirc'])
 def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(start, usdz, server, layout, buffers):
     server.spin = lambda *_: cloud(buffers)
     bench = start(
@@ -207,6 +216,39 @@ def test_a_server_without_lidars(start, usdz):
         status = statuses(bench)[LIDAR]
         assert 'renders no lidars' in status.message
         assert 'NuRec servers from 25.07 on do' in status.message
+
+
+def spoilt(points):
+    return field(4, points.tobytes()) + field(5, INTENSITIES.tobytes())
+
+
+@pytest.mark.parametrize(
+    ('reply', 'words'),
+    [
+        (spoilt(XYZ[:3]), '4 intensities, expected 3, one a point'),
+        (spoilt(XYZ * np.float32(np.nan)), '12 of 12 coordinates of the reply are not finite'),
+        (
+            bytes([4 << 3 | 2]) + varint(36_000_000) + bytes(36_000_000),
+            '3000000 points, expected 2000000 at most',
+        ),
+    ],
+    ids=['lengths', 'nan', 'three million'],
+)
+def test_what_does_not_fit_is_dropped_counted_and_named(start, usdz, server, reply, words):
+    server.spin = lambda *_: reply
+    bench = start(usdz_path=usdz, server=server.address).ready()
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.matched(POINTS)
+    bench.configure(tick_us=200_000)
+    assert words in bench.trigger('tick')['failed_images'][LIDAR]
+    bench.until(lambda: words in statuses(bench)[LIDAR].message, 'the diagnostics')
+    values = {one.key: one.value for one in statuses(bench)[LIDAR].values}
+    assert int(values['failed']) >= 1
+    assert clouds == []
+    # The next one is well.
+    server.spin = lambda *_: cloud()
+    bench.trigger('tick')
+    bench.until(lambda: clouds, 'the next cloud')
 
 
 def test_an_empty_cloud_is_published(start, usdz, server):
