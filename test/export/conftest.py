@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import hashlib
 import importlib.util
 from pathlib import Path
+import signal
 from test.rendering.fake_server import FakeServer, png
 from test.ros.conftest import make_context, ros_environment
 from test.support.archives import build_archive
@@ -67,26 +68,46 @@ def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 500_000_000)
 
 
+def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> int:
+    """Run the command in this process; return its exit code."""
+    from nurec_ros.cli.export import main
+
+    addresses = ','.join(server.address for server in servers) or 'localhost:1'
+    small = ['-p', 'image_format:=png', '-p', 'resolution_scale:=0.02']
+    arguments = [*files, '--server', addresses, '--output', folder, *small, *options]
+    return main([str(argument) for argument in arguments])
+
+
 @pytest.fixture
 def export(usdz: Path, tmp_path: Path, short_parts: None) -> Callable[..., tuple[int, Path]]:
     """Return a function that runs the command and returns exit code and output folder."""
-    from nurec_ros.cli.export import main
 
     def run(*servers: FakeServer, output: str = 'out', options: Any = (), files: Any = (usdz,)):
-        addresses = ','.join(server.address for server in servers) or 'localhost:1'
-        folder = tmp_path / output
-        small = ['-p', 'image_format:=png', '-p', 'resolution_scale:=0.02']
-        arguments = [*files, '--server', addresses, '--output', folder, *small, *options]
-        return main([str(argument) for argument in arguments]), folder
+        return run_command(tmp_path / output, servers, files, options), tmp_path / output
 
     return run
+
+
+@pytest.fixture(scope='session')
+def exported(usdz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an export with nothing but defaults, and its image set in `images`."""
+    out = tmp_path_factory.mktemp('exported')
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        FakeServer(picture, scenes=[Scenario.load(usdz).scene_id]) as server,
+    ):
+        patch.setattr('nurec_ros.export.part.PART_NS', 500_000_000)
+        assert run_command(out, [server], [usdz], ['--frames', out / 'images']) == 0
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return out
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Restore this process's handlers: a command leaves its signals ignored."""
-    import signal
-
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield

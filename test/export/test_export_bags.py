@@ -74,13 +74,11 @@ def frame_times(usdz: Path) -> dict[str, list[int]]:
     }
 
 
-def test_a_bag_holds_every_frame_with_its_calibration_and_transform(export, make_server, usdz):
+def test_a_bag_holds_every_frame_with_its_calibration_and_transform(exported, usdz):
     from sensor_msgs.msg import CameraInfo, CompressedImage
     from tf2_msgs.msg import TFMessage
 
-    code, out = export(make_server())
-    assert code == 0
-    found = messages(out / 'drive')
+    found = messages(exported / 'drive')
     transforms = {
         stamp_of(transform)
         for topic, _, data in found
@@ -107,9 +105,8 @@ def test_a_bag_holds_every_frame_with_its_calibration_and_transform(export, make
         assert not any(topic == f'/nurec/{camera}/image_raw' for topic, _, _ in found)
 
 
-def test_the_files_are_in_the_order_of_time_and_topic(export, make_server):
-    code, out = export(make_server())
-    assert code == 0
+def test_the_files_are_in_the_order_of_time_and_topic(exported):
+    out = exported
     found = in_files(out / 'drive')
     order = [topic['topic_metadata']['name'] for topic in topics_of(out / 'drive')]
     keys = [(t, order.index(topic)) for topic, t, _ in found]
@@ -121,9 +118,8 @@ def topics_of(bag: Path) -> list[dict[str, Any]]:
     return info(bag)['topics_with_message_count']
 
 
-def test_the_metadata_are_those_that_rosbag2_writes(export, make_server, usdz):
-    code, out = export(make_server())
-    assert code == 0
+def test_the_metadata_are_those_that_rosbag2_writes(exported, usdz):
+    out = exported
     found, bag = info(out / 'drive'), out / 'drive'
     scenario = Scenario.load(usdz)
     counts = Counter(topic for topic, _, _ in in_files(bag))
@@ -173,18 +169,16 @@ def test_clock_and_markers_come_at_their_rates_of_scenario_time(export, make_ser
     assert [t for topic, t, _ in found if topic == '/tf_static'] == [scenario.start_ns]
 
 
-def test_the_state_comes_at_frame_times_begin_and_end(export, make_server, usdz):
+def test_the_state_comes_at_frame_times_begin_and_end(exported, usdz):
     from diagnostic_msgs.msg import DiagnosticStatus as State
 
-    code, out = export(make_server())
-    assert code == 0
     scenario = Scenario.load(usdz)
     states = [
         (
             t,
             {kv.key: json.loads(kv.value) for kv in deserialize_message(data, State).values},
         )
-        for topic, t, data in messages(out / 'drive')
+        for topic, t, data in messages(exported / 'drive')
         if topic == '/nurec/state'
     ]
     due = {t for times in frame_times(usdz).values() for t in times}
@@ -201,7 +195,7 @@ def test_the_state_comes_at_frame_times_begin_and_end(export, make_server, usdz)
 
 
 def test_two_exports_are_equal_whatever_the_servers_and_the_parts(
-    export, make_server, monkeypatch
+    exported, export, make_server, monkeypatch
 ):
     slow = threading.Event()
 
@@ -210,8 +204,7 @@ def test_two_exports_are_equal_whatever_the_servers_and_the_parts(
             slow.wait(0.05)
         return picture(request)
 
-    code, one = export(make_server(), output='one', options=['--in-flight', '1'])
-    assert code == 0
+    one = exported
     several = [make_server(sometimes_slow) for _ in range(3)]
     code, other = export(*several, output='other', options=['--in-flight', '4'])
     assert code == 0
@@ -220,16 +213,16 @@ def test_two_exports_are_equal_whatever_the_servers_and_the_parts(
         assert path.read_bytes() == (other / 'drive' / path.name).read_bytes(), path.name
     # A bag in one piece holds the same messages: no part depends on those before it.
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10**12)
-    code, whole = export(make_server(), output='whole')
+    code, whole = export(make_server(), output='whole', options=['--in-flight', '1'])
     assert code == 0
     assert len(info(whole / 'drive')['files']) == 1
     assert in_files(whole / 'drive') == in_files(one / 'drive')
 
 
-def test_sqlite_holds_the_same(export, make_server):
-    code, out = export(make_server(), output='a')
-    other, lite = export(make_server(), output='b', options=['--storage', 'sqlite3'])
-    assert (code, other) == (0, 0)
+def test_sqlite_holds_the_same(exported, export, make_server):
+    out = exported
+    code, lite = export(make_server(), options=['--storage', 'sqlite3'])
+    assert code == 0
     assert info(lite / 'drive')['storage_identifier'] == 'sqlite3'
     assert [path.suffix for path in sorted((lite / 'drive').glob('drive_*'))] == ['.db3'] * 4
     assert Counter(messages(lite / 'drive')) == Counter(messages(out / 'drive'))

@@ -66,10 +66,8 @@ def test_the_points_lie_on_all_twelve_edges():
     assert len(ends) == 8
 
 
-def test_an_image_set(export, make_server, usdz: Path, tmp_path: Path):
-    images = tmp_path / 'images'
-    code, _ = export(make_server(), options=['--frames', images])
-    assert code == 0
+def test_an_image_set(exported: Path, usdz: Path):
+    images = exported / 'images'
     scenario, folder = Scenario.load(usdz), images / 'drive'
     times = frame_times(usdz)
     cameras = json.loads((folder / 'cameras.json').read_text())
@@ -98,10 +96,9 @@ def test_an_image_set(export, make_server, usdz: Path, tmp_path: Path):
         assert ids == list(scenario.tracks.active_ids(line['stamp_ns']))
 
 
-def test_boxes_are_where_the_lens_sees_the_tracks(export, make_server, usdz, tmp_path):
+def test_boxes_are_where_the_lens_sees_the_tracks(exported, usdz):
     """The centre of whatever has a box that is not clipped lies in that box, by the lens."""
-    images = tmp_path / 'images'
-    assert export(make_server(), options=['--frames', images])[0] == 0
+    images = exported / 'images'
     scenario = Scenario.load(usdz)
     cameras = json.loads((images / 'drive' / 'cameras.json').read_text())
     looked_at = 0
