@@ -22,6 +22,7 @@ import os
 from pathlib import Path
 import signal
 import threading
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,9 @@ with suppress(ImportError):
     hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
     hypothesis.settings.load_profile('same')
 
-# A run in the background ignores SIGINT, one under nohup SIGHUP; children would inherit that, but
-# do not inherit a handler.
-for _number in (signal.SIGINT, signal.SIGHUP):
+# A run in the background ignores SIGINT and SIGQUIT, one under nohup SIGHUP; children would
+# inherit that, but do not inherit a handler.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
@@ -54,6 +55,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep all tests of the recorded session with one process, which plays it once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getoption('dist') != 'loadfile':
+        return None
+
+    class BySession(LoadFileScheduling):
+        """Files one by one, but those of the session together."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            folder, of_session, _ = nodeid.partition('ros/session/test_session_')
+            return folder + of_session if of_session else super()._split_scope(nodeid)
+
+    return BySession(config, log)
 
 
 def _needs(item: pytest.Item) -> set[object]:

@@ -27,10 +27,8 @@ import struct
 import subprocess
 import sys
 import termios
-import time
+from test.support.waiting import until
 from typing import Any
-
-WAIT_S = 120.0
 
 # What a shell does: a process group of the command's own, in the foreground. Unlike a shell it
 # leaves the terminal as the command left it.
@@ -99,10 +97,11 @@ class PseudoTerminal:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until a condition is true."""
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f'no {what!r} in:\n{self._text[-2000:]!r}'
-            self._read(0.05)
+        until(
+            condition,
+            lambda: f'{what!r} in:\n{self._text[-2000:]!r}\n',
+            meanwhile=lambda: self._read(0.05),
+        )
 
     def signal(self, number: int) -> None:
         """Send a signal to the command alone."""

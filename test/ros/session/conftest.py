@@ -17,15 +17,10 @@ One recorded session for all tests of this folder.
 It is played once: player, preview server and recorder in processes of their own, steered from
 this one through everything that a player can be asked for. What the contract says about messages
 is then checked on what the file holds, one test per rule; each test module begins with a table of
-its rules. Where tests run in several processes, the first one plays it for all.
+its rules.
 """
 
-from collections.abc import Callable
-import fcntl
 import importlib.util
-import os
-from pathlib import Path
-import pickle
 from typing import Any
 
 import pytest
@@ -44,29 +39,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory, ros_environment: None) -
 
     if not hasattr(Subscription, 'CallbackType'):
         pytest.skip('this rclpy does not tell when a message was sent')
-    common = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        common = common.parent
-    with (common / 'session.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return Recording(_once(common / 'session.pickle', lambda: run(_folder(common))))
-
-
-def _folder(common: Path) -> Path:
-    number = 0
-    while (common / f'session-{number}').exists():
-        number += 1
-    (common / f'session-{number}').mkdir()
-    return common / f'session-{number}'
-
-
-def _once(kept: Path, make: Callable[[], Any]) -> Any:
-    """Return what another process has made already, or make it and leave it to the others."""
-    if kept.exists():
-        return pickle.loads(kept.read_bytes())
-    made = make()
-    kept.write_bytes(pickle.dumps(made))
-    return made
+    return Recording(run(tmp_path_factory.mktemp('session')))
 
 
 @pytest.fixture(scope='session')
