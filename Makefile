@@ -63,7 +63,7 @@ help:
 	@echo 'make clean           remove what the other targets made'
 
 setup: $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(interfaces)
-	@echo 'Ready: $(bin)/ holds nurec_player, nurec_preview, nurec_probe, nurec_example, nurec_info, nurec_export, nurec_control, nurec_follow, nurec_demo.'
+	@echo 'Ready: $(bin)/ holds nurec_player, nurec_preview, nurec_probe, nurec_example, nurec_info, nurec_export, nurec_control, nurec_follow, nurec_autoware, nurec_demo.'
 
 $(VENV)/.python: scripts/find_python.sh
 	@python=$$(bash scripts/find_python.sh) && \

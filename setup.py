@@ -116,7 +116,10 @@ class Develop(develop):
         super().run()
 
 
-COMMANDS = ('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control', 'follow')
+COMMANDS = (
+    'player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control', 'follow',
+    'autoware',
+)  # fmt: skip
 
 setup(
     name=NAME,

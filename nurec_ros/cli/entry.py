@@ -24,7 +24,7 @@ import signal
 from typing import NoReturn
 
 # They run until a signal comes, which is their good end.
-SERVE = ('player', 'preview', 'follow')
+SERVE = ('player', 'preview', 'follow', 'autoware')
 
 
 def _begin(name: str) -> int:
@@ -50,3 +50,4 @@ info = partial(_begin, 'info')
 export = partial(_begin, 'export')
 control = partial(_begin, 'control')
 follow = partial(_begin, 'follow')
+autoware = partial(_begin, 'autoware')

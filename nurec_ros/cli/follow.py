@@ -42,25 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         RosParser(
             'nurec_follow', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
         ).parse_args(own)
-        _run(ros)
+        from nurec_ros.ros.follower import Follower
+        from nurec_ros.ros.startup import spin_node
+
+        spin_node('nurec_follow', Follower, ros)
         return 0
 
     return run_command('nurec_follow', work, stopped=lambda _: 0)
-
-
-def _run(ros_arguments: list[str]) -> None:
-    from nurec_ros.ros.follower import Follower
-    from nurec_ros.ros.startup import begin_ros
-    from rclpy.executors import SingleThreadedExecutor
-
-    context = begin_ros('nurec_follow', ros_arguments)
-    try:
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(Follower(context=context))
-        while context.ok():
-            executor.spin_once(timeout_sec=0.1)
-    finally:
-        context.try_shutdown()
 
 
 if __name__ == '__main__':

@@ -15,11 +15,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import re
+from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
 from rclpy.signals import SignalHandlerOptions
 
@@ -49,6 +51,18 @@ def begin_ros(name: str, ros_arguments: Sequence[str]) -> rclpy.Context:
     if get_logger_effective_level('rcl') == LoggingSeverity.FATAL:
         set_logger_level('rcl', LoggingSeverity.UNSET)
     return context
+
+
+def spin_node(name: str, make: Callable[..., Any], ros_arguments: Sequence[str]) -> None:
+    """Make a node, the only one of a command, and spin it until a signal ends that."""
+    context = begin_ros(name, ros_arguments)
+    try:
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(make(context=context))
+        while context.ok():
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        context.try_shutdown()
 
 
 def _refused(error: Exception, ros_arguments: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HAS_ROS = importlib.util.find_spec('rclpy') is not None
 COMMANDS = (
     *('player', 'preview', 'probe', 'example', 'demo', 'info', 'export', 'control', 'follow'),
+    'autoware',
 )
 # Where each one's options are explained.
 PAGES = {
@@ -212,6 +213,6 @@ def test_a_signal_before_its_imports_ends_it_in_its_own_words(name):
         timeout=120,
         check=False,
     )
-    serves = name in ('player', 'preview', 'follow')
+    serves = name in ('player', 'preview', 'follow', 'autoware')
     expected = (0, '') if serves else (128 + number, f'nurec_{name}: interrupted\n')
     assert (done.returncode, done.stderr) == expected

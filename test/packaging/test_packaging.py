@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTOS = 'nurec_ros/rendering/protos'
 COMMANDS = {
     *('nurec_player', 'nurec_preview', 'nurec_probe', 'nurec_example', 'nurec_demo'),
-    *('nurec_info', 'nurec_export', 'nurec_control', 'nurec_follow'),
+    *('nurec_info', 'nurec_export', 'nurec_control', 'nurec_follow', 'nurec_autoware'),
 }
 
 

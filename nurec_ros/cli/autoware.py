@@ -1,0 +1,55 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`nurec_autoware`: a driver to start with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import sys
+
+from nurec_ros.cli.command import run_command, Signals
+from nurec_ros.cli.options import RosParser, split_ros_arguments
+
+DESCRIPTION = "Pass Autoware's control commands on to a player's ~/ackermann_cmd."
+MORE = """
+The player has to have ego_source:=ackermann, and autoware_control_msgs to be installed. Parameters
+are set the ROS way.
+"""
+EXAMPLES = """
+nurec_autoware
+nurec_autoware --ros-args -p player:=/nurec -p control_topic:=/control/command/control_cmd
+"""
+CODES = '0 after SIGINT or SIGTERM, 1 it cannot start, 2 wrong arguments'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pass on until a signal comes; return the process' exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def work(_: Signals) -> int:
+        own, ros = split_ros_arguments(arguments)
+        RosParser(
+            'nurec_autoware', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
+        ).parse_args(own)
+        from nurec_ros.ros.autoware_adapter import AutowareAdapter
+        from nurec_ros.ros.startup import spin_node
+
+        spin_node('nurec_autoware', AutowareAdapter, ros)
+        return 0
+
+    return run_command('nurec_autoware', work, stopped=lambda _: 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
