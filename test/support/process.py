@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 import importlib
+from importlib.util import find_spec
 import multiprocessing
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -39,6 +40,7 @@ from test.support.waiting import until
 import pytest
 
 END_S = 120.0
+IMPORTED = ['nurec_ros.cli.player', 'nurec_ros.ros.player_node']
 
 
 class Process:
@@ -151,7 +153,9 @@ class _Forked:
 @cache
 def _forks() -> ForkServerContext:
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['nurec_ros.cli.player', 'nurec_ros.ros.player_node'])
+    # What cannot be imported there is passed over in silence.
+    assert all(map(find_spec, IMPORTED))
+    context.set_forkserver_preload(IMPORTED)
     with pytest.MonkeyPatch.context() as patch:
         # As the commands set them before they import anything.
         patch.setenv('GRPC_VERBOSITY', 'NONE')
