@@ -348,9 +348,7 @@ def classify(code: grpc.StatusCode | None, details: str, **context: object) -> S
     context: server, scene_id, scenes, method, timeout_s, option, prefix, as far as known.
     """
     if code is None:
-        named = re.search(
-            '|'.join(status.name for status in _CODE if status is not _CODE.OK), details
-        )
+        named = _CODE_NAMES.search(details)
         code = _CODE[named.group()] if named else None
     for rule in RULES:
         if rule.codes and code not in rule.codes:

@@ -57,6 +57,7 @@ def resolver(host: str, port: int) -> list[tuple[int, str]]:
         'dns:gpu',
         'unix:/run/nurec.sock',
         'unix-abstract:nurec',
+        'xds:///nurec',
         '[::1]:5',
         '[fe80::1%eth0]:5',
         'ipv6:[::1]:5',

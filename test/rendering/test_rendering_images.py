@@ -79,9 +79,37 @@ def test_size_is_not_taken_from_an_embedded_thumbnail() -> None:
         images.check_reply(cut, 'jpeg', (64, 48))
 
 
-def test_fill_bytes_between_segments() -> None:
+HEADER = b'\xff\xc0\x00\x11\x08\x00\x05\x00\x09'
+
+
+# Fill bytes, and a marker that stands alone.
+@pytest.mark.parametrize('between', [b'', b'\xff\xff\xff', b'\xff\x01', b'\xff\xe0\x00\x02'])
+def test_between_segments(between: bytes) -> None:
     data = jpeg(photo())
-    assert image_size(data[:2] + b'\xff\xff\xff' + data[2:], 'jpeg') == SIZE
+    assert image_size(data[:2] + between + data[2:], 'jpeg') == SIZE
+    # The header may be all there is.
+    assert image_size(b'\xff\xd8' + (between or b'\xff') + HEADER, 'jpeg') == (9, 5)
+
+
+@pytest.mark.parametrize(
+    'before',
+    [
+        b'\xff\xe0\x00\x02\x00',  # no marker follows
+        b'\xff\xe0\x00\x01',  # a segment shorter than its own length
+        b'\xff\xda',  # pixels without a header
+    ],
+)
+def test_jpeg_without_a_header(before: bytes) -> None:
+    for data in (b'\xff\xd8' + before + HEADER, b'\xff\xd8\xff' + HEADER[:-1]):
+        with pytest.raises(RenderError, match=f'^the JPEG has no frame header in its {len(data)}'):
+            image_size(data, 'jpeg')
+
+
+def test_png_without_a_header() -> None:
+    data = png(3, 4)
+    for spoiled in (data[:23], b'\x88' + data[1:], data[:12] + b'IDAT' + data[16:]):
+        with pytest.raises(RenderError, match=r'^the PNG has no header in its'):
+            image_size(spoiled, 'png')
 
 
 @pytest.mark.parametrize('size', [(1, 1), (259, 300)])
@@ -92,7 +120,7 @@ def test_size_of_pngs(size: tuple[int, int]) -> None:
 
 
 def test_planes_have_no_size_of_their_own() -> None:
-    with pytest.raises(RenderError, match='carries no size'):
+    with pytest.raises(RenderError, match=r'^a rgb8 image carries no size'):
         image_size(b'abc', 'rgb8')
 
 
@@ -107,7 +135,9 @@ def test_empty_reply() -> None:
 
 @pytest.mark.parametrize('garbage', [b'garbage', b'\0' * 1000, b'<html>502</html>', b'\xff\xd8'])
 def test_garbage(garbage: bytes) -> None:
-    with pytest.raises(RenderError, match='neither JPEG nor PNG'):
+    first = ' '.join(f'{byte:02x}' for byte in garbage[:8])
+    said = f'^the reply is neither JPEG nor PNG \\({len(garbage)} bytes, the first are {first}\\)$'
+    with pytest.raises(RenderError, match=said):
         images.check_reply(garbage, 'jpeg', SIZE)
 
 
@@ -133,7 +163,7 @@ def test_size_of_zero_is_no_image() -> None:
     offset = data.index(b'\xff\xc0')
     size_at = slice(offset + 5, offset + 9)
     data[size_at] = bytes(4)
-    with pytest.raises(RenderError, match='0x0'):
+    with pytest.raises(RenderError, match=r'^the JPEG says that its size is 0x0$'):
         images.check_reply(bytes(data), 'jpeg', SIZE)
 
 
@@ -141,7 +171,9 @@ def test_planes_must_have_the_length_asked_for() -> None:
     data = bytes(3 * 37 * 23)
     assert images.check_reply(data, 'rgb', SIZE) == ('rgb8', *SIZE)
     for wrong in (data[:-1], data + b'\0', data * 2):
-        with pytest.raises(RenderError, match=r'expected 2553 for 37x23 RGB planes'):
+        with pytest.raises(
+            RenderError, match=r'^the reply holds \d+ bytes, expected 2553 for 37x23 RGB planes'
+        ):
             images.check_reply(wrong, 'rgb', SIZE)
 
 

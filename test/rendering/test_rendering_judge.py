@@ -17,7 +17,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from nurec_ros.rendering.calls import Call, learn, Learned, NO_BATCHES, weight_of
+from nurec_ros.rendering.calls import (
+    Call,
+    first_frame_waited_s,
+    late_error,
+    learn,
+    Learned,
+    NO_BATCHES,
+    weight_of,
+)
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.policy import Again, Failed, judge
 from nurec_ros.rendering.server_errors import (
@@ -212,23 +220,42 @@ def test_two_batches_fill_the_wire_or_three_frames() -> None:
     assert [weight_of(count) for count in (1, 2, 6)] == [1.0, 1.5, 1.5]
 
 
-def test_call_says_how_its_frames_failed() -> None:
-    class Waiting:
-        keep, fail_if_down, attempts = True, False, 1
+class Waiting:
+    keep, fail_if_down, attempts = True, False, 1
 
-    call = Call(
-        server=None,  # type: ignore[arg-type]
-        jobs=[Waiting(), Waiting()],  # type: ignore[list-item]
-        method='batch_render_rgb',
-        message=None,
-        sizes=[],
-        since=0.0,
-        timeout_s=1.0,
-        first=True,
-        weight=1.5,
-        with_tracks=True,
-    )
+
+def batch(since: float = 0.0, first: bool = True, server: Any = None) -> Call:
+    jobs: list[Any] = [Waiting(), Waiting()]
+    return Call(server, jobs, 'batch_render_rgb', None, [], since, 60.0, first, 1.5, True)
+
+
+def test_call_says_how_its_frames_failed() -> None:
+    call = batch()
     found = call.failed(call.jobs[0], whole_call=False)
     assert found == Failed(
         whole_call=False, batch=True, first=True, with_tracks=True, keep=True, attempts=1
     )
+
+
+def test_first_frame_is_waited_for_since_the_oldest_call_of_this_server() -> None:
+    here, gone = object(), object()
+    calls = [batch(7.0, server=here), batch(5.0, server=here), batch(1.0, server=gone)]
+    later = batch(2.0, first=False, server=here)
+    server: Any = here
+    assert first_frame_waited_s([*calls, later], server, 9.0) == 4.0
+    assert first_frame_waited_s([later], server, 9.0) == 0.0
+    assert first_frame_waited_s(calls, None, 9.0) == 0.0
+
+
+def test_call_is_late_once_it_takes_longer_than_one_frame_may() -> None:
+    assert late_error([batch(1.0), batch(5.0, first=False)], 'gpu:1', 10.0, 15.0) is None
+    calls = [batch(4.0, first=False), batch(3.0, first=False), batch(1.0)]
+    calls[1].timeout_s = 40.0
+    late = late_error(calls, 'gpu:1', 10.0, 15.0)
+    assert late is not None
+    assert late.kind == 'timeout'
+    assert late.problem == (
+        'gpu:1 has not answered batch_render_rgb within 10 s (it holds 2 frames and is given up '
+        'after 40 s)'
+    )
+    assert 'render_timeout_s' in late.remedy

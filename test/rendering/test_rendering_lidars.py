@@ -13,17 +13,21 @@
 # limitations under the License.
 """Lidars from request to cloud: bytes built by hand on both sides of the wire."""
 
+from concurrent.futures import Future
 import struct
 from test.rendering.conftest import eventually
 from test.rendering.due import due
 from test.support.archives import build_archive, START_US, translation
 from test.support.lidars import add_lidar, LIDAR, SPIN_US, SPINS, T_RIG_LIDAR
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TwistCommand
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import Cloud, RenderOptions
+from nurec_ros.rendering.calls import Learned, prepare
+from nurec_ros.rendering.queues import Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Scenario
 import pytest
@@ -239,6 +243,8 @@ def test_a_cloud_arrives_bit_for_bit(spinning, delivered, reply):
     assert isinstance(cloud, Cloud)
     assert (cloud.lidar, cloud.t_ns) == (LIDAR, (START_US + 100_000) * 1000)
     assert cloud.points.dtype == cloud.intensities.dtype == np.float32
+    assert not cloud.points.flags.writeable
+    assert not cloud.intensities.flags.writeable
     assert cloud.points.tobytes() == POINTS.tobytes()
     assert cloud.points.shape == (2, 3)
     assert cloud.intensities.tobytes() == INTENSITIES.tobytes()
@@ -308,6 +314,19 @@ def test_three_million_points_are_too_many(spinning, delivered, reply):
     pipeline.submit(due(LIDAR)).result(120)
     (failure,) = delivered.failures
     assert '3000000 points, expected 2000000 at most' in str(failure.error)
+
+
+@pytest.mark.parametrize(('warm', 'limit_s'), [(False, 300.0), (True, 10.0)])
+def test_the_first_cloud_may_take_as_long_as_a_first_frame(scenario, warm, limit_s):
+    """Whether frames came already says nothing about it."""
+    job = Job(LIDAR, (START_US + 100_000) * 1000, False, False, Ticket(Future(), 1))
+    server = SimpleNamespace(scene_id='the scene')
+    builder = RequestBuilder(scenario, RenderOptions())
+    learned = Learned(warm=not warm, lidars_warm=warm)
+    call, refused = prepare([job], server, builder, learned, now=5.0)
+    assert refused == []
+    assert (call.first, call.timeout_s, call.since) == (not warm, limit_s, 5.0)
+    assert call.message.frame_end_us == START_US + 100_000
 
 
 # --- beside pictures ----------------------------------------------------------------------------

@@ -175,6 +175,19 @@ def test_classification(
     assert '{' not in str(error)
 
 
+@pytest.mark.parametrize(
+    ('code', 'words'),
+    [
+        (CODE.UNAVAILABLE, 'cannot reach the server: '),
+        (CODE.NOT_FOUND, 'no scene of that name (NOT_FOUND): it has others: '),
+        (CODE.UNIMPLEMENTED, 'the call under the known names'),
+        (CODE.DEADLINE_EXCEEDED, 'the server did not answer the call within 0 s'),
+    ],
+)
+def test_words_for_what_is_not_known(code: grpc.StatusCode, words: str) -> None:
+    assert words in str(classify(code, ''))
+
+
 def test_every_code_of_grpc_has_a_remedy_without_any_context() -> None:
     for code in CODE:
         assert classify(code, '').remedy
@@ -187,7 +200,8 @@ def test_of_a_traceback_the_last_line_counts() -> None:
     assert 'ValueError: bad' in str(classify(CODE.UNKNOWN, details))
     assert short('one\ntwo') == 'one'
     assert short('') == ''
-    assert len(short('x' * 5000)) == 200
+    assert short('x' * 200) == 'x' * 200
+    assert short('x' * 201) == 'x' * 199 + '…'
 
 
 def test_braces_in_a_server_text_are_just_text() -> None:

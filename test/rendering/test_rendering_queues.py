@@ -107,6 +107,17 @@ def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues: FrameQueues)
     assert queues.pick(0.0, batch=True) == [other]
 
 
+def test_batch_holds_its_frames_as_they_were_submitted(queues: FrameQueues) -> None:
+    for one in (job('b'), job('a')):
+        queues.add(one)
+        assert queues.pick(0.0, batch=True) == [one]
+    ticket = Ticket(Future(), 2)
+    together = [job('a', 1, ticket=ticket), job('b', 1, ticket=ticket)]
+    for one in together:
+        queues.add(one)
+    assert queues.pick(0.0, batch=True) == together
+
+
 def test_without_batches_each_goes_by_itself(queues: FrameQueues) -> None:
     ticket = Ticket(Future(), 2)
     a, b = job('a', ticket=ticket), job('b', ticket=ticket)
@@ -306,6 +317,9 @@ def test_removed_job_sets_free_what_waits_behind_it(queues: FrameQueues) -> None
     queue = queues.remove(jobs[0])
     assert jobs[0].obsolete
     assert queues.take(queue) is jobs[1]
+    for t in range(4):
+        queues.add(job(t_ns=t, keep=True))
+    assert [len(queues.pick(0.0, batch=False)) for _ in range(4)] == [1, 1, 1, 0]
 
 
 def test_discard_takes_out_everything(queues: FrameQueues) -> None:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from test.rendering.conftest import Delivered, eventually, MakePipeline, MakeServer
 from test.rendering.due import due
 from test.rendering.fake_server import Gate
@@ -100,6 +101,7 @@ def test_short_wait_is_no_sentence() -> None:
         first_frame_limit_s=300.0,
     )
     assert status.waiting_note == ''
+    assert replace(status, waiting_for_first_frame_s=1.0).waiting_note
 
 
 def test_time_without_a_server_is_told(
