@@ -18,7 +18,8 @@ from test.support.archives import build_archive, START_US
 from test.support.outlet import RecordingOutlet
 
 import numpy as np
-from nurec_ros.driving import DrivenEgo, TwistCommand
+from nurec_ros.driving import AckermannCommand, DrivenEgo, TwistCommand
+from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Show, ShowJump
 from nurec_ros.ros.ego_sensors import due_times
 from nurec_ros.ros.topics import ScenarioTopics
@@ -157,6 +158,28 @@ def test_a_driven_ego_by_its_closed_form(outlet, scenario):
     found = (acceleration.x, acceleration.y, acceleration.z)
     assert found == pytest.approx((0.0, 2.0, G), abs=1e-6)
     assert len(outlet.messages('~/fix')) == 2
+
+
+def test_a_driven_car_by_its_closed_form(outlet, scenario):
+    """Speeding up with 2 m/s^2 while the wheels stand at 0.1: v tan(0.1) / 2.85 is its turn."""
+    settings = {'wheelbase_m': 2.85, 'max_acceleration': 3.0}
+    watch = EgoWatch.of(
+        scenario, BEGIN_NS, Settings(ego_source='ackermann', command_timeout_s=0, **settings)
+    )
+    ego = watch.ego
+    start = ego.velocity(BEGIN_NS).linear[0]
+    command = AckermannCommand(BEGIN_NS, 30.0, 0.1, acceleration=2.0)
+    ego.put(command, halted=True)
+    ego.advance_to(BEGIN_NS + 1000 * MS)
+    topics = shown(outlet, scenario, ego, imu_rate=2.0)
+    topics.show(Show(BEGIN_NS + 1000 * MS, clock=True, after_ns=BEGIN_NS))
+    last = outlet.messages('~/imu')[-1]
+    speed = start + 2.0
+    turn = speed * np.tan(0.1) / 2.85
+    assert last.angular_velocity.z == pytest.approx(turn, rel=1e-3)
+    acceleration = last.linear_acceleration
+    found = (acceleration.x, acceleration.y, acceleration.z)
+    assert found == pytest.approx((2.0, speed * turn, G), abs=1e-2)
 
 
 @pytest.mark.parametrize('source', ['pose', 'odometry'])
