@@ -223,7 +223,7 @@ def measure_idle(arguments: argparse.Namespace, folder: Path) -> None:
         for _ in range(arguments.rounds):
             for which, code in (('old', arguments.old), ('new', arguments.code)):
                 with player(usdz, 'localhost:1', code) as child:
-                    time.sleep(6.0)
+                    wait_until_it_plays()
                     used, began = cpu_s(child.pid), time.monotonic()
                     time.sleep(arguments.seconds)
                     took = time.monotonic() - began
@@ -231,6 +231,36 @@ def measure_idle(arguments: argparse.Namespace, folder: Path) -> None:
         old, new = (float(np.median(shares[which])) for which in ('old', 'new'))
         print(f'{name:14}{old:10.2%}{new:10.2%}{new / old:8.2f}', end='   ')
         print(f'goal {GOAL_IDLE:g}:', 'met' if new / old <= GOAL_IDLE else 'MISSED')
+
+
+def wait_until_it_plays() -> None:
+    """Wait for the player's state to say so; nobody subscribes to anything after that."""
+    from diagnostic_msgs.msg import DiagnosticStatus
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node('waiting', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    states: list[DiagnosticStatus] = []
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(DiagnosticStatus, '/nurec/state', states.append, qos)
+    deadline = time.monotonic() + START_S
+    while not any(
+        (one.key, one.value) == ('is_playing', 'true') for state in states for one in state.values
+    ):
+        if time.monotonic() > deadline:
+            raise RuntimeError('the player does not play')
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    # What was prepared for the start, and the watch for subscribers, has its time.
+    time.sleep(3.0)
 
 
 def without_lidars(usdz: Path, path: Path) -> Path:
