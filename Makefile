@@ -9,7 +9,7 @@ override USDZ := $(value USDZ)
 export USDZ
 PYTHONS ?= 3.10 3.11 3.12 3.13
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
-PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
+PYTEST_ARGS ?= --numprocesses 3 --dist loadfile $(if $(QUICK),-m 'not slow')
 bin := $(VENV)/bin
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
 # inherit them.
@@ -26,9 +26,9 @@ test_extras := test,test-ros,cluster
 venv_options := --system-site-packages
 interfaces :=
 else ifdef PURE
-# All that needs no ROS, for the tests of it.
-demo_extras := fast
-test_extras := test
+# All that needs no ROS, for the tests of it, at once.
+demo_extras := fast,test
+test_extras :=
 venv_options :=
 interfaces :=
 unexport PYTHONPATH
@@ -57,6 +57,7 @@ help:
 	@echo 'make demo DRIVE=1    the same, driven half a lane beside the recording and back'
 	@echo 'make test            set up and run the tests'
 	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
+	@echo '  PURE=-pure         without ROS; QUICK=1: without what takes long'
 	@echo 'make lint            ruff, mypy, the linters of ROS'
 	@echo 'make setup           only create $(VENV) and install everything into it'
 	@echo 'make bench           the side-by-side benchmarks'
@@ -72,7 +73,7 @@ $(VENV)/.python: scripts/find_python.sh
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.python $(package)
-	@echo 'Installing nurec_ros and what its demo needs'
+	@echo 'Installing nurec_ros and what its $(if $(PURE),tests need,demo needs)'
 	@$(install) $(build_tools)
 	@$(install) --editable '.[$(demo_extras)]'
 	@touch $@
@@ -83,8 +84,10 @@ $(VENV)/.interfaces: $(VENV)/.demo $(wildcard interfaces/*.py interfaces/*/*/*.*
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
+ifneq ($(test_extras),)
 	@echo 'Installing what the tests need'
 	@$(install) --editable '.[$(demo_extras),$(test_extras)]'
+endif
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo

@@ -49,8 +49,36 @@ DRIVES = {
 MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 
 
+# What takes longest of the tests that need no ROS, and is of no other Python than the one that the
+# whole suite runs on: generated streets, drawn and measured, commands in processes, documents by
+# the hundred. `-m "not slow"` leaves them out.
+SLOW = (
+    'cli/test_preview_cli.py',
+    'cli/test_probe_cli.py',
+    'driving/test_driving_pursuit.py',
+    'example/test_example_command.py',
+    'example/test_example_drive.py',
+    'example/test_example_loads.py',
+    'example/test_example_map.py',
+    'packaging/test_packaging.py',
+    'preview/test_scene_boxes.py',
+    'preview/test_scene_ground.py',
+    'probe/test_probe_endpoint.py',
+    'probe/test_probe_run.py',
+    'rendering/test_rendering_shutdown.py',
+    'scenario/test_json_text.py',
+    'scenario/test_real_files.py',
+    'scenario/test_scenario_fuzz.py',
+)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of real drives out where those are not here."""
+    """Leave the tests of real drives out where those are not here; mark the slow ones."""
+    slow = {ROOT / 'test' / name for name in SLOW}
+    for item in items:
+        if item.path in slow:
+            item.add_marker('slow')
     out = [item for item in items if not _needs(item).isdisjoint(MISSING)]
     if out:
         config.hook.pytest_deselected(items=out)
@@ -114,7 +142,7 @@ def miami() -> Path:
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
     """Put back what a command that ran in this process left ignored: children would inherit it."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     if threading.current_thread() is threading.main_thread():

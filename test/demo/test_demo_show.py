@@ -201,7 +201,9 @@ def test_pictures_show_something(shown):
     assert overview.shape[1] == 1800
 
 
-def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path):
+def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path, capsys):
+    from nurec_ros.cli.demo import main
+
     broken = tmp_path / 'broken.usdz'
     broken.write_bytes(b'no zip')
     cases = [
@@ -210,13 +212,12 @@ def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path):
         (('--usdz', street, '--cameras', 'nose'), "no camera is called 'nose'; there are camera_"),
     ]
     for arguments, reason in cases:
-        result = run(*arguments, '--output', tmp_path / 'demo')
-        assert result.returncode == 1
-        assert reason in result.stderr
-        assert len(result.stderr.splitlines()) == 1
-    result = run('--usdz', street, '--output', broken)
-    assert result.returncode == 1
-    assert re.fullmatch(r'nurec_demo: cannot use .*broken.usdz: .*\n', result.stderr)
+        assert main([*map(str, arguments), '--output', str(tmp_path / 'demo')]) == 1
+        errors = capsys.readouterr().err
+        assert reason in errors
+        assert len(errors.splitlines()) == 1
+    assert main(['--usdz', str(street), '--output', str(broken)]) == 1
+    assert re.fullmatch(r'nurec_demo: cannot use .*broken.usdz: .*\n', capsys.readouterr().err)
 
 
 def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
@@ -235,9 +236,10 @@ def recorded_bytes(folder: Path) -> int:
 @pytest.fixture
 def playing(tmp_path: Path):
     """Return a demo in the middle of its playing, and its folder."""
-    street = write_example(tmp_path / 'long.usdz', duration_s=60.0)
+    street = write_example(tmp_path / 'long.usdz', duration_s=60.0, road_users=10)
     folder = tmp_path / 'demo'
-    arguments = ('--usdz', street, '--output', folder, '--cameras', CAMERAS[1])
+    small = ('--cameras', CAMERAS[1], '--resolution-scale', 0.05)
+    arguments = ('--usdz', street, '--output', folder, *small)
     with subprocess.Popen(
         demo(*arguments),
         env=environment(),

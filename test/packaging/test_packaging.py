@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+from test.conftest import SLOW
 import xml.etree.ElementTree as ET
 import zipfile
 
@@ -284,6 +285,10 @@ def test_package_xml_and_the_wheel_tell_the_same(wheel):
         f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12, 13)
     ]
     assert metadata['Requires-Python'] == '>=3.10'
+
+
+def test_what_other_pythons_leave_out_is_there():
+    assert not [name for name in SLOW if not (ROOT / 'test' / name).is_file()]
 
 
 def test_package_xml_names_every_ros_package_that_is_imported():
