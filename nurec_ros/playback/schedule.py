@@ -22,7 +22,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,9 @@ class Due:
 class Schedule:
     """The due times of several names; immutable, cheap to ask for short spans."""
 
-    def __init__(self, times_ns: Mapping[str, NDArray[Any]], lidars: Collection[str] = ()) -> None:
+    def __init__(
+        self, times_ns: Mapping[str, NDArray[np.int64]], lidars: Collection[str] = ()
+    ) -> None:
         """
         Take the times of each name, in any order; a repeated time is due once.
 
@@ -118,7 +120,7 @@ class Schedule:
 
 
 def camera_times(
-    frame_ends_ns: NDArray[Any], begin_ns: int, end_ns: int, rate_hz: float
+    frame_ends_ns: NDArray[np.int64], begin_ns: int, end_ns: int, rate_hz: float
 ) -> NDArray[np.int64]:
     """
     Give the due times of a camera in [begin_ns, end_ns], ascending, whole microseconds.

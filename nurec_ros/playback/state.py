@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 import json
-from typing import Any
 
 from nurec_ros.playback.clock import PlaybackClock
 
@@ -82,7 +81,7 @@ class PlaybackState:
         """Return all fields as one line of JSON."""
         return json.dumps(self._shown(), ensure_ascii=False)
 
-    def _shown(self) -> dict[str, Any]:
+    def _shown(self) -> dict[str, object]:
         shown = asdict(self)
         # There only while somebody drives.
         driven = shown.pop('ego') or {}
@@ -132,7 +131,7 @@ class StepState(PlaybackState):
         values.update(new_track_ids=new, removed_track_ids=removed, ego=ego)
         return cls(**values)
 
-    def _shown(self) -> dict[str, Any]:
+    def _shown(self) -> dict[str, object]:
         shown = PlaybackState._shown(self)
         if not self.failed_images:
             del shown['failed_images']

@@ -314,8 +314,8 @@ class Dispatcher:
                 time.monotonic() - call.since,
                 lambda text: self._error(None, text, call),
             )
-            came = [result for result in results if isinstance(result, (Frame, Cloud))]
-            self._connection.heard(call.server, frame=bool(came))
+            came = any(isinstance(result, (Frame, Cloud)) for result in results)
+            self._connection.heard(call.server, frame=came)
         else:
             results = [error] * len(call.jobs)
             verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True))

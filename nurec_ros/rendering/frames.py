@@ -236,7 +236,10 @@ class Statistics:
         return error if not away and self._now() - at < ERROR_SHOWN_S else None
 
     def _of(self, camera: str) -> _Camera:
-        return self._cameras.setdefault(camera, _Camera())
+        one = self._cameras.get(camera)
+        if one is None:
+            one = self._cameras[camera] = _Camera()
+        return one
 
 
 def percentile(ordered: list[float], fraction: float) -> float:

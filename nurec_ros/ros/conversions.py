@@ -16,13 +16,13 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import json
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Vector3
 from nav_msgs.msg import Path
 import numpy as np
 from nurec_ros import poses
@@ -50,12 +50,12 @@ def time_message(t_ns: int) -> Time:
     return message
 
 
-def set_vector(message: Any, values: Any) -> None:
+def set_vector(message: Vector3 | Point, values: Iterable[float]) -> None:
     """Put three numbers into a Vector3 or a Point."""
     message.x, message.y, message.z = (float(value) for value in values)
 
 
-def set_quaternion(message: Quaternion, values: Any) -> None:
+def set_quaternion(message: Quaternion, values: Iterable[float]) -> None:
     """Put x y z w into a quaternion message."""
     message.x, message.y, message.z, message.w = (float(value) for value in values)
 

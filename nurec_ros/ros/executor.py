@@ -28,7 +28,7 @@ from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 import threading
 import time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
@@ -65,7 +65,7 @@ class Mailbox:
         for _ in range(len(self._calls)):
             self._calls.popleft()()
 
-    async def wait(self, future: ThreadFuture[Any]) -> None:
+    async def wait(self, future: ThreadFuture[Result]) -> None:
         """Let the executor go on until a future of another thread is done, however it ends."""
         woken: Future[None] = Future()
         future.add_done_callback(lambda _: self.post(lambda: woken.set_result(None)))

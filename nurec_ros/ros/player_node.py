@@ -311,9 +311,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     def _shown(self) -> None:
         """Let those go on who wait for a scenario to be shown."""
-        waiting, self._unsettled = self._unsettled, []
-        for future in waiting:
-            future.set_result(None)
+        while self._unsettled:
+            self._unsettled.pop(0).set_result(None)
 
     # Carrying out.
 
@@ -410,10 +409,9 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def _on_parameters(self, changed: frozenset[str]) -> None:
         values, loaded = self.parameters.values, self._loaded
         source = values.settings.ego_source
-        if 'ego_source' in changed and loaded is not None:
-            # First what may fail: then nothing has changed.
-            check_source(source)
         if loaded is not None:
+            if 'ego_source' in changed:
+                check_source(source)  # first what may fail: then nothing has changed
             loaded.update(values, changed)
         if 'ego_source' in changed:
             self._inputs.select(source)

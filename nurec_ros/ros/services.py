@@ -100,13 +100,13 @@ class _TriggerServices:
         action: Callable[[], PlaybackState | Awaitable[PlaybackState]],
         group: MutuallyExclusiveCallbackGroup | None = None,
     ) -> None:
-        async def answer_later(_: Trigger.Request, response: Trigger.Response) -> Any:
+        async def answer_later(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             try:
                 return self._confirm(response, await action())  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001, no service may end the node
                 return self._refuse(name, response, error)
 
-        def answer(_: Trigger.Request, response: Trigger.Response) -> Any:
+        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             try:
                 return self._confirm(response, action())  # type: ignore[arg-type]
             except Exception as error:  # noqa: BLE001, no service may end the node
