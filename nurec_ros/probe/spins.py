@@ -147,7 +147,7 @@ def lidar_stages(
             details['ranges_m'] = [spin.nearest, spin.median, spin.farthest]
             message = (
                 f'{lidar} as {device}: {spin.points} points, {spin.nearest:.1f} to '
-                f'{spin.farthest:.1f} m, half within {spin.median:.1f}'
+                f'{spin.farthest:.1f} m, half within {spin.median:.1f} m'
             )
         else:
             message = f'{lidar} as {device}'
