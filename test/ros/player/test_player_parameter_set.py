@@ -130,22 +130,21 @@ def test_the_shipped_file_holds_every_one_under_any_name(running):
         assert values[name] == PARAMETERS[name][0]
 
 
-@pytest.mark.parametrize(
-    ('rule', 'expected'),
-    [
-        ('rate:=2', 2.0),
-        ('rig_offset:=[0, 0, 2, 0, 0, 0]', [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
-        ('scene_id:=1234', '1234'),
-        ('cameras:=[]', ['']),
-    ],
-)
-def test_stored_values_are_of_the_tables_type(start, usdz, rule, expected):
-    bench = start('-p', rule, usdz_path=usdz, server='localhost:1').ready()
-    found = bench.get(rule.partition(':')[0])
-    if isinstance(expected, list):
-        found = list(found)
-        assert [type(one) for one in found] == [type(one) for one in expected]
-    assert (found, type(found)) == (expected, type(expected))
+def test_stored_values_are_of_the_tables_type(start, usdz):
+    given = {
+        'rate:=2': 2.0,
+        'rig_offset:=[0, 0, 2, 0, 0, 0]': [0.0, 0.0, 2.0, 0.0, 0.0, 0.0],
+        'scene_id:=1234': '1234',
+        'cameras:=[]': [''],
+    }
+    rules = [word for rule in given for word in ('-p', rule)]
+    bench = start(*rules, usdz_path=usdz, server='localhost:1').ready()
+    for rule, expected in given.items():
+        found = bench.get(rule.partition(':')[0])
+        if isinstance(expected, list):
+            found = list(found)
+            assert [type(one) for one in found] == [type(one) for one in expected]
+        assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf, 300, 'abc', [1.0], True])
