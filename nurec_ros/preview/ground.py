@@ -140,7 +140,7 @@ class Ground:
         self._paint = paint
         self._tiles = grid_tiles()
 
-    def draw(self, spots: Spots, pixel_angle: float, shade: Image | None) -> Image:
+    def draw(self, spots: Spots, pixel_angle: float, shade: Image) -> Image:
         """
         Draw the ground at some spots, RGB (h, w, 3).
 
@@ -148,9 +148,7 @@ class Ground:
         the shadow.
         """
         picture = self._painted(spots, pixel_angle)
-        light = self._grain(spots, pixel_angle)
-        if shade is not None:
-            light = cv2.multiply(light, shade, scale=1.0 / 255.0)
+        light = cv2.multiply(self._grain(spots, pixel_angle), shade, scale=1.0 / 255.0)
         light = cv2.merge([light, light, light])
         cv2.multiply(picture, light, picture, 1.0 / NEUTRAL)
         clear = visibility(spots.distance)

@@ -104,7 +104,7 @@ class SceneRenderer:
         end_ns: int,
         T_map_camera_start: ArrayLike,
         T_map_camera_end: ArrayLike,
-        tracks: TrackPoses | str | None = None,
+        tracks: TrackPoses = (),
         caption: str = '',
     ) -> Image:
         """
@@ -113,8 +113,7 @@ class SceneRenderer:
         model: the camera at its native size; start_ns, end_ns: the exposure [start, end); the
         poses (4, 4) map optical camera coordinates to the map at its start and end; rows or
         columns are drawn at their own time, as the model's shutter says. tracks: poses of some
-        tracks at start and end instead of the recorded ones: (id, T_map_box, T_map_box); None or
-        'recorded' draws all as recorded.
+        tracks at start and end instead of the recorded ones: (id, T_map_box, T_map_box).
         """
         model = model.resized(width, height)
         exposure = Exposure(
@@ -127,8 +126,7 @@ class SceneRenderer:
         table = ray_table(model, width, height)
         lens = Lens(model, exposure, table.widest)
         plane = self._terrain.plane_near(lens.eye)
-        given = () if tracks is None or isinstance(tracks, str) else tracks
-        boxes = in_view(self._boxes(start_ns, end_ns, given), lens, plane)
+        boxes = in_view(self._boxes(start_ns, end_ns, tracks), lens, plane)
         placed = BoxPicture(boxes, lens, self._sky.sun, plane, table.pixel_angle)
         picture, first = self._draw_sky(model, exposure, plane)
         self._draw_sun(picture, lens, table.pixel_angle)
@@ -206,7 +204,7 @@ class SceneRenderer:
         end_ns: int,
         T_map_sensor_start: ArrayLike,
         T_map_sensor_end: ArrayLike,
-        tracks: TrackPoses | None = None,
+        tracks: TrackPoses = (),
         noise_m: float = 0.0,
         seed: int = 0,
     ) -> Cloud:
@@ -222,7 +220,7 @@ class SceneRenderer:
         )
         spin = Spin(fired, start, end)
         spin.meet_ground(self._terrain.plane_near(spin.eye), _GROUND_REFLECTIVITY)
-        index, _, poses = self._present(end_ns, end_ns, tracks or ())
+        index, _, poses = self._present(end_ns, end_ns, tracks)
         dims = self._scenario.tracks.dims[index]
         reach = device.farthest + 0.5 * np.linalg.norm(dims, axis=1)
         near = np.linalg.norm(poses[:, :3, 3] - spin.eye, axis=1) < reach + _SPIN_WAY

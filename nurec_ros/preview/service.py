@@ -64,7 +64,7 @@ class Renderer(Protocol):
         end_ns: int,
         T_map_camera_start: NDArray[np.float64],
         T_map_camera_end: NDArray[np.float64],
-        tracks: TrackPoses | None = None,
+        tracks: TrackPoses = (),
         caption: str = '',
     ) -> NDArray[np.uint8]:
         """Draw one (height, width, 3) RGB picture."""
@@ -78,7 +78,7 @@ class Renderer(Protocol):
         end_ns: int,
         T_map_sensor_start: NDArray[np.float64],
         T_map_sensor_end: NDArray[np.float64],
-        tracks: TrackPoses | None = None,
+        tracks: TrackPoses = (),
         noise_m: float = 0.0,
         seed: int = 0,
     ) -> Cloud:
@@ -332,7 +332,6 @@ class PreviewService:
         if self._caption:
             seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
             caption = f'{order.camera}  {seconds:.3f} s  {order.width}x{order.height}'
-        drawn = {} if order.tracks is None else {'tracks': order.tracks}
         return self._drawn(
             f'a picture of {order.width}x{order.height}',
             lambda: self._renderers[order.scene_id].render(
@@ -343,8 +342,8 @@ class PreviewService:
                 end_ns=order.end_us * 1000,
                 T_map_camera_start=order.T_map_camera_start,
                 T_map_camera_end=order.T_map_camera_end,
+                tracks=order.tracks,
                 caption=caption,
-                **drawn,
             ),
         )
 

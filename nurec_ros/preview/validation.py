@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from nurec_ros.scenario.cameras import CameraModel
 # One 8K picture: what a client may cost us in memory and time with one request.
 MAX_PIXELS = 7680 * 4320
 
-TrackPoses = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
+TrackPoses = Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class PictureRequest:
     end_us: int
     T_map_camera_start: NDArray[np.float64]
     T_map_camera_end: NDArray[np.float64]
-    tracks: TrackPoses | None
+    tracks: TrackPoses
     image_format: int
     quality: float
 
@@ -69,7 +69,7 @@ class SpinRequest:
     end_us: int
     T_map_sensor_start: NDArray[np.float64]
     T_map_sensor_end: NDArray[np.float64]
-    tracks: TrackPoses | None
+    tracks: TrackPoses
 
 
 def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
@@ -161,14 +161,14 @@ def _size(request: Any, model: CameraModel, behaviour: Behaviour) -> tuple[int, 
     return width, height
 
 
-def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPoses | None:
+def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPoses:
     """
-    Return the client's poses of the tracks that may be moved; None where recorded ones are drawn.
+    Return the client's poses of the tracks that may be moved; the others are drawn as recorded.
 
     As on real servers only CONTROLLABLE tracks follow, and unknown ids are passed over.
     """
     if not request.dynamic_objects:
-        return None
+        return ()
     if not behaviour.editing:
         raise RefusalError(
             grpc.StatusCode.FAILED_PRECONDITION,

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 import math
 from typing import Any
@@ -104,22 +104,19 @@ def matrix_of(pose: Any) -> NDArray[np.float64]:
 
 def pose_of(matrix: NDArray[np.float64]) -> Any:
     """Return the Pose message of a 4x4 rigid transform."""
-    x, y, z, w = quaternion_of(matrix)
-    return common_pb2.Pose(
-        vec=common_pb2.Vec3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
-        quat=common_pb2.Quat(w=w, x=x, y=y, z=z),  # the wire's order is w x y z
-    )
+    return _pose(matrix[:3, 3], quaternion_of(matrix))
 
 
 def pose_at(position: NDArray[np.float64], quaternion: NDArray[np.float64], t_us: int) -> Any:
     """Return the PoseAtTime message of a position (3,) and a quaternion (4,) x y z w."""
+    return common_pb2.PoseAtTime(pose=_pose(position, quaternion), timestamp_us=t_us)
+
+
+def _pose(position: NDArray[np.float64], quaternion: Sequence[float] | NDArray[np.float64]) -> Any:
     x, y, z, w = quaternion
-    return common_pb2.PoseAtTime(
-        pose=common_pb2.Pose(
-            vec=common_pb2.Vec3(x=position[0], y=position[1], z=position[2]),
-            quat=common_pb2.Quat(w=w, x=x, y=y, z=z),
-        ),
-        timestamp_us=t_us,
+    return common_pb2.Pose(
+        vec=common_pb2.Vec3(x=position[0], y=position[1], z=position[2]),
+        quat=common_pb2.Quat(w=w, x=x, y=y, z=z),  # the wire's order is w x y z
     )
 
 
