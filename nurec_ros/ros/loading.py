@@ -188,37 +188,9 @@ class Loaded:
                 self.scenario, self.options, self._deliver, mode=values.settings.mode, log=log
             )
         try:
-            with doing(f'making the topics of the cameras of {asked.usdz_path}'):
-                frames = frame_names(values.settings, self.scenario)
-                for name in self.cameras:
-                    self.topics[name] = CameraTopics(
-                        outlet,
-                        frames,
-                        name,
-                        self.pipeline.output_model(name),
-                        self.options.image_format,
-                    )
-            layout = values.settings.lidar_layout
-            with doing(f'making the topics of the lidars of {asked.usdz_path}'):
-                for name in self.lidars:
-                    lidar = self.scenario.lidars[name]
-                    self.clouds[name] = LidarTopic(outlet, frames, lidar, layout)
+            self._make_topics(outlet, values.settings)
             with doing(f'making the playback of {asked.usdz_path}'):
-                self.playback = Playback(
-                    *self._range_ns,
-                    self.schedule(values),
-                    scenario=self.scenario.sequence_id,
-                    active_ids=self.scenario.tracks.active_ids,
-                    audiences=self._audiences,
-                    delivering=lambda: self.pipeline.delivering,
-                    rate=values.settings.rate,
-                    loop=values.settings.loop,
-                    lockstep=values.settings.mode == 'lockstep',
-                    always_render=values.settings.always_render,
-                    quiet_ns=QUIET_NS if values.settings.publish_tf else 0,
-                    ego=self.watch,
-                    after=after.playback if after is not None else None,
-                )
+                self.playback = self._new_playback(values, after)
             self.update_driving(values.settings)
             with doing(f'starting the render pipeline of {asked.usdz_path}'):
                 self.pipeline.start()
@@ -226,6 +198,41 @@ class Loaded:
             self.destroy_topics()
             self.pipeline.close(0.0)
             raise
+
+    def _make_topics(self, outlet: Outlet, settings: Settings) -> None:
+        with doing(f'making the topics of the cameras of {self.asked.usdz_path}'):
+            frames = frame_names(settings, self.scenario)
+            for name in self.cameras:
+                self.topics[name] = CameraTopics(
+                    outlet,
+                    frames,
+                    name,
+                    self.pipeline.output_model(name),
+                    self.options.image_format,
+                )
+        with doing(f'making the topics of the lidars of {self.asked.usdz_path}'):
+            for name in self.lidars:
+                self.clouds[name] = LidarTopic(
+                    outlet, frames, self.scenario.lidars[name], settings.lidar_layout
+                )
+
+    def _new_playback(self, values: Values, after: Loaded | None) -> Playback:
+        settings = values.settings
+        return Playback(
+            *self._range_ns,
+            self.schedule(values),
+            scenario=self.scenario.sequence_id,
+            active_ids=self.scenario.tracks.active_ids,
+            audiences=self._audiences,
+            delivering=lambda: self.pipeline.delivering,
+            rate=settings.rate,
+            loop=settings.loop,
+            lockstep=settings.mode == 'lockstep',
+            always_render=settings.always_render,
+            quiet_ns=QUIET_NS if settings.publish_tf else 0,
+            ego=self.watch,
+            after=after.playback if after is not None else None,
+        )
 
     def _options(self, values: Values) -> RenderOptions:
         """Return the options: address and scene as they were when the load began."""
