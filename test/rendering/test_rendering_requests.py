@@ -104,6 +104,21 @@ def test_recorded_exposure_at_another_time_is_as_long_as_the_nearest(scenario: S
     assert_pose(request.sensor_pose.end_pose, true_pose(t_us))
 
 
+def test_quaternions_of_both_ends_are_on_the_same_side(scenario: Scenario) -> None:
+    """Wherever on a full turn the exposure lies, about an axis that is no coordinate's."""
+    builder = RequestBuilder(scenario, RenderOptions(shutter='recorded'))
+    mount = np.array(camera_calibration('x', 0)['T_sensor_rig'])
+    axis = np.array([1.0, 2.0, 3.0]) / 14**0.5
+    for angle in np.linspace(0.0, 2 * math.pi, 40):
+        rig = np.tile(np.eye(4), (2, 1, 1))
+        rig[:, :3, :3] = Rotation.from_rotvec([angle * axis, (angle + 0.2) * axis]).as_matrix()
+        pair = builder.build('x', 'wide', FRAME_US * 1000, rig_poses=rig).sensor_pose
+        assert_pose(pair.start_pose, rig[0] @ mount)
+        assert_pose(pair.end_pose, rig[1] @ mount)
+        one, other = pair.start_pose.quat, pair.end_pose.quat
+        assert one.w * other.w + one.x * other.x + one.y * other.y + one.z * other.z > 0.9
+
+
 def camera_with(times_us: list[tuple[int, int]], camera: Camera) -> Camera:
     return replace(camera, frame_times_ns=np.array(times_us, dtype=np.int64).reshape(-1, 2) * 1000)
 
