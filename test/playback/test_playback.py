@@ -31,6 +31,7 @@ from nurec_ros.playback.effects import (
 )
 from nurec_ros.playback.playback import NEXT_LAP, Playback
 from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.state import PlaybackState
 import pytest
 
 MS = 1_000_000
@@ -132,6 +133,51 @@ def test_a_load_is_shown_whole_and_then_its_still_frames():
     assert first == ShowJump(BEGIN, loaded=True)
     assert world.playback.settled
     assert rest == [Show(BEGIN, pose=True), Render((Due('wide', BEGIN),), keep=True, ticket=1)]
+
+
+def test_what_a_playback_and_its_states_tell():
+    world = World()
+    playback = world.playback
+    assert (playback.begin_ns, playback.end_ns, playback.loop) == (BEGIN, END, False)
+    assert playback.state().sentence == "'drive' is halted at 0.000000 s (1000000 us)"
+    world.play()
+    world.advance(500)
+    assert playback.state().sentence == "'drive' is playing at 0.500000 s (1500000 us)"
+    world.do(playback.stop)
+    assert not playback.is_playing
+    world.advance(700)
+    assert world.position_ms == 1500
+    assert playback.state().summary == 'halted'
+    world.seek(3000)
+    assert playback.state().summary == 'done'
+    assert PlaybackState().summary == 'idle'
+    playback.loop = True
+    assert playback.loop is True
+
+
+def test_a_seek_on_the_way_goes_on_from_its_own_moment():
+    world = World()
+    world.play()
+    world.wall_ns += 300 * MS
+    world.seek(2000)
+    world.advance(10)
+    world.advance(10)
+    assert world.position_ms == 2020
+
+
+def test_what_is_shown_again_after_a_jump_back_counts_as_a_transform():
+    world = World()
+    world.seek(2000)
+    world.seek(1500)
+    world.advance(50)
+    assert world.playback.settled
+    world.wall_ns += 500 * MS
+    assert world.do(world.playback.again) == [ShowAll(1500 * MS)]
+    world.seek(1200)
+    world.advance(49)
+    assert not world.playback.settled
+    world.advance(1)
+    assert world.playback.settled
 
 
 def test_before_the_first_moment_is_shown_there_is_no_time():

@@ -227,6 +227,17 @@ def test_a_step_waits_for_its_input():
     assert step.over
 
 
+def test_the_way_to_the_next_frame_waits_for_its_input_too():
+    world = World(wait_s=1.0)
+    step = world.step(None)
+    world.advance(500)
+    assert not step.over
+    assert world.playback.position_ns == T0
+    world.put(TwistCommand(T0, 3.0, 0.0))
+    assert world.playback.position_ns == T0 + 100 * MS
+    assert not step.refusal
+
+
 @pytest.mark.parametrize(
     ('source', 'where'), [('ackermann', 'the position'), ('pose', 'the end of the movement')]
 )
@@ -325,6 +336,22 @@ def test_stop_halts_at_the_collision_and_lets_go_on(how):
     found = answer(world.step(200))
     assert found['current_time_us'] == T0 // 1000 + 880_000
     assert found['stopped_by'] == ''
+
+
+def test_what_lies_beyond_a_stop_is_not_rendered():
+    world = World(tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items())
+    world.put(TwistCommand(T0, 10.0, 0.0))
+    world.do(world.playback.play(world.wall_ns))
+    world.log.clear()
+    world.advance(1500)
+    stopped_ns = world.playback.position_ns
+    assert stopped_ns == T0 + 680 * MS
+    rendered = [f.t_ns for one in world.log if isinstance(one, Render) for f in one.frames]
+    assert rendered
+    assert max(rendered) <= stopped_ns
+    assert not world.playback.is_playing
+    # The next step counts from there.
+    assert answer(world.step(100))['current_time_us'] == (stopped_ns + 100 * MS) // 1000
 
 
 def test_stop_halts_beyond_the_deviation():

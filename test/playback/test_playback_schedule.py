@@ -15,11 +15,14 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback import camera_times, Due, Schedule
+from nurec_ros.playback.schedule import moved_inward
 import pytest
 
 MS = 1_000_000
@@ -162,5 +165,18 @@ def test_range_without_a_whole_microsecond_gives_nothing() -> None:
 
 @pytest.mark.parametrize('rate', [-1.0, float('nan'), float('inf')])
 def test_bad_rate_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match='frame rate'):
+    with pytest.raises(ValueError, match=r'^the frame rate is .*, expected 0 or more'):
         camera_times(np.array([]), 0, S, rate)
+
+
+def test_a_range_is_moved_inward_by_whole_microseconds() -> None:
+    drive = SimpleNamespace(start_ns=7 * S, end_ns=9 * S)
+    assert moved_inward(drive, 0.0, 0.0) == (7 * S, 9 * S)
+    assert moved_inward(drive, 0.5000004, 0.25) == (7 * S + 500 * MS, 9 * S - 250 * MS)
+    assert moved_inward(drive, 1.0, 1.0) == (8 * S, 8 * S)
+    with pytest.raises(ConfigurationError) as caught:
+        moved_inward(drive, 1.5, 0.500001)
+    assert str(caught.value) == (
+        "parameters 'start_offset_s' (1.5) and 'end_offset_s' (0.500001) leave nothing of the "
+        'scenario, which lasts 2 s'
+    )
