@@ -23,42 +23,37 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.driving.inputs import (
+    check_pose_stamp,
     Command,
+    counted_from,
     Input,
-    InputError,
-    KEPT_NS,
-    MOST_AHEAD_NS,
     MOST_KEPT,
+    not_the_source,
     ReceivedPoses,
     SECOND,
+    Taken,
     TimedPose,
 )
 from nurec_ros.driving.interpolation import (
-    between,
-    STANDING,
-    Twist6,
-    velocity_between,
     Waypoint,
-    with_positive_w,
 )
 from nurec_ros.driving.motion import (
     ending,
     following,
-    GRID_NS,
     keeping,
     Leg,
     Limits,
     NEVER,
     Planar,
 )
+from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
 from nurec_ros.driving.recorded_path import Deviation, RecordedPath, yaw_of
-from nurec_ros.poses import Pose, Quaternion, Vector
+from nurec_ros.driving.way import Way
+from nurec_ros.poses import Pose
 from nurec_ros.scenario.trajectory import many_times, Trajectory, Twist
 
 RECORDED = 'recorded'
@@ -66,89 +61,8 @@ BY_POSE = ('pose', 'odometry')
 BY_COMMAND = ('twist', 'ackermann')
 SOURCES = (RECORDED, *BY_POSE, *BY_COMMAND)
 
-JUMP_M = 5.0
-# So many points are tied to the recorded path together.
-AT_ONCE = 16
-DRIVEN_STEP_M = 0.5
-DRIVEN_STEP_RAD = math.radians(10.0)
-MOST_DRIVEN = 10_000
 # No exposure, and no picture that is still to come, is older.
 REMEMBERED_NS = 60 * SECOND
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """
-    What became of an input.
-
-    `shown`: the pose at the halted position has changed by it. `notice`: what is to be said, once.
-    """
-
-    shown: bool = False
-    notice: InputError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Drive:
-    """From `from_ns` on the ego drives a leg."""
-
-    from_ns: int
-    leg: Leg
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """From `from_ns` on the ego is at the rows' poses: between them, or the nearest is held."""
-
-    from_ns: int
-    rows: tuple[Waypoint, ...]
-
-    @property
-    def stands(self) -> bool:
-        return len(self.rows) == 1
-
-    def pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
-        rows = self.rows
-        after = bisect_right(rows, t_ns, key=_time_of)
-        if after in (0, len(rows)):
-            row = rows[0 if after == 0 else -1]
-            return row.position, with_positive_w(row.quaternion)
-        return between(rows[after - 1], rows[after], t_ns)
-
-    def velocity(self, t_ns: int) -> Twist6:
-        rows = self.rows
-        after = bisect_right(rows, t_ns, key=_time_of)
-        if after == len(rows) and rows[-1].t_ns == t_ns:
-            if after == 1:
-                return rows[0].twist or STANDING
-            after -= 1
-        if after in (0, len(rows)):
-            return STANDING
-        return velocity_between(rows[after - 1], rows[after], t_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class _AsRecorded:
-    """From `from_ns` on the ego is the recorded one."""
-
-    from_ns: int
-
-
-_Piece = _Drive | _Given | _AsRecorded
-
-
-def _time_of(row: Waypoint) -> int:
-    return row.t_ns
-
-
-@dataclass(frozen=True, slots=True)
-class _Knot:
-    """Where the ego was, and which place of the recorded path was nearest."""
-
-    t_ns: int
-    x: float
-    y: float
-    s_m: float
 
 
 class DrivenEgo:
@@ -172,14 +86,11 @@ class DrivenEgo:
         self.limits = limits or Limits()
         self.command_timeout_ns = command_timeout_ns
         self._source = RECORDED
-        self._path: RecordedPath | None = None
+        self._way = Way(recorded)
         self._passed_ns = at_ns
-        self._pieces: list[_Piece] = []
+        self._pieces: list[Piece] = []
         # Before that nothing is remembered; None where it is: there the ego is the recorded one.
         self._since_ns: int | None = None
-        self._knots: list[_Knot] = []
-        self._driven: list[Waypoint] = []
-        self._driven_changes = 0
         self._forget()
         if source != RECORDED:
             self.change_source(source, halted=True)
@@ -203,9 +114,7 @@ class DrivenEgo:
     @property
     def path(self) -> RecordedPath:
         """Return the recorded path, made when it is needed first."""
-        if self._path is None:
-            self._path = RecordedPath(self.recorded)
-        return self._path
+        return self._way.path
 
     @property
     def newest_ns(self) -> int | None:
@@ -227,12 +136,12 @@ class DrivenEgo:
     @property
     def driven_path(self) -> Sequence[Waypoint]:
         """Return the poses every 0.5 m or 10 degrees since the take-over or the last jump."""
-        return self._driven
+        return self._way.driven
 
     @property
     def driven_path_changes(self) -> int:
         """Return a number that grows with every change of the driven path."""
-        return self._driven_changes
+        return self._way.changes
 
     def missing(self, until_ns: int) -> str:
         """Return what a movement to a time lacks of an input, '' where nothing is missing."""
@@ -262,9 +171,9 @@ class DrivenEgo:
         """Return the pose in map, w >= 0: one, or those at times (M,)."""
         if isinstance(t_ns, (int, np.integer)):
             piece = self._piece(int(t_ns))
-            if isinstance(piece, _AsRecorded):
+            if isinstance(piece, AsRecorded):
                 return self.recorded.pose(t_ns)
-            position, quaternion = self._pose(piece, int(t_ns))
+            position, quaternion = self._way.pose(piece, int(t_ns))
             return Pose(np.array(position), np.array(quaternion))
         if not self._pieces:
             return self.recorded.pose(t_ns)
@@ -277,9 +186,9 @@ class DrivenEgo:
     def velocity(self, t_ns: int) -> Twist:
         """Return the velocity in the frame of the rig, per scenario second."""
         piece = self._piece(t_ns)
-        if isinstance(piece, _AsRecorded):
+        if isinstance(piece, AsRecorded):
             return self.recorded.velocity(t_ns)
-        if isinstance(piece, _Given):
+        if isinstance(piece, GivenPoses):
             values = np.array(piece.velocity(t_ns))
             return Twist(values[:3], values[3:])
         speed, yaw_rate = piece.leg.motion(t_ns)
@@ -288,7 +197,7 @@ class DrivenEgo:
     def acceleration(self, t_ns: int) -> NDArray[np.float64] | None:
         """Return the driven motion's acceleration in the frame of the rig; None without one."""
         piece = self._piece(t_ns)
-        if not isinstance(piece, _Drive):
+        if not isinstance(piece, DrivenLeg):
             return None
         speed, yaw_rate = piece.leg.motion(t_ns)
         return np.array((piece.leg.acceleration, speed * yaw_rate, 0.0))
@@ -296,10 +205,10 @@ class DrivenEgo:
     def deviation(self, t_ns: int) -> Deviation:
         """Return how the ego lies beside the recorded path."""
         piece = self._piece(t_ns)
-        if isinstance(piece, _AsRecorded):
+        if isinstance(piece, AsRecorded):
             return Deviation(0.0, 0.0)
-        x, y, yaw = self._planar(piece, t_ns)
-        return self.path.deviation(x, y, yaw, self._place(piece, t_ns, x, y))
+        x, y, yaw = self._way.planar(piece, t_ns)
+        return self.path.deviation(x, y, yaw, self._way.place(piece, t_ns, x, y))
 
     # What happens.
 
@@ -333,9 +242,8 @@ class DrivenEgo:
         from_ns = at_ns if halted else at_ns + 1
         if source == RECORDED:
             self._cut(from_ns)
-            self._push(_AsRecorded(from_ns))
-            self._driven.clear()
-            self._driven_changes += 1
+            self._pieces.append(AsRecorded(from_ns))
+            self._way.forget_driven()
             return float(np.linalg.norm(self.recorded.pose(at_ns).position - before.position))
         self._begin(from_ns, before, velocity, anew=taken_over)
         return 0.0
@@ -345,9 +253,7 @@ class DrivenEgo:
         self._passed_ns = t_ns
         self._since_ns = None
         self._pieces.clear()
-        self._knots.clear()
-        self._driven.clear()
-        self._driven_changes += 1
+        self._way.forget()
         self._forget()
         if self._source != RECORDED:
             pose, velocity = self.recorded.pose(t_ns), self.recorded.velocity(t_ns)
@@ -360,9 +266,9 @@ class DrivenEgo:
             return
         if self._source in BY_POSE:
             piece, last = self._given(passed_ns + 1, t_ns), self._pieces[-1]
-            if not isinstance(last, _Given) or last.rows != piece.rows:
-                self._push(piece)
-            self._walk(piece, passed_ns, t_ns)
+            if not isinstance(last, GivenPoses) or last.rows != piece.rows:
+                self._pieces.append(piece)
+            self._way.walk(piece, passed_ns, t_ns)
         elif self._source in BY_COMMAND:
             self._drive_to(t_ns)
         self._passed_ns = t_ns
@@ -382,20 +288,9 @@ class DrivenEgo:
 
     def _put_pose(self, item: TimedPose, *, halted: bool) -> Taken:
         if self._source not in BY_POSE:
-            raise _not_the_source('a pose', self._source)
+            raise not_the_source('a pose', self._source)
         position_ns, t_ns = self._passed_ns, item.stamp_ns or self._passed_ns
-        if t_ns < position_ns - KEPT_NS:
-            raise InputError(
-                'a stamp of long ago',
-                f'the stamp is {t_ns // 1000} us, more than 10 s before the position '
-                f'({position_ns // 1000} us); expected scenario time: set use_sim_time',
-            )
-        if t_ns > self.recorded.end_ns + KEPT_NS:
-            raise InputError(
-                'a stamp beyond the end',
-                f'the stamp is {t_ns // 1000} us, more than 10 s beyond the end of the recording '
-                f'({self.recorded.end_ns // 1000} us); expected scenario time: set use_sim_time',
-            )
+        check_pose_stamp(t_ns, position_ns, self.recorded.end_ns)
         self._poses.put(t_ns, item, position_ns)
         self._newest_ns = self._poses.newest_ns
         if not halted or t_ns != position_ns:
@@ -403,31 +298,16 @@ class DrivenEgo:
         before = self._pose_now()
         self._cut(position_ns)
         piece = self._given(position_ns, position_ns)
-        self._push(piece)
-        self._tie(piece, position_ns)
+        self._pieces.append(piece)
+        self._way.tie(piece, position_ns)
         return Taken(shown=self._pose_now() != before)
 
     def _put_command(self, item: Command, *, halted: bool) -> Taken:
         kind = 'ackermann' if hasattr(item, 'steering') else 'twist'
         if self._source != kind:
-            raise _not_the_source(f'a command of {kind}', self._source)
-        position_ns, counts_ns, notice = self._passed_ns, item.stamp_ns, None
-        if counts_ns > position_ns + MOST_AHEAD_NS:
-            notice = InputError(
-                'a stamp of another clock',
-                f'a command is stamped {counts_ns // 1000} us, more than 1 s ahead of the '
-                f'position ({position_ns // 1000} us): it counts from its arrival; expected '
-                'scenario time: set use_sim_time',
-            )
-            counts_ns = 0
-        counts_ns = counts_ns or position_ns
-        timeout_ns = self.command_timeout_ns
-        if 0 < timeout_ns <= position_ns - counts_ns:
-            notice = InputError(
-                'a stamp of long ago',
-                f'a command is stamped {counts_ns // 1000} us, longer before the position '
-                f'({position_ns // 1000} us) than command_timeout_s: it does not count any more',
-            )
+            raise not_the_source(f'a command of {kind}', self._source)
+        position_ns, timeout_ns = self._passed_ns, self.command_timeout_ns
+        counts_ns, notice = counted_from(item.stamp_ns, position_ns, timeout_ns)
         self._newest_ns = max(counts_ns, self._newest_ns or 0)
         if counts_ns > position_ns:
             place = bisect_left(self._pending, counts_ns, key=_counts_from)
@@ -443,11 +323,11 @@ class DrivenEgo:
         now = halted and item.stamp_ns in (0, position_ns)
         from_ns = position_ns if now else position_ns + 1
         leg = self._leg()
-        self._tie(self._pieces[-1], position_ns)
+        self._way.tie(self._pieces[-1], position_ns)
         origin = leg.origin if leg.t_ns == position_ns else leg.state(position_ns)
         self._cut(from_ns)
         self._count(counts_ns, item)
-        self._push(_Drive(from_ns, following(position_ns, origin, item, self.limits)))
+        self._pieces.append(DrivenLeg(from_ns, following(position_ns, origin, item, self.limits)))
         return Taken(notice=notice)
 
     def _pose_now(self) -> tuple[list[float], list[float]]:
@@ -467,29 +347,24 @@ class DrivenEgo:
         yaw = yaw_of((a, b, c, d))
         self._cut(from_ns)
         self._counts_ns = at_ns
-        piece: _Piece
+        piece: Piece
         if self._source in BY_POSE:
             self._held = Waypoint(at_ns, (x, y, z), (a, b, c, d))
-            piece = _Given(from_ns, (self._held,))
+            piece = GivenPoses(from_ns, (self._held,))
         else:
             speed, yaw_rate = float(velocity.linear[0]), float(velocity.angular[2])
             # Of one that turns on the spot nothing can be said.
             curvature = yaw_rate / speed if speed else 0.0
             steering = self.limits.steering_of(curvature)
             origin = Planar(x, y, yaw, speed, steering)
-            piece = _Drive(from_ns, keeping(at_ns, origin, curvature, self.limits))
-        self._push(piece)
+            piece = DrivenLeg(from_ns, keeping(at_ns, origin, curvature, self.limits))
+        self._pieces.append(piece)
         if anew:
-            while self._knots and self._knots[-1].t_ns >= from_ns:
-                self._knots.pop()
-            near_m = self.path.at_time(at_ns)
-            self._knots.append(_Knot(from_ns, x, y, self.path.nearest(x, y, near_m)))
-            self._driven[:] = [Waypoint(at_ns, (x, y, z), (a, b, c, d))]
-            self._driven_changes += 1
+            self._way.begin(at_ns, from_ns, (x, y, z), (a, b, c, d))
 
     def _leg(self) -> Leg:
         piece = self._pieces[-1]
-        if not isinstance(piece, _Drive):
+        if not isinstance(piece, DrivenLeg):
             raise TypeError(f'{piece!r} is no motion')
         return piece.leg
 
@@ -505,12 +380,12 @@ class DrivenEgo:
             at_ns = min(leg.next_ns, command_ns, end_ns)
             piece = self._pieces[-1]
             if at_ns > until_ns:
-                self._walk(piece, walked_ns, until_ns)
+                self._way.walk(piece, walked_ns, until_ns)
                 return
-            self._walk(piece, walked_ns, at_ns - 1)
+            self._way.walk(piece, walked_ns, at_ns - 1)
             walked_ns = at_ns
             if at_ns > passed_ns:
-                self._tie(piece, at_ns)
+                self._way.tie(piece, at_ns)
             if at_ns == command_ns:
                 _, command = pending.pop(0)
                 self._count(at_ns, command)
@@ -522,19 +397,16 @@ class DrivenEgo:
                 leg = leg.renewed(at_ns)
             from_ns = max(at_ns, passed_ns + 1)
             self._cut(from_ns)
-            self._push(_Drive(from_ns, leg))
+            self._pieces.append(DrivenLeg(from_ns, leg))
 
     def _ending(self, leg: Leg, at_ns: int) -> Leg:
         state = leg.state(at_ns)
         return ending(at_ns, state, self.limits, stops=self._source == 'twist')
 
-    def _given(self, from_ns: int, until_ns: int) -> _Given:
-        return _Given(from_ns, self._poses.around(from_ns, until_ns) or (self._held,))
+    def _given(self, from_ns: int, until_ns: int) -> GivenPoses:
+        return GivenPoses(from_ns, self._poses.around(from_ns, until_ns) or (self._held,))
 
     # Pieces, and where they are.
-
-    def _push(self, piece: _Piece) -> None:
-        self._pieces.append(piece)
 
     def _cut(self, from_ns: int) -> None:
         """Drop what was to be from a time on."""
@@ -543,112 +415,30 @@ class DrivenEgo:
 
     def _prune(self, before_ns: int) -> None:
         """Forget what nobody asks for any more."""
-        pieces, knots = self._pieces, self._knots
+        pieces = self._pieces
         if self._source == RECORDED and pieces and pieces[-1].from_ns <= before_ns:
             pieces.clear()
-            knots.clear()
+            self._way.forget_places()
             self._since_ns = None
             return
         if len(pieces) > 1 and pieces[1].from_ns <= before_ns:
             del pieces[: bisect_right(pieces, before_ns, key=_begins) - 1]
             self._since_ns = pieces[0].from_ns
-        if len(knots) > 1 and knots[1].t_ns <= before_ns:
-            del knots[: bisect_right(knots, before_ns, key=_tied) - 1]
+        self._way.prune(before_ns)
 
-    def _piece(self, t_ns: int) -> _Piece:
+    def _piece(self, t_ns: int) -> Piece:
         found = bisect_right(self._pieces, t_ns, key=_begins) - 1
         if found < 0:
-            return _AsRecorded(t_ns) if self._since_ns is None else self._pieces[0]
+            return AsRecorded(t_ns) if self._since_ns is None else self._pieces[0]
         piece = self._pieces[found]
-        if t_ns > self._passed_ns and isinstance(piece, _Given):
+        if t_ns > self._passed_ns and isinstance(piece, GivenPoses):
             return self._given(self._passed_ns + 1, t_ns)
         return piece
-
-    def _pose(self, piece: _Drive | _Given, t_ns: int) -> tuple[Vector, Quaternion]:
-        if isinstance(piece, _Given):
-            return piece.pose(t_ns)
-        x, y, yaw = piece.leg.pose(t_ns)
-        return self.path.on_ground(x, y, yaw, self._place(piece, t_ns, x, y))
-
-    def _planar(self, piece: _Drive | _Given, t_ns: int) -> tuple[float, float, float]:
-        if isinstance(piece, _Drive):
-            return piece.leg.pose(t_ns)
-        (x, y, _), quaternion = piece.pose(t_ns)
-        return x, y, yaw_of(quaternion)
-
-    def _place(self, piece: _Drive | _Given, t_ns: int, x: float, y: float) -> float:
-        """Return the place of the recorded path that is nearest, from the knot before on."""
-        knot = self._knots[max(bisect_right(self._knots, t_ns, key=_tied) - 1, 0)]
-        if x == knot.x and y == knot.y:
-            return knot.s_m
-        free = isinstance(piece, _Given) and math.hypot(x - knot.x, y - knot.y) > JUMP_M
-        return self.path.nearest(x, y, None if free else knot.s_m)
-
-    def _walk(self, piece: _Piece, after_ns: int, until_ns: int) -> None:
-        """Tie the way to the recorded path on the grid within (after, until]."""
-        if isinstance(piece, _AsRecorded) or (isinstance(piece, _Drive) and piece.leg.stands):
-            return
-        times = range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS)
-        if isinstance(piece, _Given):
-            for t_ns in times[:1] if piece.stands else times:
-                self._tie(piece, t_ns)
-            return
-        done = 0
-        while done < len(times):
-            # Some at once, as far as that is certain.
-            end = done + AT_ONCE
-            some = times[done:end]
-            states = [piece.leg.pose(t_ns) for t_ns in some]
-            places: list[float] = []
-            if len(some) > 1:
-                x, y, _ = np.array(states).T
-                places = self.path.nearest_along(x, y, self._knots[-1].s_m)
-            if not places:
-                places = [self._place(piece, some[0], *states[0][:2])]
-            for t_ns, state, s_m in zip(some, states, places, strict=False):
-                self._note(piece, t_ns, *state, s_m)
-            done += len(places)
-
-    def _tie(self, piece: _Piece, t_ns: int) -> None:
-        """Note the nearest place at a moment, and the pose if it is far from the last noted."""
-        if isinstance(piece, _AsRecorded):
-            return
-        x, y, yaw = self._planar(piece, t_ns)
-        self._note(piece, t_ns, x, y, yaw, self._place(piece, t_ns, x, y))
-
-    def _note(
-        self, piece: _Drive | _Given, t_ns: int, x: float, y: float, yaw: float, s_m: float
-    ) -> None:
-        knots, driven = self._knots, self._driven
-        while len(knots) > 1 and knots[-1].t_ns >= t_ns:
-            knots.pop()
-        if knots[-1].t_ns >= t_ns or (x, y, s_m) != (knots[-1].x, knots[-1].y, knots[-1].s_m):
-            knots.append(_Knot(t_ns, x, y, s_m))
-        while len(driven) > 1 and driven[-1].t_ns >= t_ns:
-            driven.pop()
-            self._driven_changes += 1
-        last_x, last_y, _ = driven[-1].position
-        turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
-        moved = math.hypot(x - last_x, y - last_y)
-        if moved >= DRIVEN_STEP_M or abs(turned) >= DRIVEN_STEP_RAD:
-            driven.append(Waypoint(t_ns, *self._pose(piece, t_ns)))
-            if len(driven) > MOST_DRIVEN:
-                half = MOST_DRIVEN // 2
-                driven[:half] = driven[:half:2]
-            self._driven_changes += 1
 
 
 def _counts_from(pending: tuple[int, Command]) -> int:
     return pending[0]
 
 
-def _begins(piece: _Piece) -> int:
+def _begins(piece: Piece) -> int:
     return piece.from_ns
-
-
-def _tied(knot: _Knot) -> int:
-    return knot.t_ns
-
-
-def _not_the_source(what: str, source: str) -> InputError:
-    return InputError('another source', f"{what} came while ego_source is '{source}'")

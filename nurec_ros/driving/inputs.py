@@ -186,6 +186,62 @@ def _number(key: str, value: float, largest: float) -> float:
     return float(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    What became of an input.
+
+    `shown`: the pose at the halted position has changed by it. `notice`: what is to be said, once.
+    """
+
+    shown: bool = False
+    notice: InputError | None = None
+
+
+def not_the_source(what: str, source: str) -> InputError:
+    """Return that an input came which another source takes."""
+    return InputError('another source', f"{what} came while ego_source is '{source}'")
+
+
+def check_pose_stamp(t_ns: int, position_ns: int, end_ns: int) -> None:
+    """Raise InputError where a pose is of another time than the scenario's."""
+    if t_ns < position_ns - KEPT_NS:
+        raise InputError(
+            'a stamp of long ago',
+            f'the stamp is {t_ns // 1000} us, more than 10 s before the position '
+            f'({position_ns // 1000} us); expected scenario time: set use_sim_time',
+        )
+    if t_ns > end_ns + KEPT_NS:
+        raise InputError(
+            'a stamp beyond the end',
+            f'the stamp is {t_ns // 1000} us, more than 10 s beyond the end of the recording '
+            f'({end_ns // 1000} us); expected scenario time: set use_sim_time',
+        )
+
+
+def counted_from(
+    stamp_ns: int, position_ns: int, timeout_ns: int
+) -> tuple[int, InputError | None]:
+    """Return when a command counts from, and what is to be said of its stamp, once."""
+    notice = None
+    if stamp_ns > position_ns + MOST_AHEAD_NS:
+        notice = InputError(
+            'a stamp of another clock',
+            f'a command is stamped {stamp_ns // 1000} us, more than 1 s ahead of the '
+            f'position ({position_ns // 1000} us): it counts from its arrival; expected '
+            'scenario time: set use_sim_time',
+        )
+        stamp_ns = 0
+    counts_ns = stamp_ns or position_ns
+    if 0 < timeout_ns <= position_ns - counts_ns:
+        notice = InputError(
+            'a stamp of long ago',
+            f'a command is stamped {counts_ns // 1000} us, longer before the position '
+            f'({position_ns // 1000} us) than command_timeout_s: it does not count any more',
+        )
+    return counts_ns, notice
+
+
 class ReceivedPoses:
     """The poses that were received and are kept, by their stamps."""
 

@@ -1,0 +1,175 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The way of a driven ego: tied to the recorded path as it goes, and noted to be drawn."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from nurec_ros.driving.interpolation import Waypoint
+from nurec_ros.driving.motion import GRID_NS
+from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
+from nurec_ros.driving.recorded_path import RecordedPath, yaw_of
+from nurec_ros.poses import Quaternion, Vector
+from nurec_ros.scenario.trajectory import Trajectory
+
+JUMP_M = 5.0
+# So many points are tied to the recorded path together.
+AT_ONCE = 16
+DRIVEN_STEP_M = 0.5
+DRIVEN_STEP_RAD = math.radians(10.0)
+MOST_DRIVEN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Knot:
+    """Where the ego was, and which place of the recorded path was nearest."""
+
+    t_ns: int
+    x: float
+    y: float
+    s_m: float
+
+
+class Way:
+    """
+    Which place of the recorded path was nearest when, and the poses that the driven path shows.
+
+    The nearest place is sought from the one before on. `driven` has a pose every 0.5 m or 10
+    degrees, `changes` grows with every change of it.
+    """
+
+    def __init__(self, recorded: Trajectory) -> None:
+        self.driven: list[Waypoint] = []
+        self.changes = 0
+        self._recorded = recorded
+        self._path: RecordedPath | None = None
+        self._knots: list[_Knot] = []
+
+    @property
+    def path(self) -> RecordedPath:
+        """Return the recorded path, made when it is needed first."""
+        if self._path is None:
+            self._path = RecordedPath(self._recorded)
+        return self._path
+
+    def forget(self) -> None:
+        """Begin anew: nothing was driven, and no place is known."""
+        self.forget_places()
+        self.forget_driven()
+
+    def forget_places(self) -> None:
+        """Know no place any more."""
+        self._knots.clear()
+
+    def forget_driven(self) -> None:
+        """Show no driven path any more."""
+        self.driven.clear()
+        self.changes += 1
+
+    def begin(self, at_ns: int, from_ns: int, position: Vector, quaternion: Quaternion) -> None:
+        """Start at the recorded place of a moment; the way counts from `from_ns` on."""
+        while self._knots and self._knots[-1].t_ns >= from_ns:
+            self._knots.pop()
+        x, y, _ = position
+        s_m = self.path.nearest(x, y, self.path.at_time(at_ns))
+        self._knots.append(_Knot(from_ns, x, y, s_m))
+        self.driven[:] = [Waypoint(at_ns, position, quaternion)]
+        self.changes += 1
+
+    def prune(self, before_ns: int) -> None:
+        """Forget the places that nobody asks for any more."""
+        knots = self._knots
+        if len(knots) > 1 and knots[1].t_ns <= before_ns:
+            del knots[: bisect_right(knots, before_ns, key=_tied) - 1]
+
+    def pose(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> tuple[Vector, Quaternion]:
+        if isinstance(piece, GivenPoses):
+            return piece.pose(t_ns)
+        x, y, yaw = piece.leg.pose(t_ns)
+        return self.path.on_ground(x, y, yaw, self.place(piece, t_ns, x, y))
+
+    def planar(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> tuple[float, float, float]:
+        if isinstance(piece, DrivenLeg):
+            return piece.leg.pose(t_ns)
+        (x, y, _), quaternion = piece.pose(t_ns)
+        return x, y, yaw_of(quaternion)
+
+    def place(self, piece: DrivenLeg | GivenPoses, t_ns: int, x: float, y: float) -> float:
+        """Return the place of the recorded path that is nearest, from the knot before on."""
+        knot = self._knots[max(bisect_right(self._knots, t_ns, key=_tied) - 1, 0)]
+        if x == knot.x and y == knot.y:
+            return knot.s_m
+        free = isinstance(piece, GivenPoses) and math.hypot(x - knot.x, y - knot.y) > JUMP_M
+        return self.path.nearest(x, y, None if free else knot.s_m)
+
+    def walk(self, piece: Piece, after_ns: int, until_ns: int) -> None:
+        """Tie the way to the recorded path on the grid within (after, until]."""
+        if isinstance(piece, AsRecorded) or (isinstance(piece, DrivenLeg) and piece.leg.stands):
+            return
+        times = range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS)
+        if isinstance(piece, GivenPoses):
+            for t_ns in times[:1] if piece.stands else times:
+                self.tie(piece, t_ns)
+            return
+        done = 0
+        while done < len(times):
+            # Some at once, as far as that is certain.
+            end = done + AT_ONCE
+            some = times[done:end]
+            states = [piece.leg.pose(t_ns) for t_ns in some]
+            places: list[float] = []
+            if len(some) > 1:
+                x, y, _ = np.array(states).T
+                places = self.path.nearest_along(x, y, self._knots[-1].s_m)
+            if not places:
+                places = [self.place(piece, some[0], *states[0][:2])]
+            for t_ns, state, s_m in zip(some, states, places, strict=False):
+                self._note(piece, t_ns, *state, s_m)
+            done += len(places)
+
+    def tie(self, piece: Piece, t_ns: int) -> None:
+        """Note the nearest place at a moment, and the pose if it is far from the last noted."""
+        if isinstance(piece, AsRecorded):
+            return
+        x, y, yaw = self.planar(piece, t_ns)
+        self._note(piece, t_ns, x, y, yaw, self.place(piece, t_ns, x, y))
+
+    def _note(
+        self, piece: DrivenLeg | GivenPoses, t_ns: int, x: float, y: float, yaw: float, s_m: float
+    ) -> None:
+        knots, driven = self._knots, self.driven
+        while len(knots) > 1 and knots[-1].t_ns >= t_ns:
+            knots.pop()
+        if knots[-1].t_ns >= t_ns or (x, y, s_m) != (knots[-1].x, knots[-1].y, knots[-1].s_m):
+            knots.append(_Knot(t_ns, x, y, s_m))
+        while len(driven) > 1 and driven[-1].t_ns >= t_ns:
+            driven.pop()
+            self.changes += 1
+        last_x, last_y, _ = driven[-1].position
+        turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
+        moved = math.hypot(x - last_x, y - last_y)
+        if moved >= DRIVEN_STEP_M or abs(turned) >= DRIVEN_STEP_RAD:
+            driven.append(Waypoint(t_ns, *self.pose(piece, t_ns)))
+            if len(driven) > MOST_DRIVEN:
+                half = MOST_DRIVEN // 2
+                driven[:half] = driven[:half:2]
+            self.changes += 1
+
+
+def _tied(knot: _Knot) -> int:
+    return knot.t_ns
