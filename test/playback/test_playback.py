@@ -155,14 +155,28 @@ def test_what_a_playback_and_its_states_tell():
     assert playback.loop is True
 
 
-def test_a_seek_on_the_way_goes_on_from_its_own_moment():
+def test_play_and_a_seek_on_the_way_go_on_from_their_own_moments():
     world = World()
-    world.play()
+    world.wall_ns += 300 * MS
+    # Whoever came for the still frame may have missed its transform.
+    assert world.play()[0] == Show(BEGIN, pose=True)
+    world.advance(10)
+    assert world.position_ms == 1010
     world.wall_ns += 300 * MS
     world.seek(2000)
     world.advance(10)
     world.advance(10)
     assert world.position_ms == 2020
+
+
+def test_the_frames_of_a_step_are_no_still_frames_besides():
+    world = World()
+    world.step(100)
+    world.finish()
+    world.log.clear()
+    world.advance(10)
+    world.look()
+    assert world.renders() == []
 
 
 def test_what_is_shown_again_after_a_jump_back_counts_as_a_transform():
