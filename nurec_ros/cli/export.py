@@ -23,7 +23,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nurec_ros.cli.command import complain, run_command, say, Signals, Stopped
+from nurec_ros.cli.command import complain, run_command, say, Signals
 from nurec_ros.cli.options import need, number, Parser, seconds
 from nurec_ros.errors import ConfigurationError
 
@@ -148,7 +148,7 @@ def _node(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
 
-    def work(_: Signals) -> int:
+    def work(signals: Signals) -> int:
         options = parser().parse_args(arguments)
         need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
         from nurec_ros.export.run import export, finished_parts
@@ -163,9 +163,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.end()
             complain(f'nurec_export: {error}; {go_on}')
             return 3 if finished_parts(wishes) else 1
-        except Stopped:
-            progress.end()
-            complain(f'nurec_export: {go_on}')
+        except BaseException:
+            # A library may have made an error of its own of the interruption.
+            if signals.came:
+                progress.end()
+                complain(f'nurec_export: {go_on}')
             raise
         _tell(summary, wishes)
         return summary.exit_code

@@ -48,6 +48,7 @@ RESOURCE = 'nurec'
 # How often Ray tries a task again whose process died, or that got no frames.
 RETRIES = 3
 CONNECT_S = 5.0
+LOOK_S = 0.2
 # What the commands set for themselves before they import anything, and where the package lies.
 ENVIRONMENT = ('GRPC_VERBOSITY', 'OPENBLAS_NUM_THREADS', 'PYTHONPATH')
 
@@ -270,7 +271,11 @@ class _ClusterRun:
 
     def _next(self) -> tuple[_Scenario, str, Told]:
         """Wait for a task; one that failed for good is told as its scenario's error."""
-        (task,), _ = ray.wait([*self._tasks])
+        done: list[Any] = []
+        while not done:
+            # What a signal raises within is lost there, but for KeyboardInterrupt.
+            done, _ = ray.wait([*self._tasks], timeout=LOOK_S)
+        task = done[0]
         one, kind = self._tasks.pop(task)
         try:
             told: Told = ray.get(task)

@@ -160,6 +160,40 @@ def test_what_failed_is_rendered_with_resume(
 
 
 @RAY
+def test_ctrl_c_leaves_what_one_process_goes_on_with(
+    export, long_parts, make_server, cluster, usdz, other, tmp_path
+):
+    reached, over = threading.Event(), threading.Event()
+
+    def render(request, context):
+        if len(server.requests()) > 10:
+            reached.set()
+            over.wait(60)
+        return picture(request)
+
+    server, output = make_server(render), tmp_path / 'out'
+    command = [
+        *(sys.executable, '-m', 'nurec_ros.cli.export', usdz, other, '--ray', cluster),
+        *('--server', server.address, '--output', output),
+        *('-p', 'image_format:=png', '-p', 'resolution_scale:=0.02'),
+    ]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    assert reached.wait(120)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=120)
+    over.set()
+    assert process.returncode == 130, printed
+    assert f'what is finished stays in {output}, --resume goes on' in printed
+    assert printed.endswith('nurec_export: interrupted\n')
+    assert 'Traceback' not in printed
+    code, out = export(make_server(), files=[usdz, other], options=['--resume'])
+    assert code == 0
+    code, one = export(make_server(), output='one', files=[usdz, other])
+    assert code == 0
+    assert everything(out) == everything(one)
+
+
+@RAY
 def test_mistakes_are_one_sentence(export, cluster, usdz, capsys, tmp_path):
     assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
     printed = capsys.readouterr().err
