@@ -23,6 +23,7 @@ unexport PYTHONHOME
 ifdef ROS_DISTRO
 demo_extras := fast,demo
 test_extras := test,test-ros,cluster
+lint_extras := lint,test
 venv_options := --system-site-packages
 interfaces :=
 else ifdef PURE
@@ -35,6 +36,7 @@ unexport PYTHONPATH
 else
 demo_extras := wheels,fast,demo
 test_extras := test,test-ros,cluster
+lint_extras := lint,test,wheels-lint
 venv_options :=
 interfaces := $(VENV)/.interfaces
 unexport PYTHONPATH
@@ -91,8 +93,8 @@ endif
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo
-	@echo 'Installing ruff, mypy and ROS's linters'
-	@$(install) --editable '.[$(demo_extras),lint,test,wheels-lint]'
+	@echo 'Installing ruff, mypy and the linters of ROS'
+	@$(install) --editable '.[$(demo_extras),$(lint_extras)]'
 	@touch $@
 
 demo: $(VENV)/.demo $(interfaces)
