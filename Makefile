@@ -30,6 +30,7 @@ else ifdef PURE
 # All that needs no ROS, for the tests of it, at once.
 demo_extras := fast,test
 test_extras :=
+lint_extras := lint
 venv_options :=
 interfaces :=
 unexport PYTHONPATH
