@@ -121,7 +121,7 @@ def channels_of(
     below = np.count_nonzero(middles <= -0.5 * np.pi)
     # Sines rise as elevations do, and take no arc tangent a point.
     edges = np.sin(middles[inside])
-    rows = first[below : below + len(edges) + 1].astype(np.uint16)
+    rows = first[below:][: len(edges) + 1].astype(np.uint16)
     if not len(edges):
         return lambda points: np.full(len(points), rows[0])
     # Bins that hold an edge each at most; bins of edges are counted as those of points are, so

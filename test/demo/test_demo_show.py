@@ -193,7 +193,7 @@ def test_pictures_show_something(shown):
     cells = sheet[130:330, 30:1900].reshape(-1, 3)
     assert len(np.unique(cells, axis=0)) > 500, 'a street has many colours'
     # The last row is the lidar's: points of the street on a dark ground, in each cell.
-    row = sheet[-22 - 216 : -22, 22:-22]
+    row = sheet[-238:-22, 22:-22]
     for cell in np.split(row[:, : 5 * 390 - 6], [390, 780, 1170, 1560], axis=1):
         ground = np.all(cell[:, :384] == NIGHT[::-1], axis=2)
         assert 0.02 < 1 - ground.mean() < 0.6

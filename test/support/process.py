@@ -112,6 +112,8 @@ class Process:
 
 
 class _Fresh:
+    """A process of a Python that is started anew."""
+
     def __init__(self, module: str, arguments: list[str], log: Path) -> None:
         with log.open('ab') as output:
             self._process = subprocess.Popen(
@@ -133,6 +135,8 @@ class _Fresh:
 
 
 class _Forked:
+    """A process that is forked from one that has imported everything."""
+
     def __init__(self, module: str, arguments: list[str], log: Path) -> None:
         self._process = _forks().Process(
             target=_run, args=(module, arguments, log, dict(os.environ)), daemon=True
