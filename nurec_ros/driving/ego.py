@@ -316,9 +316,8 @@ class DrivenEgo:
             self._pending[place:end] = [(counts_ns, item)]
             del self._pending[:-MOST_KEPT]
             return Taken(notice=notice)
-        stale = 0 < timeout_ns <= position_ns - counts_ns
-        if stale or (self._command is not None and counts_ns < self._counts_ns):
-            # It has ended, or a later one was received before.
+        if self._command is not None and counts_ns < self._counts_ns:
+            # A later one was received before.
             return Taken(notice=notice)
         now = halted and item.stamp_ns in (0, position_ns)
         from_ns = position_ns if now else position_ns + 1

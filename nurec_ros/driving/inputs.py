@@ -222,7 +222,11 @@ def check_pose_stamp(t_ns: int, position_ns: int, end_ns: int) -> None:
 def counted_from(
     stamp_ns: int, position_ns: int, timeout_ns: int
 ) -> tuple[int, InputError | None]:
-    """Return when a command counts from, and what is to be said of its stamp, once."""
+    """
+    Return when a command counts from, and what is to be said of its stamp, once.
+
+    InputError for one that has ended already.
+    """
     notice = None
     if stamp_ns > position_ns + MOST_AHEAD_NS:
         notice = InputError(
@@ -234,7 +238,7 @@ def counted_from(
         stamp_ns = 0
     counts_ns = stamp_ns or position_ns
     if 0 < timeout_ns <= position_ns - counts_ns:
-        notice = InputError(
+        raise InputError(
             'a stamp of long ago',
             f'a command is stamped {counts_ns // 1000} us, longer before the position '
             f'({position_ns // 1000} us) than command_timeout_s: it does not count any more',

@@ -21,7 +21,7 @@ something does not work at all. Every level but OK says in its message what to d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 import time
 
@@ -29,6 +29,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.playback.state import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
+from nurec_ros.ros.ego_inputs import OddInputs
 from nurec_ros.ros.loading import Loaded
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -122,13 +123,13 @@ class Diagnostics:
         mode: str,
         conflicts: tuple[str, ...] = (),
         failure: str = '',
-        dropped: Mapping[str, int] | None = None,
+        odd: OddInputs | None = None,
     ) -> list[DiagnosticStatus]:
         """
         Return all statuses of the moment.
 
         `conflicts` are sentences about other nodes in the graph, `failure` the last unexpected
-        error of ours, while it is recent. `dropped` are inputs of the ego, by reason.
+        error of ours, while it is recent. `odd` are inputs of the ego.
         """
         if loaded is not self._loaded:
             self._loaded, self._counts = loaded, {}
@@ -150,7 +151,7 @@ class Diagnostics:
                 for name in (*loaded.cameras, *loaded.lidars)
             ]
             if state.ego is not None:
-                statuses.append(self._ego(state, state.ego, loaded, dropped or {}))
+                statuses.append(self._ego(state, state.ego, loaded, odd or OddInputs()))
         return statuses
 
     def _status(
@@ -198,7 +199,7 @@ class Diagnostics:
         state: PlaybackState,
         ego: DrivenState,
         loaded: Loaded,
-        dropped: Mapping[str, int],
+        odd: OddInputs,
     ) -> DiagnosticStatus:
         watch, newest_us = loaded.watch, ego.ego_input_stamp_us
         age_s = round((state.current_time_us - newest_us) / 1e6, 6) if newest_us else None
@@ -227,8 +228,9 @@ class Diagnostics:
             'deviation_deg': round(ego.deviation_deg, 2),
             'collisions': ', '.join(ego.collisions),
             'stopped_by': ego.stopped_by,
-            'dropped_inputs': sum(dropped.values()),
-            'dropped_for': '; '.join(f'{reason} ({n})' for reason, n in dropped.items()),
+            'dropped_inputs': odd.dropped.total(),
+            'dropped_for': '; '.join(f'{reason} ({n})' for reason, n in odd.dropped.items()),
+            'restamped_inputs': odd.restamped,
         }
         return self._status('ego', level, message, values)
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
@@ -62,6 +63,13 @@ SECOND = 1_000_000_000
 DEPTH = 100
 RECORDED_FRAME = 'recorded_base_link'
 GHOST_COLOUR = (0.6, 0.6, 0.65, 0.35)
+# What the ego does without further inputs.
+SILENCE = {
+    'pose': 'the last pose is held',
+    'odometry': 'the last pose is held',
+    'twist': 'the ego stands',
+    'ackermann': 'the ego brakes',
+}
 # A driven path of some length is sent again when it has grown by this part.
 GROWTH = 0.005
 
@@ -73,6 +81,14 @@ def check_source(source: str) -> None:
             "parameter 'ego_source' is 'ackermann', which needs the package ackermann_msgs; "
             'install it, or drive with twist'
         )
+
+
+@dataclass(slots=True)
+class OddInputs:
+    """Inputs of the ego: dropped, by reason; and those that count from their arrival instead."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    restamped: int = 0
 
 
 class EgoInputs:
@@ -95,8 +111,8 @@ class EgoInputs:
         self._warn = warn
         self._subscription: Any = None
         self._told: set[str] = set()
-        # By reason, the inputs that could not be used.
-        self.dropped: Counter[str] = Counter()
+        self.odd = OddInputs()
+        self._silent = False
 
     def select(self, source: str) -> None:
         """Subscribe what a source needs, and nothing else; ConfigurationError where it cannot."""
@@ -124,14 +140,30 @@ class EgoInputs:
                 reliable(DEPTH),
             )
 
-    def note(self, reason: str, sentence: str) -> None:
+    def restamp(self, reason: str, sentence: str) -> None:
+        """Count an input that counts from its arrival, and say why once; '' for others."""
+        if reason:
+            self.odd.restamped += 1
+            self._note(reason, sentence)
+
+    def _note(self, reason: str, sentence: str) -> None:
         """Say a sentence once for its reason."""
-        if reason and reason not in self._told:
+        if reason not in self._told:
             self._told.add(reason)
             self._warn(sentence)
 
-    def look(self) -> None:
-        """Warn, once, of publishers of the other type of twist: they are never heard."""
+    def look(self, ego: DrivenEgo | None) -> None:
+        """Warn of a driver that is not heard any more, or never will be; each time, and once."""
+        self._look_for_other_twists()
+        silent = ego is not None and ego.starved and ego.newest_ns is not None
+        if ego is not None and ego.newest_ns is not None and silent and not self._silent:
+            self._warn(
+                f'no input for ego_source {ego.source} after that of {ego.newest_ns // 1000} us: '
+                + SILENCE[ego.source]
+            )
+        self._silent = silent
+
+    def _look_for_other_twists(self) -> None:
         if self._subscription is None or self._settings().ego_source != 'twist':
             return
         topic = self._subscription.topic_name
@@ -139,7 +171,7 @@ class EgoInputs:
         expected = 'geometry_msgs/msg/' + ('TwistStamped' if stamped else 'Twist')
         for writer in self._node.get_publishers_info_by_topic(topic):
             if writer.topic_type != expected:
-                self.note(
+                self._note(
                     f'type of {topic}',
                     f'{writer.node_name} publishes {writer.topic_type} on {topic}, expected '
                     f'{expected}: set cmd_vel_stamped:={str(not stamped).lower()} for it',
@@ -149,8 +181,9 @@ class EgoInputs:
         try:
             self._take(parse(message))
         except InputError as error:
-            self.dropped[error.reason] += 1
-            self.note(error.reason, f'{self._subscription.topic_name}: {error}; it is dropped')
+            self.odd.dropped[error.reason] += 1
+            topic = self._subscription.topic_name
+            self._note(f'{topic}: {error.reason}', f'{topic}: {error}; it is dropped')
 
     # Messages.
 

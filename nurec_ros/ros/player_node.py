@@ -240,7 +240,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         if self._closed or loaded is None:
             return
         effects, reason, sentence = loaded.playback.put(_now_ns(), item)
-        self._inputs.note(reason, sentence)
+        self._inputs.restamp(reason, sentence)
         self._carry_out(loaded, effects)
 
     def _change_source(self, loaded: Loaded) -> None:
@@ -394,9 +394,9 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._loaded,
             loading=self._loading,
             clock_topic=self._topics.clock_topic if self._topics is not None else '',
-            dropped=self._inputs.dropped,
+            odd=self._inputs.odd,
         )
-        self._inputs.look()
+        self._inputs.look(None if self._loaded is None else self._loaded.watch.ego)
 
     def _announce(self) -> None:
         if self._loaded is None:

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import time
 import traceback
 
@@ -24,6 +23,7 @@ from nurec_ros.errors import NurecError, UnforeseenError
 from nurec_ros.playback.state import PlaybackState
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
+from nurec_ros.ros.ego_inputs import OddInputs
 from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.names import topic_names
@@ -89,13 +89,13 @@ class Reporter:
         *,
         loading: bool,
         clock_topic: str,
-        dropped: Mapping[str, int],
+        odd: OddInputs,
     ) -> None:
         """
         Publish the diagnostics, and log what is found on the way.
 
         `clock_topic` is the topic on which this player publishes the time, '' where it does not.
-        `dropped` are the inputs of the ego that could not be used, by reason.
+        `odd` are the inputs of the ego that could not be used as they came.
         """
         self._graph.watch()
         recent = time.monotonic() - self._failed_s < FAILURE_SHOWN_S
@@ -106,7 +106,7 @@ class Reporter:
             mode=self._parameters.settings.mode,
             conflicts=self._look_for_conflicts(clock_topic),
             failure=self._failure if recent else '',
-            dropped=dropped,
+            odd=odd,
         )
         message = DiagnosticArray(status=statuses)
         set_time(message.header.stamp, state.current_time_us * 1000)

@@ -18,6 +18,7 @@ from test.driving.drives import euler, level_circle, SECOND, straight, T0
 
 import numpy as np
 from nurec_ros.driving import AckermannCommand, DrivenEgo, Limits, TwistCommand
+from nurec_ros.driving.inputs import InputError
 from nurec_ros.playback import PlaybackClock
 import pytest
 from scipy.integrate import solve_ivp
@@ -293,8 +294,9 @@ def test_after_the_timeout_a_twist_ends_and_a_bicycle_brakes():
         assert math.hypot(x, y) == pytest.approx(
             2 / curvature * math.sin(way * curvature / 2), abs=1e-6
         )
-        # The next command counts again.
-        ego.put(command, halted=True)
+        # One of then counts no more, the next one does.
+        with pytest.raises(InputError, match='command_timeout_s'):
+            ego.put(command, halted=True)
         assert ego.starved
         ego.put(type(command)(0, 1.0, 0.0), halted=True)
         ego.advance_to(T0 + 3 * SECOND + SECOND // 4)

@@ -13,14 +13,25 @@
 # limitations under the License.
 """Driving a player over DDS: inputs, steps that wait for them, and what is shown meanwhile."""
 
-import random
+import os
 from test.support.archives import CAMERAS, START_US
+from test.support.driver import (
+    Driver,
+    needs_ackermann,
+    pose,
+    STEP_SPEED,
+    STEP_STEERING,
+    STEP_STEERING_RATE,
+    STEP_YAW_RATE,
+    TOPICS,
+    twist,
+)
 from test.support.player_bench import serve, stamp_ns
-import threading
+from test.support.process import Process
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros import Environment
@@ -31,61 +42,7 @@ from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-try:
-    from ackermann_msgs.msg import AckermannDriveStamped
-except ImportError:
-    AckermannDriveStamped = None
-
-SECOND = 1_000_000_000
 BEGIN_NS = START_US * 1000
-TOPICS = {
-    'twist': '/nurec/cmd_vel',
-    'ackermann': '/nurec/ackermann_cmd',
-    'pose': '/nurec/ego_pose',
-}
-TYPES = {'twist': TwistStamped, 'ackermann': AckermannDriveStamped, 'pose': PoseStamped}
-needs_ackermann = pytest.mark.skipif(
-    AckermannDriveStamped is None, reason='ackermann_msgs is not installed'
-)
-
-
-def stamped(message, t_ns):
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(t_ns, SECOND)
-    return message
-
-
-def twist(t_ns, speed, yaw_rate, frame=''):
-    message = stamped(TwistStamped(), t_ns)
-    message.header.frame_id = frame
-    message.twist.linear.x, message.twist.angular.z = speed, yaw_rate
-    return message
-
-
-def ackermann(t_ns, speed, steering):
-    message = stamped(AckermannDriveStamped(), t_ns)
-    message.drive.speed, message.drive.steering_angle = speed, steering
-    message.drive.steering_angle_velocity = 0.5
-    return message
-
-
-def pose(t_ns, x, y, frame='map', w=1.0):
-    message = stamped(PoseStamped(), t_ns)
-    message.header.frame_id = frame
-    message.pose.position.x, message.pose.position.y = x, y
-    message.pose.orientation.w = w
-    return message
-
-
-class Driver:
-    """Publishes the input of a source."""
-
-    def __init__(self, bench, source):
-        self.bench = bench
-        self.publisher = bench.listener.node.create_publisher(TYPES[source], TOPICS[source], 100)
-        bench.listener.matched(self.publisher)
-
-    def put(self, message):
-        self.publisher.publish(message)
 
 
 def pictures_of(calls):
@@ -105,9 +62,8 @@ def pictures_of(calls):
     }
 
 
-def drive_a_circle(start, usdz, source, make, seed):
-    """Return the requests of a drive by ticks, by a driver that dawdles at random."""
-    delays = random.Random(seed)
+def drive_a_circle(start, usdz, source, seed, log):
+    """Return the requests of a drive by ticks; player and driver are new processes."""
     with serve(usdz) as server:
         bench = start(
             usdz_path=usdz,
@@ -120,36 +76,38 @@ def drive_a_circle(start, usdz, source, make, seed):
         infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
         for messages in infos:
             bench.until(lambda messages=messages: messages, 'the picture of begin')
-        driver = Driver(bench, source)
         before = len(server.calls)
-        position_us = START_US
-        for _ in range(20):
-            later = threading.Timer(
-                delays.uniform(0.0, 0.02), driver.put, (make(position_us * 1000),)
-            )
-            later.start()
-            time.sleep(delays.uniform(0.0, 0.02))
-            position_us = bench.trigger('tick')['current_time_us']
-            later.join()
-        requests = list(server.calls)[before:]
-    assert position_us == START_US + 1_000_000
-    return pictures_of(requests)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
+            driver = Process('test.support.driver', ['steps', source, 20, seed], log)
+        assert driver.pid != os.getpid()
+        bench.until(lambda: driver.code is not None, 'the end of the drive')
+        assert driver.code == 0, driver.output
+        assert bench.clock_ns == BEGIN_NS + 1_000_000_000
+        return pictures_of(list(server.calls)[before:])
 
 
 @pytest.mark.parametrize(
-    ('source', 'make', 'action'),
+    ('source', 'action'),
     [
-        ('twist', lambda t_ns: twist(t_ns, 6.0, 0.5), lambda t_ns: TwistCommand(t_ns, 6.0, 0.5)),
+        ('twist', lambda t_ns: TwistCommand(t_ns, STEP_SPEED, STEP_YAW_RATE)),
         pytest.param(
             'ackermann',
-            lambda t_ns: ackermann(t_ns, 6.0, 0.25),
-            lambda t_ns: AckermannCommand(t_ns, 6.0, 0.25, steering_rate=0.5),
+            lambda t_ns: AckermannCommand(
+                t_ns,
+                STEP_SPEED,
+                STEP_STEERING,
+                steering_rate=STEP_STEERING_RATE,
+            ),
             marks=needs_ackermann,
         ),
     ],
 )
-def test_two_drives_ask_for_the_same_whatever_the_delays(start, usdz, source, make, action):
-    one, other = (drive_a_circle(start, usdz, source, make, seed) for seed in (1, 2))
+def test_two_drives_ask_for_the_same_whatever_the_delays(start, usdz, tmp_path, source, action):
+    one, other = (
+        drive_a_circle(start, usdz, source, seed, tmp_path / f'driver_{seed}.txt')
+        for seed in (1, 2)
+    )
     assert len(one) >= 20
     assert one == other
     # And so does a program without ROS.
@@ -177,7 +135,7 @@ def test_everything_shows_the_driven_ego(driven, usdz):
     ghosts = driven.listen(MarkerArray, '~/ego_recorded', latched=True)
     paths = driven.listen(Path, '~/driven_path', latched=True)
     diagnostics = driven.listen(DiagnosticArray, '/diagnostics')
-    driver = Driver(driven, 'twist')
+    driver = Driver(driven.listener, 'twist')
     driver.put(twist(BEGIN_NS, 4.0, 0.0, 'base_link'))
     driven.until(lambda: driven.state.get('ego_input_stamp_us') == START_US, 'the input')
     driven.configure(tick_us=500_000)
@@ -231,7 +189,7 @@ def _levels(diagnostics):
 
 def test_bad_inputs_are_dropped_and_said_once(driven):
     diagnostics = driven.listen(DiagnosticArray, '/diagnostics')
-    driver = Driver(driven, 'twist')
+    driver = Driver(driven.listener, 'twist')
     for _ in range(5):
         driver.put(twist(BEGIN_NS, float('nan'), 0.0))
         driver.put(twist(BEGIN_NS, 1.0, 0.0, 'odom'))
@@ -262,7 +220,7 @@ def test_poses_of_the_halted_moment_show_at_once(start, usdz, server):
     infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
     transforms = bench.listen(TFMessage, '/tf')
     bench.until(lambda: infos, 'the picture of begin')
-    driver = Driver(bench, 'pose')
+    driver = Driver(bench.listener, 'pose')
     for x, stamp in ((11.0, 0), (12.0, BEGIN_NS)):
         before = len(infos)
         driver.put(pose(stamp, x, 3.0))

@@ -1,0 +1,168 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Drivers of a player: the inputs of each source, and who sends them from a process of its own.
+
+`steps SOURCE COUNT SEED` sends an input and ticks, so often, dawdling at random before each;
+`stream SOURCE HZ COUNT` sends inputs stamped with /clock, COUNT of them or, with 0, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import json
+import math
+import random
+import sys
+from test.support.archives import START_US
+from test.support.listener import Listener
+from test.support.player_bench import stamp_ns, state_of
+import time
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, TwistStamped
+import pytest
+import rclpy
+
+try:
+    from ackermann_msgs.msg import AckermannDriveStamped
+except ImportError:
+    AckermannDriveStamped = None
+
+SECOND = 1_000_000_000
+# What a driver goes for.
+SPEED = 4.0
+STEP_SPEED, STEP_YAW_RATE, STEP_STEERING, STEP_STEERING_RATE = 6.0, 0.5, 0.25, 0.5
+TOPICS = {
+    'twist': '/nurec/cmd_vel',
+    'ackermann': '/nurec/ackermann_cmd',
+    'pose': '/nurec/ego_pose',
+}
+TYPES = {'twist': TwistStamped, 'ackermann': AckermannDriveStamped, 'pose': PoseStamped}
+needs_ackermann = pytest.mark.skipif(
+    AckermannDriveStamped is None, reason='ackermann_msgs is not installed'
+)
+
+
+def stamped(message: Any, t_ns: int, frame: str = '') -> Any:
+    """Return the message with its header."""
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(t_ns, SECOND)
+    message.header.frame_id = frame
+    return message
+
+
+def twist(t_ns: int, speed: float, yaw_rate: float, frame: str = '') -> Any:
+    message = stamped(TwistStamped(), t_ns, frame)
+    message.twist.linear.x, message.twist.angular.z = speed, yaw_rate
+    return message
+
+
+def ackermann(t_ns: int, speed: float, steering: float, steering_rate: float = 0.0) -> Any:
+    message = stamped(AckermannDriveStamped(), t_ns)
+    message.drive.speed, message.drive.steering_angle = speed, steering
+    message.drive.steering_angle_velocity = steering_rate
+    return message
+
+
+def pose(t_ns: int, x: float, y: float, frame: str = 'map', w: float = 1.0) -> Any:
+    message = stamped(PoseStamped(), t_ns, frame)
+    message.pose.position.x, message.pose.position.y = x, y
+    message.pose.orientation.w = w
+    return message
+
+
+def ahead_m(t_ns: int) -> float:
+    """Return the x of the pose that `stream pose` sends for a time."""
+    return SPEED * (t_ns - START_US * 1000) * 1e-9
+
+
+# By source, what drives a circle in steps, and what is streamed.
+CIRCLES: dict[str, Callable[[int], Any]] = {
+    'twist': lambda t_ns: twist(t_ns, STEP_SPEED, STEP_YAW_RATE),
+    'ackermann': lambda t_ns: ackermann(t_ns, STEP_SPEED, STEP_STEERING, STEP_STEERING_RATE),
+}
+STREAMS: dict[str, Callable[[int], Any]] = {
+    'twist': lambda t_ns: twist(t_ns, SPEED, 0.0),
+    'ackermann': lambda t_ns: ackermann(t_ns, SPEED, 0.0),
+    'pose': lambda t_ns: pose(t_ns, ahead_m(t_ns), 0.0),
+}
+
+
+class Driver:
+    """Publishes the input of a source."""
+
+    def __init__(self, listener: Listener, source: str) -> None:
+        self.publisher = listener.node.create_publisher(TYPES[source], TOPICS[source], 100)
+        listener.matched(self.publisher)
+
+    def put(self, message: Any) -> None:
+        self.publisher.publish(message)
+
+
+def _steps(listener: Listener, source: str, count: int, seed: int) -> None:
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from std_srvs.srv import Trigger
+
+    delays = random.Random(seed)
+    states = listener.listen(DiagnosticStatus, '/nurec/state', latched=True)
+    position_us = state_of(listener.received(states)[0])['current_time_us']
+    client = listener.client(Trigger, '/nurec/tick')
+    driver = Driver(listener, source)
+    for _ in range(count):
+        message = CIRCLES[source](position_us * 1000)
+        # The tick may overtake the input, or be sent long after it.
+        ticks_first = delays.random() < 0.5
+        for ticks in (ticks_first, not ticks_first):
+            time.sleep(delays.uniform(0.0, 0.02))
+            if ticks:
+                answer = client.call_async(Trigger.Request())
+            else:
+                driver.put(message)
+        listener.until(answer.done, 'the answer of tick')
+        assert answer.result().success, answer.result().message
+        position_us = json.loads(answer.result().message)['current_time_us']
+
+
+def _stream(listener: Listener, source: str, hz: float, count: int) -> None:
+    from rosgraph_msgs.msg import Clock
+
+    clocks = listener.listen(Clock, '/clock')
+    listener.received(clocks)
+    driver = Driver(listener, source)
+    start_s, sent = time.monotonic(), 0
+    while not count or sent < count:
+        listener.executor.spin_once(timeout_sec=0.5 / hz)
+        due = math.ceil((time.monotonic() - start_s) * hz)
+        # However late this process is, what is due goes out.
+        for _ in range(min(due, count or due) - sent):
+            driver.put(STREAMS[source](stamp_ns(clocks[-1])))
+            sent += 1
+    listener.until(lambda: driver.publisher.wait_for_all_acked(), 'the last acknowledgement')
+    sys.stdout.write(f'the last input was of {stamp_ns(clocks[-1]) // 1000}\n')
+    sys.stdout.flush()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Drive as the words say."""
+    what, source, *numbers = argv
+    context = rclpy.Context()
+    rclpy.init(args=['driver'], context=context)
+    listener = Listener(context, 'driver')
+    if what == 'steps':
+        _steps(listener, source, int(numbers[0]), int(numbers[1]))
+    else:
+        _stream(listener, source, float(numbers[0]), int(numbers[1]))
+    listener.close()
+    rclpy.shutdown(context=context)
+    return 0
