@@ -211,4 +211,7 @@ def test_mistakes_are_one_sentence(export, cluster, usdz, capsys, tmp_path):
 def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'ray', None)
     assert export(options=['--ray', 'auto'])[0] == 1
-    assert "--ray needs Ray: pip install 'nurec_ros[cluster]'" in capsys.readouterr().err
+    assert (
+        "needs ray, which is not installed: pip install 'nurec_ros[cluster]'"
+        in capsys.readouterr().err
+    )
