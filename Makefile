@@ -9,7 +9,7 @@ override USDZ := $(value USDZ)
 export USDZ
 PYTHONS ?= 3.10 3.11 3.12 3.13
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together.
-PYTEST_ARGS ?= --numprocesses 3 --dist loadfile $(if $(QUICK),-m 'not slow')
+PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 bin := $(VENV)/bin
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
 # inherit them.
@@ -102,7 +102,7 @@ demo: $(VENV)/.demo $(interfaces)
 	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ") $(if $(filter-out 0,$(DRIVE)),--drive)
 
 test: $(VENV)/.test $(interfaces)
-	@$(bin)/python -m pytest -m 'not linter' $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -m 'not linter$(if $(QUICK), and not slow)' $(PYTEST_ARGS)
 
 test-all:
 	@lacking=; for version in $(PYTHONS); do \

@@ -36,13 +36,13 @@ DEAF = ['closed', 'unread', 'full']
 def start(name, *arguments, stdout='read', code=None, limits=(), **environment):
     """Start a command, or `code` and then the command, with a stdout of some kind."""
     run = f'from nurec_ros.cli.{name} import main; import sys; sys.exit(main())'
-
-    def prepare():
-        for kind, most in limits:
-            resource.setrlimit(kind, (most, most))
-        if stdout == 'closed':
-            os.close(1)
-
+    # Within the process and by a shell: a function between fork and exec is not for processes that
+    # have threads of gRPC, as this one has by other tests.
+    limit = ''.join(f'resource.setrlimit({kind}, ({most}, {most}))\n' for kind, most in limits)
+    before = f'import resource\n{limit}' if limit else ''
+    command = [sys.executable, '-c', f'{before}{code or ""}\n{run}', *map(str, arguments)]
+    if stdout == 'closed':
+        command = ['sh', '-c', 'exec "$@" >&-', 'sh', *command]
     streams = {'read': subprocess.PIPE, 'closed': None}
     if stdout == 'unread':
         reader, streams['unread'] = os.pipe()
@@ -51,14 +51,13 @@ def start(name, *arguments, stdout='read', code=None, limits=(), **environment):
         streams['full'] = os.open('/dev/full', os.O_WRONLY)
     try:
         return subprocess.Popen(
-            [sys.executable, '-c', f'{code or ""}\n{run}', *map(str, arguments)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=streams[stdout],
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
             env={**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **environment},
-            preexec_fn=prepare,
         )
     finally:
         if stdout in ('unread', 'full'):
