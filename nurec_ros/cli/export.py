@@ -232,7 +232,7 @@ def _progress() -> Progress:
         def frame(self, count: int = 1) -> None:
             self._done += count
             now = time.monotonic()
-            if now - self._told >= LINE_EVERY_S:
+            if self._done and now - self._told >= LINE_EVERY_S:
                 self._told = now
                 rate = self._done / (now - self._since)
                 left = (self._frames - self._done) / rate

@@ -15,6 +15,7 @@
 
 import math
 from test.driving.drives import SECOND, straight, T0
+from test.support.archives import build_archive
 
 import numpy as np
 from nurec_ros.driving import (
@@ -25,7 +26,9 @@ from nurec_ros.driving import (
     TimedPose,
     TwistCommand,
 )
+from nurec_ros.driving.collisions import Encounters
 from nurec_ros.poses import Pose
+from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.rig import Box
 from nurec_ros.scenario.tracks import ActiveTracks
 import pytest
@@ -293,3 +296,25 @@ def test_random_rectangles_meet_where_there_is_room_in_both():
                 assert not hit
             seen.append(hit)
     assert 50 < sum(seen) < 250
+
+
+def test_who_is_met_at_many_moments_is_who_is_met_at_each(tmp_path):
+    """Known beforehand is only where tracks are not: nobody near is lost by it."""
+    found = Scenario.load(build_archive(tmp_path)).tracks
+    encounters = Encounters(found, BOX)
+    random = np.random.default_rng(5)
+    begin_ns, end_ns = int(found.start_ns.min()), int(found.end_ns.max())
+    met = 0
+    for t_ns in random.integers(begin_ns - 10**9, end_ns + 10**9, 800).tolist():
+        there = found.at(t_ns)
+        near = random.choice(there.positions) if len(there) else np.zeros(3)
+        ego = ego_at(*(near + random.uniform(-4, 4, 3)), yaw=random.uniform(-4, 4))
+        expected = collisions(ego, BOX, there)
+        assert encounters.at(t_ns, ego) == expected
+        met += len(expected)
+    assert met > 50
+
+
+def test_nobody_is_met_where_nobody_is(tmp_path):
+    nobody = Scenario.load(build_archive(tmp_path, tracks=[])).tracks
+    assert Encounters(nobody, BOX).at(10**9, ego_at()) == ()

@@ -75,7 +75,7 @@ def recorded(us):
     """Return (x, y, yaw) of the recorded ego: between samples straight, and turning evenly."""
     times = np.array(sample_times(2.0, 10.0, 0))
     last = int(np.searchsorted(times, us, side='right'))
-    rows = [np.array(ego_pose(1e-6 * time)) for time in times[last - 1 : last + 1]]
+    rows = [np.array(ego_pose(1e-6 * time)) for time in times[[last - 1, last]]]
     part = (us - times[last - 1]) / (times[last] - times[last - 1])
     x, y = (1 - part) * rows[0][:2, 3] + part * rows[1][:2, 3]
     return x, y, 0.2e-6 * us
