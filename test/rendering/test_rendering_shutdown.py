@@ -24,7 +24,7 @@ import subprocess
 import sys
 from test.rendering.conftest import CAMERAS, Delivered, eventually, MakePipeline, MakeServer
 from test.rendering.due import due
-from test.rendering.fake_server import Gate
+from test.rendering.fake_server import Gate, picture
 from test.support.ports import claim_port
 import threading
 from typing import Any
@@ -32,6 +32,7 @@ import weakref
 
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import RenderOptions, RenderPipeline
+from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -59,15 +60,23 @@ def test_close_does_not_wait_for_frames_in_flight(
     make_pipeline: MakePipeline,
     delivered: Delivered,
     ours: Callable[[], list[str]],
-    gate: Gate,
     batch: str,
 ) -> None:
-    server = make_server(gate)
+    # Deaf to the cancelling of its call, as a renderer on a GPU is.
+    closed = threading.Event()
+
+    def render(request: sensorsim_pb2.RGBRenderRequest, _context: Any) -> bytes:
+        assert closed.wait(60.0)
+        return picture(request)
+
+    server = make_server(render)
     pipeline = make_pipeline(server, batch=batch)
     done = [pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True) for t_us in range(5)]
     eventually(lambda: server.flying > 0)
-    pipeline.close(20.0)  # returns long before the stuck frames do
-    assert server.flying > 0
+    pipeline.close(20.0)
+    still_flying = server.flying
+    closed.set()
+    assert still_flying > 0
     assert all(future.done() for future in done)
     assert delivered.results == []
     assert ours() == []
@@ -228,6 +237,7 @@ def test_close_from_a_delivery(make_server: MakeServer, make_pipeline: MakePipel
 CLIENT = """
 import sys
 from nurec_ros.rendering import RenderOptions, RenderPipeline
+from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from test.rendering.due import due
 
