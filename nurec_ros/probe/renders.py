@@ -27,7 +27,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
-from nurec_ros.probe.endpoint import Answer, Calls, failure
+from nurec_ros.probe.answers import Answer, Calls, failure
 from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT

@@ -23,9 +23,9 @@ from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.probe.answers import Calls
 from nurec_ros.probe.calibrations import cameras_stage
 from nurec_ros.probe.endpoint import (
-    Calls,
     channel_stage,
     config_stage,
     connect,
