@@ -41,6 +41,7 @@ from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 from tqdm import tqdm
 
 READY_S = 90.0
@@ -50,7 +51,7 @@ ANSWER_S = 10.0
 # So long the position may stand still while playing.
 STALL_S = 60.0
 # After the end the queues are emptied: so long at least, so long at most.
-DRAIN_S, MOST_DRAIN_S = 1.0, 5.0
+DRAIN_S, MOST_DRAIN_S = 1.0, 10.0
 SPIN_S = 0.05
 REST_S = 0.02
 # Every so many steps the topics are looked through again.
@@ -176,8 +177,9 @@ class Watch:
     ) -> None:
         self.state: dict[str, Any] = {}
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
-        # The newest message of the odometry, as it came.
+        # The newest messages, as they came.
         self.odometry = b''
+        self.transforms = b''
         self._check = check
         self._player = player
         self._steps = 0
@@ -198,6 +200,7 @@ class Watch:
             f'{player}/state': self._on_state,
             f'{player}/odom': self._on_odometry,
             '/diagnostics': self._on_diagnostics,
+            '/tf': self._on_transforms,
         }
         self.recorder = Recorder(self._node, recording, listeners)
 
@@ -298,15 +301,33 @@ class Watch:
         self._set.call_async(request)
 
     def settle(self) -> None:
-        """Take what is still on its way: for a moment, and on until nothing is left waiting."""
+        """
+        Take what is still on its way: for a moment, and on until nothing is left waiting.
+
+        The last transforms are waited for: what a busy machine loses is sent again, but where
+        nothing follows it, only when the publisher's next heartbeat (every 3 s) is missed.
+        """
         drain(
             lambda timeout_s: self._executor.spin_once(timeout_sec=timeout_s),
             lambda: sum(topic.count for topic in self.recorder.topics.values()),
+            self._is_complete,
         )
+
+    def _is_complete(self) -> bool:
+        if not self.transforms:
+            return False
+        stamps = [
+            t.header.stamp for t in deserialize_message(self.transforms, TFMessage).transforms
+        ]
+        newest_us = max((s.sec * 10**6 + s.nanosec // 1000 for s in stamps), default=0)
+        return newest_us >= int(self.state['current_time_us'])
 
     def _on_state(self, data: bytes) -> None:
         status = deserialize_message(data, DiagnosticStatus)
         self.state = {key: json.loads(value) for key, value in fields_of(status).items()}
+
+    def _on_transforms(self, data: bytes) -> None:
+        self.transforms = data
 
     def _on_odometry(self, data: bytes) -> None:
         self.odometry = data
@@ -328,12 +349,14 @@ def may_be_compiling(diagnostics: Diagnostics) -> bool:
 def drain(
     spin: Callable[[float], None],
     count: Callable[[], int],
+    is_complete: Callable[[], bool],
     now: Callable[[], float] = time.monotonic,
 ) -> None:
     """
     Take messages one by one until DRAIN_S have passed and none is waiting, at most MOST_DRAIN_S.
 
-    `spin` takes a message, waiting so many seconds for one; `count` says how many have come.
+    `spin` takes a message, waiting so many seconds for one; `count` says how many have come,
+    `is_complete` whether the last one has.
     """
     began = now()
     while now() - began < MOST_DRAIN_S:
@@ -342,7 +365,7 @@ def drain(
         spin(0.0)
         if count() > before:
             continue
-        if now() - began >= DRAIN_S:
+        if now() - began >= DRAIN_S and is_complete():
             break
         spin(SPIN_S)
 

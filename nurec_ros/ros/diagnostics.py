@@ -297,6 +297,7 @@ class Diagnostics:
         pending = counts.asked - counts.received - counts.dropped - counts.failed
         missing = late > TOLERATED * asked or (pending > 0 and name in playback.subscribed)
         reason = _joined(status.last_error, status.remedy)
+        cold = renderer.waiting_for_first_frame_s > 0
         if failed and not received:
             level, message = ERROR, f'no {image} comes: {reason}'
         elif failed:
@@ -304,7 +305,8 @@ class Diagnostics:
         elif missing and not renderer.connected:
             what = f'a {picture} is owed' if halted else f'no {image} comes'
             level, message = WARN, f'{what}: {away(renderer)}'
-        elif missing and renderer.waiting_for_first_frame_s > 0:
+        # None came yet: too few to say that the renderer is slow.
+        elif missing and (cold or not (halted or counts.received)):
             level, message = OK, renderer.waiting_note or 'waiting for the first frame'
         elif late > TOLERATED * asked:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)

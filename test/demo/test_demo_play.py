@@ -194,7 +194,7 @@ class Queue:
 def test_a_long_queue_is_emptied():
     clock = Clock()
     queue = Queue(clock, 2000)
-    drain(queue.spin, lambda: queue.taken, clock)
+    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
     assert queue.taken == 2000
     assert 2.0 <= clock.now - 100.0 < 2.1
 
@@ -202,12 +202,22 @@ def test_a_long_queue_is_emptied():
 def test_an_empty_queue_is_waited_at_for_a_moment():
     clock = Clock()
     queue = Queue(clock, 0)
-    drain(queue.spin, lambda: queue.taken, clock)
+    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
     assert DRAIN_S <= clock.now - 100.0 < DRAIN_S + 0.1
+
+
+def test_what_is_sent_again_is_waited_for():
+    clock = Clock()
+    queue = Queue(clock, 0)
+    drain(queue.spin, lambda: queue.taken, lambda: clock.now >= 104.0, clock)
+    assert 4.0 <= clock.now - 100.0 < 4.1
+    clock.now = 100.0
+    drain(queue.spin, lambda: queue.taken, lambda: False, clock)
+    assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1
 
 
 def test_a_flood_is_given_up():
     clock = Clock()
     queue = Queue(clock, 0, endless=True)
-    drain(queue.spin, lambda: queue.taken, clock)
+    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
     assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1

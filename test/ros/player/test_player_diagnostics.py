@@ -259,8 +259,11 @@ def test_a_server_that_compiles_its_first_frame_is_not_slow(composer):
         assert statuses[part].level == OK
         assert statuses[part].message.startswith('waiting 12 s for the first frame')
     assert values_of(statuses['renderer'])['waiting_for_first_frame_s'] == '12.3'
+    # Nor before a thread got round to ask for it.
     composer.loaded.pipeline.renderer = RENDERER
     composer.loaded.pipeline.camera = replace(CAMERA, asked=61, dropped=60)
+    assert composer.compose(is_playing=True)['front'].message == 'waiting for the first frame'
+    composer.loaded.pipeline.camera = replace(CAMERA, asked=91, received=1, dropped=89)
     assert 'cannot keep up' in composer.compose(is_playing=True)['front'].message
 
 
