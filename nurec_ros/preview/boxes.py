@@ -96,11 +96,20 @@ def in_view(boxes: Boxes, lens: Lens, ground: Plane) -> Boxes:
     angle = np.arccos(np.clip(offset @ lens.axis / distance, -1.0, 1.0))
     reach = np.where(distance > radius, np.arcsin(np.minimum(radius / distance, 1.0)), math.pi)
     inside = np.abs(np.einsum('nji,nj->ni', poses[:, :3, :3], offset)) < 0.5 * boxes.dims
-    top = (poses[:, :3, 3] - ground.origin) @ ground.normal + 0.5 * boxes.dims[:, 2]
     keep = (angle - reach < lens.widest) & (distance < _FARTHEST)
-    # Clients hide a road user by sending it far below the ground.
-    keep &= ~inside.all(axis=1) & (top > -_SUNK)
+    keep &= ~inside.all(axis=1) & ~buried(poses, boxes.dims, ground)
     return boxes.chosen(keep)
+
+
+def buried(poses: Array, dims: Array, ground: Plane) -> Mask:
+    """
+    Return which boxes (N,) are nowhere to be seen, because all of them lies below the ground.
+
+    Clients hide a road user by sending it far down; one that is only half sunk, where the world's
+    own ground is lower than this plane, is seen whole.
+    """
+    top = (poses[:, :3, 3] - ground.origin) @ ground.normal + 0.5 * dims[:, 2]
+    return np.asarray(top <= -_SUNK, dtype=np.bool_)
 
 
 class BoxPicture:

@@ -137,7 +137,7 @@ class Ground:
     """Draws the ground of one scenario."""
 
     def __init__(self, paint: GroundPaint) -> None:
-        self._paint = paint
+        self.paint = paint
         self._tiles = grid_tiles()
 
     def draw(self, spots: Spots, pixel_angle: float, shade: Image) -> Image:
@@ -157,7 +157,7 @@ class Ground:
         return np.asarray(cv2.blendLinear(picture, haze, clear, 1.0 - clear), dtype=np.uint8)
 
     def _painted(self, spots: Spots, pixel_angle: float) -> Image:
-        paint = self._paint
+        paint = self.paint
         picture = np.empty((*spots.distance.shape, 3), dtype=np.uint8)
         limits = _limits(paint.pixel, len(paint.levels), spots.height, pixel_angle)
         for level, (begin, end) in enumerate(limits):

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from nurec_ros.palette import SYNONYMS
 from nurec_ros.preview.ground import Plane
 from nurec_ros.preview.optics import Exposure
+from nurec_ros.preview.paint import ASPHALT, GroundPaint, LINE, PAVING, VERGE
 from nurec_ros.rendering.protos import sensorsim_pb2
 
 Array = NDArray[np.float64]
@@ -50,9 +51,12 @@ _REFLECTIVITY = {
     'protruding_object': 0.85,
 }
 _OTHER_REFLECTIVITY = 0.5
-_LEAST_OF_IT = 0.25  # at grazing incidence
+# At grazing incidence; the ground is rough, and paint on roads is made to shine back.
+_LEAST_OF_BOXES, _LEAST_OF_GROUND = 0.25, 0.5
 # Steps between rows in the middle, as a share of even ones.
-_DENSITY = 0.3
+_DENSITY = 0.2
+# Beams flatter than this meet the ground nowhere.
+_FLATTEST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,28 @@ def reflectivities(labels: tuple[str, ...]) -> Array:
     return np.array([_REFLECTIVITY.get(kind, _OTHER_REFLECTIVITY) for kind in known])
 
 
+def ground_reflectivities(paint: GroundPaint, spots: Array) -> Array:
+    """Return how much light comes back of the ground at x, y in the map (N, 2)."""
+    place = np.floor((spots - (paint.x0, paint.y0)) / (2.0 * paint.pixel)).astype(np.intp)
+    height, width = paint.bare.shape
+    painted = ((place >= 0) & (place < (width, height))).all(axis=1)
+    grey = np.full(len(spots), _grey(VERGE), dtype=np.uint8)
+    grey[painted] = paint.bare[place[painted, 1], place[painted, 0]]
+    found: Array = _OF_GREY[grey]
+    return found
+
+
+def _grey(colour: tuple[int, int, int]) -> int:
+    return round(float(np.dot(colour, (0.299, 0.587, 0.114))))
+
+
+# Of the ground, as bright as it is painted in the pictures.
+_GROUND = ((0.04, (0, 0, 0)), (0.10, ASPHALT), (0.32, VERGE), (0.42, PAVING), (0.95, LINE))
+_OF_GREY = np.interp(
+    np.arange(256), [_grey(colour) for _, colour in _GROUND], [share for share, _ in _GROUND]
+)
+
+
 class Spin:
     """
     One spin: for each beam the nearest thing that it has met so far.
@@ -132,9 +158,10 @@ class Spin:
         # Columns have times of their own, as those of a picture have.
         motion = Exposure(T_start, T_end, 'ROLLING_LEFT_TO_RIGHT', len(fired.azimuths), 1)
         self._rotations, self._origins = motion.poses(fired.fractions)
-        self._rays = np.einsum('cij,crj->cri', self._rotations, fired.directions, optimize=True)
-        self._distance = np.full(self._rays.shape[:2], np.inf)
-        self._intensity = np.zeros(self._rays.shape[:2])
+        # (3, C, R), so that what is asked of all three is asked of whole columns.
+        self._rays = np.einsum('cij,crj->icr', self._rotations, fired.directions, optimize=True)
+        self._distance = np.full(self._rays.shape[1:], np.inf)
+        self._intensity = np.zeros(self._rays.shape[1:])
         middle = len(self._origins) // 2
         self._eye = self._origins[middle]
         # How far the sensor is from there, and turned, at most.
@@ -149,13 +176,22 @@ class Spin:
         eye: Array = self._eye
         return eye
 
-    def meet_ground(self, plane: Plane, reflectivity: float) -> None:
-        """Let the beams that point down meet a plane."""
-        down = -(self._rays @ plane.normal)
+    def meet_ground(self, plane: Plane, paint: GroundPaint) -> None:
+        """
+        Let the beams that point down and have met nothing meet the painted ground.
+
+        So boxes come before it, as in pictures, also where they are sunk into it.
+        """
+        down = -np.tensordot(plane.normal, self._rays, 1)
         height = (self._origins - plane.origin) @ plane.normal
-        with np.errstate(divide='ignore', invalid='ignore'):
-            distance = np.where(down > 1e-9, height[:, np.newaxis] / down, np.inf)
-        self._keep(slice(None), slice(None), distance, down, reflectivity)
+        free = (self._distance == np.inf) & (down > _FLATTEST) & (height > 0.0)[:, np.newaxis]
+        column = np.nonzero(free)[0]
+        distance = height[column] / down[free]
+        spots = self._origins[column, :2] + (self._rays[:2, free] * distance).T
+        self._distance[free] = distance
+        self._intensity[free] = _light(
+            ground_reflectivities(paint, spots), down[free], _LEAST_OF_GROUND
+        )
 
     def meet_box(self, T_map_box: Array, dims: Array, reflectivity: float) -> None:
         """Let the beams that may meet a box meet it, slab by slab, from outside."""
@@ -163,15 +199,16 @@ class Spin:
         if not columns.size or rows.start >= rows.stop:
             return
         turn = T_map_box[:3, :3]
-        origin = ((self._origins[columns] - T_map_box[:3, 3]) @ turn)[:, np.newaxis]
-        ray = self._rays[columns, rows] @ turn
+        half = 0.5 * dims[:, np.newaxis]
+        origin = turn.T @ (self._origins[columns] - T_map_box[:3, 3]).T
+        ray = np.tensordot(turn.T, self._rays[:, columns, rows], 1)
         with np.errstate(divide='ignore', invalid='ignore'):
             inverse = 1.0 / ray
-            one, other = (-0.5 * dims - origin) * inverse, (0.5 * dims - origin) * inverse
+            one, other = ((side - origin)[..., np.newaxis] * inverse for side in (-half, half))
         enters = np.minimum(one, other)
-        near, far = enters.max(axis=2), np.maximum(one, other).min(axis=2)
+        near, far = enters.max(axis=0), np.maximum(one, other).min(axis=0)
         # The cosine of the angle to the normal of the face that is entered.
-        facing = np.where(enters == near[..., np.newaxis], np.abs(ray), 0.0).max(axis=2)
+        facing = np.where(enters == near, np.abs(ray), 0.0).max(axis=0)
         self._keep(columns, rows, np.where(near < far, near, np.inf), facing, reflectivity)
 
     def cloud(self, farthest: float, noise: Array | None = None) -> Cloud:
@@ -183,7 +220,7 @@ class Spin:
         measured = self._distance if noise is None else self._distance + noise
         seen = (measured >= NEAREST) & (measured <= farthest)
         column = np.nonzero(seen)[0]
-        points = self._origins[column] + self._rays[seen] * measured[seen][:, np.newaxis]
+        points = self._origins[column] + (self._rays[:, seen] * measured[seen]).T
         local = ((points - self._end[:3, 3]) @ self._end[:3, :3]).astype(np.float32)
         # Nothing is beyond the range from where the sensor is in the end, either.
         within = np.linalg.norm(local, axis=1) <= farthest
@@ -221,6 +258,10 @@ class Spin:
         best, light = self._distance[columns, rows], self._intensity[columns, rows]
         nearer = (distance > 0.0) & (distance < best)
         best[nearer] = distance[nearer]
-        share = _LEAST_OF_IT + (1.0 - _LEAST_OF_IT) * facing[nearer]
-        light[nearer] = reflectivity * share
+        light[nearer] = _light(reflectivity, facing[nearer], _LEAST_OF_BOXES)
         self._distance[columns, rows], self._intensity[columns, rows] = best, light
+
+
+def _light(reflectivity: Array | float, facing: Array, least: float) -> Array:
+    """Return the intensities (N,) of beams by the cosine at which they meet something."""
+    return reflectivity * (least + (1.0 - least) * facing)

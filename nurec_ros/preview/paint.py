@@ -67,10 +67,12 @@ class GroundPaint:
     Top-down pictures of the ground in the map frame, from fine to coarse, each half the last.
 
     Pixel (row, column) of the first is centred at (x0 + (column + 0.5) pixel, y0 + (row + 0.5)
-    pixel): x runs along columns, y along rows. Beyond it the ground is VERGE.
+    pixel): x runs along columns, y along rows. Beyond it the ground is VERGE. `bare` is the second
+    level without the ego's path, which lies there for people only, in grey.
     """
 
     levels: tuple[Image, ...]
+    bare: Image
     x0: float
     y0: float
     pixel: float
@@ -99,16 +101,20 @@ def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) ->
     else:
         canvas.draw_lane(_extended(way))
     step()
+    bare = _halved(cv2.cvtColor(canvas.image, cv2.COLOR_RGB2GRAY))
     canvas.draw_path(way)
     levels = [canvas.image]
     while min(levels[-1].shape[:2]) > 32 and len(levels) < 8:
         step()
-        height, width = levels[-1].shape[:2]
-        # Whole pixels drop off at the far edges only, so that every level begins at x0, y0.
-        half_w, half_h = width // 2, height // 2
-        even = levels[-1][slice(2 * half_h), slice(2 * half_w)]
-        levels.append(cv2.resize(even, (half_w, half_h), interpolation=cv2.INTER_AREA))
-    return GroundPaint(tuple(levels), canvas.x0, canvas.y0, pixel)
+        levels.append(_halved(levels[-1]))
+    return GroundPaint(tuple(levels), bare, canvas.x0, canvas.y0, pixel)
+
+
+def _halved(image: Image) -> Image:
+    """Return a picture half as large, whose whole pixels drop off at the far edges only."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    even = image[slice(2 * height), slice(2 * width)]
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

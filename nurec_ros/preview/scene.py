@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.palette import colour_of
-from nurec_ros.preview.boxes import Boxes, BoxPicture, in_view
+from nurec_ros.preview.boxes import Boxes, BoxPicture, buried, in_view
 from nurec_ros.preview.ground import Ground, meet, Plane, Terrain
 from nurec_ros.preview.lidar import beams, Cloud, LidarDevice, reflectivities, Spin
 from nurec_ros.preview.optics import Exposure, Lens, ray_table, RayTable, turned
@@ -51,7 +51,6 @@ _PEOPLE = frozenset({'person', 'pedestrian'})
 _WHITE = 255.0
 _FAR = 1e6
 _SUN, _SUN_RADIUS = (255, 250, 236), 0.02
-_GROUND_REFLECTIVITY = 0.2
 # Metres that a sensor may move within half a spin.
 _SPIN_WAY = 10.0
 _SHIFT = 4
@@ -219,13 +218,15 @@ class SceneRenderer:
             np.asarray(pose, dtype=np.float64) for pose in (T_map_sensor_start, T_map_sensor_end)
         )
         spin = Spin(fired, start, end)
-        spin.meet_ground(self._terrain.plane_near(spin.eye), _GROUND_REFLECTIVITY)
+        plane = self._terrain.plane_near(spin.eye)
         index, _, poses = self._present(end_ns, end_ns, tracks)
         dims = self._scenario.tracks.dims[index]
         reach = device.farthest + 0.5 * np.linalg.norm(dims, axis=1)
         near = np.linalg.norm(poses[:, :3, 3] - spin.eye, axis=1) < reach + _SPIN_WAY
+        near &= ~buried(poses, dims, plane)
         for i in np.flatnonzero(near):
             spin.meet_box(poses[i], dims[i], float(self._reflectivities[index[i]]))
+        spin.meet_ground(plane, self._painted().paint)
         noise = None
         if noise_m > 0.0:
             shape = fired.directions.shape[:2]

@@ -156,12 +156,70 @@ def test_noise_is_off_unless_asked_for_and_repeats_with_its_seed():
     assert abs(error.mean()) < 0.005
 
 
-def test_cars_near_the_example_s_ego_hold_many_points(tmp_path):
-    """Those within 30 m that nothing hides: their centres are seen from the sensor."""
+def test_the_street_is_seen_as_it_is_painted_without_the_ego_s_path():
+    """Lines where the map has them; asphalt about them and the drive, and else the verge."""
+    lines = [np.array([(-60.0, y, 0.0), (120.0, y, 0.0)]) for y in (-1.75, 5.0)]
+    renderer = SceneRenderer(world(boundaries=lines))
+    points, intensities = spin(renderer, size=(64, 1800), start=T_END)
+    seen = placed(points, T_END)
+    # As met at right angles.
+    down = T_END[2, 3] / np.linalg.norm(points, axis=1)
+    reflectivity = intensities / (0.5 + 0.5 * down)
+    across = np.abs(seen[:, 1, np.newaxis] - [line[0, 1] for line in lines]).min(axis=1)
+    near = np.abs(seen[:, 0] - 15.0) < 25.0
+    painted = near & (across < 0.03)
+    asphalt = near & (across > 0.2) & (np.abs(seen[:, 1]) < 4.0)
+    verge = (np.abs(seen[:, 1]) > 15.0) & (np.abs(seen[:, 1]) < 60.0)
+    assert min(map(np.count_nonzero, (painted, asphalt, verge))) > 50
+    assert reflectivity[painted].min() > 0.5
+    assert 0.08 < reflectivity[asphalt].min() <= reflectivity[asphalt].max() < 0.15
+    assert 0.25 < reflectivity[verge].min() <= reflectivity[verge].max() < 0.4
+
+
+def test_a_box_that_is_sunk_into_the_ground_is_seen_whole_as_in_pictures():
+    boxes = [('s', 'bus', (2.0, 2.0, 2.0), [pose((12.0, 0.0, -0.5))] * 2, ())]
+    points, _ = spin(SceneRenderer(world(boxes)), size=(64, 900), end=T_START)
+    seen = placed(points, T_START)
+    front = seen[np.abs(seen[:, 0] - 11.0) < 0.01]
+    assert front[:, 2].min() < -1.0
+    assert front[:, 2].max() > 0.3
+    # One that a client has sent far down is not there.
+    gone, _ = spin(SceneRenderer(world(boxes)), tracks=[('s', *[pose((12.0, 0.0, -9.0))] * 2)])
+    empty, _ = spin(SceneRenderer(world()))
+    np.testing.assert_array_equal(gone, empty)
+
+
+@pytest.mark.parametrize(
+    ('dims', 'size'),
+    [
+        ((0.5, 0.5, 0.9), (64, 900)),
+        ((0.25, 0.25, 2.1), (64, 900)),
+        ((0.25, 0.25, 0.6), (128, 1800)),
+    ],
+)
+def test_what_stands_free_within_30_m_holds_20_points(dims, size):
+    """As docs/preview.md says: at any distance, each in a direction of its own."""
+    places = [(6.0 + k, 2.0 * math.pi * k / 25.0) for k in range(25)]
+    boxes = [
+        car(str(k), (r * math.cos(angle), r * math.sin(angle), 0.0), angle, dims=dims)
+        for k, (r, angle) in enumerate(places)
+    ]
+    points, _ = spin(SceneRenderer(world(boxes)), size=size, start=T_START, end=T_START)
+    seen = placed(points.astype(float), T_START)
+    for *_, (box, _), _ in boxes:
+        inside = (np.abs((seen - box[:3, 3]) @ box[:3, :3]) < np.array(dims) / 2 + 0.01).all(
+            axis=1
+        )
+        assert np.count_nonzero(inside & (seen[:, 2] > 0.01)) >= 20
+
+
+def test_each_class_of_the_example_is_seen(tmp_path):
+    """All within 30 m that nothing hides: every corner and edge is seen from the sensor."""
     scenario = Scenario.load(write_example(tmp_path / 'street.usdz', duration_s=8))
     renderer = SceneRenderer(scenario)
     T_rig_lidar = pose((1.2, 0.0, 1.95))
-    counts = []
+    lattice = 0.475 * np.stack(np.meshgrid(*[(-1, 0, 1)] * 3), axis=-1).reshape(-1, 3)
+    counts = {}
     for t_ns in range(scenario.start_ns + 10**9, scenario.end_ns, 2 * 10**9):
         before, T = (scenario.ego.at(t) @ T_rig_lidar for t in (t_ns - 10**8, t_ns))
         points, _ = renderer.spin(
@@ -170,17 +228,20 @@ def test_cars_near_the_example_s_ego_hold_many_points(tmp_path):
         seen = placed(points.astype(float), T)
         active = scenario.tracks.at(t_ns)
         for index, (box, dims) in enumerate(zip(active.poses, active.dims, strict=True)):
-            gap = box[:3, 3] - T[:3, 3]
-            distance = np.linalg.norm(gap)
-            if distance > 30.0 or active.labels[index] not in ('automobile', 'person', 'bus'):
+            if np.linalg.norm(box[:3, 3] - T[:3, 3]) > 30.0:
                 continue
-            if first_hit(T[:3, 3], gap / distance, active.poses, active.dims)[0] != index:
+            rays = placed(lattice * dims, box) - T[:3, 3]
+            rays /= np.linalg.norm(rays, axis=1)[:, np.newaxis]
+            if math.degrees(math.asin((rays @ T[:3, 2]).min())) < PANDAR.bottom:
                 continue
-            local = (seen - box[:3, 3]) @ box[:3, :3]
-            inside = (np.abs(local) < dims / 2 + 0.01).all(axis=1)
-            counts.append(int(inside.sum()))
-    assert len(counts) > 20
-    assert min(counts) >= 20
+            hits = [first_hit(T[:3, 3], ray, active.poses, active.dims) for ray in rays]
+            if not all(hit and hit[0] == index for hit in hits):
+                continue
+            inside = (np.abs((seen - box[:3, 3]) @ box[:3, :3]) < dims / 2 + 0.01).all(axis=1)
+            counts.setdefault(active.labels[index], []).append(int(inside.sum()))
+    assert {'automobile', 'person', 'rider', 'bicycle', 'protruding_object'} <= set(counts)
+    assert sum(map(len, counts.values())) > 50
+    assert min(map(min, counts.values())) >= 20
 
 
 # --- on the wire ---------------------------------------------------------------------------------
