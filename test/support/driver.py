@@ -166,3 +166,7 @@ def main(argv: Sequence[str]) -> int:
     listener.close()
     rclpy.shutdown(context=context)
     return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
