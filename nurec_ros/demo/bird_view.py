@@ -26,9 +26,14 @@ NIGHT: Rgb = (16, 18, 24)
 EGO: Rgb = (240, 240, 236)
 # What is seen ahead of the ego and behind it.
 REACH_M = 36.0
-# Heights that colours are given to; the street is dark.
+# Heights that colours are given to; the street is grey, paint on it white.
 STREET_M, HIGHEST_M = 0.3, 3.5
-STREET: Rgb = (70, 78, 92)
+STREET, PAINT = (62, 70, 84), (244, 244, 238)
+# The street's intensities from dark to white; above the middle it is paint, and drawn larger.
+DARKEST, BRIGHTEST = 0.05, 0.5
+PAINTED = 0.5 * (DARKEST + BRIGHTEST)
+# The pixels of a point that is to be seen, columns and rows.
+LARGE = ((0, 0), (1, 0), (0, 1))
 _LEVELS = np.arange(256, dtype=np.uint8).reshape(-1, 1)
 _RAINBOW = cv2.applyColorMap(_LEVELS, cv2.COLORMAP_TURBO)[:, 0, ::-1]
 
@@ -39,9 +44,10 @@ def draw_cloud(
     points: Points, size: tuple[int, int], ego_box: Sequence[float] | None = None
 ) -> Image:
     """
-    Draw points (K, 3) on the rig into a picture of a width and height, by their height.
+    Draw points into a picture of a width and height, by their height, on the street by intensity.
 
-    `ego_box` is centre x, centre y, length, width.
+    points (K, 4): x, y, z on the rig, and intensity from 0 to 1; `ego_box` is centre x, centre y,
+    length, width.
     """
     width, height = size
     image = np.full((height, width, 3), NIGHT, dtype=np.uint8)
@@ -50,14 +56,18 @@ def draw_cloud(
     def pixels(place: Points) -> Points:
         return middle + place[:, :2] * [scale, -scale]
 
-    # The highest are drawn last.
-    points = points[np.argsort(points[:, 2], kind='stable')]
-    colours, raised = colours_of(points[:, 2]), points[:, 2] >= STREET_M
+    # The highest are drawn last, and of the street what shines.
+    raised = points[:, 2] >= STREET_M
+    order = np.argsort(np.where(raised, points[:, 2], points[:, 3] - 1.0), kind='stable')
+    points, raised = points[order], raised[order]
+    colours = colours_of(points[:, 2], points[:, 3])
     columns, rows = np.floor(pixels(points)).astype(int).T
-    for right, down, shown in ((0, 0, ~raised), (0, 0, raised), (1, 0, raised), (0, 1, raised)):
-        x, y = columns + right, rows + down
-        inside = shown & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        image[y[inside], x[inside]] = colours[inside]
+    painted = ~raised & (points[:, 3] > PAINTED)
+    for shown, large in ((~raised & ~painted, False), (painted, True), (raised, True)):
+        for right, down in LARGE if large else LARGE[:1]:
+            x, y = columns + right, rows + down
+            inside = shown & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            image[y[inside], x[inside]] = colours[inside]
     if ego_box is not None:
         middle_x, middle_y, length, across = ego_box
         centre = [middle_x, middle_y]
@@ -68,11 +78,13 @@ def draw_cloud(
     return image
 
 
-def colours_of(heights: Points) -> NDArray[np.uint8]:
-    """Return the colours (K, 3) of heights (m) above the street."""
+def colours_of(heights: Points, intensities: Points) -> NDArray[np.uint8]:
+    """Return the colours (K, 3) of heights (m) above the street, and of intensities on it."""
     share = np.clip((heights - STREET_M) / (HIGHEST_M - STREET_M), 0, 1)
     # The ends of this map are too dark for a dark ground.
     coloured = _RAINBOW[np.rint(40 + 200 * share).astype(int)]
-    coloured[heights < STREET_M] = STREET
+    street = heights < STREET_M
+    bright = np.clip((intensities[street] - DARKEST) / (BRIGHTEST - DARKEST), 0, 1)
+    coloured[street] = np.rint(STREET + np.outer(bright**2, np.subtract(PAINT, STREET)))
     found: NDArray[np.uint8] = coloured
     return found

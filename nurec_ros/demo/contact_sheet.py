@@ -69,7 +69,7 @@ def draw_contact_sheet(
     Draw cameras as rows and moments as columns; `images` are sorted (stamp ns, JPEG or PNG) each.
 
     A cell shows the image nearest to its column's moment, with its own time above it. `clouds` of
-    points on the rig are further rows, drawn from above with the ego's box.
+    points and intensities are further rows, drawn from above with the ego's box.
     """
     coded = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
     height = _cell_height(coded)

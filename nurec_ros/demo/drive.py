@@ -36,6 +36,7 @@ from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
+CLOUD_FIELDS = ['x', 'y', 'z', 'intensity']
 IMAGE_TOPIC = re.compile(r'.*/([^/]+)/image_raw/compressed$')
 # Every marker message holds all tracks; a few of them a second draw the same line.
 TRACK_STEP_NS = 190_000_000
@@ -99,13 +100,13 @@ class _Reading:
                 user.poses.append(flat_pose(marker.pose))
 
     def cloud(self, message: Any) -> Points:
-        """Return a cloud's points (K, 3) on the rig."""
+        """Return a cloud's points on the rig and their intensities (K, 4)."""
         at = {field.name: field.offset for field in message.fields}
         place = np.dtype(
             {
-                'names': list('xyz'),
-                'formats': ['<f4'] * 3,
-                'offsets': [at[axis] for axis in 'xyz'],
+                'names': CLOUD_FIELDS,
+                'formats': ['<f4'] * 4,
+                'offsets': [at[name] for name in CLOUD_FIELDS],
                 'itemsize': message.point_step,
             }
         )
@@ -114,8 +115,8 @@ class _Reading:
         mount = self.mounts[message.header.frame_id]
         offset, q = mount.translation, mount.rotation
         turned = Rotation.from_quat([q.x, q.y, q.z, q.w]).apply(seen)
-        on_rig: Points = turned + [offset.x, offset.y, offset.z]
-        return on_rig
+        on_rig = turned + [offset.x, offset.y, offset.z]
+        return np.column_stack([on_rig, rows['intensity']])
 
 
 def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') -> Drive:

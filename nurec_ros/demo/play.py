@@ -102,11 +102,12 @@ def record_drive(
     `drive` goes to the end instead, reports how far it is, and returns what to add.
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
-    # The player makes legal topic names of the cameras' names.
+    # The player makes legal topic names of the sensors' names.
     from nurec_ros.ros.names import topic_names
 
-    tokens = topic_names(scenario.cameras)
+    tokens = topic_names([*scenario.cameras, *scenario.lidars])
     names = [tokens[camera] for camera in cameras]
+    lidars = [tokens[lidar] for lidar in scenario.lidars]
     with Watch(recording, check) as watch:
         watch.wait_ready(names, READY_S, say)
         recorder = watch.recorder
@@ -131,7 +132,10 @@ def record_drive(
         recorder.measuring = False
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
         watch.settle()
-        remarks = [*added, *rendering(watch.diagnostics, names), *_skipped(recorder.skipped)]
+        remarks = [*added, *rendering(watch.diagnostics, names)]
+        if lidars:
+            remarks += rendering(watch.diagnostics, lidars, 'clouds')
+        remarks += _skipped(recorder.skipped)
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
@@ -429,27 +433,27 @@ class PlayProgress:
         self._bar.close()
 
 
-def rendering(diagnostics: Diagnostics, cameras: Sequence[str]) -> list[str]:
+def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'images') -> list[str]:
     """
-    Sum up what became of the frames, from the counters in the player's diagnostics.
+    Sum up what became of the frames of cameras or lidars, from the player's diagnostics.
 
-    Their messages would not do: they tell of the last second.
+    From their counters: their messages tell of the last second.
     """
     asked = received = dropped = 0
     failed: dict[str, str] = {}
     for name, (_, values) in sorted(diagnostics.items()):
-        camera = name.rpartition(': ')[2]
-        if camera not in cameras:
+        sensor = name.rpartition(': ')[2]
+        if sensor not in sensors:
             continue
         asked += int(values['asked'])
         received += int(values['received'])
         dropped += int(values['dropped'])
         if int(values['failed']):
-            failed[camera] = f'{values["failed"]} frames failed: {values["last_error"]}'
-    remarks = [f'images: {received} came of {asked} that were due']
+            failed[sensor] = f'{values["failed"]} {what} failed: {values["last_error"]}'
+    remarks = [f'{what}: {received} came of {asked} that were due']
     if dropped:
-        remarks.append(f'{dropped} frames were dropped')
-    return remarks + [f'{camera}: {text}' for camera, text in failed.items()]
+        remarks.append(f'{dropped} {what} were dropped')
+    return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
 
 
 def _skipped(skipped: dict[str, str]) -> list[str]:

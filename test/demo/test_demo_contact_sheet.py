@@ -123,9 +123,9 @@ def lit(image: np.ndarray) -> set[tuple[int, int]]:
 
 def test_points_are_seen_from_above_with_the_ego_in_the_middle():
     """Take 72 m over a width of 144: two pixels a metre, ahead to the right, left upwards."""
-    street = np.array([[10.25, 5.25, 0.0], [-30.25, -20.25, 0.1], [400.0, 0.0, 0.0]])
+    street = np.array([[10.25, 5.25, 0.0, 0], [-30.25, -20.25, 0.1, 0.2], [400.0, 0.0, 0.0, 0]])
     assert lit(draw_cloud(street, (144, 100))) == {(92, 39), (11, 90)}
-    raised = np.array([[10.25, 5.25, 1.0]])
+    raised = np.array([[10.25, 5.25, 1.0, 0.5]])
     assert lit(draw_cloud(raised, (144, 100))) == {(92, 39), (93, 39), (92, 40)}
     box = draw_cloud(street[:0], (144, 100), (1.5, 0.0, 5.0, 2.0))
     columns, rows = np.array(sorted(lit(box))).T
@@ -134,16 +134,22 @@ def test_points_are_seen_from_above_with_the_ego_in_the_middle():
     assert (rows.min(), rows.max()) == pytest.approx((48, 52), abs=1)
 
 
-def test_the_highest_point_of_a_place_is_seen():
-    low, high = [5.0, 5.0, 0.0], [5.0, 5.0, 3.0]
-    one = draw_cloud(np.array([low, high]), (144, 100))
-    assert np.array_equal(one, draw_cloud(np.array([high, low]), (144, 100)))
-    assert np.array_equal(one, draw_cloud(np.array([high]), (144, 100)))
-    assert not np.array_equal(one, draw_cloud(np.array([low]), (144, 100)))
+def test_of_a_place_the_highest_point_is_seen_or_the_brightest_of_the_street():
+    street, paint = [5.0, 5.0, 0.0, 0.05], [5.0, 5.0, -0.1, 0.6]
+    low, high = [5.0, 5.0, 1.0, 0.9], [5.0, 5.0, 3.0, 0.1]
+    alone = [draw_cloud(np.array([one]), (144, 100)) for one in (street, paint, low, high)]
+    for hidden, seen in ((0, 1), (1, 2), (2, 3)):
+        assert not np.array_equal(alone[hidden], alone[seen])
+        both = np.array([street, paint, low, high])[[hidden, seen]]
+        for order in (both, both[::-1]):
+            assert np.array_equal(draw_cloud(order, (144, 100)), alone[seen])
+    # Grey: paint shines.
+    brightness = [alone[k][39:41, 81:83].max(axis=(0, 1)).astype(int) for k in (0, 1)]
+    assert (brightness[1] > brightness[0] + 120).all()
 
 
 def test_clouds_are_rows_below_the_cameras():
-    clouds = {'lidar': [(0, np.array([[5.0, 5.0, 1.0]])), (9 * S, np.zeros((0, 3)))]}
+    clouds = {'lidar': [(0, np.array([[5.0, 5.0, 1.0, 0.5]])), (9 * S, np.zeros((0, 4)))]}
     images = {'camera': [(0, coded((200, 0, 0)))]}
     sheet = draw_contact_sheet(images, [S, 8 * S], begin_ns=0, title='', clouds=clouds)
     assert np.all(cell(sheet, 0, 0) == (200, 0, 0))

@@ -104,16 +104,21 @@ def camera(asked: int, received: int, dropped: int = 0, failed: int = 0, error: 
     }
 
 
-def test_the_frames_of_all_cameras_are_summed_up():
+def test_the_frames_of_all_cameras_are_summed_up_and_those_of_lidars():
     statuses = {
         'nurec: playback': ('done', {}),
         'nurec: left': camera(201, 201),
         'nurec: right': camera(201, 199, dropped=2),
         'nurec: not_chosen': camera(9, 0, failed=9),
+        'nurec: top': camera(40, 39, failed=1, error='too late'),
     }
     assert rendering(statuses, ['left', 'right']) == [
         'images: 400 came of 402 that were due',
-        '2 frames were dropped',
+        '2 images were dropped',
+    ]
+    assert rendering(statuses, ['top'], 'clouds') == [
+        'clouds: 39 came of 40 that were due',
+        'top: 1 clouds failed: too late',
     ]
 
 
@@ -124,7 +129,7 @@ def test_failures_are_told_of_each_camera():
     }
     assert rendering(statuses, ['left', 'right']) == [
         'images: 8 came of 10 that were due',
-        'left: 2 frames failed: no memory',
+        'left: 2 images failed: no memory',
     ]
 
 

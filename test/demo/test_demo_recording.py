@@ -412,7 +412,7 @@ def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):
         path.poses.append(pose)
     street.publisher(RosPath, '/nurec/path', LATCHED).publish(path)
     street.publisher(RosPath, '/nurec/driven_path', LATCHED).publish(RosPath())
-    rows = np.array([[1, 2, 3, 0.5], [4, 5, 6, 0.5]], '<f4')
+    rows = np.array([[1, 2, 3, 0.25], [4, 5, 6, 0.1]], '<f4')
     for sec in (1, 2, 3):
         message = PointCloud2(height=1, width=2, point_step=16, row_step=32, is_dense=True)
         message.header.frame_id, message.header.stamp.sec = 'top', sec
@@ -436,8 +436,8 @@ def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):
     assert np.allclose(drive.path, [[5, 0, np.pi], [10, 0, np.pi]])
     (first, near), (third, far) = drive.clouds['top']
     assert (first, third) == (10**9, 3 * 10**9), 'the nearest alone'
-    assert np.allclose(near, [[-2, 1, 5], [-5, 4, 8]])
-    assert np.allclose(far, [[-6, 3, 11], [-15, 12, 20]])
+    assert np.allclose(near, [[-2, 1, 5, 0.25], [-5, 4, 8, 0.1]])
+    assert np.allclose(far, [[-6, 3, 11, 0.75], [-15, 12, 20, 0.3]])
 
 
 @pytest.mark.parametrize('angles', [(0.3, 0.02, -0.01), (-2.8, 0.1, 0.05), (3.1, 0.0, 0.0)])
