@@ -20,7 +20,6 @@ import os
 import signal
 import sys
 import termios
-from types import TracebackType
 from typing import Any
 
 from nurec_ros.control.keys import KeyReader
@@ -55,12 +54,7 @@ class Terminal:
         self.take()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.give_back()
 
     @property

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import math
 import threading
 
@@ -29,12 +29,12 @@ from nurec_ros.preview.lidar import beams, Cloud, LidarDevice, reflectivities, S
 from nurec_ros.preview.optics import Exposure, Lens, ray_table, RayTable, turned
 from nurec_ros.preview.paint import paint_ground
 from nurec_ros.preview.sky import HAZE, Sky, sun_direction
+from nurec_ros.preview.validation import TrackPoses
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
-TrackPoses = Sequence[tuple[str, Array, Array]]
 
 # Rows of the sky's own coarse picture; it has no fine detail.
 _SKY_ROWS, _COARSEST_SKY = 90, 6

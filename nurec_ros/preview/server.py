@@ -23,7 +23,6 @@ import logging
 from pathlib import Path
 import socket
 import threading
-from types import TracebackType
 from typing import Any
 
 import grpc
@@ -175,12 +174,7 @@ class PreviewServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -19,7 +19,7 @@ And what lidars have in common with them: names, places and times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -45,12 +45,12 @@ from nurec_ros.scenario.schema.fields import (
     RIGID,
     rigid_transform,
     time_array,
+    Warn,
 )
 from nurec_ros.scenario.trajectory import frozen
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
-Warn = Callable[[str], None]
 
 # A rig has some ten.
 MOST_CAMERAS = 200

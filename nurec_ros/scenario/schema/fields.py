@@ -25,7 +25,7 @@ rest is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 import math
 from typing import Any
@@ -36,6 +36,7 @@ from nurec_ros.errors import shortened
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
+Warn = Callable[[str], None]
 
 # Times become int32 seconds in ROS and unsigned microseconds on the renderer's wire.
 LAST_US = (2**31 - 1) * 1_000_000
@@ -78,6 +79,19 @@ def described(value: object) -> str:
 def found_in(parent: Mapping[str, Any], key: str) -> str:
     """Return in a few words what an object holds under a key: null is not the same as missing."""
     return described(parent[key]) if key in parent else 'missing'
+
+
+def listed(keys: Sequence[str]) -> str:
+    """Return the keys, or the first five of them and how many more."""
+    more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
+    return ', '.join(map(described, keys[:5])) + more
+
+
+def name_unknown(keys: Sequence[str], path: str, warn: Warn) -> None:
+    """Warn of keys of the object at `path` that nobody reads."""
+    if keys:
+        where = f' in {path}' if path else ''
+        warn(f'keys that are not known{where} are ignored: {listed(keys)}')
 
 
 def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to be there') -> Any:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.scenario.lidars import DIRECTIONS, SpinningLidar
 from nurec_ros.scenario.rig import Lidar
-from nurec_ros.scenario.schema.camera_calibrations import described_sensors, Warn
+from nurec_ros.scenario.schema.camera_calibrations import described_sensors
 from nurec_ros.scenario.schema.fields import (
     as_object,
     described,
@@ -33,6 +33,7 @@ from nurec_ros.scenario.schema.fields import (
     is_number,
     join,
     numbers,
+    Warn,
 )
 from nurec_ros.scenario.trajectory import frozen
 

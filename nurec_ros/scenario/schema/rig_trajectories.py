@@ -19,7 +19,6 @@ And data_info.json and metadata.yaml: the names of a scenario and its time range
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 import math
 from typing import Any
@@ -44,18 +43,18 @@ from nurec_ros.scenario.schema.fields import (
     is_number,
     join,
     LAST_US,
+    name_unknown,
     numbers,
     RIGID,
     rigid_transform,
     rigid_transforms,
     TIME,
     times_us,
+    Warn,
 )
 from nurec_ros.scenario.schema.lidar_calibrations import parse_lidars
 from nurec_ros.scenario.trajectory import frozen, PoseTable, Trajectory
 import yaml
-
-Warn = Callable[[str], None]
 
 _RANGE = 'pose-range'
 _START, _END = 'start-timestamp_us', 'end-timestamp_us'
@@ -186,8 +185,8 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     entries = get(top, 'rig_trajectories', '', 'a list of one trajectory')
     entry, path = _entry(entries, sequence_id, warn)
     ego = _ego(entry, path, warn)
-    _name_unknown(top, _KEYS, '', warn)
-    _name_unknown(entry, _ENTRY_KEYS, path, warn)
+    name_unknown(sorted(top.keys() - _KEYS), '', warn)
+    name_unknown(sorted(entry.keys() - _ENTRY_KEYS), path, warn)
     ego_us = (ego.start_ns // 1000, ego.end_ns // 1000)
     cameras = parse_cameras(top, entry, path, ego_us, warn)
     return Rig(
@@ -360,12 +359,3 @@ def _world_to_nre(top: dict[str, Any], warn: Warn) -> Array | None:
         return None
     frozen(matrix)
     return matrix
-
-
-def _name_unknown(found: dict[str, Any], known: set[str], path: str, warn: Warn) -> None:
-    unknown = sorted(key for key in found if key not in known)
-    if unknown:
-        shown = ', '.join(described(key) for key in unknown[:5])
-        more = f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''
-        where = f' in {path}' if path else ''
-        warn(f'keys that are not known{where} are ignored: {shown}{more}')

@@ -21,7 +21,7 @@ Chunks have any name, there may be several, and they may be wrapped or not: what
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -42,11 +42,14 @@ from nurec_ros.scenario.schema.fields import (
     get,
     increasing,
     join,
+    listed,
+    name_unknown,
     numbers,
     time_array,
     times_us,
     unit_quaternions,
     UNIT_TOLERANCE,
+    Warn,
 )
 from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.scenario.trajectory import PoseTable
@@ -54,7 +57,6 @@ from nurec_ros.scenario.trajectory import PoseTable
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
 Counts = NDArray[np.intp]
-Warn = Callable[[str], None]
 
 _DATA = 'tracks_data'
 _CUBOIDS = 'cuboidtracks_data'
@@ -101,10 +103,10 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
         )
     chunks = [_chunk(value, path, warn) for path, value in found]
     if not chunks and not _is_hollow(top):
-        without = f'{described(top)} ({_listed(list(top))}) without a chunk'
+        without = f'{described(top)} ({listed(list(top))}) without a chunk'
         raise FieldError('the top level', without, f'one, an object with {_DATA}')
     if chunks and hollow:
-        warn(f'{_listed(hollow)} is empty, expected {_DATA} in each chunk, so it is passed over')
+        warn(f'{listed(hollow)} is empty, expected {_DATA} in each chunk, so it is passed over')
     tracks = _assembled(chunks)
     if not len(tracks):
         warn('it has no tracks')
@@ -128,14 +130,7 @@ def _find_chunks(
             yield from _find_chunks(inner, join(path, key), hollow, warn, depth + 1)
         else:
             strangers.append(key)
-    if strangers:
-        where = f' in {path}' if path else ''
-        warn(f'keys that are not known{where} are ignored: {_listed(strangers)}')
-
-
-def _listed(keys: list[str]) -> str:
-    more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
-    return ', '.join(map(described, keys[:5])) + more
+    name_unknown(strangers, path, warn)
 
 
 def _is_hollow(value: dict[str, Any], depth: int = 0) -> bool:
@@ -328,7 +323,6 @@ def _unique_ids(chunks: list[_Chunk]) -> list[str]:
 
 _FLAGS = 'tracks_flags'
 _NONE = frozenset({'', 'NONE'})
-_DEEPEST = 3
 
 
 def parse_flags(
