@@ -54,6 +54,11 @@ def one_line(text: str) -> str:
     )
 
 
+def counted(number: int, one: str, many: str = '') -> str:
+    """Return the number with its noun, `many` where adding an s does not do."""
+    return f'{number} {one if number == 1 else many or one + "s"}'
+
+
 class UnforeseenError(NurecError):
     """
     An exception that nobody foresaw, with what was being done; `__cause__` is the exception.

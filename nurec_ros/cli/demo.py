@@ -20,7 +20,7 @@ from signal import SIGHUP
 import sys
 
 from nurec_ros.cli.command import run_command, say, Signals
-from nurec_ros.cli.options import need, number, Parser, path
+from nurec_ros.cli.options import check_server, need, number, Parser, path
 from nurec_ros.settings import TABLE
 
 EXAMPLES = """
@@ -100,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when all is there, 1 with the reason, 128 and its number after a signal."""
 
     def work(signals: Signals) -> int:
-        options = parser().parse_args(arguments)
+        command = parser()
+        options = command.parse_args(arguments)
+        if options.server:
+            check_server(command, options.server)
         need('rclpy', 'rosbags', *(['ackermann_msgs'] if options.drive else []))
         from nurec_ros.demo.show import Options, run
 

@@ -24,8 +24,8 @@ import time
 from typing import TYPE_CHECKING
 
 from nurec_ros.cli.command import complain, run_command, say, Signals
-from nurec_ros.cli.options import need, number, Parser, seconds
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.cli.options import check_server, need, number, Parser, seconds
+from nurec_ros.errors import ConfigurationError, counted
 
 if TYPE_CHECKING:
     from nurec_ros.export.run import Summary
@@ -149,30 +149,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
 
     def work(signals: Signals) -> int:
-        options = parser().parse_args(arguments)
-        need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
-        from nurec_ros.export.run import export, finished_parts
-        from nurec_ros.export.scenario_export import StoppedEarlyError
-
-        wishes = _wishes(options)
-        progress = _progress()
-        go_on = f'what is finished stays in {wishes.output}, --resume goes on'
+        command = parser()
+        options = command.parse_args(arguments)
+        go_on = f'what is finished stays in {options.output}, --resume goes on'
+        progress: Progress | None = None
         try:
-            summary = export(wishes, progress)
-        except StoppedEarlyError as error:
-            progress.end()
-            complain(f'nurec_export: {error}; {go_on}')
-            return 3 if finished_parts(wishes) else 1
+            _check(command, options)
+            need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
+            from nurec_ros.export.run import export, finished_parts
+            from nurec_ros.export.scenario_export import StoppedEarlyError
+
+            wishes = _wishes(options)
+            progress = _progress()
+            try:
+                summary = export(wishes, progress)
+            except StoppedEarlyError as error:
+                progress.end()
+                complain(f'nurec_export: {error}; {go_on}')
+                return 3 if finished_parts(wishes) else 1
         except BaseException:
             # A library may have made an error of its own of the interruption.
             if signals.came:
-                progress.end()
+                if progress is not None:
+                    progress.end()
                 complain(f'nurec_export: {go_on}')
             raise
         _tell(summary, wishes)
         return summary.exit_code
 
     return run_command('nurec_export', work, threads=THREADS, megabytes=MEGABYTES)
+
+
+def _check(command: Parser, options: argparse.Namespace) -> None:
+    """Refuse what is wrong whatever any file holds."""
+    from nurec_ros.export.wishes import read_overrides
+
+    check_server(command, options.server)
+    _check_files(command, options)
+    try:
+        overrides, _ = read_overrides(options.param, (), options.node_name)
+        if not options.params_file:
+            overrides.settings()
+    except ConfigurationError as error:
+        command.error(str(error))
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:
@@ -183,14 +202,9 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         from nurec_ros.export.data_sets import check_video
 
         check_video()
-    if options.ego is not None and len(options.files) > 1:
-        raise ConfigurationError(f'--ego is for one scenario, found {len(options.files)}')
     overrides, unknown = read_overrides(options.param, options.params_file, options.node_name)
     for line in unknown:
         complain(f'nurec_export: {line}')
-    for path in options.files:
-        if not path.is_file():
-            raise ConfigurationError(f'{path} is no file')
     return Wishes(
         files=tuple(options.files),
         output=options.output,
@@ -212,6 +226,19 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     )
 
 
+def _check_files(command: Parser, options: argparse.Namespace) -> None:
+    if options.ego is not None and len(options.files) > 1:
+        command.error(f'argument --ego: is for one scenario, found {len(options.files)}')
+    seen: dict[str, Path] = {}
+    for path in options.files:
+        if path.stem in seen:
+            command.error(
+                f'argument FILE: {seen[path.stem]} and {path} would both be written into '
+                f'{options.output / path.stem}'
+            )
+        seen[path.stem] = path
+
+
 def _progress() -> Progress:
     """Return a bar for a terminal, a line now and then for what is none."""
     from nurec_ros.export.scenario_export import Progress
@@ -227,7 +254,7 @@ def _progress() -> Progress:
         def begin(self, name: str, frames: int) -> None:
             self._name, self._frames, self._done = name, frames, 0
             self._since = self._told = time.monotonic()
-            complain(f'{name}: {frames} frames to render')
+            complain(f'{name}: {counted(frames, "frame")} to render')
 
         def frame(self, count: int = 1) -> None:
             self._done += count
@@ -276,11 +303,14 @@ def _tell(summary: Summary, wishes: Wishes) -> None:
     for entry in summary.entries:
         bag = wishes.output / entry['bag']
         if not entry['complete']:
-            say(f'{entry["file"]}: not exported: {entry["error"]}')
+            # Why has been told.
+            if len(summary.entries) > 1:
+                say(f'{entry["file"]}: not exported')
             continue
         lacks = entry['missing']
         words = f', {len(lacks)} missing: {lacks[0]["reason"]}' if lacks else ''
-        say(f'{bag}: {entry["frames"]} frames in {len(entry["parts"])} parts{words}')
+        frames = counted(entry['frames'], 'frame')
+        say(f'{bag}: {frames} in {counted(len(entry["parts"]), "part")}{words}')
 
 
 if __name__ == '__main__':

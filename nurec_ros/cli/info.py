@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             places = ', '.join(map(str, options.places))
             raise ConfigurationError(f'there is no .usdz file in {places}')
         if options.plot is not None and len(paths) > 1:
+            if not any(place.is_dir() for place in options.places):
+                command.error(f'argument --plot: draws one scenario, found {len(paths)}')
             raise ConfigurationError(f'--plot draws one scenario, found {len(paths)}')
         found: list[tuple[Path, ScenarioFacts | NurecError]] = []
         for path in paths:

@@ -117,6 +117,17 @@ def need(*modules: str) -> None:
 # What options take.
 
 
+def check_server(command: argparse.ArgumentParser, text: str) -> None:
+    """Have a command refuse a --server that is no list of addresses."""
+    from nurec_ros.rendering.address import addresses
+
+    try:
+        addresses(text)
+    except ConfigurationError as error:
+        # It begins with the parameter's name, which is the option's.
+        command.error(f'argument --{error}')
+
+
 def number(
     least: float, most: float, kind: Callable[[str], _Number], unit: str = ''
 ) -> Callable[[str], _Number]:

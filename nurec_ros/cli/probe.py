@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from nurec_ros import __version__
 from nurec_ros.cli.command import complain, run_command, say, Signals
 from nurec_ros.cli.options import Parser, seconds
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.errors import ConfigurationError, counted
 
 NAME = 'nurec_probe'
 USAGE = 2
@@ -139,7 +139,7 @@ def _parser(as_json: bool) -> Parser:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from nurec_ros.probe.report import counted, Stage, summary
+    from nurec_ros.probe.report import Stage, summary
     from nurec_ros.probe.stages import ProbeOptions, run
     from nurec_ros.scenario import Scenario
 

@@ -74,7 +74,7 @@ class BagOutlet:
 
     def advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publication:
         """Add a topic to the bag, with its type's definition and hash and the QoS offered."""
-        full = f'{self.name}{topic[1:]}' if topic.startswith('~') else topic
+        full = full_name(self.name, topic)
         if not self._wanted(full, message_type):
             return _Nowhere(full)
         kind = type_name(message_type)
@@ -188,6 +188,19 @@ class Kept:
         self._reader.close()
 
 
+class Offered:
+    """Takes nothing, but note of the topics that are offered, by their full names."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.topics: list[str] = []
+
+    def advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publication:
+        """Note a topic."""
+        self.topics.append(full_name(self.name, topic))
+        return _Nowhere(self.topics[-1])
+
+
 class _Nowhere:
     """A topic that is not recorded."""
 
@@ -204,6 +217,11 @@ class _Nowhere:
 
     def destroy(self) -> None:
         """Leave nothing behind."""
+
+
+def full_name(node: str, topic: str) -> str:
+    """Return a topic's name with the node's in the place of `~`."""
+    return f'{node}{topic[1:]}' if topic.startswith('~') else topic
 
 
 def type_name(message_type: type) -> str:

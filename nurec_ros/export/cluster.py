@@ -21,17 +21,17 @@ again begins anew, as it would with --resume.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 import os
 from pathlib import Path
 import signal
 import socket
 from typing import Any
 
-from nurec_ros.errors import ConfigurationError, NurecError
+from nurec_ros.errors import ConfigurationError, counted, NurecError
 from nurec_ros.export.part import Timeline
-from nurec_ros.export.run import Entries
+from nurec_ros.export.run import Entries, not_exported
 from nurec_ros.export.scenario_export import (
     ending_early,
     Entry,
@@ -45,10 +45,11 @@ from ray.exceptions import RayError, RayTaskError
 
 # A node says by this resource how many parts its servers take at a time.
 RESOURCE = 'nurec'
-# How often Ray tries a task again whose process died, or that got no frames.
+# How often Ray gives a task again whose process died, and this one a task that got no frames.
 RETRIES = 3
 CONNECT_S = 5.0
 LOOK_S = 0.2
+PLACES = 'files and --output have to lie where every node finds them by the same path'
 # What the commands set for themselves before they import anything, and where the package lies.
 ENVIRONMENT = ('GRPC_VERBOSITY', 'OPENBLAS_NUM_THREADS', 'PYTHONPATH')
 
@@ -62,7 +63,10 @@ class Told:
     # By number, how many frames each part that is to be written lacks.
     parts: tuple[tuple[int, int], ...] = ()
     entry: Entry | None = None
+    # Why not: this scenario; this attempt, and another one may do; the whole export.
     error: str = ''
+    early: str = ''
+    refused: str = ''
 
 
 class _Words(Progress):
@@ -93,59 +97,60 @@ def _timeline(wishes: Wishes, path: Path) -> Timeline:
     global _read
     if _read is None or _read[:2] != (wishes, path):
         if not path.is_file():
-            raise ConfigurationError(
-                f'{path} is no file on {socket.gethostname()}: files and --output have to lie '
-                'where every node finds them by the same path'
-            )
+            raise ConfigurationError(f'{path} is no file on {socket.gethostname()}: {PLACES}')
         _read = wishes, path, ScenarioExport(wishes, path).timeline()
     return _read[2]
+
+
+def _told(wishes: Wishes, words: _Words, work: Callable[[], dict[str, Any]]) -> Told:
+    """Return what came of some work; what it raises is a value, for Ray prints tracebacks."""
+    try:
+        with ending_early(wishes.output):
+            return words.told(**work())
+    except ConfigurationError as error:
+        return words.told(refused=str(error))
+    except StoppedEarlyError as error:
+        return words.told(early=str(error))
+    except NurecError as error:
+        return words.told(error=str(error))
 
 
 def begin(wishes: Wishes, path: Path, known: Entry | None) -> Told:
     """Return the parts of a scenario that are to be written."""
     one, words = ScenarioExport(wishes, path), _Words()
-    try:
-        with ending_early(wishes.output):
-            timeline = _timeline(wishes, path)
-            parts = one.begin(timeline, known)
-            lacking = [one.frames_to_render(timeline, part) or () for part in parts]
-    except (ConfigurationError, StoppedEarlyError):
-        raise
-    except NurecError as error:
-        return words.told(error=str(error))
-    for warning in timeline.found.warnings:
-        words.say(f'{path.name}: {warning}')
-    counts = zip((part.number for part in parts), map(len, lacking), strict=True)
-    return words.told(parts=tuple(counts))
+
+    def work() -> dict[str, Any]:
+        timeline = _timeline(wishes, path)
+        parts = one.begin(timeline, known)
+        if parts:
+            one.say_warnings(timeline, words)
+        lacking = [one.frames_to_render(timeline, part) or () for part in parts]
+        counts = zip((part.number for part in parts), map(len, lacking), strict=True)
+        return {'parts': tuple(counts)}
+
+    return _told(wishes, words, work)
 
 
 def render(wishes: Wishes, path: Path, number: int) -> Told:
     """Write one part, unless an earlier attempt has."""
     one, words = ScenarioExport(wishes, path), _Words()
-    try:
-        with ending_early(wishes.output):
-            timeline = _timeline(wishes, path)
-            part = timeline.parts[number]
-            if one.frames_to_render(timeline, part) is not None:
-                one.render(timeline, [part], words)
-    except (ConfigurationError, StoppedEarlyError):
-        raise
-    except NurecError as error:
-        return words.told(error=str(error))
-    return words.told()
+
+    def work() -> dict[str, Any]:
+        timeline = _timeline(wishes, path)
+        part = timeline.parts[number]
+        if one.frames_to_render(timeline, part) is not None:
+            one.render(timeline, [part], words)
+        return {}
+
+    return _told(wishes, words, work)
 
 
 def finish(wishes: Wishes, path: Path, known: Entry | None) -> Told:
     """Make a bag complete."""
     one, words = ScenarioExport(wishes, path), _Words()
-    try:
-        with ending_early(wishes.output):
-            entry = one.finish(_timeline(wishes, path), known, words)
-    except (ConfigurationError, StoppedEarlyError):
-        raise
-    except NurecError as error:
-        return words.told(error=str(error))
-    return words.told(entry=entry)
+    return _told(
+        wishes, words, lambda: {'entry': one.finish(_timeline(wishes, path), known, words)}
+    )
 
 
 # Where the command runs.
@@ -160,6 +165,17 @@ class _Scenario:
     export: ScenarioExport
     left: int = 0
     error: str = ''
+    said: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A task that is under way; `attempt` counts those that ended early before it."""
+
+    one: _Scenario
+    kind: str
+    arguments: tuple[object, ...]
+    attempt: int = 0
 
 
 def on_cluster(wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -> Entries:
@@ -213,10 +229,10 @@ class _ClusterRun:
             _Scenario(path, known.get(path.stem), ScenarioExport(wishes, path))
             for path in wishes.files
         ]
-        self._tasks: dict[Any, tuple[_Scenario, str]] = {}
+        self._tasks: dict[Any, _Task] = {}
         # Some memory of the driver's, for each node to find it by.
         self._shared = ray.put(wishes)
-        again = {'max_retries': RETRIES, 'retry_exceptions': [StoppedEarlyError]}
+        again = {'max_retries': RETRIES}
         servers = ray.cluster_resources().get(RESOURCE, 0.0)
         of_server = {'resources': {RESOURCE: 1}, 'num_cpus': 0} if servers else {'num_cpus': 1}
         self._remote = {
@@ -224,32 +240,43 @@ class _ClusterRun:
             'render': ray.remote(**of_server, **again)(render),
             'finish': ray.remote(num_cpus=1, **again)(finish),
         }
-        places = f'{servers:g} servers' if servers else 'its processors'
+        places = counted(int(servers), 'server') if servers else 'its processors'
         nodes = sum(node['Alive'] for node in ray.nodes())
-        progress.say(f'Ray: {nodes} nodes, parts on {places}')
+        progress.say(f'Ray: {counted(nodes, "node")}, parts on {places}')
 
     def entries(self) -> Entries:
         """Yield each scenario's entry when it is done."""
-        unread, frames, done = len(self._scenarios), 0, 0
+        unread, frames, done = 0, 0, 0
         for one in self._scenarios:
-            self._give(one, 'begin', one.path, one.known)
+            if one.path.is_file():
+                unread += 1
+                self._give(_Task(one, 'begin', (one.path, one.known)))
+            else:
+                one.error = f'{one.path} is no file here: {PLACES}'
+                yield self._not_exported(one)
         try:
             while self._tasks:
-                one, kind, told = self._next()
+                task, told = self._next()
+                one = task.one
                 for line in told.lines:
-                    self._progress.say(line)
-                one.error = one.error or told.error
-                if kind == 'begin':
+                    if line not in one.said:
+                        one.said.add(line)
+                        self._progress.say(line)
+                if told.early and task.attempt < RETRIES:
+                    self._give(replace(task, attempt=task.attempt + 1))
+                    continue
+                one.error = one.error or told.error or told.early
+                if task.kind == 'begin':
                     unread -= 1
                     one.left = len(told.parts)
                     self._check_shared(one)
                     for number, count in told.parts:
                         frames += count
-                        self._give(one, 'render', one.path, number)
+                        self._give(_Task(one, 'render', (one.path, number)))
                     if not unread and frames:
-                        self._progress.begin(f'{len(self._scenarios)} scenarios', frames)
+                        self._progress.begin(counted(len(self._scenarios), 'scenario'), frames)
                         self._progress.frame(done)
-                elif kind == 'render':
+                elif task.kind == 'render':
                     one.left -= 1
                     done += told.frames
                     if not unread:
@@ -257,41 +284,40 @@ class _ClusterRun:
                 elif told.entry is not None:
                     yield one.export, told.entry
                     continue
-                if kind == 'finish' or (one.error and not one.left):
-                    self._progress.say(f'{one.path.name}: {one.error}')
-                    yield one.export, one.export.unfinished(one.error)
+                if task.kind == 'finish' or (one.error and not one.left):
+                    yield self._not_exported(one)
                 elif not one.left:
-                    self._give(one, 'finish', one.path, one.known)
+                    self._give(_Task(one, 'finish', (one.path, one.known)))
         finally:
             self._progress.end()
 
-    def _give(self, one: _Scenario, kind: str, *arguments: object) -> None:
-        task = self._remote[kind].remote(self._shared, *arguments)
-        self._tasks[task] = one, kind
+    def _not_exported(self, one: _Scenario) -> tuple[ScenarioExport, Entry]:
+        entry = one.export.unfinished(one.error)
+        self._progress.say(not_exported(entry))
+        return one.export, entry
 
-    def _next(self) -> tuple[_Scenario, str, Told]:
-        """Wait for a task; one that failed for good is told as its scenario's error."""
+    def _give(self, task: _Task) -> None:
+        self._tasks[self._remote[task.kind].remote(self._shared, *task.arguments)] = task
+
+    def _next(self) -> tuple[_Task, Told]:
+        """Wait for a task; one whose process Ray could not keep alive is its scenario's error."""
         done: list[Any] = []
         while not done:
             # What a signal raises within is lost there, but for KeyboardInterrupt.
             done, _ = ray.wait([*self._tasks], timeout=LOOK_S)
-        task = done[0]
-        one, kind = self._tasks.pop(task)
+        task = self._tasks.pop(done[0])
         try:
-            told: Told = ray.get(task)
-        except RayTaskError as error:
-            if isinstance(error.cause, ConfigurationError):
-                raise error.cause from None
-            if not isinstance(error.cause, StoppedEarlyError):
-                raise
-            told = Told(error=str(error.cause))
+            told: Told = ray.get(done[0])
+        except RayTaskError:
+            raise
         except RayError as error:
             told = Told(error=f'Ray gave up: {" ".join(str(error).split())}')
-        return one, kind, told
+        if told.refused:
+            raise ConfigurationError(told.refused)
+        return task, told
 
     def _check_shared(self, one: _Scenario) -> None:
         if one.left and not one.export.work.is_dir():
             raise ConfigurationError(
-                f'{self._wishes.output} is not the same folder here and on the nodes: files and '
-                '--output have to lie where every node finds them by the same path'
+                f'{self._wishes.output} is not the same folder here and on the nodes: {PLACES}'
             )

@@ -29,8 +29,8 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from nurec_ros.errors import NurecError
-from nurec_ros.export.bag import BagOutlet, Kept
+from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
+from nurec_ros.export.bag import BagOutlet, Kept, Offered
 from nurec_ros.export.farm import Farm
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
 from nurec_ros.playback.playback import Playback
@@ -92,6 +92,7 @@ class Timeline:
         self.begin_ns, self.end_ns = found.begin_ns, found.end_ns
         scenario, settings = found.scenario, values.settings
         self.tokens = topic_names([*scenario.cameras, *scenario.lidars])
+        self._check_topics()
         # A sensor of which nothing is recorded is not rendered.
         self.cameras = tuple(name for name in found.cameras if self.topics_of(name))
         self.lidars = tuple(name for name in found.lidars if self.topics_of(name))
@@ -134,21 +135,56 @@ class Timeline:
         Without --topics all are, but for decoded images where the compressed ones hold the same.
         """
         if self._topics:
-            own = topic.removeprefix(self.node)
-            shown = (topic, f'~{own}', own.removeprefix('/'))
-            return any(fnmatchcase(name, p) for p in self._topics for name in shown)
+            return any(self._matches(topic, pattern) for pattern in self._topics)
         return message_type is not Image or self.values.settings.image_format not in FORMATS
+
+    def _matches(self, topic: str, pattern: str) -> bool:
+        own = topic.removeprefix(self.node)
+        shown = (topic, f'~{own}', own.removeprefix('/'))
+        return any(fnmatchcase(name, pattern) for name in shown)
 
     def topics_of(self, sensor: str) -> list[str]:
         """Return the topics of a camera or lidar that are recorded."""
+        kinds = self._topics_of(sensor)
+        return [topic for topic, kind in kinds.items() if self.wanted(topic, kind)]
+
+    def _topics_of(self, sensor: str) -> dict[str, type]:
         base = f'{self.node}/{self.tokens[sensor]}'
         if sensor in self.found.scenario.lidars:
-            kinds: dict[str, type] = {f'{base}/points': PointCloud2}
-        else:
-            kinds = {f'{base}/image_raw': Image, f'{base}/camera_info': CameraInfo}
-            if self.values.settings.image_format in FORMATS:
-                kinds[f'{base}/image_raw/compressed'] = CompressedImage
-        return [topic for topic, kind in kinds.items() if self.wanted(topic, kind)]
+            return {f'{base}/points': PointCloud2}
+        kinds: dict[str, type] = {f'{base}/image_raw': Image, f'{base}/camera_info': CameraInfo}
+        if self.values.settings.image_format in FORMATS:
+            kinds[f'{base}/image_raw/compressed'] = CompressedImage
+        return kinds
+
+    def _check_topics(self) -> None:
+        """Raise ConfigurationError for a pattern of nothing, ScenarioError for an empty bag."""
+        if not self._topics:
+            return
+        scenario, settings = self.found.scenario, self.values.settings
+        offered = Offered(self.node)
+        ScenarioTopics(offered, lambda: settings, scenario).change(scenario)
+        StateTopic(offered)
+        there = {
+            *offered.topics,
+            *(topic for name in self.found.cameras for topic in self._topics_of(name)),
+            *(topic for name in self.found.lidars for topic in self._topics_of(name)),
+        }
+        # What other scenarios may have, with which this one is exported.
+        elsewhere = {f'{self.node}/map'}
+        if settings.fix_rate:
+            elsewhere.add(f'{self.node}/fix')
+        if not scenario.lidars:
+            elsewhere.add(f'{self.node}/lidar/points')
+        expected = f'expected some of {", ".join(sorted(there))}'
+        for pattern in self._topics:
+            if not any(self._matches(topic, pattern) for topic in there | elsewhere):
+                raise ConfigurationError(
+                    f"--topics '{pattern}' is no topic of {scenario.path}; {expected}"
+                )
+        if not any(self._matches(topic, p) for topic in there for p in self._topics):
+            patterns = ' '.join(self._topics)
+            raise ScenarioError(f'{scenario.path} has no topic of --topics {patterns}; {expected}')
 
     def frames(self, part: Part) -> list[Due]:
         """Return the frames of a part, in the order in which they are due."""

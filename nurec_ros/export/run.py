@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import SUFFIXES
 from nurec_ros.export.scenario_export import (
     ending_early,
     Entry,
+    make_folder,
     Progress,
     read_json,
     ScenarioExport,
@@ -63,14 +63,7 @@ def export(wishes: Wishes, progress: Progress) -> Summary:
     ConfigurationError before anything is written where it cannot be; StoppedEarlyError, with the
     summary written, where it cannot go on.
     """
-    _check_names(wishes)
     known = _known_entries(wishes)
-    try:
-        wishes.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f'cannot write into {wishes.output}: {error.strerror or error}'
-        ) from error
     if wishes.ray:
         from nurec_ros.export.cluster import on_cluster
 
@@ -80,8 +73,12 @@ def export(wishes: Wishes, progress: Progress) -> Summary:
     found: dict[str, Entry] = {}
     for one, entry in entries:
         found[entry['bag']] = entry
+        # What could not be read now is no less complete than it was.
+        if entry['complete'] or not one.is_complete:
+            known[entry['bag']] = entry
+        make_folder(wishes.output)
         with ending_early(wishes.output):
-            write_json(wishes.output / SUMMARY, _document({**known, **found}))
+            write_json(wishes.output / SUMMARY, _document(known))
         one.forget(entry)
     return Summary([found[path.stem] for path in wishes.files])
 
@@ -95,6 +92,7 @@ def _here(wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -> Ent
                 timeline = one.timeline()
                 parts = one.begin(timeline, before)
                 if parts:
+                    one.say_warnings(timeline, progress)
                     frames = [one.frames_to_render(timeline, part) or () for part in parts]
                     name = f'{number + 1}/{len(wishes.files)} {path.name}'
                     progress.begin(name, sum(map(len, frames)))
@@ -103,29 +101,28 @@ def _here(wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -> Ent
                     finally:
                         progress.end()
                 entry = one.finish(timeline, before, progress)
-        except (ConfigurationError, StoppedEarlyError):
+        except ConfigurationError:
+            raise
+        except StoppedEarlyError as error:
+            yield one, one.unfinished(str(error))
             raise
         except NurecError as error:
-            progress.say(str(error))
             entry = one.unfinished(str(error))
+            progress.say(not_exported(entry))
         yield one, entry
+
+
+def not_exported(entry: Entry) -> str:
+    """Return the line that says why a scenario is not."""
+    name, error = entry['file'], entry['error']
+    # Most reasons begin with the path.
+    return f'nurec_export: not exported: {error if name in error else f"{name}: {error}"}'
 
 
 def finished_parts(wishes: Wishes) -> int:
     """Return how many parts of all bags are there."""
     suffix = SUFFIXES[wishes.storage]
     return sum(len(list((wishes.output / p.stem).glob(f'*{suffix}'))) for p in wishes.files)
-
-
-def _check_names(wishes: Wishes) -> None:
-    seen: dict[str, Path] = {}
-    for path in wishes.files:
-        if path.stem in seen:
-            raise ConfigurationError(
-                f'{seen[path.stem]} and {path} would both be written into '
-                f'{wishes.output / path.stem}'
-            )
-        seen[path.stem] = path
 
 
 def _known_entries(wishes: Wishes) -> dict[str, Entry]:

@@ -102,6 +102,11 @@ class ScenarioExport:
         self.bag = wishes.output / path.stem
         self.work = wishes.output / UNFINISHED / path.stem
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether a bag lies here that has all its parts."""
+        return (self.bag / METADATA).is_file()
+
     def timeline(self) -> Timeline:
         """Read the file; NurecError where it cannot be used, or not with these wishes."""
         wishes = self._wishes
@@ -129,14 +134,20 @@ class ScenarioExport:
         plan = self._plan(timeline)
         self._agree(plan, known)
         whole = known is not None and known['complete'] and not known['missing']
-        if whole and (self.bag / METADATA).is_file():
+        if whole and self.is_complete:
             return []
+        make_folder(self._wishes.output)
         self.work.mkdir(parents=True, exist_ok=True)
         write_json(self.work / 'plan.json', plan)
         self.bag.mkdir(exist_ok=True)
         return [
             part for part in timeline.parts if self.frames_to_render(timeline, part) is not None
         ]
+
+    def say_warnings(self, timeline: Timeline, progress: Progress) -> None:
+        """Say what there is to know of the file."""
+        for warning in timeline.found.warnings:
+            progress.say(f'{self._path.name}: {warning}')
 
     def frames_to_render(self, timeline: Timeline, part: Part) -> list[Due] | None:
         """Return the frames that a part lacks; None where nothing is to be done about it."""
@@ -158,8 +169,6 @@ class ScenarioExport:
                 told.add(text)
                 progress.say(text)
 
-        for warning in timeline.found.warnings:
-            progress.say(warning)
         farm = Farm(
             timeline.found.scenario,
             options,
@@ -314,7 +323,10 @@ class ScenarioExport:
     def unfinished(self, error: str) -> Entry:
         """Return what export.json says of this scenario when it could not be finished."""
         files = sorted(self.bag.glob(f'*{SUFFIXES[self._wishes.storage]}'))
-        entry = self.entry([], complete=False, error=error)
+        notes = (path for path in self.work.glob('*.json') if path.stem.isdecimal())
+        records = [read_json(path) for path in sorted(notes, key=lambda path: int(path.stem))]
+        there = [record for record in records if (self.bag / record['file']).is_file()]
+        entry = self.entry(there, complete=False, error=error)
         return {**entry, 'parts': [file.name for file in files]}
 
     def forget(self, entry: Entry) -> None:
@@ -324,6 +336,14 @@ class ScenarioExport:
         unfinished = self.work.parent
         if unfinished.is_dir() and not any(unfinished.iterdir()):
             unfinished.rmdir()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of an export; ConfigurationError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f'cannot write into {path}: {error.strerror or error}') from error
 
 
 def read_json(path: Path) -> Any:

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.errors import ConfigurationError, counted
 from nurec_ros.probe.answers import Calls, failure
-from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, Stage
+from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario import Scenario

@@ -26,9 +26,9 @@ from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.errors import ConfigurationError, counted, RenderError
 from nurec_ros.probe.answers import Answer, Calls, failure
-from nurec_ros.probe.report import counted, FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT
 from nurec_ros.rendering.protos import sensorsim_pb2

@@ -73,11 +73,6 @@ class Stage:
         return [line, f'{indent}{"->" if plain else "→"} {self.remedy}']
 
 
-def counted(number: int, one: str, many: str = '') -> str:
-    """Return the number with its noun, `many` where adding an s does not do."""
-    return f'{number} {one if number == 1 else many or one + "s"}'
-
-
 def passed(stages: Iterable[Stage]) -> bool:
     """Return whether nothing failed; what was skipped stands behind something that did."""
     return all(stage.status in (PASS, NOTE) for stage in stages)

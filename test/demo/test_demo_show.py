@@ -223,7 +223,19 @@ def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path, ca
 
 
 def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
-    result = run('--usdz', street, '--output', tmp_path / 'demo', '--server', 'no port')
+    """It refuses what the command itself does not look at here."""
+    code = 'import nurec_ros.cli.demo as d, sys; d.check_server = print; sys.exit(d.main())'
+    result = subprocess.run(
+        [
+            *(sys.executable, '-c', code),
+            *('--usdz', street, '--output', tmp_path / 'demo', '--server', 'no port'),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     assert result.returncode == 1
     assert 'player ended with exit code 1' in result.stderr
     assert 'expected HOST:PORT' in result.stderr

@@ -281,37 +281,110 @@ def test_frames_that_fail_are_listed(export, make_server, usdz):
     assert there == [t for t in times if t != times[3]]
 
 
-def test_a_broken_file_does_not_stop_the_others(export, make_server, tmp_path, usdz):
-    bad = tmp_path / 'bad.usdz'
+def test_neither_a_broken_file_nor_a_mistyped_one_stops_the_others(
+    export, make_server, tmp_path, usdz, capsys
+):
+    bad, lost = tmp_path / 'bad.usdz', tmp_path / 'lost.usdz'
     bad.write_bytes(b'no zip')
-    code, out = export(make_server(), files=[usdz, bad])
+    code, out = export(make_server(), files=[lost, bad, usdz])
     assert code == 3
-    good, broken = json.loads((out / 'export.json').read_text())['scenarios'][::-1]
-    assert good['complete'] is True
-    assert broken['complete'] is False
-    assert 'bad.usdz' in broken['error']
+    entries = json.loads((out / 'export.json').read_text())['scenarios']
+    assert [entry['bag'] for entry in entries] == ['bad', 'drive', 'lost']
+    assert [entry['complete'] for entry in entries] == [False, True, False]
+    told, errors = capsys.readouterr()
+    assert f'{lost}: there is no such file' in entries[2]['error']
+    for path, entry in ((bad, entries[0]), (lost, entries[2])):
+        assert str(path) in entry['error']
+        # The reason once, when it was found.
+        assert (errors + told).count(entry['error']) == 1
+        assert f'{path.name}: not exported\n' in told
     assert messages(out / 'drive')
 
 
+def test_what_could_not_be_read_now_is_no_less_complete(export, make_server, tmp_path, usdz):
+    server = make_server()
+    assert export(server)[0] == 0
+    code, out = export(server, files=[tmp_path / 'typo' / 'drive.usdz'], options=['--resume'])
+    assert code == 3
+    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
+    assert entry['complete'] is True
+    assert export(server, options=['--resume'])[0] == 0
+
+
+# Whatever the files hold.
+WRONG = [
+    (['-p', 'loop:=true'], '-p loop: not in an export'),
+    (['-p', 'resolution_scal:=1'], "do you mean 'resolution_scale'"),
+    (['-p', 'resolution_scale:=7'], "parameter 'resolution_scale' is 7"),
+    (['-p', 'nonsense'], 'expected name:=value'),
+    (['-p', 'map_frame:=base_link'], "both name the frame 'base_link'"),
+    (['--server', 'here'], "argument --server is 'here', expected HOST:PORT"),
+]
+# By what a file holds.
+NO_FIT = [
+    (['--cameras', 'none'], "parameter 'cameras' names 'none'"),
+    (['--start', '100'], 'leave nothing of the scenario'),
+    (['-p', 'rear.rate:=5'], "'rear.…' is for a sensor that"),
+    (['--params-file', '/nowhere.yaml'], 'cannot read /nowhere.yaml'),
+    (['--topics', '/tf', '/nope'], "--topics '/nope' is no topic of "),
+    (['--topics', f'~/{CAMERAS[1]}/*', '--cameras', CAMERAS[0]], 'expected some of /clock, '),
+]
+
+
 @pytest.mark.parametrize(
-    ('options', 'words'),
-    [
-        (['-p', 'loop:=true'], '-p loop: not in an export'),
-        (['-p', 'resolution_scal:=1'], "do you mean 'resolution_scale'"),
-        (['-p', 'resolution_scale:=7'], "parameter 'resolution_scale' is 7"),
-        (['-p', 'nonsense'], 'expected name:=value'),
-        (['--cameras', 'none'], "parameter 'cameras' names 'none'"),
-        (['--start', '100'], 'leave nothing of the scenario'),
-        (['-p', 'rear.rate:=5'], "'rear.…' is for a sensor that"),
-        (['--params-file', '/nowhere.yaml'], 'cannot read /nowhere.yaml'),
-    ],
+    ('code', 'options', 'words'),
+    [(2, *case) for case in WRONG] + [(1, *case) for case in NO_FIT],
 )
-def test_a_mistake_is_one_sentence(export, make_server, capsys, options, words):
-    code, _ = export(make_server(), options=options)
-    assert code == 1
+def test_a_mistake_is_one_sentence(export, make_server, capsys, tmp_path, code, options, words):
+    try:
+        ended, _ = export(make_server(), options=options)
+    except SystemExit as end:
+        ended = end.code
+    assert ended == code
     printed = capsys.readouterr().err
     assert words in printed
     assert 'Traceback' not in printed
+    # Nothing was begun.
+    assert not (tmp_path / 'out' / 'drive').exists()
+
+
+def test_files_that_would_be_one_bag_are_a_wrong_argument(export, usdz, tmp_path, capsys):
+    for files, options, words in (
+        ([usdz, tmp_path / 'drive.usdz'], [], 'would both be written into'),
+        ([usdz, tmp_path / 'b.usdz'], ['--ego', 'ego.csv'], '--ego: is for one scenario, found 2'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            export(files=files, options=options)
+        assert end.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_topic_that_nothing_has_is_told_with_those_there_are(export, make_server, capsys):
+    """As a bag without --topics has them, with the decoded images that it leaves out."""
+    code, out = export(make_server())
+    assert code == 0
+    there = {topic['topic_metadata']['name'] for topic in topics_of(out / 'drive')}
+    there |= {f'/nurec/{camera}/image_raw' for camera in CAMERAS}
+    capsys.readouterr()
+    assert export(output='typo', options=['--topics', '~/trakcs'])[0] == 1
+    named = capsys.readouterr().err.strip().partition("'~/trakcs' is no topic of ")[2]
+    assert set(named.partition('; expected some of ')[2].split(', ')) == there
+
+
+def test_a_topic_of_other_scenarios_is_one_that_this_may_lack(
+    export, make_server, tmp_path, usdz, capsys
+):
+    """A map and lidars are not in every file; a bag with nothing at all is none."""
+    assert not Scenario.load(usdz).lidars
+    assert Scenario.load(usdz).road_map is None
+    code, out = export(make_server(), options=['--topics', '~/map', '~/*/points', '/tf'])
+    assert code == 0
+    assert {topic for topic, _, _ in messages(out / 'drive')} == {'/tf'}
+    capsys.readouterr()
+    code, out = export(output='empty', options=['--topics', '~/map', '~/*/points'])
+    assert code == 1
+    assert 'drive.usdz has no topic of --topics ~/map ~/*/points' in capsys.readouterr().err
+    assert not (out / 'drive').exists()
 
 
 def test_the_shipped_parameters_are_taken(export, make_server, tmp_path):

@@ -50,22 +50,30 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope='module')
-def cluster():
-    """Return the address of a cluster of this machine's, with two workers."""
+def folder():
+    """Return the folder of a cluster."""
     # Its sockets' paths must be short.
-    folder = tempfile.mkdtemp(prefix='ray')
+    path = tempfile.mkdtemp(prefix='ray')
+    yield Path(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope='module')
+def cluster(folder):
+    """Return the address of a cluster of this machine's, with two workers."""
     process = subprocess.Popen(
-        [sys.executable, '-c', CLUSTER, folder],
+        [sys.executable, '-c', CLUSTER, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         # One on this machine's loopback for a moment needs no token.
         env={**os.environ, 'RAY_USAGE_STATS_ENABLED': '0', 'RAY_AUTH_MODE': 'disabled'},
     )
-    yield process.stdout.readline().strip()
+    address = process.stdout.readline().strip()
+    assert address
+    yield address
     process.stdin.close()
     process.wait(60)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope='module')
@@ -128,7 +136,7 @@ def test_the_result_is_that_of_one_process_even_where_a_worker_is_killed(
 def test_what_failed_is_rendered_with_resume(
     export, long_parts, make_server, cluster, usdz, other, tmp_path, capsys
 ):
-    bad = tmp_path / 'bad.usdz'
+    bad, lost = tmp_path / 'bad.usdz', tmp_path / 'lost.usdz'
     bad.write_bytes(b'no zip')
 
     def render(request, context):
@@ -137,7 +145,7 @@ def test_what_failed_is_rendered_with_resume(
         return picture(request)
 
     options = ['--ray', cluster, '--cameras', CAMERAS[0]]
-    code, out = export(make_server(render), files=[usdz, bad, other], options=options)
+    code, out = export(make_server(render), files=[lost, usdz, bad, other], options=options)
     assert code == 3
     entries = json.loads((out / 'export.json').read_text())['scenarios']
     by_bag = {entry['bag']: entry for entry in entries}
@@ -145,7 +153,11 @@ def test_what_failed_is_rendered_with_resume(
     assert 'bad.usdz' in by_bag['bad']['error']
     lacking = len(by_bag['drive']['missing']) + len(by_bag['other']['missing'])
     assert lacking
-    assert 'bad.usdz' in capsys.readouterr().err
+    assert 'lost.usdz is no file here' in by_bag['lost']['error']
+    told, printed = capsys.readouterr()
+    for name in ('bad', 'lost'):
+        assert (told + printed).count(by_bag[name]['error']) == 1
+        assert f'{name}.usdz: not exported\n' in told
     server = make_server()
     options.append('--resume')
     code, out = export(server, files=[usdz, other], options=options)
@@ -193,19 +205,58 @@ def test_ctrl_c_leaves_what_one_process_goes_on_with(
     assert everything(out) == everything(one)
 
 
+def logs(folder: Path) -> dict[Path, bytes]:
+    """Return what Ray has written down."""
+    return {path: path.read_bytes() for path in folder.glob('session_2*/logs/*') if path.is_file()}
+
+
 @RAY
-def test_mistakes_are_one_sentence(export, cluster, usdz, capsys, tmp_path):
+def test_mistakes_are_one_sentence(export, cluster, folder, usdz, capsys):
+    """In Ray's own logs, too, there is no traceback for a user's mistake."""
+    before = logs(folder)
     assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
     printed = capsys.readouterr().err
     assert 'no Ray cluster is at 127.0.0.1:1' in printed
     assert '`ray start --head` begins one' in printed
-    # Nobody answers, and Ray need not try for long.
+    assert export(options=['--ray', cluster, '--cameras', 'nope'])[0] == 1
+    assert "parameter 'cameras' names 'nope'; expected some of" in capsys.readouterr().err
+    # Nobody answers, and none of the attempts need be long.
     code, out = export(options=['--ray', cluster, '--wait', '0'])
     assert code == 1
-    assert 'no server gives frames: ' in capsys.readouterr().out
+    told, printed = capsys.readouterr()
+    assert printed.count('no server gives frames: ') == 1
+    assert told == ''
     (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
     assert entry['complete'] is False
     assert 'Traceback' not in printed
+    after = logs(folder)
+    assert after
+    for path, data in after.items():
+        assert b'Traceback' not in data.removeprefix(before.get(path, b'')), path
+
+
+@RAY
+def test_a_part_that_got_no_frames_is_given_again(
+    export, long_parts, make_server, cluster, usdz, tmp_path, monkeypatch
+):
+    from nurec_ros.export import cluster as on_cluster
+
+    real, tried = on_cluster.render, tmp_path / 'tried'
+
+    def render(wishes, path, number):
+        """Find no server at first; on the nodes."""
+        with tried.open('a') as file:
+            file.write('.')
+        if tried.stat().st_size < 3:
+            return on_cluster.Told(early='no server gives frames: away')
+        return real(wishes, path, number)
+
+    monkeypatch.setattr(on_cluster, 'render', render)
+    code, out = export(make_server(), options=['--ray', cluster])
+    assert code == 0
+    assert tried.stat().st_size == 3
+    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
+    assert (entry['complete'], entry['missing']) == (True, [])
 
 
 def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):

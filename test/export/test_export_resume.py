@@ -262,13 +262,42 @@ def test_a_folder_of_somebody_elses_stays(export, make_server, tmp_path, capsys)
     assert 'is no export: choose another --output' in capsys.readouterr().err
 
 
-def test_a_server_that_never_comes_is_a_sentence(export, capsys):
+def test_a_server_that_never_comes_is_a_sentence(export, make_server, capsys):
     code, out = export(options=['--wait', '0.5'])
     assert code == 1
-    printed = capsys.readouterr().err
+    told, printed = capsys.readouterr()
     assert 'no server gives frames: ' in printed
     assert 'localhost:1' in printed
+    assert told == ''
     assert not list((out / 'drive').glob('*.mcap'))
+    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
+    assert (entry['bag'], entry['complete'], entry['parts']) == ('drive', False, [])
+    assert printed.count(entry['error']) == 1
+    assert export(make_server(), options=['--resume'])[0] == 0
+
+
+def test_what_ended_early_is_listed_with_what_is_there(export, make_server, usdz):
+    """The first part lacks a frame, the second one never came."""
+    times = frame_times(usdz)[CAMERAS[0]]
+    bad_us, dead_us = times[1] // 1000, (times[0] + 600_000_000) // 1000
+    dead = threading.Event()
+
+    def render(request, context):
+        if request.frame_start_us == bad_us:
+            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
+        if dead.is_set() or request.frame_start_us > dead_us:
+            dead.set()
+            context.abort(grpc.StatusCode.UNAVAILABLE, 'gone')
+        return picture(request)
+
+    options = ['--cameras', CAMERAS[0], '--in-flight', '1', '--wait', '0.5']
+    code, out = export(make_server(render), options=options)
+    assert code == 3
+    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
+    assert (entry['complete'], entry['parts']) == (False, ['drive_0.mcap'])
+    assert [lost['stamp_ns'] for lost in entry['missing']] == [times[1]]
+    assert entry['frames'] == sum(t < times[0] + 500_000_000 for t in times) - 1
+    assert 'no server gives frames: ' in entry['error']
 
 
 def test_a_server_that_dies_and_returns_costs_nothing(export, make_server):
