@@ -72,9 +72,42 @@ SLOW = (
 )
 
 
+# What takes longest of all, the longest first: begun last, they would keep one worker busy while
+# the others have nothing left to do.
+LONG = (
+    'export/test_export_cluster.py',
+    'cli/test_command.py',
+    'demo/test_demo_show.py',
+    'ros/test_message_log.py',
+    'ros/session/',
+    'ros/player/test_player_drivers.py',
+    'export/test_export_resume.py',
+    'ros/player/test_player_driving.py',
+    'packaging/test_packaging.py',
+    'ros/test_truth_over_ros.py',
+    'demo/test_demo_driver.py',
+    'ros/player/test_player_parameter_set.py',
+    'export/test_export_recipe.py',
+    'scenario/test_json_text.py',
+    'probe/test_probe_run.py',
+    'ros/test_control.py',
+    'ros/player/',
+    'scenario/test_scenario_fuzz.py',
+    'ros/',
+    'demo/',
+    'example/',
+)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.relative_to(ROOT / 'test').as_posix()
+    return next((i for i, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of real drives out where those are not here; mark the slow ones."""
+    """Leave out tests of real drives that are not here; mark the slow ones, the longest first."""
+    items.sort(key=_turn)
     slow = {ROOT / 'test' / name for name in SLOW}
     for item in items:
         if item.path in slow:

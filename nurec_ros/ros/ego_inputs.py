@@ -47,7 +47,7 @@ from nurec_ros.ros.conversions import (
 )
 from nurec_ros.ros.markers import new_marker
 from nurec_ros.ros.names import FrameNames
-from nurec_ros.ros.outlet import latched, Outlet, reliable
+from nurec_ros.ros.outlet import latched, Outlet, reliable, take_away
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
 from rclpy.node import Node
@@ -262,8 +262,7 @@ class DrivenTopics:
 
     def destroy(self) -> None:
         """Take the topics away, and the box off the displays."""
-        self._box.publish(MarkerArray(markers=[Marker(action=Marker.DELETEALL)]))
-        self._box.destroy()
+        take_away(self._box, MarkerArray(markers=[Marker(action=Marker.DELETEALL)]))
         self._path.destroy()
 
     def transforms(

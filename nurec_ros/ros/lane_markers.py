@@ -15,10 +15,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nurec_ros.palette import LANES
 from nurec_ros.ros.conversions import points, set_time
 from nurec_ros.ros.markers import delete_all_marker, new_marker
-from nurec_ros.ros.outlet import latched, Outlet, Publication
+from nurec_ros.ros.outlet import latched, Outlet, Publication, take_away
 from nurec_ros.scenario import RoadMap
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -26,20 +28,31 @@ from visualization_msgs.msg import Marker, MarkerArray
 LINE_WIDTH = 0.15
 
 
-def lane_markers(road_map: RoadMap, header: Header) -> list[Marker]:
-    """Return a line strip for each boundary, in a namespace and a colour of its kind."""
-    colours = {
-        kind: ColorRGBA(r=red / 255.0, g=green / 255.0, b=blue / 255.0, a=1.0)
-        for kind, (red, green, blue) in LANES.items()
-    }
-    found = []
-    for number, (line, kind) in enumerate(zip(road_map.boundaries, road_map.kinds, strict=True)):
-        marker = new_marker(header, kind, number, Marker.LINE_STRIP)
-        marker.scale.x = LINE_WIDTH
-        marker.color = colours[kind]
-        marker.points = points(line)
-        found.append(marker)
-    return found
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The line strips of a map, with the header that all of them share."""
+
+    header: Header
+    markers: list[Marker]
+
+    @classmethod
+    def of(cls, road_map: RoadMap | None) -> Lanes:
+        """Make a line strip of each boundary, in a namespace and a colour of its kind."""
+        colours = {
+            kind: ColorRGBA(r=red / 255.0, g=green / 255.0, b=blue / 255.0, a=1.0)
+            for kind, (red, green, blue) in LANES.items()
+        }
+        lanes = cls(Header(), [])
+        if road_map is None:
+            return lanes
+        kinds = zip(road_map.boundaries, road_map.kinds, strict=True)
+        for number, (line, kind) in enumerate(kinds):
+            marker = new_marker(lanes.header, kind, number, Marker.LINE_STRIP)
+            marker.scale.x = LINE_WIDTH
+            marker.color = colours[kind]
+            marker.points = points(line)
+            lanes.markers.append(marker)
+        return lanes
 
 
 class LaneTopic:
@@ -48,28 +61,24 @@ class LaneTopic:
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._publication: Publication | None = None
-        self._road_map: RoadMap | None = None
         self._header = Header()
-        self._message: MarkerArray | None = None
+        self._message = MarkerArray()
 
-    def change(self, road_map: RoadMap | None, map_frame: str) -> None:
-        """Show another map from the next jump on; None: no map."""
-        wanted = road_map is not None and bool(road_map.boundaries)
-        if wanted and self._publication is None:
+    def change(self, lanes: Lanes, map_frame: str) -> None:
+        """Show other lanes from the next jump on, or none."""
+        if lanes.markers and self._publication is None:
             self._publication = self._outlet.advertise(MarkerArray, '~/map', latched())
-        elif not wanted and self._publication is not None:
-            self._publication.publish(MarkerArray(markers=[delete_all_marker(self._header)]))
-            self._publication.destroy()
+        elif not lanes.markers and self._publication is not None:
+            nothing = MarkerArray(markers=[delete_all_marker(self._header)])
+            take_away(self._publication, nothing)
             self._publication = None
-        self._header = Header(frame_id=map_frame)
-        self._road_map, self._message = road_map, None
+        self._header = lanes.header
+        self._header.frame_id = map_frame
+        self._message = MarkerArray(markers=[delete_all_marker(self._header), *lanes.markers])
 
     def show(self, t_ns: int) -> None:
         """Publish all of it; what viewers have of another map goes."""
-        if self._publication is None or self._road_map is None:
+        if self._publication is None:
             return
-        if self._message is None:
-            lanes = lane_markers(self._road_map, self._header)
-            self._message = MarkerArray(markers=[delete_all_marker(self._header), *lanes])
         set_time(self._header.stamp, t_ns)
         self._publication.publish(self._message)

@@ -36,6 +36,7 @@ from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.ros.camera_topics import CameraTopics
+from nurec_ros.ros.lane_markers import Lanes
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.outlet import Outlet
@@ -63,6 +64,7 @@ class ReadScenario:
     end_ns: int
     lidars: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    lanes: Lanes | None = None
 
 
 def read(asked: Settings) -> ReadScenario:
@@ -101,7 +103,9 @@ def read(asked: Settings) -> ReadScenario:
                 with suppress(ValueError):
                     model.fit('equidistant')
     lidars = choose_lidars(scenario.lidars, [name for name in asked.lidars if name])
-    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings)
+    # A large map takes a second: not in the executor's time either.
+    lanes = Lanes.of(scenario.road_map)
+    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings, lanes)
 
 
 def choose_lidars(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:

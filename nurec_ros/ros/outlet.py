@@ -60,6 +60,18 @@ class Outlet(Protocol):
         """
 
 
+# What comes off the displays with its topic has a blink to arrive: a middleware takes what is not
+# acknowledged away with the publisher.
+FAREWELL_S = 0.1
+
+
+def take_away(publication: Publication, last: Any) -> None:
+    """Take a topic away after a last message, at most FAREWELL_S later."""
+    publication.publish(last)
+    publication.flush(FAREWELL_S)
+    publication.destroy()
+
+
 def reliable(depth: int) -> QoSProfile:
     """Keep the last `depth` messages for subscribers that are there; none for late ones."""
     return QoSProfile(

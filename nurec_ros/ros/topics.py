@@ -43,7 +43,7 @@ from nurec_ros.ros.conversions import (
 )
 from nurec_ros.ros.ego_inputs import DrivenTopics
 from nurec_ros.ros.ego_sensors import EgoSensors
-from nurec_ros.ros.lane_markers import LaneTopic
+from nurec_ros.ros.lane_markers import Lanes, LaneTopic
 from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
@@ -146,10 +146,16 @@ class ScenarioTopics:
         """Return the name of the clock's topic, '' where this player does not publish it."""
         return self._clock.topic if self._clock is not None else ''
 
-    def change(self, scenario: Scenario, ego: DrivenEgo | None = None) -> None:
-        """Show another scenario from now on; where that cannot be, the one before."""
+    def change(
+        self, scenario: Scenario, ego: DrivenEgo | None = None, lanes: Lanes | None = None
+    ) -> None:
+        """
+        Show another scenario from now on; where that cannot be, the one before.
+
+        lanes: those of the scenario, where they were made already.
+        """
         frames = frame_names(self._settings(), scenario)
-        self._lanes.change(scenario.road_map, frames.map_frame)
+        self._lanes.change(lanes or Lanes.of(scenario.road_map), frames.map_frame)
         self._frames = frames
         self._scenario = scenario
         self._ego = scenario.ego

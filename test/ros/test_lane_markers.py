@@ -27,6 +27,7 @@ import numpy as np
 from nurec_ros.example import write_example
 from nurec_ros.palette import LANES
 from nurec_ros.playback.effects import ShowAll, ShowJump
+from nurec_ros.ros.loading import read
 from nurec_ros.ros.topics import ScenarioTopics
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
@@ -181,3 +182,16 @@ def test_it_comes_again_after_a_jump_and_goes_with_its_scenario(street: Scenario
     assert [marker.action for marker in message.markers] == [Marker.DELETEALL]
     assert '~/map' not in shown.outlet.offered
     assert shown.load(street)
+
+
+def test_they_are_made_with_the_reading_and_not_in_the_executor_s_time(tmp_path: Path):
+    path = write_example(tmp_path / 'street.usdz', duration_s=2.0)
+    found = read(Settings(usdz_path=str(path)))
+    assert found.lanes is not None
+    assert found.scenario.road_map is not None
+    shown = Shown()
+    shown.load(found.scenario)
+    shown.topics.change(found.scenario, lanes=found.lanes)
+    shown.topics.show_jump(ShowJump(found.begin_ns, loaded=True))
+    assert shown.last() == found.lanes.markers
+    assert len(shown.last()) == len(found.scenario.road_map.boundaries)

@@ -127,7 +127,10 @@ def test_lanes_are_latched_and_come_again_after_a_jump(start, tmp_path, usdz):
     bench.configure(usdz_path=str(usdz))
     bench.trigger('load')
     bench.until(lambda: '/nurec/map' not in bench.topics(), 'the end of the topic')
-    assert [marker.action for marker in maps[-1].markers] == [Marker.DELETEALL]
+    bench.until(
+        lambda: [marker.action for marker in maps[-1].markers] == [Marker.DELETEALL],
+        'the message that takes the lanes off the displays',
+    )
 
 
 def test_a_scenario_without_a_sequence_id_goes_by_its_files_name(start, tmp_path):
