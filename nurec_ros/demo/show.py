@@ -86,11 +86,13 @@ def run(
         cameras = chosen_cameras(scenario, options.cameras)
     drive = None
     if options.drive:
-        from nurec_ros.demo.driver import driver
+        from nurec_ros.demo.driver import choose_offset, driver
 
-        drive = driver(scenario, options.rate)
-    choice = free_domain() if options.domain_id is None else nullcontext(options.domain_id)
-    with choice as domain, files.new_recording() as recording:
+        choice = choose_offset(scenario)
+        say(f'driver: {choice.text}')
+        drive = driver(scenario, choice.offset_m, options.rate)
+    chosen = free_domain() if options.domain_id is None else nullcontext(options.domain_id)
+    with chosen as domain, files.new_recording() as recording:
         os.environ.update(ros_environment(domain))
         with Children(files.folder, os.environ) as children:
             preview = None if options.server else start_preview(children, usdz)

@@ -49,7 +49,6 @@ class Follower(Node):  # type: ignore[misc]
         self.declare_parameter('offset_m', 0.0)
         self._wheelbase_m = float(self.declare_parameter('wheelbase_m', 2.85).value)
         self._driver: PurePursuit | None = None
-        self._last_ns = 0
         self._commands = self.create_publisher(
             AckermannDriveStamped, f'{player}/ackermann_cmd', reliable(100)
         )
@@ -71,9 +70,6 @@ class Follower(Node):  # type: ignore[misc]
         if driver is None:
             return
         t_ns = stamp.sec * 10**9 + stamp.nanosec
-        if t_ns < self._last_ns:
-            driver.restart()
-        self._last_ns = t_ns
         driver.offset_m = float(self.get_parameter('offset_m').value)
         at, to = message.pose.pose.position, message.pose.pose.orientation
         yaw = math.atan2(
@@ -82,6 +78,6 @@ class Follower(Node):  # type: ignore[misc]
         )
         command = AckermannDriveStamped()
         command.header.stamp = stamp
-        speed, steering = driver.command(at.x, at.y, yaw, message.twist.twist.linear.x)
+        speed, steering = driver.command(t_ns, at.x, at.y, yaw, message.twist.twist.linear.x)
         command.drive.speed, command.drive.steering_angle = speed, steering
         self._commands.publish(command)

@@ -22,7 +22,13 @@ import cv2
 import numpy as np
 from nurec_ros import Environment
 from nurec_ros.demo.drive import read_drive
-from nurec_ros.demo.driver import driven_text, offset_at, OFFSET_M, TICK_US
+from nurec_ros.demo.driver import (
+    choose_offset,
+    driven_text,
+    part_at,
+    rehearse,
+    TICK_US,
+)
 from nurec_ros.demo.overview import RECORDED
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.example import write_example
@@ -32,6 +38,8 @@ import pytest
 pytest.importorskip('ackermann_msgs', reason='there is nothing to drive with')
 
 DURATION_S = 6.0
+# At half a lane to the right it would meet a parked car, and to the left one that comes.
+OFFSET_M = -1.0
 CAMERA = 'camera_front_wide_120fov'
 
 
@@ -56,20 +64,20 @@ def driven(tmp_path_factory: pytest.TempPathFactory):
 def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
     """Drive the same in plain Python: every tick leads to the same pose."""
     scenario, folder, said = driven
-    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
-    drive = read_drive(folder / 'recording', [begin_ns])
+    drive = read_drive(folder / 'recording', [scenario.start_ns])
     assert drive.is_driven
     pursuit = PurePursuit(scenario.ego.times_ns, scenario.ego.positions)
     expected, lateral, met = [], [], set()
     with Environment(scenario.path, '', ego_source='ackermann') as environment:
         seen = environment.reset()
         while not seen.done:
-            pursuit.offset_m = offset_at((seen.t_ns - begin_ns) / (end_ns - begin_ns))
+            pursuit.offset_m = OFFSET_M * part_at(pursuit.near_m / pursuit.length_m)
             x, y, z, w = seen.pose.quaternion
             yaw = np.arctan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
             place = (*seen.pose.position[:2], float(yaw))
             expected.append((seen.t_ns, *place))
-            command = np.float32(pursuit.command(*place, float(seen.twist.linear[0])))
+            speed = float(seen.twist.linear[0])
+            command = np.float32(pursuit.command(seen.t_ns, *place, speed))
             seen = environment.step(tuple(command.tolist()), duration_s=TICK_US / 1e6)
             lateral.append(seen.deviation.lateral_m)
             met |= set(seen.collisions)
@@ -78,9 +86,13 @@ def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
     for t_ns, *place in expected:
         assert rows[t_ns] == pytest.approx(place, abs=1e-6)
     assert min(lateral) == pytest.approx(OFFSET_M, abs=0.15)
-    assert abs(lateral[-1]) < 0.15
+    assert abs(lateral[-1]) < 0.005
+    # What was chosen by it beforehand was driven.
+    assert met == set()
+    assert f'driver: {choose_offset(scenario).text}\n' in said
+    assert 'driver: drives 1 m to the right of the recording; 1.75 m to the right' in said
     assert f'driven by ~/ackermann_cmd: up to {-min(lateral):.2f} m to the right' in said
-    assert (f'met: {", ".join(sorted(met))}' if met else 'nobody was met') in said
+    assert 'nobody was met' in said
 
 
 def test_the_overview_has_both_ways(driven):
@@ -92,13 +104,25 @@ def test_the_overview_has_both_ways(driven):
     assert near[-90:].sum() > 150
 
 
-def test_the_offset_is_half_a_lane_in_the_middle_and_none_at_the_ends():
-    assert [offset_at(share) for share in (0.0, 0.15, 0.85, 1.0)] == [0.0] * 4
-    assert [offset_at(share) for share in (0.35, 0.5, 0.65)] == [OFFSET_M] * 3
-    assert offset_at(0.25) == pytest.approx(OFFSET_M / 2)
-    assert offset_at(0.75) == pytest.approx(OFFSET_M / 2)
-    over = [offset_at(share) for share in np.linspace(0.15, 0.35, 50)]
-    assert np.all(np.diff(over) < 0)
+def test_the_whole_offset_is_driven_in_the_middle_and_none_at_the_ends():
+    assert [part_at(share) for share in (0.0, 0.05, 0.75, 1.0)] == [0.0] * 4
+    assert [part_at(share) for share in (0.35, 0.4, 0.45)] == [1.0] * 3
+    assert part_at(0.2) == pytest.approx(0.5)
+    assert part_at(0.6) == pytest.approx(0.5)
+    over = [part_at(share) for share in np.linspace(0.05, 0.35, 50)]
+    assert np.all(np.diff(over) > 0)
+
+
+def test_on_the_side_where_a_bus_waits_nobody_drives(pittsburgh):
+    scenario = Scenario.load(pittsburgh)
+    assert rehearse(scenario, -1.75) == ('42',)
+    choice = choose_offset(scenario)
+    assert (choice.offset_m, choice.met) == (1.75, ())
+    assert choice.text == (
+        'drives 1.75 m to the left of the recording; '
+        '1.75 m to the right it would meet road user 42'
+    )
+    assert rehearse(scenario, 1.75) == ()
 
 
 def test_what_is_said():

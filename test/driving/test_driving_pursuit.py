@@ -13,8 +13,10 @@
 # limitations under the License.
 """The follower, by ticks of 50 ms: on made-up paths, on the example street and on real drives."""
 
+from dataclasses import dataclass, field
 import math
 from test.driving.drives import by_heading, level_circle, SECOND, straight, T0
+from test.driving.drives import ego as through
 
 import numpy as np
 from nurec_ros import Environment
@@ -22,25 +24,61 @@ from nurec_ros.driving.ego import DrivenEgo
 from nurec_ros.driving.inputs import AckermannCommand
 from nurec_ros.driving.pursuit import PurePursuit
 import pytest
+from scipy.spatial.transform import Rotation
 
 TICK_NS = 50_000_000
 
 
-def follow(recorded, offset_m=0.0, seconds=None):
-    """Return the deviations after each tick."""
-    driver = PurePursuit(recorded.times_ns, recorded.positions, offset_m=offset_m)
+@dataclass
+class Followed:
+    """What was after each tick: m to the left, degrees, m from the recorded ego, and m/s."""
+
+    lateral: list = field(default_factory=list)
+    heading: list = field(default_factory=list)
+    apart: list = field(default_factory=list)
+    speed: list = field(default_factory=list)
+
+    def arrays(self):
+        found = self.lateral, self.heading, self.apart, self.speed
+        return Followed(*(np.array(one) for one in found))
+
+
+def follow(recorded, offset_m=lambda seconds: 0.0, seconds=None, held_s=0.0, step=1):
+    """Follow by ticks, after standing for `held_s`; of `step` ticks one gets a command."""
+    driver = PurePursuit(recorded.times_ns, recorded.positions)
     ego = DrivenEgo(recorded, recorded.start_ns, source='ackermann')
-    end_ns = recorded.end_ns if seconds is None else recorded.start_ns + round(seconds * SECOND)
-    found = []
-    for t_ns in range(recorded.start_ns, end_ns, TICK_NS):
+    begin_ns, end_ns = recorded.start_ns, recorded.end_ns
+    if seconds is not None:
+        end_ns = begin_ns + round(seconds * SECOND)
+    found = Followed()
+    for number, t_ns in enumerate(range(begin_ns, end_ns, TICK_NS)):
         pose = ego.pose(t_ns)
         yaw = 2 * math.atan2(pose.quaternion[2], pose.quaternion[3])
         speed = float(ego.velocity(t_ns).linear[0])
-        speed, steering = driver.command(*pose.position[:2], yaw, speed)
-        ego.put(AckermannCommand(t_ns, speed, steering), halted=True)
-        ego.advance_to(t_ns + TICK_NS)
-        found.append(ego.deviation(t_ns + TICK_NS).lateral_m)
-    return np.array(found)
+        driver.offset_m = offset_m((t_ns - begin_ns) / SECOND)
+        if t_ns < begin_ns + held_s * SECOND:
+            ego.put(AckermannCommand(t_ns, 0.0, 0.0), halted=True)
+        elif number % step == 0:
+            command = driver.command(t_ns, *pose.position[:2], yaw, speed)
+            ego.put(AckermannCommand(t_ns, *command), halted=True)
+        after_ns = t_ns + TICK_NS
+        ego.advance_to(after_ns)
+        deviation = ego.deviation(after_ns)
+        apart = ego.pose(after_ns).position - recorded.at(min(after_ns, recorded.end_ns))[:3, 3]
+        found.lateral.append(deviation.lateral_m)
+        found.heading.append(deviation.heading_deg)
+        found.apart.append(math.hypot(*apart[:2]))
+        found.speed.append(float(ego.velocity(after_ns).linear[0]))
+    return found.arrays()
+
+
+def with_a_stop(speed=6.0, seconds=24.0):
+    """Return a straight drive that brakes from 6 s to 9 s, stands until 15 s, and goes on."""
+    t = np.arange(0.0, seconds, 0.1)
+    speeds = np.interp(t, [6.0, 9.0, 15.0, 18.0], [speed, 0.0, 0.0, speed])
+    x = np.concatenate(([0.0], np.cumsum(0.5 * (speeds[1:] + speeds[:-1]) * 0.1)))
+    points = np.column_stack((x, np.zeros_like(x), np.zeros_like(x)))
+    return through(points, Rotation.from_euler('Z', np.zeros((len(t), 1))))
 
 
 def slalom():
@@ -48,57 +86,115 @@ def slalom():
     return by_heading(np.column_stack((x, 4.0 * np.sin(x / 15.0))))
 
 
-@pytest.mark.parametrize('recorded', [straight(), level_circle(), slalom()])
-def test_stays_on_the_path(recorded):
-    assert np.abs(follow(recorded)).max() < 0.3
+@pytest.mark.parametrize('recorded', [straight(), level_circle(), slalom(), with_a_stop()])
+def test_goes_with_the_recording(recorded):
+    found = follow(recorded)
+    assert np.abs(found.lateral).max() < 0.3
+    assert found.apart.max() < 0.5
 
 
 @pytest.mark.parametrize('offset_m', [1.5, -1.5])
 def test_keeps_beside_it(offset_m):
-    found = follow(straight(), offset_m)
+    found = follow(straight(), lambda _: offset_m).lateral
     half = len(found) // 2
     np.testing.assert_allclose(found[half:], offset_m, atol=0.05)
     assert np.abs(found).max() < 1.5 + 0.3
+
+
+@pytest.mark.parametrize('offset_m', [0.0, 1.5])
+def test_where_the_recording_waited_it_stands(offset_m):
+    found = follow(with_a_stop(), lambda _: offset_m)
+    after = np.arange(1, len(found.speed) + 1) * TICK_NS / SECOND
+    waiting = (after > 11.0) & (after < 14.4)
+    assert waiting.sum() > 60
+    assert np.all(found.speed[waiting] == 0.0)
+    assert found.speed[(after > 19.0) & (after < 23.0)] == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.parametrize('recorded', [straight(seconds=40.0), slalom(), with_a_stop()])
+def test_who_lags_catches_up_on_the_path(recorded):
+    found = follow(recorded, held_s=2.0)
+    assert found.apart.max() > 6.0
+    assert np.abs(found.lateral).max() < 0.3
+    assert found.apart[-1] < 0.5
+    # By little more than the recording's speed, however far it is.
+    fastest = np.hypot(*recorded.velocity(recorded.times_ns).linear[:, :2].T).max()
+    assert found.speed.max() < fastest + 2.5
+
+
+def test_who_is_seldom_heard_goes_with_the_recording():
+    found = follow(with_a_stop(), step=5)
+    assert found.apart.max() < 1.0
+    assert found.apart[-1] < 0.3
+
+
+def test_beyond_the_end_it_goes_on_straight():
+    recorded = straight(speed=8.0, seconds=6.0, yaw=0.4)
+    # Beyond the end it goes beside the path, and back.
+    found = follow(recorded, lambda s: 1.0 if 5.0 < s < 10.0 else 0.0, seconds=16.0)
+    assert np.abs(found.heading).max() < 30.0
+    assert found.lateral.max() == pytest.approx(1.0, abs=0.1)
+    assert found.lateral.min() > -0.2
+    assert abs(found.lateral[-1]) < 0.01
+    assert found.speed[-100:] == pytest.approx(8.0, abs=0.05)
 
 
 def test_of_a_point_there_is_nothing_to_follow():
     recorded = straight(speed=0.0)
     driver = PurePursuit(recorded.times_ns, recorded.positions)
     assert driver.length_m == 0.0
-    assert driver.command(1.0, 2.0, 0.3, 4.0) == (0.0, 0.0)
+    assert driver.command(T0, 1.0, 2.0, 0.3, 4.0) == (0.0, 0.0)
+    nothing = PurePursuit(np.empty(0, dtype=np.int64), np.empty((0, 3)))
+    assert nothing.command(T0, 1.0, 2.0, 0.3, 4.0) == (0.0, 0.0)
 
 
-def test_after_a_jump_it_looks_everywhere():
+@pytest.mark.parametrize('seconds', [15.0, 1.0])
+def test_after_a_jump_it_looks_elsewhere(seconds):
     recorded = straight(speed=10.0)
     driver = PurePursuit(recorded.times_ns, recorded.positions)
-    driver.command(0.0, 0.0, 0.0, 10.0)
-    driver.restart()
-    speed, steering = driver.command(150.0, -1.0, 0.0, 10.0)
+    driver.command(T0 + 8 * SECOND, 80.0, 0.0, 0.0, 10.0)
+    t_ns = T0 + round(seconds * SECOND)
+    speed, steering = driver.command(t_ns, 10.0 * seconds, -1.0, 0.0, 10.0)
+    assert driver.near_m == pytest.approx(10.0 * seconds)
     assert speed == pytest.approx(10.0)
     assert 0.0 < steering < 0.5
-    assert recorded.start_ns == T0
+    # And where the recording is not at that time.
+    speed, _ = driver.command(t_ns, 120.0, -1.0, 0.0, 10.0)
+    assert driver.near_m == pytest.approx(120.0)
+    assert (speed == 0.0) == (seconds < 12.0)
+
+
+def test_where_the_path_crosses_itself_the_time_tells_which_way():
+    angle = np.linspace(0.0, math.tau, 400, endpoint=False)
+    eight = by_heading(np.column_stack((30 * np.sin(angle), 10 * np.sin(2 * angle))))
+    assert np.abs(follow(eight).lateral).max() < 0.3
+    driver = PurePursuit(eight.times_ns, eight.positions)
+    for row in (200, 0):
+        x, y, _ = eight.positions[row]
+        yaw = 2 * math.atan2(*eight.quaternions[row][2:])
+        driver.command(int(eight.times_ns[row]), x, y, yaw, 8.0)
+        along = np.hypot(*np.diff(eight.positions[: row + 1, :2], axis=0).T).sum()
+        assert driver.near_m == pytest.approx(along, abs=0.5)
 
 
 def follow_in(usdz):
-    """Return the deviations of a drive in an environment."""
+    """Return how far from the path and from the recorded ego a drive in an environment was."""
     with Environment(usdz, '', ego_source='ackermann') as environment:
         recorded = environment.scenario.ego
         seen = environment.reset()
         driver = PurePursuit(recorded.times_ns, recorded.positions)
-        found = []
+        found, met = [], set()
         while not seen.done:
             x_axis = seen.pose.matrix[:2, 0]
             yaw = math.atan2(x_axis[1], x_axis[0])
-            speed = float(seen.twist.linear[0])
-            seen = environment.step(driver.command(*seen.pose.position[:2], yaw, speed), 0.05)
-            found.append(seen.deviation.lateral_m)
-    return np.array(found)
-
-
-def test_stays_on_the_example_street(example_street):
-    found = follow_in(example_street)
+            place, speed = seen.pose.position[:2], float(seen.twist.linear[0])
+            seen = environment.step(driver.command(seen.t_ns, *place, yaw, speed), 0.05)
+            apart = seen.pose.position - recorded.pose(seen.t_ns).position
+            found.append((abs(seen.deviation.lateral_m), math.hypot(*apart[:2])))
+            met |= set(seen.collisions)
     assert len(found) > 100
-    assert np.abs(found).max() < 0.3
+    assert met == set()
+    return np.array(found).max(axis=0)
 
 
 @pytest.fixture(scope='module')
@@ -110,6 +206,8 @@ def example_street(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize('name', ['pittsburgh', 'miami'])
-def test_stays_on_real_drives(name, request):
-    assert np.abs(follow_in(request.getfixturevalue(name))).max() < 0.3
+@pytest.mark.parametrize('name', ['example_street', 'pittsburgh', 'miami'])
+def test_goes_with_the_recording_in_an_environment(name, request):
+    lateral_m, apart_m = follow_in(request.getfixturevalue(name))
+    assert lateral_m < 0.3
+    assert apart_m < 0.5
