@@ -106,17 +106,19 @@ def a_flag(text):
 
 
 def names(text):
-    """Read names separated by commas, or a YAML list of them; none means all, as `['']` does."""
+    """Read names separated by commas, or a YAML list of them; without text all, as `['']`."""
     if text.strip().startswith('['):
         try:
             # The base loader leaves every scalar a string.
             found = yaml.load(text, Loader=yaml.BaseLoader)
         except yaml.YAMLError:
             found = None
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-            raise ValueError(f'{text!r} is not a list of names')
+        usable = isinstance(found, list) and all(isinstance(name, str) for name in found)
     else:
         found = text.split(',')
+        usable = not text.strip() or any(name.strip() for name in found)
+    if not usable:
+        raise ValueError(f'{text!r} is not a list of names, expected a,b or [a, b]')
     return [name.strip() for name in found if name.strip()] or ['']
 
 

@@ -43,8 +43,8 @@ from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
-from nurec_ros.setting_values import convert, Value
-from nurec_ros.settings import NO_LIDARS, Settings, TABLE, Values
+from nurec_ros.setting_values import convert, no_lidars_wanted, Value
+from nurec_ros.settings import Settings, TABLE, Values
 
 SECOND = 1_000_000_000
 MICROSECOND = 1000
@@ -149,8 +149,8 @@ class Environment:
         if server:
             renderable = [name for name, one in scenario.cameras.items() if one.renderable]
             self.cameras = _chosen(renderable, scenario.cameras, settings.cameras, 'camera')
-            if settings.lidars != (NO_LIDARS,) or NO_LIDARS in scenario.lidars:
-                lidars = scenario.lidars
+            lidars = scenario.lidars
+            if not no_lidars_wanted(lidars, settings.lidars):
                 self.lidars = _chosen(lidars, lidars, settings.lidars, 'lidar')
         self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
         self._wall_ns = 0

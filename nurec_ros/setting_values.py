@@ -22,7 +22,7 @@ integer beside a floating-point range; these functions take over both.
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 import math
 import re
@@ -107,6 +107,8 @@ _FRAME = re.compile(r'[^\s/][^\s]*\Z')
 # What servers from 26.04 on take as the place that a scene is to be loaded from.
 _SCENE_URL = re.compile(r'(?:file|https?):[\x21-\x7e]+', re.IGNORECASE)
 _SERVICE = re.compile(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z', re.ASCII)
+# What the parameter lidars holds where none is wanted.
+NO_LIDARS = 'none'
 
 
 def convert(spec: Spec, name: str, value: object) -> Value:
@@ -139,6 +141,19 @@ def check_scene_url(url: str) -> None:
             f'scene_url is {url!r}, expected a URL that begins with file:, http: or https:, '
             'without blanks, such as file:///data/scene.usdz'
         )
+
+
+def no_lidars_wanted(known: Collection[str], wanted: Sequence[str]) -> bool:
+    """Return whether the word none is what is wanted; ConfigurationError for names beside it."""
+    if NO_LIDARS not in wanted or NO_LIDARS in known:
+        return False
+    beside = [f"'{name}'" for name in wanted if name not in ('', NO_LIDARS)]
+    if beside:
+        raise ConfigurationError(
+            f"lidars names '{NO_LIDARS}' beside {', '.join(beside)}; expected '{NO_LIDARS}' alone "
+            'or names without it'
+        )
+    return True
 
 
 def check_together(values: Mapping[str, Value]) -> None:

@@ -26,9 +26,6 @@ from typing import cast
 
 from nurec_ros.setting_values import KINDS, LOAD, parameter, RUNTIME, Spec, Value
 
-# What the parameter lidars holds where none is wanted.
-NO_LIDARS = 'none'
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:

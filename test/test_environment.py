@@ -223,8 +223,12 @@ def test_lidars_are_chosen_and_timed_by_parameters(spinning):
             assert drive.step((1.0, 0.0), 0.3).clouds == {}
             assert drive.lidars == ()
         assert len(server.requests('render_lidar')) == asked
-        with pytest.raises(ConfigurationError, match=f'lidars names roof; expected .* {LIDAR}'):
-            Environment(spinning, server.address, lidars=['roof'])
+        for wanted, text in (
+            (['roof'], f'lidars names roof; expected .* {LIDAR}'),
+            (['none', 'roof'], "lidars names 'none' beside 'roof'; expected 'none' alone"),
+        ):
+            with pytest.raises(ConfigurationError, match=text):
+                Environment(spinning, server.address, lidars=wanted)
 
 
 def test_why_a_cloud_is_missing(spinning):

@@ -159,8 +159,25 @@ def path(text: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read names with commas between them."""
-    return tuple(name for part in text.split(',') if (name := part.strip()))
+    """Read names with commas between them; empty text holds none."""
+    found = tuple(name for part in text.split(',') if (name := part.strip()))
+    if text.strip() and not found:
+        raise argparse.ArgumentTypeError(f'{text!r} holds no name, expected names such as a,b')
+    return found
+
+
+def pair(words: str, example: str) -> Callable[[str], tuple[int, int]]:
+    """Return what reads two whole numbers with a colon, or an x, between them."""
+
+    def read(text: str) -> tuple[int, int]:
+        first, _, second = text.replace('x', ':').partition(':')
+        try:
+            return int(first), int(second)
+        except ValueError:
+            expected = f'{words}, two whole numbers such as {example}'
+            raise argparse.ArgumentTypeError(f'{text!r}, expected {expected}') from None
+
+    return read
 
 
 SHARED: Mapping[str, Mapping[str, Any]] = {

@@ -25,7 +25,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from nurec_ros.cli.command import run_command, say, Signals
-from nurec_ros.cli.options import number, Parser
+from nurec_ros.cli.options import number, pair, Parser
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,14 +44,6 @@ nurec_preview --usdz street.usdz --api v1 --first-frame 60 --failure-rate 0.05
 """
 CODES = f"""0 after SIGINT or SIGTERM, 1 a file or the port cannot be used, 2 wrong arguments,
 {CRASHED} --crash-after struck"""
-
-
-def _ratio(text: str) -> tuple[int, int]:
-    width, height = text.replace('x', ':').split(':')
-    return int(width), int(height)
-
-
-_ratio.__name__ = 'ratio'
 
 
 def _flag(name: str) -> str:
@@ -103,9 +95,9 @@ def _parser() -> Parser:
         if name in choices:
             options.update(choices=choices[name], metavar=None)
         if name == 'native_aspect':
-            options.update(type=_ratio, nargs='?', const=(0, 0))
+            options.update(type=pair('W:H', '16:9'), nargs='?', const=(0, 0))
         elif name == 'lidar_beams':
-            options.update(type=_ratio)
+            options.update(type=pair('ROWS:COLUMNS', '64:900'))
             text += ' ({}:{})'.format(*default)
         else:
             text += ' (%(default)s)'

@@ -136,7 +136,9 @@ class Behaviour:
             self._refuse('service_prefix', 'the name of a gRPC service without a slash')
 
     def _refuse(self, name: str, expected: str) -> None:
-        raise ConfigurationError(f'{name} is {getattr(self, name)!r}, expected {expected}')
+        value = getattr(self, name)
+        found = ':'.join(map(str, value)) if isinstance(value, tuple) else repr(value)
+        raise ConfigurationError(f'{name} is {found}, expected {expected}')
 
     @property
     def batch_served(self) -> bool:

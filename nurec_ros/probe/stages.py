@@ -50,7 +50,7 @@ from nurec_ros.rendering.channel import open_channel, proxies_in_force
 from nurec_ros.rendering.render_options import RenderOptions, scene_metadata
 from nurec_ros.rendering.tls import fault_among, root_certificate
 from nurec_ros.scenario import Scenario
-from nurec_ros.settings import NO_LIDARS
+from nurec_ros.setting_values import no_lidars_wanted
 
 STAGES = (
     *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
@@ -311,7 +311,7 @@ def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
 
 
 def _chosen_lidars(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
-    if wanted == (NO_LIDARS,) and NO_LIDARS not in scenario.lidars:
+    if no_lidars_wanted(scenario.lidars, wanted):
         return []
     for name in wanted:
         if name not in scenario.lidars:

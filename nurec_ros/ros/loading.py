@@ -42,7 +42,8 @@ from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.outlet import Outlet
 from nurec_ros.ros.topics import frame_names
 from nurec_ros.scenario import Scenario
-from nurec_ros.settings import NO_LIDARS, Settings, Values
+from nurec_ros.setting_values import no_lidars_wanted
+from nurec_ros.settings import Settings, Values
 
 Log = Callable[[str, str], None]
 
@@ -111,7 +112,7 @@ def read(asked: Settings) -> ReadScenario:
 def choose_lidars(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
     """Return the lidars that are wanted, as cameras are; ['none'] means none."""
     known, wanted = tuple(known), tuple(wanted)
-    if wanted == (NO_LIDARS,) and NO_LIDARS not in known:
+    if no_lidars_wanted(known, wanted):
         return ()
     return choose_cameras(known, wanted, 'lidar')
 

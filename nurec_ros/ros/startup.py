@@ -80,7 +80,8 @@ def _refused(error: Exception, ros_arguments: Sequence[str]) -> str:
         name, assigned, value = argument.partition(':=')
         if assigned and value[:1] in YAMLS_OWN and argument in text:
             quoted = value.replace("'", "''")
-            return f'{text}; if it is a text, quote it for YAML: -p "{name}:=\'{quoted}\'"'
+            listed = f'a list is written -p "{name}:=[a, b]"; ' if value[:1] == '[' else ''
+            return f'{text}; {listed}if it is a text, quote it for YAML: -p "{name}:=\'{quoted}\'"'
     return text
 
 

@@ -262,6 +262,7 @@ def test_an_unforeseen_error_is_json_where_json_is_asked_for(scenario_path):
             ['-p', 'server:=[::1]:46435'],
             ['if it is a text, quote it for YAML: -p "server:=\'[::1]:46435\'"'],
         ),
+        (['-p', 'cameras:=[,]'], ['cameras:=[,]', 'a list is written -p "cameras:=[a, b]"']),
     ],
 )
 def test_what_rcl_does_not_take_is_a_sentence(arguments, words):

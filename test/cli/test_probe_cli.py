@@ -133,6 +133,7 @@ def refused(result, *words, as_json=False):
         (['--usdz', 'x', '--timeout', '0'], 'argument --timeout'),
         (['--usdz', 'x', '--resolution-scale', 'nan'], 'argument --resolution-scale: '),
         (['--usdz', 'x', '--what'], '--what'),
+        (['--usdz', 'x', '--cameras', ' ,'], "--cameras: ' ,' holds no name, expected names such"),
         (['--usdz', '/nowhere.usdz'], '/nowhere.usdz'),
     ],
 )
@@ -146,6 +147,7 @@ def test_wrong_arguments_are_exit_code_2(arguments, words, flag):
         (['--server=127.0.0.1'], "--server is '127.0.0.1', expected HOST:PORT"),
         (['--server=localhost:99999'], "--server is 'localhost:99999', expected HOST:PORT"),
         (['--cameras', 'camera_x'], "--cameras names 'camera_x'"),
+        (['--lidars', 'none,x'], "--lidars names 'none' beside 'x'; expected 'none' alone"),
         (['--scene-url', 'ftp://x'], "--scene-url is 'ftp://x', expected a URL"),
         (['--server=a:1,b:2', '--use-proxy'], '--use-proxy is true'),
         (['--tls-root-certificate', __file__], f'--tls-root-certificate {__file__} holds no'),

@@ -16,7 +16,7 @@
 from test.support.archives import build_archive, CAMERAS, START_US
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
-from nurec_ros.ros.loading import choose_cameras, read
+from nurec_ros.ros.loading import choose_cameras, choose_lidars, read
 from nurec_ros.settings import Settings
 import pytest
 
@@ -81,6 +81,24 @@ def test_unknown_cameras_are_named_with_all_that_there_are():
         choose_cameras(KNOWN, ('front', 'roof', 'boot'))
     for name in ("'roof'", "'boot'", "'front', ", "'rear left' (rear_left)"):
         assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('known', 'wanted', 'chosen'),
+    [
+        (('top', 'rear'), (), ('top', 'rear')),
+        (('top', 'rear'), ('none',), ()),
+        # A lidar may have that name.
+        (('top', 'none'), ('none', 'top'), ('top', 'none')),
+    ],
+)
+def test_lidars_are_chosen_alike_or_none_of_them(known, wanted, chosen):
+    assert choose_lidars(known, wanted) == chosen
+
+
+def test_none_of_the_lidars_and_one_of_them_cannot_be():
+    with pytest.raises(ConfigurationError, match="lidars names 'none' beside 'top'; expected 'n"):
+        choose_lidars(('top',), ('none', 'top'))
 
 
 def test_no_camera_at_all():
