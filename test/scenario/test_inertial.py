@@ -87,6 +87,7 @@ def test_who_stands_on_a_slope_feels_gravity_alone(poses):
 
 def test_outside_of_the_poses_the_ego_stands(drive):
     motion = InertialMotion(trajectory(*drive))
+    assert motion.at(BEGIN_NS).angular_velocity.any()
     for t_ns in (BEGIN_NS - 1, BEGIN_NS + 10_000_000_000):
         found = motion.at(t_ns)
         assert np.linalg.norm(found.acceleration) == pytest.approx(G)

@@ -119,6 +119,8 @@ def test_sequence_id_broken(tmp_path, sequence_id):
         ('[1', 'is not YAML'),
         ('just text', 'is '),
         (b'\xff\xfe\x00', 'is not YAML'),
+        (r'a: "\U00110000"', 'is not YAML that can be read'),
+        (r'a: "\UFFFFFFFF"', 'is not YAML that can be read'),
         ('a: &a [*a, *a]\nb: *c\n', 'is not YAML'),
         ('scene_id: [x]\n', 'scene_id is a list of 1'),
         ('scene_id: {a: b}\n', 'scene_id is an object of 1'),
@@ -552,6 +554,7 @@ def test_broken_frame_times_are_left_out(tmp_path, bad):
         ({'start': 1, 'end': 2}, ' (the first is [3], an object of 2),'),
         ([9, 5], ' (the first is [3], [9, 5]),'),
         ([1, None], ' (the first is [3], [1, null]),'),
+        ([7, 7], ' (the first is [3], [7, 7]),'),
     ],
 )
 def test_the_first_broken_frame_time_is_shown(tmp_path, bad, words):
@@ -587,7 +590,11 @@ def test_angles_in_degrees(tmp_path, angle, said):
 
 
 def test_frame_times_out_of_order_are_sorted(tmp_path):
-    scenario = warned(tmp_path, 'sorted', edit_rig=lambda rig: frame_times(rig)[FRONT].reverse())
+    scenario = warned(
+        tmp_path,
+        f'{FRONT} is not in the order of time, so it is sorted',
+        edit_rig=lambda rig: frame_times(rig)[FRONT].reverse(),
+    )
     assert (np.diff(scenario.cameras[CAMERAS[0]].frame_times_ns[:, 1]) > 0).all()
 
 
@@ -651,7 +658,8 @@ def test_tracks_where_there_are_no_poses(tmp_path, count, said):
 
     scenario = Scenario.load(build_archive(tmp_path, edit_tracks=edit))
     assert len(scenario.tracks) == 3
-    words = f'{min(count, 3)} of 3 tracks are outside of the time of the poses ({START_US} to'
+    words = f'{min(count, 3)} of 3 tracks are outside of the time of the poses '
+    words += f'({START_US} to {START_US + 2_000_000}), expected most within'
     assert [words in text for text in scenario.warnings] == [True] * said
 
 
@@ -721,12 +729,13 @@ def test_several_trajectories(tmp_path):
     assert scenario.ego.positions[-1].any()
 
 
-@pytest.mark.parametrize('where', ['top', 'trajectory'])
+@pytest.mark.parametrize('where', ['', ' in rig_trajectories[0]'])
 def test_keys_that_are_not_known(tmp_path, where):
     def edit(rig):
-        (rig if where == 'top' else entry(rig)).update(brand_new=1, older={})
+        (entry(rig) if where else rig).update(dict.fromkeys(['brand_new', *'edcba']))
 
-    warned(tmp_path, "'brand_new', 'older'", 'ignored', edit_rig=edit)
+    words = f"not known{where} are ignored: 'a', 'b', 'brand_new', 'c', 'd' and 1 more"
+    warned(tmp_path, words, edit_rig=edit)
 
 
 def test_keys_of_tracks_that_are_not_known(tmp_path):
@@ -751,6 +760,8 @@ def test_tracks_without_poses_are_left_out(tmp_path):
         data['tracks_poses'][1] = []
         data['tracks_timestamps_us'][1] = []
 
-    scenario = warned(tmp_path, 'tracks_poses[1] is an empty list', edit_tracks=edit)
+    scenario = warned(
+        tmp_path, ' dummy_chunk_id.tracks_data.tracks_poses[1] is an', edit_tracks=edit
+    )
     assert scenario.tracks.ids == ('1', '3')
     assert math.isfinite(scenario.tracks.at(START_US * 1000 + 10**9).poses.sum())

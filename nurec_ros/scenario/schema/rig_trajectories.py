@@ -123,7 +123,7 @@ def parse_metadata(data: bytes, warn: Warn) -> Metadata:
         raise MetadataError(f'is not YAML: {shortened(problem, 150)}{where}') from error
     except RecursionError as error:
         raise MetadataError('is nested too deeply to be read') from error
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:  # of numbers that name no letter
         raise MetadataError(f'is not YAML that can be read: {error}') from error
     if not isinstance(document, dict):
         raise MetadataError(f'is {described(document)}, expected an object')

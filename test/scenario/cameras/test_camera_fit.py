@@ -89,24 +89,27 @@ def test_an_exactly_equidistant_lens_is_found_again():
     assert residual.max_px < 1e-8
 
 
-def test_no_better_parameters_nearby():
+@pytest.mark.parametrize('parameters', [FRONT_WIDE, SHEARED_REAR], ids=['round', 'sheared'])
+def test_no_better_parameters_nearby(parameters):
     """Least squares: a step of any parameter in either direction makes it worse."""
-    model = parse_camera_model('ftheta', FRONT_WIDE)
+    model = parse_camera_model('ftheta', parameters)
     fitted, _ = model.fit('equidistant')
     pixels = pixel_grid(model.resolution, 10)
-    rays, _ = model.unproject(pixels)
+    rays, seen = model.unproject(pixels)
+    pixels, rays = pixels[seen], rays[seen]
 
     def rms(focal, k):
         angle = np.arccos(rays[:, 2])
-        bent = focal * angle * (1 + sum(c * angle ** (2 * i + 2) for i, c in enumerate(k)))
+        bent = angle * (1 + sum(c * angle ** (2 * i + 2) for i, c in enumerate(k)))
         side = np.hypot(rays[:, 0], rays[:, 1])
-        found = rays[:, :2] * (bent / side)[:, np.newaxis] + model.principal_point
+        found = rays[:, :2] * (bent / side)[:, np.newaxis] * focal + model.principal_point
         return math.sqrt(((found - pixels) ** 2).sum(axis=1).mean())
 
-    focal, k = fitted.focal_length[0], np.array(fitted.radial_coeffs)
+    focal, k = np.array(fitted.focal_length), np.array(fitted.radial_coeffs)
     best = rms(focal, k)
     for sign in (-1, 1):
-        assert rms(focal * (1 + sign * 1e-3), k) > best
+        for side in ((1, 0), (0, 1), (1, 1)):
+            assert rms(focal * (1 + sign * 1e-3 * np.array(side)), k) > best
         for i in range(4):
             step = np.zeros(4)
             step[i] = sign * 3e-3

@@ -128,8 +128,8 @@ def test_barrel_distortion_that_folds_ends_the_view():
         focal_length=(400.0, 400.0),
         radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0),
     )
-    _uv, valid = model.project([(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1)])
-    assert valid.tolist() == [True, False, False, True]
+    points = [(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1), (0, 1.3, 1), (1, 1, 1)]
+    assert model.project(points)[1].tolist() == [True, False, False, True, False, False]
     pixels = [(500 + 400 * 0.86, 500.0), (500 + 400 * 0.8611, 500.0), (0.0, 0.0), (500.0, 200.0)]
     rays, valid = model.unproject(pixels)
     assert valid.tolist() == [True, False, False, True]
