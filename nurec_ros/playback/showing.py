@@ -41,6 +41,7 @@ class Showing:
 
     def __init__(self, quiet_ns: int = QUIET_NS, after: Showing | None = None) -> None:
         self._quiet_ns = quiet_ns
+        # Where it led to is known when it is shown.
         self._jump: Show | ShowJump | None = ShowJump(0, loaded=True)
         self._clock_ns: int | None = after._clock_ns if after is not None else None
         self._posed_ns: int = after._posed_ns if after is not None else -QUIET_NS
@@ -52,7 +53,7 @@ class Showing:
 
     def jump(self) -> None:
         """Note that the position is another one than time alone has led to."""
-        self._jump = self._jump or Show(0, clock=True, pose=True, tracks=True)
+        self._jump = self._jump or Show(0)
 
     def jump_back(self) -> None:
         """Note that the position lies before what was shown last."""

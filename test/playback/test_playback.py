@@ -29,7 +29,7 @@ from nurec_ros.playback.effects import (
     Step,
     StepDone,
 )
-from nurec_ros.playback.playback import NEXT_LAP, Playback
+from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due, Schedule
 from nurec_ros.playback.state import PlaybackState
 import pytest
@@ -169,8 +169,29 @@ def test_play_and_a_seek_on_the_way_go_on_from_their_own_moments():
     assert world.position_ms == 2020
 
 
+def test_what_an_effect_does_not_name_is_off():
+    assert Show(1) == Show(1, clock=False, pose=False, stamps=(), tracks=False)
+    assert ShowJump(1) == ShowJump(1, loaded=False)
+    assert Render(()) == Render((), keep=False, fail_if_down=False, ticket=0)
+
+
+def test_what_is_rendered_for_nobody_gets_a_still_frame_too():
+    world = World(shown=False, always_render=True)
+    world.audiences = {'wide': (0, 0), 'tele': (0, 0)}
+    world.advance()
+    (render,) = world.renders()
+    assert sorted(frames(render)) == [('tele', 1000), ('wide', 1000)]
+
+
+def test_an_ego_that_nobody_can_drive_shows_no_input():
+    world = World()
+    assert world.playback.put(world.wall_ns, object()) == ([], '', '')
+
+
 def test_the_frames_of_a_step_are_no_still_frames_besides():
     world = World()
+    # Owed when the step begins, and then its frame is one of the step's.
+    world.playback.owe_stills()
     world.step(100)
     world.finish()
     world.log.clear()
@@ -609,7 +630,7 @@ def test_the_next_lap_overtakes_a_step():
     world.play()
     step = world.step(100)
     world.advance(400)
-    assert step.overtaken_by == NEXT_LAP
+    assert step.overtaken_by == 'the start of the next lap'
 
 
 def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
@@ -630,7 +651,7 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
     world.advance(60)
     assert frames(world.renders()[0]) == [('wide', 1000), ('wide', 1100)]
     poses = [effect for effect in world.log if isinstance(effect, Show) and effect.stamps]
-    assert poses[0].stamps == (BEGIN, BEGIN + 100 * MS)
+    assert poses[0] == Show(BEGIN + 100 * MS, pose=True, stamps=(BEGIN, BEGIN + 100 * MS))
     world.finish()
     assert step.over
 
@@ -638,11 +659,14 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
 @pytest.mark.parametrize(
     ('prepare', 'reason'),
     [
-        (lambda world: world.play(), 'the clock runs'),
-        (lambda world: (world.seek(3000), world.advance(5)), 'the position is the end'),
+        (lambda world: world.play(), 'the clock runs; halt it first, with ~/pause or ~/stop'),
+        (
+            lambda world: (world.seek(3000), world.advance(5)),
+            'the position is the end; go back with ~/seek or ~/reset',
+        ),
         (
             lambda world: setattr(world.playback, 'schedule', Schedule({'wide': []})),
-            'no camera has a frame',
+            'no camera has a frame between the position and the end',
         ),
     ],
     ids=['playing', 'end', 'no frames'],
@@ -653,7 +677,7 @@ def test_play_next_refuses_and_moves_nothing(prepare, reason):
     before = world.position_ms
     step = world.step(None)
     assert StepDone(step) in world.log
-    assert reason in step.refusal
+    assert step.refusal == reason
     assert world.position_ms == before
 
 
@@ -699,6 +723,14 @@ def test_the_first_state_after_a_load_and_a_jump_back_lists_all_tracks_as_new():
     assert state.removed_track_ids == ('second',)
     (state,) = states(world.do(world.playback.reset))
     assert state.new_track_ids == ('all', 'first')
+
+
+def test_without_a_scenario_the_state_is_that_of_nothing_at_all():
+    assert PlaybackState().to_json() == (
+        '{"is_playing": false, "speed": 1.0, "current_time_us": 0, "seconds_since_start": 0.0, '
+        '"duration_s": 0.0, "progress": 0.0, "done": false, "scenario": "", "active_tracks": 0, '
+        '"new_track_ids": [], "removed_track_ids": [], "start_us": 0, "end_us": 0, "cameras": []}'
+    )
 
 
 def test_the_state_has_what_the_contract_names():
