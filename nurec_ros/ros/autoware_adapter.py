@@ -19,6 +19,8 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import reliable
+from nurec_ros.ros.tool_parameters import PLAYER, ToolParameters
+from nurec_ros.setting_values import Spec
 from rclpy.node import Node
 
 try:
@@ -31,7 +33,10 @@ try:
 except ImportError:
     Control = None
 
-CONTROL_TOPIC = '/control/command/control_cmd'
+SPECS = (
+    PLAYER,
+    Spec('control_topic', 'string', '/control/command/control_cmd', 'What is passed on.'),
+)
 
 
 def drive_of(control: Any) -> Any:
@@ -73,8 +78,9 @@ class AutowareAdapter(Node):  # type: ignore[misc]
                 "autoware_control_msgs (from Autoware's workspace, or apt)"
             )
         super().__init__(name, **node_options)
-        player = str(self.declare_parameter('player', '/nurec').value).rstrip('/')
-        topic = str(self.declare_parameter('control_topic', CONTROL_TOPIC).value)
+        parameters = ToolParameters(self, SPECS)
+        player = parameters.text('player').rstrip('/')
+        topic = parameters.text('control_topic')
         self._commands = self.create_publisher(
             AckermannDriveStamped, f'{player}/ackermann_cmd', reliable(100)
         )

@@ -21,6 +21,7 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger_effective_level, LoggingSeverity, set_logger_level
 from rclpy.signals import SignalHandlerOptions
@@ -61,6 +62,9 @@ def spin_node(name: str, make: Callable[..., Any], ros_arguments: Sequence[str])
         executor.add_node(make(context=context))
         while context.ok():
             executor.spin_once(timeout_sec=0.1)
+    except (ParameterException, NameValidationException) as error:
+        # rclpy's own, such as of use_sim_time of a wrong type.
+        raise ConfigurationError(without_place(error)) from None
     finally:
         context.try_shutdown()
 

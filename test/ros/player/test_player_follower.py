@@ -13,16 +13,23 @@
 # limitations under the License.
 """The follower over DDS: by ticks that wait for it, and in real time."""
 
+import math
 import subprocess
 import sys
 from test.support.archives import build_archive
 from test.support.player_bench import state_of
 from test.support.process import Process
+from types import SimpleNamespace
 
-from nav_msgs.msg import Odometry
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros.cli.example import main as example
+from nurec_ros.ros.follower import Follower
 import pytest
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
 
 pytest.importorskip('ackermann_msgs.msg')
 
@@ -31,22 +38,35 @@ RADIUS_M = 40.0
 
 
 @pytest.fixture
-def followed(start, tmp_path, monkeypatch):
-    """Return a function that starts a player and its follower."""
+def follower(tmp_path, monkeypatch):
+    """Return a function that starts a follower, in a bench's domain or in that of the tests."""
     processes = []
 
-    def run(usdz, **parameters):
-        bench = start(
-            usdz_path=usdz, server='127.0.0.1:1', ego_source='ackermann', **parameters
-        ).ready()
-        monkeypatch.setenv('ROS_DOMAIN_ID', str(bench.domain))
-        processes.append(Process('nurec_ros.cli.follow', [], tmp_path / 'follower.txt'))
-        bench.until(lambda: bench.state.get('ego_input_stamp_us'), 'the first command')
-        return bench
+    def run(bench, *arguments):
+        if bench is not None:
+            monkeypatch.setenv('ROS_DOMAIN_ID', str(bench.domain))
+        log = tmp_path / f'follower{len(processes)}.txt'
+        processes.append(Process('nurec_ros.cli.follow', arguments, log))
+        return processes[-1]
 
     yield run
     for process in processes:
         process.end()
+
+
+@pytest.fixture
+def followed(start, follower):
+    """Return a function that starts a player and its follower."""
+
+    def run(usdz, *arguments, **parameters):
+        bench = start(
+            usdz_path=usdz, server='127.0.0.1:1', ego_source='ackermann', **parameters
+        ).ready()
+        follower(bench, *arguments)
+        bench.until(lambda: bench.state.get('ego_input_stamp_us'), 'the first command')
+        return bench
+
+    return run
 
 
 def test_by_ticks_it_stays_on_the_example_street(followed, tmp_path):
@@ -82,6 +102,77 @@ def test_in_real_time_it_stays_on_an_arc(followed, tmp_path):
     assert np.abs(off).max() < 0.3
     # And it came along.
     assert np.hypot(*(places[-1] - places[0])) > 20.0
+
+
+def test_who_cannot_drive_says_so_once(start, usdz, follower):
+    bench = start(usdz_path=usdz, server='127.0.0.1:1').ready()
+    nobody = follower(bench, '--ros-args', '-p', 'player:=nosuch', '-p', 'offset:=1')
+    unheard = follower(bench, '--ros-args', '-p', 'offset_m:=1')
+    nobody.says(r"there is no parameter 'offset'; there are player, offset_m, wheelbase_m$")
+    nobody.says(
+        r"nobody publishes /nosuch/path: parameter 'player' names no player that runs; "
+        r'there is /nurec$'
+    )
+    unheard.says(
+        r'nobody subscribes to /nurec/ackermann_cmd: the player needs ego_source:=ackermann '
+        r'\(ros2 param set /nurec ego_source ackermann\)$'
+    )
+    # And then it drives.
+    bench.configure(ego_source='ackermann')
+    bench.until(
+        lambda: bench.trigger('tick') and bench.state.get('ego_input_stamp_us'), 'a command'
+    )
+    for process in (nobody, unheard):
+        assert process.output.count('nobody') == 1
+
+
+@pytest.mark.parametrize(
+    ('argument', 'sentence'),
+    [
+        ('offset_m:=abc', "parameter 'offset_m' is 'abc'; expected a number, -100 to 100"),
+        ('offset_m:=.nan', "parameter 'offset_m' is nan; expected a number, -100 to 100"),
+        ('wheelbase_m:=0', "parameter 'wheelbase_m' is 0; expected a number, 0.1 to 20"),
+        ('use_sim_time:=1', "'use_sim_time' to '1' of type 'INTEGER', expecting type 'BOOL'"),
+        ('player:=a b', 'Invalid topic name: topic name must not contain characters other'),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_one_line(follower, argument, sentence):
+    process = follower(None, '--ros-args', '-p', argument)
+    assert process.wait() == 1
+    assert sentence in process.output
+    assert process.output.startswith('nurec_follow: ')
+    assert process.output.count('\n') == 1
+
+
+def test_the_offset_changes_at_run_time(make_node):
+    node = make_node('-p', 'offset_m:=1', node_class=Follower)
+    for value, refusal in (
+        (2, ''),
+        (math.nan, 'nan'),
+        ('left', "'left'; expected a number"),
+        (-1.5, ''),
+    ):
+        (result,) = node.set_parameters([Parameter('offset_m', value=value)])
+        assert result.successful == (not refusal)
+        assert refusal in result.reason
+    (result,) = node.set_parameters([Parameter('wheelbase_m', value=3.0)])
+    assert not result.successful
+    # What is driven then is beside the path.
+    commands = []
+    node._commands = SimpleNamespace(publish=commands.append)
+    node._on_path(path_ahead())
+    node._on_odom(Odometry(header=Header(stamp=Time(sec=1000))))
+    assert commands[0].drive.steering_angle < -0.2
+
+
+def path_ahead():
+    """Return a path along x, 10 m/s from 1000 s on."""
+    path = Path()
+    for second in range(5):
+        pose = PoseStamped(header=Header(stamp=Time(sec=1000 + second)))
+        pose.pose.position.x = 10.0 * second
+        path.poses.append(pose)
+    return path
 
 
 def test_the_command_says_what_it_is_for():
