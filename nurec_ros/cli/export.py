@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+import os
 from pathlib import Path
 import re
 import sys
@@ -48,6 +49,7 @@ CODES = """0 everything is there, 3 frames or scenarios are missing (DIR/export.
 THREADS = 24
 MEGABYTES = 256
 LINE_EVERY_S = 10.0
+SIZE = os.terminal_size((80, 24))
 _NODE = re.compile(r'[A-Za-z][A-Za-z0-9_]*\Z')
 
 
@@ -282,7 +284,15 @@ def _progress() -> Progress:
             self._bar: tqdm[None] | None = None
 
         def begin(self, name: str, frames: int) -> None:
-            self._bar = tqdm(total=frames, desc=name, unit=' frames')
+            size = os.get_terminal_size(sys.stderr.fileno())
+            # tqdm shows nothing on a terminal that does not know its own.
+            self._bar = tqdm(
+                total=frames,
+                desc=name,
+                unit=' frames',
+                ncols=None if size.columns else SIZE.columns,
+                nrows=None if size.lines else SIZE.lines,
+            )
 
         def frame(self, count: int = 1) -> None:
             if self._bar is not None:
@@ -300,6 +310,8 @@ def _progress() -> Progress:
 
 
 def _tell(summary: Summary, wishes: Wishes) -> None:
+    from nurec_ros.export.run import SUMMARY
+
     for entry in summary.entries:
         bag = wishes.output / entry['bag']
         if not entry['complete']:
@@ -307,8 +319,8 @@ def _tell(summary: Summary, wishes: Wishes) -> None:
             if len(summary.entries) > 1:
                 say(f'{entry["file"]}: not exported')
             continue
-        lacks = entry['missing']
-        words = f', {len(lacks)} missing: {lacks[0]["reason"]}' if lacks else ''
+        lacks = len(entry['missing'])
+        words = f', {lacks} missing: see {wishes.output / SUMMARY}' if lacks else ''
         frames = counted(entry['frames'], 'frame')
         say(f'{bag}: {frames} in {counted(len(entry["parts"]), "part")}{words}')
 

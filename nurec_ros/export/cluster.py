@@ -50,6 +50,10 @@ RETRIES = 3
 CONNECT_S = 5.0
 LOOK_S = 0.2
 PLACES = 'files and --output have to lie where every node finds them by the same path'
+TOKEN = (
+    'set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` prints on its head '
+    '(docs/cluster.md)'
+)
 # What the commands set for themselves before they import anything, and where the package lies.
 ENVIRONMENT = ('GRPC_VERBOSITY', 'OPENBLAS_NUM_THREADS', 'PYTHONPATH')
 
@@ -197,21 +201,33 @@ def on_cluster(wishes: Wishes, known: Mapping[str, Entry], progress: Progress) -
 def _connect(address: str) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     given = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    where, answers = 'here' if address == 'auto' else f'at {address}', False
     try:
         host, _, port = address.rpartition(':')
         if port.isdecimal():
             # Ray itself would try for half a minute.
             socket.create_connection((host.strip('[]'), int(port)), CONNECT_S).close()
+            answers = True
         ray.init(
             address=address,
             logging_level='ERROR',
             log_to_driver=False,
             runtime_env={'env_vars': given},
         )
-    except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
-        what = 'runs here' if address == 'auto' else f'is at {address}'
+    except getattr(ray.exceptions, 'AuthenticationError', ()) as error:
+        # Ray has it since 2.52.
         raise ConfigurationError(
-            f'no Ray cluster {what}: {" ".join(str(error).split())}; `ray start --head` begins one'
+            f'no token for the Ray cluster {where}: {getattr(error, "message", error)}; {TOKEN}'
+        ) from error
+    except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
+        reason = ' '.join(str(error).split())
+        if answers:
+            raise ConfigurationError(
+                f'the Ray cluster {where} does not let this command in: {reason}; if it has a '
+                f'token, {TOKEN}'
+            ) from error
+        raise ConfigurationError(
+            f'no Ray cluster is {where}: {reason}; `ray start --head` begins one'
         ) from error
     finally:
         # Ray sets one of its own.

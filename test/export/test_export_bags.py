@@ -258,7 +258,7 @@ def test_nothing_is_rendered_for_topics_without_images(export, make_server):
     assert {topic for topic, _, _ in messages(out / 'drive')} == {'/tf', '/nurec/tracks'}
 
 
-def test_frames_that_fail_are_listed(export, make_server, usdz):
+def test_frames_that_fail_are_listed(export, make_server, usdz, capsys):
     times = frame_times(usdz)[CAMERAS[0]]
     bad_us = times[3] // 1000
 
@@ -271,6 +271,9 @@ def test_frames_that_fail_are_listed(export, make_server, usdz):
 
     code, out = export(make_server(render))
     assert code == 3
+    told, errors = capsys.readouterr()
+    assert f'{out / "drive"}: 39 frames in 4 parts, 1 missing: see {out / "export.json"}\n' == told
+    assert errors.count('render failed') == 1
     (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
     assert entry['complete'] is True
     (lost,) = entry['missing']

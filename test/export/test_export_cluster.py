@@ -22,6 +22,7 @@ import os
 from pathlib import Path
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from test.support.archives import build_archive, CAMERAS
 import threading
 
 import grpc
+from nurec_ros.errors import ConfigurationError
 import pytest
 
 RAY = pytest.mark.skipif(
@@ -233,6 +235,52 @@ def test_mistakes_are_one_sentence(export, cluster, folder, usdz, capsys):
     assert after
     for path, data in after.items():
         assert b'Traceback' not in data.removeprefix(before.get(path, b'')), path
+
+
+@RAY
+def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
+    """Ray reads mode and token when it is imported."""
+    away = ('RAY_AUTH_TOKEN', 'RAY_AUTH_TOKEN_PATH')
+    kept = {name: value for name, value in os.environ.items() if name not in away}
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'nurec_ros.cli.export', usdz, '--ray', cluster),
+            *('--output', tmp_path / 'out'),
+        ],
+        env={**kept, 'HOME': str(tmp_path), 'RAY_AUTH_MODE': 'token'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, '')
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'nurec_export: no token for the Ray cluster at {cluster}: ')
+    assert 'set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` prints' in line
+    assert not (tmp_path / 'out').exists()
+
+
+@RAY
+@pytest.mark.parametrize('known', [True, False], ids=['now', 'before 2.52'])
+def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
+    """As it does where a token is wrong; Ray has not always had an error for that."""
+    from nurec_ros.export import cluster
+    import ray
+
+    if not known:
+        monkeypatch.delattr('ray.exceptions.AuthenticationError', raising=False)
+
+    def refuse(**_):
+        raise ConnectionError('Failed to connect to Ray cluster')
+
+    monkeypatch.setattr(ray, 'init', refuse)
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConfigurationError) as caught:
+            cluster._connect(f'127.0.0.1:{port}')
+    words = str(caught.value)
+    assert words.startswith(f'the Ray cluster at 127.0.0.1:{port} does not let this command in: ')
+    assert 'if it has a token, set RAY_AUTH_MODE=token' in words
 
 
 @RAY

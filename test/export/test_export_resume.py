@@ -176,6 +176,23 @@ def test_ctrl_c_says_how_to_go_on(run, make_server, tmp_path, undisturbed):
     assert everything(output) == undisturbed
 
 
+def test_ctrl_c_before_the_first_part_says_so_too(run, make_server, tmp_path):
+    """While the command imports what it needs."""
+    output = tmp_path / 'out'
+    code, printed = run(
+        'import nurec_ros.cli.export as command\n'
+        'command.need = lambda *_: os.kill(os.getpid(), signal.SIGINT)',
+        make_server(),
+        output,
+    )
+    assert code == 130
+    assert printed.splitlines() == [
+        f'nurec_export: what is finished stays in {output}, --resume goes on',
+        'nurec_export: interrupted',
+    ]
+    assert run('', make_server(), output, '--resume')[0] == 0
+
+
 # --- frames that failed --------------------------------------------------------------------------
 
 
