@@ -46,7 +46,7 @@ from typing import Any
 import zipfile
 
 import numpy as np
-from player_parts import cpu_s, player, process, ROOT, START_S
+from player_parts import cpu_s, player, process, ROOT, START_S, wait_until_it_plays
 
 POINTS = 230_000
 HERTZ = 10.0
@@ -231,36 +231,6 @@ def measure_idle(arguments: argparse.Namespace, folder: Path) -> None:
         old, new = (float(np.median(shares[which])) for which in ('old', 'new'))
         print(f'{name:14}{old:10.2%}{new:10.2%}{new / old:8.2f}', end='   ')
         print(f'goal {GOAL_IDLE:g}:', 'met' if new / old <= GOAL_IDLE else 'MISSED')
-
-
-def wait_until_it_plays() -> None:
-    """Wait for the player's state to say so; nobody subscribes to anything after that."""
-    from diagnostic_msgs.msg import DiagnosticStatus
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.node import Node
-    from rclpy.qos import DurabilityPolicy, QoSProfile
-
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = Node('waiting', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    states: list[DiagnosticStatus] = []
-    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.create_subscription(DiagnosticStatus, '/nurec/state', states.append, qos)
-    deadline = time.monotonic() + START_S
-    while not any(
-        (one.key, one.value) == ('is_playing', 'true') for state in states for one in state.values
-    ):
-        if time.monotonic() > deadline:
-            raise RuntimeError('the player does not play')
-        executor.spin_once(timeout_sec=0.1)
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
-    # What was prepared for the start, and the watch for subscribers, has its time.
-    time.sleep(3.0)
 
 
 def without_lidars(usdz: Path, path: Path) -> Path:

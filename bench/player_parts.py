@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The processes of bench_player.py: a bare node, a render server, clients, and the player itself.
+The processes of benchmarks: a bare node, a render server, clients, and the player itself.
 
     python bench/player_parts.py ROLE [ARGUMENT…]
 """
@@ -314,6 +314,32 @@ def player(
     words = [word for key, value in parameters.items() for word in ('-p', f'{key}:={value}')]
     # Python takes the package in the folder that it is started in before an installed one.
     return process(sys.executable, '-m', 'nurec_ros.cli.player', '--ros-args', *words, folder=code)
+
+
+def wait_until_it_plays(domain: int | None = None) -> None:
+    """Wait for the player's state to say so; nobody subscribes to anything after that."""
+    from diagnostic_msgs.msg import DiagnosticStatus
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = Node('waiting', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    states: list[DiagnosticStatus] = []
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(DiagnosticStatus, '/nurec/state', states.append, qos)
+    deadline = time.monotonic() + START_S
+    while not any(
+        (one.key, one.value) == ('is_playing', 'true') for state in states for one in state.values
+    ):
+        if time.monotonic() > deadline:
+            raise RuntimeError('the player does not play')
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    # What was prepared for the start, and the watch for subscribers, has its time.
+    time.sleep(3.0)
 
 
 def cpu_s(pid: int) -> float:

@@ -44,11 +44,12 @@ from nurec_ros.driving.interpolation import (
 from nurec_ros.driving.motion import (
     ending,
     following,
+    grid_within,
     keeping,
-    Leg,
     Limits,
     NEVER,
     Planar,
+    PlanarPose,
 )
 from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
 from nurec_ros.driving.recorded_path import Deviation, RecordedPath, yaw_of
@@ -321,7 +322,7 @@ class DrivenEgo:
             return Taken(notice=notice)
         now = halted and item.stamp_ns in (0, position_ns)
         from_ns = position_ns if now else position_ns + 1
-        leg = self._leg()
+        leg = self._driven_leg().leg
         self._way.tie(self._pieces[-1], position_ns)
         origin = leg.origin if leg.t_ns == position_ns else leg.state(position_ns)
         self._cut(from_ns)
@@ -361,46 +362,47 @@ class DrivenEgo:
         if anew:
             self._way.begin(at_ns, from_ns, (x, y, z), (a, b, c, d))
 
-    def _leg(self) -> Leg:
+    def _driven_leg(self) -> DrivenLeg:
         piece = self._pieces[-1]
         if not isinstance(piece, DrivenLeg):
             raise TypeError(f'{piece!r} is no motion')
-        return piece.leg
+        return piece
 
     def _drive_to(self, until_ns: int) -> None:
         passed_ns = walked_ns = self._passed_ns
+        # The legs know nothing of the ground: all is tied to it together.
+        states: list[tuple[DrivenLeg, int, PlanarPose]] = []
         while True:
-            leg, pending = self._leg(), self._pending
+            piece, pending = self._driven_leg(), self._pending
+            leg = piece.leg
             command_ns = pending[0][0] if pending else NEVER
             timeout_ns = self.command_timeout_ns
             end_ns = NEVER
             if timeout_ns and not self._ended:
                 end_ns = max(self._counts_ns + timeout_ns, passed_ns, leg.t_ns)
             at_ns = min(leg.next_ns, command_ns, end_ns)
-            piece = self._pieces[-1]
+            if not leg.stands:
+                times = grid_within(walked_ns, min(at_ns - 1, until_ns))
+                states += [(piece, t_ns, leg.pose(t_ns)) for t_ns in times]
             if at_ns > until_ns:
-                self._way.walk(piece, walked_ns, until_ns)
+                self._way.tie_all(states)
                 return
-            self._way.walk(piece, walked_ns, at_ns - 1)
             walked_ns = at_ns
+            state = leg.state(at_ns)
             if at_ns > passed_ns:
-                self._way.tie(piece, at_ns)
+                states.append((piece, at_ns, (state.x, state.y, state.yaw)))
             if at_ns == command_ns:
                 _, command = pending.pop(0)
                 self._count(at_ns, command)
-                leg = following(at_ns, leg.state(at_ns), command, self.limits)
+                leg = following(at_ns, state, command, self.limits)
             elif at_ns == end_ns:
                 self._ended = True
-                leg = self._ending(leg, at_ns)
+                leg = ending(at_ns, state, self.limits, stops=self._source == 'twist')
             else:
-                leg = leg.renewed(at_ns)
+                leg = leg.renewed(at_ns, state)
             from_ns = max(at_ns, passed_ns + 1)
             self._cut(from_ns)
             self._pieces.append(DrivenLeg(from_ns, leg))
-
-    def _ending(self, leg: Leg, at_ns: int) -> Leg:
-        state = leg.state(at_ns)
-        return ending(at_ns, state, self.limits, stops=self._source == 'twist')
 
     def _given(self, from_ns: int, until_ns: int) -> GivenPoses:
         return GivenPoses(from_ns, self._poses.around(from_ns, until_ns) or (self._held,))

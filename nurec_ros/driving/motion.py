@@ -29,6 +29,8 @@ from nurec_ros.driving.inputs import AckermannCommand, Command, TwistCommand
 GRID_NS = 10_000_000
 NEVER = 2**62
 # Gauss-Legendre with three nodes on [0, 1]: exact for polynomials of degree 5.
+# x, y, yaw
+PlanarPose = tuple[float, float, float]
 _OFFSET = 0.5 * math.sqrt(0.6)
 _NODES = ((0.5 - _OFFSET, 5.0 / 18.0), (0.5, 8.0 / 18.0), (0.5 + _OFFSET, 5.0 / 18.0))
 
@@ -101,7 +103,7 @@ class Leg:
             return min(end_ns, (self.t_ns // GRID_NS + 1) * GRID_NS)
         return end_ns
 
-    def pose(self, t_ns: int) -> tuple[float, float, float]:
+    def pose(self, t_ns: int) -> PlanarPose:
         """Return x, y, yaw at a time from the anchor on."""
         seconds = (t_ns - self.t_ns) * 1e-9
         start = self.origin
@@ -140,9 +142,8 @@ class Leg:
             steering=self.steering_goal if t_ns >= self.steering_end_ns else steering,
         )
 
-    def renewed(self, t_ns: int) -> Leg:
-        """Return the leg that begins at `next_ns`."""
-        state = self.state(t_ns)
+    def renewed(self, t_ns: int, state: Planar) -> Leg:
+        """Return the leg that begins at `next_ns`, with the state of that time."""
         leg = replace(self, t_ns=t_ns, origin=state, speed=state.speed, steering=state.steering)
         if t_ns >= self.steering_end_ns:
             leg = replace(leg, steering_rate=0.0, steering_end_ns=NEVER)
@@ -153,7 +154,7 @@ class Leg:
     def _curvature(self, steering: float) -> float:
         return math.tan(steering) / self.limits.wheelbase_m if steering else 0.0
 
-    def _swept(self, seconds: float) -> tuple[float, float, float]:
+    def _swept(self, seconds: float) -> PlanarPose:
         """Integrate a turning steering: heading and way are integrals over the same nodes."""
         start, length = self.origin, self.limits.wheelbase_m
         speed, acceleration = self.speed, self.acceleration
@@ -174,6 +175,11 @@ class Leg:
             x += step * math.cos(direction)
             y += step * math.sin(direction)
         return start.x + x * seconds, start.y + y * seconds, start.yaw + turn(seconds)
+
+
+def grid_within(after_ns: int, until_ns: int) -> range:
+    """Return the times of the grid in (after, until]."""
+    return range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS)
 
 
 def following(t_ns: int, origin: Planar, command: Command, limits: Limits) -> Leg:

@@ -16,12 +16,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
 import numpy as np
 from nurec_ros.driving.interpolation import Waypoint
-from nurec_ros.driving.motion import GRID_NS
+from nurec_ros.driving.motion import grid_within, PlanarPose
 from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
 from nurec_ros.driving.recorded_path import RecordedPath, yaw_of
 from nurec_ros.poses import Quaternion, Vector
@@ -59,6 +60,9 @@ class Way:
         self._recorded = recorded
         self._path: RecordedPath | None = None
         self._knots: list[_Knot] = []
+        # The heading of the newest pose of the driven path, once it was asked for.
+        self._turned_from: Waypoint | None = None
+        self._last_yaw = 0.0
 
     @property
     def path(self) -> RecordedPath:
@@ -103,7 +107,7 @@ class Way:
         x, y, yaw = piece.leg.pose(t_ns)
         return self.path.on_ground(x, y, yaw, self.place(piece, t_ns, x, y))
 
-    def planar(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> tuple[float, float, float]:
+    def planar(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> PlanarPose:
         if isinstance(piece, DrivenLeg):
             return piece.leg.pose(t_ns)
         (x, y, _), quaternion = piece.pose(t_ns)
@@ -117,28 +121,26 @@ class Way:
         free = isinstance(piece, GivenPoses) and math.hypot(x - knot.x, y - knot.y) > JUMP_M
         return self.path.nearest(x, y, None if free else knot.s_m)
 
-    def walk(self, piece: Piece, after_ns: int, until_ns: int) -> None:
-        """Tie the way to the recorded path on the grid within (after, until]."""
-        if isinstance(piece, AsRecorded) or (isinstance(piece, DrivenLeg) and piece.leg.stands):
-            return
-        times = range((after_ns // GRID_NS + 1) * GRID_NS, until_ns + 1, GRID_NS)
-        if isinstance(piece, GivenPoses):
-            for t_ns in times[:1] if piece.stands else times:
-                self.tie(piece, t_ns)
-            return
+    def walk(self, piece: GivenPoses, after_ns: int, until_ns: int) -> None:
+        """Tie given poses to the recorded path on the grid within (after, until]."""
+        times = grid_within(after_ns, until_ns)
+        for t_ns in times[:1] if piece.stands else times:
+            self.tie(piece, t_ns)
+
+    def tie_all(self, states: Sequence[tuple[DrivenLeg, int, PlanarPose]]) -> None:
+        """Do what `tie` does, at moments one after the other with their x, y and yaw."""
         done = 0
-        while done < len(times):
+        while done < len(states):
             # Some at once, as far as that is certain.
-            end = done + AT_ONCE
-            some = times[done:end]
-            states = [piece.leg.pose(t_ns) for t_ns in some]
+            some = states[done : done + AT_ONCE]
             places: list[float] = []
             if len(some) > 1:
-                x, y, _ = np.array(states).T
+                x, y, _ = np.array([state for _, _, state in some]).T
                 places = self.path.nearest_along(x, y, self._knots[-1].s_m)
             if not places:
-                places = [self.place(piece, some[0], *states[0][:2])]
-            for t_ns, state, s_m in zip(some, states, places, strict=False):
+                piece, t_ns, (at_x, at_y, _) = some[0]
+                places = [self.place(piece, t_ns, at_x, at_y)]
+            for (piece, t_ns, state), s_m in zip(some, places, strict=False):
                 self._note(piece, t_ns, *state, s_m)
             done += len(places)
 
@@ -160,8 +162,11 @@ class Way:
         while len(driven) > 1 and driven[-1].t_ns >= t_ns:
             driven.pop()
             self.changes += 1
-        last_x, last_y, _ = driven[-1].position
-        turned = math.remainder(yaw - yaw_of(driven[-1].quaternion), math.tau)
+        last = driven[-1]
+        last_x, last_y, _ = last.position
+        if last is not self._turned_from:
+            self._turned_from, self._last_yaw = last, yaw_of(last.quaternion)
+        turned = math.remainder(yaw - self._last_yaw, math.tau)
         moved = math.hypot(x - last_x, y - last_y)
         if moved >= DRIVEN_STEP_M or abs(turned) >= DRIVEN_STEP_RAD:
             driven.append(Waypoint(t_ns, *self.pose(piece, t_ns)))

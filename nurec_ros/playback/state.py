@@ -196,6 +196,8 @@ def difference(
     before: Iterable[str], after: Iterable[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what is new in `after`, and what of `before` is gone."""
+    if before == after:
+        return (), ()
     known, there = dict.fromkeys(before), dict.fromkeys(after)
     return (
         tuple(name for name in there if name not in known),
