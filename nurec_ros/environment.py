@@ -29,13 +29,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.driving import AckermannCommand, Deviation, TimedPose, TwistCommand
+from nurec_ros.driving import Deviation, InputError
+from nurec_ros.driving.actions import Action, input_of, nanoseconds_of
 from nurec_ros.driving.watch import EgoWatch
-from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.errors import ConfigurationError, NurecError, RenderError
 from nurec_ros.playback.effects import Effect, Render, Step
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, moved_inward, Schedule
-from nurec_ros.poses import Pose, quaternion_of
+from nurec_ros.poses import Pose
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.images import decode_rgb
 from nurec_ros.rendering.pipeline import RenderPipeline
@@ -51,7 +52,9 @@ MICROSECOND = 1000
 # What belongs to the node's timers, topics and services alone.
 NOT_HERE = ('mode', 'rate', 'tick_us', 'loop', 'autoplay', 'ego_wait_s')
 
-Command = TwistCommand | AckermannCommand
+# Odometry is a pose over ROS; here that is 'pose'.
+SOURCES = ('ackermann', 'twist', 'pose', 'recorded')
+
 _Seen = TypeVar('_Seen', 'Image', 'PointCloud')
 
 
@@ -64,6 +67,9 @@ class Image:
     data: bytes
     encoding: str
     _frame: Frame = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f'Image({self.camera} at {self.t_ns}, {self.encoding}, {len(self.data)} bytes)'
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
@@ -78,6 +84,9 @@ class PointCloud:
     lidar: str
     t_ns: int
     _cloud: Cloud = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f'PointCloud({self.lidar} at {self.t_ns}, {len(self._cloud.points)} points)'
 
     @cached_property
     def xyzi(self) -> NDArray[np.float32]:
@@ -121,9 +130,10 @@ class Environment:
     Steps through a scenario while a program drives.
 
     `server` is that of the parameter, '' for neither images nor clouds. `ego_source` ('twist',
-    'ackermann' or 'pose') says what `step` takes; the other parameters are those of the player's
-    table. One thread alone may use it; `close` it, or use it in a with statement. ScenarioError
-    and ConfigurationError where file or parameters cannot be used.
+    'ackermann' or 'pose') says what `step` takes; with 'recorded' nobody drives, and it takes
+    None. The other parameters are those of the player's table. One thread alone may use it;
+    `close` it, or use it in a with statement. ScenarioError and ConfigurationError where file or
+    parameters cannot be used; NurecError for whatever is asked of a closed one.
     """
 
     def __init__(
@@ -159,6 +169,7 @@ class Environment:
         self._clouds: dict[str, PointCloud] = {}
         self._failures: dict[tuple[str, int], str] = {}
         self._pipeline: RenderPipeline | None = None
+        self._closed = False
         self._playback = self._new_playback()
         if server:
             self._pipeline = RenderPipeline(
@@ -172,8 +183,21 @@ class Environment:
         return self._watch.ego.source
 
     def reset(self, start_s: float = 0.0) -> Observation:
-        """Stand on the recorded ego, `start_s` after begin, with a picture of each camera."""
-        t_ns = self._range_ns[0] + round(start_s * 1e6) * MICROSECOND
+        """
+        Stand on the recorded ego, `start_s` after begin, with a picture of each camera.
+
+        InputError where that is not between begin and end.
+        """
+        self._check_open()
+        playback = self._playback
+        t_ns = playback.begin_ns + nanoseconds_of('start_s', start_s)
+        # The length in seconds may be rounded up.
+        if not playback.begin_ns <= t_ns <= playback.end_ns + MICROSECOND:
+            length_s = (playback.end_ns - playback.begin_ns) / SECOND
+            raise InputError(
+                'start_s is outside of the scenario',
+                f'start_s is {start_s:g}, expected 0 to {length_s:g}: seconds after begin',
+            )
         self._clear()
         # A jump is shown before its pictures: time passes that nobody sees.
         self._carry_out(self._playback.seek(self._now(), t_ns))
@@ -184,12 +208,7 @@ class Environment:
 
     def step(
         self,
-        action: Command
-        | TimedPose
-        | Pose
-        | NDArray[np.float64]
-        | tuple[float, float]
-        | None = None,
+        action: Action | None = None,
         duration_s: float = 0.1,
     ) -> Observation:
         """
@@ -198,15 +217,21 @@ class Environment:
         A command counts from the position on: (speed, steering angle) with ego_source ackermann,
         (speed, yaw rate) with twist, or a record of `nurec_ros.driving`. A pose, T_map_rig as a
         Pose or a matrix (4, 4), is where the ego is at the end of the step. None: no new input.
+        InputError for what cannot be used; nothing has moved then.
         """
-        duration_ns = round(duration_s * 1e6) * MICROSECOND
+        self._check_open()
+        duration_ns = nanoseconds_of('duration_s', duration_s)
         if duration_ns <= 0:
-            raise ValueError(f'duration_s is {duration_s}, expected at least a microsecond')
+            raise InputError(
+                'duration_s is too short',
+                f'duration_s is {duration_s:g}, expected at least a microsecond',
+            )
         playback = self._playback
         self._clear()
         if action is not None:
             end_ns = min(playback.position_ns + duration_ns, playback.end_ns)
-            effects, _, _ = playback.put(self._now(), self._input(action, end_ns))
+            taken = input_of(action, self.action, end_ns)
+            effects, _, _ = playback.put(self._now(), taken)
             self._carry_out(effects)
         step = Step(duration_ns)
         self._carry_out(playback.step(self._now(), step))
@@ -216,7 +241,8 @@ class Environment:
         return self._observe(told.collisions if told is not None else (), step.failed_images)
 
     def close(self) -> None:
-        """Leave the server."""
+        """Leave the server; nothing else can be done with it then."""
+        self._closed = True
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
@@ -228,6 +254,10 @@ class Environment:
         self.close()
 
     # Inside.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NurecError('this Environment is closed; expected a new one to be made')
 
     def _new_playback(self) -> Playback:
         settings, scenario = self._settings, self.scenario
@@ -253,24 +283,6 @@ class Environment:
         # Steps have no wall time; it only must not stand still.
         self._wall_ns += MICROSECOND
         return self._wall_ns
-
-    def _input(self, action: Any, end_ns: int) -> Command | TimedPose:
-        if isinstance(action, TwistCommand | AckermannCommand | TimedPose):
-            return action
-        source = self.action
-        if source in ('pose', 'odometry'):
-            if isinstance(action, Pose):
-                position, quaternion = action.position.tolist(), action.quaternion.tolist()
-            else:
-                T_map_rig = np.asarray(action, dtype=np.float64)
-                if T_map_rig.shape != (4, 4):
-                    raise ValueError(f'a pose of shape {T_map_rig.shape}, expected (4, 4)')
-                position, quaternion = T_map_rig[:3, 3].tolist(), quaternion_of(T_map_rig)
-            return TimedPose.checked(end_ns, position, quaternion)
-        speed, second = (float(value) for value in action)
-        if source == 'twist':
-            return TwistCommand.checked(0, speed, second)
-        return AckermannCommand.checked(0, speed, second)
 
     def _carry_out(self, effects: list[Effect]) -> None:
         waiting = list(effects)
@@ -358,6 +370,11 @@ def _settings(named: Mapping[str, Any]) -> Settings:
     values: dict[str, Value] = {
         name: convert(specs[name], name, value) for name, value in named.items()
     }
+    if values['ego_source'] not in SOURCES:
+        raise ConfigurationError(
+            f"ego_source is '{values['ego_source']}', which an environment does not have; "
+            f'expected one of {", ".join(SOURCES)}'
+        )
     return replace(Settings(), **values)  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@
 """The environment: steps, what they see, and what they ask the renderer for."""
 
 import math
+import re
 import struct
 import subprocess
 import sys
@@ -24,10 +25,11 @@ from test.support.lidars import add_lidar, LIDAR, SPINS
 import numpy as np
 from nurec_ros import Environment
 from nurec_ros.driving import AckermannCommand, InputError
-from nurec_ros.errors import ConfigurationError, ScenarioError
+from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
 import pytest
+from scipy.spatial.transform import Rotation
 
 BEGIN_NS = START_US * 1000
 
@@ -123,9 +125,94 @@ def test_what_cannot_be_used(usdz, tmp_path, blind):
     blind.reset()
     with pytest.raises(InputError, match=r'linear\.x is nan'):
         blind.step((math.nan, 0.0))
-    with pytest.raises(ValueError, match='duration_s is 0'):
-        blind.step((1.0, 0.0), 0)
+    for duration_s, found in ((0, '0'), (-1.0, '-1'), (1e-7, '1e-07')):
+        with pytest.raises(InputError, match=rf'duration_s is {found}, expected at least a micro'):
+            blind.step((1.0, 0.0), duration_s)
+    for duration_s in (math.nan, math.inf, 'long'):
+        with pytest.raises(InputError, match=rf'duration_s is .?{duration_s}.?, expected a finit'):
+            blind.step((1.0, 0.0), duration_s)
+    for start_s in (-1, 2.1, 1e9):
+        sentence = re.escape(f'start_s is {start_s:g}, expected 0 to 2: seconds after begin')
+        with pytest.raises(InputError, match=sentence):
+            blind.reset(start_s)
+    with pytest.raises(InputError, match='start_s is nan, expected a finite number'):
+        blind.reset(math.nan)
     assert blind.step((1.0, 0.0)).t_ns == BEGIN_NS + 100_000_000
+
+
+def turned(scale=(1.0, 1.0, 1.0)):
+    """Return a pose whose axes are scaled."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler('ZYX', (0.3, 0.1, -0.2)).as_matrix() * scale
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ('source', 'action', 'sentence'),
+    [
+        ('ackermann', (1.0,), 'is (1.0,), expected two numbers (speed, steering angle), or an Ac'),
+        ('twist', 5, 'the action is 5, expected two numbers (speed, yaw rate), or a TwistCommand'),
+        ('ackermann', np.eye(4), 'the action is an array of shape (4, 4), expected two numbers'),
+        ('twist', (1.0, 2.0, 3.0), 'the action is (1.0, 2.0, 3.0), expected two numbers'),
+        ('twist', ('fast', 0.0), "the action is ('fast', 0.0), expected two numbers"),
+        ('twist', ((1.0, 2.0), 3.0), 'the action is ((1.0, 2.0), 3.0), expected two numbers'),
+        ('twist', Pose(np.zeros(3), np.array((0, 0, 0, 1))), 'the action is a Pose, expected two'),
+        ('twist', AckermannCommand(0, 1.0, 0.0), "came while ego_source is 'twist'"),
+        ('pose', (1.0, 0.0), 'is (1.0, 0.0), expected a Pose, a matrix (4, 4), or a TimedPose'),
+        (
+            'pose',
+            np.zeros((4, 4)),
+            'the matrix ends with the row [0.0, 0.0, 0.0, 0.0]; expected',
+        ),
+        ('pose', turned((2.0, 2.0, 2.0)), 'the matrix has axes of the lengths 2, 2, 2, or not at'),
+        ('pose', turned((1.0, -1.0, 1.0)), 'the matrix mirrors; expected a rotation and a place'),
+        ('pose', turned((1.0, math.nan, 1.0)), 'the matrix has numbers that are not finite'),
+        ('pose', Pose(np.zeros((2, 3)), np.zeros((2, 4))), 'the action is a Pose of many, expect'),
+        ('recorded', (1.0, 0.0), 'is (1.0, 0.0), expected None: with this ego_source nobody dri'),
+    ],
+)
+def test_actions_that_cannot_be_used(usdz, source, action, sentence):
+    with Environment(usdz, '', ego_source=source) as environment:
+        before = environment.reset()
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            environment.step(action)
+        # Nothing has moved, and it goes on.
+        found = environment.step(None)
+        assert found.t_ns == before.t_ns + 100_000_000
+
+
+@pytest.mark.parametrize('dtype', [np.float64, np.float32])
+def test_a_matrix_may_be_rounded(usdz, dtype):
+    with Environment(usdz, '', ego_source='pose') as environment:
+        environment.reset()
+        found = environment.step(turned().astype(dtype))
+        np.testing.assert_allclose(found.pose.matrix, turned(), atol=1e-6)
+
+
+def test_with_the_recorded_ego_nobody_drives(usdz):
+    recorded = Scenario.load(usdz).ego
+    with Environment(usdz, '', ego_source='recorded') as environment:
+        found = environment.reset(2.0)
+        assert found.done
+        found = environment.reset()
+        while not found.done:
+            found = environment.step()
+            truth = recorded.pose(found.t_ns)
+            np.testing.assert_allclose(found.pose.position, truth.position, atol=1e-9)
+            assert found.deviation.lateral_m == pytest.approx(0.0, abs=1e-6)
+        assert found.why == 'the end'
+    with pytest.raises(ConfigurationError, match=r"ego_source is 'odometry', which .*; expected"):
+        Environment(usdz, '', ego_source='odometry')
+
+
+def test_of_a_closed_one_nothing_can_be_asked(usdz):
+    environment = Environment(usdz, '')
+    environment.reset()
+    for _ in range(2):
+        environment.close()
+    for ask in (environment.reset, environment.step):
+        with pytest.raises(NurecError, match='this Environment is closed'):
+            ask()
 
 
 def test_pictures_are_of_the_driven_ego(usdz):
@@ -144,6 +231,12 @@ def test_pictures_are_of_the_driven_ego(usdz):
         rgb = found.images[CAMERAS[0]].rgb
         assert rgb.ndim == 3
         assert rgb.dtype == np.uint8
+        # What prints is no longer than people read.
+        size = len(found.images[CAMERAS[0]].data)
+        shown = f'Image({CAMERAS[0]} at {BEGIN_NS + 47_000_000}, png, {size} bytes)'
+        assert repr(found.images[CAMERAS[0]]) == shown
+        assert shown in repr(found)
+        assert len(repr(found)) < 2000
         assert found.failed_images == {}
         # Nothing is due so soon.
         assert environment.step(None, 0.001).images == {}
@@ -192,6 +285,7 @@ def test_clouds_are_of_the_driven_ego(spinning):
         before = first.pose.position
         found = drive.step((40.0, 0.0), 0.22)
         cloud = found.clouds[LIDAR]
+        assert repr(cloud) == f'PointCloud({LIDAR} at {SPINS[1][1] * 1000}, 2 points)'
         start_us, end_us = SPINS[1][0] - START_US, SPINS[1][1] - START_US
         np.testing.assert_array_equal(
             cloud.xyzi,
