@@ -29,9 +29,9 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.answers import Calls, failure
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
 from nurec_ros.rendering.address import Endpoint, endpoints
+from nurec_ros.rendering.channel import ANY_SCENE, choose_scene, version_text
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
-from nurec_ros.rendering.scenes import ANY_SCENE, choose_scene, version_text
 from nurec_ros.rendering.server_errors import BLOCKED, ServerError, STARTING
 from nurec_ros.scenario import Scenario
 

@@ -45,10 +45,15 @@ from nurec_ros.probe.renders import (
 )
 from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
 from nurec_ros.probe.spins import lidar_stages, ProbedSpin
-from nurec_ros.rendering.address import addresses, check_proxy, resolve
-from nurec_ros.rendering.channel import open_channel, proxies_in_force
-from nurec_ros.rendering.render_options import RenderOptions, scene_metadata
-from nurec_ros.rendering.tls import fault_among, root_certificate
+from nurec_ros.rendering.address import (
+    addresses,
+    check_proxy,
+    fault_among,
+    resolve,
+    root_certificate,
+)
+from nurec_ros.rendering.channel import open_channel, proxies_in_force, scene_metadata
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import no_lidars_wanted
 
@@ -177,15 +182,14 @@ class _Probe:
         addresses(options.server)
         check_proxy(options.server, options.use_proxy)
         self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
-        self._certificate = root_certificate(
-            RenderOptions(
-                server=options.server,
-                tls_root_certificate=options.tls_root_certificate,
-                resolution_scale=options.scale,
-                render_timeout_s=options.timeout_s,
-                first_render_timeout_s=options.first_timeout_s,
-            )
+        # Refuses what cannot be honoured.
+        RenderOptions(
+            server=options.server,
+            resolution_scale=options.scale,
+            render_timeout_s=options.timeout_s,
+            first_render_timeout_s=options.first_timeout_s,
         )
+        self._certificate = root_certificate(options.tls_root_certificate)
         check_folder(options.output)
 
     @property

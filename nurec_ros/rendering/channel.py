@@ -11,24 +11,35 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A channel to a server: opened as typed, asked short questions, watched until it breaks."""
+"""
+A channel to a server: opened as typed, asked short questions, watched until it breaks.
+
+And its first questions: which of the scenes that a server has is the scenario, and what may be
+wrong with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 import json
 import math
 import os
+from pathlib import Path
 import re
 import threading
 from typing import Any
 
 import grpc
+from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.policy import Row
-from nurec_ros.rendering.protos import common_pb2
-from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.server_errors import ASK_AGAIN, BLOCKED, classify, ServerError
+from nurec_ros.scenario import Scenario
+from nurec_ros.setting_values import check_scene_url
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -68,6 +79,13 @@ ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 # gRPC's Python watches a channel's state in steps of 0.2 s, from a thread that fails loudly when
 # the channel is closed under it: it is let go first.
 _WATCH_STEP_S = 1.0
+
+# In a list of scenes: the server takes any name, as some simulators do.
+ANY_SCENE = '*'
+
+Spans = tuple[tuple[int, int], ...]
+# What servers from 26.04 on take as the name of a scene that they load from a URL.
+_SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
 
 
 def proxies_in_force(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -237,3 +255,158 @@ class Channel:
         self._ready.clear()
         if was_ready and not self._retired:
             self._on_broken(self)
+
+
+# --- scenes --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FoundScene:
+    """
+    The scenes of a server, and the one to ask for.
+
+    scene_id is empty, and error says why, where there is none. note: what may be wrong with it.
+    """
+
+    names: tuple[str, ...]
+    scene_id: str
+    error: ServerError | None = None
+    note: str = ''
+
+
+def find_scene(
+    channel: Channel, prefix: str, scenario: Scenario, options: RenderOptions
+) -> FoundScene:
+    """Ask a server for its scenes and choose; ServerError where it does not answer."""
+    ours = options.scene_id or scenario.scene_id
+    try:
+        if options.scene_url:  # the server has it once it has loaded it, which it may do now
+            return FoundScene(scene_names(channel, prefix, options.first_render_timeout_s), ours)
+        names = scene_names(channel, prefix)
+    except ServerError as error:
+        if error.kind != 'version':
+            raise
+        # Never seen, but no reason to refuse: the scene's name is known from the archive.
+        return FoundScene((), ours)
+    try:
+        chosen = choose_scene(scenario, names, options.scene_id)
+    except ServerError as error:
+        return FoundScene(names, '', error)
+    note = describe_scene(scenario, names, chosen, options.scene_id)
+    if note:
+        try:
+            reply = channel.ask(
+                prefix,
+                'get_available_trajectories',
+                sensorsim_pb2.AvailableTrajectoriesReturn.FromString,
+                request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen),
+            )
+        except ServerError:
+            return FoundScene(names, chosen, None, note)  # older servers do not know them
+        note = describe_scene(scenario, names, chosen, options.scene_id, spans_of(reply))
+    return FoundScene(names, chosen, None, note)
+
+
+def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
+    """Ask a server for the names of its scenes."""
+    parse = common_pb2.AvailableScenesReturn.FromString
+    reply = channel.ask(prefix, 'get_available_scenes', parse, least_s=least_s)
+    return tuple(reply.scene_ids)
+
+
+def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:
+    """
+    Return the name under which the server has the scenario.
+
+    `wanted` alone, where it is given; of a server that takes any name the sequence id; else the
+    sequence id, the metadata's scene id, the only name that holds the file's stem, the only name
+    at all. ServerError listing the names that the server has.
+    """
+    if ANY_SCENE in scenes:
+        return wanted or scenario.scene_id
+    if wanted:
+        if wanted in scenes:
+            return wanted
+    else:
+        for name in (scenario.scene_id, scenario.metadata_scene_id):
+            if name and name in scenes:
+                return name
+        stem = Path(scenario.path).stem
+        matching = [name for name in scenes if stem and stem in name]
+        if len(matching) == 1:
+            return matching[0]
+        if len(scenes) == 1:
+            return scenes[0]
+    if not scenes:
+        raise ServerError(
+            'scene',
+            'the server has no scenes at all',
+            'start it with --artifact-glob for this file (the pattern must end in .usdz); its log '
+            'tells which archives it refused',
+            ASK_AGAIN,
+        )
+    raise classify(
+        grpc.StatusCode.NOT_FOUND,
+        'by its own list',
+        scene_id=wanted or scenario.scene_id,
+        scenes=', '.join(sorted(scenes)) or 'none',
+    )
+
+
+def describe_scene(
+    scenario: Scenario, scenes: tuple[str, ...], chosen: str, wanted: str, spans_ns: Spans = ()
+) -> str:
+    """
+    Return what may be wrong with a scene that was chosen; empty where its name is the scenario's.
+
+    spans_ns: first and last time of the trajectories that the server has for it, as far as it
+    told: where none of them meets the scenario's range, it is another drive.
+    """
+    if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
+        return ''
+    what = (
+        f"the server's only scene is {chosen!r}, taken for {scenario.scene_id!r}"
+        if len(scenes) == 1
+        else f"the server's scene {chosen!r} was taken for {scenario.scene_id!r} by the name of "
+        'the file'
+    )
+    apart = [last < scenario.start_ns or first > scenario.end_ns for first, last in spans_ns]
+    if apart and all(apart):
+        doubt = 'it is another drive, recorded at another time, and so are its pictures'
+    else:
+        doubt = 'its pictures may show another drive'
+    return f'{what}: {doubt}; set scene_id to choose'
+
+
+def spans_of(reply: sensorsim_pb2.AvailableTrajectoriesReturn) -> Spans:
+    """Return the first and the last time of each trajectory that has any, ns."""
+    times = [
+        [pose.timestamp_us * 1000 for pose in entry.trajectory.poses]
+        for entry in reply.available_trajectories
+    ]
+    return tuple((min(found), max(found)) for found in times if found)
+
+
+def version_text(version: common_pb2.VersionId) -> str:
+    """Return version id and API version for people; the API version where it says one."""
+    api = version.grpc_api_version
+    numbers = f'{api.major}.{api.minor}.{api.patch}'
+    text = version.version_id or 'unknown'
+    return text if numbers == '0.0.0' else f'{text} (gRPC API {numbers})'
+
+
+def scene_metadata(scene_url: str, scene_id: str) -> Metadata:
+    """
+    Return what is sent with every call so that the server loads the scene itself.
+
+    Empty without a URL. ConfigurationError for an id that servers do not take beside one.
+    """
+    if not scene_url:
+        return ()
+    check_scene_url(scene_url)
+    if not _SCENE_NAME.fullmatch(scene_id):
+        raise ConfigurationError(
+            f'scene_id is {scene_id!r}, expected letters, digits, _ and - alone beside a '
+            'scene_url: set scene_id to the name that the scene is to have on the server'
+        )
+    return ('x-nre-scene-url', scene_url), ('x-nre-scene-id', scene_id)

@@ -29,13 +29,23 @@ import time
 from typing import Any
 
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.address import addresses, check_proxy, resolve
-from nurec_ros.rendering.channel import Channel
+from nurec_ros.rendering.address import (
+    addresses,
+    check_proxy,
+    resolve,
+    root_certificate,
+    TlsCheck,
+)
+from nurec_ros.rendering.channel import (
+    Channel,
+    find_scene,
+    scene_metadata,
+    scene_names,
+    version_text,
+)
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions, scene_metadata
-from nurec_ros.rendering.scenes import find_scene, scene_names, version_text
+from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
-from nurec_ros.rendering.tls import root_certificate, TlsCheck
 from nurec_ros.scenario import Scenario
 
 Log = Callable[[str, str], None]
@@ -122,7 +132,7 @@ class Connection:
         self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
         # A server that is to load the scene does so at the first call that names it.
         self._first_s = options.first_render_timeout_s if self._metadata else 0.0
-        self._certificate = root_certificate(options)
+        self._certificate = root_certificate(options.tls_root_certificate)
         self._log = log
         self._on_change = on_change
         # Guards the swap of `state`, and with it what is to become of the channel.

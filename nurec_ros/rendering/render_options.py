@@ -17,14 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-import re
 
-from nurec_ros.errors import ConfigurationError
-from nurec_ros.setting_values import check_scene_url, convert
+from nurec_ros.setting_values import convert
 from nurec_ros.settings import LIDAR_TABLE, TABLE, Values
-
-# What servers from 26.04 on take as the name of a scene that they load from a URL.
-_SCENE_NAME = re.compile(r'[A-Za-z0-9_-]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +79,6 @@ class RenderOptions:
     def scale_of(self, camera: str) -> float:
         """Return the output size of a camera as a fraction of its native size."""
         return self.camera_scales.get(camera, self.resolution_scale)
-
-
-def scene_metadata(scene_url: str, scene_id: str) -> tuple[tuple[str, str], ...]:
-    """
-    Return what is sent with every call so that the server loads the scene itself.
-
-    Empty without a URL. ConfigurationError for an id that servers do not take beside one.
-    """
-    if not scene_url:
-        return ()
-    check_scene_url(scene_url)
-    if not _SCENE_NAME.fullmatch(scene_id):
-        raise ConfigurationError(
-            f'scene_id is {scene_id!r}, expected letters, digits, _ and - alone beside a '
-            'scene_url: set scene_id to the name that the scene is to have on the server'
-        )
-    return ('x-nre-scene-url', scene_url), ('x-nre-scene-id', scene_id)
 
 
 # One list of what is allowed: that of the parameters, whose names these are.

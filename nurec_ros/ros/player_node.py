@@ -45,8 +45,8 @@ from nurec_ros.playback.effects import (
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
 from nurec_ros.playback.state import PlaybackState, StepState
+from nurec_ros.rendering.address import root_certificate
 from nurec_ros.rendering.render_options import RenderOptions
-from nurec_ros.rendering.tls import root_certificate
 from nurec_ros.ros.ego_inputs import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 from nurec_ros.ros.graph import Graph
@@ -129,7 +129,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._take(read(settings))
         else:
             # What no later load can mend.
-            root_certificate(RenderOptions.of(self.parameters.values))
+            RenderOptions.of(self.parameters.values)
+            root_certificate(settings.tls_root_certificate)
             self.get_logger().info(f'idle: {NO_SCENARIO}')
             self._reporter.publish_state(self._state())
             self._reporter.unused(self.parameters.unused_overrides())

@@ -27,7 +27,7 @@ import threading
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.endpoint import resolve_stage
-from nurec_ros.rendering import tls
+from nurec_ros.rendering import address
 import pytest
 
 # What is waited for in vain; all else has its time.
@@ -176,7 +176,7 @@ def test_a_grpc_server_that_is_no_renderer(probe):
 @pytest.fixture
 def guarded(tmp_path, monkeypatch):
     """Yield the port of a server that speaks TLS as localhost, and its certificate's file."""
-    monkeypatch.setattr(tls, 'TIMEOUT_S', 60.0)
+    monkeypatch.setattr(address, 'TIMEOUT_S', 60.0)
     credentials, path = server_credentials(tmp_path)
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_secure_port('127.0.0.1:0', credentials)

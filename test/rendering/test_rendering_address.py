@@ -17,7 +17,7 @@ import socket
 from test.rendering.tls import CERTIFICATE
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import address, channel, RenderOptions
+from nurec_ros.rendering import address, channel
 from nurec_ros.rendering.address import (
     addresses,
     check_proxy,
@@ -25,10 +25,10 @@ from nurec_ros.rendering.address import (
     endpoints,
     places,
     resolve,
+    root_certificate,
     Target,
 )
 from nurec_ros.rendering.server_errors import ServerError
-from nurec_ros.rendering.tls import root_certificate
 import pytest
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -167,15 +167,15 @@ def test_real_resolver_knows_loopback() -> None:
 
 
 def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
-    assert root_certificate(RenderOptions()) is None
+    assert root_certificate('') is None
     path = tmp_path / 'root.pem'
     path.write_bytes(CERTIFICATE)
-    assert root_certificate(RenderOptions(tls_root_certificate=str(path))) == CERTIFICATE
+    assert root_certificate(str(path)) == CERTIFICATE
     path.write_bytes(b'PEM')
     with pytest.raises(ConfigurationError, match='holds no certificate in PEM format'):
-        root_certificate(RenderOptions(tls_root_certificate=str(path)))
+        root_certificate(str(path))
     with pytest.raises(ConfigurationError, match=r'missing\.pem cannot be read: No such file'):
-        root_certificate(RenderOptions(tls_root_certificate=str(tmp_path / 'missing.pem')))
+        root_certificate(str(tmp_path / 'missing.pem'))
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,10 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import address, channel, connection, policy, RenderPipeline, tls
-from nurec_ros.rendering.channel import Channel
+from nurec_ros.rendering import address, channel, connection, policy, RenderPipeline
+from nurec_ros.rendering.channel import Channel, choose_scene, describe_scene
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2
-from nurec_ros.rendering.scenes import choose_scene, describe_scene
 from nurec_ros.rendering.server_errors import ASK_AGAIN, ServerError
 from nurec_ros.scenario import Scenario
 import pytest
@@ -49,7 +48,7 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look below gRPC have its time: it is never repeated within the grace."""
     monkeypatch.setattr(policy, 'HANDSHAKE_S', 60.0)
-    monkeypatch.setattr(tls, 'TIMEOUT_S', 60.0)
+    monkeypatch.setattr(address, 'TIMEOUT_S', 60.0)
 
 
 def connected(pipeline: RenderPipeline) -> None:
@@ -691,26 +690,26 @@ def test_trouble_with_tls_is_looked_into_now_and_then_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks = []
-    real = tls.fault_among
+    real = address.fault_among
 
     def count(*arguments: object) -> object:
         looks.append(threading.current_thread().name)
         return real(*arguments)
 
-    monkeypatch.setattr(tls, 'fault_among', count)
+    monkeypatch.setattr(address, 'fault_among', count)
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
     monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
     credentials, _ = server_credentials(tmp_path)
     pipeline = make_pipeline(make_server(credentials=credentials))
     delivered.wait(lambda: bool(delivered.texts('error')))
     tries = []
-    real_explain = tls.TlsCheck.explain
+    real_explain = address.TlsCheck.explain
 
     def explain(self: object, error: ServerError) -> ServerError:
         tries.append(error)
         return real_explain(self, error)
 
-    monkeypatch.setattr(tls.TlsCheck, 'explain', explain)
+    monkeypatch.setattr(address.TlsCheck, 'explain', explain)
     eventually(lambda: len(tries) >= 2)
     assert looks == ['nurec-connect']
     assert 'TLS' in pipeline.status().last_error

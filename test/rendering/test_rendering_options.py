@@ -17,7 +17,7 @@ import math
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import RenderOptions
-from nurec_ros.rendering.render_options import scene_metadata
+from nurec_ros.rendering.channel import scene_metadata
 import pytest
 
 

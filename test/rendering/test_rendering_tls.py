@@ -25,9 +25,9 @@ from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import policy, tls
+from nurec_ros.rendering import address, policy
+from nurec_ros.rendering.address import check_pem, fault, fault_among, TlsCheck
 from nurec_ros.rendering.server_errors import RECONNECT, ServerError
-from nurec_ros.rendering.tls import check_pem, fault, fault_among, TlsCheck
 import pytest
 
 LIMIT_S = 60.0
@@ -35,7 +35,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, 'TIMEOUT_S', LIMIT_S)
+    monkeypatch.setattr(address, 'TIMEOUT_S', LIMIT_S)
 
 
 @pytest.fixture(params=[True, False], ids=['tls', 'plain'])
@@ -135,8 +135,8 @@ class Looks:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     fake = Looks()
-    monkeypatch.setattr(tls, 'fault_among', fake)
-    monkeypatch.setattr(tls, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
+    monkeypatch.setattr(address, 'fault_among', fake)
+    monkeypatch.setattr(address, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
     return fake
 
