@@ -11,19 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The archive: stored, aligned, the same bytes each time, whole or not there."""
+"""The archive: stored, aligned, the same bytes each time; and as the package itself reads it."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 import os
 from pathlib import Path
 import struct
 import zipfile
 
+import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example import make_example, write_example
 from nurec_ros.example.writer import write_usdz
+from nurec_ros.scenario import Scenario
 import pytest
+from scipy.spatial.transform import Rotation, Slerp
 import yaml
 
 
@@ -54,19 +58,12 @@ def test_members_are_stored_and_begin_at_multiples_of_64(tmp_path: Path, size: i
         for info in archive.infolist():
             assert info.compress_type == zipfile.ZIP_STORED
             assert info.flag_bits & 0x08 == 0, 'sizes stand in the local header'
+            field, extra = struct.unpack_from('<HH', info.extra)
+            assert (field, 4 + extra) == (0x1986, len(info.extra))
         assert archive.read('ends/below/a folder.txt') == 'ümlaut'.encode()
         assert len(archive.read('x' * (size % 97 + 1))) == size
     for offset in data_offsets(path).values():
         assert offset % 64 == 0
-
-
-def test_extra_fields_are_well_formed(tmp_path: Path):
-    path = write_usdz(tmp_path / 'a.usdz', {'a': b'1', 'bb': b'2', 'ccc': b'3'})
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            field, size = struct.unpack_from('<HH', info.extra)
-            assert field == 0x1986
-            assert len(info.extra) == 4 + size
 
 
 def test_example_is_aligned_and_begins_with_the_root_layer(example):
@@ -120,10 +117,31 @@ def test_the_metadata_have_every_key_that_readers_insist_on(example):
     assert metadata['time_range'] == {'start': times[0], 'end': times[-1]}
 
 
-def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
-    first = write_example(tmp_path / 'a.usdz', seed=5, duration_s=4).read_bytes()
-    assert write_example(tmp_path / 'b.usdz', seed=5, duration_s=4).read_bytes() == first
-    assert write_example(tmp_path / 'c.usdz', seed=6, duration_s=4).read_bytes() != first
+def test_equal_wishes_give_equal_bytes_and_others_another_name(tmp_path: Path):
+    first = write_example(tmp_path / 'a.usdz', seed=5, duration_s=1).read_bytes()
+    assert write_example(tmp_path / 'b.usdz', seed=5, duration_s=1.0).read_bytes() == first
+    assert write_example(tmp_path / 'c.usdz', seed=6, duration_s=1).read_bytes() != first
+    others = [{'seed': 2}, {'duration_s': 2.0}, {'seed': 2, 'duration_s': 2.0}]
+    others += [{'road_users': 5}, {'camera_model': 'pinhole'}, {'has_map': False}]
+    wishes = [{'duration_s': 1, **wish} for wish in ({}, {'duration_s': 1.0}, *others)]
+    names = [make_example(**wish).sequence_id for wish in wishes]
+    assert names[0] == names[1]
+    assert len(set(names)) == 7
+
+
+@pytest.mark.parametrize(
+    ('wish', 'words'),
+    [
+        *(({'duration_s': s}, 'duration is .* expected 1 to 120') for s in (0.0, -3.0, 121.0)),
+        ({'duration_s': float('nan')}, 'duration is .* expected 1 to 120'),
+        ({'camera_model': 'orb'}, 'camera-model is orb, expected one of ftheta, '),
+        ({'seed': -1}, 'seed is -1, expected 0 or more'),
+    ],
+)
+def test_what_cannot_be_had_is_refused(tmp_path: Path, wish, words):
+    with pytest.raises(ConfigurationError, match=words):
+        write_example(tmp_path / 'a.usdz', **wish)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path):
@@ -133,23 +151,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir()] == ['a.usdz']
     with zipfile.ZipFile(path) as archive:
         assert archive.read('a') == b'old'
-
-
-@pytest.mark.parametrize('duration', [0.0, -3.0, 121.0, float('nan')])
-def test_durations_out_of_range_are_refused(tmp_path: Path, duration: float):
-    with pytest.raises(ConfigurationError, match=r'duration is .* expected 1 to 120'):
-        write_example(tmp_path / 'a.usdz', duration_s=duration)
-    assert not list(tmp_path.iterdir())
-
-
-def test_unknown_camera_models_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match='camera-model is orb, expected one of ftheta, '):
-        write_example(tmp_path / 'a.usdz', camera_model='orb')
-
-
-def test_negative_seeds_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match='seed is -1, expected 0 or more'):
-        write_example(tmp_path / 'a.usdz', seed=-1)
 
 
 @pytest.mark.parametrize('kind', ['folder', 'fifo', 'nothing'])
@@ -174,8 +175,59 @@ def test_a_link_is_written_through(tmp_path: Path):
     assert zipfile.is_zipfile(tmp_path / 'file')
 
 
-def test_names_tell_seeds_and_durations_apart():
-    drives = [(1, 1), (1, 1.0), (1, 2.0), (2, 1.0), (2, 2.0)]
-    names = [make_example(seed=seed, duration_s=s).sequence_id for seed, s in drives]
-    assert names[0] == names[1]
-    assert len(set(names)) == 4
+@pytest.fixture(scope='module')
+def loaded(example) -> Scenario:
+    """Return the default example, every track of it."""
+    return Scenario.load(example.path, min_track_lifetime_s=0)
+
+
+def test_nothing_is_warned_of(loaded: Scenario):
+    assert loaded.warnings == ()
+
+
+def test_range_and_names(loaded: Scenario, example):
+    assert loaded.start_ns == int(example.times_us[0]) * 1000
+    assert loaded.end_ns == int(example.times_us[-1]) * 1000
+    assert loaded.sequence_id == loaded.metadata_scene_id == example.info['sequence_id']
+    assert len(loaded.cameras) == 6
+    assert all(camera.renderable for camera in loaded.cameras.values())
+    assert len(loaded.tracks.ids) == len(example.tracks)
+
+
+def test_ego_is_that_of_the_file(loaded: Scenario, example):
+    times = example.times_us * 1000
+    slerp = Slerp(times, Rotation.from_matrix(example.poses[:, :3, :3]))
+    for t in np.linspace(loaded.start_ns, loaded.end_ns, 60).astype(np.int64):
+        pose = loaded.ego.at(int(t))
+        position = [np.interp(t, times, example.poses[:, k, 3]) for k in range(3)]
+        assert np.allclose(pose[:3, 3], position, atol=1e-6)
+        assert np.allclose(pose[:3, :3], slerp(t).as_matrix(), atol=1e-6)
+
+
+def test_static_ones_are_those_that_do_not_move(loaded: Scenario, example):
+    still = {t.id for t in example.tracks if t.flags == 'NONE'}
+    assert {
+        i for i, static in zip(loaded.tracks.ids, loaded.tracks.static, strict=True) if static
+    } == still
+
+
+def test_ego_drives_between_lane_boundaries_of_the_map(loaded: Scenario):
+    assert loaded.road_map is not None
+    assert '+lat_0=59.35' in loaded.road_map.geo_reference
+    points = np.vstack(loaded.road_map.boundaries)
+    assert len(points) > 100
+    # The lane is 3.5 m wide: dense enough boundaries pass at 1.75 m.
+    nearest = []
+    for boundary in loaded.road_map.boundaries:
+        dense = np.vstack([np.linspace(a, b, 50) for a, b in pairwise(boundary)])
+        nearest.append(
+            [np.linalg.norm(dense[:, :2] - p[:2], axis=1).min() for p in loaded.ego.positions]
+        )
+    assert np.allclose(np.min(nearest, axis=0), 1.75, atol=0.06)
+
+
+def test_earth_is_below(loaded: Scenario):
+    assert loaded.T_earth_map is not None
+    assert 6.3e6 < np.linalg.norm(loaded.T_earth_map[:3, 3]) < 6.4e6
+    assert loaded.rig_bbox is not None
+    assert np.allclose(loaded.rig_bbox.dims, [5.39, 2.11, 1.50])

@@ -108,7 +108,7 @@ def test_tracks_hold_every_class_and_an_unknown_one(drive):
     assert sum(len(track.times_us) == 1 for track in drive.tracks) == 3
 
 
-def test_tracks_have_times_of_their_own(drive):
+def test_tracks_stand_upright_at_times_of_their_own(drive):
     for track in drive.tracks:
         assert len(track.poses) == len(track.times_us) >= 1
         assert np.all(np.diff(track.times_us) > 90_000)
@@ -116,11 +116,9 @@ def test_tracks_have_times_of_their_own(drive):
         assert drive.times_us[0] - 40_000 <= track.times_us[0]
         assert track.times_us[-1] <= drive.times_us[-1] + 110_000
         assert np.all(np.abs(np.linalg.norm(track.poses[:, 3:], axis=1) - 1) < 1e-8)
-
-
-def test_somebody_is_there_at_the_first_and_at_the_last_moment(drive):
-    first, last = drive.times_us[0], drive.times_us[-1]
-    for moment in (first, last):
+        up = Rotation.from_quat(track.poses[:, 3:]).as_matrix()[:, 2, 2]
+        assert np.all(up > np.cos(np.radians(2.5)))
+    for moment in (drive.times_us[0], drive.times_us[-1]):
         there = [t for t in drive.tracks if t.times_us[0] <= moment <= t.times_us[-1]]
         assert len(there) > 30
 
@@ -178,10 +176,12 @@ def test_people_cross_in_front_of_the_ego(drive):
 
 
 class Boxes:
-    """Poses of every road user and the ego at a moment: lerp of positions, slerp of turns."""
+    """Poses of every road user and the ego at moments: lerp of positions, slerp of turns."""
 
-    def __init__(self, drive) -> None:
-        self.dims, self.names, self.motions = [], [], []
+    def __init__(self, drive, moments) -> None:
+        self.dims, self.names = [], []
+        self._active = [[] for _ in moments]
+        self._moments = moments
         for track in drive.tracks:
             self._add(track.label + ' ' + track.id, track.dims, track.times_us, track.poses)
         bbox = drive.trajectory['rig_bbox']
@@ -194,19 +194,20 @@ class Boxes:
     def _add(self, name, dims, times, poses) -> None:
         self.names.append(name)
         self.dims.append(dims)
-        slerp = Slerp(times, Rotation.from_quat(poses[:, 3:])) if len(times) > 1 else None
-        self.motions.append((times, poses, slerp))
+        there = np.flatnonzero((self._moments >= times[0]) & (self._moments <= times[-1]))
+        if not len(there):
+            return
+        t = self._moments[there]
+        centres = np.stack([np.interp(t, times, poses[:, k]) for k in range(3)], axis=1)
+        turns = Rotation.from_quat(np.repeat(poses[:1, 3:], len(t), axis=0))
+        if len(times) > 1:
+            turns = Slerp(times, Rotation.from_quat(poses[:, 3:]))(t)
+        for place, centre, rotation in zip(there, centres, turns.as_matrix(), strict=True):
+            self._active[place].append((len(self.names) - 1, centre, rotation))
 
-    def at(self, t):
-        """Return the active ones' indices, centres, rotations."""
-        found = []
-        for index, (times, poses, slerp) in enumerate(self.motions):
-            if not times[0] <= t <= times[-1]:
-                continue
-            centre = np.array([np.interp(t, times, poses[:, k]) for k in range(3)])
-            rotation = Rotation.from_quat(poses[0, 3:]) if slerp is None else slerp(t)
-            found.append((index, centre, rotation.as_matrix()))
-        return found
+    def __iter__(self):
+        """Yield, of each moment, the active ones' indices, centres, rotations."""
+        return zip(self._moments, self._active, strict=True)
 
 
 def touch(a, b) -> bool:
@@ -225,10 +226,9 @@ def touch(a, b) -> bool:
 
 
 def test_nobody_ever_touches_anybody(drive):
-    boxes = Boxes(drive)
+    boxes = Boxes(drive, np.linspace(drive.times_us[0], drive.times_us[-1], 101))
     touching = set()
-    for t in np.linspace(drive.times_us[0], drive.times_us[-1], 101):
-        active = boxes.at(t)
+    for t, active in boxes:
         centres = np.array([centre for _, centre, _ in active])
         reach = np.array([np.hypot(*boxes.dims[index][:2]) / 2 for index, _, _ in active])
         distance = np.linalg.norm(centres[:, None, :2] - centres[None, :, :2], axis=2)
@@ -238,9 +238,6 @@ def test_nobody_ever_touches_anybody(drive):
                 names = (boxes.names[active[i][0]], boxes.names[active[j][0]])
                 touching.add((*names, round((t - drive.times_us[0]) / 1e6, 1)))
     assert not touching
-
-
-def test_the_touch_test_itself_sees_contact():
     square = (np.zeros(3), np.eye(3), np.array([2.0, 2.0, 1.0]))
     turned = Rotation.from_euler('z', 45, degrees=True).as_matrix()
     assert touch(square, (np.array([2.3, 0, 0]), turned, np.array([2.0, 2.0, 1.0])))
@@ -284,18 +281,12 @@ def test_wheels_are_on_the_ground(drive):
     assert checked['person'] > 10
 
 
-def test_bodies_stand_upright(drive):
-    for track in drive.tracks:
-        up = Rotation.from_quat(track.poses[:, 3:]).as_matrix()[:, 2, 2]
-        assert np.all(up > np.cos(np.radians(2.5)))
-
-
 def test_pairs_of_the_same_lane_keep_their_distance(example):
-    boxes = Boxes(example)
-    for t in np.linspace(example.times_us[0], example.times_us[-1], 40):
+    boxes = Boxes(example, np.linspace(example.times_us[0], example.times_us[-1], 40))
+    for _, active in boxes:
         moving = [
             entry
-            for entry in boxes.at(t)
+            for entry in active
             if boxes.names[entry[0]].split()[0] in {'automobile', 'bus', 'heavy_truck', 'ego'}
         ]
         for (i, centre, rotation), (j, other, _) in itertools.permutations(moving, 2):

@@ -13,7 +13,7 @@
 # limitations under the License.
 """The lidars of a scenario: their place, model and spins, and what files get wrong about them."""
 
-from test.support.archives import build_archive, CAMERAS, REMOVED
+from test.support.archives import build_archive, CAMERAS, put, REMOVED
 from test.support.lidars import (
     add_lidar,
     calibration,
@@ -28,25 +28,36 @@ import numpy as np
 from nurec_ros.scenario import Scenario
 import pytest
 
-MODEL = f'lidar_calibrations.{KEY}.lidar_model'
+PLACE = f'lidar_calibrations.{KEY}'
+MODEL = f'{PLACE}.lidar_model'
 
 
-def loaded(tmp_path, edit=None):
+SPIN_TIMES = f'rig_trajectories[0].lidars_frame_timestamps_us.{KEY}'
+
+
+def built(tmp_path, edit=dict):
+    """Return an archive with a lidar; `edit` changes its rig, or is what is put at key paths."""
+
     def edit_rig(rig):
         add_lidar(rig)
-        if edit is not None:
+        put(rig, SPIN_TIMES, [list(spin) for spin in SPINS])
+        if callable(edit):
             edit(rig)
+            return
+        for path, value in edit.items():
+            put(rig, path, value)
 
     return Scenario.load(build_archive(tmp_path, edit_rig=edit_rig))
 
 
-def edited_model(change):
-    return lambda rig: change(rig['lidar_calibrations'][KEY]['lidar_model']['parameters'])
+def loaded(tmp_path, edit=dict):
+    scenario = built(tmp_path, edit)
+    assert scenario.warnings == ()
+    return scenario
 
 
 def test_place_model_and_spins(tmp_path):
     scenario = loaded(tmp_path)
-    assert scenario.warnings == ()
     assert list(scenario.lidars) == [LIDAR]
     lidar = scenario.lidars[LIDAR]
     assert (lidar.name, lidar.key) == (LIDAR, KEY)
@@ -64,14 +75,6 @@ def test_place_model_and_spins(tmp_path):
     assert '1 lidars' in repr(scenario)
 
 
-@pytest.mark.parametrize('value', [{}, None, REMOVED])
-def test_a_rig_without_lidars_is_nothing_to_say(tmp_path, value):
-    scenario = Scenario.load(build_archive(tmp_path, edit_rig={'lidar_calibrations': value}))
-    assert dict(scenario.lidars) == {}
-    assert scenario.warnings == ()
-    assert 'lidar' not in repr(scenario)
-
-
 def test_parameters_beside_the_type_and_no_offsets(tmp_path):
     def edit(rig):
         model = rig['lidar_calibrations'][KEY]['lidar_model']
@@ -80,20 +83,9 @@ def test_parameters_beside_the_type_and_no_offsets(tmp_path):
         del model['row_azimuth_offsets_rad'], model['n_rows'], model['n_columns']
 
     scenario = loaded(tmp_path, edit)
-    assert scenario.warnings == ()
     model = scenario.lidars[LIDAR].model
     np.testing.assert_array_equal(model.row_elevations_rad, ELEVATIONS)
     np.testing.assert_array_equal(model.row_azimuth_offsets_rad, np.zeros(4))
-
-
-def test_without_a_model(tmp_path):
-    def edit(rig):
-        rig['lidar_calibrations'][KEY]['lidar_model'] = None
-
-    scenario = loaded(tmp_path, edit)
-    assert scenario.warnings == ()
-    assert scenario.lidars[LIDAR].model is None
-    assert len(scenario.lidars[LIDAR].spin_times_ns) == len(SPINS)
 
 
 def test_unknown_models_are_kept_and_said_once(tmp_path):
@@ -101,118 +93,109 @@ def test_unknown_models_are_kept_and_said_once(tmp_path):
         rig['lidar_calibrations'][KEY]['lidar_model'] = {'type': 'flash', 'parameters': {}}
         add_lidar(rig, 'lidar_rear', model={'type': 'solid-state'})
 
-    scenario = loaded(tmp_path, edit)
+    scenario = built(tmp_path, edit)
     assert list(scenario.lidars) == [LIDAR, 'lidar_rear']
     assert [lidar.model for lidar in scenario.lidars.values()] == [None, None]
     (warning,) = scenario.warnings
     assert f"{LIDAR} is 'flash', lidar_rear is 'solid-state', expected row-offset" in warning
 
 
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
-        (
-            lambda given: given.update(spinning_frequency_hz=0),
-            'spinning_frequency_hz is 0, expected Hz from 0.001 to 10000',
-        ),
-        (
-            lambda given: given.update(spinning_direction='left'),
-            "spinning_direction is 'left', expected cw or ccw",
-        ),
-        (
-            lambda given: given.update(n_rows=5),
-            'n_rows is 5, expected 4, the length of row_elevations_rad',
-        ),
-        (
-            lambda given: given.pop('row_elevations_rad'),
-            'row_elevations_rad is missing, expected a list of angles',
-        ),
-        (
-            lambda given: given['row_elevations_rad'].__setitem__(2, 'up'),
-            "row_elevations_rad[2] is 'up', expected a finite number",
-        ),
-        (
-            lambda given: given.update(column_azimuths_rad=[]),
-            'column_azimuths_rad is an empty list, expected 1 to 100000 angles',
-        ),
-        (
-            lambda given: given.update(column_azimuths_rad=[0, 180, 359], n_columns=3),
-            'column_azimuths_rad is up to 359, expected radians of at most 100',
-        ),
-        (
-            lambda given: given.update(row_azimuth_offsets_rad=[0.0] * 3, n_rows=None),
-            'row_azimuth_offsets_rad is a list of 3, expected 4 numbers',
-        ),
-    ],
-)
-def test_a_broken_model_is_a_warning_and_the_lidar_stays(tmp_path, change, words):
-    scenario = loaded(tmp_path, edited_model(change))
-    (warning,) = scenario.warnings
-    assert f'{MODEL}.parameters.{words}' in warning
-    assert warning.startswith('scenario.usdz: rig_trajectories.json: ')
-    assert scenario.lidars[LIDAR].model is None
-    assert len(scenario.lidars[LIDAR].spin_times_ns) == len(SPINS)
+def without_model(scenario):
+    lidar = scenario.lidars[LIDAR]
+    return lidar.model is None and len(lidar.spin_times_ns) == len(SPINS)
 
 
-@pytest.mark.parametrize(
-    ('model', 'words'),
-    [
-        ([], 'lidar_model is an empty list, expected an object'),
-        ({}, 'lidar_model.type is missing, expected the name of a lidar model'),
-        ({'type': 3}, 'lidar_model.type is 3, expected the name of a lidar model'),
-        (
-            {'type': 'row-offset-spinning', 'parameters': 3},
-            'lidar_model.parameters is 3, expected an object',
-        ),
-    ],
-)
-def test_a_model_that_is_none(tmp_path, model, words):
-    def edit(rig):
-        rig['lidar_calibrations'][KEY]['lidar_model'] = model
-
-    scenario = loaded(tmp_path, edit)
-    (warning,) = scenario.warnings
-    assert f'lidar_calibrations.{KEY}.{words}' in warning
-    assert scenario.lidars[LIDAR].model is None
+def no_lidars(scenario):
+    return not scenario.lidars and 'lidar' not in repr(scenario)
 
 
-@pytest.mark.parametrize(
-    ('edit', 'words'),
-    [
-        (
-            lambda rig: rig.update(lidar_calibrations=[1]),
-            'lidar_calibrations is a list of 1, expected an object, so there are no lidars',
-        ),
-        (
-            lambda rig: rig['lidar_calibrations'].update({KEY: 7}),
-            f'{KEY} is 7, expected an object, so the lidar is left out',
-        ),
-        (
-            lambda rig: rig['lidar_calibrations'][KEY].pop('T_sensor_rig'),
-            'T_sensor_rig is missing, expected a 4x4 matrix, so the lidar is left out',
-        ),
-        (
-            lambda rig: rig['lidar_calibrations'][KEY].update(T_sensor_rig=[[0.0] * 4] * 4),
-            'T_sensor_rig is singular, expected a rotation',
-        ),
-    ],
-)
-def test_a_lidar_without_a_place_is_left_out(tmp_path, edit, words):
-    scenario = loaded(tmp_path, edit)
-    (warning,) = scenario.warnings
-    assert words in warning
-    assert dict(scenario.lidars) == {}
+def spins_but(*left_out):
+    kept = [spin for i, spin in enumerate(SPINS) if i not in left_out]
+    times = np.array(kept, dtype=np.int64).reshape(-1, 2) * 1000
+    return lambda s: np.array_equal(s.lidars[LIDAR].spin_times_ns, times)
 
 
-def test_two_of_one_name(tmp_path):
-    def edit(rig):
-        rig['lidar_calibrations']['other'] = calibration()
+PARAMETERS = f'{MODEL}.parameters'
+SHORT = {'spinning_frequency_hz': 10, 'spinning_direction': 'cw'}
+SHORT.update(row_elevations_rad=ELEVATIONS, column_azimuths_rad=[1.0, 0.0])
+LATE = [[start + 10**9, end + 10**9] for start, end in SPINS]
+# What is put at a key path, the one warning's words ('' for none), and what is so then.
+ODD = [
+    *(('lidar_calibrations', value, '', no_lidars) for value in ({}, None, REMOVED)),
+    (
+        'lidar_calibrations',
+        [1],
+        'lidar_calibrations is a list of 1, expected an object, so there are no lidars',
+        no_lidars,
+    ),
+    *(
+        (path, value, f'lidar_calibrations.{KEY}{words}', no_lidars)
+        for path, value, words in (
+            (PLACE, 7, ' is 7, expected an object, so the lidar is left out'),
+            (
+                f'{PLACE}.T_sensor_rig',
+                REMOVED,
+                '.T_sensor_rig is missing, expected a 4x4 matrix, so the lidar is left out',
+            ),
+            (f'{PLACE}.T_sensor_rig', [[0.0] * 4] * 4, '.T_sensor_rig is singular, expected a'),
+        )
+    ),
+    (MODEL, None, '', without_model),
+    *(
+        (MODEL, value, f'{MODEL}{words}', without_model)
+        for value, words in (
+            ([], ' is an empty list, expected an object'),
+            ({}, '.type is missing, expected the name of a lidar model'),
+            ({'type': 3}, '.type is 3, expected the name of a lidar model'),
+            (
+                {'type': 'row-offset-spinning', 'parameters': 3},
+                '.parameters is 3, expected an object',
+            ),
+        )
+    ),
+    *(
+        (f'{PARAMETERS}.{key}', value, f'{PARAMETERS}.{key} is {words}', without_model)
+        for key, value, words in (
+            ('spinning_frequency_hz', 0, '0, expected Hz from 0.001 to 10000'),
+            ('spinning_direction', 'left', "'left', expected cw or ccw"),
+            ('n_rows', 5, '5, expected 4, the length of row_elevations_rad'),
+            ('row_elevations_rad', REMOVED, 'missing, expected a list of angles'),
+            ('row_elevations_rad[2]', 'up', "'up', expected a finite number"),
+            ('column_azimuths_rad', [], 'an empty list, expected 1 to 100000 angles'),
+            ('column_azimuths_rad', [0, 180, 359], 'up to 359, expected radians of at most 100'),
+        )
+    ),
+    (
+        PARAMETERS,
+        {**SHORT, 'row_azimuth_offsets_rad': [0.0] * 3},
+        f'{PARAMETERS}.row_azimuth_offsets_rad is a list of 3, expected 4 numbers',
+        without_model,
+    ),
+    (f'{SPIN_TIMES}[3]', SPINS[3][::-1], f'{SPIN_TIMES}: 1 of 19 entries are', spins_but(3)),
+    (
+        'rig_trajectories[0].lidars_frame_timestamps_us',
+        REMOVED,
+        'lidars_frame_timestamps_us is missing, expected an object',
+        spins_but(*range(len(SPINS))),
+    ),
+    (SPIN_TIMES, LATE, f'19 of 19 of {LIDAR}', lambda s: len(s.lidars[LIDAR].spin_times_ns) == 19),
+    (
+        'lidar_calibrations.other',
+        calibration(),
+        'has no spins of other',
+        lambda s: list(s.lidars) == [LIDAR, 'other'] and not len(s.lidars['other'].spin_times_ns),
+    ),
+]
 
-    scenario = loaded(tmp_path, edit)
-    assert list(scenario.lidars) == [LIDAR, 'other']
-    (warning,) = scenario.warnings
-    assert 'has no spins of other' in warning
-    assert len(scenario.lidars['other'].spin_times_ns) == 0
+
+@pytest.mark.parametrize(('path', 'value', 'words', 'is_so'), ODD)
+def test_odd_lidars(tmp_path, path, value, words, is_so):
+    scenario = built(tmp_path, {path: value})
+    assert len(scenario.warnings) == bool(words)
+    for warning in scenario.warnings:
+        assert warning.startswith('scenario.usdz: rig_trajectories.json: ')
+        assert words in warning
+    assert is_so(scenario)
 
 
 def test_a_lidar_of_a_camera_s_name_goes_by_its_key(tmp_path):
@@ -221,38 +204,5 @@ def test_a_lidar_of_a_camera_s_name_goes_by_its_key(tmp_path):
         rig['rig_trajectories'][0]['lidars_frame_timestamps_us'] = {'roof': SPINS}
 
     scenario = loaded(tmp_path, edit)
-    assert scenario.warnings == ()
     assert list(scenario.lidars) == ['roof']
     assert len(scenario.lidars['roof'].spin_times_ns) == len(SPINS)
-
-
-def test_spins_that_make_no_sense_are_left_out(tmp_path):
-    def edit(rig):
-        spins = [list(spin) for spin in SPINS]
-        spins[3].reverse()
-        rig['rig_trajectories'][0]['lidars_frame_timestamps_us'][KEY] = spins
-
-    scenario = loaded(tmp_path, edit)
-    (warning,) = scenario.warnings
-    assert f'lidars_frame_timestamps_us.{KEY}: 1 of 19 entries are left out' in warning
-    kept = [spin for i, spin in enumerate(SPINS) if i != 3]
-    np.testing.assert_array_equal(scenario.lidars[LIDAR].spin_times_ns, np.array(kept) * 1000)
-
-
-def test_no_spins_at_all(tmp_path):
-    def edit(rig):
-        del rig['rig_trajectories'][0]['lidars_frame_timestamps_us']
-
-    scenario = loaded(tmp_path, edit)
-    (warning,) = scenario.warnings
-    assert 'lidars_frame_timestamps_us is missing, expected an object' in warning
-    assert scenario.lidars[LIDAR].spin_times_ns.shape == (0, 2)
-
-
-def test_spins_of_another_clock(tmp_path):
-    def edit(rig):
-        spins = [[start + 10**9, end + 10**9] for start, end in SPINS]
-        rig['rig_trajectories'][0]['lidars_frame_timestamps_us'][KEY] = spins
-
-    (warning,) = loaded(tmp_path, edit).warnings
-    assert f'19 of 19 of {LIDAR}' in warning

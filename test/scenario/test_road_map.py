@@ -14,12 +14,12 @@
 """map.xodr: lane boundaries where they belong, and never a reason to fail."""
 
 import math
+from test.scenario.loading import ecef
 from test.support.archives import build_archive
 
 import numpy as np
 from nurec_ros.scenario import opendrive, Scenario
 from nurec_ros.scenario.opendrive import OpenDriveError, parse_opendrive
-from nurec_ros.scenario.road_map import enu_of_earth, geo_origin, GeoOrigin
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -44,14 +44,22 @@ def xodr(
     )
 
 
+def lane(number, kind, *marks, width=3.0):
+    """Write a lane of a type, with marks (sOffset, type)."""
+    painted = ''.join(f'<roadMark sOffset="{at}" type="{mark}"/>' for at, mark in marks)
+    shape = f'<width sOffset="0" a="{width}" b="0" c="0" d="0"/>' if number else ''
+    return f'<lane id="{number}" type="{kind}">{shape}{painted}</lane>'
+
+
 def road(
     geometry='<geometry s="0" x="0" y="0" hdg="0" length="100"><line/></geometry>',
     *,
-    lanes='<lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>',
+    lanes=None,
     extra='',
     offset='',
     length=100,
 ):
+    lanes = lane(-1, 'driving', width=3.5) if lanes is None else lanes
     return (
         f'<road id="1" length="{length}" junction="-1"><planView>{geometry}</planView>{extra}'
         f'<lanes>{offset}<laneSection s="0"><left/><center><lane id="0" type="none"/></center>'
@@ -71,10 +79,8 @@ def test_a_straight_road():
 
 
 def test_lanes_add_up_on_both_sides_in_any_order():
-    lanes = ''.join(
-        f'<lane id="{i}" type="driving"><width sOffset="0" a="{a}" b="0" c="0" d="0"/></lane>'
-        for i, a in ((-2, 3.0), (2, 2.5), (-1, 3.5), (1, 1.5))
-    )
+    widths = {-2: 3.0, 2: 2.5, -1: 3.5, 1: 1.5}
+    lanes = ''.join(lane(i, 'driving', width=width) for i, width in widths.items())
     offsets = sorted(line[0, 1] for line in lines(road(lanes=lanes)))
     np.testing.assert_allclose(offsets, [-6.5, -3.5, 0, 1.5, 4.0])
 
@@ -103,11 +109,7 @@ def test_borders_instead_of_widths():
 
 
 def test_lanes_of_no_type_are_not_drawn_but_count():
-    lanes = (
-        '<lane id="-1" type="none"><width sOffset="0" a="1" b="0" c="0" d="0"/></lane>'
-        '<lane id="-2" type="driving"><width sOffset="0" a="3" b="0" c="0" d="0"/></lane>'
-    )
-    _, edge = lines(road(lanes=lanes))
+    _, edge = lines(road(lanes=lane(-1, 'none', width=1) + lane(-2, 'driving')))
     np.testing.assert_allclose(edge[:, 1], -4.0)
 
 
@@ -132,8 +134,8 @@ def test_edges_of_a_bend_are_circles():
 def test_lane_sections_end_where_the_next_begins():
     text = road().replace(
         '</laneSection>',
-        '</laneSection><laneSection s="40"><right><lane id="-1" type="driving">'
-        '<width sOffset="0" a="5" b="0" c="0" d="0"/></lane></right></laneSection>',
+        f'</laneSection><laneSection s="40"><right>{lane(-1, "driving", width=5)}</right>'
+        '</laneSection>',
     )
     offset = (
         '<lanes><laneOffset s="0" a="0" b="0" c="0" d="0"/>'
@@ -172,10 +174,7 @@ def test_edges_keep_their_distance_from_any_shape(shape):
 
 def one_sided(begin, *lanes):
     """Write a lane section of one side, as exporters do where sides change at other places."""
-    elements = ''.join(
-        f'<lane id="{i}" type="driving"><width sOffset="0" a="{a}" b="0" c="0" d="0"/></lane>'
-        for i, a in lanes
-    )
+    elements = ''.join(lane(i, 'driving', width=width) for i, width in lanes)
     middle = '<center><lane id="0" type="none"/></center>'
     side = 'left' if lanes[0][0] > 0 else 'right'
     return (
@@ -203,21 +202,13 @@ def test_a_side_goes_on_until_its_own_next_section():
     sections = [one_sided(0, (1, 2)), one_sided(0, (-1, 3)), one_sided(40, (-1, 4))]
     assert spans(*sections) == [[-4, 40, 100], [-3, 0, 40], [0, 0, 100], [2, 0, 100]]
     # A section of both sides ends both.
-    both = '<laneSection s="70"><left><lane id="1" type="driving"><width sOffset="0" a="5" b="0" '
-    both += 'c="0" d="0"/></lane></left></laneSection>'
+    both = f'<laneSection s="70"><left>{lane(1, "driving", width=5)}</left></laneSection>'
     assert spans(*sections, both) == [
         *([-4, 40, 70], [-3, 0, 40], [0, 0, 70], [0, 70, 100], [2, 0, 70], [5, 70, 100]),
     ]
 
 
 # What marks them.
-
-
-def lane(number, kind, *marks, width=3.0):
-    """Write a lane of a type, with marks (sOffset, type)."""
-    painted = ''.join(f'<roadMark sOffset="{at}" type="{mark}"/>' for at, mark in marks)
-    shape = f'<width sOffset="0" a="{width}" b="0" c="0" d="0"/>' if number else ''
-    return f'<lane id="{number}" type="{kind}">{shape}{painted}</lane>'
 
 
 def kinds(*lanes, attributes='junction="-1"'):
@@ -342,10 +333,7 @@ BROKEN = {
     'no length': road().replace(' length="100" junction', ' junction'),
     'no lane section': road().replace('<laneSection', '<other').replace('laneSection>', 'other>'),
     'no lanes': road().replace('<lanes>', '<other>').replace('</lanes>', '</other>'),
-    'breaks off': road(
-        lanes='<lane id="-1"><width sOffset="0" a="3" b="0" c="0" d="0"/></lane>'
-        '<lane id="-2"><width sOffset="0" a="1e300" b="0" c="0" d="0"/></lane>'
-    ),
+    'breaks off': road(lanes=lane(-1, '') + lane(-2, '', width=1e300)),
     'wild': road(
         '<geometry s="0" x="0" y="0" hdg="0" length="9"><arc curvature="1e308"/></geometry>',
         lanes='<lane id="-1"><width sOffset="0" a="1e308" b="1e308" c="0" d="0"/></lane>',
@@ -400,59 +388,6 @@ def test_endless_road_is_bounded():
 def test_no_opendrive(text, words):
     with pytest.raises(OpenDriveError, match=words):
         parse_opendrive(text.encode())
-
-
-@pytest.mark.parametrize('altitude', ['+alt_0=0', '+=alt_0=0', '+alt_0=-3.25e1', ''])
-def test_both_spellings_of_the_altitude(altitude):
-    origin = geo_origin(PROJ + altitude)
-    assert origin is not None
-    assert (origin.latitude, origin.longitude) == (LATITUDE, LONGITUDE)
-    assert origin.altitude == (-32.5 if '-3.25' in altitude else 0.0)
-
-
-@pytest.mark.parametrize(
-    'proj',
-    [
-        '',
-        '+proj=utm +zone=32',
-        '+lat_0=91 +lon_0=0',
-        '+lat_0=1',
-        '+lat_0=-+ +lon_0=0',
-        '+lat_0=1e999 +lon_0=0',
-        '+lat_0=1 +lon_0=361',
-        '+lat_0=1 +lon_0=2 +alt_0=1e300',
-    ],
-)
-def test_proj_strings_without_an_origin(proj):
-    assert geo_origin(proj) is None
-
-
-def ecef(latitude, longitude, altitude):
-    """Textbook geodetic to ECEF on WGS 84."""
-    a, f = 6378137.0, 1 / 298.257223563
-    phi, lam = math.radians(latitude), math.radians(longitude)
-    n = a / math.sqrt(1 - f * (2 - f) * math.sin(phi) ** 2)
-    return np.array(
-        [
-            (n + altitude) * math.cos(phi) * math.cos(lam),
-            (n + altitude) * math.cos(phi) * math.sin(lam),
-            (n * (1 - f) ** 2 + altitude) * math.sin(phi),
-        ]
-    )
-
-
-def test_enu_beside_small_moves_over_the_ellipsoid():
-    origin = GeoOrigin(LATITUDE, LONGITUDE, ALTITUDE)
-    T_enu_earth = enu_of_earth(origin)
-    np.testing.assert_allclose(
-        T_enu_earth @ [*ecef(LATITUDE, LONGITUDE, ALTITUDE), 1], [0, 0, 0, 1], atol=1e-8
-    )
-    north = T_enu_earth @ [*ecef(LATITUDE + 1e-5, LONGITUDE, ALTITUDE), 1]
-    east = T_enu_earth @ [*ecef(LATITUDE, LONGITUDE + 1e-5, ALTITUDE), 1]
-    up = T_enu_earth @ [*ecef(LATITUDE, LONGITUDE, ALTITUDE + 1), 1]
-    np.testing.assert_allclose(north[:3], [0, 1.1139, 0], atol=1e-3)
-    np.testing.assert_allclose(east[:3], [0.5687, 0, 0], atol=1e-3)
-    np.testing.assert_allclose(up[:3], [0, 0, 1], atol=1e-8)
 
 
 def earth_pose(yaw, east, north, up):

@@ -27,7 +27,7 @@ from test.support.archives import (
 import zipfile
 
 import numpy as np
-from nurec_ros.errors import ScenarioError
+from nurec_ros.errors import one_line, ScenarioError, shortened
 from nurec_ros.scenario import archive as archives
 from nurec_ros.scenario import Scenario
 import pytest
@@ -276,3 +276,21 @@ def test_rig_missing(tmp_path):
     text = refusal(build_archive(tmp_path, leave_out=[RIG]))
     assert f'{RIG} is missing (the archive holds data_info.json, default.usda' in text
     assert text.endswith('), expected the archive of a NuRec scenario')
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        *((text, text) for text in ('', 'plain', 'Fußgänger €', 'a.b[3]: 5')),
+        ('a\nb\tc\r\0', 'a\\nb\\tc\\r\\x00'),
+        ('\ud800\u2028\x1b[31m', '\\ud800\\u2028\\x1b[31m'),
+    ],
+)
+def test_what_breaks_a_line_is_escaped(text, expected):
+    assert one_line(text) == expected
+
+
+def test_shortened():
+    assert shortened('x' * 60) == 'x' * 60
+    assert shortened('x' * 61) == 'x' * 59 + '…'
+    assert shortened('abcdef', 4) == 'abc…'

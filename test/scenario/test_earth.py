@@ -11,9 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Places on the ellipsoid, against numbers of pyproj 3.7 (EPSG:4978 to EPSG:4979)."""
+"""Places on the ellipsoid: ECEF to latitude and longitude, to ENU, and what proj strings say."""
 
+from test.scenario.loading import ecef
+
+import numpy as np
 from nurec_ros.scenario.geodesy import geodetic
+from nurec_ros.scenario.road_map import enu_of_earth, geo_origin, GeoOrigin
 import pytest
 
 # Latitude and longitude in degrees, ellipsoidal height in metres, and the ECEF position.
@@ -36,3 +40,43 @@ def test_places(latitude, longitude, height, ecef):
     # 1e-9 deg are 0.1 mm.
     assert found[:2] == pytest.approx((latitude, longitude), abs=1e-9)
     assert found[2] == pytest.approx(height, abs=1e-4)
+
+
+@pytest.mark.parametrize('altitude', ['+alt_0=0', '+=alt_0=0', '+alt_0=-3.25e1', ''])
+def test_both_spellings_of_the_altitude(altitude):
+    origin = geo_origin('+proj=tmerc +lat_0=59.35 +lon_0=17.96 +k=1 ' + altitude)
+    assert origin is not None
+    assert (origin.latitude, origin.longitude) == (59.35, 17.96)
+    assert origin.altitude == (-32.5 if '-3.25' in altitude else 0.0)
+
+
+@pytest.mark.parametrize(
+    'proj',
+    [
+        '',
+        '+proj=utm +zone=32',
+        '+lat_0=91 +lon_0=0',
+        '+lat_0=1',
+        '+lat_0=-+ +lon_0=0',
+        '+lat_0=1e999 +lon_0=0',
+        '+lat_0=1 +lon_0=361',
+        '+lat_0=1 +lon_0=2 +alt_0=1e300',
+    ],
+)
+def test_proj_strings_without_an_origin(proj):
+    assert geo_origin(proj) is None
+
+
+def test_enu_beside_small_moves_over_the_ellipsoid():
+    latitude, longitude, altitude = (59.35, 17.96, 12.0)
+    origin = GeoOrigin(latitude, longitude, altitude)
+    T_enu_earth = enu_of_earth(origin)
+    np.testing.assert_allclose(
+        T_enu_earth @ [*ecef(latitude, longitude, altitude), 1], [0, 0, 0, 1], atol=1e-8
+    )
+    north = T_enu_earth @ [*ecef(latitude + 1e-5, longitude, altitude), 1]
+    east = T_enu_earth @ [*ecef(latitude, longitude + 1e-5, altitude), 1]
+    up = T_enu_earth @ [*ecef(latitude, longitude, altitude + 1), 1]
+    np.testing.assert_allclose(north[:3], [0, 1.1139, 0], atol=1e-3)
+    np.testing.assert_allclose(east[:3], [0.5687, 0, 0], atol=1e-3)
+    np.testing.assert_allclose(up[:3], [0, 0, 1], atol=1e-8)

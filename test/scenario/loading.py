@@ -1,0 +1,60 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What tests of scenarios share: archives loaded without a word or with one, and the Earth."""
+
+import math
+from test.support.archives import build_archive
+
+import numpy as np
+from nurec_ros.scenario import Scenario
+
+
+def loaded(tmp_path, **variants):
+    """Load an archive that must not cause a warning."""
+    scenario = Scenario.load(build_archive(tmp_path, **variants))
+    assert scenario.warnings == ()
+    return scenario
+
+
+def warned(tmp_path, *words, **variants):
+    """Load an archive that must cause exactly one warning, with all the words."""
+    scenario = Scenario.load(build_archive(tmp_path, **variants))
+    (warning,) = scenario.warnings
+    assert warning.startswith('scenario.usdz: ')
+    assert '\n' not in warning
+    assert len(warning) < 600
+    for word in words:
+        assert word in warning, warning
+    usable(scenario)
+    return scenario
+
+
+def usable(scenario):
+    middle = (scenario.start_ns + scenario.end_ns) // 2
+    assert np.isfinite(scenario.ego.at(middle)).all()
+    assert np.isfinite(scenario.tracks.at(middle).poses).all()
+
+
+def ecef(latitude, longitude, altitude):
+    """Textbook geodetic to ECEF on WGS 84."""
+    a, f = 6378137.0, 1 / 298.257223563
+    phi, lam = math.radians(latitude), math.radians(longitude)
+    n = a / math.sqrt(1 - f * (2 - f) * math.sin(phi) ** 2)
+    return np.array(
+        [
+            (n + altitude) * math.cos(phi) * math.cos(lam),
+            (n + altitude) * math.cos(phi) * math.sin(lam),
+            (n * (1 - f) ** 2 + altitude) * math.sin(phi),
+        ]
+    )
