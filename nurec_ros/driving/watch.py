@@ -57,8 +57,8 @@ class EgoWatch:
         self._tracks = tracks
         self._box = box
         self._encounters: Encounters | None = None
-        # What was met, and whether the ego was too far away, at the last moment that was watched:
-        # who stands in a collision may drive on.
+        # What was met, and whether the ego was too far away where that stops, at the last moment
+        # that was watched: who stands in a collision may drive on.
         self._met: tuple[str, ...] = ()
         self._far = False
         self._looked_at: tuple[int, bytes, bytes] | None = None
@@ -181,7 +181,8 @@ class EgoWatch:
 
     def _reason(self, t_ns: int, met: tuple[str, ...]) -> str:
         """Return why to stop at a moment, '' where there is no new reason."""
-        deviation_m = self.ego.deviation(t_ns).lateral_m
+        watched = self.on_deviation == STOP
+        deviation_m = self.ego.deviation(t_ns).lateral_m if watched else 0.0
         far, was_far = abs(deviation_m) > self.max_deviation_m, self._far
         new = [name for name in met if name not in self._met]
         self._met, self._far = met, far
