@@ -58,7 +58,8 @@ REST_S = 0.02
 LOOK_EVERY = 10
 # What is waited for is said after so long, and again where it has changed: less and less often,
 # since a text may count the seconds.
-SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 3.0, 5.0, 40.0
+# A start takes some seconds, several on a slow machine.
+SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 10.0, 5.0, 40.0
 # Of the speed asked for: at most so much faster does the clock run between two pictures.
 HURRY = 10.0
 MOST_RATE = 100.0

@@ -19,7 +19,7 @@ import math
 
 from nurec_ros.driving.collisions import Encounters
 from nurec_ros.driving.ego import DrivenEgo, RECORDED
-from nurec_ros.driving.inputs import AckermannCommand, TimedPose, TwistCommand
+from nurec_ros.driving.inputs import AckermannCommand, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.motion import Limits
 from nurec_ros.playback.state import DrivenState, Passed
 from nurec_ros.scenario import Scenario
@@ -54,6 +54,8 @@ class EgoWatch:
         self.on_collision = on_collision
         self.on_deviation = on_deviation
         self.stopped_by = ''
+        # Why the last input that came was dropped; '' where it was taken.
+        self._dropped = ''
         self._tracks = tracks
         self._box = box
         self._encounters: Encounters | None = None
@@ -128,25 +130,43 @@ class EgoWatch:
 
     def missing(self, until_ns: int) -> str:
         """Return what a movement to a time lacks of an input, '' where nothing is missing."""
-        return self.ego.missing(until_ns)
+        missing = self.ego.missing(until_ns)
+        if missing and self._dropped:
+            return f'{missing}; the last that came was dropped: {self._dropped}'
+        return missing
+
+    def go_on(self) -> None:
+        """Tell no more of why it was stopped: somebody goes on from there."""
+        self.stopped_by = ''
 
     def jump(self, t_ns: int) -> None:
         """Put the ego on the recorded one at another position."""
         self.ego.jump(t_ns)
-        self._met, self._far, self.stopped_by = (), False, ''
+        self._met, self._far, self.stopped_by, self._dropped = (), False, '', ''
 
     def put(self, item: object, *, halted: bool) -> tuple[bool, str, str]:
-        """Take an input; return whether the moment shows it, and a reason and sentence to say."""
-        if not isinstance(item, (TimedPose, TwistCommand, AckermannCommand)):
-            raise TypeError(f'{item!r} is no input')
-        taken = self.ego.put(item, halted=halted)
+        """
+        Take an input; return whether the moment shows it, and a reason and sentence to say.
+
+        InputError for one that cannot be used. One that is an InputError itself is noted as such.
+        """
+        try:
+            if isinstance(item, InputError):
+                raise item
+            if not isinstance(item, (TimedPose, TwistCommand, AckermannCommand)):
+                raise TypeError(f'{item!r} is no input')
+            taken = self.ego.put(item, halted=halted)
+        except InputError as error:
+            self._dropped = str(error)
+            raise
+        self._dropped = ''
         if taken.notice is None:
             return taken.shown, '', ''
         return taken.shown, taken.notice.reason, str(taken.notice)
 
     def change_source(self, source: str, *, halted: bool) -> float:
         """Let another source move the ego; return how far it jumps by that."""
-        self._met, self._far, self.stopped_by = (), False, ''
+        self._met, self._far, self.stopped_by, self._dropped = (), False, '', ''
         return self.ego.change_source(source, halted=halted)
 
     def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
@@ -158,7 +178,7 @@ class EgoWatch:
         """
         ego, after_ns = self.ego, self.ego.passed_ns
         if until_ns > after_ns:
-            self.stopped_by = ''
+            self.stopped_by = self._dropped = ''
         stops = STOP in (self.on_collision, self.on_deviation)
         if not self.driven or not (stops or collect):
             ego.advance_to(until_ns)

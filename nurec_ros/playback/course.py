@@ -49,6 +49,9 @@ class Ego(Protocol):
     def change_source(self, source: str, *, halted: bool) -> float:
         """Let another source move the ego; return how far it jumps by that."""
 
+    def go_on(self) -> None:
+        """Tell no more of why it was stopped."""
+
     def jump(self, t_ns: int) -> None:
         """Stand where the recorded ego does: the clock has jumped."""
 
@@ -72,6 +75,9 @@ class RecordedEgo:
 
     def change_source(self, source: str, *, halted: bool) -> float:
         return 0.0
+
+    def go_on(self) -> None:
+        """Nothing stops it."""
 
     def jump(self, t_ns: int) -> None:
         """Stay where it is recorded."""

@@ -181,6 +181,7 @@ class Playback:
         # Whoever came for the still frame of this moment may have missed its transform.
         effects = self._show(Show(before_ns, pose=True))
         clock.play()
+        self._course.ego.go_on()
         self._stills.forget(self.schedule.names)
         if clock.position_ns < before_ns:
             self._course.place_ego()

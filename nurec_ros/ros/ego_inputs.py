@@ -98,14 +98,14 @@ class EgoInputs:
     """
     The subscription of the source that is selected.
 
-    `take` gets each input that can be used; InputError from it is counted too. `warn` logs.
+    `take` gets each input, or why it cannot be used; InputError from it is counted. `warn` logs.
     """
 
     def __init__(
         self,
         node: Node,
         settings: Callable[[], Settings],
-        take: Callable[[Input], None],
+        take: Callable[[Input | InputError], None],
         warn: Callable[[str], None],
     ) -> None:
         self._node = node
@@ -181,12 +181,20 @@ class EgoInputs:
                 )
 
     def _received(self, parse: Callable[[Any], Input], message: Any) -> None:
+        dropped: InputError | None = None
+        item: Input | InputError
         try:
-            self._take(parse(message))
+            item = parse(message)
         except InputError as error:
-            self.odd.dropped[error.reason] += 1
+            item = dropped = error
+        try:
+            self._take(item)
+        except InputError as error:
+            dropped = error
+        if dropped is not None:
+            self.odd.dropped[dropped.reason] += 1
             topic = self._subscription.topic_name
-            self._note(f'{topic}: {error.reason}', f'{topic}: {error}; it is dropped')
+            self._note(f'{topic}: {dropped.reason}', f'{topic}: {dropped}; it is dropped')
 
     # Messages.
 

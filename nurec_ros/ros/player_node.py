@@ -29,7 +29,7 @@ from functools import partial
 import time
 from typing import Any, TypeVar
 
-from nurec_ros.driving.inputs import Input
+from nurec_ros.driving.inputs import Input, InputError
 from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
 from nurec_ros.playback.effects import (
     Announce,
@@ -235,7 +235,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             return PlaybackState(speed=self.rate)
         return self._loaded.playback.state()
 
-    def _take_input(self, item: Input) -> None:
+    def _take_input(self, item: Input | InputError) -> None:
         """Give an input to whatever drives the ego."""
         loaded = self._loaded
         if self._closed or loaded is None:

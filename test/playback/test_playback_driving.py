@@ -14,10 +14,11 @@
 """A driven ego at play: the clock tells it what passes, waits for inputs, and stops for it."""
 
 import json
+import math
 from test.driving.drives import SECOND, straight, T0
 
 import numpy as np
-from nurec_ros.driving import AckermannCommand, DrivenEgo, TimedPose, TwistCommand
+from nurec_ros.driving import AckermannCommand, DrivenEgo, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Announce, Render, Show, Step, StepDone
 from nurec_ros.playback.playback import Playback
@@ -258,6 +259,30 @@ def test_without_an_input_a_step_is_refused_unmoved(source, where):
     assert world.playback.position_ns == T0
 
 
+def test_a_refusal_says_why_the_input_was_dropped():
+    world = World('twist', wait_s=1.0, listens=False)
+    dropped = '; the last that came was dropped: linear.x is nan, expected a finite number'
+    with pytest.raises(InputError) as unusable:
+        TwistCommand.checked(T0, math.nan, 0.0)
+    with pytest.raises(InputError, match=r'linear\.x is nan'):
+        world.put(unusable.value)
+    first = world.step(100)
+    world.advance(1000)
+    assert first.refusal.endswith('the newest is none' + dropped)
+    # One of another source likewise.
+    with pytest.raises(InputError, match='while ego_source'):
+        world.put(AckermannCommand(T0, 1.0, 0.0))
+    second = world.step(100)
+    world.advance(1000)
+    assert "dropped: a command of ackermann came while ego_source is 'twist'" in second.refusal
+    # Once one is taken, those before it are no reason any more.
+    world.put(TwistCommand(T0, 1.0, 0.0))
+    assert world.step(100).state is not None
+    third = world.step(100)
+    world.advance(1000)
+    assert third.refusal.endswith(f'the newest is {T0 // 1000} us')
+
+
 def test_poses_are_waited_for_up_to_the_end_of_the_movement():
     world = World('pose', wait_s=1.0, listens=False)
     step = world.step(100)
@@ -336,6 +361,20 @@ def test_stop_halts_at_the_collision_and_lets_go_on(how):
     found = answer(world.step(200))
     assert found['current_time_us'] == T0 // 1000 + 880_000
     assert found['stopped_by'] == ''
+
+
+def test_whoever_plays_on_is_not_stopped_any_more():
+    world = World(
+        tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items(), listens=False
+    )
+    world.put(TwistCommand(T0, 10.0, 0.0))
+    world.do(world.playback.play(world.wall_ns))
+    for _ in range(90):
+        world.advance(17)
+    assert world.playback.state().ego.stopped_by == 'a collision with car'
+    (announced,) = [one for one in world.playback.play(world.wall_ns) if isinstance(one, Announce)]
+    assert announced.state.is_playing
+    assert announced.state.ego.stopped_by == ''
 
 
 def test_what_lies_beyond_a_stop_is_not_rendered():

@@ -254,6 +254,13 @@ def test_a_step_without_its_input_is_refused(driven):
     driven.configure(ego_wait_s=0.2)
     refusal = driven.refusal('tick')
     assert "no input for ego_source 'twist'" in refusal
+    assert 'dropped' not in refusal
+    driver = Driver(driven.listener, 'twist')
+    driver.put(twist(BEGIN_NS, float('nan'), 0.0))
+    driven.player.says(r'linear\.x is nan')
+    assert driven.refusal('tick').endswith(
+        'the last that came was dropped: linear.x is nan, expected a finite number'
+    )
     assert driven.state['current_time_us'] == START_US
 
 
