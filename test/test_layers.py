@@ -15,6 +15,7 @@
 
 import ast
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def test_pure_folders_import_without_ros():
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+ROS = pytest.mark.skipif(find_spec('rclpy') is None, reason='needs rclpy')
+STARTS = ['environment', 'preview.scene', 'probe.stages', 'example.writer']
+WITH_ROS = [pytest.param(name, marks=ROS) for name in ('ros.player_node', 'export.run')]
+
+
+@pytest.mark.parametrize('start', [*STARTS, *WITH_ROS])
+def test_what_few_ask_for_is_not_imported_at_every_start(start):
+    """Scipy alone would double the time until a command begins."""
+    code = f'import nurec_ros.{start}, sys; sys.exit("scipy" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], cwd=PACKAGE.parent, check=False)
+    assert done.returncode == 0
 
 
 def _imports(path):

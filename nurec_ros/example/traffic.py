@@ -23,7 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.example.street import CROSSING, KERB, KERB_HEIGHT, LANE, Road
-from scipy.spatial.transform import Rotation
+from nurec_ros.poses import quaternions_of
 
 Motion: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -152,7 +152,7 @@ class Actor:
         rotation = self.road.rotation(s, np.full(len(s), self.yaw))
         centre = self.road.place(s, t) + rotation[:, :, 2] * (self.dims[2] / 2)
         centre[:, 2] += np.where(np.abs(t) > self.kerb, KERB_HEIGHT, 0.0)
-        return np.hstack([centre, Rotation.from_matrix(rotation).as_quat()]), there
+        return np.hstack([centre, quaternions_of(rotation)]), there
 
 
 @dataclass(frozen=True, slots=True)

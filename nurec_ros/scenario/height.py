@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.scenario.trajectory import PoseTable
-from scipy import ndimage
 
 Array = NDArray[np.float64]
 
@@ -65,6 +64,9 @@ def smooth_heights(seconds: Array, positions: Array) -> Array:
 
 def _without_outliers(way: Array, heights: Array) -> Array:
     """Return the heights with single ones far off their neighbours' median put back to it."""
+    # Here, as its import takes longer than many a load, and few ask for it.
+    from scipy import ndimage
+
     # Mirrored, the last pose counts once among its neighbours and cannot outvote them.
     median = ndimage.median_filter(heights, size=_NEIGHBOURS, mode='mirror')
     first = np.maximum(np.arange(len(way)) - _NEIGHBOURS // 2, 0)

@@ -20,13 +20,16 @@ the straight segments of `Trajectory` there would be none but at the samples.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.poses import rotation_rows
 from nurec_ros.scenario.trajectory import Trajectory
-from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation, RotationSpline
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
+    from scipy.spatial.transform import RotationSpline
 
 Array = NDArray[np.float64]
 
@@ -50,6 +53,10 @@ class InertialMotion:
         self._positions: CubicSpline | None = None
         self._rotations: RotationSpline | None = None
         if len(ego) > 1:
+            # Here, as their import takes longer than many a load, and few ask for an IMU.
+            from scipy.interpolate import CubicSpline
+            from scipy.spatial.transform import Rotation, RotationSpline
+
             seconds = (ego.times_ns - ego.start_ns) * 1e-9
             self._positions = CubicSpline(seconds, ego.positions)
             self._rotations = RotationSpline(seconds, Rotation.from_quat(ego.quaternions))
@@ -74,7 +81,8 @@ class InertialMotion:
 
 def measured(quaternion: Array, angular_velocity: Array, acceleration: Array) -> Inertial:
     """Return what is measured with an acceleration that is given in the rig's frame."""
-    upwards = Rotation.from_quat(quaternion).inv().apply((0.0, 0.0, GRAVITY))
+    # map's z axis in the rig's frame.
+    upwards = GRAVITY * np.array(rotation_rows(*quaternion.tolist())[6:])
     return Inertial(
         quaternion, angular_velocity, np.asarray(acceleration + upwards, dtype=np.float64)
     )
