@@ -58,7 +58,6 @@ SLOW = (
     'driving/test_driving_pursuit.py',
     'example/test_example_command.py',
     'example/test_example_drive.py',
-    'example/test_example_loads.py',
     'example/test_example_map.py',
     'packaging/test_packaging.py',
     'preview/test_scene_boxes.py',

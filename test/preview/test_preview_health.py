@@ -51,14 +51,6 @@ def may_watch(client, calls=None):
     return False
 
 
-@pytest.mark.parametrize('service', ['', PREFIX])
-def test_a_watcher_is_told_the_status_at_once(play, service):
-    client = play()
-    call = watch(client, service)
-    assert told(call) == 'SERVING'
-    call.cancel()
-
-
 def test_a_watcher_is_told_when_the_server_is_ready(play):
     # Whoever is slow to ask may find a server ready already.
     for startup_s in (1.0, 8.0, 64.0):
@@ -73,9 +65,10 @@ def test_a_watcher_is_told_when_the_server_is_ready(play):
     call.cancel()
 
 
-def test_a_status_is_told_once(play):
+@pytest.mark.parametrize('service', ['', PREFIX])
+def test_a_status_is_told_at_once_and_once(play, service):
     client = play()
-    call = watch(client)
+    call = watch(client, service)
     assert told(call) == 'SERVING'
     client.server.stop(grace=20.0)
     assert list(call) == []

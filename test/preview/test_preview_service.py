@@ -69,37 +69,24 @@ def matrix(message):
     return result
 
 
-def test_the_version_says_who_answers(client):
+def test_who_answers_and_with_what(client, scenario):
     version = client.call('get_version')
     assert version.version_id.startswith('preview-')
     assert version.grpc_api_version.patch == 5
-
-
-def test_the_scene_is_listed(client, scenario):
     assert list(client.call('get_available_scenes').scene_ids) == [scenario.scene_id]
+    assert client.call('get_available_ego_masks').ByteSize() == 0
 
 
-def test_every_camera_is_listed_with_its_mounting(client, scenario, rig):
+def test_every_camera_is_listed_with_its_mounting_and_calibration(client, scenario, rig):
     asked = sim.AvailableCamerasRequest(scene_id=scenario.scene_id)
     listed = client.call('get_available_cameras', asked).available_cameras
     truth = {entry['logical_sensor_name']: entry for entry in rig['camera_calibrations'].values()}
     assert [camera.logical_id for camera in listed] == list(truth)
-    for camera in listed:
-        # Named rig_to_camera, but camera to rig: T_sensor_rig as it stands in the file.
-        np.testing.assert_allclose(
-            matrix(camera.rig_to_camera), truth[camera.logical_id]['T_sensor_rig'], atol=1e-6
-        )
-
-
-def test_every_camera_is_listed_with_its_native_calibration(client, scenario, rig):
-    asked = sim.AvailableCamerasRequest(scene_id=scenario.scene_id)
-    listed = {
-        camera.logical_id: camera.intrinsics
-        for camera in client.call('get_available_cameras', asked).available_cameras
-    }
     checked = 0
-    for entry in rig['camera_calibrations'].values():
-        spec = listed[entry['logical_sensor_name']]
+    for camera in listed:
+        spec, entry = camera.intrinsics, truth[camera.logical_id]
+        # Named rig_to_camera, but camera to rig: T_sensor_rig as it stands in the file.
+        np.testing.assert_allclose(matrix(camera.rig_to_camera), entry['T_sensor_rig'], atol=1e-6)
         parameters = entry['camera_model']['parameters']
         assert [spec.resolution_w, spec.resolution_h] == parameters['resolution']
         assert sim.ShutterType.Name(spec.shutter_type) == parameters['shutter_type']
@@ -137,10 +124,6 @@ def test_an_unknown_scene_is_not_found_and_the_known_one_named(client, scenario,
     assert code is grpc.StatusCode.NOT_FOUND
     assert 'no-such-scene' in text
     assert scenario.scene_id in text
-
-
-def test_there_are_no_ego_masks(client):
-    assert client.call('get_available_ego_masks').ByteSize() == 0
 
 
 def test_the_loaded_scenes_are_told_as_alpasim_reads_them(scenario, other_scenario):
@@ -199,61 +182,35 @@ def test_in_every_format(client, scenario, name):
     assert np.abs(picture.astype(int) - gradient(48, 27)).mean() < 4.0
 
 
-def test_the_camera_is_the_one_of_the_request_at_its_native_size(client, scenario, last):
-    client.call('render_rgb', request(scenario))
-    model = last()['model']
-    assert model.resolution == (1920, 1080)
-    assert model.kind == 'ftheta'
-    assert tuple(model.principal_point) == (958.0, 752.0)
-    assert (last()['width'], last()['height']) == (48, 27)
-
-
-def test_the_exposure_arrives_in_nanoseconds(client, scenario, last):
+def test_what_is_asked_for_reaches_the_drawing(client, scenario, last):
     middle = (scenario.start_ns + scenario.end_ns) // 2000
-    asked = request(scenario, frame_start_us=middle, frame_end_us=middle + 15000)
-    client.call('render_rgb', asked)
-    assert last()['start_ns'] == middle * 1000
-    assert last()['end_ns'] == (middle + 15000) * 1000
-
-
-def test_the_poses_arrive_as_matrices(client, scenario, last):
-    pair = sim.PosePair(
-        start_pose=pose(10.0, -20.0, 1.5, yaw=30.0, pitch=4.0), end_pose=pose(11.0, yaw=-170.0)
-    )
-    client.call('render_rgb', request(scenario, sensor_pose=pair))
-    start = np.eye(4)
-    start[:3, :3] = Rotation.from_euler('ZY', [30.0, 4.0], degrees=True).as_matrix()
-    start[:3, 3] = 10.0, -20.0, 1.5
-    np.testing.assert_allclose(last()['T_map_camera_start'], start, atol=1e-6)
-    assert last()['T_map_camera_end'][0, 3] == 11.0
-    np.testing.assert_allclose(
-        last()['T_map_camera_end'][:2, 0],
-        [np.cos(np.pi / 18 * 17), -np.sin(np.pi / 18 * 17)],
-        atol=1e-6,
-    )
-
-
-def test_a_quaternion_of_another_length_means_the_same_rotation(client, scenario, last):
-    once = pose(1.0, yaw=40.0)
-    twice = common_pb2.Pose(
-        vec=once.vec,
-        quat=common_pb2.Quat(w=2 * once.quat.w, z=2 * once.quat.z),
-    )
-    client.call(
-        'render_rgb', request(scenario, sensor_pose={'start_pose': once, 'end_pose': twice})
-    )
-    np.testing.assert_allclose(last()['T_map_camera_start'], last()['T_map_camera_end'], atol=1e-6)
+    end = pose(11.0, yaw=-170.0)
+    # A quaternion of another length means the same rotation.
+    end.quat.w, end.quat.z = 2 * end.quat.w, 2 * end.quat.z
+    pair = sim.PosePair(start_pose=pose(10.0, -20.0, 1.5, yaw=30.0, pitch=4.0), end_pose=end)
+    span = {'frame_start_us': middle, 'frame_end_us': middle + 15000}
+    client.call('render_rgb', request(scenario, sensor_pose=pair, **span))
+    order = last()
+    assert (order['model'].kind, order['model'].resolution) == ('ftheta', (1920, 1080))
+    assert tuple(order['model'].principal_point) == (958.0, 752.0)
+    assert (order['width'], order['height']) == (48, 27)
+    assert (order['start_ns'], order['end_ns']) == (middle * 1000, (middle + 15000) * 1000)
+    assert not order['caption']
+    assert list(order['tracks']) == []
+    for name, at, turn in (
+        ('start', (10.0, -20.0, 1.5), [30.0, 4.0]),
+        ('end', (11.0, 0.0, 0.0), [-170.0, 0.0]),
+    ):
+        expected = np.eye(4)
+        expected[:3, :3] = Rotation.from_euler('ZY', turn, degrees=True).as_matrix()
+        expected[:3, 3] = at
+        np.testing.assert_allclose(order[f'T_map_camera_{name}'], expected, atol=1e-6)
 
 
 def test_the_first_and_the_last_microsecond_are_in_the_scene(client, scenario):
     first, last_us = scenario.start_ns // 1000, scenario.end_ns // 1000
     for start, end in ((first, first + 1), (last_us - 1, last_us)):
         client.call('render_rgb', request(scenario, frame_start_us=start, frame_end_us=end))
-
-
-def test_without_caption_nothing_is_written(client, scenario, last):
-    client.call('render_rgb', request(scenario))
-    assert not last()['caption']
 
 
 def test_the_caption_names_camera_time_and_size(scenario):
@@ -394,20 +351,6 @@ def test_a_camera_named_twice_in_a_batch_is_drawn_once(client, scenario):
     assert "'a' is used twice" in reply.items[1].error_message
 
 
-def test_an_empty_batch_is_answered(client):
-    assert not client.call('batch_render_rgb', sim.BatchRGBRenderRequest()).items
-
-
-def test_a_batch_without_bound_is_refused(client, scenario):
-    items = [
-        sim.BatchRGBRenderItem(camera_name=str(i), request=request(scenario)) for i in range(65)
-    ]
-    asked = sim.BatchRGBRenderRequest(items=items)
-    code, text = refused(lambda: client.call('batch_render_rgb', asked))
-    assert code.name == 'RESOURCE_EXHAUSTED'
-    assert '65 items' in text
-
-
 def test_pictures_asked_for_together_come_in_their_order(client, scenario):
     sizes = [(48, 27), (20, 10), (31, 7)]
     asked = [request(scenario, resolution_w=w, resolution_h=h) for w, h in sizes]
@@ -417,23 +360,45 @@ def test_pictures_asked_for_together_come_in_their_order(client, scenario):
 
 
 def test_one_bad_request_fails_all_that_were_asked_for_together(client, scenario):
-    asked = [request(scenario), request(scenario, scene_id='x')]
-    many = [request(scenario)] * 65
-    for requests, name in ((asked, 'NOT_FOUND'), (many, 'RESOURCE_EXHAUSTED')):
-        message = sim.AggregatedRenderRequest(rgb_requests=requests)
-        code, _ = refused(lambda m=message: client.call('render_aggregated', m))
-        assert code.name == name
+    asked = sim.AggregatedRenderRequest(
+        rgb_requests=[request(scenario), request(scenario, scene_id='x')]
+    )
+    code, _ = refused(lambda: client.call('render_aggregated', asked))
+    assert code.name == 'NOT_FOUND'
 
 
-def test_a_frame_for_which_there_is_no_memory_fails_alone(client, scenario, painter, monkeypatch):
+def test_more_than_64_together_are_refused(client, scenario):
+    one = request(scenario)
+    items = [sim.BatchRGBRenderItem(camera_name=str(i), request=one) for i in range(65)]
+    for method, asked in (
+        ('batch_render_rgb', sim.BatchRGBRenderRequest(items=items)),
+        ('render_aggregated', sim.AggregatedRenderRequest(rgb_requests=[one] * 65)),
+    ):
+        code, text = refused(lambda method=method, asked=asked: client.call(method, asked))
+        assert code.name == 'RESOURCE_EXHAUSTED'
+        assert '65 items' in text
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'words'),
+    [
+        (MemoryError(), 'RESOURCE_EXHAUSTED', 'out of memory for a picture of 48x27'),
+        (ZeroDivisionError('it broke'), 'UNKNOWN', 'ZeroDivisionError: it broke'),
+    ],
+)
+def test_a_drawing_that_breaks_fails_alone(
+    client, scenario, painter, monkeypatch, error, status, words
+):
     def fail(*_, **__):
-        raise MemoryError
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(painter, 'render', fail)
         code, text = refused(lambda: client.call('render_rgb', request(scenario)))
-    assert (code.name, text) == ('RESOURCE_EXHAUSTED', 'out of memory for a picture of 48x27')
+    assert code.name == status
+    assert text.endswith(words)
     client.call('render_rgb', request(scenario))
+    assert client.health() == 'SERVING'
 
 
 def objects(*names):
@@ -450,34 +415,19 @@ def movable(scenario, wanted):
     ]
 
 
-def test_without_dynamic_objects_the_recording_is_drawn(client, scenario, last):
-    client.call('render_rgb', request(scenario))
-    assert list(last()['tracks']) == []
-
-
-def test_dynamic_objects_are_drawn_where_the_client_put_them(client, scenario, last):
-    name = movable(scenario, True)[0]
-    client.call('render_rgb', request(scenario, dynamic_objects=objects(name)))
+def test_controllable_tracks_alone_are_where_the_client_puts_them(client, scenario, last):
+    names = ['nobody', *movable(scenario, False)[:1], movable(scenario, True)[0]]
+    client.call('render_rgb', request(scenario, dynamic_objects=objects(*names)))
     ((given, start, end),) = last()['tracks']
-    assert given == name
+    assert given == names[-1]
     np.testing.assert_allclose(
         start, [[0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], atol=1e-6
     )
     assert end[0, 3] == 6.0
-
-
-def test_unknown_and_fixed_tracks_do_not_move(client, scenario, last):
-    names = ['nobody', *movable(scenario, False)[:1], movable(scenario, True)[0]]
-    client.call('render_rgb', request(scenario, dynamic_objects=objects(*names)))
-    assert [name for name, _, _ in last()['tracks']] == [names[-1]]
-
-
-def test_a_dynamic_object_without_pose_is_refused(client, scenario):
-    name = movable(scenario, True)[0]
-    asked = request(scenario, dynamic_objects=[sim.DynamicObject(track_id=name)])
+    asked = request(scenario, dynamic_objects=[sim.DynamicObject(track_id=given)])
     code, text = refused(lambda: client.call('render_rgb', asked))
     assert code.name == 'INVALID_ARGUMENT'
-    assert f'dynamic_objects of {name}: start_pose is missing' in text
+    assert f'dynamic_objects of {given}: start_pose is missing' in text
 
 
 def test_without_editing_dynamic_objects_are_refused(scenario):
