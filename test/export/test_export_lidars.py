@@ -72,7 +72,7 @@ def test_every_spin_is_in_the_bag_and_in_the_files(export, server, usdz, tmp_pat
     from sensor_msgs.msg import PointCloud2
 
     images, ends = tmp_path / 'images', spin_ends(usdz)
-    code, out = export(server, options=['--frames', images])
+    code, out = export(server, options=['--frames', images, '--cameras', CAMERAS[0]])
     assert code == 0
     clouds = [
         (t, deserialize_message(data, PointCloud2))

@@ -18,7 +18,7 @@ from test.preview.preview_client import serve
 from test.probe.reports import failed, probe_at, stage, statuses
 from test.rendering.fake_server import FakeServer, png
 from test.support.archives import build_archive, SEQUENCE_ID, START_US
-from test.support.lidars import add_lidar, LIDAR, SPINS
+from test.support.lidars import add_lidar, field, LIDAR, new_reply, old_reply, SPINS
 from test.support.ports import claim_port
 
 import grpc
@@ -35,23 +35,12 @@ POINTS = np.array([[8, 0, -1], [0, 9, -1], [-30.5, 2, 0.25], [0, -120, 4]], dtyp
 INTENSITIES = np.array([0.0, 0.5, 0.25, 1.0], dtype='<f4')
 
 
-def field(number, data):
-    length = len(data)
-    size = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
-    return bytes([number << 3 | 2]) + size + data
-
-
 def of_2025(points=POINTS, intensities=INTENSITIES):
-    return field(1, points.tobytes()) + field(2, intensities.tobytes())
+    return old_reply(points, intensities)
 
 
 def of_2026(points=POINTS, intensities=INTENSITIES):
-    return (
-        b'\x18'
-        + bytes([len(points)])
-        + field(4, points.tobytes())
-        + field(5, intensities.tobytes())
-    )
+    return new_reply(points, intensities)
 
 
 def grey(request, _):

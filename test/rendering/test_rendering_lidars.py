@@ -18,7 +18,17 @@ import struct
 from test.rendering.conftest import eventually
 from test.rendering.due import due
 from test.support.archives import build_archive, START_US, translation
-from test.support.lidars import add_lidar, LIDAR, SPIN_US, SPINS, T_RIG_LIDAR
+from test.support.lidars import (
+    add_lidar,
+    field,
+    LIDAR,
+    new_reply,
+    old_reply,
+    SPIN_US,
+    SPINS,
+    T_RIG_LIDAR,
+    varint,
+)
 from types import SimpleNamespace
 
 import grpc
@@ -62,18 +72,6 @@ def scenario(tmp_path_factory):
 # --- bytes by hand ------------------------------------------------------------------------------
 
 
-def varint(value):
-    out = b''
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
 def float32(number, value):
     # proto3 leaves zeros out.
     return varint(number << 3 | 5) + struct.pack('<f', value) if value else b''
@@ -105,16 +103,6 @@ def request_bytes(start_us, end_us, device=0):
         + fixed64(4, end_us)
         + field(5, field(1, sensor_at(start_us)) + field(2, sensor_at(end_us)))
     )
-
-
-def old_reply(points, intensities):
-    """Return the reply of a server of 2025: packed repeated floats, no count."""
-    return field(1, points) + field(2, intensities)
-
-
-def new_reply(points, intensities, count=None):
-    count = len(points) // 12 if count is None else count
-    return varint(3 << 3) + varint(count) + field(4, points) + field(5, intensities)
 
 
 REPLIES = pytest.mark.parametrize('reply', [old_reply, new_reply])
@@ -237,7 +225,7 @@ def spinning(make_server, make_pipeline, scenario):
 
 @REPLIES
 def test_a_cloud_arrives_bit_for_bit(spinning, delivered, reply):
-    _, pipeline = spinning(lambda *_: reply(POINTS.tobytes(), INTENSITIES.tobytes()))
+    _, pipeline = spinning(lambda *_: reply(POINTS, INTENSITIES))
     pipeline.submit(due(LIDAR)).result(60)
     (cloud,) = delivered.results
     assert isinstance(cloud, Cloud)
@@ -254,7 +242,7 @@ def test_a_cloud_arrives_bit_for_bit(spinning, delivered, reply):
 
 
 def test_buffers_come_before_floats(spinning, delivered):
-    both = old_reply(b'\0' * 12, b'\0' * 4) + new_reply(POINTS.tobytes(), INTENSITIES.tobytes())
+    both = old_reply(b'\0' * 12, b'\0' * 4) + new_reply(POINTS, INTENSITIES)
     _, pipeline = spinning(lambda *_: both)
     pipeline.submit(due(LIDAR)).result(60)
     assert delivered.results[0].points.tobytes() == POINTS.tobytes()
@@ -372,7 +360,7 @@ def test_the_next_connection_is_asked_again(make_server, make_pipeline, scenario
     server.stop()
     eventually(lambda: not pipeline.status().connected)
     again = make_server(port=port)
-    again.spin = lambda *_: new_reply(POINTS.tobytes(), INTENSITIES.tobytes())
+    again.spin = lambda *_: new_reply(POINTS, INTENSITIES)
     pipeline.submit(due(LIDAR, t_us=200_000), keep=True).result(60)
     assert isinstance(delivered.results[-1], Cloud)
 

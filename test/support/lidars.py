@@ -11,12 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A lidar for the rig of the archives that tests build."""
+"""A lidar for the rig of the archives that tests build, and replies of servers, byte by byte."""
 
 from __future__ import annotations
 
 from test.support.archives import Document, SEQUENCE_ID, START_US
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Data = bytes | NDArray[np.float32]
 
 LIDAR = 'lidar_gt_top_p128'
 KEY = f'{LIDAR}@{SEQUENCE_ID}'
@@ -66,3 +71,28 @@ def add_lidar(rig: Document, name: str = LIDAR, spins: Any = SPINS, model: objec
     rig['lidar_calibrations'][key] = calibration(name, model)
     if spins is not None:
         rig['rig_trajectories'][0]['lidars_frame_timestamps_us'][key] = spins
+
+
+def varint(value: int) -> bytes:
+    """Return a number as protobuf writes it."""
+    out = b''
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number: int, data: Data) -> bytes:
+    """Return a field of protobuf that has a length."""
+    return varint(number << 3 | 2) + varint(memoryview(data).nbytes) + bytes(data)
+
+
+def old_reply(points: Data, intensities: Data) -> bytes:
+    """Return the reply of a server of 2025: packed repeated floats, no count."""
+    return field(1, points) + field(2, intensities)
+
+
+def new_reply(points: Data, intensities: Data, count: int | None = None) -> bytes:
+    """Return that of a server of 2026: buffers, and the number of points unless another."""
+    count = memoryview(points).nbytes // 12 if count is None else count
+    return varint(3 << 3) + varint(count) + field(4, points) + field(5, intensities)

@@ -15,7 +15,16 @@
 
 import struct
 from test.support.archives import build_archive, CAMERAS, ego_pose, START_US
-from test.support.lidars import add_lidar, ELEVATIONS, LIDAR, SPINS, T_RIG_LIDAR
+from test.support.lidars import (
+    add_lidar,
+    ELEVATIONS,
+    field,
+    LIDAR,
+    new_reply,
+    old_reply,
+    SPINS,
+    T_RIG_LIDAR,
+)
 from test.support.player_bench import serve, stamp_ns
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -36,25 +45,7 @@ XYZ = np.array(
     [(10 * np.cos(e), 0.5 * k, 10 * np.sin(e)) for k, e in enumerate(ELEVATIONS)], dtype='<f4'
 )
 INTENSITIES = np.array([0.0, 0.25, 0.5, 1.0], dtype='<f4')
-
-
-def varint(value):
-    groups = []
-    while value > 127:
-        groups.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*groups, value])
-
-
-def field(number, data):
-    return bytes([number << 3 | 2]) + varint(len(data)) + data
-
-
-def cloud(buffers=True):
-    """Return a reply of either generation as the wire has it."""
-    first = (4, 5) if buffers else (1, 2)
-    head = bytes([3 << 3, len(XYZ)]) if buffers else b''
-    return head + field(first[0], XYZ.tobytes()) + field(first[1], INTENSITIES.tobytes())
+CLOUD = new_reply(XYZ, INTENSITIES)
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +56,7 @@ def usdz(tmp_path_factory):
 @pytest.fixture(scope='module')
 def server(usdz):
     with serve(usdz) as running:
-        running.spin = lambda *_: cloud()
+        running.spin = lambda *_: CLOUD
         yield running
 
 
@@ -78,7 +69,7 @@ def statuses(bench):
 
 @pytest.mark.parametrize(('layout', 'buffers'), [('xyzi', True), ('xyzirc', False)])
 def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(start, usdz, server, layout, buffers):
-    server.spin = lambda *_: cloud(buffers)
+    server.spin = lambda *_: (new_reply if buffers else old_reply)(XYZ, INTENSITIES)
     bench = start(
         usdz_path=usdz, server=server.address, mode='lockstep', rate=5.0, lidar_layout=layout
     ).ready()
@@ -167,7 +158,7 @@ def test_an_environment_has_the_cloud_of_the_same_moment(start, usdz, server):
 
     def told(request, _):
         points = np.array([[request.frame_end_us - START_US, 0.1, k] for k in range(4)], '<f4')
-        return bytes([3 << 3, 4]) + field(4, points.tobytes()) + field(5, INTENSITIES.tobytes())
+        return new_reply(points, INTENSITIES)
 
     server.spin = told
     bench = start(usdz_path=usdz, server=server.address).ready()
@@ -221,23 +212,19 @@ def test_a_server_without_lidars(start, usdz):
         assert 'NuRec servers from 25.07 on do' in status.message
 
 
-def spoilt(points):
-    return field(4, points.tobytes()) + field(5, INTENSITIES.tobytes())
-
-
 SPOILT = {
-    '4 intensities, expected 3, one a point': spoilt(XYZ[:3]),
-    '12 of 12 coordinates of the reply are not finite': spoilt(XYZ * np.float32(np.nan)),
-    '3000000 points, expected 2000000 at most': bytes([4 << 3 | 2])
-    + varint(36_000_000)
-    + bytes(36_000_000),
+    '4 intensities, expected 3, one a point': new_reply(XYZ[:3], INTENSITIES),
+    '12 of 12 coordinates of the reply are not finite': new_reply(
+        XYZ * np.float32(np.nan), INTENSITIES
+    ),
+    '3000000 points, expected 2000000 at most': field(4, bytes(36_000_000)),
 }
 
 
 def test_what_does_not_fit_is_dropped_counted_and_named_and_an_empty_cloud_published(
     start, usdz, server
 ):
-    server.spin = lambda *_: spoilt(XYZ[:3])
+    server.spin = lambda *_: new_reply(XYZ[:3], INTENSITIES)
     bench = start(usdz_path=usdz, server=server.address).ready()
     clouds = bench.listen(PointCloud2, POINTS)
     bench.matched(POINTS)
@@ -250,7 +237,7 @@ def test_what_does_not_fit_is_dropped_counted_and_named_and_an_empty_cloud_publi
     assert int(values['failed']) >= len(SPOILT)
     assert clouds == []
     # The next ones are well.
-    for reply, width in ((cloud(), len(XYZ)), (b'', 0)):
+    for reply, width in ((CLOUD, len(XYZ)), (b'', 0)):
         server.spin = lambda *_, reply=reply: reply
         bench.trigger('tick')
         bench.until(lambda width=width: clouds and clouds[-1].width == width, 'the next cloud')
@@ -262,7 +249,7 @@ def test_without_spins_ten_a_second(start, tmp_path, server):
         add_lidar(rig, spins=None)
         rig['rig_trajectories'][0].pop('lidars_frame_timestamps_us')
 
-    server.spin = lambda *_: cloud()
+    server.spin = lambda *_: CLOUD
     bench = start(usdz_path=build_archive(tmp_path, edit_rig=edit), server=server.address).ready()
     clouds = bench.listen(PointCloud2, POINTS)
     bench.until(lambda: clouds, 'the cloud of the halted moment')
