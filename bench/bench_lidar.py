@@ -290,7 +290,7 @@ def measure_parts() -> None:
     from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
     from nurec_ros.ros.names import FrameNames
     from nurec_ros.scenario import Lidar
-    from nurec_ros.scenario.lidars import SpinningLidar
+    from nurec_ros.scenario.rig import SpinningLidar
 
     points, intensities = cloud()
     elevations = np.radians(np.linspace(14.4, -25.0, 128))

@@ -11,14 +11,36 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Places on the WGS-84 ellipsoid."""
+"""Places on the WGS-84 ellipsoid: ECEF, latitude and longitude, ENU; proj strings."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import math
+import re
 
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# NGA.STND.0036.
 SEMI_MAJOR_M = 6_378_137.0
 FLATTENING = 1.0 / 298.257223563
+
+# '+=alt_0=0' stands in real files beside '+alt_0=0'.
+_PROJ = re.compile(r'\+=?\s*(lat_0|lon_0|alt_0|x_0|y_0)\s*=\s*([-+0-9.eE]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class GeoOrigin:
+    """Where an ENU map has its origin: degrees, metres; and what its proj string adds to x, y."""
+
+    latitude: float
+    longitude: float
+    altitude: float = 0.0
+    false_easting: float = 0.0
+    false_northing: float = 0.0
 
 
 def geodetic(x: float, y: float, z: float) -> tuple[float, float, float]:
@@ -49,3 +71,48 @@ def geodetic(x: float, y: float, z: float) -> tuple[float, float, float]:
     z0 = b * b * z / (a * v)
     latitude = math.atan2(z + e2 / (1.0 - e2) * z0, r)
     return math.degrees(latitude), math.degrees(math.atan2(y, x)), height
+
+
+def geo_origin(proj: str) -> GeoOrigin | None:
+    """Return the origin that a proj string names, None where it names none."""
+    try:
+        values = {key: float(text) for key, text in _PROJ.findall(proj)}
+    except ValueError:
+        return None
+    if not {'lat_0', 'lon_0'} <= values.keys() or not all(map(math.isfinite, values.values())):
+        return None
+    if abs(values['lat_0']) > 90.0 or abs(values['lon_0']) > 360.0:
+        return None
+    if max(abs(values.get(key, 0.0)) for key in ('alt_0', 'x_0', 'y_0')) > 1e8:
+        return None
+    return GeoOrigin(
+        values['lat_0'],
+        values['lon_0'],
+        values.get('alt_0', 0.0),
+        values.get('x_0', 0.0),
+        values.get('y_0', 0.0),
+    )
+
+
+def enu_of_earth(origin: GeoOrigin) -> Array:
+    """Return T_enu_earth (4, 4): ECEF (WGS 84) to east, north, up about the origin."""
+    latitude, longitude = math.radians(origin.latitude), math.radians(origin.longitude)
+    sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
+    sin_lon, cos_lon = math.sin(longitude), math.cos(longitude)
+    eccentricity2 = FLATTENING * (2.0 - FLATTENING)
+    normal = SEMI_MAJOR_M / math.sqrt(1.0 - eccentricity2 * sin_lat**2)
+    centre = np.array(
+        [
+            (normal + origin.altitude) * cos_lat * cos_lon,
+            (normal + origin.altitude) * cos_lat * sin_lon,
+            (normal * (1.0 - eccentricity2) + origin.altitude) * sin_lat,
+        ]
+    )
+    result = np.eye(4)
+    result[:3, :3] = [
+        [-sin_lon, cos_lon, 0.0],
+        [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat],
+        [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat],
+    ]
+    result[:3, 3] = -result[:3, :3] @ centre
+    return result

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.scenario.cameras import CameraModel
-from nurec_ros.scenario.lidars import SpinningLidar
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]
+
+DIRECTIONS = ('cw', 'ccw')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +83,38 @@ class Camera:
     def renderable(self) -> bool:
         """Return whether frames of this camera can be asked for; if not, `problem` says why."""
         return self.model is not None and not self.problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpinningLidar:
+    """
+    The lidar model `row-offset-spinning`; angles in radians.
+
+    It fires rows of beams, one column after the other, while it turns; each row may lead or lag by
+    an azimuth of its own. Sensor axes: x forward, y left, z up; elevations count upwards from the
+    xy plane, azimuths from x towards y.
+
+    row_elevations_rad and row_azimuth_offsets_rad are (n_rows,), column_azimuths_rad is
+    (n_columns,). spinning_direction is 'cw' or 'ccw', as seen from above.
+    """
+
+    kind: ClassVar[str] = 'row-offset-spinning'
+
+    spinning_frequency_hz: float
+    spinning_direction: str
+    row_elevations_rad: Array
+    column_azimuths_rad: Array
+    row_azimuth_offsets_rad: Array
+
+    @property
+    def n_rows(self) -> int:
+        """Return how many beams lie above each other."""
+        return len(self.row_elevations_rad)
+
+    @property
+    def n_columns(self) -> int:
+        """Return how many times they are fired in a turn."""
+        return len(self.column_azimuths_rad)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

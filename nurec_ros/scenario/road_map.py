@@ -15,26 +15,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 import math
-import re
 
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import shortened
+from nurec_ros.scenario.geodesy import enu_of_earth, geo_origin
 from nurec_ros.scenario.opendrive import OpenDriveError, parse_opendrive
+from nurec_ros.scenario.schema.fields import Warn
 from nurec_ros.scenario.trajectory import frozen
 
 Array = NDArray[np.float64]
-Warn = Callable[[str], None]
 
-# WGS 84, NGA.STND.0036.
-_SEMI_MAJOR = 6_378_137.0
-_FLATTENING = 1.0 / 298.257223563
-
-# '+=alt_0=0' stands in real files beside '+alt_0=0'.
-_PROJ = re.compile(r'\+=?\s*(lat_0|lon_0|alt_0|x_0|y_0)\s*=\s*([-+0-9.eE]+)')
 _LONGEST = 4096
 # A map of other roads than those that are driven on is no map of the scenario, in metres.
 _FARTHEST_FROM_WAY = 1000.0
@@ -57,17 +50,6 @@ class RoadMap:
     def __repr__(self) -> str:
         reference = self.geo_reference and shortened(self.geo_reference)
         return f'RoadMap({reference!r}, {len(self.boundaries)} boundaries)'
-
-
-@dataclass(frozen=True, slots=True)
-class GeoOrigin:
-    """Where an ENU map has its origin: degrees, metres; and what its proj string adds to x, y."""
-
-    latitude: float
-    longitude: float
-    altitude: float = 0.0
-    false_easting: float = 0.0
-    false_northing: float = 0.0
 
 
 def parse_road_map(
@@ -135,48 +117,3 @@ def _distance(lines: list[Array], way: Array) -> float:
         beyond = np.maximum(np.maximum(low - points, points - high), 0.0)
         nearest = min(nearest, float(np.einsum('ij,ij->i', beyond, beyond).min()))
     return math.sqrt(nearest)
-
-
-def geo_origin(proj: str) -> GeoOrigin | None:
-    """Return the origin that a proj string names, None where it names none."""
-    try:
-        values = {key: float(text) for key, text in _PROJ.findall(proj)}
-    except ValueError:
-        return None
-    if not {'lat_0', 'lon_0'} <= values.keys() or not all(map(math.isfinite, values.values())):
-        return None
-    if abs(values['lat_0']) > 90.0 or abs(values['lon_0']) > 360.0:
-        return None
-    if max(abs(values.get(key, 0.0)) for key in ('alt_0', 'x_0', 'y_0')) > 1e8:
-        return None
-    return GeoOrigin(
-        values['lat_0'],
-        values['lon_0'],
-        values.get('alt_0', 0.0),
-        values.get('x_0', 0.0),
-        values.get('y_0', 0.0),
-    )
-
-
-def enu_of_earth(origin: GeoOrigin) -> Array:
-    """Return T_enu_earth (4, 4): ECEF (WGS 84) to east, north, up about the origin."""
-    latitude, longitude = math.radians(origin.latitude), math.radians(origin.longitude)
-    sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
-    sin_lon, cos_lon = math.sin(longitude), math.cos(longitude)
-    eccentricity2 = _FLATTENING * (2.0 - _FLATTENING)
-    normal = _SEMI_MAJOR / math.sqrt(1.0 - eccentricity2 * sin_lat**2)
-    centre = np.array(
-        [
-            (normal + origin.altitude) * cos_lat * cos_lon,
-            (normal + origin.altitude) * cos_lat * sin_lon,
-            (normal * (1.0 - eccentricity2) + origin.altitude) * sin_lat,
-        ]
-    )
-    result = np.eye(4)
-    result[:3, :3] = [
-        [-sin_lon, cos_lon, 0.0],
-        [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat],
-        [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat],
-    ]
-    result[:3, 3] = -result[:3, :3] @ centre
-    return result

@@ -23,7 +23,7 @@ from nurec_ros.rendering.frames import Cloud
 from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.scenario import Lidar
-from nurec_ros.scenario.lidars import SpinningLidar
+from nurec_ros.scenario.rig import SpinningLidar
 import pytest
 from sensor_msgs.msg import PointField
 

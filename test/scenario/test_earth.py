@@ -16,8 +16,7 @@
 from test.scenario.loading import ecef
 
 import numpy as np
-from nurec_ros.scenario.geodesy import geodetic
-from nurec_ros.scenario.road_map import enu_of_earth, geo_origin, GeoOrigin
+from nurec_ros.scenario.geodesy import enu_of_earth, geo_origin, geodetic, GeoOrigin
 import pytest
 
 # Latitude and longitude in degrees, ellipsoidal height in metres, and the ECEF position.

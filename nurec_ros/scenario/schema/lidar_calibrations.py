@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import shortened
-from nurec_ros.scenario.lidars import DIRECTIONS, SpinningLidar
-from nurec_ros.scenario.rig import Lidar
+from nurec_ros.scenario.rig import DIRECTIONS, Lidar, SpinningLidar
 from nurec_ros.scenario.schema.camera_calibrations import described_sensors
 from nurec_ros.scenario.schema.fields import (
     as_object,
