@@ -54,6 +54,7 @@ SPECS = (
         maximum=20.0,
     ),
 )
+STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 LOOK_S = 1.0
 # So long it may take to find a player, and a player to subscribe.
 PATIENT_LOOKS = 5
@@ -102,15 +103,16 @@ class Follower(Node):  # type: ignore[misc]
 
     def _no_path(self) -> str:
         topic = self._path.topic_name
-        if self.count_publishers(topic):
-            return f'nothing has come on {topic} yet: the player has no scenario'
+        player = topic.removesuffix('/path')
+        if self.count_publishers(f'{player}/state'):
+            return f'nothing has come on {topic}: the player has no scenario yet'
         others = sorted(
-            name.removesuffix('/path')
+            name.removesuffix('/state')
             for name, kinds in self.get_topic_names_and_types()
-            if name.endswith('/path') and name != topic and self.count_publishers(name)
+            if name.endswith('/state') and STATE_TYPE in kinds and self.count_publishers(name)
         )
         hint = f'; there is {", ".join(others)}' if others else ''
-        return f"nobody publishes {topic}: parameter 'player' names no player that runs{hint}"
+        return f"there is no player {player}, which parameter 'player' names{hint}"
 
     def _on_path(self, message: Path) -> None:
         stamps = [pose.header.stamp for pose in message.poses]

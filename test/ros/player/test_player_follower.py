@@ -109,10 +109,7 @@ def test_who_cannot_drive_says_so_once(start, usdz, follower):
     nobody = follower(bench, '--ros-args', '-p', 'player:=nosuch', '-p', 'offset:=1')
     unheard = follower(bench, '--ros-args', '-p', 'offset_m:=1')
     nobody.says(r"there is no parameter 'offset'; there are player, offset_m, wheelbase_m$")
-    nobody.says(
-        r"nobody publishes /nosuch/path: parameter 'player' names no player that runs; "
-        r'there is /nurec$'
-    )
+    nobody.says(r"there is no player /nosuch, which parameter 'player' names; there is /nurec$")
     unheard.says(
         r'nobody subscribes to /nurec/ackermann_cmd: the player needs ego_source:=ackermann '
         r'\(ros2 param set /nurec ego_source ackermann\)$'
@@ -122,8 +119,15 @@ def test_who_cannot_drive_says_so_once(start, usdz, follower):
     bench.until(
         lambda: bench.trigger('tick') and bench.state.get('ego_input_stamp_us'), 'a command'
     )
-    for process in (nobody, unheard):
-        assert process.output.count('nobody') == 1
+    assert nobody.output.count('no player') == unheard.output.count('nobody') == 1
+    assert 'no player' not in unheard.output
+
+
+def test_a_player_without_a_scenario_is_waited_for(start, follower):
+    bench = start()
+    follower(bench, '--ros-args').says(
+        r'nothing has come on /nurec/path: the player has no scenario yet$'
+    )
 
 
 @pytest.mark.parametrize(
