@@ -54,12 +54,13 @@ class InertialMotion:
         self._rotations: RotationSpline | None = None
         if len(ego) > 1:
             # Here, as their import takes longer than many a load, and few ask for an IMU.
-            from scipy.interpolate import CubicSpline
-            from scipy.spatial.transform import Rotation, RotationSpline
+            from scipy import interpolate
+            from scipy.spatial import transform
 
             seconds = (ego.times_ns - ego.start_ns) * 1e-9
-            self._positions = CubicSpline(seconds, ego.positions)
-            self._rotations = RotationSpline(seconds, Rotation.from_quat(ego.quaternions))
+            self._positions = interpolate.CubicSpline(seconds, ego.positions)
+            rotations = transform.Rotation.from_quat(ego.quaternions)
+            self._rotations = transform.RotationSpline(seconds, rotations)
 
     def at(self, t_ns: int) -> Inertial:
         """Return what is measured at a moment."""

@@ -17,25 +17,11 @@ from __future__ import annotations
 
 from collections import Counter
 import itertools
+from test.scenario.loading import ecef
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-
-WGS84_A, WGS84_F = 6378137.0, 1 / 298.257223563
-
-
-def geodetic(xyz: np.ndarray) -> tuple[float, float, float]:
-    """Return latitude, longitude (deg) and height (m) of an Earth-centred point, by iteration."""
-    e2 = WGS84_F * (2 - WGS84_F)
-    p = np.hypot(xyz[0], xyz[1])
-    latitude = np.arctan2(xyz[2], p * (1 - e2))
-    height = 0.0
-    for _ in range(10):
-        normal = WGS84_A / np.sqrt(1 - e2 * np.sin(latitude) ** 2)
-        height = p / np.cos(latitude) - normal
-        latitude = np.arctan2(xyz[2], p * (1 - e2 * normal / (normal + height)))
-    return float(np.degrees(latitude)), float(np.degrees(np.arctan2(xyz[1], xyz[0]))), height
 
 
 def east_north_up(latitude: float, longitude: float) -> np.ndarray:
@@ -107,25 +93,16 @@ def pose_of_map_in_enu(example, root):
     text = root.find('header/geoReference').text
     words = dict(word.lstrip('+').split('=') for word in text.split() if '=' in word)
     lat0, lon0 = float(words['lat_0']), float(words['lon_0'])
-    e2 = WGS84_F * (2 - WGS84_F)
-    normal = WGS84_A / np.sqrt(1 - e2 * np.sin(np.radians(lat0)) ** 2)
-    rotation = east_north_up(lat0, lon0)
-    up = rotation[:, 2]
-    origin = normal * up
-    origin[2] *= 1 - e2
     T_ecef_enu = np.eye(4)
-    T_ecef_enu[:3, :3], T_ecef_enu[:3, 3] = rotation, origin
+    T_ecef_enu[:3, :3], T_ecef_enu[:3, 3] = east_north_up(lat0, lon0), ecef(lat0, lon0, 0.0)
     return np.linalg.inv(T_ecef_enu) @ np.array(example.rig['T_world_base'])
 
 
 def test_the_drive_is_near_stockholm(example, root):
     pose = np.array(example.rig['T_world_base'])
-    latitude, longitude, height = geodetic(pose[:3, 3])
-    assert latitude == pytest.approx(59.35, abs=1e-6)
-    assert longitude == pytest.approx(17.96, abs=1e-6)
-    assert height == pytest.approx(31.5, abs=1e-3)
+    np.testing.assert_allclose(pose[:3, 3], ecef(59.35, 17.96, 31.5), atol=1e-3)
     assert np.allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-12)
-    assert np.allclose(pose[:3, 2], east_north_up(latitude, longitude)[:, 2], atol=1e-9)
+    assert np.allclose(pose[:3, 2], east_north_up(59.35, 17.96)[:, 2], atol=1e-9)
     text = root.find('header/geoReference').text
     assert '+lat_0=59.35' in text
     assert '+alt_0=0' in text

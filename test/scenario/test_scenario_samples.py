@@ -15,7 +15,16 @@
 
 import math
 from test.scenario.loading import warned
-from test.support.archives import build_archive, CAMERAS, identity, SEQUENCE_ID, START_US
+from test.support.archives import (
+    build_archive,
+    camera_calibration,
+    CAMERAS,
+    ego_pose,
+    identity,
+    sample_times,
+    SEQUENCE_ID,
+    START_US,
+)
 
 import numpy as np
 from nurec_ros.scenario import Scenario
@@ -247,3 +256,38 @@ def test_tracks_without_poses_are_left_out(tmp_path):
     )
     assert scenario.tracks.ids == ('1', '3')
     assert math.isfinite(scenario.tracks.at(START_US * 1000 + 10**9).poses.sum())
+
+
+def rotation_error(poses):
+    rotations = poses[..., :3, :3]
+    return np.abs(rotations @ np.swapaxes(rotations, -1, -2) - np.eye(3)).max()
+
+
+def test_ego_rotations_of_three_decimals(tmp_path):
+    seconds = [(time - START_US) * 1e-6 for time in sample_times(2.0, 10.0, START_US)]
+    poses = np.array(list(map(ego_pose, seconds)))
+    scenario = warned(
+        tmp_path,
+        'rig_trajectories[0].T_rig_worlds: ',
+        ' rotations (the first is [',
+        'expected 0.001, so the nearest rotation is taken',
+        edit_rig={'rig_trajectories[0].T_rig_worlds': poses.round(3).tolist()},
+    )
+    found = scenario.ego.at(scenario.ego.times_ns)
+    assert rotation_error(found) < 1e-9
+    np.testing.assert_allclose(found[:, :3, :3], poses[:, :3, :3], atol=1e-3)
+
+
+def test_camera_rotations_of_few_decimals_are_told_of_once(tmp_path):
+    mount = np.array(camera_calibration('', yaw=0.4 - np.pi / 2)['T_sensor_rig']).round(2).tolist()
+    words = f'T_sensor_rig of {", ".join(CAMERAS)} is a rotation exact within'
+    keys = [f'camera_calibrations.{name}@{SEQUENCE_ID}.T_sensor_rig' for name in CAMERAS]
+    scenario = warned(tmp_path, words, edit_rig=dict.fromkeys(keys, mount))
+    assert rotation_error(scenario.cameras[CAMERAS[0]].T_rig_camera) < 1e-12
+
+
+def test_place_on_earth_of_few_decimals(tmp_path):
+    # At latitude 0, longitude 0, turned: up is x.
+    place = [[0, 0, 1, 6378157.0], [0.92, -0.39, 0, 0], [0.39, 0.92, 0, 0], [0, 0, 0, 1]]
+    words = 'T_world_base is a rotation exact within 0.0015'
+    assert warned(tmp_path, words, edit_rig={'T_world_base': place}).T_earth_map is not None

@@ -49,6 +49,7 @@ def data(document):
 def test_the_example(tmp_path):
     scenario = Scenario.load(str(build_archive(tmp_path)))
     assert scenario.warnings == ()
+    assert scenario.road_map is None
     assert (scenario.start_ns, scenario.end_ns) == (START_NS, START_NS + 2_000_000_000)
     np.testing.assert_allclose(scenario.world_to_nre, translation(-38, 0, 0))
     assert scenario.path.name == 'scenario.usdz'

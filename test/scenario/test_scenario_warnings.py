@@ -354,59 +354,6 @@ def test_odd_rigs(tmp_path, named, path, value, words, is_so):
     assert is_so(scenario)
 
 
-def rounded(matrix, decimals):
-    return np.round(matrix, decimals).tolist()
-
-
-def test_ego_rotations_of_three_decimals(tmp_path):
-    exact = Scenario.load(build_archive(tmp_path, 'exact.usdz'))
-    scenario = warned(
-        tmp_path,
-        'rig_trajectories[0].T_rig_worlds: ',
-        ' rotations (the first is [',
-        'expected 0.001, so the nearest rotation is taken',
-        edit_rig=lambda rig: entry(rig).update(
-            T_rig_worlds=[rounded(pose, 3) for pose in entry(rig)['T_rig_worlds']]
-        ),
-    )
-    rotations = scenario.ego.at(scenario.ego.times_ns)[:, :3, :3]
-    np.testing.assert_allclose(
-        rotations @ rotations.transpose(0, 2, 1), [np.eye(3)] * 21, atol=1e-9
-    )
-    expected = exact.ego.at(exact.ego.times_ns)[:, :3, :3]
-    np.testing.assert_allclose(rotations, expected, atol=1e-3)
-
-
-def tilted(angle, decimals):
-    """Return a camera's mount, turned, with rotations of few decimals."""
-    mount = [[np.sin(angle), 0.0, np.cos(angle), 1.9], [-np.cos(angle), 0.0, np.sin(angle), 0.3]]
-    return rounded([*mount, [0.0, -1.0, 0.0, 1.3], [0.0, 0.0, 0.0, 1.0]], decimals)
-
-
-def test_camera_rotations_of_few_decimals_are_told_of_once(tmp_path):
-    def edit(rig):
-        for calibration in rig['camera_calibrations'].values():
-            calibration['T_sensor_rig'] = tilted(0.4, 2)
-
-    names = ', '.join(CAMERAS)
-    scenario = warned(
-        tmp_path, f'T_sensor_rig of {names} is a rotation exact within', edit_rig=edit
-    )
-    rotation = scenario.cameras[CAMERAS[0]].T_rig_camera[:3, :3]
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-
-
-def test_place_on_earth_of_few_decimals(tmp_path):
-    turned = np.array(ON_EARTH, dtype=float)
-    turned[:3, :3] = turned[:3, :3] @ [[0.92, -0.39, 0], [0.39, 0.92, 0], [0, 0, 1]]
-    scenario = warned(
-        tmp_path,
-        'T_world_base is a rotation exact within 0.0015',
-        edit_rig={'T_world_base': turned.tolist()},
-    )
-    assert scenario.T_earth_map is not None
-
-
 @pytest.mark.parametrize(('angle', 'said'), [(77, True), (3.3, True), (3.15, False)])
 def test_angles_in_degrees(tmp_path, angle, said):
     path = build_archive(tmp_path, edit_rig={f'{PARAMETERS}.max_angle': angle})

@@ -11,13 +11,189 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which calls the keys become, given what the player said, and what there is to show."""
+"""What terminals send for keys, which calls they become, and the line that is shown."""
 
+from dataclasses import replace
 import json
 
-from nurec_ros.control.keys import COMMANDS
-from nurec_ros.control.remote import PlayerCall, Remote, Status
+from nurec_ros.control.keys import Act, Command, COMMANDS, HELP, KeyReader
+from nurec_ros.control.line import compose
+from nurec_ros.control.remote import PlayerCall, PlayerState, PlayerView, Remote, Status, Wrong
 import pytest
+
+
+@pytest.mark.parametrize(
+    ('data', 'keys'),
+    [
+        (b' ', [' ']),
+        (b'q7', ['q', '7']),
+        # xterm and most others; in application mode; the Linux console's are xterm's.
+        (b'\x1b[A\x1b[B\x1b[C\x1b[D', ['up', 'down', 'right', 'left']),
+        (b'\x1bOA\x1bOB\x1bOC\x1bOD', ['up', 'down', 'right', 'left']),
+        # With Shift: xterm, tmux, screen-256color; old xterm; rxvt.
+        (b'\x1b[1;2C\x1b[1;2D', ['shift-right', 'shift-left']),
+        (b'\x1bO2C\x1bO2D', ['shift-right', 'shift-left']),
+        (b'\x1b[c\x1b[d', ['shift-right', 'shift-left']),
+        (b'\x1b[1;1C', ['right']),
+        # Ctrl and Alt with an arrow, Home, Delete, F5, a mouse, Alt-r: keys for nothing.
+        (b'\x1b[1;5C\x1b[1;3D\x1b[H\x1b[3~\x1b[15~\x1b[<0;5;5M\x1br', []),
+        # rxvt's Alt with an arrow is Escape and the arrow.
+        (b'\x1b\x1b[C', ['right']),
+        # The answer to a question that nobody asked; an umlaut.
+        (b'\x1b[?1;2c', []),
+        ('ä'.encode(), ['Ã', '¤']),
+        (b'', []),
+    ],
+)
+def test_keys_are_read(data, keys):
+    whole, bytewise = KeyReader(), KeyReader()
+    assert whole.feed(data) == keys
+    pieces = [bytewise.feed(bytes([one])) for one in data]
+    assert [key for piece in pieces for key in piece] == keys
+    assert not whole.pending
+    assert not bytewise.pending
+
+
+def test_the_key_escape_is_given_up():
+    reader = KeyReader()
+    assert reader.feed(b'\x1b') == []
+    assert reader.pending
+    reader.give_up()
+    assert reader.feed(b' ') == [' ']
+
+
+def test_a_sequence_without_an_end_does_not_swallow_keys_for_ever():
+    reader = KeyReader()
+    reader.feed(b'\x1b[' + b'1;' * 100)
+    assert not reader.pending
+    assert reader.feed(b'q')[-1] == 'q'
+
+
+@pytest.mark.parametrize(
+    ('key', 'command'),
+    [
+        (' ', Command(Act.TOGGLE)),
+        ('right', Command(Act.NEXT)),
+        ('shift-left', Command(Act.SEEK_BY, -1.0)),
+        ('shift-right', Command(Act.SEEK_BY, 1.0)),
+        ('left', Command(Act.SEEK_BY, -5.0)),
+        ('up', Command(Act.RATE, 1.1)),
+        ('down', Command(Act.RATE, 1 / 1.1)),
+        ('r', Command(Act.RESET)),
+        ('0', Command(Act.SEEK_TO, 0.0)),
+        ('3', Command(Act.SEEK_TO, 0.3)),
+        ('9', Command(Act.SEEK_TO, 0.9)),
+        ('q', Command(Act.QUIT)),
+    ],
+)
+def test_keys_are_commands(key, command):
+    assert COMMANDS[key] == command
+
+
+def test_the_help_fits_a_terminal():
+    assert max(map(len, HELP.splitlines())) < 80
+
+
+PLAYER = PlayerState(
+    scenario='street', active_tracks=34, start_us=100_000_000, end_us=120_000_000, speed=1.1
+)
+VIEW = PlayerView(PLAYER, position_us=105_000_000, images_hz=22.14)
+SLOW = Wrong('the renderer cannot keep up, 38.3 frames/s are dropped', 'camera_front')
+AWAY = Wrong('cannot reach localhost:46435', 'renderer')
+
+
+@pytest.mark.parametrize(
+    ('view', 'width', 'line'),
+    [
+        (
+            VIEW,
+            100,
+            'halted   5.00/20.00 s  '
+            + '━' * 10
+            + '─' * 30
+            + '  x1.1  34 road users  22.1 images/s',
+        ),
+        (VIEW, 70, 'halted   5.00/20.00 s  ━━━━━──────────────  x1.1  34 users  22.1 img/s'),
+        (VIEW, 50, 'halted   5.00/20.00 s  x1.1  34 users  22.1 img/s'),
+        (VIEW, 40, 'halted   5.00/20.00 s  x1.1'),
+        (VIEW, 12, 'halted   5.…'),
+        (
+            replace(VIEW, wrong=(AWAY,)),
+            118,
+            'halted   5.00/20.00 s  '
+            + '━' * 7
+            + '─' * 22
+            + '  x1.1  34 road users  22.1 images/s  cannot reach localhost:46435',
+        ),
+        (
+            replace(VIEW, wrong=(SLOW, AWAY)),
+            79,
+            'halted   5.00/20.00 s  ━━──────  x1.1  34 users  22.1 img/s  2 wrong (w): the …',
+        ),
+        (
+            replace(VIEW, wrong=(AWAY,), note='it plays'),
+            60,
+            'halted   5.00/20.00 s  x1.1  34 users  22.1 img/s  it plays',
+        ),
+        (
+            PlayerView(None, wrong=(Wrong('there is no player /nurec'),)),
+            80,
+            'there is no player /nurec',
+        ),
+        (PlayerView(None, wrong=(Wrong('there is no player /nurec'),)), 12, 'there is no…'),
+        (PlayerView(PlayerState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
+    ],
+)
+def test_the_line(view, width, line):
+    assert compose(view, width) == line
+
+
+@pytest.mark.parametrize('width', range(1, 160))
+def test_it_is_never_wider_than_the_terminal(width):
+    views = [
+        VIEW,
+        replace(VIEW, wrong=(SLOW, AWAY)),
+        replace(VIEW, note='x' * 200),
+        PlayerView(None),
+    ]
+    for view in views:
+        assert len(compose(view, width)) <= width
+
+
+def test_without_unicode_it_is_ascii():
+    line = compose(replace(VIEW, note='für später ' * 20), 90, unicode=False)
+    assert line.isascii()
+    assert '==------' in line
+    assert line.endswith('~')
+
+
+def test_wide_letters_count_twice():
+    line = compose(PlayerView(None, wrong=(Wrong('渲染' * 20),)), 21)
+    assert line == '渲染' * 5 + '…'
+
+
+def test_what_a_server_wrote_cannot_steer_the_terminal():
+    line = compose(replace(VIEW, wrong=(Wrong('a\x1b[2Jb\nc\x07d'),)), 200)
+    assert line.endswith('a [2Jb c d')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'view_changes', 'words'),
+    [
+        ({'is_playing': True}, {}, 'playing '),
+        ({'done': True}, {}, 'done '),
+        ({'active_tracks': 1}, {}, '  1 road user  '),
+        ({}, {'images_hz': None}, '- images/s'),
+        ({'is_playing': True, 'speed': 1.0}, {'achieved': 0.43}, 'x1 (now 0.43)'),
+        ({'is_playing': True, 'speed': 1.0}, {'achieved': 0.95}, 'x1  '),
+        # A scenario of one moment.
+        ({'end_us': 100_000_000}, {'position_us': 100_000_000}, '0.00/0.00 s  ━━━'),
+    ],
+)
+def test_what_it_says(changes, view_changes, words):
+    view = replace(VIEW, state=replace(PLAYER, **changes), **view_changes)
+    assert words in compose(view, 120)
+
 
 # A drive of 20 s that begins at 100 s, 8 s on.
 STATE = {
