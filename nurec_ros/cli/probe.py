@@ -19,7 +19,7 @@ import argparse
 import json
 from pathlib import Path
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nurec_ros import __version__
 from nurec_ros.cli.command import complain, run_command, say, Signals
@@ -189,7 +189,7 @@ def _probe(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _json(value: dict[str, Any]) -> str:
+def _json(value: dict[str, object]) -> str:
     return json.dumps(value, indent=2, allow_nan=False)
 
 

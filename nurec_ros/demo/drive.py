@@ -25,6 +25,8 @@ import re
 import struct
 from typing import Any
 
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, Transform
 import numpy as np
 from nurec_ros.demo.contact_sheet import nearest
 from nurec_ros.demo.labels import Points, Pose2D
@@ -33,6 +35,7 @@ from nurec_ros.ros.bag_topics import message_class
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
@@ -52,7 +55,7 @@ class _Reading:
         self.users: dict[tuple[str, int], RoadUser] = {}
         self.is_driven = False
         # By its frame, where a sensor is on the rig.
-        self.mounts: dict[str, Any] = {}
+        self.mounts: dict[str, Transform] = {}
         self._latest = -TRACK_STEP_NS
 
     def add(self, topic: str, kind: str, data: bytes) -> None:
@@ -84,7 +87,7 @@ class _Reading:
         marked = len(data) >= 16
         return marked and 0 <= stamp_of(data, at=8) - self._latest < TRACK_STEP_NS
 
-    def _add_road_users(self, boxes: Sequence[Any]) -> None:
+    def _add_road_users(self, boxes: Sequence[Marker]) -> None:
         for marker in boxes:
             key = (marker.ns, marker.id)
             user = self.users.get(key)
@@ -99,7 +102,7 @@ class _Reading:
                 user.times_ns.append(self._latest)
                 user.poses.append(flat_pose(marker.pose))
 
-    def cloud(self, message: Any) -> Points:
+    def cloud(self, message: PointCloud2) -> Points:
         """Return a cloud's points on the rig and their intensities (K, 4)."""
         at = {field.name: field.offset for field in message.fields}
         place = np.dtype(
@@ -198,12 +201,12 @@ def stamp_of(data: bytes, at: int = 4) -> int:
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
-def time_of(stamp: Any) -> int:
+def time_of(stamp: Time) -> int:
     """Return a stamp in ns."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def flat_pose(pose: Any) -> Pose2D:
+def flat_pose(pose: Pose) -> Pose2D:
     """Return x, y and yaw of a pose seen from above."""
     q = pose.orientation
     forward_x = 1 - 2 * (q.y**2 + q.z**2)

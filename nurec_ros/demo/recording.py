@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 import time
-from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.ros.bag_topics import definition, message_class, NoDefinitionError, recorded_qos
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -157,6 +157,6 @@ def matching_qos(kind: str, offered: list[QoSProfile]) -> QoSProfile:
     )
 
 
-def fields_of(status: Any) -> dict[str, str]:
+def fields_of(status: DiagnosticStatus) -> dict[str, str]:
     """Return the keys and values of a DiagnosticStatus."""
     return {entry.key: entry.value for entry in status.values}

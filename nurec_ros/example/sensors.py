@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +149,7 @@ def sensor_to_rig(design: CameraDesign) -> NDArray[np.float64]:
 
 def calibration(
     design: CameraDesign, index: int, sequence_id: str, camera_model: str = 'ftheta'
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the entry of `camera_calibrations`; `camera_model` is one of CAMERA_MODELS."""
     lenses = {'pinhole': _pinhole, 'fisheye': _fisheye}
     kind, parameters = lenses.get(camera_model, _ftheta)(design)
@@ -172,7 +171,7 @@ def calibration(
     }
 
 
-def _ftheta(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+def _ftheta(design: CameraDesign) -> tuple[str, dict[str, object]]:
     to_angle, to_pixel, max_angle = lens(design)
     return 'ftheta', {
         'principal_point': list(design.principal_point),
@@ -184,7 +183,7 @@ def _ftheta(design: CameraDesign) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _pinhole(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+def _pinhole(design: CameraDesign) -> tuple[str, dict[str, object]]:
     """Return an OpenCV pinhole as wide as the F-theta lens, from the middle to the right edge."""
     to_angle, _, _ = lens(design)
     reach = WIDTH - 1 - design.principal_point[0]
@@ -198,7 +197,7 @@ def _pinhole(design: CameraDesign) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _fisheye(design: CameraDesign) -> tuple[str, dict[str, Any]]:
+def _fisheye(design: CameraDesign) -> tuple[str, dict[str, object]]:
     """Return the OpenCV fisheye that sees what the F-theta lens does, within some pixels."""
     _, to_pixel, max_angle = lens(design)
     angle = np.linspace(0.0, max_angle, 2001)
@@ -218,7 +217,7 @@ def _from_corner(design: CameraDesign) -> list[float]:
     return [value + 0.5 for value in design.principal_point]
 
 
-def windshield() -> dict[str, Any]:
+def windshield() -> dict[str, object]:
     """
     Return a windshield that bends rays by up to a degree, and the fits of its inverse.
 
@@ -251,7 +250,7 @@ def _terms(
     return np.stack([phi**i * theta**j for i, j in powers], axis=1)
 
 
-def lidar_calibration(sequence_id: str) -> dict[str, Any]:
+def lidar_calibration(sequence_id: str) -> dict[str, object]:
     """Return the entry of `lidar_calibrations`: a spinning lidar in the middle of the roof."""
     pose = np.eye(4)
     pose[:3, 3] = LIDAR_POSITION

@@ -31,7 +31,6 @@ import os
 from pathlib import Path
 from random import Random
 import tempfile
-from typing import Any
 import uuid
 import zipfile
 
@@ -258,7 +257,7 @@ def _metadata(example: Example, dataset_hash: str) -> str:
     )
 
 
-def _data_info(example: Example) -> dict[str, Any]:
+def _data_info(example: Example) -> dict[str, object]:
     return {
         'sequence_id': example.sequence_id,
         'pose-range': {
@@ -269,7 +268,7 @@ def _data_info(example: Example) -> dict[str, Any]:
     }
 
 
-def _rig(example: Example) -> dict[str, Any]:
+def _rig(example: Example) -> dict[str, object]:
     start_us, end_us = int(example.times_us[0]), int(example.times_us[-1])
     keys = {camera.name: f'{camera.name}@{example.sequence_id}' for camera in CAMERAS}
     lidar = f'{LIDAR}@{example.sequence_id}'
@@ -302,7 +301,7 @@ def _rig(example: Example) -> dict[str, Any]:
     }
 
 
-def _tracks(example: Example) -> dict[str, Any]:
+def _tracks(example: Example) -> dict[str, object]:
     tracks = example.tracks
     return {
         'dummy_chunk_id': {

@@ -134,7 +134,7 @@ class _Channel:
         self._bag = bag
         self._rank = rank
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: object) -> None:
         if self._bag.recording:
             self._bag.take(self._rank, serialized(message, self.connection.msgtype))
 
@@ -209,7 +209,7 @@ class _Nowhere:
     def __init__(self, topic: str) -> None:
         self.topic = topic
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: object) -> None:
         """Drop a message."""
 
     def flush(self, timeout_s: float) -> None:
@@ -246,7 +246,7 @@ def _closer(kind: str) -> Closer:
     return closer(type_description(kind)[1], kind)
 
 
-def serialized(message: Any, kind: str) -> bytes:
+def serialized(message: object, kind: str) -> bytes:
     """Return the bytes of a message, equal for equal messages."""
     data = bytearray(serialize_message(message))
     _closer(kind)(data)

@@ -26,7 +26,6 @@ from dataclasses import asdict
 from fractions import Fraction
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -158,7 +157,7 @@ def _size(data: bytes) -> tuple[int, int]:
 
 def _camera(
     timeline: Timeline, name: str, model: CameraModel, size: tuple[int, int]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return a camera's true lens, and ROS's model of it at the size of the images."""
     camera = timeline.found.scenario.cameras[name]
     known = calibration(model)
@@ -179,7 +178,7 @@ def _camera(
     }
 
 
-def _lidar(lidar: Lidar) -> dict[str, Any]:
+def _lidar(lidar: Lidar) -> dict[str, object]:
     """Return where a lidar is, and its beams where they are known."""
     model = None
     if lidar.model is not None:
@@ -197,7 +196,7 @@ def _write_json(path: Path, document: object) -> None:
 
 def _tracks(
     active: ActiveTracks, views: dict[str, tuple[CameraModel, Array]]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     found = []
     for number, track_id in enumerate(active.ids):
         edges = edge_points(active.poses[number], active.dims[number])

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import threading
-from typing import Any
 
 import grpc
 from nurec_ros.preview.workers import Workers
@@ -66,14 +65,18 @@ class Health:
             self._stopped = True
             self._changed.notify_all()
 
-    def _check(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
         self._count('Check')
         self._workers.enter()
         if request.service not in self._known:
             context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
         return _Response(status=self._status(request.service))
 
-    def _watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def _watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
         """Yield the status, and each that it changes to; a service that is not here may come."""
         self._count('Watch')
         self._workers.enter()

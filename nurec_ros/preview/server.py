@@ -190,7 +190,7 @@ class Preparation:
     ends within some tenths of a second after `stop`, because `step` then raises.
     """
 
-    def __init__(self, renderers: Iterable[Any]) -> None:
+    def __init__(self, renderers: Iterable[Renderer]) -> None:
         self._renderers = [each for each in renderers if hasattr(each, 'prepare')]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name='preview-prepare')
@@ -233,7 +233,7 @@ class Preparation:
 class _Run:
     """What lives from one start to the stop after it."""
 
-    server: Any
+    server: grpc.Server
     pool: ThreadPoolExecutor
     workers: Workers
     service: PreviewService

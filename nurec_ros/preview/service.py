@@ -21,6 +21,7 @@ import logging
 import threading
 from typing import Any, Protocol, TypeVar
 
+from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,8 @@ _log = logging.getLogger(__name__)
 
 MAX_BATCH = 64
 
-Handler = Callable[[Any, grpc.ServicerContext], Any]
+# Each takes its own message and returns another.
+Handler = Callable[[Any, grpc.ServicerContext], Message]
 Drawn = TypeVar('Drawn')
 
 
@@ -117,7 +119,7 @@ class PreviewService:
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
         behaviour = self._behaviour
-        methods: dict[str, tuple[Handler, Any]] = {
+        methods: dict[str, tuple[Handler, type[Message]]] = {
             'get_version': (self._get_version, common_pb2.Empty),
             'get_available_scenes': (self._get_available_scenes, common_pb2.Empty),
             'get_available_cameras': (
@@ -151,7 +153,7 @@ class PreviewService:
         return tuple(services)
 
     def _service(
-        self, name: str, methods: Mapping[str, tuple[Handler, Any]]
+        self, name: str, methods: Mapping[str, tuple[Handler, type[Message]]]
     ) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
             name,
@@ -166,7 +168,7 @@ class PreviewService:
         )
 
     def _guard(self, method: str, handler: Handler) -> Handler:
-        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+        def handle(request: Message, context: grpc.ServicerContext) -> Message:
             self._count(method)
             self._workers.enter()
             try:
@@ -184,7 +186,9 @@ class PreviewService:
         with self._lock:
             self.calls[method] += 1
 
-    def _get_version(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_version(
+        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
+    ) -> common_pb2.VersionId:
         patch = 5 if self._behaviour.batch_served else 1
         return common_pb2.VersionId(
             version_id=f'preview-{__version__}-{self._behaviour.api}',
@@ -192,10 +196,14 @@ class PreviewService:
             grpc_api_version=common_pb2.VersionId.ApiVersion(patch=patch),
         )
 
-    def _get_available_scenes(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_available_scenes(
+        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
+    ) -> common_pb2.AvailableScenesReturn:
         return common_pb2.AvailableScenesReturn(scene_ids=list(self._scenes))
 
-    def _get_loaded_scenes(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_loaded_scenes(
+        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
+    ) -> sensorsim_pb2.LoadedScenesReturn:
         """All scenes are loaded, once each, and there is room for no other."""
         scenes = [
             sensorsim_pb2.LoadedScene(
@@ -207,7 +215,9 @@ class PreviewService:
             scenes=scenes, loaded_instance_capacity=len(scenes)
         )
 
-    def _get_available_cameras(self, request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_available_cameras(
+        self, request: sensorsim_pb2.AvailableCamerasRequest, _context: grpc.ServicerContext
+    ) -> sensorsim_pb2.AvailableCamerasReturn:
         scenario = find_scene(self._scenes, request.scene_id)
         pinhole_known = self._behaviour.api != 'v1'
         return sensorsim_pb2.AvailableCamerasReturn(
@@ -223,7 +233,9 @@ class PreviewService:
             ]
         )
 
-    def _get_available_trajectories(self, request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_available_trajectories(
+        self, request: sensorsim_pb2.AvailableTrajectoriesRequest, _context: grpc.ServicerContext
+    ) -> sensorsim_pb2.AvailableTrajectoriesReturn:
         ego = find_scene(self._scenes, request.scene_id).ego
         samples = zip(ego.times_ns, ego.positions, ego.quaternions, strict=True)
         poses = [
@@ -235,7 +247,9 @@ class PreviewService:
         )
         return sensorsim_pb2.AvailableTrajectoriesReturn(available_trajectories=[trajectory])
 
-    def _get_server_config(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+    def _get_server_config(
+        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
+    ) -> sensorsim_pb2.ServerConfig:
         behaviour = self._behaviour
         return sensorsim_pb2.ServerConfig(
             server_config={
@@ -245,12 +259,16 @@ class PreviewService:
             }
         )
 
-    def _render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _render_rgb(
+        self, request: sensorsim_pb2.RGBRenderRequest, context: grpc.ServicerContext
+    ) -> sensorsim_pb2.RGBRenderReturn:
         order = check(request, self._scenes, self._behaviour)
         with self._workers.turn():
             return self._frame(order, context)
 
-    def _render_lidar(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _render_lidar(
+        self, request: sensorsim_pb2.LidarRenderRequest, context: grpc.ServicerContext
+    ) -> sensorsim_pb2.LidarRenderReturn:
         asked = check_spin(request, self._scenes, self._behaviour)
         renderer = self._renderers[asked.scene_id]
         if not hasattr(renderer, 'spin'):
@@ -281,7 +299,9 @@ class PreviewService:
             point_intensities_buffer=spoil_picture(intensities.astype('<f4').tobytes(), how),
         )
 
-    def _render_aggregated(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _render_aggregated(
+        self, request: sensorsim_pb2.AggregatedRenderRequest, context: grpc.ServicerContext
+    ) -> sensorsim_pb2.AggregatedRenderReturn:
         """Its reply has no place for one item's error: the first that fails fails the call."""
         _check_count(len(request.rgb_requests) + len(request.lidar_requests))
         return sensorsim_pb2.AggregatedRenderReturn(
@@ -289,7 +309,9 @@ class PreviewService:
             lidar_returns=[self._render_lidar(item, context) for item in request.lidar_requests],
         )
 
-    def _batch_render_rgb(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _batch_render_rgb(
+        self, request: sensorsim_pb2.BatchRGBRenderRequest, context: grpc.ServicerContext
+    ) -> sensorsim_pb2.BatchRGBRenderReturn:
         _check_count(len(request.items))
         items, names = [], set()
         for item in request.items:
@@ -303,7 +325,12 @@ class PreviewService:
         spoil_items(items, self._behaviour.batch_replies)
         return sensorsim_pb2.BatchRGBRenderReturn(items=items)
 
-    def _fill(self, reply: Any, request: Any, context: grpc.ServicerContext) -> None:
+    def _fill(
+        self,
+        reply: sensorsim_pb2.BatchRGBRenderReturnItem,
+        request: sensorsim_pb2.RGBRenderRequest,
+        context: grpc.ServicerContext,
+    ) -> None:
         try:
             order = check(request, self._scenes, self._behaviour)
             with self._workers.turn():
@@ -315,7 +342,9 @@ class PreviewService:
         else:
             reply.success = True
 
-    def _frame(self, order: PictureRequest, context: grpc.ServicerContext) -> Any:
+    def _frame(
+        self, order: PictureRequest, context: grpc.ServicerContext
+    ) -> sensorsim_pb2.RGBRenderReturn:
         self._begin(order.scene_id, order.width * order.height, context)
         replies = self._behaviour.replies
         picture = self._draw(order) if replies != 'black' else _black(order)
@@ -366,7 +395,7 @@ def _check_count(count: int) -> None:
         raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
 
-def _nothing(_request: Any, _context: grpc.ServicerContext) -> Any:
+def _nothing(_request: common_pb2.Empty, _context: grpc.ServicerContext) -> common_pb2.Empty:
     return common_pb2.Empty()
 
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
+from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ from nurec_ros.preview.wire import (
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
+
+Request: TypeAlias = sensorsim_pb2.RGBRenderRequest | sensorsim_pb2.LidarRenderRequest
 
 # One 8K picture: what a client may cost us in memory and time with one request.
 MAX_PIXELS = 7680 * 4320
@@ -82,7 +85,9 @@ def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
         raise RefusalError(grpc.StatusCode.NOT_FOUND, text) from None
 
 
-def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> PictureRequest:
+def check(
+    request: sensorsim_pb2.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+) -> PictureRequest:
     """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
@@ -115,7 +120,9 @@ def check(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) ->
     )
 
 
-def check_spin(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviour) -> SpinRequest:
+def check_spin(
+    request: sensorsim_pb2.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+) -> SpinRequest:
     """Check a LidarRenderRequest likewise."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
@@ -134,7 +141,7 @@ def check_spin(request: Any, scenes: Mapping[str, Scenario], behaviour: Behaviou
     )
 
 
-def _check_time(request: Any, scenario: Scenario) -> None:
+def _check_time(request: Request, scenario: Scenario) -> None:
     start, end = request.frame_start_us, request.frame_end_us
     if start >= end:
         raise invalid(
@@ -148,7 +155,9 @@ def _check_time(request: Any, scenario: Scenario) -> None:
         )
 
 
-def _size(request: Any, model: CameraModel, behaviour: Behaviour) -> tuple[int, int]:
+def _size(
+    request: sensorsim_pb2.RGBRenderRequest, model: CameraModel, behaviour: Behaviour
+) -> tuple[int, int]:
     asked = request.resolution_w, request.resolution_h
     if min(asked) < 1:
         raise invalid(f'the size asked for is {asked[0]}x{asked[1]}, expected at least 1x1')
@@ -161,7 +170,7 @@ def _size(request: Any, model: CameraModel, behaviour: Behaviour) -> tuple[int, 
     return width, height
 
 
-def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPoses:
+def _tracks(request: Request, scenario: Scenario, behaviour: Behaviour) -> TrackPoses:
     """
     Return the client's poses of the tracks that may be moved; the others are drawn as recorded.
 
@@ -184,7 +193,7 @@ def _tracks(request: Any, scenario: Scenario, behaviour: Behaviour) -> TrackPose
 
 
 def _pose_pair(
-    message: Any, field: str, where: str
+    message: Message, field: str, where: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     pair = getattr(message, field)
     for name in ('start_pose', 'end_pose'):

@@ -21,6 +21,7 @@ import math
 from typing import Any
 
 import cv2
+from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def raised(text: str) -> RefusalError:
 # Poses.
 
 
-def matrix_of(pose: Any) -> NDArray[np.float64]:
+def matrix_of(pose: common_pb2.Pose) -> NDArray[np.float64]:
     """
     Return the 4x4 matrix of a Pose message.
 
@@ -102,17 +103,21 @@ def matrix_of(pose: Any) -> NDArray[np.float64]:
     return matrices(np.array([v.x, v.y, v.z]), rotation)
 
 
-def pose_of(matrix: NDArray[np.float64]) -> Any:
+def pose_of(matrix: NDArray[np.float64]) -> common_pb2.Pose:
     """Return the Pose message of a 4x4 rigid transform."""
     return _pose(matrix[:3, 3], quaternion_of(matrix))
 
 
-def pose_at(position: NDArray[np.float64], quaternion: NDArray[np.float64], t_us: int) -> Any:
+def pose_at(
+    position: NDArray[np.float64], quaternion: NDArray[np.float64], t_us: int
+) -> common_pb2.PoseAtTime:
     """Return the PoseAtTime message of a position (3,) and a quaternion (4,) x y z w."""
     return common_pb2.PoseAtTime(pose=_pose(position, quaternion), timestamp_us=t_us)
 
 
-def _pose(position: NDArray[np.float64], quaternion: Sequence[float] | NDArray[np.float64]) -> Any:
+def _pose(
+    position: NDArray[np.float64], quaternion: Sequence[float] | NDArray[np.float64]
+) -> common_pb2.Pose:
     x, y, z, w = quaternion
     return common_pb2.Pose(
         vec=common_pb2.Vec3(x=position[0], y=position[1], z=position[2]),
@@ -123,7 +128,7 @@ def _pose(position: NDArray[np.float64], quaternion: Sequence[float] | NDArray[n
 # Cameras.
 
 
-def camera_model(spec: Any, *, pinhole_known: bool = True) -> CameraModel:
+def camera_model(spec: sensorsim_pb2.CameraSpec, *, pinhole_known: bool = True) -> CameraModel:
     """
     Return the camera that a CameraSpec describes; equal specs give the same object.
 
@@ -160,7 +165,9 @@ def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
         raise raised(f'AssertionError: {field}: {error}') from None
 
 
-def _shared(spec: Any, message: Any, lens: type[CameraModel]) -> dict[str, Any]:
+def _shared(
+    spec: sensorsim_pb2.CameraSpec, message: Message, lens: type[CameraModel]
+) -> dict[str, Any]:
     shift = lens.NUREC_FIRST_PIXEL
     return {
         'resolution': (spec.resolution_w, spec.resolution_h),
@@ -170,7 +177,7 @@ def _shared(spec: Any, message: Any, lens: type[CameraModel]) -> dict[str, Any]:
     }
 
 
-def _ftheta(message: Any, shared: dict[str, Any]) -> CameraModel:
+def _ftheta(message: sensorsim_pb2.FthetaCameraParam, shared: dict[str, Any]) -> CameraModel:
     cde = message.linear_cde
     return FthetaCamera(
         **shared,
@@ -183,7 +190,9 @@ def _ftheta(message: Any, shared: dict[str, Any]) -> CameraModel:
     )
 
 
-def _pinhole(message: Any, shared: dict[str, Any]) -> CameraModel:
+def _pinhole(
+    message: sensorsim_pb2.OpenCVPinholeCameraParam, shared: dict[str, Any]
+) -> CameraModel:
     return PinholeCamera(
         **shared,
         focal_length=(message.focal_length_x, message.focal_length_y),
@@ -193,7 +202,9 @@ def _pinhole(message: Any, shared: dict[str, Any]) -> CameraModel:
     )
 
 
-def _fisheye(message: Any, shared: dict[str, Any]) -> CameraModel:
+def _fisheye(
+    message: sensorsim_pb2.OpenCVFisheyeCameraParam, shared: dict[str, Any]
+) -> CameraModel:
     return FisheyeCamera(
         **shared,
         focal_length=(message.focal_length_x, message.focal_length_y),
@@ -214,7 +225,7 @@ _BUILDERS = {
 }
 
 
-def _windshield(spec: Any) -> Windshield | None:
+def _windshield(spec: sensorsim_pb2.CameraSpec) -> Windshield | None:
     if not spec.HasField('bivariate_windshield_model_param'):
         return None
     message = spec.bivariate_windshield_model_param
@@ -224,7 +235,7 @@ def _windshield(spec: Any) -> Windshield | None:
     )
 
 
-def _enum_name(message: Any, number: int) -> str:
+def _enum_name(message: Message, number: int) -> str:
     try:
         return str(message.PolynomialType.Name(number))
     except ValueError:
@@ -241,7 +252,9 @@ def _shutter_name(number: int) -> str:
         raise invalid(f'shutter_type is {number}, expected 0 to 5') from None
 
 
-def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> Any:
+def spec_of(
+    name: str, model: CameraModel, *, pinhole_known: bool = True
+) -> sensorsim_pb2.CameraSpec:
     """Return the CameraSpec message of a scenario's camera, as get_available_cameras lists it."""
     spec = camera_spec(name, model)
     if spec.HasField('opencv_pinhole_param') and not pinhole_known:

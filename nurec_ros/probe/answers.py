@@ -21,6 +21,7 @@ import time
 from types import MappingProxyType
 from typing import Any
 
+from google.protobuf.message import Message
 import grpc
 from nurec_ros.probe.report import FAIL, Stage
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
@@ -98,7 +99,7 @@ class Calls:
         self,
         stage: str,
         method: str,
-        request: Any = None,
+        request: Message | None = None,
         *,
         prefix: str = '',
         timeout_s: float | None = None,

@@ -19,16 +19,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import math
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
+from google.protobuf.message import Message
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, counted
 from nurec_ros.probe.answers import Calls, failure
 from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
-from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario import Scenario
+
+# A field of a message that holds numbers.
+Field: TypeAlias = float | Sequence[float]
 
 _INTRINSICS_TOLERANCE = 1e-5  # relative; doubles on the wire
 _POSITION_TOLERANCE_M = 1e-3  # floats on the wire
@@ -54,14 +58,14 @@ class ArchiveCamera:
     of the same view at another native size (width, height).
     """
 
-    spec: Any
+    spec: sensorsim_pb2.CameraSpec
     T_rig_camera: NDArray[np.float64]
-    at_size: Callable[[int, int], Any]
+    at_size: Callable[[int, int], sensorsim_pb2.CameraSpec]
 
 
 def compare(
     ours: Mapping[str, ArchiveCamera],
-    listed: Mapping[str, Any],
+    listed: Mapping[str, sensorsim_pb2.AvailableCamera],
     *,
     unasked: Sequence[str] = (),
     problems: Mapping[str, str] = MappingProxyType({}),
@@ -85,7 +89,7 @@ def compare(
             notes.append(f'{name} is listed at {size.resolution_w}x{size.resolution_h}')
         elif found:
             differences[name] = found
-    details: dict[str, Any] = {
+    details: dict[str, object] = {
         'cameras': list(listed),
         'missing': missing,
         'extra': extra,
@@ -142,7 +146,7 @@ def _archive_camera(scenario: Scenario, name: str) -> ArchiveCamera:
     )
 
 
-def _only_rescaled(camera: ArchiveCamera, other: Any) -> bool:
+def _only_rescaled(camera: ArchiveCamera, other: sensorsim_pb2.AvailableCamera) -> bool:
     """Return whether the server lists the same view at another native size."""
     size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
     native = camera.spec.resolution_w, camera.spec.resolution_h
@@ -151,7 +155,11 @@ def _only_rescaled(camera: ArchiveCamera, other: Any) -> bool:
     return not list(_differences(camera.at_size(*size), camera.T_rig_camera, other))
 
 
-def _differences(spec: Any, mount: NDArray[np.float64], other: Any) -> Iterator[str]:
+def _differences(
+    spec: sensorsim_pb2.CameraSpec,
+    mount: NDArray[np.float64],
+    other: sensorsim_pb2.AvailableCamera,
+) -> Iterator[str]:
     """Name what differs, the archive's value first."""
     theirs = other.intrinsics
     for name in ('resolution_w', 'resolution_h', 'shutter_type'):
@@ -168,7 +176,7 @@ def _differences(spec: Any, mount: NDArray[np.float64], other: Any) -> Iterator[
     yield from _mounting(mount, other.rig_to_camera)
 
 
-def _fields(ours: Any, theirs: Any, prefix: str) -> Iterator[str]:
+def _fields(ours: Message, theirs: Message, prefix: str) -> Iterator[str]:
     for field in ours.DESCRIPTOR.fields:
         mine, other = getattr(ours, field.name), getattr(theirs, field.name)
         if field.message_type is not None:
@@ -177,20 +185,20 @@ def _fields(ours: Any, theirs: Any, prefix: str) -> Iterator[str]:
             yield f'{prefix}{field.name} {_text(mine)}, server {_text(other)}'
 
 
-def _close(ours: Any, theirs: Any) -> bool:
+def _close(ours: Field, theirs: Field) -> bool:
     mine, other = np.atleast_1d(ours), np.atleast_1d(theirs)
     return mine.shape == other.shape and np.allclose(
         mine, other, rtol=_INTRINSICS_TOLERANCE, atol=0.0
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: Field) -> str:
     if isinstance(value, (int, float)):
         return f'{value:.9g}'
     return '[' + ', '.join(f'{entry:.6g}' for entry in value) + ']'
 
 
-def _mounting(mount: NDArray[np.float64], pose: Any) -> Iterator[str]:
+def _mounting(mount: NDArray[np.float64], pose: common_pb2.Pose) -> Iterator[str]:
     v, q = pose.vec, pose.quat
     distance = float(np.linalg.norm(mount[:3, 3] - [v.x, v.y, v.z]))
     if not distance <= _POSITION_TOLERANCE_M:

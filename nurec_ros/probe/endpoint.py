@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
 import grpc
 import numpy as np
@@ -34,6 +34,9 @@ from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import BLOCKED, ServerError, STARTING
 from nurec_ros.scenario import Scenario
+
+# One of those that getaddrinfo returns; the last is (address, port), and more for IPv6.
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 HEALTH_SERVICE = 'grpc.health.v1.Health'
 # A listener answers within a round trip; only packets that a firewall drops take longer.
@@ -92,9 +95,9 @@ def resolve_stage(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endp
     return Stage('resolve', PASS, message, latency_s=latency, details=details), resolved
 
 
-def _look_up(endpoint: Endpoint, timeout_s: float) -> list[Any]:
+def _look_up(endpoint: Endpoint, timeout_s: float) -> list[AddressInfo]:
     """Look the name up in a thread, because the resolver knows no time limit."""
-    found: list[Any] = []
+    found: list[AddressInfo] = []
     errors: list[OSError | UnicodeError] = []
 
     def look_up() -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 PASS, NOTE, FAIL, SKIP = 'pass', 'note', 'fail', 'skip'
 
@@ -43,13 +42,13 @@ class Stage:
     message: str
     remedy: str = ''
     latency_s: float | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status == FAIL and not self.remedy:
             raise ValueError(f'the failed stage {self.name} has no remedy: {self.message}')
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the stage in JSON's own types."""
         latency = None if self.latency_s is None else round(self.latency_s * 1000, 3)
         return {

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.calls import no_lidars
 from nurec_ros.rendering.clouds import check_cloud
 from nurec_ros.rendering.images import ReplyError
+from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 
@@ -69,7 +69,7 @@ class ProbedSpin:
     note: str = ''
 
 
-def judge_spin(lidar: str, reply: Any) -> ProbedSpin:
+def judge_spin(lidar: str, reply: sensorsim_pb2.LidarRenderReturn) -> ProbedSpin:
     """Check a reply as the player does, and whether its points can be a street."""
     try:
         points, intensities = check_cloud(reply)
@@ -129,7 +129,7 @@ def lidar_stages(
         device, unnamed = builder.device(lidar)
         t_ns = moment(renders.scenario, renders.scenario.lidars[lidar].spin_times_ns[:, 1])
         request = builder.build_spin(renders.scene_id, lidar, t_ns)
-        details: dict[str, Any] = {'lidar': lidar, 'device': device, 'time_us': t_ns // 1000}
+        details: dict[str, object] = {'lidar': lidar, 'device': device, 'time_us': t_ns // 1000}
         answer = renders.ask(STAGE, 'render_lidar', request, first=not warm)
         if answer.unknown_method:
             error = no_lidars(renders.calls.server)

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import time
-from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
@@ -108,7 +107,7 @@ class Report:
         """Return whether every stage passed."""
         return passed(self.stages)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the report in JSON's own types."""
         return {
             'ok': self.ok,

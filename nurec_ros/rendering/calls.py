@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
+from google.protobuf.message import Message
 import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.clouds import check_cloud
@@ -32,6 +33,12 @@ from nurec_ros.rendering.server_errors import ALONE, classify, FAIL, OVERLOADED,
 
 NO_BATCHES = 'the server has no batch_render_rgb: single calls'
 SPIN = 'render_lidar'
+
+Reply: TypeAlias = (
+    sensorsim_pb2.RGBRenderReturn
+    | sensorsim_pb2.BatchRGBRenderReturn
+    | sensorsim_pb2.LidarRenderReturn
+)
 
 
 # Not frozen, which would cost more than the rest of making one.
@@ -48,7 +55,7 @@ class Call:
     server: Server
     jobs: list[Job]
     method: str
-    message: Any
+    message: Message
     sizes: list[tuple[int, int]]
     since: float
     timeout_s: float
@@ -219,7 +226,7 @@ def no_lidars(address: str) -> ServerError:
 
 def results_of(
     call: Call,
-    reply: Any,
+    reply: Reply,
     image_format: str,
     latency_s: float,
     error_of: Callable[[str], ServerError],
@@ -234,7 +241,9 @@ def results_of(
         return [_cloud(call, reply, latency_s)], ''
     if not call.batch:
         return [_checked(call, 0, reply.image_bytes, image_format, latency_s)], ''
-    items: dict[str, list[Any]] = {job.source: [] for job in call.jobs}
+    items: dict[str, list[sensorsim_pb2.BatchRGBRenderReturnItem]] = {
+        job.source: [] for job in call.jobs
+    }
     strange = []
     for item in reply.items:
         if item.camera_name in items:

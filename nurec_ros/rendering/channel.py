@@ -28,8 +28,9 @@ import os
 from pathlib import Path
 import re
 import threading
-from typing import Any
+from typing import cast, TypeVar
 
+from google.protobuf.message import Message
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
@@ -41,6 +42,7 @@ from nurec_ros.rendering.server_errors import ASK_AGAIN, BLOCKED, classify, Serv
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import check_scene_url
 
+Reply = TypeVar('Reply')
 Metadata = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS: dict[str, Row] = {
@@ -153,11 +155,13 @@ class Channel:
         self._server = server
         self._on_broken = on_broken
         self._ready = threading.Event()
-        self._question: Any = None
+        self._question: grpc.Future | None = None
         self._retired = False
         self.grpc_channel.subscribe(self._on_state)
 
-    def method(self, prefix: str, method: str, request: Any, reply: Any) -> Any:
+    def method(
+        self, prefix: str, method: str, request: type[Message], reply: type[Message]
+    ) -> grpc.UnaryUnaryMultiCallable:
         """Return gRPC's callable for a method of the service, given its types of message."""
         return self.grpc_channel.unary_unary(
             f'/{prefix}/{method}', request.SerializeToString, reply.FromString
@@ -167,13 +171,13 @@ class Channel:
         self,
         prefix: str,
         method: str,
-        parse: Callable[[bytes], Any],
+        parse: Callable[[bytes], Reply],
         *,
-        request: Any = None,
+        request: Message | None = None,
         wait_for_ready: bool = False,
         limit_s: float = math.inf,
         least_s: float = 0.0,
-    ) -> Any:
+    ) -> Reply:
         """
         Call a method; ServerError if it fails, or by its deadline.
 
@@ -195,7 +199,7 @@ class Channel:
             )
             if self._retired:
                 call.cancel()
-            return call.result()
+            return cast(Reply, call.result())
         except grpc.RpcError as error:
             code = error.code()
             # A server that is being stopped cancels what it was asked.

@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 import math
 import threading
 import time
-from typing import Any
 
+import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import (
     addresses,
@@ -83,7 +83,7 @@ class Server:
     scene_error: ServerError | None
     scene_note: str
     since: float
-    renders: dict[str, Any]
+    renders: dict[str, grpc.UnaryUnaryMultiCallable]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 import threading
 import time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from nurec_ros.errors import RenderError
@@ -40,6 +40,7 @@ from nurec_ros.rendering.calls import (
     Learned,
     no_lidars,
     prepare,
+    Reply,
     results_of,
     SPIN,
     weight_of,
@@ -79,7 +80,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._queues = FrameQueues(window=int(self._limit) + policy.QUEUE_MARGIN)
-        self._calls: dict[Any, Call] = {}
+        self._calls: dict[grpc.Future, Call] = {}
         self._load = 0.0
         # What is known of the server that was rendered with last.
         self._server: Server | None = None
@@ -278,7 +279,7 @@ class Dispatcher:
 
     # --- replies ---------------------------------------------------------------------------------
 
-    def _on_reply(self, handle: Any) -> None:
+    def _on_reply(self, handle: grpc.Future) -> None:
         """Take a call that ended, on gRPC's thread, and send the next."""
         with self._lock:
             call = self._calls.pop(handle)
@@ -301,7 +302,7 @@ class Dispatcher:
             return no_lidars(self.builder.options.server)
         return error
 
-    def _over(self, call: Call, reply: Any, error: ServerError | None) -> None:
+    def _over(self, call: Call, reply: Reply | None, error: ServerError | None) -> None:
         """Deal with every job of a call that ended."""
         results: Sequence[Frame | Cloud | ServerError]
         strange = ''

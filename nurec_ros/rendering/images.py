@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import cv2
 import numpy as np
@@ -135,7 +134,7 @@ def image_size(data: bytes, encoding: str) -> tuple[int, int]:
 def decode_rgb(frame: Frame) -> NDArray[np.uint8]:
     """Decode to (height, width, 3) uint8 RGB, C-contiguous; RenderError if it cannot be."""
     if frame.encoding == 'rgb8':
-        planes: NDArray[Any] = np.frombuffer(frame.data, np.uint8)
+        planes: NDArray[np.uint8] = np.frombuffer(frame.data, np.uint8)
         if len(planes) != 3 * frame.height * frame.width:
             raise RenderError(
                 f'{len(planes)} bytes are no RGB planes of {frame.width}x{frame.height}'

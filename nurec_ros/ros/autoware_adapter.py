@@ -39,7 +39,7 @@ SPECS = (
 )
 
 
-def drive_of(control: Any) -> Any:
+def drive_of(control: Control) -> AckermannDriveStamped:
     """
     Return an autoware_control_msgs/Control as an AckermannDriveStamped of the same stamp.
 
@@ -87,5 +87,5 @@ class AutowareAdapter(Node):  # type: ignore[misc]
         self.create_subscription(Control, topic, self._pass_on, reliable(100))
         self.get_logger().info(f'passes {topic} on to {player}/ackermann_cmd')
 
-    def _pass_on(self, message: Any) -> None:
+    def _pass_on(self, message: Control) -> None:
         self._commands.publish(drive_of(message))

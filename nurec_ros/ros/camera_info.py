@@ -21,8 +21,13 @@ and fisheye models are these already; NuRec's F-theta is fitted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from nurec_ros.scenario.cameras import (
+    CameraModel,
+    FisheyeCamera,
+    FitResidual,
+    PinholeCamera,
+)
 from sensor_msgs.msg import CameraInfo
 
 PLUMB_BOB = 'plumb_bob'
@@ -46,30 +51,30 @@ class Calibration:
     focal: tuple[float, float]
     principal: tuple[float, float]
     resolution: tuple[int, int]
-    residual: Any = None
+    residual: FitResidual | None = None
     notes: tuple[str, ...] = ()
 
 
-def calibration(model: Any) -> Calibration:
+def calibration(model: CameraModel) -> Calibration:
     """
     Put a camera model into ROS's terms.
 
     An F-theta model, and a fisheye behind a windshield, is fitted by an equidistant one over the
     image, which takes a moment: keep the result.
     """
-    if model.kind == 'opencv-pinhole':
+    if isinstance(model, PinholeCamera):
         return _pinhole(model)
-    if model.kind == 'opencv-fisheye' and model.windshield is None:
+    if isinstance(model, FisheyeCamera) and model.windshield is None:
         return _fisheye(model, None)
     try:
         fitted, residual = model.fit('equidistant')
     except ValueError as error:
         note = f'camera_info says uncalibrated: {error}'
-        return Calibration('', (), (0.0, 0.0), (0.0, 0.0), tuple(model.resolution), notes=(note,))
+        return Calibration('', (), (0.0, 0.0), (0.0, 0.0), model.resolution, notes=(note,))
     return _fisheye(fitted, residual)
 
 
-def _pinhole(model: Any) -> Calibration:
+def _pinhole(model: PinholeCamera) -> Calibration:
     k1, k2, k3, k4, k5, k6 = (float(value) for value in model.radial_coeffs)
     p1, p2 = (float(value) for value in model.tangential_coeffs)
     notes: tuple[str, ...] = ()
@@ -86,13 +91,13 @@ def _pinhole(model: Any) -> Calibration:
     return Calibration(name, d, *_intrinsics(model), notes=notes)
 
 
-def _fisheye(model: Any, residual: Any) -> Calibration:
+def _fisheye(model: FisheyeCamera, residual: FitResidual | None) -> Calibration:
     d = tuple(float(value) for value in model.radial_coeffs)
     return Calibration(EQUIDISTANT, d, *_intrinsics(model), residual=residual)
 
 
 def _intrinsics(
-    model: Any,
+    model: PinholeCamera | FisheyeCamera,
 ) -> tuple[tuple[float, float], tuple[float, float], tuple[int, int]]:
     fx, fy = (float(value) for value in model.focal_length)
     cx, cy = (float(value) for value in model.principal_point)

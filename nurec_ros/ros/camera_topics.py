@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.images import decode_rgb
 from nurec_ros.ros.camera_info import Calibration, calibration, camera_info
@@ -109,7 +109,7 @@ class CameraTopics:
         set_time(message.header.stamp, frame.t_ns)
         self._info.publish(message)
 
-    def _publish_raw(self, t_ns: int, rgb: Any) -> None:
+    def _publish_raw(self, t_ns: int, rgb: NDArray[np.uint8]) -> None:
         message = self._raw_message
         set_time(message.header.stamp, t_ns)
         message.height, message.width = rgb.shape[:2]

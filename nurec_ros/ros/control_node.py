@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import os
 import threading
-from typing import Any, Protocol
+from typing import Protocol
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -29,6 +29,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.node import Node
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 try:
@@ -40,6 +41,10 @@ LOOK_S = 0.5
 # Discovery takes a moment: before, nobody is missing.
 FIRST_LOOK_S = 2.0
 STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
+
+
+# From the value of a call to its request.
+MakeRequest = Callable[[float], object]
 
 
 class Listener(Protocol):
@@ -93,7 +98,7 @@ class PlayerLink:
             done(False, f'{self._player} offers no service {call.service} now')
             return
 
-        def answered(future: Any) -> None:
+        def answered(future: Future) -> None:
             response = future.result()
             done(bool(response.success), str(getattr(response, 'message', '')))
 
@@ -144,9 +149,9 @@ class PlayerLink:
             self._listener.health(statuses)
 
 
-def _services() -> dict[str, tuple[type, Callable[[float], Any]]]:
+def _services() -> dict[str, tuple[type, MakeRequest]]:
     """Return each service's type, and how its request is made from a call's value."""
-    services: dict[str, tuple[type, Callable[[float], Any]]] = {
+    services: dict[str, tuple[type, MakeRequest]] = {
         name: (Trigger, lambda _: Trigger.Request()) for name in ('play', 'stop', 'reset')
     }
     if rosbag2 is not None:
@@ -156,6 +161,6 @@ def _services() -> dict[str, tuple[type, Callable[[float], Any]]]:
     return services
 
 
-def _seek_request(t_us: float) -> Any:
+def _seek_request(t_us: float) -> rosbag2.Seek.Request:
     seconds, microseconds = divmod(round(t_us), 1_000_000)
     return rosbag2.Seek.Request(time=Time(sec=seconds, nanosec=1000 * microseconds))

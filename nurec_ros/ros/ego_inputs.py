@@ -24,9 +24,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import time
-from typing import Any
 
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros.driving import (
@@ -53,6 +52,7 @@ from nurec_ros.ros.outlet import latched, Outlet, reliable, take_away
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -112,7 +112,7 @@ class EgoInputs:
         self._settings = settings
         self._take = take
         self._warn = warn
-        self._subscription: Any = None
+        self._subscription: Subscription | None = None
         self._told: set[str] = set()
         self.odd = OddInputs()
         self._silent = False
@@ -124,7 +124,7 @@ class EgoInputs:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
         stamped = self._settings().cmd_vel_stamped
-        by_source: dict[str, tuple[Any, str, Callable[[Any], Input]]] = {
+        by_source: dict[str, tuple[type, str, Callable[..., Input]]] = {
             'pose': (PoseStamped, '~/ego_pose', self._pose),
             'odometry': (Odometry, '~/ego_odometry', self._odometry),
             'twist': (
@@ -180,7 +180,7 @@ class EgoInputs:
                     f'{expected}: set cmd_vel_stamped:={str(not stamped).lower()} for it',
                 )
 
-    def _received(self, parse: Callable[[Any], Input], message: Any) -> None:
+    def _received(self, parse: Callable[..., Input], message: object) -> None:
         dropped: InputError | None = None
         item: Input | InputError
         try:
@@ -193,7 +193,7 @@ class EgoInputs:
             dropped = error
         if dropped is not None:
             self.odd.dropped[dropped.reason] += 1
-            topic = self._subscription.topic_name
+            topic = '' if self._subscription is None else self._subscription.topic_name
             self._note(f'{topic}: {dropped.reason}', f'{topic}: {dropped}; it is dropped')
 
     # Messages.
@@ -203,7 +203,7 @@ class EgoInputs:
         prefix, odom = settings.frame_prefix, settings.odom_frame
         return settings.map_frame, prefix + odom if odom else '', prefix + settings.base_frame
 
-    def _pose(self, message: Any) -> TimedPose:
+    def _pose(self, message: PoseStamped) -> TimedPose:
         at, to = message.pose.position, message.pose.orientation
         return TimedPose.checked(
             _stamp_ns(message.header),
@@ -213,7 +213,7 @@ class EgoInputs:
             frames=self._frames()[:1],
         )
 
-    def _odometry(self, message: Any) -> TimedPose:
+    def _odometry(self, message: Odometry) -> TimedPose:
         at, to = message.pose.pose.position, message.pose.pose.orientation
         linear, angular = message.twist.twist.linear, message.twist.twist.angular
         map_frame, odom_frame, base_frame = self._frames()
@@ -228,10 +228,10 @@ class EgoInputs:
             children=(base_frame,),
         )
 
-    def _twist(self, message: Any) -> TwistCommand:
+    def _twist(self, message: Twist) -> TwistCommand:
         return TwistCommand.checked(0, message.linear.x, message.angular.z)
 
-    def _twist_stamped(self, message: Any) -> TwistCommand:
+    def _twist_stamped(self, message: TwistStamped) -> TwistCommand:
         return TwistCommand.checked(
             _stamp_ns(message.header),
             message.twist.linear.x,
@@ -240,7 +240,7 @@ class EgoInputs:
             frames=self._frames()[2:],
         )
 
-    def _ackermann(self, message: Any) -> AckermannCommand:
+    def _ackermann(self, message: AckermannDriveStamped) -> AckermannCommand:
         drive = message.drive
         return AckermannCommand.checked(
             _stamp_ns(message.header),
@@ -253,7 +253,7 @@ class EgoInputs:
         )
 
 
-def _stamp_ns(header: Any) -> int:
+def _stamp_ns(header: Header) -> int:
     return int(header.stamp.sec) * SECOND + int(header.stamp.nanosec)
 
 
@@ -279,7 +279,7 @@ class DrivenTopics:
 
     def transforms(
         self, scenario: Scenario, frames: FrameNames, times_ns: Sequence[int]
-    ) -> list[Any]:
+    ) -> list[TransformStamped]:
         """Return map to the recorded ego, at each of the times."""
         poses = scenario.ego.pose(np.array(times_ns, dtype=np.int64))
         rows = zip(times_ns, poses.position, poses.quaternion, strict=True)

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import Publication
@@ -42,6 +42,9 @@ try:
     from tf2_ros import TransformBroadcaster
 except ImportError:
     TransformBroadcaster = None
+
+if TYPE_CHECKING:
+    from tf2_msgs.msg import TFMessage
 
 MAXIMUM_DEPTH = 1_000_000
 MOST_TOLD = 200
@@ -162,7 +165,7 @@ class _GraphPublication:
         except InvalidHandle:
             return 0
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: object) -> None:
         with self._lock:
             if not self._destroyed:
                 self._publisher.publish(message)
@@ -189,7 +192,7 @@ class _TransformPublication:
     def __init__(self, node: Node) -> None:
         self._broadcaster = TransformBroadcaster(node)
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: TFMessage) -> None:
         self._broadcaster.sendTransform(message.transforms)
 
     def flush(self, timeout_s: float) -> None:

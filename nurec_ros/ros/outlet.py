@@ -19,7 +19,7 @@ Publishers are made on an `Outlet` and know nothing else of it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -35,7 +35,7 @@ class Publication(Protocol):
     def subscribers(self) -> int:
         """Return how many subscribe; what nobody subscribes to need not be published."""
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: object) -> None:
         """Send a message; it may be changed and sent again afterwards."""
 
     def flush(self, timeout_s: float) -> None:
@@ -65,7 +65,7 @@ class Outlet(Protocol):
 FAREWELL_S = 0.1
 
 
-def take_away(publication: Publication, last: Any) -> None:
+def take_away(publication: Publication, last: object) -> None:
     """Take a topic away after a last message, at most FAREWELL_S later."""
     publication.publish(last)
     publication.flush(FAREWELL_S)

@@ -83,15 +83,15 @@ class ParameterGate:
 
     parameter_gate: Parameters | None = None
 
-    def set_parameters(self, parameter_list: list[Parameter[Any]]) -> list[SetParametersResult]:
+    def set_parameters(self, parameter_list: list[Parameter[Value]]) -> list[SetParametersResult]:
         """Set each of the parameters by itself; raises for a name that is unknown."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
     def set_parameters_atomically(
-        self, parameter_list: list[Parameter[Any]]
+        self, parameter_list: list[Parameter[Value]]
     ) -> SetParametersResult:
         """Set all of the parameters, or none and say why; raises for a name that is unknown."""
-        store: Callable[[list[Parameter[Any]]], SetParametersResult]
+        store: Callable[[list[Parameter[Value]]], SetParametersResult]
         store = super().set_parameters_atomically  # type: ignore[misc]
         if self.parameter_gate is None:
             return store(parameter_list)
@@ -246,8 +246,8 @@ class Parameters:
 
     def set_all(
         self,
-        parameter_list: list[Parameter[Any]],
-        store: Callable[[list[Parameter[Any]]], SetParametersResult],
+        parameter_list: list[Parameter[Value]],
+        store: Callable[[list[Parameter[Value]]], SetParametersResult],
     ) -> SetParametersResult:
         """Convert, have rclpy store, and apply a change of all of these at once, or refuse it."""
         try:
@@ -286,7 +286,7 @@ class Parameters:
         reason = f'{what}: {error}' if known else str(UnforeseenError(what, error))
         return SetParametersResult(successful=False, reason=reason)
 
-    def _converted(self, parameter_list: list[Parameter[Any]]) -> dict[str, Value]:
+    def _converted(self, parameter_list: list[Parameter[Value]]) -> dict[str, Value]:
         changed: dict[str, Value] = {}
         for parameter in parameter_list:
             spec = self._specs.get(parameter.name)
@@ -299,7 +299,7 @@ class Parameters:
             changed[parameter.name] = convert(spec, parameter.name, parameter.value)
         return changed
 
-    def _at_start_only(self, spec: Spec, parameter: Parameter[Any]) -> str:
+    def _at_start_only(self, spec: Spec, parameter: Parameter[Value]) -> str:
         # Refused even where nothing would change, as rclcpp does.
         name = parameter.name
         sentence = f"parameter '{name}' can be set at start only"
@@ -313,7 +313,7 @@ class Parameters:
 
     # Names that nobody declared.
 
-    def _unknown(self, parameter_list: list[Parameter[Any]]) -> str:
+    def _unknown(self, parameter_list: list[Parameter[Value]]) -> str:
         names = [p.name for p in parameter_list if not self._node.has_parameter(p.name)]
         return '; '.join(
             no_such_parameter(name, did_you_mean(name, self._specs)) for name in names
@@ -329,11 +329,11 @@ class Parameters:
         return unused_overrides(self._node, self._specs, sensors_known=bool(self._tokens))
 
 
-def _parameter(spec: Spec, name: str, value: Value) -> Parameter[Any]:
+def _parameter(spec: Spec, name: str, value: Value) -> Parameter[Value]:
     return Parameter(name, _TYPES[spec.kind], _listed_value(value))
 
 
-def _listed_value(value: Value) -> Any:
+def _listed_value(value: Value) -> bool | float | str | list[object]:
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -129,8 +129,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._take(read(settings))
         else:
             # What no later load can mend.
-            RenderOptions.of(self.parameters.values)
-            root_certificate(settings.tls_root_certificate)
+            root_certificate(RenderOptions.of(self.parameters.values).tls_root_certificate)
             self.get_logger().info(f'idle: {NO_SCENARIO}')
             self._reporter.publish_state(self._state())
             self._reporter.unused(self.parameters.unused_overrides())

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 import inspect
-from typing import Any, Protocol
+from typing import Protocol
 
 from nurec_ros.errors import NurecError
 from nurec_ros.playback.state import PlaybackState, StepState
@@ -157,39 +157,55 @@ class _Rosbag2Services:
             return False
         return True
 
-    def pause(self, _: Any, response: Any) -> Any:
+    def pause(
+        self, _: rosbag2.Pause.Request, response: rosbag2.Pause.Response
+    ) -> rosbag2.Pause.Response:
         self._done('pause', self._player.stop)
         return response
 
-    def resume(self, _: Any, response: Any) -> Any:
+    def resume(
+        self, _: rosbag2.Resume.Request, response: rosbag2.Resume.Response
+    ) -> rosbag2.Resume.Response:
         self._done('resume', self._player.play)
         return response
 
-    def toggle_paused(self, _: Any, response: Any) -> Any:
+    def toggle_paused(
+        self, _: rosbag2.TogglePaused.Request, response: rosbag2.TogglePaused.Response
+    ) -> rosbag2.TogglePaused.Response:
         def toggle() -> None:
             (self._player.stop if self._player.is_playing else self._player.play)()
 
         self._done('toggle_paused', toggle)
         return response
 
-    def is_paused(self, _: Any, response: Any) -> Any:
+    def is_paused(
+        self, _: rosbag2.IsPaused.Request, response: rosbag2.IsPaused.Response
+    ) -> rosbag2.IsPaused.Response:
         self._done('is_paused', lambda: setattr(response, 'paused', not self._player.is_playing))
         return response
 
-    def get_rate(self, _: Any, response: Any) -> Any:
+    def get_rate(
+        self, _: rosbag2.GetRate.Request, response: rosbag2.GetRate.Response
+    ) -> rosbag2.GetRate.Response:
         self._done('get_rate', lambda: setattr(response, 'rate', self._player.rate))
         return response
 
-    def set_rate(self, request: Any, response: Any) -> Any:
+    def set_rate(
+        self, request: rosbag2.SetRate.Request, response: rosbag2.SetRate.Response
+    ) -> rosbag2.SetRate.Response:
         response.success = self._done('set_rate', lambda: self._player.set_rate(request.rate))
         return response
 
-    def seek(self, request: Any, response: Any) -> Any:
+    def seek(
+        self, request: rosbag2.Seek.Request, response: rosbag2.Seek.Response
+    ) -> rosbag2.Seek.Response:
         t_ns = request.time.sec * NS_PER_S + request.time.nanosec
         response.success = self._done('seek', lambda: self._player.seek(t_ns))
         return response
 
-    async def play_next(self, _: Any, response: Any) -> Any:
+    async def play_next(
+        self, _: rosbag2.PlayNext.Request, response: rosbag2.PlayNext.Response
+    ) -> rosbag2.PlayNext.Response:
         try:
             state = await self._player.play_next()
         except Exception as error:  # noqa: BLE001, no service may end the node

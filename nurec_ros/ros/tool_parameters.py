@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.parameter_names import no_such_parameter, unused_overrides
@@ -62,7 +61,7 @@ class ToolParameters:
         assert isinstance(value, float)
         return value
 
-    def _set(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+    def _set(self, parameters: list[Parameter[Value]]) -> SetParametersResult:
         changed = {}
         for parameter in parameters:
             spec = self._specs.get(parameter.name)

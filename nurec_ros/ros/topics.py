@@ -21,9 +21,10 @@ or a bag.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
 from nurec_ros.settings import Settings
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import ColorRGBA, Header
 from tf2_msgs.msg import TFMessage
@@ -95,7 +97,7 @@ class ScenarioTopics:
         self._shown = self._box_shown = False
         made: list[Publication] = []
 
-        def advertise(message_type: type, topic: str, qos: Any) -> Publication:
+        def advertise(message_type: type, topic: str, qos: QoSProfile) -> Publication:
             made.append(outlet.advertise(message_type, topic, qos))
             return made[-1]
 
@@ -132,7 +134,7 @@ class ScenarioTopics:
         self._path_of: object = None
         self._path_message = Path()
         self._markers = TrackMarkers(self._frames.map_frame)
-        self._detections: list[Any] = []
+        self._detections: list[Detection3D] = []
         self._objects_header = Header(frame_id=self._frames.map_frame)
         self._outlet = outlet
         # While somebody drives.
@@ -284,7 +286,7 @@ class ScenarioTopics:
         if listed and self._objects is not None:
             self._objects.publish(self._objects_message(active))
 
-    def _objects_message(self, active: ActiveTracks) -> Any:
+    def _objects_message(self, active: ActiveTracks) -> Detection3DArray:
         set_time(self._objects_header.stamp, active.t_ns)
         while len(self._detections) < len(active.ids):
             self._detections.append(self._detection())
@@ -308,7 +310,7 @@ class ScenarioTopics:
             size.x, size.y, size.z = dims
         return Detection3DArray(header=self._objects_header, detections=detections)
 
-    def _detection(self) -> Any:
+    def _detection(self) -> Detection3D:
         detection = Detection3D(header=self._objects_header)
         result = ObjectHypothesisWithPose()
         # What was recorded and labelled is certain, and is where the box is.
@@ -379,7 +381,7 @@ def frame_names(settings: Settings, scenario: Scenario) -> FrameNames:
 
 def _camera_transforms(
     frames: FrameNames, name: str, T_rig_camera: NDArray[np.float64], t_ns: int
-) -> list[Any]:
+) -> list[TransformStamped]:
     """Return base to body and body to optical of a camera, whose product is `T_rig_camera`."""
     T_body_optical = np.eye(4)
     T_body_optical[:3, :3] = R_BODY_OPTICAL

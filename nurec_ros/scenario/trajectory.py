@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 import math
 import operator
-from typing import Any, Literal, SupportsIndex
+from typing import Literal, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +69,7 @@ def many_times(t_ns: ArrayLike, name: str = 't_ns') -> Times:
     return np.atleast_1d(times).astype(np.int64, copy=False)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f'an array of {value.dtype}'
     return one_line(shortened(repr(value)))
