@@ -24,7 +24,7 @@ from typing import Any
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.ros.names import topic_names
 from nurec_ros.scenario import Scenario
-from nurec_ros.setting_values import check_together, convert, Spec
+from nurec_ros.setting_values import check_together, convert, EXPECTED, Spec
 from nurec_ros.settings import (
     CAMERA_TABLE,
     CameraSettings,
@@ -156,12 +156,16 @@ def read_overrides(
             raise ConfigurationError(f'-p {text}: expected name:=value')
         if name in NOT_HERE:
             raise ConfigurationError(f'-p {name}: not in an export, {NOT_HERE[name]}')
-        if _spec(name) is None:
+        known = _spec(name)
+        if known is None:
             raise ConfigurationError(f'-p {name}: no such parameter{_meant(name)}')
         try:
             found[name] = yaml.safe_load(value_text) if value_text else ''
         except yaml.YAMLError:
-            raise ConfigurationError(f'-p {text}: the value is no YAML') from None
+            expected = EXPECTED[known.kind]
+            raise ConfigurationError(
+                f'-p {text}: the value is no YAML, expected {expected}'
+            ) from None
     table: dict[str, Any] = {}
     sensors: dict[str, dict[str, Any]] = {}
     for name, value in found.items():

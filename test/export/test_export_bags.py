@@ -318,6 +318,10 @@ def test_what_could_not_be_read_now_is_no_less_complete(export, make_server, tmp
 WRONG = [
     (['-p', 'loop:=true'], '-p loop: not in an export'),
     (['-p', 'resolution_scal:=1'], "do you mean 'resolution_scale'"),
+    (
+        ['-p', 'cameras:=[,]'],
+        '-p cameras:=[,]: the value is no YAML, expected a list of strings such',
+    ),
     (['-p', 'resolution_scale:=7'], "parameter 'resolution_scale' is 7"),
     (['-p', 'nonsense'], 'expected name:=value'),
     (['-p', 'map_frame:=base_link'], "both name the frame 'base_link'"),
