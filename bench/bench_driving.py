@@ -22,7 +22,9 @@ equal players differ.
 
 Rates: a player at `rate: 1` and at `rate: 100` in turn, recorded, on a circle by `twist`, and in a
 steering ramp without end by `ackermann`: its processor time per second of scenario time, and how
-often /clock comes beside a bare timer of 100 Hz. Goals: rate 100 costs no more per scenario second
+often /clock comes beside a bare timer of 100 Hz. `waited` is how much of the time the player was
+ready to run and other processes had the processors: where that is much, the machine is measured
+and not the player. Goals: rate 100 costs no more per scenario second
 than rate 1; /clock keeps 95 % of the beat that it has at that rate with the recorded ego.
 
 Steps: 1,000 steps of 0.1 s of an `Environment` without images, driven along the path, and each
@@ -242,7 +244,8 @@ def measure_rates(arguments: argparse.Namespace, folder: Path) -> None:
 
     longest_s = sum(RATES) * (arguments.seconds + 5.0)
     usdz = build_archive(folder, 'long.usdz', duration_s=longest_s)
-    print(f'{"source":12}{"rate":>6}{"of a core":>12}{"ms per scenario s":>20}', end='')
+    print(f'{"source":12}{"rate":>6}{"of a core":>12}{"waited":>8}', end='')
+    print(f'{"ms per scenario s":>20}', end='')
     print(f'{"/clock":>10}{"bare timer":>13}')
     recorded_beat = 1.0
     for source in ('recorded', 'twist', 'ackermann'):
@@ -257,17 +260,16 @@ def measure_rates(arguments: argparse.Namespace, folder: Path) -> None:
                 seat.set_rate(rate)
                 seat.hear(1.0)
                 heard, t_ns = dict(seat.heard), seat.t_ns
-                used, began = cpu_s(child.pid), time.monotonic()
+                waited, used, began = _waited_s(child.pid), cpu_s(child.pid), time.monotonic()
                 seat.hear(arguments.seconds)
                 used, took = cpu_s(child.pid) - used, time.monotonic() - began
+                waited = (_waited_s(child.pid) - waited) / took
                 passed_s = (seat.t_ns - t_ns) * 1e-9
                 hertz, bare = ((seat.heard[topic] - heard[topic]) / took for topic in heard)
                 costs.append(used / passed_s)
                 beats.append(hertz / bare)
-                print(
-                    f'{source:12}{rate:6g}{used / took:12.1%}{1e3 * used / passed_s:20.2f}', end=''
-                )
-                print(f'{hertz:7.1f} Hz{bare:10.1f} Hz')
+                print(f'{source:12}{rate:6g}{used / took:12.1%}{waited:8.0%}', end='')
+                print(f'{1e3 * used / passed_s:20.2f}{hertz:7.1f} Hz{bare:10.1f} Hz')
         (slow, fast), beat = costs, beats[-1] / recorded_beat
         if source == 'recorded':
             recorded_beat = beats[-1]
@@ -307,6 +309,11 @@ def _example(folder: Path) -> Path:
     from nurec_ros.example import write_example
 
     return write_example(folder / 'street.usdz')
+
+
+def _waited_s(pid: int) -> float:
+    """Return how long a process's main thread was ready to run and did not."""
+    return int(Path(f'/proc/{pid}/schedstat').read_text().split()[1]) * 1e-9
 
 
 def _verdict(good: bool) -> str:
