@@ -138,14 +138,6 @@ def test_the_loaded_scenes_are_told_as_alpasim_reads_them(scenario, other_scenar
     assert encoded == expected + b'\x10\x02'
 
 
-def test_the_configuration_tells_how_the_server_runs(scenario):
-    behaviour = Behaviour(max_workers=3, editing=False)
-    with serve(scenario, behaviour=behaviour) as server, Client(server.address) as client:
-        config = dict(client.call('get_server_config').server_config)
-    assert config['max_workers'] == '3'
-    assert config['enable_editing_actors'] == 'False'
-
-
 def test_health_knows_the_server_and_the_service(client):
     assert client.health() == 'SERVING'
     assert client.health(PREFIX) == 'SERVING'
@@ -153,18 +145,13 @@ def test_health_knows_the_server_and_the_service(client):
     assert code is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_method_that_nobody_serves_is_unimplemented(client):
-    method = client.channel.unary_unary(
-        f'/{PREFIX}/shut_down', request_serializer=common_pb2.Empty.SerializeToString
-    )
-    code, _ = refused(lambda: method(common_pb2.Empty(), timeout=20.0))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_bytes_that_are_no_message_do_not_hurt(client, scenario):
-    method = client.channel.unary_unary(f'/{PREFIX}/render_rgb')
-    code, _ = refused(lambda: method(b'\xff\xff\xff', timeout=20.0))
-    assert code is grpc.StatusCode.INTERNAL
+@pytest.mark.parametrize(
+    ('method', 'status'), [('shut_down', 'UNIMPLEMENTED'), ('render_rgb', 'INTERNAL')]
+)
+def test_what_is_no_call_does_not_hurt(client, scenario, method, status):
+    call = client.channel.unary_unary(f'/{PREFIX}/{method}')
+    code, _ = refused(lambda: call(b'\xff\xff\xff', timeout=20.0))
+    assert code.name == status
     assert list(client.call('get_available_scenes').scene_ids) == [scenario.scene_id]
 
 
@@ -431,11 +418,13 @@ def test_controllable_tracks_alone_are_where_the_client_puts_them(client, scenar
 
 
 def test_without_editing_dynamic_objects_are_refused(scenario):
-    behaviour = Behaviour(editing=False)
+    behaviour = Behaviour(max_workers=3, editing=False)
     with serve(scenario, behaviour=behaviour) as server, Client(server.address) as client:
+        config = dict(client.call('get_server_config').server_config)
         asked = request(scenario, dynamic_objects=objects('1'))
         code, text = refused(lambda: client.call('render_rgb', asked))
         assert client.call('render_rgb', request(scenario)).image_bytes
+    assert (config['max_workers'], config['enable_editing_actors']) == ('3', 'False')
     assert code.name == 'FAILED_PRECONDITION'
     assert '--enable-editing-actors' in text
 

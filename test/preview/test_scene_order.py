@@ -63,35 +63,35 @@ def _lens(T=None):
 def test_what_is_in_view(position, dims, seen):
     boxes = in_view(_boxes([pose(position)], [dims]), _lens(), LEVEL)
     assert len(boxes) == int(seen)
+    nobody = _boxes(np.empty((0, 4, 4)), np.empty((0, 3)))
+    assert len(in_view(nobody, _lens(), LEVEL)) == 0
 
 
-def test_nothing_in_view_of_nothing():
-    assert len(in_view(_boxes(np.empty((0, 4, 4)), np.empty((0, 3))), _lens(), LEVEL)) == 0
+CUBE, APART = (1.0, 1.0, 1.0), ((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10))
+# Of each box, the first to be drawn first: its place in the map, half its size.
+ORDERED = {
+    'a row': [((x, 0, 0), CUBE) for x in (15.0, 10.0, 5.0)],
+    'a long wall whose centre is nearer': [
+        ((6.0, 2.0, 0.0), (12.0, 0.5, 2.0)),
+        ((14.0, 0.3, 0.0), (0.2, 0.2, 1.0)),
+    ],
+    'reaching a little into each other': [
+        ((13.95, 0.0, 0.0), (2.0, 1.0, 1.0)),
+        ((10.0, 0.0, 0.0), (2.0, 1.0, 1.0)),
+    ],
+    'apart in the picture': [((9.0, 3.0, 0.0), CUBE), ((5.0, -3.0, 0.0), CUBE)],
+}
 
 
-@pytest.mark.parametrize('order', list(itertools.permutations(range(3))))
-def test_a_row_is_drawn_from_its_end(order):
-    poses = np.array([pose((x, 0, 0)) for x in (5.0, 10.0, 15.0)])[list(order)]
-    drawn = back_to_front(poses, np.ones((3, 3)), np.zeros(3), np.tile(EVERYWHERE, (3, 1)))
-    assert [float(poses[i, 0, 3]) for i in drawn] == [15.0, 10.0, 5.0]
-
-
-def test_a_long_wall_behind_a_post_comes_first_though_its_centre_is_nearer():
-    poses = np.array([pose((6.0, 2.0, 0.0)), pose((14.0, 0.3, 0.0))])
-    halves = np.array([(12.0, 0.5, 2.0), (0.2, 0.2, 1.0)])
-    drawn = back_to_front(poses, halves, np.zeros(3), np.tile(EVERYWHERE, (2, 1)))
-    assert drawn == [0, 1]
-
-
-def test_boxes_that_reach_into_each_other_a_little_are_parted_where_they_do_least():
-    poses = np.array([pose((10.0, 0.0, 0.0)), pose((13.95, 0.0, 0.0))])
-    halves = np.array([(2.0, 1.0, 1.0), (2.0, 1.0, 1.0)])
-    for swap in (False, True):
-        index = [1, 0] if swap else [0, 1]
-        drawn = back_to_front(
-            poses[index], halves[index], np.zeros(3), np.tile(EVERYWHERE, (2, 1))
-        )
-        assert [index[i] for i in drawn] == [1, 0]
+@pytest.mark.parametrize('name', ORDERED)
+def test_who_is_drawn_first(name):
+    count = len(ORDERED[name])
+    poses = np.array([pose(place) for place, _ in ORDERED[name]])
+    halves = np.array([half for _, half in ORDERED[name]])
+    reach = np.array(APART[:count] if 'apart' in name else [EVERYWHERE] * count, dtype=float)
+    for order in map(list, itertools.permutations(range(count))):
+        drawn = back_to_front(poses[order], halves[order], np.zeros(3), reach[order])
+        assert [order[i] for i in drawn] == list(range(count))
 
 
 def test_rings_are_broken_and_every_box_is_drawn_once():
@@ -142,12 +142,6 @@ def test_order_agrees_with_every_ray(seed):
             previous = box
 
 
-def test_boxes_apart_in_the_picture_go_by_distance():
-    poses = np.array([pose((5.0, -3.0, 0.0)), pose((9.0, 3.0, 0.0))])
-    apart = np.array([(0, 0, 10, 10), (20, 0, 30, 10)], dtype=float)
-    assert back_to_front(poses, np.ones((2, 3)), np.zeros(3), apart) == [1, 0]
-
-
 def test_light_keeps_hue_near_and_pales_far():
     colours = np.array([(200.0, 40.0, 40.0)] * 3)
     sun = np.array([0.0, 0.0, 1.0])
@@ -158,9 +152,6 @@ def test_light_keeps_hue_near_and_pales_far():
     assert dark[0] < 0.7 * bright[0]
     assert np.abs(far - HAZE).sum() < np.abs(bright - HAZE).sum()
     assert far[0] > far[1]
-
-
-def test_visibility_falls_with_distance():
     seen = visibility(np.array([0.0, 10.0, 100.0, 1000.0]))
     assert seen[0] == 1.0
     assert (np.diff(seen) < 0).all()
