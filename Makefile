@@ -19,7 +19,7 @@ unexport LD_LIBRARY_PATH
 endif
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport PYTHONHOME
-# A test run starts some hundred processes, and each would compile all of it anew.
+# Packages come uncompiled and some hundred processes import them: what each compiles is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
 # A sourced ROS distribution brings rclpy and every message package: its own are used then.

@@ -53,6 +53,7 @@ MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 # whole suite runs on: generated streets, drawn and measured, commands in processes, documents by
 # the hundred. `-m "not slow"` leaves them out.
 SLOW = (
+    'cli/test_command.py',
     'cli/test_preview_cli.py',
     'cli/test_probe_cli.py',
     'driving/test_driving_pursuit.py',
