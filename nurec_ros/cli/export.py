@@ -37,6 +37,7 @@ EXAMPLES = """
 nurec_export scene.usdz --server localhost:46435 --output bags
 nurec_export *.usdz --server gpu1:46435,gpu2:46435 --in-flight 3 --output bags
 nurec_export scene.usdz --output bags --cameras camera_front_wide_120fov --start 5 --duration 10
+nurec_export scene.usdz --output bags --lidars none --frames images
 nurec_export scene.usdz --output bags -p resolution_scale:=0.5 -p camera_rate:=10
 nurec_export scene.usdz --output bags --topics '~/*/image_raw/compressed' /tf /tf_static
 nurec_export *.usdz --output bags --frames images --video
@@ -77,6 +78,7 @@ def parser() -> Parser:
         help='render from these poses: stamp_us,x,y,z,qx,qy,qz,qw (one scenario only)',
     )
     add('--cameras')
+    add('--lidars')
     add('--start', type=seconds(), metavar='S', help='begin so many seconds after the start')
     add('--duration', type=seconds(1e-6), metavar='S', help='and end so many seconds later')
     add(
@@ -128,7 +130,7 @@ def parser() -> Parser:
         '--frames',
         type=Path,
         metavar='DIR',
-        help='write image files, cameras.json, ego.csv and tracks.jsonl there as well',
+        help='write images, clouds, calibrations, ego.csv and tracks.jsonl there as well',
     )
     add('--video', action='store_true', help='write an MP4 of each camera as well (needs PyAV)')
     add(
@@ -213,6 +215,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         servers=tuple(addresses(options.server)),
         overrides=overrides,
         cameras=options.cameras,
+        lidars=options.lidars,
         topics=tuple(options.topics),
         start_s=options.start,
         duration_s=options.duration,

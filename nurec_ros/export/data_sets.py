@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 import json
 from pathlib import Path
@@ -124,7 +124,7 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
     if timeline.lidars:
         lidars = {tokens[name]: _lidar(scenario.lidars[name]) for name in timeline.lidars}
         _write_json(folder / 'lidars.json', lidars)
-    fitting = {camera: models[camera].resized(*size) for camera, size in sizes.items()}
+    fitting = {camera: View.of(models[camera].resized(*size)) for camera, size in sizes.items()}
     T_rig_offset = rig_offset(timeline.values.settings.rig_offset)
     with (
         (folder / 'ego.csv').open('w', encoding='utf-8') as ego,
@@ -136,7 +136,7 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
             numbers = [*pose.position.tolist(), *pose.quaternion.tolist()]
             ego.write(f'{t_ns // 1000},{",".join(repr(float(number)) for number in numbers)}\n')
             T_map_rig = pose.matrix @ T_rig_offset
-            views: dict[str, tuple[CameraModel, Array]] = {}
+            views: dict[str, tuple[View, Array]] = {}
             for camera in stamps[t_ns]:
                 T_map_camera = T_map_rig @ scenario.cameras[camera].T_rig_camera
                 T_camera_map = np.linalg.inv(T_map_camera).astype(np.float64)
@@ -194,13 +194,11 @@ def _write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def _tracks(
-    active: ActiveTracks, views: dict[str, tuple[CameraModel, Array]]
-) -> list[dict[str, object]]:
+def _tracks(active: ActiveTracks, views: dict[str, tuple[View, Array]]) -> list[dict[str, object]]:
     found = []
     for number, track_id in enumerate(active.ids):
-        edges = edge_points(active.poses[number], active.dims[number])
-        boxes = {name: box_2d(model, T @ edges.T) for name, (model, T) in views.items()}
+        pose, dims = active.poses[number], active.dims[number]
+        boxes = {name: box_2d(view, T, pose, dims) for name, (view, T) in views.items()}
         found.append(
             {
                 'id': track_id,
@@ -231,21 +229,66 @@ def edge_points(T_map_box: Array, dims: Array) -> Array:
     return moved
 
 
-def box_2d(model: CameraModel, points: Array) -> Rect | None:
-    """
-    Return left, top, right, bottom in pixels (centres at integers) of points (4, N) as seen.
+@dataclass(frozen=True, slots=True)
+class View:
+    """A camera's lens at the size of its images, and the rays of its image's border."""
 
-    Clipped to the image; None where none of the points is in it. What hides the box is not
-    considered.
+    model: CameraModel
+    border: Array
+    rays: Array
+
+    @classmethod
+    def of(cls, model: CameraModel) -> View:
+        """Return the view of a lens."""
+        width, height = model.resolution
+        u, v = np.arange(width + 1) - 0.5, np.arange(height + 1) - 0.5
+        sides = [
+            np.column_stack(np.broadcast_arrays(*side))
+            for side in ((u, v[0]), (u[-1], v), (u, v[-1]), (u[0], v))
+        ]
+        border = np.concatenate(sides)
+        rays, valid = model.unproject(border)
+        return cls(model, border[valid], rays[valid])
+
+
+def box_2d(view: View, T_camera_map: Array, T_map_box: Array, dims: Array) -> Rect | None:
     """
-    uv, valid = model.project(points[:3].T)
-    if not valid.any() or not model.inside(uv[valid]).any():
+    Return left, top, right, bottom in pixels (centres at integers) of what is seen of a box.
+
+    None where nothing of it is in the image. What hides the box is not considered.
+    """
+    model = view.model
+    points = (T_camera_map @ edge_points(T_map_box, dims).T)[:3].T
+    uv, valid = model.project(points)
+    seen = uv[valid]
+    seen = seen[model.inside(seen)]
+    if len(seen) < len(points):
+        T_camera_box = T_camera_map @ T_map_box
+        # The image ends within the box, or sees nothing else, which any one ray knows.
+        if len(seen) or _hits(view.rays[:1], T_camera_box, dims).any():
+            hit = _hits(view.rays, T_camera_box, dims)
+            seen = np.concatenate([seen, view.border[hit]])
+    if not len(seen):
         return None
     width, height = model.resolution
-    low = np.maximum(uv[valid].min(axis=0), -0.5)
-    high = np.minimum(uv[valid].max(axis=0), (width - 0.5, height - 0.5))
+    low = np.maximum(seen.min(axis=0), -0.5)
+    high = np.minimum(seen.max(axis=0), (width - 0.5, height - 0.5))
     left, top, right, bottom = (round(float(value), 3) for value in (*low, *high))
     return left, top, right, bottom
+
+
+def _hits(rays: Array, T_camera_box: Array, dims: Array) -> NDArray[np.bool_]:
+    """Return which rays (N, 3) of a camera meet a box before it."""
+    T_box_camera = np.linalg.inv(T_camera_box)
+    directions, origin = rays @ T_box_camera[:3, :3].T, T_box_camera[:3, 3]
+    half = np.asarray(dims) / 2.0
+    # Where a ray is parallel to a side, from where to where it is within is all or nothing.
+    with np.errstate(divide='ignore', invalid='ignore'):
+        ends = (np.array([-half, half])[:, np.newaxis] - origin) / directions
+    enter = np.fmin(*ends).max(axis=1)
+    leave = np.fmax(*ends).min(axis=1)
+    met: NDArray[np.bool_] = leave >= np.maximum(enter, 0.0)
+    return met
 
 
 def check_video() -> None:

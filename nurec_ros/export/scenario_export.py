@@ -113,6 +113,8 @@ class ScenarioExport:
         more: dict[str, Any] = {'usdz_path': str(self._path), 'mode': 'lockstep'}
         if wishes.cameras:
             more['cameras'] = wishes.cameras
+        if wishes.lidars:
+            more['lidars'] = wishes.lidars
         if wishes.start_s is not None:
             more['start_offset_s'] = wishes.start_s
         settings = wishes.overrides.settings(**more)

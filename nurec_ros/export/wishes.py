@@ -106,6 +106,7 @@ class Wishes:
     servers: tuple[str, ...]
     overrides: Overrides = field(default_factory=Overrides)
     cameras: tuple[str, ...] = ()
+    lidars: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     start_s: float | None = None
     duration_s: float | None = None

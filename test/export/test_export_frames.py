@@ -24,10 +24,11 @@ from test.support.archives import build_archive, CAMERAS
 
 import cv2
 import numpy as np
-from nurec_ros.export.data_sets import box_2d, edge_points
+from nurec_ros.export.data_sets import box_2d, edge_points, View
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras.pinhole import PinholeCamera
 import pytest
+from scipy.spatial.transform import Rotation
 
 
 def pinhole() -> PinholeCamera:
@@ -41,7 +42,7 @@ def seen(centre, dims):
     """Return the 2D box of an upright box in optical coordinates."""
     T = np.eye(4)
     T[:3, 3] = centre
-    return box_2d(pinhole(), edge_points(T, np.array(dims, dtype=float)).T)
+    return box_2d(View.of(pinhole()), np.eye(4), T, np.array(dims, dtype=float))
 
 
 def test_a_box_ahead_is_as_large_as_its_near_face():
@@ -56,6 +57,20 @@ def test_a_box_is_clipped_to_the_image_and_nothing_where_it_is_out_of_it():
     assert top < 49.5 < bottom
     assert seen((30, 0, 10), (2, 2, 2)) is None
     assert seen((0, 0, -10), (2, 2, 2)) is None
+
+
+def test_what_is_out_of_the_image_does_not_make_a_box_larger():
+    """A wall 4 m to the right, 2 m high, of which the image begins to see 4 m ahead."""
+    assert seen((4, 0, 11), (0, 2, 18)) == pytest.approx((119.5, 24.5, 199.5, 74.5), abs=0.5)
+    # From behind the camera on, too, where its edges have no pixel.
+    assert seen((4, 0, 0), (0, 2, 40)) == pytest.approx((119.5, 24.5, 199.5, 74.5), abs=0.5)
+
+
+def test_a_box_may_be_all_that_is_seen():
+    assert seen((0, 0, 3), (20, 20, 4)) == (-0.5, -0.5, 199.5, 99.5)
+    # The camera is in it.
+    assert seen((0, 0, 0), (2, 2, 2)) == (-0.5, -0.5, 199.5, 99.5)
+    assert seen((0, 0, -3), (20, 20, 4)) is None
 
 
 def test_the_points_lie_on_all_twelve_edges():
@@ -96,33 +111,45 @@ def test_an_image_set(exported: Path, usdz: Path):
         assert ids == list(scenario.tracks.active_ids(line['stamp_ns']))
 
 
-def test_boxes_are_where_the_lens_sees_the_tracks(exported, usdz):
-    """The centre of whatever has a box that is not clipped lies in that box, by the lens."""
+def seen_of(camera, known, T_map_rig, track):
+    """Return the 2D box of what is in the image of points all over a track's box, None of none."""
+    size = known['width'], known['height']
+    model = camera.model.resized(*size)
+    places = np.linspace(-0.5, 0.5, 120)
+    across, along = (values.ravel() for values in np.meshgrid(places, places))
+    faces = [
+        np.insert(np.column_stack([across, along]), axis, end, axis=1)
+        for axis in range(3)
+        for end in (-0.5, 0.5)
+    ]
+    turn = Rotation.from_quat(track['quaternion'])
+    points = turn.apply(np.concatenate(faces) * track['dims']) + track['position']
+    T = np.linalg.inv(T_map_rig @ camera.T_rig_camera)
+    uv, valid = model.project(points @ T[:3, :3].T + T[:3, 3])
+    uv = uv[valid]
+    uv = uv[model.inside(uv)]
+    return (*uv.min(axis=0), *uv.max(axis=0)) if len(uv) else None
+
+
+def test_boxes_are_those_of_what_is_in_the_image(exported, usdz):
+    """Of all tracks at some moments, whether the image holds all of them or not."""
     images = exported / 'images'
     scenario = Scenario.load(usdz)
     cameras = json.loads((images / 'drive' / 'cameras.json').read_text())
+    lines = (images / 'drive' / 'tracks.jsonl').read_text().splitlines()
     looked_at = 0
-    for text in (images / 'drive' / 'tracks.jsonl').read_text().splitlines():
+    for text in lines[::4]:
         line = json.loads(text)
         T_map_rig = scenario.ego.pose(line['stamp_ns']).matrix
         for track in line['tracks']:
-            for name, (left, top, right, bottom) in track['boxes_2d'].items():
-                known, camera = cameras[name], scenario.cameras[name]
-                assert -0.5 <= left <= right <= known['width'] - 0.5
-                assert -0.5 <= top <= bottom <= known['height'] - 0.5
-                clipped = min(left, top) == -0.5 or right == known['width'] - 0.5
-                if clipped or bottom == known['height'] - 0.5:
-                    continue
-                T = np.linalg.inv(T_map_rig @ camera.T_rig_camera)
-                centre = T[:3, :3] @ track['position'] + T[:3, 3]
-                (uv,), (valid,) = camera.model.project([centre])
-                scale = np.array([known['width'], known['height']]) / camera.model.resolution
-                u, v = (uv + 0.5) * scale - 0.5
-                assert valid
-                assert left <= u <= right
-                assert top <= v <= bottom
+            for name, box in track['boxes_2d'].items():
+                known = cameras[name]
+                assert -0.5 <= box[0] <= box[2] <= known['width'] - 0.5
+                assert -0.5 <= box[1] <= box[3] <= known['height'] - 0.5
+                expected = seen_of(scenario.cameras[name], known, T_map_rig, track)
+                assert box == pytest.approx(expected, abs=0.5)
                 looked_at += 1
-    assert looked_at > 10
+    assert looked_at > 5
 
 
 def test_images_of_a_complete_bag_without_a_server(export, make_server, tmp_path):

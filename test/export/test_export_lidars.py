@@ -151,10 +151,21 @@ def test_a_lidar_has_parameters_of_its_own_and_may_be_left_out(export, server, u
     assert [t for _, t, _ in found] == [begin + k * 500_000_000 for k in range(5)]
     assert {topic for topic, _, _ in found} == {f'/car/{LIDAR}/points'}
     server.calls.clear()
-    code, out = export(server, output='none', options=['-p', 'lidars:=[none]'])
+    for options in (['-p', 'lidars:=[none]'], ['--lidars', 'none']):
+        code, out = export(server, output=options[0], options=options)
+        assert code == 0
+        assert server.requests('render_lidar') == []
+        assert not any(topic.endswith('/points') for topic, _, _ in messages(out / 'drive'))
+    # What is typed counts more than a parameter, as with cameras.
+    options = ['-p', 'lidars:=[none]', '--lidars', LIDAR, '--cameras', CAMERAS[0]]
+    code, out = export(server, output='one', options=options)
     assert code == 0
-    assert server.requests('render_lidar') == []
-    assert not any(topic.endswith('/points') for topic, _, _ in messages(out / 'drive'))
+    ends = spin_ends(usdz)
+    assert [t for topic, t, _ in messages(out / 'drive') if topic.endswith('/points')] == ends
+    assert export(server, output='typo', options=['--lidars', 'roof'])[0] == 1
+    assert (
+        f"parameter 'lidars' names 'roof'; expected some of '{LIDAR}'" in capsys.readouterr().err
+    )
     capsys.readouterr()
     assert export(server, output='bad', options=['-p', f'{CAMERAS[0]}.device:=at128'])[0] == 1
     assert f"there is no parameter '{CAMERAS[0]}.device', expected" in capsys.readouterr().err
