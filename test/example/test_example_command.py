@@ -123,18 +123,25 @@ def test_wrong_arguments_are_2(tmp_path, capsys, monkeypatch, arguments, reason)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_reader_that_goes_is_no_error(tmp_path: Path):
-    reader, writer = os.pipe()
-    os.close(reader)
-    result = subprocess.run(
-        [sys.executable, '-m', 'nurec_ros.cli.example', str(tmp_path / 'a.usdz'), '--duration=1'],
-        env={**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])},
-        stdout=writer,
+def run(arguments: list[str], folder: Path, **options) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])}
+    options = {'stdout': subprocess.PIPE, **options}
+    return subprocess.run(
+        [sys.executable, *arguments, 'a.usdz', '--duration=1'],
+        cwd=folder,
+        env=environment,
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
+        **options,
     )
+
+
+def test_a_reader_that_goes_is_no_error(tmp_path: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = run(['-m', 'nurec_ros.cli.example'], tmp_path, stdout=writer)
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, '')
 
@@ -148,17 +155,8 @@ def test_it_needs_no_ros(tmp_path: Path):
         "            raise ImportError(f'{name} is blocked')\n"
         'sys.meta_path.insert(0, Block())\n'
         'from nurec_ros.cli.example import main\n'
-        "sys.exit(main(['a.usdz', '--duration', '1']))\n"
+        'sys.exit(main(sys.argv[1:]))\n'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])}
-    result = subprocess.run(
-        [sys.executable, '-c', code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = run(['-c', code], tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / 'a.usdz').exists()

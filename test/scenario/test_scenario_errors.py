@@ -144,11 +144,15 @@ ROAD_USERS = [
 ]
 
 
-@pytest.mark.parametrize('parser', ['orjson', 'json'])
 @pytest.mark.parametrize(
-    ('member', 'edit', 'path', 'value', 'found'),
-    [(RIG, 'edit_rig', *row) for row in EGO]
-    + [(TRACKS, 'edit_tracks', *row) for row in ROAD_USERS],
+    ('member', 'edit', 'path', 'value', 'found', 'parser'),
+    [
+        (member, edit, path, value, found, parser)
+        for member, edit, rows in ((RIG, 'edit_rig', EGO), (TRACKS, 'edit_tracks', ROAD_USERS))
+        for path, value, found in rows
+        # In numbers alone the parsers may differ.
+        for parser in (('orjson', 'json') if isinstance(value, (int, float)) else ('orjson',))
+    ],
 )
 def test_what_is_wrong_is_named(tmp_path, monkeypatch, member, edit, path, value, found, parser):
     if parser == 'json':
