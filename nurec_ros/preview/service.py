@@ -19,9 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 import logging
 import threading
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +43,15 @@ from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 _log = logging.getLogger(__name__)
 
 MAX_BATCH = 64
 
 # Each takes its own message and returns another.
-Handler = Callable[[Any, grpc.ServicerContext], Message]
+Handler = Callable[[Any, grpc.ServicerContext], 'Message']
 Drawn = TypeVar('Drawn')
 
 

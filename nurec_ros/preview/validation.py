@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,9 @@ from nurec_ros.preview.wire import (
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 Request: TypeAlias = sensorsim_pb2.RGBRenderRequest | sensorsim_pb2.LidarRenderRequest
 

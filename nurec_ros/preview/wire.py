@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 import math
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import cv2
-from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,9 @@ from nurec_ros.scenario.cameras import (
     PinholeCamera,
     Windshield,
 )
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 try:
     import simplejpeg

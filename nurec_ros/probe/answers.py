@@ -19,13 +19,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import time
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from google.protobuf.message import Message
 import grpc
 from nurec_ros.probe.report import FAIL, Stage
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError, short, STARTING
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _DIED = (
     "its process ended or the network broke: the container's log tells which; start it again, "

@@ -19,9 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import math
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from google.protobuf.message import Message
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, counted
@@ -30,6 +29,9 @@ from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario import Scenario
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 # A field of a message that holds numbers.
 Field: TypeAlias = float | Sequence[float]

@@ -21,8 +21,8 @@ from pathlib import Path
 import re
 import tempfile
 import threading
+from typing import TYPE_CHECKING
 
-from google.protobuf.message import Message
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import classify
 from nurec_ros.scenario import Scenario
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 LOW, FULL, BATCH = 'low', 'full', 'batch'
 

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from google.protobuf.message import Message
 import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.clouds import check_cloud
@@ -30,6 +29,9 @@ from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.queues import Job
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import ALONE, classify, FAIL, OVERLOADED, ServerError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 NO_BATCHES = 'the server has no batch_render_rgb: single calls'
 SPIN = 'render_lidar'

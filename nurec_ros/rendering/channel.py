@@ -28,9 +28,8 @@ import os
 from pathlib import Path
 import re
 import threading
-from typing import cast, TypeVar
+from typing import cast, TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import Message
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
@@ -41,6 +40,9 @@ from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.server_errors import ASK_AGAIN, BLOCKED, classify, ServerError
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import check_scene_url
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 Reply = TypeVar('Reply')
 Metadata = tuple[tuple[str, str], ...]

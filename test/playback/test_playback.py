@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from nurec_ros.playback.effects import (
     Announce,
@@ -45,14 +43,14 @@ TIMES = {
 TRACKS = {'all': (BEGIN, END), 'first': (BEGIN, 2_000 * MS), 'second': (2_001 * MS, END)}
 
 
-def active_ids(t_ns: int) -> tuple[str, ...]:
+def active_ids(t_ns):
     return tuple(name for name, (first, last) in TRACKS.items() if first <= t_ns <= last)
 
 
 class World:
     """A playback, a wall clock that moves when it is told to, and all that was to be done."""
 
-    def __init__(self, *, shown: bool = True, begin: int = BEGIN, end: int = END, **options):
+    def __init__(self, *, shown=True, begin=BEGIN, end=END, **options):
         self.wall_ns = 7 * MS
         self.audiences = {'wide': (1, 0), 'tele': (0, 0)}
         self.delivering = False
@@ -73,22 +71,22 @@ class World:
             self.finish()
             self.log.clear()
 
-    def do(self, command: Callable[..., list[Effect]], *arguments: object) -> list[Effect]:
+    def do(self, command, *arguments):
         effects = command(self.wall_ns, *arguments)
         self.log += effects
         return effects
 
-    def advance(self, ms: float = 0) -> list[Effect]:
+    def advance(self, ms=0):
         self.wall_ns += round(ms * MS)
         return self.do(self.playback.advance)
 
     def play(self):
         return self.do(self.playback.play)
 
-    def seek(self, t_ms: int):
+    def seek(self, t_ms):
         return self.do(self.playback.seek, t_ms * MS)
 
-    def step(self, ms: float | None) -> Step:
+    def step(self, ms):
         step = Step(None if ms is None else round(ms * MS))
         self.do(self.playback.step, step)
         return step
@@ -96,10 +94,10 @@ class World:
     def look(self):
         return self.do(self.playback.look)
 
-    def renders(self) -> list[Render]:
+    def renders(self):
         return [effect for effect in self.log if isinstance(effect, Render)]
 
-    def finish(self) -> list[Effect]:
+    def finish(self):
         """All frames that were asked for are out."""
         done = []
         for render in self.renders():
@@ -108,19 +106,19 @@ class World:
         return done
 
     @property
-    def position_ms(self) -> float:
+    def position_ms(self):
         return self.playback.position_ns / MS
 
 
-def kinds(effects: list[Effect]) -> list[str]:
+def kinds(effects):
     return [type(effect).__name__ for effect in effects]
 
 
-def frames(render: Render) -> list[tuple[str, float]]:
+def frames(render):
     return [(frame.name, frame.t_ns / MS) for frame in render.frames]
 
 
-def states(effects: list[Effect]):
+def states(effects):
     return [effect.state for effect in effects if isinstance(effect, Announce)]
 
 

@@ -30,30 +30,28 @@ END = BEGIN + 20 * S
 class Wall:
     """A steady clock that goes on only when told to."""
 
-    def __init__(self, t_ns: int = 5 * S) -> None:
+    def __init__(self, t_ns=5 * S):
         self.t_ns = t_ns
 
-    def __call__(self) -> int:
+    def __call__(self):
         return self.t_ns
 
-    def __iadd__(self, delta_ns: int) -> 'Wall':
+    def __iadd__(self, delta_ns):
         self.t_ns += delta_ns
         return self
 
 
 @pytest.fixture
-def wall() -> Wall:
+def wall():
     return Wall()
 
 
 @pytest.fixture
-def clock(wall: Wall) -> PlaybackClock:
+def clock(wall):
     return PlaybackClock(BEGIN, END, now=wall)
 
 
-def run(
-    clock: PlaybackClock, wall: Wall, duration_ns: int, step_ns: int = 10 * MS
-) -> list[Advance]:
+def run(clock, wall, duration_ns, step_ns=10 * MS):
     """Drive the clock as a timer does."""
     spans = []
     for _ in range(duration_ns // step_ns):
@@ -65,7 +63,7 @@ def run(
 # --- at rest ------------------------------------------------------------------------------------
 
 
-def test_starts_halted_at_begin(clock: PlaybackClock) -> None:
+def test_starts_halted_at_begin(clock):
     assert clock.position_ns == clock.begin_ns == BEGIN
     assert clock.end_ns == END
     assert not clock.is_playing
@@ -77,24 +75,24 @@ def test_starts_halted_at_begin(clock: PlaybackClock) -> None:
     assert clock.progress == 0.0
 
 
-def test_halted_clock_does_not_move(clock: PlaybackClock, wall: Wall) -> None:
+def test_halted_clock_does_not_move(clock, wall):
     wall += 3 * S
     assert clock.advance() == Advance(BEGIN, BEGIN, BEGIN)
     assert clock.position_ns == BEGIN
 
 
-def test_range_is_moved_inward_to_whole_microseconds(wall: Wall) -> None:
+def test_range_is_moved_inward_to_whole_microseconds(wall):
     clock = PlaybackClock(1_000_001, 9_999_999, now=wall)
     assert (clock.begin_ns, clock.end_ns) == (1_001_000, 9_999_000)
 
 
 @pytest.mark.parametrize(('begin', 'end'), [(2_000, 1_000), (1_001, 1_999)])
-def test_empty_range_is_refused(begin: int, end: int) -> None:
+def test_empty_range_is_refused(begin, end):
     with pytest.raises(ValueError, match=rf'^the range from {begin} ns to {end} ns is empty'):
         PlaybackClock(begin, end)
 
 
-def test_range_of_one_moment(wall: Wall) -> None:
+def test_range_of_one_moment(wall):
     clock = PlaybackClock(BEGIN, BEGIN, now=wall)
     assert clock.done
     assert clock.progress == 1.0
@@ -104,7 +102,7 @@ def test_range_of_one_moment(wall: Wall) -> None:
     assert not clock.is_playing
 
 
-def test_default_wall_clock_is_the_steady_one() -> None:
+def test_default_wall_clock_is_the_steady_one():
     clock = PlaybackClock(0, 3600 * S)
     clock.play()
     first = clock.advance().position_ns
@@ -114,7 +112,7 @@ def test_default_wall_clock_is_the_steady_one() -> None:
 # --- play and stop ------------------------------------------------------------------------------
 
 
-def test_plays_at_wall_speed(clock: PlaybackClock, wall: Wall) -> None:
+def test_plays_at_wall_speed(clock, wall):
     clock.play()
     assert clock.is_playing
     wall += 10 * MS
@@ -125,14 +123,14 @@ def test_plays_at_wall_speed(clock: PlaybackClock, wall: Wall) -> None:
     assert clock.progress == 0.025 / 20
 
 
-def test_time_before_play_does_not_count(clock: PlaybackClock, wall: Wall) -> None:
+def test_time_before_play_does_not_count(clock, wall):
     wall += 100 * S
     clock.play()
     wall += 1 * MS
     assert clock.advance().position_ns == BEGIN + MS
 
 
-def test_play_while_playing_changes_nothing(clock: PlaybackClock, wall: Wall) -> None:
+def test_play_while_playing_changes_nothing(clock, wall):
     clock.play()
     wall += 10 * MS
     clock.play()
@@ -140,7 +138,7 @@ def test_play_while_playing_changes_nothing(clock: PlaybackClock, wall: Wall) ->
     assert clock.advance().position_ns == BEGIN + 20 * MS
 
 
-def test_stop_keeps_the_position_reached(clock: PlaybackClock, wall: Wall) -> None:
+def test_stop_keeps_the_position_reached(clock, wall):
     clock.play()
     run(clock, wall, 100 * MS)
     clock.stop()
@@ -153,16 +151,14 @@ def test_stop_keeps_the_position_reached(clock: PlaybackClock, wall: Wall) -> No
     assert clock.advance() == Advance(BEGIN + 100 * MS, BEGIN + 105 * MS, BEGIN + 105 * MS)
 
 
-def test_two_advances_at_one_moment_pass_nothing_twice(clock: PlaybackClock, wall: Wall) -> None:
+def test_two_advances_at_one_moment_pass_nothing_twice(clock, wall):
     clock.play()
     wall += 10 * MS
     clock.advance()
     assert clock.advance() == Advance(*[BEGIN + 10 * MS] * 3)
 
 
-def test_wall_clock_that_jumps_back_does_not_move_the_position_back(
-    clock: PlaybackClock, wall: Wall
-) -> None:
+def test_wall_clock_that_jumps_back_does_not_move_the_position_back(clock, wall):
     clock.play()
     wall += -3 * S
     assert clock.advance().position_ns == BEGIN
@@ -171,7 +167,7 @@ def test_wall_clock_that_jumps_back_does_not_move_the_position_back(
 # --- end of the range ---------------------------------------------------------------------------
 
 
-def test_halts_at_the_end(clock: PlaybackClock, wall: Wall) -> None:
+def test_halts_at_the_end(clock, wall):
     clock.play()
     wall += 19 * S
     clock.advance()
@@ -184,13 +180,13 @@ def test_halts_at_the_end(clock: PlaybackClock, wall: Wall) -> None:
     assert clock.advance() == Advance(END, END, END)
 
 
-def test_reaching_the_end_exactly_is_the_end(clock: PlaybackClock, wall: Wall) -> None:
+def test_reaching_the_end_exactly_is_the_end(clock, wall):
     clock.play()
     wall += 20 * S
     assert clock.advance() == Advance(BEGIN, END, END, finished=True)
 
 
-def test_one_microsecond_before_the_end_is_not_done(clock: PlaybackClock, wall: Wall) -> None:
+def test_one_microsecond_before_the_end_is_not_done(clock, wall):
     clock.play()
     wall += 20 * S - 1
     assert clock.advance().position_ns == END - 1000
@@ -198,7 +194,7 @@ def test_one_microsecond_before_the_end_is_not_done(clock: PlaybackClock, wall: 
     assert not clock.done
 
 
-def test_play_at_the_end_starts_from_begin_which_is_due(clock: PlaybackClock, wall: Wall) -> None:
+def test_play_at_the_end_starts_from_begin_which_is_due(clock, wall):
     clock.seek(END)
     clock.play()
     assert clock.position_ns == BEGIN
@@ -210,7 +206,7 @@ def test_play_at_the_end_starts_from_begin_which_is_due(clock: PlaybackClock, wa
 # --- loop ---------------------------------------------------------------------------------------
 
 
-def test_loop_passes_the_end_and_starts_over(wall: Wall) -> None:
+def test_loop_passes_the_end_and_starts_over(wall):
     clock = PlaybackClock(BEGIN, END, now=wall, loop=True)
     clock.play()
     wall += 19 * S
@@ -225,7 +221,7 @@ def test_loop_passes_the_end_and_starts_over(wall: Wall) -> None:
     assert clock.advance() == Advance(BEGIN - 1, BEGIN + 10 * MS, BEGIN + 10 * MS)
 
 
-def test_loop_can_be_switched_while_playing(clock: PlaybackClock, wall: Wall) -> None:
+def test_loop_can_be_switched_while_playing(clock, wall):
     clock.play()
     clock.loop = True
     wall += 25 * S
@@ -235,7 +231,7 @@ def test_loop_can_be_switched_while_playing(clock: PlaybackClock, wall: Wall) ->
     assert clock.advance() == Advance(BEGIN - 1, END, END, finished=True)
 
 
-def test_every_moment_is_passed_once_in_each_round(wall: Wall) -> None:
+def test_every_moment_is_passed_once_in_each_round(wall):
     clock = PlaybackClock(0, 100 * MS, now=wall, loop=True)
     clock.play()
     spans = run(clock, wall, 1000 * MS, 7 * MS)
@@ -255,7 +251,7 @@ def test_every_moment_is_passed_once_in_each_round(wall: Wall) -> None:
 # --- reset and seek -----------------------------------------------------------------------------
 
 
-def test_reset_rewinds_halts_and_keeps_the_rate(clock: PlaybackClock, wall: Wall) -> None:
+def test_reset_rewinds_halts_and_keeps_the_rate(clock, wall):
     clock.set_rate(3.0)
     clock.play()
     run(clock, wall, 100 * MS)
@@ -280,9 +276,7 @@ def test_reset_rewinds_halts_and_keeps_the_rate(clock: PlaybackClock, wall: Wall
         (-(2**63), BEGIN),
     ],
 )
-def test_seek_clamps_to_the_range_and_to_microseconds(
-    clock: PlaybackClock, asked: int, reached: int
-) -> None:
+def test_seek_clamps_to_the_range_and_to_microseconds(clock, asked, reached):
     assert clock.seek(asked) == reached
     assert clock.position_ns == reached
     assert clock.passed_ns == reached
@@ -290,9 +284,7 @@ def test_seek_clamps_to_the_range_and_to_microseconds(
 
 
 @pytest.mark.parametrize('target', [BEGIN + 15 * S, BEGIN + 2 * S])
-def test_seek_while_playing_goes_on_from_there(
-    clock: PlaybackClock, wall: Wall, target: int
-) -> None:
+def test_seek_while_playing_goes_on_from_there(clock, wall, target):
     clock.play()
     wall += 10 * S
     clock.advance()
@@ -303,7 +295,7 @@ def test_seek_while_playing_goes_on_from_there(
     assert clock.advance() == Advance(target - 1, target + 10 * MS, target + 10 * MS)
 
 
-def test_seek_to_the_end_while_playing_halts_or_loops(clock: PlaybackClock, wall: Wall) -> None:
+def test_seek_to_the_end_while_playing_halts_or_loops(clock, wall):
     clock.play()
     clock.seek(END)
     assert clock.done
@@ -319,7 +311,7 @@ def test_seek_to_the_end_while_playing_halts_or_loops(clock: PlaybackClock, wall
 
 
 @pytest.mark.parametrize('rate', [0.01, 0.1, 0.5, 1.0, 2.5, 10, 100.0])
-def test_rate_scales_wall_time(wall: Wall, rate: float) -> None:
+def test_rate_scales_wall_time(wall, rate):
     clock = PlaybackClock(0, 10_000 * S, now=wall, rate=rate)
     clock.play()
     wall += 40 * S
@@ -327,7 +319,7 @@ def test_rate_scales_wall_time(wall: Wall, rate: float) -> None:
     assert clock.advance().position_ns == expected
 
 
-def test_rate_2_5_over_an_hour_of_timer_steps_does_not_drift(wall: Wall) -> None:
+def test_rate_2_5_over_an_hour_of_timer_steps_does_not_drift(wall):
     clock = PlaybackClock(0, 10**14, now=wall, rate=2.5)
     clock.play()
     for _ in range(1000):
@@ -336,9 +328,7 @@ def test_rate_2_5_over_an_hour_of_timer_steps_does_not_drift(wall: Wall) -> None
     assert clock.position_ns == 1000 * 3_600_000_123 * 5 // 2 // 1000 * 1000
 
 
-def test_changing_the_rate_while_playing_changes_only_what_follows(
-    clock: PlaybackClock, wall: Wall
-) -> None:
+def test_changing_the_rate_while_playing_changes_only_what_follows(clock, wall):
     clock.play()
     wall += 1 * S
     clock.set_rate(2.0)
@@ -350,7 +340,7 @@ def test_changing_the_rate_while_playing_changes_only_what_follows(
     assert clock.advance().position_ns == BEGIN + 3 * S + 500 * MS
 
 
-def test_changing_the_rate_while_halted_moves_nothing(clock: PlaybackClock, wall: Wall) -> None:
+def test_changing_the_rate_while_halted_moves_nothing(clock, wall):
     wall += 1 * S
     clock.set_rate(50.0)
     assert clock.advance().position_ns == BEGIN
@@ -358,9 +348,7 @@ def test_changing_the_rate_while_halted_moves_nothing(clock: PlaybackClock, wall
 
 
 @pytest.mark.parametrize('rate', [0.0, 0.0099, -1.0, 100.1, float('inf'), float('nan')])
-def test_rate_out_of_range_is_refused_and_the_old_one_stays(
-    clock: PlaybackClock, rate: float
-) -> None:
+def test_rate_out_of_range_is_refused_and_the_old_one_stays(clock, rate):
     with pytest.raises(ValueError, match=r'expected 0\.01 to 100'):
         clock.set_rate(rate)
     assert clock.rate == 1.0
@@ -372,7 +360,7 @@ def test_rate_out_of_range_is_refused_and_the_old_one_stays(
 
 
 @pytest.mark.parametrize('origin', [0, 1_600_000_000 * S, 2**61 // 1000 * 1000])
-def test_large_times_lose_nothing(origin: int) -> None:
+def test_large_times_lose_nothing(origin):
     wall = Wall(2**61 + 1)
     clock = PlaybackClock(origin, origin + 3600 * S, now=wall)
     clock.play()
@@ -384,7 +372,7 @@ def test_large_times_lose_nothing(origin: int) -> None:
     assert clock.advance().position_ns == origin + 1 * S + 2_000
 
 
-def test_a_year_of_wall_time_is_exact(wall: Wall) -> None:
+def test_a_year_of_wall_time_is_exact(wall):
     year = 365 * 86400 * S + 1000
     clock = PlaybackClock(0, 2 * year, now=wall)
     clock.play()
@@ -396,7 +384,7 @@ def test_a_year_of_wall_time_is_exact(wall: Wall) -> None:
 
 
 @pytest.mark.parametrize('rate', [0.01, 1.0, 2.5, 100.0])
-def test_tick_is_exact_whatever_the_rate(clock: PlaybackClock, wall: Wall, rate: float) -> None:
+def test_tick_is_exact_whatever_the_rate(clock, wall, rate):
     clock.set_rate(rate)
     wall += 3 * S
     assert clock.tick(100 * MS) == Advance(BEGIN, BEGIN + 100 * MS, BEGIN + 100 * MS)
@@ -404,7 +392,7 @@ def test_tick_is_exact_whatever_the_rate(clock: PlaybackClock, wall: Wall, rate:
     assert not clock.is_playing
 
 
-def test_tick_while_playing_adds_to_the_running_position(clock: PlaybackClock, wall: Wall) -> None:
+def test_tick_while_playing_adds_to_the_running_position(clock, wall):
     clock.play()
     run(clock, wall, 50 * MS)
     at = BEGIN + 50 * MS
@@ -414,26 +402,26 @@ def test_tick_while_playing_adds_to_the_running_position(clock: PlaybackClock, w
     assert clock.advance() == Advance(at + 100 * MS, at + 110 * MS, at + 110 * MS)
 
 
-def test_tick_past_the_end_is_clamped(clock: PlaybackClock) -> None:
+def test_tick_past_the_end_is_clamped(clock):
     clock.seek(END - 30 * MS)
     assert clock.tick(100 * MS) == Advance(END - 30 * MS, END, END, finished=True)
     assert clock.done
 
 
-def test_tick_at_the_end_moves_nothing(clock: PlaybackClock) -> None:
+def test_tick_at_the_end_moves_nothing(clock):
     clock.seek(END)
     assert clock.tick(100 * MS) == Advance(END, END, END)
     assert clock.done
 
 
-def test_tick_to_the_end_while_playing_halts(clock: PlaybackClock) -> None:
+def test_tick_to_the_end_while_playing_halts(clock):
     clock.play()
     clock.tick(20 * S)
     assert clock.done
     assert not clock.is_playing
 
 
-def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock: PlaybackClock) -> None:
+def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock):
     clock.loop = True
     clock.seek(END - 30 * MS)
     assert clock.tick(100 * MS) == Advance(END - 30 * MS, END, END, finished=True)
@@ -443,9 +431,7 @@ def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock: Playbac
     assert not clock.done
 
 
-def test_with_loop_a_tick_to_the_end_while_playing_wraps_at_the_next_advance(
-    clock: PlaybackClock, wall: Wall
-) -> None:
+def test_with_loop_a_tick_to_the_end_while_playing_wraps_at_the_next_advance(clock, wall):
     clock.loop = True
     clock.play()
     clock.tick(30 * S)
@@ -455,14 +441,14 @@ def test_with_loop_a_tick_to_the_end_while_playing_wraps_at_the_next_advance(
     assert clock.advance() == Advance(END, END, BEGIN, wrapped=True)
 
 
-def test_with_loop_a_tick_longer_than_the_range_covers_all_of_it(clock: PlaybackClock) -> None:
+def test_with_loop_a_tick_longer_than_the_range_covers_all_of_it(clock):
     clock.loop = True
     clock.seek(END)
     assert clock.tick(90 * S) == Advance(BEGIN - 1, END, END, wrapped=True, finished=True)
 
 
 @pytest.mark.parametrize('delta', [0, -1000, 1, 999, 1001])
-def test_tick_of_no_whole_microsecond_is_refused(clock: PlaybackClock, delta: int) -> None:
+def test_tick_of_no_whole_microsecond_is_refused(clock, delta):
     with pytest.raises(ValueError, match=f'tick of {delta} ns'):
         clock.tick(delta)
     assert clock.position_ns == BEGIN
@@ -471,7 +457,7 @@ def test_tick_of_no_whole_microsecond_is_refused(clock: PlaybackClock, delta: in
 # --- lockstep -----------------------------------------------------------------------------------
 
 
-def test_limit_holds_the_clock(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_holds_the_clock(clock, wall):
     clock.play()
     limit = BEGIN + 33 * MS
     wall += 20 * MS
@@ -483,7 +469,7 @@ def test_limit_holds_the_clock(clock: PlaybackClock, wall: Wall) -> None:
     assert clock.is_playing
 
 
-def test_held_time_is_not_caught_up(clock: PlaybackClock, wall: Wall) -> None:
+def test_held_time_is_not_caught_up(clock, wall):
     clock.play()
     limit = BEGIN + 33 * MS
     wall += 5 * S
@@ -494,41 +480,39 @@ def test_held_time_is_not_caught_up(clock: PlaybackClock, wall: Wall) -> None:
     assert clock.advance(None).position_ns == limit + 20 * MS
 
 
-def test_lockstep_is_never_faster_than_the_rate(clock: PlaybackClock, wall: Wall) -> None:
+def test_lockstep_is_never_faster_than_the_rate(clock, wall):
     clock.set_rate(2.0)
     clock.play()
     wall += 10 * MS
     assert clock.advance(BEGIN + 1 * S).position_ns == BEGIN + 20 * MS
 
 
-def test_limit_is_rounded_down_to_a_microsecond(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_is_rounded_down_to_a_microsecond(clock, wall):
     clock.play()
     wall += 1 * S
     assert clock.advance(BEGIN + 1_999).position_ns == BEGIN + 1_000
 
 
-def test_limit_behind_the_position_holds_without_going_back(
-    clock: PlaybackClock, wall: Wall
-) -> None:
+def test_limit_behind_the_position_holds_without_going_back(clock, wall):
     clock.seek(BEGIN + 5 * S)
     clock.play()
     wall += 1 * S
     assert clock.advance(BEGIN + 1 * S).position_ns == BEGIN + 5 * S
 
 
-def test_limit_beyond_the_end_lets_it_finish(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_beyond_the_end_lets_it_finish(clock, wall):
     clock.play()
     wall += 30 * S
     assert clock.advance(END + 1).finished
 
 
-def test_limit_at_the_end_is_reached_and_finishes(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_at_the_end_is_reached_and_finishes(clock, wall):
     clock.play()
     wall += 30 * S
     assert clock.advance(END) == Advance(BEGIN, END, END, finished=True)
 
 
-def test_limit_at_the_end_holds_a_looping_clock_there(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_at_the_end_holds_a_looping_clock_there(clock, wall):
     clock.loop = True
     clock.play()
     wall += 30 * S
@@ -541,23 +525,21 @@ def test_limit_at_the_end_holds_a_looping_clock_there(clock: PlaybackClock, wall
     assert clock.advance(END).position_ns == BEGIN + 10 * MS
 
 
-def test_limit_at_the_end_lets_a_looping_clock_reach_it_exactly(
-    clock: PlaybackClock, wall: Wall
-) -> None:
+def test_limit_at_the_end_lets_a_looping_clock_reach_it_exactly(clock, wall):
     clock.loop = True
     clock.play()
     wall += 20 * S
     assert clock.advance(END) == Advance(BEGIN, END, END)
 
 
-def test_limit_beyond_the_end_lets_a_looping_clock_wrap(clock: PlaybackClock, wall: Wall) -> None:
+def test_limit_beyond_the_end_lets_a_looping_clock_wrap(clock, wall):
     clock.loop = True
     clock.play()
     wall += 30 * S
     assert clock.advance(END + 1_000).wrapped
 
 
-def test_new_rate_after_a_hold_does_not_catch_up(clock: PlaybackClock, wall: Wall) -> None:
+def test_new_rate_after_a_hold_does_not_catch_up(clock, wall):
     clock.play()
     wall += 1 * S
     limit = BEGIN + 100 * MS
@@ -582,7 +564,7 @@ ACTION = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(ACTION, max_size=40))
-def test_invariants(actions: list[tuple[str, object]]) -> None:
+def test_invariants(actions):
     wall = Wall()
     clock = PlaybackClock(0, 5 * S, now=wall)
     for action, value in actions:

@@ -41,7 +41,7 @@ NAMES = {
 }
 
 
-def resolver(host: str, port: int) -> list[tuple[int, str]]:
+def resolver(host, port):
     if host not in NAMES:
         raise socket.gaierror(-2, 'Name or service not known')
     return NAMES[host]
@@ -64,44 +64,44 @@ def resolver(host: str, port: int) -> list[tuple[int, str]]:
         'ipv4:1.2.3.4:5',
     ],
 )
-def test_one_address_goes_to_grpc_as_typed(typed: str) -> None:
-    def fail(host: str, port: int) -> list[tuple[int, str]]:
+def test_one_address_goes_to_grpc_as_typed(typed):
+    def fail(host, port):
         raise AssertionError('one address is not resolved by us')
 
     assert resolve(typed, fail) == Target(typed)
     assert resolve(f' {typed} ,', fail) == Target(typed)
 
 
-def test_several_are_resolved_to_one_ipv4_list() -> None:
+def test_several_are_resolved_to_one_ipv4_list():
     assert resolve('gpu1:46435, gpu2:8080', resolver) == Target(
         'ipv4:10.0.0.1:46435,10.0.0.2:8080,10.0.0.3:8080', 3, 'gpu1'
     )
 
 
-def test_list_in_the_words_of_grpc_goes_as_typed() -> None:
+def test_list_in_the_words_of_grpc_goes_as_typed():
     typed = 'ipv4:10.0.0.1:5,10.0.0.2:5'
     assert resolve(typed, resolver) == Target(typed, 2)
     assert len(addresses(typed)) == 2
 
 
-def test_same_address_twice_is_one_server() -> None:
+def test_same_address_twice_is_one_server():
     assert resolve('gpu1:1,gpu1:1', resolver).servers == 1
     assert resolve('gpu1:1,gpu1:2', resolver).servers == 2
 
 
-def test_ipv6_where_there_is_no_ipv4() -> None:
+def test_ipv6_where_there_is_no_ipv4():
     assert resolve('six:1,[fd00::7]:2', resolver) == Target(
         'ipv6:[fd00::6]:1,[fd00::7]:2', 2, 'six'
     )
 
 
-def test_ipv6_only_host_among_others_is_left_out_and_named() -> None:
+def test_ipv6_only_host_among_others_is_left_out_and_named():
     found = resolve('gpu1:1,six:2', resolver)
     assert found.address == 'ipv4:10.0.0.1:1'
     assert found.notes == ('server six:2 is left out: it has no IPv4 address and others have',)
 
 
-def test_another_name_of_the_same_address_is_left_out_and_named() -> None:
+def test_another_name_of_the_same_address_is_left_out_and_named():
     found = resolve('gpu1:1,twin:1', lambda *_: NAMES['gpu1'])
     assert found == Target(
         'ipv4:10.0.0.1:1',
@@ -112,18 +112,18 @@ def test_another_name_of_the_same_address_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize('typed', ['ipv4:gpu1:1', 'ipv4:10.0.0.1:1,gpu2:1', 'ipv4:10.0.0:1'])
-def test_names_in_a_list_of_numbers_are_refused(typed: str) -> None:
+def test_names_in_a_list_of_numbers_are_refused(typed):
     with pytest.raises(ConfigurationError, match='leave ipv4: away for host names'):
         addresses(typed)
 
 
-def test_host_that_does_not_resolve_is_left_out_and_named() -> None:
+def test_host_that_does_not_resolve_is_left_out_and_named():
     found = resolve('gpu1:1,nobody:2', resolver)
     assert found.address == 'ipv4:10.0.0.1:1'
     assert found.notes == ('server nobody:2 is left out: Name or service not known',)
 
 
-def test_nothing_that_resolves_is_an_error_to_retry() -> None:
+def test_nothing_that_resolves_is_an_error_to_retry():
     with pytest.raises(ServerError, match='none of nobody:1,no:2 resolves'):
         resolve('nobody:1,no:2', resolver)
 
@@ -155,18 +155,18 @@ def test_nothing_that_resolves_is_an_error_to_retry() -> None:
         ('a:1,dns:///b:1', 'dns:///b:1'),
     ],
 )
-def test_what_is_no_address_is_refused_at_once(typed: str, found: str) -> None:
+def test_what_is_no_address_is_refused_at_once(typed, found):
     with pytest.raises(ConfigurationError) as caught:
         addresses(typed)
     assert str(caught.value).startswith(f'server is {found!r}, expected HOST:PORT')
     assert '\n' not in str(caught.value)
 
 
-def test_real_resolver_knows_loopback() -> None:
+def test_real_resolver_knows_loopback():
     assert (V4, '127.0.0.1') in address.look_up('127.0.0.1', 80)
 
 
-def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
+def test_root_certificate(tmp_path):
     assert root_certificate('') is None
     path = tmp_path / 'root.pem'
     path.write_bytes(CERTIFICATE)
@@ -192,21 +192,21 @@ def test_root_certificate(tmp_path: pytest.TempPathFactory) -> None:
         ('ipv4:127.0.0.1', []),
     ],
 )
-def test_addresses_are_read_as_typed(text: str, expected: list[Endpoint]) -> None:
+def test_addresses_are_read_as_typed(text, expected):
     assert endpoints(text) == expected
 
 
 @pytest.mark.parametrize('text', ['', 'localhost', 'a:0', '::1:5', 'a:1,b'])
-def test_addresses_that_are_none_have_no_end(text: str) -> None:
+def test_addresses_that_are_none_have_no_end(text):
     with pytest.raises(ConfigurationError, match='expected HOST:PORT'):
         endpoints(text)
 
 
-def test_address_is_written_as_it_is_typed() -> None:
+def test_address_is_written_as_it_is_typed():
     assert [str(one) for one in endpoints('a:1,[::1]:2')] == ['a:1', '[::1]:2']
 
 
-def test_every_number_of_a_server_is_a_place() -> None:
+def test_every_number_of_a_server_is_a_place():
     assert places('gpu2:5,nobody:1,10.1.1.1:6', resolver) == [
         ('gpu2', '10.0.0.2', 5),
         ('gpu2', '10.0.0.3', 5),
@@ -216,7 +216,7 @@ def test_every_number_of_a_server_is_a_place() -> None:
     assert places('dns:///gpu2:5', resolver) == []
 
 
-def test_proxy_serves_one_address_only() -> None:
+def test_proxy_serves_one_address_only():
     check_proxy('gpu:1,gpu:2', False)
     check_proxy('gpu:1', True)
     with pytest.raises(ConfigurationError, match='expected one address'):
@@ -226,28 +226,26 @@ def test_proxy_serves_one_address_only() -> None:
 class _Grpc:
     """Writes down how a channel is opened."""
 
-    def insecure_channel(self, address: str, options: list[tuple[str, object]]) -> str:
+    def insecure_channel(self, address, options):
         self.address, self.options, self.credentials = address, dict(options), None
         return 'plain'
 
-    def ssl_channel_credentials(self, certificate: bytes) -> tuple[str, bytes]:
+    def ssl_channel_credentials(self, certificate):
         return ('tls', certificate)
 
-    def secure_channel(
-        self, address: str, credentials: object, options: list[tuple[str, object]]
-    ) -> str:
+    def secure_channel(self, address, credentials, options):
         self.address, self.options, self.credentials = address, dict(options), credentials
         return 'secure'
 
 
 @pytest.fixture
-def grpc(monkeypatch: pytest.MonkeyPatch) -> _Grpc:
+def grpc(monkeypatch):
     fake = _Grpc()
     monkeypatch.setattr(channel, 'grpc', fake)
     return fake
 
 
-def test_channel_to_one_server(grpc: _Grpc) -> None:
+def test_channel_to_one_server(grpc):
     assert channel.open_channel(Target('gpu:1'), None) == 'plain'
     assert grpc.address == 'gpu:1'
     assert grpc.options['grpc.max_receive_message_length'] == 256 << 20
@@ -255,18 +253,18 @@ def test_channel_to_one_server(grpc: _Grpc) -> None:
     assert 'grpc.ssl_target_name_override' not in grpc.options
 
 
-def test_channel_to_a_list_is_balanced_in_turn(grpc: _Grpc) -> None:
+def test_channel_to_a_list_is_balanced_in_turn(grpc):
     channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), None)
     assert 'round_robin' in grpc.options['grpc.service_config']
     assert 'grpc.ssl_target_name_override' not in grpc.options
 
 
-def test_tls_to_one_server_checks_the_name_that_was_typed(grpc: _Grpc) -> None:
+def test_tls_to_one_server_checks_the_name_that_was_typed(grpc):
     assert channel.open_channel(Target('gpu:1'), b'PEM') == 'secure'
     assert grpc.credentials == ('tls', b'PEM')
     assert 'grpc.ssl_target_name_override' not in grpc.options
 
 
-def test_tls_to_a_list_checks_the_first_name_that_was_typed(grpc: _Grpc) -> None:
+def test_tls_to_a_list_checks_the_first_name_that_was_typed(grpc):
     channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), b'PEM')
     assert grpc.options['grpc.ssl_target_name_override'] == 'gpu1'

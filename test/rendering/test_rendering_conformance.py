@@ -32,7 +32,7 @@ import pytest
 # --- the wire format ----------------------------------------------------------------------------
 
 
-def varint(value: int) -> bytes:
+def varint(value):
     out = b''
     while value > 0x7F:
         out += bytes([value & 0x7F | 0x80])
@@ -40,34 +40,34 @@ def varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def key(number: int, wire_type: int) -> bytes:
+def key(number, wire_type):
     return varint(number << 3 | wire_type)
 
 
-def uint(number: int, value: int) -> bytes:
+def uint(number, value):
     """Encode a uint32, bool or enum; proto3 leaves out zeros."""
     return key(number, 0) + varint(value) if value else b''
 
 
-def fixed64(number: int, value: int) -> bytes:
+def fixed64(number, value):
     return key(number, 1) + struct.pack('<Q', value) if value else b''
 
 
-def double(number: int, value: float) -> bytes:
+def double(number, value):
     return key(number, 1) + struct.pack('<d', value) if value else b''
 
 
-def float32(number: int, value: float) -> bytes:
+def float32(number, value):
     packed = struct.pack('<f', value)
     return key(number, 5) + packed if packed != bytes(4) else b''
 
 
-def block(number: int, content: bytes) -> bytes:
+def block(number, content):
     """Encode a string, bytes or message; a message is there even if it is empty."""
     return key(number, 2) + varint(len(content)) + content
 
 
-def doubles(number: int, values: list[float]) -> bytes:
+def doubles(number, values):
     """Encode a repeated double: packed."""
     return block(number, struct.pack(f'<{len(values)}d', *values)) if values else b''
 
@@ -75,30 +75,18 @@ def doubles(number: int, values: list[float]) -> bytes:
 # --- the messages, by the numbers of the fact sheet ----------------------------------------------
 
 
-def pose(position: list[float], quaternion_wxyz: list[float]) -> bytes:
+def pose(position, quaternion_wxyz):
     vec = b''.join(float32(i + 1, value) for i, value in enumerate(position))
     quat = b''.join(float32(i + 1, value) for i, value in enumerate(quaternion_wxyz))
     return block(1, vec) + block(2, quat)
 
 
-def spec(
-    param: bytes, name: str, width: int, height: int, shutter: int, glass: bytes = b''
-) -> bytes:
+def spec(param, name, width, height, shutter, glass=b''):
     sizes = uint(7, height) + uint(8, width)
     return param + block(5, name.encode()) + sizes + uint(9, shutter) + glass
 
 
-def request(
-    *,
-    scene: str,
-    size: tuple[int, int],
-    camera: bytes,
-    window: tuple[int, int],
-    poses: tuple[bytes, bytes],
-    objects: bytes = b'',
-    image_format: int,
-    quality: float,
-) -> bytes:
+def request(*, scene, size, camera, window, poses, objects=b'', image_format, quality):
     return (
         block(1, scene.encode())
         + uint(2, size[1])
@@ -123,7 +111,7 @@ HALF = math.sqrt(0.5)
 class _Ego:
     """Drives 10 m/s along x and looks along y: a quarter turn about z."""
 
-    def at(self, times_ns: np.ndarray) -> np.ndarray:
+    def at(self, times_ns):
         seconds = (np.atleast_1d(times_ns) - T0_US * 1000) / 1e9
         poses = np.tile(np.eye(4), (len(seconds), 1, 1))
         poses[:, :2, :2] = [[0.0, -1.0], [1.0, 0.0]]
@@ -138,7 +126,7 @@ class _Active:
     indices = np.array([3, 5])
     controllable = np.array([True, False])
 
-    def __init__(self, t_ns: int) -> None:
+    def __init__(self, t_ns):
         self.poses = np.tile(np.eye(4), (2, 1, 1))
         self.poses[0, :3, 3] = [5.0, 1.0 + (t_ns - T0_US * 1000) / 1e9, 0.5]
 
@@ -146,7 +134,7 @@ class _Active:
 class _Tracks:
     """Gives them at any time."""
 
-    def at(self, t_ns: int) -> _Active:
+    def at(self, t_ns):
         return _Active(t_ns)
 
 
@@ -158,7 +146,7 @@ class _Scene:
     ego = _Ego()
     tracks = _Tracks()
 
-    def __init__(self, model: object) -> None:
+    def __init__(self, model):
         T_rig_camera = np.eye(4)
         T_rig_camera[:3, 3] = [1.5, 0.25, 1.25]
         times = np.array([[T0_US + 970_000, T0_US + 1_000_000]], dtype=np.int64) * 1000
@@ -252,17 +240,17 @@ FISHEYE_PARAM = block(
 )
 
 
-def camera_pose(seconds: float) -> bytes:
+def camera_pose(seconds):
     # The camera sits 1.5 m ahead and 0.25 m to the left of a rig that looks along y.
     return pose([10.0 * seconds - 0.25, 1.5, 1.25], [HALF, 0.0, 0.0, HALF])
 
 
-def encoded(model: object, t_us: int, **options: object) -> bytes:
+def encoded(model, t_us, **options):
     builder = RequestBuilder(_Scene(model), RenderOptions(**options))
     return builder.build('clipgt-1', 'camera_front', t_us * 1000).SerializeToString()
 
 
-def test_instant_of_an_ftheta_camera_with_windshield() -> None:
+def test_instant_of_an_ftheta_camera_with_windshield():
     t_us = T0_US + 2_000_000
     assert encoded(FTHETA, t_us, resolution_scale=0.25) == request(
         scene='clipgt-1',
@@ -275,7 +263,7 @@ def test_instant_of_an_ftheta_camera_with_windshield() -> None:
     )
 
 
-def test_recorded_exposure_of_a_pinhole_camera_as_png() -> None:
+def test_recorded_exposure_of_a_pinhole_camera_as_png():
     t_us = T0_US + 1_000_000
     assert encoded(
         PINHOLE, t_us, resolution_scale=1.0, shutter='recorded', image_format='png'
@@ -290,7 +278,7 @@ def test_recorded_exposure_of_a_pinhole_camera_as_png() -> None:
     )
 
 
-def test_fisheye_camera_as_planes_at_the_end_of_the_range() -> None:
+def test_fisheye_camera_as_planes_at_the_end_of_the_range():
     assert encoded(
         FISHEYE, LAST_US, resolution_scale=0.5, image_format='rgb', image_quality=1
     ) == request(
@@ -304,7 +292,7 @@ def test_fisheye_camera_as_planes_at_the_end_of_the_range() -> None:
     )
 
 
-def test_pinhole_view_of_an_ftheta_camera() -> None:
+def test_pinhole_view_of_an_ftheta_camera():
     t_us = T0_US + 2_000_000
     view = block(
         3,
@@ -327,7 +315,7 @@ def test_pinhole_view_of_an_ftheta_camera() -> None:
     )
 
 
-def test_tracks_are_dynamic_objects() -> None:
+def test_tracks_are_dynamic_objects():
     t_us = T0_US + 1_000_000
     still = [1.0, 0.0, 0.0, 0.0]
     pair = block(1, pose([5.0, 1.97, 0.5], still)) + block(2, pose([5.0, 2.0, 0.5], still))
@@ -343,7 +331,7 @@ def test_tracks_are_dynamic_objects() -> None:
     )
 
 
-def test_batch_wraps_requests_by_camera_name() -> None:
+def test_batch_wraps_requests_by_camera_name():
     inner = encoded(FISHEYE, T0_US)
     message = sensorsim_pb2.BatchRGBRenderRequest(
         items=[
@@ -357,7 +345,7 @@ def test_batch_wraps_requests_by_camera_name() -> None:
 
 
 @pytest.mark.parametrize('batched', [False, True])
-def test_replies_are_read_by_their_numbers(batched: bool) -> None:
+def test_replies_are_read_by_their_numbers(batched):
     image = block(1, b'\xff\xd8 bytes')
     unknown = key(77, 0) + varint(5)  # what a newer server may add is skipped
     if not batched:
@@ -373,7 +361,7 @@ def test_replies_are_read_by_their_numbers(batched: bool) -> None:
     assert found.error_message == 'why'
 
 
-def test_the_scene_of_this_test_is_what_a_scenario_is() -> None:
+def test_the_scene_of_this_test_is_what_a_scenario_is():
     for name in ('start_ns', 'end_ns', 'ego', 'tracks', 'cameras'):
         assert name in Scenario.__dataclass_fields__
     assert callable(Trajectory.at)

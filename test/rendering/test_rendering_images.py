@@ -28,7 +28,7 @@ import pytest
 SIZE = (37, 23)
 
 
-def photo(width: int = SIZE[0], height: int = SIZE[1]) -> np.ndarray:
+def photo(width=SIZE[0], height=SIZE[1]):
     """Return a smooth RGB picture whose channels differ, so that a swap shows."""
     v, u = np.mgrid[0:height, 0:width]
     red = u * 255 / max(width - 1, 1)
@@ -36,16 +36,16 @@ def photo(width: int = SIZE[0], height: int = SIZE[1]) -> np.ndarray:
     return np.stack([red, green, 255 - red], axis=-1).astype(np.uint8)
 
 
-def jpeg(rgb: np.ndarray, *flags: int) -> bytes:
+def jpeg(rgb, *flags):
     encoded = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), list(flags))[1]
     return encoded.tobytes()
 
 
-def png_of(rgb: np.ndarray) -> bytes:
+def png_of(rgb):
     return cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def frame(data: bytes, encoding: str, size: tuple[int, int] = SIZE) -> Frame:
+def frame(data, encoding, size=SIZE):
     return Frame('wide', 0, data, encoding, *size, 0.0)
 
 
@@ -56,18 +56,18 @@ def frame(data: bytes, encoding: str, size: tuple[int, int] = SIZE) -> Frame:
 @pytest.mark.parametrize(
     'flags', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
 )
-def test_size_of_jpegs(size: tuple[int, int], flags: tuple[int, ...]) -> None:
+def test_size_of_jpegs(size, flags):
     data = jpeg(photo(*size), *flags)
     assert image_size(data, 'jpeg') == size
     assert images.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
 
 
-def test_size_of_a_grey_jpeg() -> None:
+def test_size_of_a_grey_jpeg():
     data = cv2.imencode('.jpg', np.zeros((5, 9), np.uint8))[1].tobytes()
     assert image_size(data, 'jpeg') == (9, 5)
 
 
-def test_size_is_not_taken_from_an_embedded_thumbnail() -> None:
+def test_size_is_not_taken_from_an_embedded_thumbnail():
     data = jpeg(photo(64, 48))
     thumbnail = jpeg(photo(8, 6))
     segment = b'Exif\0\0' + thumbnail
@@ -84,7 +84,7 @@ HEADER = b'\xff\xc0\x00\x11\x08\x00\x05\x00\x09'
 
 # Fill bytes, and a marker that stands alone.
 @pytest.mark.parametrize('between', [b'', b'\xff\xff\xff', b'\xff\x01', b'\xff\xe0\x00\x02'])
-def test_between_segments(between: bytes) -> None:
+def test_between_segments(between):
     data = jpeg(photo())
     assert image_size(data[:2] + between + data[2:], 'jpeg') == SIZE
     # The header may be all there is.
@@ -99,13 +99,13 @@ def test_between_segments(between: bytes) -> None:
         b'\xff\xda',  # pixels without a header
     ],
 )
-def test_jpeg_without_a_header(before: bytes) -> None:
+def test_jpeg_without_a_header(before):
     for data in (b'\xff\xd8' + before + HEADER, b'\xff\xd8\xff' + HEADER[:-1]):
         with pytest.raises(RenderError, match=f'^the JPEG has no frame header in its {len(data)}'):
             image_size(data, 'jpeg')
 
 
-def test_png_without_a_header() -> None:
+def test_png_without_a_header():
     data = png(3, 4)
     for spoiled in (data[:23], b'\x88' + data[1:], data[:12] + b'IDAT' + data[16:]):
         with pytest.raises(RenderError, match=r'^the PNG has no header in its'):
@@ -113,13 +113,13 @@ def test_png_without_a_header() -> None:
 
 
 @pytest.mark.parametrize('size', [(1, 1), (259, 300)])
-def test_size_of_pngs(size: tuple[int, int]) -> None:
+def test_size_of_pngs(size):
     assert image_size(png(*size), 'png') == size
     assert image_size(png_of(photo(*size)), 'png') == size
     assert images.check_reply(png(*size), 'png', (7, 7)) == ('png', *size)
 
 
-def test_planes_have_no_size_of_their_own() -> None:
+def test_planes_have_no_size_of_their_own():
     with pytest.raises(RenderError, match=r'^a rgb8 image carries no size'):
         image_size(b'abc', 'rgb8')
 
@@ -127,38 +127,38 @@ def test_planes_have_no_size_of_their_own() -> None:
 # --- replies ------------------------------------------------------------------------------------
 
 
-def test_empty_reply() -> None:
+def test_empty_reply():
     for image_format in ('jpeg', 'png', 'rgb'):
         with pytest.raises(RenderError, match='holds no image'):
             images.check_reply(b'', image_format, SIZE)
 
 
 @pytest.mark.parametrize('garbage', [b'garbage', b'\0' * 1000, b'<html>502</html>', b'\xff\xd8'])
-def test_garbage(garbage: bytes) -> None:
+def test_garbage(garbage):
     first = ' '.join(f'{byte:02x}' for byte in garbage[:8])
     said = f'^the reply is neither JPEG nor PNG \\({len(garbage)} bytes, the first are {first}\\)$'
     with pytest.raises(RenderError, match=said):
         images.check_reply(garbage, 'jpeg', SIZE)
 
 
-def test_the_other_image_format_is_an_image_too() -> None:
+def test_the_other_image_format_is_an_image_too():
     assert images.check_reply(png(3, 4), 'jpeg', SIZE) == ('png', 3, 4)
     assert images.check_reply(jpeg(photo()), 'png', SIZE) == ('jpeg', *SIZE)
 
 
 @pytest.mark.parametrize('keep', [0.1, 0.5, 0.9, 0.999])
-def test_truncated_images(keep: float) -> None:
+def test_truncated_images(keep):
     for data, name in ((jpeg(photo(200, 100)), 'JPEG'), (png_of(photo(200, 100)), 'PNG')):
         with pytest.raises(RenderError, match=name):
             images.check_reply(data[: int(len(data) * keep)], 'jpeg', (200, 100))
 
 
-def test_padding_behind_the_end_is_no_harm() -> None:
+def test_padding_behind_the_end_is_no_harm():
     assert images.check_reply(jpeg(photo()) + b'\0' * 64, 'jpeg', SIZE) == ('jpeg', *SIZE)
     assert images.check_reply(png(3, 4) + b'\0' * 64, 'png', SIZE) == ('png', 3, 4)
 
 
-def test_size_of_zero_is_no_image() -> None:
+def test_size_of_zero_is_no_image():
     data = bytearray(jpeg(photo()))
     offset = data.index(b'\xff\xc0')
     size_at = slice(offset + 5, offset + 9)
@@ -167,7 +167,7 @@ def test_size_of_zero_is_no_image() -> None:
         images.check_reply(bytes(data), 'jpeg', SIZE)
 
 
-def test_planes_must_have_the_length_asked_for() -> None:
+def test_planes_must_have_the_length_asked_for():
     data = bytes(3 * 37 * 23)
     assert images.check_reply(data, 'rgb', SIZE) == ('rgb8', *SIZE)
     for wrong in (data[:-1], data + b'\0', data * 2):
@@ -182,7 +182,7 @@ WHOLE = [jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']
 
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> None:
+def test_damaged_images_raise_nothing_but_render_errors(data):
     original = data.draw(st.sampled_from(WHOLE))
     damaged = bytearray(original)
     for _ in range(data.draw(st.integers(0, 8))):
@@ -201,7 +201,7 @@ def test_damaged_images_raise_nothing_but_render_errors(data: st.DataObject) -> 
 # --- pixels -------------------------------------------------------------------------------------
 
 
-def test_png_decodes_to_rgb_exactly() -> None:
+def test_png_decodes_to_rgb_exactly():
     rgb = decode_rgb(frame(png_of(photo()), 'png'))
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
@@ -209,7 +209,7 @@ def test_png_decodes_to_rgb_exactly() -> None:
 
 
 @pytest.mark.parametrize('with_simplejpeg', [True, False])
-def test_jpeg_decodes_to_rgb(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: bool) -> None:
+def test_jpeg_decodes_to_rgb(monkeypatch, with_simplejpeg):
     if not with_simplejpeg:
         monkeypatch.setattr(images, 'simplejpeg', None)
     elif images.simplejpeg is None:
@@ -226,7 +226,7 @@ def test_jpeg_decodes_to_rgb(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: b
         decode_rgb(frame(b'\xff\xd8\xffno jpeg at all', 'jpeg'))
 
 
-def turned_by_exif(data: bytes) -> bytes:
+def turned_by_exif(data):
     """Put the word for "turn by 90 degrees to the right to look at it" into a JPEG or a PNG."""
     entry = struct.pack('>HHIHH', 0x0112, 3, 1, 6, 0)
     tiff = b'MM\0*' + struct.pack('>IH', 8, 1) + entry + bytes(4)
@@ -239,7 +239,7 @@ def turned_by_exif(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize('with_simplejpeg', [True, False])
-def test_pixels_are_never_turned(monkeypatch: pytest.MonkeyPatch, with_simplejpeg: bool) -> None:
+def test_pixels_are_never_turned(monkeypatch, with_simplejpeg):
     if with_simplejpeg:
         pytest.importorskip('simplejpeg')
     else:
@@ -252,14 +252,14 @@ def test_pixels_are_never_turned(monkeypatch: pytest.MonkeyPatch, with_simplejpe
         np.testing.assert_array_equal(rgb, decode_rgb(frame(data, encoding)))
 
 
-def test_broken_png_does_not_decode() -> None:
+def test_broken_png_does_not_decode():
     with pytest.raises(RenderError, match='does not decode'):
         decode_rgb(frame(b'\x89PNG\r\n\x1a\n', 'png'))
     with pytest.raises(RenderError, match='does not decode'):
         decode_rgb(frame(b'', 'png'))
 
 
-def test_planes_become_pixels() -> None:
+def test_planes_become_pixels():
     planes = np.ascontiguousarray(photo().transpose(2, 0, 1)).tobytes()
     rgb = decode_rgb(frame(planes, 'rgb8'))
     assert rgb.flags.c_contiguous

@@ -46,7 +46,7 @@ BATCH = {'batch': True}
 ITEM = {'batch': True, 'whole_call': False}
 
 
-def error(action: str, kind: str = 'server') -> ServerError:
+def error(action, kind='server'):
     return ServerError(kind, 'it failed', 'mend it', action)
 
 
@@ -107,9 +107,7 @@ def error(action: str, kind: str = 'server') -> ServerError:
         (CONDEMN, 'service', {}, 'stands', None),
     ],
 )
-def test_verdicts(
-    action: str, kind: str, how: dict[str, Any], connection: str, again: Again | None
-) -> None:
+def test_verdicts(action, kind, how, connection, again):
     verdict = judge(error(action, kind), Failed(**how))
     assert (verdict.connection, verdict.again) == (connection, again)
 
@@ -132,28 +130,28 @@ class _Single:
     method = 'render_rgb'
 
 
-def after(known: Learned, *results: Frame | ServerError, call: Any = _Batch) -> Learned:
+def after(known, *results, call=_Batch):
     return learn(known, call, None, results, warms=True)
 
 
-def after_failure(known: Learned, failure: ServerError) -> Learned:
+def after_failure(known, failure):
     return learn(known, _Batch, failure, [failure] * 2, warms=True)
 
 
-def test_frame_warms_a_server_unless_another_first_frame_is_out() -> None:
+def test_frame_warms_a_server_unless_another_first_frame_is_out():
     call: Any = _Single
     assert learn(Learned(), call, None, [PICTURE], warms=True).warm
     assert not learn(Learned(), call, None, [PICTURE], warms=False).warm
     assert not learn(Learned(), call, None, [USELESS], warms=True).warm
 
 
-def test_single_calls_teach_nothing_about_batches() -> None:
+def test_single_calls_teach_nothing_about_batches():
     known = Learned(batch=None, warm=True, batch_failures=2)
     assert after(known, PICTURE, call=_Single) == known
     assert after(known, USELESS, call=_Single) == known
 
 
-def test_batch_that_comes_proves_batches() -> None:
+def test_batch_that_comes_proves_batches():
     known = after(Learned(batch_failures=2, batch_mismatches=2), PICTURE, PICTURE)
     assert known == Learned(batch=True, warm=True)
     assert after(Learned(), PICTURE, REFUSED).batch is True
@@ -167,9 +165,7 @@ def test_batch_that_comes_proves_batches() -> None:
         ((USELESS, STRANGE), 'do not match what was asked for'),
     ],
 )
-def test_three_useless_replies_in_a_row_end_batches(
-    results: tuple[Frame | ServerError, ...], note: str
-) -> None:
+def test_three_useless_replies_in_a_row_end_batches(results, note):
     known = Learned()
     for _ in range(2):
         known = after(known, *results)
@@ -182,7 +178,7 @@ def test_three_useless_replies_in_a_row_end_batches(
     assert after(known, *results).batch_note == known.batch_note
 
 
-def test_a_good_reply_in_between_starts_the_count_anew() -> None:
+def test_a_good_reply_in_between_starts_the_count_anew():
     known = Learned()
     for results in ((USELESS,) * 2, (STRANGE, PICTURE), (PICTURE, PICTURE), (USELESS,) * 2):
         known = after(known, *results)
@@ -192,7 +188,7 @@ def test_a_good_reply_in_between_starts_the_count_anew() -> None:
     assert after(known, REFUSED, REFUSED).batch_mismatches == 0
 
 
-def test_three_failed_batches_end_batches() -> None:
+def test_three_failed_batches_end_batches():
     known = Learned(batch=True)
     for _ in range(2):
         known = after_failure(known, REFUSED)
@@ -206,17 +202,17 @@ def test_three_failed_batches_end_batches() -> None:
     'failure',
     [error(FAIL, 'timeout'), error(RECONNECT), error(RETRY), error(ASK_AGAIN, 'scene')],
 )
-def test_other_failures_teach_nothing_about_batches(failure: ServerError) -> None:
+def test_other_failures_teach_nothing_about_batches(failure):
     assert after_failure(Learned(batch_failures=2), failure) == Learned(batch_failures=2)
 
 
-def test_server_without_batches_is_no_fault_of_it() -> None:
+def test_server_without_batches_is_no_fault_of_it():
     known = after_failure(Learned(), error(ASK_AGAIN, 'version'))
     assert (known.batch, known.batch_note) == (False, NO_BATCHES)
     assert known.batch_note_level == 'info'
 
 
-def test_two_batches_fill_the_wire_or_three_frames() -> None:
+def test_two_batches_fill_the_wire_or_three_frames():
     assert [weight_of(count) for count in (1, 2, 6)] == [1.0, 1.5, 1.5]
 
 
@@ -224,12 +220,12 @@ class Waiting:
     keep, fail_if_down, attempts = True, False, 1
 
 
-def batch(since: float = 0.0, first: bool = True, server: Any = None) -> Call:
+def batch(since=0.0, first=True, server=None):
     jobs: list[Any] = [Waiting(), Waiting()]
     return Call(server, jobs, 'batch_render_rgb', None, [], since, 60.0, first, 1.5, True)
 
 
-def test_call_says_how_its_frames_failed() -> None:
+def test_call_says_how_its_frames_failed():
     call = batch()
     found = call.failed(call.jobs[0], whole_call=False)
     assert found == Failed(
@@ -237,7 +233,7 @@ def test_call_says_how_its_frames_failed() -> None:
     )
 
 
-def test_first_frame_is_waited_for_since_the_oldest_call_of_this_server() -> None:
+def test_first_frame_is_waited_for_since_the_oldest_call_of_this_server():
     here, gone = object(), object()
     calls = [batch(7.0, server=here), batch(5.0, server=here), batch(1.0, server=gone)]
     later = batch(2.0, first=False, server=here)
@@ -247,7 +243,7 @@ def test_first_frame_is_waited_for_since_the_oldest_call_of_this_server() -> Non
     assert first_frame_waited_s(calls, None, 9.0) == 0.0
 
 
-def test_call_is_late_once_it_takes_longer_than_one_frame_may() -> None:
+def test_call_is_late_once_it_takes_longer_than_one_frame_may():
     assert late_error([batch(1.0), batch(5.0, first=False)], 'gpu:1', 10.0, 15.0) is None
     calls = [batch(4.0, first=False), batch(3.0, first=False), batch(1.0)]
     calls[1].timeout_s = 40.0

@@ -19,10 +19,9 @@ The rows are those of the table in docs/rendering.md; a test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from test.rendering.conftest import CAMERAS, Delivered, eventually
+from test.rendering.conftest import CAMERAS, eventually
 from test.rendering.due import due
 from test.support.ports import claim_port
 import threading
@@ -31,9 +30,8 @@ from typing import Any
 import numpy as np
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import PreviewServer
-from nurec_ros.rendering import decode_rgb, Frame, RenderPipeline
+from nurec_ros.rendering import decode_rgb, Frame
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
-from nurec_ros.scenario import Scenario
 import pytest
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / 'docs' / 'rendering.md'
@@ -44,10 +42,10 @@ ROUNDS = 3
 class Painter:
     """Draws nothing in particular, fast."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario):
         del scenario
 
-    def render(self, model: Any, width: int, height: int, **order: Any) -> Any:
+    def render(self, model, width, height, **order):
         return np.full((height, width, 3), 90, np.uint8)
 
 
@@ -166,10 +164,10 @@ SPECIAL = [
 
 
 @pytest.fixture
-def serve(scenario: Scenario) -> Iterator[Callable[..., PreviewServer]]:
+def serve(scenario):
     servers: list[PreviewServer] = []
 
-    def start(behaviour: Behaviour, **options: Any) -> PreviewServer:
+    def start(behaviour, **options):
         scenes = options.pop('scenes', [scenario])
         options.setdefault('port', claim_port())
         server = PreviewServer(scenes, behaviour=behaviour, renderer_factory=Painter, **options)
@@ -183,12 +181,7 @@ def serve(scenario: Scenario) -> Iterator[Callable[..., PreviewServer]]:
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)
-def test_row(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-    row: Row,
-) -> None:
+def test_row(serve, make_pipeline, delivered, row):
     server = serve(Behaviour(**row.behaviour))
     options = {'image_format': 'jpeg', **row.options}
     pipeline = make_pipeline(server.address, **options)
@@ -230,11 +223,7 @@ def test_row(
         )
 
 
-def test_not_there_comes_later(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-) -> None:
+def test_not_there_comes_later(serve, make_pipeline, delivered):
     server = serve(Behaviour())
     server.stop()
     pipeline = make_pipeline(server.address)
@@ -249,16 +238,11 @@ def test_not_there_comes_later(
 
 
 @pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
-def test_dies_after_some_frames(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-    mode: str,
-) -> None:
+def test_dies_after_some_frames(serve, make_pipeline, delivered, mode):
     dead = threading.Event()
     server: PreviewServer | None = None
 
-    def die() -> None:
+    def die():
         assert server is not None
         server.stop()
         dead.set()
@@ -283,11 +267,7 @@ def test_dies_after_some_frames(
     assert delivered.failures == []
 
 
-def test_dies_under_a_tick(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-) -> None:
+def test_dies_under_a_tick(serve, make_pipeline, delivered):
     server = serve(Behaviour(crash_after=2))
     pipeline = make_pipeline(server.address, batch='never')
     frames = [frame for step in range(6) for frame in due('wide', t_us=step)]
@@ -298,11 +278,7 @@ def test_dies_under_a_tick(
     assert len(delivered.results) == 6
 
 
-def test_service_under_a_name_that_is_not_known(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-) -> None:
+def test_service_under_a_name_that_is_not_known(serve, make_pipeline, delivered):
     server = serve(Behaviour(service_prefix='our.own.Service'))
     pipeline = make_pipeline(server.address)
     pipeline.submit(due(*CAMERAS), keep=True).result(60)
@@ -313,13 +289,7 @@ def test_service_under_a_name_that_is_not_known(
     assert len(delivered.frames) == 1
 
 
-def test_has_other_scenes(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-    scenario: Scenario,
-    tmp_path: Path,
-) -> None:
+def test_has_other_scenes(serve, make_pipeline, delivered, scenario, tmp_path):
     from dataclasses import replace
 
     others = [replace(scenario, scene_id=name, path=tmp_path / name) for name in ('b', 'a')]
@@ -333,11 +303,7 @@ def test_has_other_scenes(
     assert len(delivered.frames) == 1
 
 
-def test_does_not_answer_in_time(
-    serve: Callable[..., PreviewServer],
-    make_pipeline: Callable[..., RenderPipeline],
-    delivered: Delivered,
-) -> None:
+def test_does_not_answer_in_time(serve, make_pipeline, delivered):
     server = serve(Behaviour(latency_s=30.0))
     pipeline = make_pipeline(server.address, first_render_timeout_s=0.2, render_timeout_s=0.2)
     pipeline.submit(due('wide'), keep=True).result(60)
@@ -345,12 +311,12 @@ def test_does_not_answer_in_time(
     assert 'compiling' in delivered.failures[0].error.remedy
 
 
-def test_the_table_in_the_documentation_is_this_one() -> None:
+def test_the_table_in_the_documentation_is_this_one():
     text = DOCUMENT.read_text()
     table = text.partition('## What servers do, and what comes of it')[2].partition('\n## ')[0]
     names = [line.split('|')[1].strip() for line in table.splitlines() if line.startswith('|')][2:]
     assert names == [row.name for row in ROWS] + SPECIAL
 
 
-def test_frame_is_what_the_table_calls_one() -> None:
+def test_frame_is_what_the_table_calls_one():
     assert {'camera', 't_ns', 'data'} <= set(Frame.__dataclass_fields__)

@@ -21,7 +21,7 @@ from nurec_ros.rendering.channel import scene_metadata
 import pytest
 
 
-def test_defaults_are_the_parameters_table() -> None:
+def test_defaults_are_the_parameters_table():
     options = RenderOptions()
     assert options.server == 'localhost:46435'
     assert options.image_format == 'jpeg'
@@ -67,7 +67,7 @@ def test_defaults_are_the_parameters_table() -> None:
         ('rig_offset', (0, 0, 0, 0, 0, math.inf), '6 finite numbers'),
     ],
 )
-def test_refuses(name: str, value: object, named: str) -> None:
+def test_refuses(name, value, named):
     with pytest.raises(ConfigurationError, match=named):
         RenderOptions(**{name: value})
 
@@ -75,11 +75,11 @@ def test_refuses(name: str, value: object, named: str) -> None:
 @pytest.mark.parametrize(
     'url', ['', 'file:/data/a.usdz', 'file:///data/a%20b.usdz', 'http://h:8/a', 'HTTPS://h/a?b=c']
 )
-def test_places_that_a_server_may_load_from(url: str) -> None:
+def test_places_that_a_server_may_load_from(url):
     assert RenderOptions(scene_url=url).scene_url == url
 
 
-def test_metadata_of_a_scene_that_the_server_loads() -> None:
+def test_metadata_of_a_scene_that_the_server_loads():
     assert scene_metadata('', 'no name.at all') == ()
     assert scene_metadata('file:/a.usdz', 'a_B-9') == (
         ('x-nre-scene-url', 'file:/a.usdz'),
@@ -93,12 +93,12 @@ def test_metadata_of_a_scene_that_the_server_loads() -> None:
 
 
 @pytest.mark.parametrize('scale', [0.01, 2, 2.0])
-def test_scales_reach_as_far_as_the_parameter(scale: float) -> None:
+def test_scales_reach_as_far_as_the_parameter(scale):
     options = RenderOptions(resolution_scale=scale, camera_scales={'wide': scale})
     assert options.scale_of('wide') == options.scale_of('tele') == scale
 
 
-def test_scale_of_a_camera() -> None:
+def test_scale_of_a_camera():
     options = RenderOptions(resolution_scale=0.5, camera_scales={'wide': 1.0})
     assert options.scale_of('wide') == 1.0
     assert options.scale_of('tele') == 0.5

@@ -16,25 +16,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from test.rendering.conftest import CAMERAS, Delivered, eventually, MakePipeline, MakeServer
+from test.rendering.conftest import CAMERAS, eventually
 from test.rendering.due import due
 from test.rendering.fake_server import Gate, picture
 from test.support.archives import START_US
 import threading
 import time
-from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import Frame, RenderOptions, RenderPipeline
-from nurec_ros.scenario import Scenario
 import pytest
 
 # --- a frame -------------------------------------------------------------------------------------
 
 
-def test_frame_carries_what_was_asked_for(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_frame_carries_what_was_asked_for(make_server, make_pipeline, delivered):
     server = make_server()
     pipeline = make_pipeline(server, resolution_scale=0.1)
     future = pipeline.submit(due('wide', t_us=123_456))
@@ -49,22 +45,18 @@ def test_frame_carries_what_was_asked_for(
     assert 0.0 < frame.latency_s < 20.0
 
 
-def test_nothing_due_is_done_at_once(make_pipeline: MakePipeline) -> None:
+def test_nothing_due_is_done_at_once(make_pipeline):
     assert make_pipeline('127.0.0.1:1').submit([]).result(0) is None
 
 
-def test_future_cannot_be_cancelled_by_mistake(
-    make_server: MakeServer, make_pipeline: MakePipeline
-) -> None:
+def test_future_cannot_be_cancelled_by_mistake(make_server, make_pipeline):
     future = make_pipeline(make_server()).submit(due('wide'))
     assert not future.cancel()
     future.result(60)
 
 
-def test_picture_of_another_size_is_delivered_with_its_own(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
-    def aspect(request: Any, _context: Any) -> bytes:
+def test_picture_of_another_size_is_delivered_with_its_own(make_server, make_pipeline, delivered):
+    def aspect(request, _context):
         request.resolution_w = 16
         return picture(request)
 
@@ -72,9 +64,7 @@ def test_picture_of_another_size_is_delivered_with_its_own(
     assert (delivered.frames[0].width, delivered.frames[0].height) == (16, 11)
 
 
-def test_planes(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_planes(make_server, make_pipeline, delivered):
     server = make_server(lambda request, _: bytes(request.resolution_w * request.resolution_h * 3))
     make_pipeline(server, image_format='rgb').submit(due('wide')).result(60)
     assert delivered.frames[0].encoding == 'rgb8'
@@ -82,8 +72,8 @@ def test_planes(
 
 
 def test_camera_that_cannot_be_rendered_fails_alone(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, scenario: Scenario
-) -> None:
+    make_server, make_pipeline, delivered, scenario
+):
     blind = replace(scenario.cameras['wide'], model=None)
     some = replace(scenario, cameras={**scenario.cameras, 'wide': blind})
     pipeline = make_pipeline(make_server(), scenario=some)
@@ -93,7 +83,7 @@ def test_camera_that_cannot_be_rendered_fails_alone(
     assert 'no camera model' in pipeline.camera_status('wide').last_error
 
 
-def test_unknown_mode(scenario: Scenario) -> None:
+def test_unknown_mode(scenario):
     with pytest.raises(ConfigurationError, match='realtime or lockstep'):
         RenderPipeline(scenario, RenderOptions(), lambda result: None, mode='fast')
 
@@ -101,9 +91,7 @@ def test_unknown_mode(scenario: Scenario) -> None:
 # --- realtime ------------------------------------------------------------------------------------
 
 
-def test_realtime_keeps_at_most_three_in_flight(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, gate: Gate
-) -> None:
+def test_realtime_keeps_at_most_three_in_flight(make_server, make_pipeline, delivered, gate):
     server = make_server(gate)
     pipeline = make_pipeline(server, batch='never')
     done = [pipeline.submit(due(*CAMERAS, t_us=t)) for t in range(10)]
@@ -116,9 +104,7 @@ def test_realtime_keeps_at_most_three_in_flight(
     assert server.most_flying <= 3
 
 
-def test_realtime_newest_wins(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, gate: Gate
-) -> None:
+def test_realtime_newest_wins(make_server, make_pipeline, delivered, gate):
     pipeline = make_pipeline(make_server(gate), batch='never')
     first = [pipeline.submit(due('wide', t_us=t)) for t in range(3)]
     gate.wait_seen(1)
@@ -141,9 +127,7 @@ def test_realtime_newest_wins(
     assert delivered.failures == []
 
 
-def test_late_frames_come_in_order_with_their_own_stamps(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_late_frames_come_in_order_with_their_own_stamps(make_server, make_pipeline, delivered):
     """The second and third reply overtake the first: they wait for it."""
     gate = Gate(lambda request: request.frame_start_us == START_US)
     pipeline = make_pipeline(make_server(gate), batch='never')
@@ -159,9 +143,7 @@ def test_late_frames_come_in_order_with_their_own_stamps(
     assert wide == [0, 1, 2]
 
 
-def test_one_stuck_frame_does_not_pile_up_pictures(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_one_stuck_frame_does_not_pile_up_pictures(make_server, make_pipeline, delivered):
     gate = Gate(lambda request: request.frame_start_us == START_US)
     server = make_server(gate)
     pipeline = make_pipeline(server, batch='never')
@@ -176,16 +158,14 @@ def test_one_stuck_frame_does_not_pile_up_pictures(
     gate.let_all_go()
 
 
-def test_submit_does_not_wait_for_anything(
-    make_server: MakeServer, make_pipeline: MakePipeline, gate: Gate
-) -> None:
+def test_submit_does_not_wait_for_anything(make_server, make_pipeline, gate):
     """Neither for a server that does not answer, nor for a delivery that takes its time."""
     stuck = threading.Event()
     submitted = threading.Event()
     pipeline = make_pipeline(make_server(gate), deliver=lambda result: stuck.wait(60))
     gate.let_all_go()
 
-    def submit() -> None:
+    def submit():
         for t_us in range(500):
             pipeline.submit(due(*CAMERAS, t_us=t_us))
         submitted.set()
@@ -196,9 +176,7 @@ def test_submit_does_not_wait_for_anything(
     stuck.set()
 
 
-def test_slow_delivery_holds_back_the_wire_not_the_memory(
-    make_server: MakeServer, make_pipeline: MakePipeline
-) -> None:
+def test_slow_delivery_holds_back_the_wire_not_the_memory(make_server, make_pipeline):
     stuck = threading.Event()
     server = make_server()
     pipeline = make_pipeline(server, deliver=lambda result: stuck.wait(60), batch='never')
@@ -217,9 +195,7 @@ def test_slow_delivery_holds_back_the_wire_not_the_memory(
 
 
 @pytest.mark.parametrize('mode', ['lockstep', 'realtime'])
-def test_nothing_that_is_kept_is_dropped(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, mode: str
-) -> None:
+def test_nothing_that_is_kept_is_dropped(make_server, make_pipeline, delivered, mode):
     pipeline = make_pipeline(make_server(), mode=mode)
     keep = mode == 'realtime'
     done = [pipeline.submit(due(*CAMERAS, t_us=t_us), keep=keep) for t_us in range(50)]
@@ -232,12 +208,10 @@ def test_nothing_that_is_kept_is_dropped(
     assert pipeline.status().dropped == 0
 
 
-def test_future_is_done_after_the_delivery(
-    make_server: MakeServer, make_pipeline: MakePipeline
-) -> None:
+def test_future_is_done_after_the_delivery(make_server, make_pipeline):
     seen: list[str] = []
 
-    def deliver(result: Any) -> None:
+    def deliver(result):
         threading.Event().wait(0.02)
         seen.append(result.camera)
 
@@ -247,13 +221,8 @@ def test_future_is_done_after_the_delivery(
         assert len(seen) == 4 * round_
 
 
-def test_log_that_raises_harms_nobody(
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    delivered: Delivered,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def broken(level: str, text: str) -> None:
+def test_log_that_raises_harms_nobody(make_server, make_pipeline, delivered, caplog):
+    def broken(level, text):
         raise ZeroDivisionError(level)
 
     server = make_server(lambda *_: b'')
@@ -269,10 +238,8 @@ def test_log_that_raises_harms_nobody(
     assert any('the reply holds no image' in text for text in told)
 
 
-def test_delivery_that_raises_harms_nobody(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
-    def deliver(result: Any) -> None:
+def test_delivery_that_raises_harms_nobody(make_server, make_pipeline, delivered):
+    def deliver(result):
         if result.camera == 'wide':
             raise ValueError('no such topic')
         delivered(result)
@@ -288,8 +255,8 @@ def test_delivery_that_raises_harms_nobody(
 
 
 def test_frames_of_one_step_share_a_batch_and_a_lone_one_goes_alone(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+    make_server, make_pipeline, delivered
+):
     server = make_server()
     pipeline = make_pipeline(server)
     pipeline.submit(due(*CAMERAS)).result(60)
@@ -304,9 +271,7 @@ def test_frames_of_one_step_share_a_batch_and_a_lone_one_goes_alone(
     assert pipeline.status().batch is True
 
 
-def test_frames_of_different_steps_do_not_share_one(
-    make_server: MakeServer, make_pipeline: MakePipeline
-) -> None:
+def test_frames_of_different_steps_do_not_share_one(make_server, make_pipeline):
     server = make_server()
     pipeline = make_pipeline(server)
     done = [pipeline.submit(due(camera, t_us=i)) for i, camera in enumerate(CAMERAS)]
@@ -315,9 +280,7 @@ def test_frames_of_different_steps_do_not_share_one(
     assert 'batch_render_rgb' not in server.methods()
 
 
-def test_two_frames_of_a_camera_go_in_two_batches(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_two_frames_of_a_camera_go_in_two_batches(make_server, make_pipeline, delivered):
     """A tick longer than a camera's period: names are unique within a batch."""
     server = make_server()
     frames = [*due('wide', 'tele', t_us=1), *due('wide', 'tele', t_us=2)]
@@ -330,9 +293,7 @@ def test_two_frames_of_a_camera_go_in_two_batches(
     assert len(delivered.frames) == 4
 
 
-def test_at_most_two_batches_are_in_flight(
-    make_server: MakeServer, make_pipeline: MakePipeline, gate: Gate
-) -> None:
+def test_at_most_two_batches_are_in_flight(make_server, make_pipeline, gate):
     server = make_server(gate)
     pipeline = make_pipeline(server, mode='lockstep')
     done = [pipeline.submit(due(*CAMERAS, t_us=t_us)) for t_us in range(6)]
@@ -344,7 +305,7 @@ def test_at_most_two_batches_are_in_flight(
         future.result(60)
 
 
-def test_batch_never(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
+def test_batch_never(make_server, make_pipeline):
     server = make_server()
     make_pipeline(server, batch='never').submit(due(*CAMERAS)).result(60)
     assert 'batch_render_rgb' not in server.methods()
@@ -353,8 +314,8 @@ def test_batch_never(make_server: MakeServer, make_pipeline: MakePipeline) -> No
 
 @pytest.mark.parametrize('keep', [True, False])
 def test_server_without_batches_is_learned_once_and_the_frames_come_anyway(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, keep: bool
-) -> None:
+    make_server, make_pipeline, delivered, keep
+):
     server = make_server(batch=False)
     pipeline = make_pipeline(server)
     pipeline.submit(due(*CAMERAS), keep=keep).result(60)
@@ -372,9 +333,7 @@ def test_server_without_batches_is_learned_once_and_the_frames_come_anyway(
 # --- changes at run time -------------------------------------------------------------------------
 
 
-def test_options_that_may_change(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_options_that_may_change(make_server, make_pipeline, delivered):
     server = make_server()
     pipeline = make_pipeline(server, batch='never')
     pipeline.submit(due('wide')).result(60)
@@ -391,7 +350,7 @@ def test_options_that_may_change(
     assert moved == pytest.approx(5.0, abs=0.01)
 
 
-def test_options_that_may_not_change(make_pipeline: MakePipeline) -> None:
+def test_options_that_may_not_change(make_pipeline):
     pipeline = make_pipeline('127.0.0.1:1')
     with pytest.raises(ConfigurationError, match='server cannot change while rendering'):
         pipeline.update(server='b:1')
@@ -403,9 +362,7 @@ def test_options_that_may_not_change(make_pipeline: MakePipeline) -> None:
 # --- discard -------------------------------------------------------------------------------------
 
 
-def test_discard_gives_up_everything(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered, gate: Gate
-) -> None:
+def test_discard_gives_up_everything(make_server, make_pipeline, delivered, gate):
     pipeline = make_pipeline(make_server(gate), batch='never')
     done = [pipeline.submit(due('wide', t_us=t_us), keep=True) for t_us in range(10)]
     gate.wait_seen(3)
@@ -421,8 +378,8 @@ def test_discard_gives_up_everything(
 
 
 def test_frames_after_a_discard_do_not_wait_for_those_before(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+    make_server, make_pipeline, delivered
+):
     """Even where the server goes on with what was cancelled."""
     gate = Gate(lambda request: request.frame_start_us == START_US)
     pipeline = make_pipeline(make_server(gate), batch='never')
@@ -437,8 +394,8 @@ def test_frames_after_a_discard_do_not_wait_for_those_before(
 # --- status --------------------------------------------------------------------------------------
 
 
-def test_latencies_are_measured(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
-    def slow(request: Any, _context: Any) -> bytes:
+def test_latencies_are_measured(make_server, make_pipeline):
+    def slow(request, _context):
         time.sleep(0.02)
         return picture(request)
 
@@ -449,7 +406,7 @@ def test_latencies_are_measured(make_server: MakeServer, make_pipeline: MakePipe
     assert 0.02 <= status.latency_p50_s <= status.latency_p95_s < 20.0
 
 
-def test_totals(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
+def test_totals(make_server, make_pipeline):
     pipeline = make_pipeline(make_server())
     pipeline.submit(due('wide', 'tele', 'attic')).result(60)
     status = pipeline.status()
@@ -458,6 +415,6 @@ def test_totals(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
     assert status.server == pipeline.status().server
 
 
-def test_output_model_is_the_scenarios(make_pipeline: MakePipeline, scenario: Scenario) -> None:
+def test_output_model_is_the_scenarios(make_pipeline, scenario):
     pipeline = make_pipeline('127.0.0.1:1')
     assert pipeline.output_model('wide') is scenario.cameras['wide'].model

@@ -27,7 +27,7 @@ UNREACHABLE = (
 )
 
 
-def test_every_row_has_its_reason() -> None:
+def test_every_row_has_its_reason():
     rows = [*CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
     rows += [policy.MAX_IN_FLIGHT, policy.BATCH_WEIGHT, policy.BATCH_FAILURES]
     assert all(len(row.reason) > 10 for row in rows)
@@ -37,7 +37,7 @@ def test_every_row_has_its_reason() -> None:
         assert rule.remedy, rule.kind
 
 
-def test_the_facts_that_the_issue_names() -> None:
+def test_the_facts_that_the_issue_names():
     options = {name: row.value for name, row in CHANNEL_OPTIONS.items()}
     assert options['grpc.max_receive_message_length'] == 256 * 2**20
     assert options['grpc.max_reconnect_backoff_ms'] <= 1000
@@ -50,7 +50,7 @@ def test_the_facts_that_the_issue_names() -> None:
     assert 2 <= policy.MAX_IN_FLIGHT.value <= 3
 
 
-def test_back_off_is_jittered_and_at_most_a_second() -> None:
+def test_back_off_is_jittered_and_at_most_a_second():
     for attempt in range(20):
         waits = {policy.backoff_s(attempt) for _ in range(50)}
         assert len(waits) > 10
@@ -155,9 +155,7 @@ def test_back_off_is_jittered_and_at_most_a_second() -> None:
         (None, '', 'server', 'fail', 'batch item'),
     ],
 )
-def test_classification(
-    code: grpc.StatusCode | None, details: str, kind: str, action: str, said: str
-) -> None:
+def test_classification(code, details, kind, action, said):
     error = classify(
         code,
         details,
@@ -184,16 +182,16 @@ def test_classification(
         (CODE.DEADLINE_EXCEEDED, 'the server did not answer the call within 0 s'),
     ],
 )
-def test_words_for_what_is_not_known(code: grpc.StatusCode, words: str) -> None:
+def test_words_for_what_is_not_known(code, words):
     assert words in str(classify(code, ''))
 
 
-def test_every_code_of_grpc_has_a_remedy_without_any_context() -> None:
+def test_every_code_of_grpc_has_a_remedy_without_any_context():
     for code in CODE:
         assert classify(code, '').remedy
 
 
-def test_of_a_traceback_the_last_line_counts() -> None:
+def test_of_a_traceback_the_last_line_counts():
     details = (
         'Traceback (most recent call last):\n  File "a.py", line 3\n    x()\nValueError: bad\n'
     )
@@ -204,11 +202,11 @@ def test_of_a_traceback_the_last_line_counts() -> None:
     assert short('x' * 201) == 'x' * 199 + '…'
 
 
-def test_braces_in_a_server_text_are_just_text() -> None:
+def test_braces_in_a_server_text_are_just_text():
     assert '{weird} {0}' in str(classify(CODE.UNKNOWN, '{weird} {0}'))
 
 
-def test_error_without_remedy_is_the_problem_alone() -> None:
+def test_error_without_remedy_is_the_problem_alone():
     assert str(ServerError('x', 'it broke', '')) == 'it broke'
 
 
@@ -226,11 +224,11 @@ def test_error_without_remedy_is_the_problem_alone() -> None:
         ('dns:///gpu', 'does dns:///gpu name its port?'),
     ],
 )
-def test_remedy_names_the_place_that_was_typed(server: str, place: str) -> None:
+def test_remedy_names_the_place_that_was_typed(server, place):
     assert place in str(classify(CODE.UNAVAILABLE, 'refused', server=server))
 
 
-def test_whatever_failed_becomes_an_error_of_the_server() -> None:
+def test_whatever_failed_becomes_an_error_of_the_server():
     known = ServerError('memory', 'out of memory', 'less')
     assert ServerError.own(known, 'the client') is known
     own = ServerError.own(RenderError('the scenario has no camera x'), 'the client')

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import os
 from pathlib import Path
 import shutil
@@ -43,7 +42,7 @@ REMEDY = 'build nurec_ros again on this machine (`colcon build`, or `make setup`
 
 
 @pytest.fixture(scope='module')
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def copy(tmp_path_factory):
     """Return a copy of the package, to be spoiled."""
     folder = tmp_path_factory.mktemp('copy')
     source = Path(nurec_ros.__file__).parent
@@ -52,9 +51,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def run(
-    folder: Path, command: str, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(folder, command, *arguments, **environment):
     return subprocess.run(
         [sys.executable, '-B', '-m', f'nurec_ros.cli.{command}', *arguments],
         cwd=folder,
@@ -80,7 +77,7 @@ def run(
     ],
     ids=['missing', 'old', 'new'],
 )
-def test_one_line(copy: Path, command: str, code: int, spoiled: str, sentence: str) -> None:
+def test_one_line(copy, command, code, spoiled, sentence):
     if command == 'player':
         pytest.importorskip('rclpy')
     generated = copy / 'nurec_ros' / 'rendering' / 'protos' / 'common_pb2.py'
@@ -100,7 +97,7 @@ def test_one_line(copy: Path, command: str, code: int, spoiled: str, sentence: s
     assert sentence in ended.stderr
 
 
-def test_implementation_that_the_runtime_does_not_have_is_named(copy: Path) -> None:
+def test_implementation_that_the_runtime_does_not_have_is_named(copy):
     ended = run(
         copy, 'preview', '--usdz', 'none.usdz', PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION='rust'
     )
@@ -110,7 +107,7 @@ def test_implementation_that_the_runtime_does_not_have_is_named(copy: Path) -> N
     assert 'unset it' in ended.stderr
 
 
-def test_without_protobuf(copy: Path) -> None:
+def test_without_protobuf(copy):
     (copy / 'google').mkdir()
     try:
         (copy / 'google' / '__init__.py').touch()

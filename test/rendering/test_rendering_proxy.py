@@ -15,11 +15,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import select
 import socket
 import socketserver
-from test.rendering.conftest import Delivered, MakePipeline, MakeServer
 from test.rendering.due import due
 from test.support.ports import claim_port
 import threading
@@ -37,7 +35,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_proxies(monkeypatch):
     """Take away what the machine's own environment has of them."""
     for name in (*PROXY_VARIABLES, *NO_PROXY_VARIABLES, *ADDRESS_PROXY_VARIABLES):
         monkeypatch.delenv(name, raising=False)
@@ -53,7 +51,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
 class _Connect(socketserver.BaseRequestHandler):
     """A proxy that connects on."""
 
-    def handle(self) -> None:
+    def handle(self):
         head = b''
         while b'\r\n\r\n' not in head:
             more = self.request.recv(4096)
@@ -76,7 +74,7 @@ class _Connect(socketserver.BaseRequestHandler):
 
 
 @pytest.fixture
-def proxy() -> Iterator[_Proxy]:
+def proxy():
     server = _Proxy(('127.0.0.1', 0), _Connect)
     server.asked = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -86,13 +84,7 @@ def proxy() -> Iterator[_Proxy]:
 
 
 @pytest.mark.parametrize('name', [*PROXY_VARIABLES, 'all_proxy', 'GRPC_ADDRESS_HTTP_PROXY'])
-def test_server_is_reached_as_typed(
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    delivered: Delivered,
-) -> None:
+def test_server_is_reached_as_typed(name, monkeypatch, make_server, make_pipeline, delivered):
     nobody = f'127.0.0.1:{claim_port()}'
     monkeypatch.setenv(name, nobody if name.startswith('GRPC') else f'http://{nobody}')
     monkeypatch.setenv('GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES', '127.0.0.1')
@@ -101,12 +93,8 @@ def test_server_is_reached_as_typed(
 
 
 def test_proxy_that_is_asked_for_is_used(
-    monkeypatch: pytest.MonkeyPatch,
-    proxy: _Proxy,
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    delivered: Delivered,
-) -> None:
+    monkeypatch, proxy, make_server, make_pipeline, delivered
+):
     server = make_server()
     monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{proxy.server_address[1]}')
     pipeline = make_pipeline(server, use_proxy=True)
@@ -117,11 +105,8 @@ def test_proxy_that_is_asked_for_is_used(
 
 
 def test_proxy_that_is_asked_for_and_away_is_no_matter_of_tls(
-    monkeypatch: pytest.MonkeyPatch,
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    delivered: Delivered,
-) -> None:
+    monkeypatch, make_server, make_pipeline, delivered
+):
     monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{claim_port()}')
     server = make_server()
     make_pipeline(server, use_proxy=True)
@@ -130,14 +115,12 @@ def test_proxy_that_is_asked_for_and_away_is_no_matter_of_tls(
     assert not server.calls
 
 
-def test_list_of_servers_has_no_proxy(make_pipeline: MakePipeline) -> None:
+def test_list_of_servers_has_no_proxy(make_pipeline):
     with pytest.raises(ConfigurationError, match="use_proxy is true and server is 'a:1,b:2'"):
         make_pipeline('a:1,b:2', use_proxy=True)
 
 
-def test_channel_without_a_word_about_proxies_takes_none(
-    monkeypatch: pytest.MonkeyPatch, make_server: MakeServer
-) -> None:
+def test_channel_without_a_word_about_proxies_takes_none(monkeypatch, make_server):
     monkeypatch.setenv('grpc_proxy', f'http://127.0.0.1:{claim_port()}')
     server = make_server()
     channel = open_channel(Target(server.address), None)
@@ -168,5 +151,5 @@ def test_channel_without_a_word_about_proxies_takes_none(
         ({'http_proxy': 'http://me:secret@p:1'}, {'http_proxy': 'http://…@p:1'}),
     ],
 )
-def test_proxies_in_force(environment: dict[str, str], found: dict[str, str]) -> None:
+def test_proxies_in_force(environment, found):
     assert proxies_in_force(environment) == found

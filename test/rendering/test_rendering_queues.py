@@ -23,32 +23,37 @@ from nurec_ros.rendering.queues import FINISHED, FLYING, FrameQueues, Job, Ticke
 import pytest
 
 
-def job(
-    camera: str = 'a', t_ns: int = 0, *, keep: bool = False, ticket: Ticket | None = None
-) -> Job:
+def job(camera='a', t_ns=0, *, keep=False, ticket=None):
     return Job(camera, t_ns, keep, False, ticket or Ticket(Future(), 1))
 
 
-def result(one: Job) -> Frame:
+def result(one):
     return Frame(one.source, one.t_ns, b'', 'jpeg', 1, 1, 0.0)
 
 
-def failure(one: Job) -> Failure:
+def failure(one):
     return Failure(one.source, one.t_ns, RenderError('lost'))
 
 
+def fill(queues, jobs, *, sent=0):
+    """Add jobs; pick so many, one by one."""
+    for one in jobs:
+        queues.add(one)
+    return [queues.pick(0.0, batch=False)[0] for _ in range(sent)]
+
+
 @pytest.fixture
-def queues() -> FrameQueues:
+def queues():
     return FrameQueues(window=3)
 
 
-def test_ticket_counts_down() -> None:
+def test_ticket_counts_down():
     ticket = Ticket(Future(), 2)
     assert not ticket.close_one()
     assert ticket.close_one()
 
 
-def test_newest_wins(queues: FrameQueues) -> None:
+def test_newest_wins(queues):
     first, second = job(t_ns=1), job(t_ns=2)
     assert queues.add(first) == []
     assert queues.add(second) == [first]
@@ -56,20 +61,19 @@ def test_newest_wins(queues: FrameQueues) -> None:
     assert queues.pick(0.0, batch=False) == []
 
 
-def test_only_those_that_wait_are_dropped(queues: FrameQueues) -> None:
+def test_only_those_that_wait_are_dropped(queues):
     flying = job(t_ns=1)
-    queues.add(flying)
-    queues.pick(0.0, batch=False)
+    fill(queues, [flying], sent=1)
     assert queues.add(job(t_ns=2)) == []
     assert flying.state == FLYING
 
 
-def test_other_cameras_are_not_touched(queues: FrameQueues) -> None:
+def test_other_cameras_are_not_touched(queues):
     queues.add(job('a'))
     assert queues.add(job('b')) == []
 
 
-def test_kept_jobs_neither_drop_nor_are_dropped(queues: FrameQueues) -> None:
+def test_kept_jobs_neither_drop_nor_are_dropped(queues):
     kept = [job(t_ns=t, keep=True) for t in range(3)]
     for one in kept:
         assert queues.add(one) == []
@@ -79,7 +83,7 @@ def test_kept_jobs_neither_drop_nor_are_dropped(queues: FrameQueues) -> None:
     assert [queues.pick(0.0, batch=False)[0].t_ns for _ in range(3)] == [0, 1, 2]
 
 
-def test_oldest_first_and_a_replaced_one_leaves_its_place(queues: FrameQueues) -> None:
+def test_oldest_first_and_a_replaced_one_leaves_its_place(queues):
     """A camera with many frames must not push back one with few, nor the other way round."""
     queues.add(job('fast', 1))
     queues.add(job('slow', 1))
@@ -92,7 +96,7 @@ def test_oldest_first_and_a_replaced_one_leaves_its_place(queues: FrameQueues) -
     assert queues.pick(0.0, batch=False)[0].t_ns == 4
 
 
-def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues: FrameQueues) -> None:
+def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues):
     ticket = Ticket(Future(), 4)
     together = [
         job('a', 1, keep=True, ticket=ticket),
@@ -100,25 +104,23 @@ def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues: FrameQueues)
         job('a', 2, keep=True, ticket=ticket),
     ]
     other = job('c', 1)
-    for one in (*together, other):
-        queues.add(one)
+    fill(queues, (*together, other))
     assert queues.pick(0.0, batch=True) == together[:2]
     assert queues.pick(0.0, batch=True) == together[2:]
     assert queues.pick(0.0, batch=True) == [other]
 
 
-def test_batch_holds_its_frames_as_they_were_submitted(queues: FrameQueues) -> None:
+def test_batch_holds_its_frames_as_they_were_submitted(queues):
     for one in (job('b'), job('a')):
         queues.add(one)
         assert queues.pick(0.0, batch=True) == [one]
     ticket = Ticket(Future(), 2)
     together = [job('a', 1, ticket=ticket), job('b', 1, ticket=ticket)]
-    for one in together:
-        queues.add(one)
+    fill(queues, together)
     assert queues.pick(0.0, batch=True) == together
 
 
-def test_without_batches_each_goes_by_itself(queues: FrameQueues) -> None:
+def test_without_batches_each_goes_by_itself(queues):
     ticket = Ticket(Future(), 2)
     a, b = job('a', ticket=ticket), job('b', ticket=ticket)
     queues.add(a)
@@ -127,11 +129,10 @@ def test_without_batches_each_goes_by_itself(queues: FrameQueues) -> None:
     assert queues.pick(0.0, batch=False) == [b]
 
 
-def test_who_goes_alone_joins_no_batch(queues: FrameQueues) -> None:
+def test_who_goes_alone_joins_no_batch(queues):
     ticket = Ticket(Future(), 3)
     a, b, c = (job(name, ticket=ticket) for name in 'abc')
-    for one in (a, b, c):
-        queues.add(one)
+    fill(queues, (a, b, c))
     a.alone = True
     assert queues.pick(0.0, batch=True) == [a]
     assert queues.pick(0.0, batch=True) == [b, c]
@@ -140,11 +141,9 @@ def test_who_goes_alone_joins_no_batch(queues: FrameQueues) -> None:
     assert queues.pick(0.0, batch=True) == [b]
 
 
-def test_results_leave_in_the_order_of_submission(queues: FrameQueues) -> None:
+def test_results_leave_in_the_order_of_submission(queues):
     jobs = [job(t_ns=t, keep=True) for t in range(3)]
-    for one in jobs:
-        queues.add(one)
-    picked = [queues.pick(0.0, batch=False)[0] for _ in range(3)]
+    picked = fill(queues, jobs, sent=3)
     assert queues.finish(picked[2], result(picked[2])) is None
     assert queues.finish(picked[1], result(picked[1])) is None
     queue = queues.finish(picked[0], result(picked[0]))
@@ -152,21 +151,16 @@ def test_results_leave_in_the_order_of_submission(queues: FrameQueues) -> None:
     assert [queues.take(queue) for _ in range(4)] == [*jobs, None]
 
 
-def test_a_lane_is_handed_over_once(queues: FrameQueues) -> None:
+def test_a_queue_is_handed_over_once(queues):
     jobs = [job(t_ns=t, keep=True) for t in range(2)]
-    for one in jobs:
-        queues.add(one)
-    queues.pick(0.0, batch=False)
-    queues.pick(0.0, batch=False)
+    fill(queues, jobs, sent=2)
     queue = queues.finish(jobs[0], result(jobs[0]))
     queue.delivering = True
     assert queues.finish(jobs[1], result(jobs[1])) is None
 
 
-def test_window_bounds_what_one_stuck_frame_holds_up(queues: FrameQueues) -> None:
-    for t in range(5):
-        queues.add(job(t_ns=t, keep=True))
-    sent = [queues.pick(0.0, batch=False)[0] for _ in range(3)]
+def test_window_bounds_what_one_stuck_frame_holds_up(queues):
+    sent = fill(queues, [job(t_ns=t, keep=True) for t in range(5)], sent=3)
     assert queues.pick(0.0, batch=False) == []
     queues.finish(sent[1], result(sent[1]))
     assert queues.pick(0.0, batch=False) == []
@@ -175,7 +169,7 @@ def test_window_bounds_what_one_stuck_frame_holds_up(queues: FrameQueues) -> Non
     assert queues.pick(0.0, batch=False)[0].t_ns == 3
 
 
-def test_other_lanes_are_not_held_up(queues: FrameQueues) -> None:
+def test_other_queues_are_not_held_up(queues):
     for t in range(5):
         queues.add(job('a', t, keep=True))
     for _ in range(3):
@@ -184,12 +178,9 @@ def test_other_lanes_are_not_held_up(queues: FrameQueues) -> None:
     assert queues.pick(0.0, batch=False)[0].source == 'b'
 
 
-def test_requeued_job_keeps_its_place(queues: FrameQueues) -> None:
+def test_requeued_job_keeps_its_place(queues):
     jobs = [job(t_ns=t, keep=True) for t in range(2)]
-    for one in jobs:
-        queues.add(one)
-    for _ in range(2):
-        queues.pick(0.0, batch=False)
+    fill(queues, jobs, sent=2)
     queues.finish(jobs[1], result(jobs[1]))
     assert queues.requeue(jobs[0])
     assert jobs[0].state == WAITING
@@ -198,12 +189,10 @@ def test_requeued_job_keeps_its_place(queues: FrameQueues) -> None:
     assert [queues.take(queue), queues.take(queue)] == jobs
 
 
-def test_head_is_never_held_back_by_what_waits_behind_it() -> None:
+def test_head_is_never_held_back_by_what_waits_behind_it():
     queues = FrameQueues(window=2)
     jobs = [job(t_ns=t, keep=True) for t in range(4)]
-    for one in jobs:
-        queues.add(one)
-    queues.pick(0.0, batch=False)
+    fill(queues, jobs, sent=1)
     queues.requeue(jobs[0], not_before=5.0)
     for one in jobs[1:3]:
         assert queues.pick(0.0, batch=False) == [one]
@@ -214,7 +203,7 @@ def test_head_is_never_held_back_by_what_waits_behind_it() -> None:
     assert [queues.take(queue) for _ in range(4)] == [*jobs[:3], None]
 
 
-def test_failure_does_not_wait_for_those_before_it(queues: FrameQueues) -> None:
+def test_failure_does_not_wait_for_those_before_it(queues):
     """A tick's frames without a server, behind a kept picture that waits for it."""
     flying, picture, one, other = (job(t_ns=t, keep=True) for t in range(4))
     for each in (flying, picture, one, other):
@@ -230,24 +219,18 @@ def test_failure_does_not_wait_for_those_before_it(queues: FrameQueues) -> None:
     assert [queues.take(queue) for _ in range(3)] == [flying, picture, None]
 
 
-def test_failure_of_a_sent_job_does_not_wait_for_one_that_is_tried_again(
-    queues: FrameQueues,
-) -> None:
+def test_failure_of_a_sent_job_does_not_wait_for_one_that_is_tried_again(queues):
     picture, tick = (job(t_ns=t, keep=True) for t in range(2))
-    for one in (picture, tick):
-        queues.add(one)
-        queues.pick(0.0, batch=False)
+    fill(queues, (picture, tick), sent=2)
     queues.requeue(picture)
     queue = queues.finish(tick, failure(tick))
     assert [queues.take(queue), queues.take(queue)] == [tick, None]
     assert queues.pick(0.0, batch=False) == [picture]
 
 
-def test_failure_stays_behind_what_is_finished_before_it(queues: FrameQueues) -> None:
+def test_failure_stays_behind_what_is_finished_before_it(queues):
     jobs = [job(t_ns=t, keep=True) for t in range(3)]
-    for one in jobs:
-        queues.add(one)
-        queues.pick(0.0, batch=False)
+    fill(queues, jobs, sent=3)
     queue = queues.finish(jobs[0], result(jobs[0]))
     queue.delivering = True
     queues.finish(jobs[2], failure(jobs[2]))
@@ -255,38 +238,34 @@ def test_failure_stays_behind_what_is_finished_before_it(queues: FrameQueues) ->
     assert [queues.take(queue) for _ in range(3)] == [jobs[0], jobs[2], jobs[1]]
 
 
-def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(queues: FrameQueues) -> None:
+def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(queues):
     old = job(t_ns=1)
-    queues.add(old)
-    queues.pick(0.0, batch=False)
+    fill(queues, [old], sent=1)
     queues.add(job(t_ns=2))
     assert not queues.requeue(old)
     assert old.state == FLYING
 
 
-def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(queues: FrameQueues) -> None:
+def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(queues):
     old, newer = job(t_ns=1), job(t_ns=2)
     for one in (old, newer):
-        queues.add(one)
-        queues.pick(0.0, batch=False)
+        fill(queues, [one], sent=1)
     assert not queues.requeue(old, not_before=5.0)
     assert queues.requeue(old)
     assert queues.pick(0.0, batch=False) == [old]
     assert queues.requeue(newer, not_before=5.0)
 
 
-def test_kept_job_is_tried_again_whatever_waits(queues: FrameQueues) -> None:
+def test_kept_job_is_tried_again_whatever_waits(queues):
     old = job(t_ns=1, keep=True)
-    queues.add(old)
-    queues.pick(0.0, batch=False)
+    fill(queues, [old], sent=1)
     queues.add(job(t_ns=2))
     assert queues.requeue(old)
 
 
-def test_retry_waits_for_its_time(queues: FrameQueues) -> None:
+def test_retry_waits_for_its_time(queues):
     one = job(keep=True)
-    queues.add(one)
-    queues.pick(0.0, batch=False)
+    fill(queues, [one], sent=1)
     queues.requeue(one, not_before=5.0)
     later = job(t_ns=1, keep=True)
     queues.add(later)
@@ -295,7 +274,7 @@ def test_retry_waits_for_its_time(queues: FrameQueues) -> None:
     assert queues.pick(5.0, batch=False) == [one]
 
 
-def test_waiting_job_can_fail_without_being_sent(queues: FrameQueues) -> None:
+def test_waiting_job_can_fail_without_being_sent(queues):
     one = job()
     queues.add(one)
     assert list(queues.waiting()) == [one]
@@ -307,12 +286,9 @@ def test_waiting_job_can_fail_without_being_sent(queues: FrameQueues) -> None:
         assert queues.pick(0.0, batch=False)
 
 
-def test_removed_job_sets_free_what_waits_behind_it(queues: FrameQueues) -> None:
+def test_removed_job_sets_free_what_waits_behind_it(queues):
     jobs = [job(t_ns=t, keep=True) for t in range(2)]
-    for one in jobs:
-        queues.add(one)
-    for _ in range(2):
-        queues.pick(0.0, batch=False)
+    fill(queues, jobs, sent=2)
     queues.finish(jobs[1], result(jobs[1]))
     queue = queues.remove(jobs[0])
     assert jobs[0].obsolete
@@ -322,10 +298,9 @@ def test_removed_job_sets_free_what_waits_behind_it(queues: FrameQueues) -> None
     assert [len(queues.pick(0.0, batch=False)) for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_discard_takes_out_everything(queues: FrameQueues) -> None:
+def test_discard_takes_out_everything(queues):
     jobs = [job('ab'[t % 2], t, keep=True) for t in range(6)]
-    for one in jobs:
-        queues.add(one)
+    fill(queues, jobs)
     flying = queues.pick(0.0, batch=False)[0]
     assert sorted(one.t_ns for one in queues.discard()) == list(range(6))
     assert flying.obsolete
@@ -337,7 +312,7 @@ def test_discard_takes_out_everything(queues: FrameQueues) -> None:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
+def test_nothing_is_lost_and_order_is_kept(data):
     queues = FrameQueues(window=data.draw(st.integers(1, 4)))
     added: list[Job] = []
     flying: list[Job] = []
@@ -377,7 +352,7 @@ def test_nothing_is_lost_and_order_is_kept(data: st.DataObject) -> None:
         assert times == sorted(times)
 
 
-def test_failure_of_a_waiting_job_leaves_the_window_as_it_was() -> None:
+def test_failure_of_a_waiting_job_leaves_the_window_as_it_was():
     queues = FrameQueues(window=1)
     failed, first, second = (job(t_ns=t, keep=True) for t in range(3))
     queues.add(failed)

@@ -15,12 +15,10 @@
 
 from dataclasses import replace
 import math
-from pathlib import Path
 from test.support.archives import (
     build_archive,
     camera_calibration,
     ego_pose,
-    ftheta_parameters,
     START_US,
 )
 
@@ -50,12 +48,12 @@ EXPOSURE_US = 27_000
 FRAME_US = START_US + 20_000 + EXPOSURE_US
 
 
-def build(scenario: Scenario, t_us: int, camera: str = 'wide', **options: object):
+def build(scenario, t_us, camera='wide', **options):
     builder = RequestBuilder(scenario, RenderOptions(**options))
     return builder.build('the scene', camera, t_us * 1000)
 
 
-def matrix(pose) -> np.ndarray:
+def matrix(pose):
     """Turn a message's pose into a matrix, with scipy."""
     T = np.eye(4)
     q = pose.quat
@@ -64,20 +62,20 @@ def matrix(pose) -> np.ndarray:
     return T
 
 
-def true_pose(t_us: int, camera_index: int = 0) -> np.ndarray:
+def true_pose(t_us, camera_index=0):
     """Return the camera's pose in the map from the archive's formulas; between samples nearly."""
     T_map_rig = np.array(ego_pose((t_us - START_US) * 1e-6))
     return T_map_rig @ np.array(camera_calibration('x', camera_index)['T_sensor_rig'])
 
 
-def assert_pose(pose, T: np.ndarray, tolerance: float = 1e-4) -> None:
+def assert_pose(pose, T, tolerance=0.0001):
     np.testing.assert_allclose(matrix(pose), T, atol=tolerance)
 
 
 # --- the exposure -------------------------------------------------------------------------------
 
 
-def test_instant_is_one_microsecond_and_one_pose(scenario: Scenario) -> None:
+def test_instant_is_one_microsecond_and_one_pose(scenario):
     t_us = START_US + 1_000_000
     request = build(scenario, t_us)
     assert request.frame_start_us == t_us
@@ -86,7 +84,7 @@ def test_instant_is_one_microsecond_and_one_pose(scenario: Scenario) -> None:
     assert_pose(request.sensor_pose.start_pose, true_pose(t_us))
 
 
-def test_recorded_exposure_of_a_frame_time(scenario: Scenario) -> None:
+def test_recorded_exposure_of_a_frame_time(scenario):
     request = build(scenario, FRAME_US, shutter='recorded')
     assert request.frame_start_us == FRAME_US - EXPOSURE_US
     assert request.frame_end_us == FRAME_US
@@ -96,7 +94,7 @@ def test_recorded_exposure_of_a_frame_time(scenario: Scenario) -> None:
     assert np.linalg.norm(moved[:3, 3]) == pytest.approx(8.0 * 0.027, rel=0.02)
 
 
-def test_recorded_exposure_at_another_time_is_as_long_as_the_nearest(scenario: Scenario) -> None:
+def test_recorded_exposure_at_another_time_is_as_long_as_the_nearest(scenario):
     t_us = START_US + 777_777
     request = build(scenario, t_us, shutter='recorded')
     assert (request.frame_start_us, request.frame_end_us) == (t_us - EXPOSURE_US, t_us)
@@ -104,7 +102,7 @@ def test_recorded_exposure_at_another_time_is_as_long_as_the_nearest(scenario: S
     assert_pose(request.sensor_pose.end_pose, true_pose(t_us))
 
 
-def test_quaternions_of_both_ends_are_on_the_same_side(scenario: Scenario) -> None:
+def test_quaternions_of_both_ends_are_on_the_same_side(scenario):
     """Wherever on a full turn the exposure lies, about an axis that is no coordinate's."""
     builder = RequestBuilder(scenario, RenderOptions(shutter='recorded'))
     mount = np.array(camera_calibration('x', 0)['T_sensor_rig'])
@@ -119,7 +117,7 @@ def test_quaternions_of_both_ends_are_on_the_same_side(scenario: Scenario) -> No
         assert one.w * other.w + one.x * other.x + one.y * other.y + one.z * other.z > 0.9
 
 
-def camera_with(times_us: list[tuple[int, int]], camera: Camera) -> Camera:
+def camera_with(times_us, camera):
     return replace(camera, frame_times_ns=np.array(times_us, dtype=np.int64).reshape(-1, 2) * 1000)
 
 
@@ -136,7 +134,7 @@ def camera_with(times_us: list[tuple[int, int]], camera: Camera) -> Camera:
         (2000, (980, 1000)),  # beyond the range
     ],
 )
-def test_recorded_windows(scenario: Scenario, t_us: int, expected: tuple[int, int]) -> None:
+def test_recorded_windows(scenario, t_us, expected):
     camera = camera_with([(90, 100), (180, 200)], scenario.cameras['wide'])
     assert exposure(camera, t_us * 1000, True, 0, 1000) == expected
 
@@ -146,15 +144,13 @@ def test_recorded_windows(scenario: Scenario, t_us: int, expected: tuple[int, in
     [(0, (0, 1)), (500, (500, 501)), (999, (999, 1000)), (1000, (999, 1000)), (1001, (999, 1000))],
 )
 @pytest.mark.parametrize('recorded', [True, False])
-def test_instants(
-    scenario: Scenario, t_us: int, expected: tuple[int, int], recorded: bool
-) -> None:
+def test_instants(scenario, t_us, expected, recorded):
     """A camera that recorded no frame has no exposure either."""
     camera = camera_with([], scenario.cameras['wide'])
     assert exposure(camera, t_us * 1000, recorded, 0, 1000) == expected
 
 
-def test_range_of_one_moment_is_not_empty(scenario: Scenario) -> None:
+def test_range_of_one_moment_is_not_empty(scenario):
     camera = camera_with([(90, 100)], scenario.cameras['wide'])
     assert exposure(camera, 7000, False, 7, 7) == (7, 8)
     assert exposure(camera, 7000, True, 7, 7) == (7, 8)
@@ -168,9 +164,7 @@ def test_range_of_one_moment_is_not_empty(scenario: Scenario) -> None:
     st.integers(0, 1000),
 )
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_windows_are_half_open_and_inside(
-    t_us: int, frames: list[tuple[int, int]], recorded: bool, one: int, other: int
-) -> None:
+def test_windows_are_half_open_and_inside(t_us, frames, recorded, one, other):
     first, last = min(one, other), max(one, other)
     ends = sorted(frames)
     times = np.array([(end - length, end) for end, length in ends], dtype=np.int64)
@@ -179,16 +173,14 @@ def test_windows_are_half_open_and_inside(
     assert first <= start_us < end_us <= max(last, first + 1)
 
 
-def test_request_at_the_very_end_keeps_its_stamp(scenario: Scenario) -> None:
+def test_request_at_the_very_end_keeps_its_stamp(scenario):
     request = build(scenario, LAST_US)
     assert (request.frame_start_us, request.frame_end_us) == (LAST_US - 1, LAST_US)
     assert_pose(request.sensor_pose.end_pose, true_pose(LAST_US))
 
 
 @pytest.mark.parametrize('shutter', ['instant', 'recorded'])
-def test_kept_poses_of_recorded_frames_are_those_of_any_time(
-    scenario: Scenario, shutter: str
-) -> None:
+def test_kept_poses_of_recorded_frames_are_those_of_any_time(scenario, shutter):
     """Recorded frames are prepared in one go, others one by one: nobody may see which."""
     camera = scenario.cameras['wide']
     without = replace(scenario, cameras={'wide': camera_with([], camera)})
@@ -207,41 +199,22 @@ def test_kept_poses_of_recorded_frames_are_those_of_any_time(
 
 
 @pytest.mark.parametrize('index', range(4))
-def test_every_camera_has_its_own_pose(scenario: Scenario, index: int) -> None:
+def test_every_camera_has_its_own_pose(scenario, index):
     name = list(scenario.cameras)[index]
     request = build(scenario, START_US + 300_000, name)
     assert_pose(request.sensor_pose.start_pose, true_pose(START_US + 300_000, index))
 
 
-def test_pose_at_a_sample_is_exact(scenario: Scenario) -> None:
+def test_pose_at_a_sample_is_exact(scenario):
     request = build(scenario, START_US)
     T = np.array(camera_calibration('x', 0)['T_sensor_rig'])
     assert_pose(request.sensor_pose.start_pose, T, 1e-6)
 
 
-def test_both_quaternions_lie_on_the_same_half(tmp_path: Path) -> None:
-    """A server that interpolates without looking would turn the camera the long way round."""
-
-    def turn(rig: dict) -> None:
-        poses = rig['rig_trajectories'][0]['T_rig_worlds']
-        for number, pose in enumerate(poses):
-            yaw = math.pi - 0.3 + 0.05 * number
-            pose[0][:2] = [math.cos(yaw), -math.sin(yaw)]
-            pose[1][:2] = [math.sin(yaw), math.cos(yaw)]
-
-    turning = Scenario.load(build_archive(tmp_path, edit_rig=turn))
-    camera = next(iter(turning.cameras))
-    builder = RequestBuilder(turning, RenderOptions(shutter='recorded'))
-    for t_ns in turning.cameras[camera].frame_times_ns[:, 1].tolist():
-        pair = builder.build('s', camera, t_ns).sensor_pose
-        a, b = pair.start_pose.quat, pair.end_pose.quat
-        assert a.w * b.w + a.x * b.x + a.y * b.y + a.z * b.z > 0.99
-
-
 # --- rig offset ---------------------------------------------------------------------------------
 
 
-def test_rig_offset_is_rotations_about_fixed_axes() -> None:
+def test_rig_offset_is_rotations_about_fixed_axes():
     values = (1.0, -2.0, 3.0, 10.0, -20.0, 30.0)
     T = rig_offset(values)
     expected = Rotation.from_euler('xyz', [10.0, -20.0, 30.0], degrees=True).as_matrix()
@@ -251,7 +224,7 @@ def test_rig_offset_is_rotations_about_fixed_axes() -> None:
     np.testing.assert_array_equal(rig_offset((0,) * 6), np.eye(4))
 
 
-def test_rig_offset_moves_the_rig_not_the_camera(scenario: Scenario) -> None:
+def test_rig_offset_moves_the_rig_not_the_camera(scenario):
     """Two metres to the left of the vehicle is so for every camera."""
     t_us = START_US + 500_000
     for index, name in enumerate(scenario.cameras):
@@ -261,7 +234,7 @@ def test_rig_offset_moves_the_rig_not_the_camera(scenario: Scenario) -> None:
         assert_pose(request.sensor_pose.start_pose, T)
 
 
-def test_rig_offset_turns_about_the_rig_origin(scenario: Scenario) -> None:
+def test_rig_offset_turns_about_the_rig_origin(scenario):
     t_us = START_US + 500_000
     request = build(scenario, t_us, rig_offset=(0.0, 0.0, 0.0, 0.0, 0.0, 90.0))
     T_offset = np.eye(4)
@@ -277,9 +250,7 @@ def test_rig_offset_turns_about_the_rig_origin(scenario: Scenario) -> None:
     ('scale', 'size'),
     [(0.25, (480, 270)), (1.0, (1920, 1080)), (2.0, (3840, 2160)), (0.1001, (192, 108))],
 )
-def test_only_the_output_is_scaled(
-    scenario: Scenario, scale: float, size: tuple[int, int]
-) -> None:
+def test_only_the_output_is_scaled(scenario, scale, size):
     request = build(scenario, FRAME_US, resolution_scale=scale)
     assert (request.resolution_w, request.resolution_h) == size
     spec = request.camera_intrinsics
@@ -288,7 +259,7 @@ def test_only_the_output_is_scaled(
     assert list(spec.ftheta_param.angle_to_pixeldist_poly)[1] == 945.1
 
 
-def test_scale_of_one_camera(scenario: Scenario) -> None:
+def test_scale_of_one_camera(scenario):
     builder = RequestBuilder(
         scenario, RenderOptions(resolution_scale=0.5, camera_scales={'tele': 0.25})
     )
@@ -296,7 +267,7 @@ def test_scale_of_one_camera(scenario: Scenario) -> None:
     assert builder.frame_size('tele') == (480, 270)
 
 
-def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario: Scenario) -> None:
+def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario):
     wide = scenario.cameras['wide']
     assert wide.model is not None
     small = replace(scenario, cameras={'wide': replace(wide, model=wide.model.resized(60, 20))})
@@ -306,56 +277,15 @@ def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario: Scenario) -> N
     assert halves.frame_size('wide') == (24, 14)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('jpeg', sensorsim_pb2.JPEG),
-        ('png', sensorsim_pb2.PNG),
-        ('rgb', sensorsim_pb2.RGB_UINT8_PLANAR),
-    ],
-)
-def test_format_and_quality_are_always_set(scenario: Scenario, name: str, value: int) -> None:
-    request = build(scenario, FRAME_US, image_format=name)
-    assert request.image_format == value
-    assert request.image_quality == 95.0
-    assert build(scenario, FRAME_US, image_format=name, image_quality=1).image_quality == 1.0
-
-
-def test_what_is_left_out(scenario: Scenario) -> None:
-    request = build(scenario, FRAME_US)
-    assert request.scene_id == 'the scene'
-    assert not request.dynamic_objects
-    assert not request.insert_ego_mask
-    assert not request.HasField('ego_mask_id')
-    assert request.camera_intrinsics.logical_id == 'wide'
-    assert request.camera_intrinsics.trajectory_idx == 0
-
-
 # --- camera models ------------------------------------------------------------------------------
 
 
-def spec_of(kind: str, **parameters: object) -> sensorsim_pb2.CameraSpec:
+def spec_of(kind, **parameters):
     base = {'resolution': [640, 480], 'principal_point': [319.0, 241.0], 'shutter_type': 'GLOBAL'}
     return camera_spec('cam', parse_camera_model(kind, {**base, **parameters}))
 
 
-def test_ftheta_spec(scenario: Scenario) -> None:
-    spec = camera_spec('wide', scenario.cameras['wide'].model)
-    written = ftheta_parameters()
-    param = spec.ftheta_param
-    assert spec.WhichOneof('camera_param') == 'ftheta_param'
-    assert param.reference_poly == param.PIXELDIST_TO_ANGLE
-    assert list(param.pixeldist_to_angle_poly) == written['pixeldist_to_angle_poly']
-    assert list(param.angle_to_pixeldist_poly) == written['angle_to_pixeldist_poly']
-    assert param.max_angle == written['max_angle']
-    assert (param.principal_point_x, param.principal_point_y) == (958.0, 752.0)
-    cde = param.linear_cde
-    assert (cde.linear_c, cde.linear_d, cde.linear_e) == (1.0, 0.0, 0.0)
-    assert spec.shutter_type == sensorsim_pb2.ROLLING_TOP_TO_BOTTOM
-    assert spec.WhichOneof('external_distortion') is None
-
-
-def test_pinhole_coefficients_have_the_lengths_that_servers_assert() -> None:
+def test_pinhole_coefficients_have_the_lengths_that_servers_assert():
     spec = spec_of('opencv-pinhole', focal_length=[500.0, 510.0], radial_coeffs=[0.1, 0.2])
     param = spec.opencv_pinhole_param
     assert (param.focal_length_x, param.focal_length_y) == (500.0, 510.0)
@@ -366,7 +296,7 @@ def test_pinhole_coefficients_have_the_lengths_that_servers_assert() -> None:
     assert spec.shutter_type == sensorsim_pb2.GLOBAL
 
 
-def test_fisheye_has_four_coefficients_and_an_angle() -> None:
+def test_fisheye_has_four_coefficients_and_an_angle():
     spec = spec_of(
         'opencv-fisheye', focal_length=[300.0, 300.0], radial_coeffs=[0.1], max_angle=1.5
     )
@@ -375,33 +305,13 @@ def test_fisheye_has_four_coefficients_and_an_angle() -> None:
     assert param.max_angle == 1.5
 
 
-def test_windshield_is_passed_on() -> None:
-    windshield = {
-        'reference_poly': 'BACKWARD',
-        'horizontal_poly': [0.0, 1.0, 0.0],
-        'vertical_poly': [0.0, 0.0, 1.0],
-        'horizontal_poly_inverse': [0.001, 1.0, 0.0],
-        'vertical_poly_inverse': [0.002, 0.0, 1.0],
-    }
-    spec = spec_of(
-        'opencv-pinhole',
-        focal_length=[500.0, 500.0],
-        external_distortion_parameters=windshield,
-    )
-    param = spec.bivariate_windshield_model_param
-    assert param.reference_poly == param.BACKWARD
-    for name in windshield:
-        if name != 'reference_poly':
-            assert list(getattr(param, name)) == windshield[name]
-
-
 @pytest.mark.parametrize('name', sensorsim_pb2.ShutterType.keys()[1:])
-def test_shutter_types_by_name(name: str) -> None:
+def test_shutter_types_by_name(name):
     spec = spec_of('opencv-pinhole', focal_length=[500.0, 500.0], shutter_type=name)
     assert sensorsim_pb2.ShutterType.Name(spec.shutter_type) == name
 
 
-def test_unknown_model_is_refused(scenario: Scenario) -> None:
+def test_unknown_model_is_refused(scenario):
     with pytest.raises(RenderError, match='no server knows'):
         camera_spec('cam', _OtherModel())
 
@@ -415,7 +325,7 @@ class _OtherModel:
     windshield = None
 
 
-def test_more_coefficients_than_servers_take_are_refused() -> None:
+def test_more_coefficients_than_servers_take_are_refused():
     model = parse_camera_model(
         'opencv-pinhole',
         {
@@ -433,7 +343,7 @@ def test_more_coefficients_than_servers_take_are_refused() -> None:
 
 
 @pytest.mark.parametrize('hfov', [30.0, 90.0, 120.0])
-def test_pinhole_view_spans_the_field_of_view(scenario: Scenario, hfov: float) -> None:
+def test_pinhole_view_spans_the_field_of_view(scenario, hfov):
     native = scenario.cameras['wide'].model
     model = pinhole_view(native, hfov)
     assert model.resolution == (1920, 1080)
@@ -447,18 +357,7 @@ def test_pinhole_view_spans_the_field_of_view(scenario: Scenario, hfov: float) -
     assert model.focal_length[0] == model.focal_length[1]
 
 
-def test_pinhole_projection_reaches_the_request(scenario: Scenario) -> None:
-    request = build(scenario, FRAME_US, projection='pinhole', hfov_deg=90.0, resolution_scale=0.5)
-    spec = request.camera_intrinsics
-    assert spec.logical_id == 'wide'
-    assert spec.opencv_pinhole_param.focal_length_x == pytest.approx(960.0)
-    assert list(spec.opencv_pinhole_param.radial_coeffs) == [0.0] * 6
-    assert spec.WhichOneof('external_distortion') is None
-    assert (request.resolution_w, request.resolution_h) == (960, 540)
-    assert_pose(request.sensor_pose.start_pose, true_pose(FRAME_US))
-
-
-def test_output_model_is_the_native_one_or_the_view(scenario: Scenario) -> None:
+def test_output_model_is_the_native_one_or_the_view(scenario):
     native = RequestBuilder(scenario, RenderOptions())
     assert native.output_model('wide') is scenario.cameras['wide'].model
     pinhole = native.with_options(RenderOptions(projection='pinhole'))
@@ -468,7 +367,7 @@ def test_output_model_is_the_native_one_or_the_view(scenario: Scenario) -> None:
 # --- tracks -------------------------------------------------------------------------------------
 
 
-def test_tracks_are_sent_only_when_asked_for_and_only_controllable(scenario: Scenario) -> None:
+def test_tracks_are_sent_only_when_asked_for_and_only_controllable(scenario):
     t_us = START_US + 1_000_000
     assert not build(scenario, t_us).dynamic_objects
     objects = build(scenario, t_us, send_tracks=True).dynamic_objects
@@ -484,19 +383,13 @@ def test_tracks_are_sent_only_when_asked_for_and_only_controllable(scenario: Sce
     assert_pose(pair.start_pose, T)
 
 
-def test_tracks_move_over_a_recorded_exposure(scenario: Scenario) -> None:
-    objects = build(scenario, FRAME_US, send_tracks=True, shutter='recorded').dynamic_objects
-    pair = objects[0].pose_pair
-    assert pair.end_pose.vec.x - pair.start_pose.vec.x == pytest.approx(6.0 * 0.027, rel=0.02)
-
-
-def test_tracks_can_be_left_out_of_one_request(scenario: Scenario) -> None:
+def test_tracks_can_be_left_out_of_one_request(scenario):
     builder = RequestBuilder(scenario, RenderOptions(send_tracks=True))
     assert builder.build('s', 'wide', FRAME_US * 1000).dynamic_objects
     assert not builder.build('s', 'wide', FRAME_US * 1000, with_tracks=False).dynamic_objects
 
 
-def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path: Path) -> None:
+def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path):
     scenario = Scenario.load(build_archive(tmp_path))
     begin_ns = int(scenario.tracks.start_ns[0])
     end_ns = int(scenario.tracks.end_ns[0])
@@ -509,12 +402,12 @@ def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path: 
 # --- what cannot be rendered --------------------------------------------------------------------
 
 
-def test_unknown_camera(scenario: Scenario) -> None:
+def test_unknown_camera(scenario):
     with pytest.raises(RenderError, match='no camera attic'):
         build(scenario, FRAME_US, 'attic')
 
 
-def test_camera_without_model(scenario: Scenario) -> None:
+def test_camera_without_model(scenario):
     blind = replace(scenario.cameras['wide'], model=None)
     builder = RequestBuilder(replace(scenario, cameras={'wide': blind}), RenderOptions())
     for call in (builder.frame_size, builder.output_model):
@@ -528,7 +421,7 @@ def test_camera_without_model(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize('shutter', ['instant', 'recorded'])
-def test_a_driven_ego_is_at_the_ends_of_the_exposure(scenario: Scenario, shutter: str) -> None:
+def test_a_driven_ego_is_at_the_ends_of_the_exposure(scenario, shutter):
     """Across a take-over: what was exposed before it is the recorded ego's."""
     takes_over_us = FRAME_US - 10_000
     ego = DrivenEgo(scenario.ego, takes_over_us * 1000, source='twist', command_timeout_ns=0)
@@ -559,7 +452,7 @@ def test_a_driven_ego_is_at_the_ends_of_the_exposure(scenario: Scenario, shutter
         assert request.camera_intrinsics == plain.camera_intrinsics
 
 
-def test_a_driver_that_replays_the_recording_gets_its_requests(scenario: Scenario) -> None:
+def test_a_driver_that_replays_the_recording_gets_its_requests(scenario):
     recorded = scenario.ego
     ego = DrivenEgo(recorded, recorded.start_ns, source='pose')
     for shutter in ('instant', 'recorded'):
@@ -582,6 +475,6 @@ def test_a_driver_that_replays_the_recording_gets_its_requests(scenario: Scenari
         ego.jump(recorded.start_ns)
 
 
-def _numbers(pose) -> list[float]:
+def _numbers(pose):
     vec, quat = pose.vec, pose.quat
     return [vec.x, vec.y, vec.z, quat.w, quat.x, quat.y, quat.z]

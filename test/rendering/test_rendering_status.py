@@ -16,27 +16,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from test.rendering.conftest import Delivered, eventually, MakePipeline, MakeServer
+from test.rendering.conftest import eventually
 from test.rendering.due import due
-from test.rendering.fake_server import Gate
 from test.support.ports import claim_port
 
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import frames, RenderOptions, RenderPipeline
 from nurec_ros.rendering.frames import LATENCIES_KEPT, percentile, Statistics
 from nurec_ros.rendering.server_errors import RECONNECT, ServerError
-from nurec_ros.scenario import Scenario
 import pytest
 
 
 @pytest.mark.parametrize('cameras', [('wide',), ('wide', 'tele')])
 def test_first_frame_that_takes_its_time_is_told(
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    monkeypatch: pytest.MonkeyPatch,
-    gate: Gate,
-    cameras: tuple[str, ...],
-) -> None:
+    make_server, make_pipeline, monkeypatch, gate, cameras
+):
     monkeypatch.setattr(frames, 'LONG_S', 0.0)
     server = make_server(gate)
     pipeline = make_pipeline(server, first_render_timeout_s=240.0)
@@ -64,9 +58,7 @@ def test_first_frame_that_takes_its_time_is_told(
     later.result(60)
 
 
-def test_first_frame_after_a_reconnect_is_waited_for_anew(
-    make_server: MakeServer, make_pipeline: MakePipeline, gate: Gate
-) -> None:
+def test_first_frame_after_a_reconnect_is_waited_for_anew(make_server, make_pipeline, gate):
     server = make_server()
     pipeline = make_pipeline(server)
     pipeline.submit(due('wide'), keep=True).result(60)
@@ -80,7 +72,7 @@ def test_first_frame_after_a_reconnect_is_waited_for_anew(
     assert pipeline.status().waiting_for_first_frame_s == 0.0
 
 
-def test_short_wait_is_no_sentence() -> None:
+def test_short_wait_is_no_sentence():
     status = frames.RendererStatus(
         connected=True,
         server='gpu:46435',
@@ -104,9 +96,7 @@ def test_short_wait_is_no_sentence() -> None:
     assert replace(status, waiting_for_first_frame_s=1.0).waiting_note
 
 
-def test_time_without_a_server_is_told(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
+def test_time_without_a_server_is_told(make_server, make_pipeline, delivered):
     port = claim_port()
     pipeline = make_pipeline(f'127.0.0.1:{port}')
     before = pipeline.status().down_for_s
@@ -120,9 +110,7 @@ def test_time_without_a_server_is_told(
     eventually(lambda: pipeline.status().down_for_s > 0.0)
 
 
-def test_pipeline_that_was_not_started_is_not_down(
-    scenario: Scenario, delivered: Delivered
-) -> None:
+def test_pipeline_that_was_not_started_is_not_down(scenario, delivered):
     pipeline = RenderPipeline(scenario, RenderOptions(), delivered)
     assert pipeline.status().down_for_s == 0.0
     pipeline.close()
@@ -134,24 +122,24 @@ def test_pipeline_that_was_not_started_is_not_down(
 class Clock:
     """Goes on when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now = 100.0
 
-    def __call__(self) -> float:
+    def __call__(self):
         return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock():
     return Clock()
 
 
 @pytest.fixture
-def statistics(clock: Clock) -> Statistics:
+def statistics(clock):
     return Statistics(['wide', 'tele'], clock)
 
 
-def test_starts_at_zero(statistics: Statistics) -> None:
+def test_starts_at_zero(statistics):
     status = statistics.camera('wide')
     assert (status.asked, status.received, status.dropped, status.failed) == (0, 0, 0, 0)
     assert (status.latency_p50_s, status.latency_p95_s) == (0.0, 0.0)
@@ -160,7 +148,7 @@ def test_starts_at_zero(statistics: Statistics) -> None:
     assert statistics.camera('nobody') == status
 
 
-def test_counts_by_camera_and_in_total(statistics: Statistics) -> None:
+def test_counts_by_camera_and_in_total(statistics):
     for _ in range(4):
         statistics.asked('wide')
     statistics.received('wide', 0.1)
@@ -173,7 +161,7 @@ def test_counts_by_camera_and_in_total(statistics: Statistics) -> None:
     assert (totals.asked, totals.received, totals.dropped, totals.failed) == (5, 1, 1, 1)
 
 
-def test_latencies_are_bounded_and_the_latest(statistics: Statistics) -> None:
+def test_latencies_are_bounded_and_the_latest(statistics):
     for number in range(10 * LATENCIES_KEPT):
         statistics.received('wide', float(number))
     status = statistics.camera('wide')
@@ -183,7 +171,7 @@ def test_latencies_are_bounded_and_the_latest(statistics: Statistics) -> None:
     assert status.received == 10 * LATENCIES_KEPT
 
 
-def test_percentiles() -> None:
+def test_percentiles():
     assert percentile([], 0.5) == 0.0
     assert percentile([7.0], 0.95) == 7.0
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
@@ -191,7 +179,7 @@ def test_percentiles() -> None:
     assert percentile([1.0, 2.0], 1.0) == 2.0
 
 
-def test_error_of_a_camera_is_gone_with_the_next_frame(statistics: Statistics) -> None:
+def test_error_of_a_camera_is_gone_with_the_next_frame(statistics):
     statistics.failed('wide', ServerError('memory', 'out of memory', 'buy more'))
     status = statistics.camera('wide')
     assert (status.last_error, status.remedy) == ('out of memory', 'buy more')
@@ -199,13 +187,13 @@ def test_error_of_a_camera_is_gone_with_the_next_frame(statistics: Statistics) -
     assert statistics.camera('wide').last_error == ''
 
 
-def test_error_without_remedy_is_its_text(statistics: Statistics) -> None:
+def test_error_without_remedy_is_its_text(statistics):
     statistics.failed('wide', RenderError('no model'))
     assert statistics.camera('wide').last_error == 'no model'
     assert statistics.camera('wide').remedy == ''
 
 
-def test_passing_error_is_shown_for_a_while(statistics: Statistics, clock: Clock) -> None:
+def test_passing_error_is_shown_for_a_while(statistics, clock):
     error = ServerError('renderer', 'failed', 'restart')
     statistics.failed('wide', error)
     statistics.received('wide', 0.1)
@@ -215,9 +203,7 @@ def test_passing_error_is_shown_for_a_while(statistics: Statistics, clock: Clock
     assert statistics.current_error() is None
 
 
-def test_standing_error_is_shown_until_its_camera_works(
-    statistics: Statistics, clock: Clock
-) -> None:
+def test_standing_error_is_shown_until_its_camera_works(statistics, clock):
     error = ServerError('memory', 'out of memory', 'less')
     statistics.failed('wide', error)
     clock.now += 1000.0
@@ -227,7 +213,7 @@ def test_standing_error_is_shown_until_its_camera_works(
     assert statistics.current_error() is None
 
 
-def test_server_that_was_away_is_not_away_any_more(statistics: Statistics) -> None:
+def test_server_that_was_away_is_not_away_any_more(statistics):
     statistics.failed('wide', ServerError('unreachable', 'gone', 'wait', RECONNECT))
     assert statistics.current_error() is not None
     statistics.received('wide', 0.1)

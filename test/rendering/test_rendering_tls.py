@@ -15,13 +15,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 import socket
 from test.rendering.tls import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
-from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
@@ -34,12 +31,12 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch):
     monkeypatch.setattr(address, 'TIMEOUT_S', LIMIT_S)
 
 
 @pytest.fixture(params=[True, False], ids=['tls', 'plain'])
-def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, bool]]:
+def port(request, tmp_path):
     """Return the port of a server, and whether it speaks TLS (as localhost)."""
     server = grpc.server(ThreadPoolExecutor(1))
     address = f'127.0.0.1:{claim_port()}'
@@ -52,10 +49,10 @@ def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, 
     server.stop(None).wait(20.0)
 
 
-def test_each_way_to_disagree(port: tuple[int, bool]) -> None:
+def test_each_way_to_disagree(port):
     number, tls = port
 
-    def of(host: str, certificate: bytes | None) -> tuple[str, str] | None:
+    def of(host, certificate):
         return fault(host, '127.0.0.1', number, certificate, LIMIT_S)
 
     if tls:
@@ -74,17 +71,17 @@ def test_each_way_to_disagree(port: tuple[int, bool]) -> None:
 
 
 @pytest.mark.parametrize('certificate', [None, CERTIFICATE])
-def test_port_where_nothing_listens_is_no_matter_of_tls(certificate: bytes | None) -> None:
+def test_port_where_nothing_listens_is_no_matter_of_tls(certificate):
     assert fault('localhost', '127.0.0.1', claim_port(), certificate, LIMIT_S) is None
 
 
-def test_silence_is_no_matter_of_tls() -> None:
+def test_silence_is_no_matter_of_tls():
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port = listener.getsockname()[1]
         assert fault('localhost', '127.0.0.1', port, CERTIFICATE, 0.05) is None
 
 
-def test_first_fault_of_several_addresses_counts(port: tuple[int, bool]) -> None:
+def test_first_fault_of_several_addresses_counts(port):
     number, tls = port
     wrong = None if tls else CERTIFICATE
     dead = ('localhost', '127.0.0.1', claim_port())
@@ -94,7 +91,7 @@ def test_first_fault_of_several_addresses_counts(port: tuple[int, bool]) -> None
     assert 'TLS' in found[0]
 
 
-def test_time_is_for_all_addresses_together() -> None:
+def test_time_is_for_all_addresses_together():
     with socket.create_server(('127.0.0.1', 0)) as listener:
         silent = ('localhost', '127.0.0.1', listener.getsockname()[1])
         listener.settimeout(LIMIT_S)
@@ -102,7 +99,7 @@ def test_time_is_for_all_addresses_together() -> None:
         assert fault_among([silent], CERTIFICATE, 0.0) is None
 
 
-def test_only_pem_is_a_certificate() -> None:
+def test_only_pem_is_a_certificate():
     check_pem(CERTIFICATE, 'root.pem')
     for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
         with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
@@ -114,7 +111,7 @@ def test_only_pem_is_a_certificate() -> None:
 FAULT = ('the server speaks TLS, and no certificate is given', 'give tls_root_certificate')
 
 
-def error_of(kind: str, words: str = 'Socket closed') -> ServerError:
+def error_of(kind, words='Socket closed'):
     error = ServerError(kind, 'cannot reach gpu:1', 'start it', RECONNECT)
     error.__cause__ = RuntimeError(words)
     return error
@@ -123,17 +120,17 @@ def error_of(kind: str, words: str = 'Socket closed') -> ServerError:
 class Looks:
     """Stands in for the looks below gRPC."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.found: tuple[str, str] | None = FAULT
         self.count = 0
 
-    def __call__(self, places: Any, certificate: bytes | None, timeout_s: float) -> Any:
+    def __call__(self, places, certificate, timeout_s):
         self.count += 1
         return self.found
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+def looks(monkeypatch):
     fake = Looks()
     monkeypatch.setattr(address, 'fault_among', fake)
     monkeypatch.setattr(address, 'places', lambda server: [('gpu', '10.0.0.1', 1)])
@@ -142,7 +139,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 
 
 @pytest.mark.parametrize('kind', ['unreachable', 'tls', 'foreign'])
-def test_cause_is_named_and_kept(looks: Looks, kind: str) -> None:
+def test_cause_is_named_and_kept(looks, kind):
     one = TlsCheck('gpu:1', None)
     for words in ('Socket closed', 'Connection refused', 'Socket closed'):
         found = one.explain(error_of(kind, words))
@@ -151,7 +148,7 @@ def test_cause_is_named_and_kept(looks: Looks, kind: str) -> None:
     assert looks.count == 1
 
 
-def test_other_errors_are_left_alone(looks: Looks) -> None:
+def test_other_errors_are_left_alone(looks):
     for kind in ('starting', 'name', 'service', 'scene', 'timeout', 'closed'):
         error = error_of(kind)
         assert TlsCheck('gpu:1', None).explain(error) is error
@@ -159,7 +156,7 @@ def test_other_errors_are_left_alone(looks: Looks) -> None:
 
 
 @pytest.mark.parametrize('words', ['connect timed out', 'No route to host', 'unreachable'])
-def test_silence_is_not_looked_into(looks: Looks, words: str) -> None:
+def test_silence_is_not_looked_into(looks, words):
     one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
     error = error_of('unreachable', words)
@@ -167,13 +164,13 @@ def test_silence_is_not_looked_into(looks: Looks, words: str) -> None:
     assert looks.count == 1
 
 
-def test_no_fault_leaves_the_error(looks: Looks) -> None:
+def test_no_fault_leaves_the_error(looks):
     looks.found = None
     error = error_of('unreachable', 'Connection refused')
     assert TlsCheck('gpu:1', None).explain(error) is error
 
 
-def test_after_it_worked_it_is_looked_anew(looks: Looks) -> None:
+def test_after_it_worked_it_is_looked_anew(looks):
     one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
     looks.found = None
@@ -183,7 +180,7 @@ def test_after_it_worked_it_is_looked_anew(looks: Looks) -> None:
     assert looks.count == 2
 
 
-def test_looks_are_repeated_in_time(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_are_repeated_in_time(looks, monkeypatch):
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 0.0)
     one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
