@@ -42,10 +42,19 @@ RAY = pytest.mark.skipif(
 CLUSTER = """
 import sys
 import ray
-found = ray.init(
-    num_cpus=2, include_dashboard=False, object_store_memory=80_000_000, log_to_driver=False,
-    logging_level='ERROR', _temp_dir=sys.argv[1], _node_ip_address='127.0.0.1',
-)
+for attempt in range(10):
+    try:
+        found = ray.init(
+            num_cpus=2, include_dashboard=False, object_store_memory=80_000_000,
+            log_to_driver=False, logging_level='ERROR', _temp_dir=sys.argv[1],
+            _node_ip_address='127.0.0.1',
+        )
+        break
+    except Exception as error:
+        # It waits for half a minute at most, which a busy machine may need.
+        if 'timed out during startup' not in str(error) or attempt == 9:
+            raise
+        ray.shutdown()
 print(found.address_info['gcs_address'], flush=True)
 sys.stdin.read()
 """
