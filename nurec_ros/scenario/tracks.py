@@ -21,7 +21,7 @@ is found among the tracks that began no earlier than the longest lifetime ago.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import SupportsIndex
@@ -79,10 +79,6 @@ class TrackChanges:
 
     new: tuple[str, ...]
     gone: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[tuple[str, ...]]:
-        """Unpack as `new, gone`."""
-        return iter((self.new, self.gone))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

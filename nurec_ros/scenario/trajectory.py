@@ -21,7 +21,6 @@ numpy: a float cannot hold a time of today to the nanosecond, so it is refused a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 import math
 import operator
@@ -199,10 +198,6 @@ class Twist:
 
     linear: Array
     angular: Array
-
-    def __iter__(self) -> Iterator[Array]:
-        """Unpack as `linear, angular`."""
-        return iter((self.linear, self.angular))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
