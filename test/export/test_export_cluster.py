@@ -29,6 +29,7 @@ import tempfile
 from test.export.conftest import picture
 from test.export.test_export_resume import everything
 from test.support.archives import build_archive, CAMERAS
+from test.support.waiting import PATIENCE_S
 import threading
 
 import grpc
@@ -77,14 +78,21 @@ def cluster(folder):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # One on this machine's loopback for a moment needs no token.
-        env={**os.environ, 'RAY_USAGE_STATS_ENABLED': '0', 'RAY_AUTH_MODE': 'disabled'},
+        env={
+            **os.environ,
+            'RAY_USAGE_STATS_ENABLED': '0',
+            # One on this machine's loopback for a moment needs no token.
+            'RAY_AUTH_MODE': 'disabled',
+            # A node that has to wait for its turn is no dead one: Ray would end it, and with it
+            # the process of the tests.
+            'RAY_health_check_failure_threshold': '1000',
+        },
     )
     address = process.stdout.readline().strip()
     assert address
     yield address
     process.stdin.close()
-    process.wait(60)
+    process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope='module')
@@ -98,20 +106,22 @@ def long_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
 
 
-def workers() -> list[int]:
-    """Return the processes that render a part now."""
+def workers(folder: Path) -> list[int]:
+    """Return the processes that render a part now, of the cluster of a folder."""
     found = []
     for path in Path('/proc').glob('[0-9]*/cmdline'):
         # Others end meanwhile.
         with suppress(OSError):
             if path.read_bytes().startswith(b'ray::render'):
-                found.append(int(path.parent.name))
+                raylet = (path.parent / 'stat').read_text().rpartition(')')[2].split()[1]
+                if bytes(folder) in Path(f'/proc/{raylet}/cmdline').read_bytes():
+                    found.append(int(path.parent.name))
     return found
 
 
 @RAY
 def test_the_result_is_that_of_one_process_even_where_a_worker_is_killed(
-    export, long_parts, make_server, cluster, usdz, other
+    export, long_parts, make_server, cluster, folder, usdz, other
 ):
     """Two scenarios on two workers; the first that renders dies, and Ray tries again."""
     reached, killed = threading.Event(), threading.Event()
@@ -120,12 +130,12 @@ def test_the_result_is_that_of_one_process_even_where_a_worker_is_killed(
         if len(server.requests()) > 10:
             reached.set()
             # So that there is one to be killed.
-            assert killed.wait(60)
+            assert killed.wait(PATIENCE_S)
         return picture(request)
 
     def kill():
-        assert reached.wait(120)
-        for process in workers()[:1]:
+        assert reached.wait(PATIENCE_S)
+        for process in workers(folder)[:1]:
             os.kill(process, signal.SIGKILL)
             victims.append(process)
         killed.set()
@@ -191,7 +201,7 @@ def test_ctrl_c_leaves_what_one_process_goes_on_with(
     def render(request, context):
         if len(server.requests()) > 10:
             reached.set()
-            over.wait(60)
+            over.wait(PATIENCE_S)
         return picture(request)
 
     server, output = make_server(render), tmp_path / 'out'
@@ -201,9 +211,9 @@ def test_ctrl_c_leaves_what_one_process_goes_on_with(
         *('-p', 'image_format:=png', '-p', 'resolution_scale:=0.02'),
     ]
     process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
-    assert reached.wait(120)
+    assert reached.wait(PATIENCE_S)
     process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=PATIENCE_S)
     over.set()
     assert process.returncode == 130, printed
     assert f'what is finished stays in {output}, --resume goes on' in printed
@@ -259,7 +269,7 @@ def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
         env={**kept, 'HOME': str(tmp_path), 'RAY_AUTH_MODE': 'token'},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, '')
