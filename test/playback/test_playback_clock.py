@@ -402,23 +402,17 @@ def test_tick_while_playing_adds_to_the_running_position(clock, wall):
     assert clock.advance() == Advance(at + 100 * MS, at + 110 * MS, at + 110 * MS)
 
 
-def test_tick_past_the_end_is_clamped(clock):
+@pytest.mark.parametrize('playing', [False, True])
+def test_a_tick_ends_at_the_end_and_from_there_moves_nothing(clock, playing):
     clock.seek(END - 30 * MS)
-    assert clock.tick(100 * MS) == Advance(END - 30 * MS, END, END, finished=True)
-    assert clock.done
-
-
-def test_tick_at_the_end_moves_nothing(clock):
-    clock.seek(END)
-    assert clock.tick(100 * MS) == Advance(END, END, END)
-    assert clock.done
-
-
-def test_tick_to_the_end_while_playing_halts(clock):
-    clock.play()
-    clock.tick(20 * S)
+    if playing:
+        clock.play()
+    after = clock.passed_ns
+    assert clock.tick(100 * MS) == Advance(after, END, END, finished=True)
     assert clock.done
     assert not clock.is_playing
+    assert clock.tick(100 * MS) == Advance(END, END, END)
+    assert clock.done
 
 
 def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock):
@@ -480,36 +474,31 @@ def test_held_time_is_not_caught_up(clock, wall):
     assert clock.advance(None).position_ns == limit + 20 * MS
 
 
-def test_lockstep_is_never_faster_than_the_rate(clock, wall):
-    clock.set_rate(2.0)
+@pytest.mark.parametrize(
+    ('from_ns', 'waited_s', 'limit_ns', 'loop', 'expected'),
+    [
+        # Rounded down to a microsecond; behind the position nothing goes back.
+        (0, 1, 1_999, False, Advance(BEGIN, *[BEGIN + 1_000] * 2)),
+        (5 * S, 1, 1 * S, False, Advance(*[BEGIN + 5 * S] * 3)),
+        # Not as far as the limit, where the wall is not.
+        (0, 0.01, 1 * S, False, Advance(BEGIN, *[BEGIN + 10 * MS] * 2)),
+        # The end, at the limit and before it.
+        (0, 30, 20 * S, False, Advance(BEGIN, END, END, finished=True)),
+        (0, 30, 20 * S + 1, False, Advance(BEGIN, END, END, finished=True)),
+        # A looping clock reaches a limit that is the end, and wraps before one beyond it.
+        (0, 20, 20 * S, True, Advance(BEGIN, END, END)),
+        (0, 30, 20 * S + 1_000, True, Advance(BEGIN, END, BEGIN, wrapped=True)),
+    ],
+)
+def test_how_far_a_limit_lets_the_clock_go(
+    clock, wall, from_ns, waited_s, limit_ns, loop, expected
+):
+    clock.loop = loop
+    if from_ns:
+        clock.seek(BEGIN + from_ns)
     clock.play()
-    wall += 10 * MS
-    assert clock.advance(BEGIN + 1 * S).position_ns == BEGIN + 20 * MS
-
-
-def test_limit_is_rounded_down_to_a_microsecond(clock, wall):
-    clock.play()
-    wall += 1 * S
-    assert clock.advance(BEGIN + 1_999).position_ns == BEGIN + 1_000
-
-
-def test_limit_behind_the_position_holds_without_going_back(clock, wall):
-    clock.seek(BEGIN + 5 * S)
-    clock.play()
-    wall += 1 * S
-    assert clock.advance(BEGIN + 1 * S).position_ns == BEGIN + 5 * S
-
-
-def test_limit_beyond_the_end_lets_it_finish(clock, wall):
-    clock.play()
-    wall += 30 * S
-    assert clock.advance(END + 1).finished
-
-
-def test_limit_at_the_end_is_reached_and_finishes(clock, wall):
-    clock.play()
-    wall += 30 * S
-    assert clock.advance(END) == Advance(BEGIN, END, END, finished=True)
+    wall += round(waited_s * S)
+    assert clock.advance(BEGIN + limit_ns) == expected
 
 
 def test_limit_at_the_end_holds_a_looping_clock_there(clock, wall):
@@ -523,20 +512,6 @@ def test_limit_at_the_end_holds_a_looping_clock_there(clock, wall):
     assert clock.advance() == Advance(END, END, BEGIN, wrapped=True)
     wall += 10 * MS
     assert clock.advance(END).position_ns == BEGIN + 10 * MS
-
-
-def test_limit_at_the_end_lets_a_looping_clock_reach_it_exactly(clock, wall):
-    clock.loop = True
-    clock.play()
-    wall += 20 * S
-    assert clock.advance(END) == Advance(BEGIN, END, END)
-
-
-def test_limit_beyond_the_end_lets_a_looping_clock_wrap(clock, wall):
-    clock.loop = True
-    clock.play()
-    wall += 30 * S
-    assert clock.advance(END + 1_000).wrapped
 
 
 def test_new_rate_after_a_hold_does_not_catch_up(clock, wall):
