@@ -719,8 +719,10 @@ def test_the_first_state_after_a_load_and_a_jump_back_lists_all_tracks_as_new():
     (state,) = states(world.seek(1500))
     assert state.new_track_ids == ('all', 'first')
     assert state.removed_track_ids == ('second',)
-    (state,) = states(world.do(world.playback.reset))
-    assert state.new_track_ids == ('all', 'first')
+    # A reset lists them even where it goes nowhere.
+    for _ in range(2):
+        (state,) = states(world.do(world.playback.reset))
+        assert state.new_track_ids == ('all', 'first')
 
 
 def test_without_a_scenario_the_state_is_that_of_nothing_at_all():
