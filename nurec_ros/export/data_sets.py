@@ -124,7 +124,9 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
     if timeline.lidars:
         lidars = {tokens[name]: _lidar(scenario.lidars[name]) for name in timeline.lidars}
         _write_json(folder / 'lidars.json', lidars)
-    fitting = {camera: View.of(models[camera].resized(*size)) for camera, size in sizes.items()}
+    fitting = {
+        camera: ImageView.of(models[camera].resized(*size)) for camera, size in sizes.items()
+    }
     T_rig_offset = rig_offset(timeline.values.settings.rig_offset)
     with (
         (folder / 'ego.csv').open('w', encoding='utf-8') as ego,
@@ -136,7 +138,7 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
             numbers = [*pose.position.tolist(), *pose.quaternion.tolist()]
             ego.write(f'{t_ns // 1000},{",".join(repr(float(number)) for number in numbers)}\n')
             T_map_rig = pose.matrix @ T_rig_offset
-            views: dict[str, tuple[View, Array]] = {}
+            views: dict[str, tuple[ImageView, Array]] = {}
             for camera in stamps[t_ns]:
                 T_map_camera = T_map_rig @ scenario.cameras[camera].T_rig_camera
                 T_camera_map = np.linalg.inv(T_map_camera).astype(np.float64)
@@ -194,7 +196,9 @@ def _write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def _tracks(active: ActiveTracks, views: dict[str, tuple[View, Array]]) -> list[dict[str, object]]:
+def _tracks(
+    active: ActiveTracks, views: dict[str, tuple[ImageView, Array]]
+) -> list[dict[str, object]]:
     found = []
     for number, track_id in enumerate(active.ids):
         pose, dims = active.poses[number], active.dims[number]
@@ -230,7 +234,7 @@ def edge_points(T_map_box: Array, dims: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ImageView:
     """A camera's lens at the size of its images, and the rays of its image's border."""
 
     model: CameraModel
@@ -238,7 +242,7 @@ class View:
     rays: Array
 
     @classmethod
-    def of(cls, model: CameraModel) -> View:
+    def of(cls, model: CameraModel) -> ImageView:
         """Return the view of a lens."""
         width, height = model.resolution
         u, v = np.arange(width + 1) - 0.5, np.arange(height + 1) - 0.5
@@ -251,7 +255,7 @@ class View:
         return cls(model, border[valid], rays[valid])
 
 
-def box_2d(view: View, T_camera_map: Array, T_map_box: Array, dims: Array) -> Rect | None:
+def box_2d(view: ImageView, T_camera_map: Array, T_map_box: Array, dims: Array) -> Rect | None:
     """
     Return left, top, right, bottom in pixels (centres at integers) of what is seen of a box.
 

@@ -24,7 +24,7 @@ from test.support.archives import build_archive, CAMERAS
 
 import cv2
 import numpy as np
-from nurec_ros.export.data_sets import box_2d, edge_points, View
+from nurec_ros.export.data_sets import box_2d, edge_points, ImageView
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras.pinhole import PinholeCamera
 import pytest
@@ -42,7 +42,7 @@ def seen(centre, dims):
     """Return the 2D box of an upright box in optical coordinates."""
     T = np.eye(4)
     T[:3, 3] = centre
-    return box_2d(View.of(pinhole()), np.eye(4), T, np.array(dims, dtype=float))
+    return box_2d(ImageView.of(pinhole()), np.eye(4), T, np.array(dims, dtype=float))
 
 
 def test_a_box_ahead_is_as_large_as_its_near_face():
