@@ -71,7 +71,7 @@ class Spec:
     def allowed(self) -> str:
         """Return in words which values are allowed, '' where the kind says all."""
         if self.choices:
-            return ', '.join(self.choices)
+            return ', '.join(choice or "''" for choice in self.choices)
         words = [f'{value:g}' for value in self.extra]
         if self.minimum is not None and self.maximum is not None:
             words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')

@@ -24,13 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
-import shutil
 import sys
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.demo.processes import DemoError
+from nurec_ros.demo.progress import Patience, PlayProgress
 from nurec_ros.demo.recording import fields_of, Recorder, Topic
 from nurec_ros.scenario import Scenario
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -42,7 +42,6 @@ from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
-from tqdm import tqdm
 
 READY_S = 90.0
 # Beyond what the player waits for the first frame of a scene, for which servers compile.
@@ -56,16 +55,10 @@ SPIN_S = 0.05
 REST_S = 0.02
 # Every so many steps the topics are looked through again.
 LOOK_EVERY = 10
-# What is waited for is said after so long, and again where it has changed: less and less often,
-# since a text may count the seconds.
-# A start takes some seconds, several on a slow machine.
-SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 10.0, 5.0, 40.0
 # Of the speed asked for: at most so much faster does the clock run between two pictures.
 HURRY = 10.0
 MOST_RATE = 100.0
 PACE_EVERY_S = 1.0
-MOST_COLUMNS = 100
-BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
 Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 # Says how far it is.
@@ -373,65 +366,6 @@ def drain(
         if now() - began >= DRAIN_S and is_complete():
             break
         spin(SPIN_S)
-
-
-class Patience:
-    """Says what is being waited for: not at once, not too often, and not the same thing twice."""
-
-    def __init__(
-        self, say: Callable[[str], object], now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._say = say
-        self._now = now
-        self._next = now() + SAID_AFTER_S
-        self._pause_s = SAID_AGAIN_S
-        self._said = ''
-
-    def note(self, reason: Callable[[], str]) -> None:
-        """Say the reason, if it is time to say something and there is something new."""
-        if self._now() < self._next:
-            return
-        text = reason()
-        if text != self._said:
-            self._say(f'waiting: {text}')
-            self._said = text
-            self._next = self._now() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
-
-
-class PlayProgress:
-    """A bar on stderr for a terminal; else a line at each quarter, so that logs stay readable."""
-
-    QUARTERS = 4
-
-    def __init__(self, total_s: float, say: Callable[[str], object], *, terminal: bool) -> None:
-        self._total = max(total_s, 1e-9)
-        self._say = say
-        self._quarter = 0
-        self._bar = tqdm(
-            total=round(self._total, 1),
-            desc='playing',
-            bar_format=BAR,
-            # A terminal that does not know its size (in CI, say) would get no bar at all.
-            ncols=min(MOST_COLUMNS, shutil.get_terminal_size().columns or MOST_COLUMNS),
-            nrows=24,
-            disable=not terminal,
-        )
-        self._lines = not terminal
-
-    def show(self, seconds: float, note: str) -> None:
-        """Say that `seconds` of the scenario have passed."""
-        self._bar.n = round(min(seconds, self._total), 1)
-        self._bar.set_postfix_str(note)
-        quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
-        if self._lines and quarter > self._quarter:
-            self._quarter = quarter
-            percent = 100 * quarter // self.QUARTERS
-            self._say(f'playing {percent:3d} %: {seconds:.1f} s, {note}')
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._bar.close()
 
 
 def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'images') -> list[str]:

@@ -104,7 +104,8 @@ def _row(spec: Spec, prefix: str = '') -> str:
     default = f'`{yaml_value(spec.default)}`'
     if spec.kind == 'string_array' and spec.default == ('',):
         default = "`['']`"
-    allowed = ', '.join(f'`{choice}`' for choice in spec.choices) or spec.allowed or _kind(spec)
+    choices = ', '.join(f'`{choice or repr(choice)}`' for choice in spec.choices)
+    allowed = choices or spec.allowed or _kind(spec)
     cells = (f'`{prefix}{spec.name}`', default, allowed, _WORDS[spec.applies], spec.description)
     return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |'
 

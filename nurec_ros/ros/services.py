@@ -23,11 +23,13 @@ refusal.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 import inspect
 from typing import Protocol
 
 from nurec_ros.errors import NurecError
 from nurec_ros.playback.state import PlaybackState, StepState
+from nurec_ros.ros.outlet import reliable
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -43,6 +45,10 @@ WITHOUT_ROSBAG2 = (
 )
 
 NS_PER_S = 1_000_000_000
+
+# Calls that wait for their turn: of those that come at once the middleware keeps the last ten
+# unless it is told otherwise, and the others are never answered.
+QUEUE = reliable(1000)
 
 
 class Player(Protocol):
@@ -113,7 +119,9 @@ class _TriggerServices:
                 return self._refuse(name, response, error)
 
         callback = answer_later if inspect.iscoroutinefunction(action) else answer
-        self._node.create_service(Trigger, f'~/{name}', callback, callback_group=group)
+        self._node.create_service(
+            Trigger, f'~/{name}', callback, qos_profile=QUEUE, callback_group=group
+        )
 
     def _confirm(self, response: Trigger.Response, state: PlaybackState) -> Trigger.Response:
         response.success = True
@@ -139,7 +147,7 @@ class _Rosbag2Services:
         self._refused = refused
 
     def offer_all(self, stepping: MutuallyExclusiveCallbackGroup) -> None:
-        create = self._node.create_service
+        create = partial(self._node.create_service, qos_profile=QUEUE)
         create(rosbag2.Pause, '~/pause', self.pause)
         create(rosbag2.Resume, '~/resume', self.resume)
         create(rosbag2.TogglePaused, '~/toggle_paused', self.toggle_paused)

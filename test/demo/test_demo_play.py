@@ -22,12 +22,9 @@ from nurec_ros.demo.play import (
     may_be_compiling,
     MOST_DRAIN_S,
     pace,
-    Patience,
-    PlayProgress,
     rendering,
-    SAID_AFTER_S,
-    SAID_AGAIN_S,
 )
+from nurec_ros.demo.progress import Patience, PlayProgress, SAID_AFTER_S, SAID_AGAIN_S
 import pytest
 
 

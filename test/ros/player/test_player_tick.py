@@ -56,6 +56,16 @@ def test_advances_exactly(bench, tick_us):
     bench.until(lambda: bench.clock_ns == BEGIN_NS + 2000 * tick_us, 'the clock')
 
 
+@pytest.mark.parametrize(('name', 'moved_us'), [('tick', 100_000), ('stop', 0)])
+def test_of_a_hundred_calls_at_once_each_is_answered(bench, name, moved_us):
+    bench.configure(tick_us=1000)
+    client = bench.listener.client(Trigger, f'/nurec/{name}')
+    answers = [client.call_async(Trigger.Request()) for _ in range(100)]
+    bench.until(lambda: all(answer.done() for answer in answers), 'the last answer')
+    assert all(answer.result().success for answer in answers)
+    assert bench.trigger('stop')['current_time_us'] == START_US + moved_us
+
+
 @pytest.mark.parametrize('rate', [0.1, 7.0])
 def test_rate_does_not_matter(bench, rate):
     bench.configure(rate=rate)
