@@ -132,7 +132,8 @@ class Way:
         done = 0
         while done < len(states):
             # Some at once, as far as that is certain.
-            some = states[done : done + AT_ONCE]
+            end = done + AT_ONCE
+            some = states[done:end]
             places: list[float] = []
             if len(some) > 1:
                 x, y, _ = np.array([state for _, _, state in some]).T

@@ -33,6 +33,9 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 
+if TYPE_CHECKING:
+    from tf2_msgs.msg import TFMessage
+
 try:
     from rclpy.event_handler import PublisherEventCallbacks
 except ImportError:  # its name before Iron
@@ -42,9 +45,6 @@ try:
     from tf2_ros import TransformBroadcaster
 except ImportError:
     TransformBroadcaster = None
-
-if TYPE_CHECKING:
-    from tf2_msgs.msg import TFMessage
 
 MAXIMUM_DEPTH = 1_000_000
 MOST_TOLD = 200
