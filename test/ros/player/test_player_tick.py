@@ -18,6 +18,7 @@ from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import serve, stamp_ns
 
 import pytest
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
@@ -59,7 +60,11 @@ def test_advances_exactly(bench, tick_us):
 @pytest.mark.parametrize(('name', 'moved_us'), [('tick', 100_000), ('stop', 0)])
 def test_of_a_hundred_calls_at_once_each_is_answered(bench, name, moved_us):
     bench.configure(tick_us=1000)
-    client = bench.listener.client(Trigger, f'/nurec/{name}')
+    # The client's own queues keep ten unless they are told otherwise.
+    node, deep = bench.listener.node, QoSProfile(depth=1000)
+    client = node.create_client(Trigger, f'/nurec/{name}', qos_profile=deep)
+    # Made later and answered: the one before it is known too.
+    bench.listener.client(Trigger, '/nurec/stop')
     answers = [client.call_async(Trigger.Request()) for _ in range(100)]
     bench.until(lambda: all(answer.done() for answer in answers), 'the last answer')
     assert all(answer.result().success for answer in answers)
