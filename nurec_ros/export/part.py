@@ -163,7 +163,8 @@ class Timeline:
             return
         scenario, settings = self.found.scenario, self.values.settings
         offered = Offered(self.node)
-        ScenarioTopics(offered, lambda: settings, scenario).change(scenario)
+        topics = ScenarioTopics(offered, lambda: settings, scenario)
+        topics.change(scenario, prepared=self.found.prepared)
         StateTopic(offered)
         there = {
             *offered.topics,
@@ -280,7 +281,7 @@ class _Player:
         self._kept = kept
         settings, scenario = timeline.values.settings, timeline.found.scenario
         self._topics = ScenarioTopics(outlet, lambda: settings, scenario)
-        self._topics.change(scenario)
+        self._topics.change(scenario, prepared=timeline.found.prepared)
         self._state = StateTopic(outlet)
         frames = frame_names(settings, scenario)
         self._cameras: dict[str, CameraTopics] = {}

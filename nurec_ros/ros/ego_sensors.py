@@ -55,11 +55,20 @@ class EgoSensors:
         self._fix_message.status.service = NavSatStatus.SERVICE_GPS
         self._fix_message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_UNKNOWN
 
-    def change(self, scenario: Scenario, frame: str, driver: DrivenEgo | None) -> None:
-        """Show another scenario; `driver` is who may drive in the place of its recorded ego."""
+    def change(
+        self,
+        scenario: Scenario,
+        motion: InertialMotion | None,
+        frame: str,
+        driver: DrivenEgo | None,
+    ) -> None:
+        """
+        Show another scenario.
+
+        motion: along its recorded poses, for an IMU; `driver` is who may drive in their place.
+        """
         settings = self._settings
         begin_ns, _ = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
-        motion = InertialMotion(scenario.ego) if settings.imu_rate else None
         on_earth = scenario.T_earth_map is not None
         if settings.imu_rate and self._imu is None:
             self._imu = self._outlet.advertise(Imu, '~/imu', reliable(DEPTH))

@@ -36,11 +36,10 @@ from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.lane_markers import Lanes
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.outlet import Outlet
-from nurec_ros.ros.topics import frame_names
+from nurec_ros.ros.topics import frame_names, Prepared
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import no_lidars_wanted
 from nurec_ros.settings import Settings, Values
@@ -65,7 +64,7 @@ class ReadScenario:
     end_ns: int
     lidars: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    lanes: Lanes | None = None
+    prepared: Prepared | None = None
 
 
 def read(asked: Settings) -> ReadScenario:
@@ -104,9 +103,9 @@ def read(asked: Settings) -> ReadScenario:
                 with suppress(ValueError):
                     model.fit('equidistant')
     lidars = choose_lidars(scenario.lidars, [name for name in asked.lidars if name])
-    # A large map takes a second: not in the executor's time either.
-    lanes = Lanes.of(scenario.road_map)
-    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings, lanes)
+    with doing(f'preparing the topics of {asked.usdz_path}'):
+        prepared = Prepared.of(asked, scenario)
+    return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings, prepared)
 
 
 def choose_lidars(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:

@@ -279,7 +279,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
                         self._topics = ScenarioTopics(
                             self._graph, lambda: self.parameters.settings, scenario
                         )
-                    self._topics.change(scenario, new.watch.ego, found.lanes)
+                    self._topics.change(scenario, new.watch.ego, found.prepared)
         except BaseException:
             if new is not None:
                 new.destroy_topics()

@@ -21,6 +21,7 @@ or a bag.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -49,6 +50,7 @@ from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.inertial import InertialMotion
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
 from nurec_ros.settings import Settings
@@ -78,6 +80,20 @@ class ShownEgo(Protocol):
 
     def velocity(self, t_ns: int) -> Twist:
         """Return the velocity in the frame of the rig, per scenario second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What of a scenario takes long to make and needs no topic: the lanes, an IMU's motion."""
+
+    lanes: Lanes
+    motion: InertialMotion | None
+
+    @classmethod
+    def of(cls, settings: Settings, scenario: Scenario) -> Prepared:
+        """Make it, in any thread: for a large map or an IMU that may take a second."""
+        motion = InertialMotion(scenario.ego) if settings.imu_rate else None
+        return cls(Lanes.of(scenario.road_map), motion)
 
 
 class ScenarioTopics:
@@ -149,22 +165,27 @@ class ScenarioTopics:
         return self._clock.topic if self._clock is not None else ''
 
     def change(
-        self, scenario: Scenario, ego: DrivenEgo | None = None, lanes: Lanes | None = None
+        self,
+        scenario: Scenario,
+        ego: DrivenEgo | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         """
         Show another scenario from now on; where that cannot be, the one before.
 
-        lanes: those of the scenario, where they were made already.
+        prepared: what was made of the scenario already.
         """
-        frames = frame_names(self._settings(), scenario)
-        self._lanes.change(lanes or Lanes.of(scenario.road_map), frames.map_frame)
+        settings = self._settings()
+        frames = frame_names(settings, scenario)
+        made = prepared or Prepared.of(settings, scenario)
+        self._lanes.change(made.lanes, frames.map_frame)
         self._frames = frames
         self._scenario = scenario
         self._ego = scenario.ego
         self._driver = ego
         if ego is not None:
             self.change_driver()
-        self._sensors.change(scenario, self._frames.base_frame, ego)
+        self._sensors.change(scenario, made.motion, self._frames.base_frame, ego)
 
     def change_driver(self) -> None:
         """Show what belongs to an ego that is driven, or not any more."""

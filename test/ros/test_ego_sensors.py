@@ -22,8 +22,10 @@ from nurec_ros.driving import AckermannCommand, DrivenEgo, TwistCommand
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Show, ShowJump
 from nurec_ros.ros.ego_sensors import due_times
+from nurec_ros.ros.loading import read
 from nurec_ros.ros.topics import ScenarioTopics
 from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.inertial import InertialMotion
 from nurec_ros.settings import Settings
 import pytest
 from scipy.spatial.transform import Rotation
@@ -117,6 +119,21 @@ def test_the_messages(outlet, scenario):
     assert (fix.latitude - 59.35) * 111_430 == pytest.approx(-south, abs=0.01)
     assert (fix.longitude - 17.96) * 56_900 == pytest.approx(east, abs=0.01)
     assert fix.altitude == pytest.approx(23.5, abs=1e-3)
+
+
+def test_the_motion_is_made_with_the_reading_and_not_in_the_executor_s_time(
+    outlet, tmp_path, monkeypatch
+):
+    found = read(Settings(usdz_path=str(build_archive(tmp_path)), imu_rate=10.0))
+
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(InertialMotion, '__init__', fail)
+    topics = ScenarioTopics(outlet, lambda: found.asked, found.scenario)
+    topics.change(found.scenario, prepared=found.prepared)
+    topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
+    assert stamps(outlet, '~/imu') == [BEGIN_NS]
 
 
 def test_off_by_default(outlet, scenario):

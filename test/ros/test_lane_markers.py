@@ -187,11 +187,11 @@ def test_it_comes_again_after_a_jump_and_goes_with_its_scenario(street: Scenario
 def test_they_are_made_with_the_reading_and_not_in_the_executor_s_time(tmp_path: Path):
     path = write_example(tmp_path / 'street.usdz', duration_s=2.0)
     found = read(Settings(usdz_path=str(path)))
-    assert found.lanes is not None
+    assert found.prepared is not None
     assert found.scenario.road_map is not None
     shown = Shown()
     shown.load(found.scenario)
-    shown.topics.change(found.scenario, lanes=found.lanes)
+    shown.topics.change(found.scenario, prepared=found.prepared)
     shown.topics.show_jump(ShowJump(found.begin_ns, loaded=True))
-    assert shown.last() == found.lanes.markers
+    assert shown.last() == found.prepared.lanes.markers
     assert len(shown.last()) == len(found.scenario.road_map.boundaries)
