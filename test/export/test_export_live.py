@@ -155,10 +155,10 @@ def test_a_bag_holds_what_a_live_player_sends(
     live_objects = {stamp_ns(message): message for message in heard['~/objects']}
     our_objects = {stamp_ns(message): message for message in ours['~/objects']}
     end_ns = Scenario.load(usdz).end_ns
-    # Nobody is there at begin and end.
     assert set(marked) <= set(our_boxes) & set(live_boxes)
+    assert all(our_boxes[t_ns] for t_ns in marked)
+    # Near begin and end nobody is there.
     for t_ns in set(our_boxes) & set(live_boxes):
-        assert our_boxes[t_ns]
         assert our_boxes[t_ns] == live_boxes[t_ns]
     assert {begin_ns, *marked, end_ns} <= set(our_objects) & set(live_objects)
     for t_ns in set(our_objects) & set(live_objects):
