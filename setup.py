@@ -35,10 +35,11 @@ ROOT = Path(__file__).resolve().parent
 PROTO_DIR = Path(NAME, 'rendering', 'protos')
 # What ROS is told of the package, and PyPI likewise.
 MANIFEST = ET.parse(ROOT / 'package.xml').getroot()
-URLS = {url.get('type').capitalize(): url.text for url in MANIFEST.iter('url')}
+EMAIL = next(MANIFEST.iter('maintainer')).get('email')
+URLS = {url.get('type', '').capitalize(): url.text for url in MANIFEST.iter('url')}
 
 
-def generate_messages(target):
+def generate_messages(target: str | Path) -> None:
     """Write the `_pb2.py` files of our .proto files below the folder `target`."""
     protos = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PROTO_DIR).glob('*.proto'))
     Path(target).mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def generate_messages(target):
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def protobuf_requirement():
+def protobuf_requirement() -> str:
     """
     Return which protobuf runtimes accept what this machine's generator writes.
 
@@ -71,7 +72,7 @@ def protobuf_requirement():
     return 'protobuf>=3.12,<4'
 
 
-def check_messages(folder):
+def check_messages(folder: str | Path) -> None:
     """Stop a build whose generated messages this Python's protobuf runtime cannot load."""
     done = subprocess.run(
         [sys.executable, str(Path(folder) / PROTO_DIR / 'common_pb2.py')],
@@ -89,28 +90,28 @@ def check_messages(folder):
         )
 
 
-class BuildPy(build_py):
+class BuildPy(build_py):  # type: ignore[misc]
     """Build the Python modules, the generated messages among them."""
 
-    def run(self):
+    def run(self) -> None:
         editable = getattr(self, 'editable_mode', False)
         target = ROOT if editable else (ROOT / self.build_lib)
         generate_messages(target)
         check_messages(target)
         super().run()
 
-    def get_outputs(self, include_bytecode=1):
-        written = [
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs: list[str] = super().get_outputs(include_bytecode)
+        return outputs + [
             str(Path(self.build_lib) / PROTO_DIR / f'{path.stem}_pb2.py')
             for path in (ROOT / PROTO_DIR).glob('*.proto')
         ]
-        return super().get_outputs(include_bytecode) + written
 
 
-class Develop(develop):
+class Develop(develop):  # type: ignore[misc]
     """Install in place (`colcon build --symlink-install`), the messages beside their source."""
 
-    def run(self):
+    def run(self) -> None:
         generate_messages(ROOT)
         check_messages(ROOT)
         super().run()
@@ -130,7 +131,7 @@ setup(
     license=MANIFEST.findtext('license'),
     author=MANIFEST.findtext('author'),
     maintainer=MANIFEST.findtext('maintainer'),
-    maintainer_email=MANIFEST.find('maintainer').get('email'),
+    maintainer_email=EMAIL,
     url=URLS['Website'],
     project_urls=URLS,
     keywords=['ROS', 'ROS 2', 'NuRec', 'simulation', 'autonomous driving', 'neural rendering'],

@@ -19,6 +19,7 @@ Run: `python bench/bench_cameras.py`. Each line: what, ours, the other, how many
 
 from collections.abc import Callable
 import time
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -116,6 +117,7 @@ def opencv_rows(name: str, model: PinholeCamera | FisheyeCamera) -> None:
     zero = np.zeros(3)
     (fx, fy), (u0, v0) = model.focal_length, model.principal_point
     matrix = np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1.0]])
+    opencv: ModuleType
     if isinstance(model, PinholeCamera):
         opencv, bent = cv2, np.array(model.distortion)
     else:

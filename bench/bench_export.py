@@ -28,7 +28,6 @@ memory it had at most with a drive of 10 s and with one of 60 s.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from concurrent import futures
 import importlib.util
 import json
@@ -88,7 +87,7 @@ def serve(scene: str, count: int, at_once: int) -> None:
     image = cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
     picture = sensorsim_pb2.RGBRenderReturn(image_bytes=cv2.imencode('.jpg', image)[1].tobytes())
     # The bytes of replies: what is not read costs nothing, and the processors are measured.
-    canned = {
+    canned: dict[str, bytes] = {
         'render_rgb': picture.SerializeToString(),
         'get_version': common_pb2.VersionId(version_id='bench').SerializeToString(),
         'get_available_scenes': common_pb2.AvailableScenesReturn(
@@ -132,7 +131,7 @@ def bare(ports: list[int], in_flight: int, seconds: float) -> float:
     until = time.monotonic() + seconds
     left = threading.Semaphore(0)
 
-    def next_one(call: Callable[..., Any]) -> None:
+    def next_one(call: Any) -> None:
         def done(future: Any) -> None:
             future.result()
             came.append(time.monotonic())

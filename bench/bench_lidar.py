@@ -41,6 +41,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 import contextlib
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -338,7 +339,7 @@ def measure_parts() -> None:
     ]
     for layout in ('xyzi', 'xyzirc'):
         topic = LidarTopic(Nowhere(), frames, lidar, layout)
-        rows.append((f'the message, {layout}', lambda topic=topic: topic.publish(spin)))
+        rows.append((f'the message, {layout}', partial(topic.publish, spin)))
     packed = np.column_stack([points, intensities]).tobytes()
     rows.append(('one copy of as many bytes', lambda: bytearray(packed)))
     for name, function in rows:

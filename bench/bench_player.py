@@ -44,6 +44,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -65,6 +66,10 @@ CLOCK_RATES = (100, 5)
 BEAT = {'rate': 100.0, 'camera_rate': 1000.0}
 # Enough scenario time for the beat to be measured before the end comes.
 BEAT_DURATION_S = 1000.0
+
+
+def _all_heard(observer: Observer) -> bool:
+    return all(observer.sent.values())
 
 
 def lateness(sent: list[int], from_ns: int, to_ns: int) -> np.ndarray[Any, Any]:
@@ -182,7 +187,7 @@ def measure_beat(folder: Path, seconds: float, code: Path) -> None:
                     usdz, server.stdout.readline().strip(), code, **BEAT, loop='false'
                 ) as child,
             ):
-                observer.until(lambda observer=observer: all(observer.sent.values()))
+                observer.until(partial(_all_heard, observer))
                 time.sleep(1.0)
                 from_ns, used = time.time_ns(), cpu_s(child.pid)
                 time.sleep(seconds)

@@ -20,6 +20,7 @@ the slab test for each pixel, nearest kept. One core for both.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 import sys
 import tempfile
@@ -39,6 +40,7 @@ FRAMES = 12
 def straightforward(scenario: Scenario, camera: Camera, size: tuple[int, int], t_ns: int) -> None:
     """Draw sky, ground with grid, and boxes, pixel by pixel in numpy."""
     width, height = size
+    assert camera.model is not None
     native_w, native_h = camera.model.resolution
     u, v = np.meshgrid(
         (np.arange(width) + 0.5) * native_w / width - 0.5,
@@ -81,6 +83,7 @@ def ours(
     frame: np.ndarray,
 ) -> np.ndarray:
     """Draw one recorded frame with its rolling shutter."""
+    assert camera.model is not None
     start, end = (scenario.ego.at(int(t)) @ camera.T_rig_camera for t in frame)
     return renderer.render(
         camera.model,
@@ -108,15 +111,16 @@ def spins(renderer: SceneRenderer, scenario: Scenario) -> None:
         times = np.linspace(scenario.start_ns, scenario.end_ns - 10**8, FRAMES).astype(np.int64)
         took = [
             seconds(
-                lambda t=int(t), d=device: renderer.spin(
-                    d,
+                partial(
+                    renderer.spin,
+                    device,
                     (64, 900),
                     end_ns=t + 10**8,
                     T_map_sensor_start=scenario.ego.at(t) @ T_rig_lidar,
                     T_map_sensor_end=scenario.ego.at(t + 10**8) @ T_rig_lidar,
                 )
             )
-            for t in times
+            for t in times.tolist()
         ]
         print(f'{name:28s} {"64x900":>10s} {"":8s} {np.mean(took[1:]) * 1e3:6.1f}ms')
 
@@ -139,10 +143,9 @@ def main() -> None:
             times = camera.frame_times_ns
             middle = len(times) // 2
             frames = times[slice(middle, middle + FRAMES)]
-            cold = seconds(lambda c=camera, s=size, f=frames: ours(renderer, scenario, c, s, f[0]))
+            cold = seconds(partial(ours, renderer, scenario, camera, size, frames[0]))
             warm = [
-                seconds(lambda c=camera, s=size, f=f: ours(renderer, scenario, c, s, f))
-                for f in frames
+                seconds(partial(ours, renderer, scenario, camera, size, frame)) for frame in frames
             ]
             mean = float(np.mean(warm))
             total += mean
@@ -151,9 +154,7 @@ def main() -> None:
             # Half a minute for a large picture: once is enough.
             if size[0] == 480 or camera is cameras[0]:
                 plain = seconds(
-                    lambda c=camera, s=size, t=int(frames[0, 1]): straightforward(
-                        scenario, c, s, t
-                    )
+                    partial(straightforward, scenario, camera, size, int(frames[0, 1]))
                 )
                 line += f' {plain * 1e3:7.1f}ms {plain / mean:6.1f}x'
             print(line)

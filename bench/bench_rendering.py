@@ -47,7 +47,6 @@ from nurec_ros.cli.memory import keep_freed_memory
 from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import open_channel
-from nurec_ros.rendering.images import simplejpeg
 from nurec_ros.rendering.policy import MAX_IN_FLIGHT, SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import RequestBuilder
@@ -85,7 +84,7 @@ def picture() -> bytes:
 # --- the server, in a process of its own ---------------------------------------------------------
 
 
-class _Answers(grpc.GenericRpcHandler):
+class _Answers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Answers with bytes that were serialised before."""
 
     def __init__(self, scene_id: str) -> None:
@@ -113,7 +112,7 @@ class _Answers(grpc.GenericRpcHandler):
         for item in asked.items:
             one = reply.items.add(camera_name=item.camera_name, success=True)
             one.result.CopyFrom(self._image)
-        return reply.SerializeToString()
+        return bytes(reply.SerializeToString())
 
 
 def serve(scene_id: str) -> None:
@@ -144,7 +143,7 @@ def publishers(raw: bool) -> tuple[Publish, str]:
         message.width, message.height, message.encoding = *SIZE, 'rgb8'
         message.step = 3 * SIZE[0]
 
-        def publish(_data: bytes, rgb: Any) -> None:
+        def publish(data: bytes, rgb: Any) -> None:
             pixels = array.array('B')
             pixels.frombytes(rgb.reshape(-1).data)
             message.data = pixels
@@ -152,7 +151,7 @@ def publishers(raw: bool) -> tuple[Publish, str]:
     else:
         message.format = 'rgb8; jpeg compressed bgr8'
 
-        def publish(data: bytes, _rgb: Any) -> None:
+        def publish(data: bytes, rgb: Any) -> None:
             message.data = array.array('B', data)
             publisher.publish(message)
 
@@ -332,7 +331,7 @@ def compare(scenario: Scenario, port: int, arguments: argparse.Namespace) -> Non
     contestants = {'pipeline': Piped(scenario, port)}
     if arguments.batch:
         contestants['pipeline, batch'] = Piped(scenario, port, 'auto')
-    decoder = 'simplejpeg' if simplejpeg else 'OpenCV'
+    decoder = 'simplejpeg' if importlib.util.find_spec('simplejpeg') else 'OpenCV'
     print(f'JPEG of {len(picture())} bytes, decoder {decoder}, {arguments.rounds} rounds')
     print('| pictures | cameras | bare loop /s | way | /s | of the bare loop | CPU ms per frame |')
     print('|---|---|---|---|---|---|---|')
@@ -341,10 +340,11 @@ def compare(scenario: Scenario, port: int, arguments: argparse.Namespace) -> Non
         frames = arguments.frames // 8 if raw else arguments.frames
         for cameras in arguments.cameras:
             bare.run(max(frames // 4, 8), cameras, raw, publish)
+            runners: dict[str, Bare | Piped] = {'bare': bare, **contestants}
             rates: dict[str, list[float]] = {'bare': [], **{name: [] for name in contestants}}
             cpu: dict[str, list[float]] = {name: [] for name in rates}
             for _ in range(arguments.rounds):
-                for name, runner in (('bare', bare), *contestants.items()):
+                for name, runner in runners.items():
                     cpu_before, before = time.process_time(), time.perf_counter()
                     runner.run(frames, cameras, raw, publish)
                     spent = time.perf_counter() - before

@@ -294,7 +294,7 @@ def bench_growth() -> None:
         build = time.perf_counter() - begin
         low, high = int(tracks.start_ns.min()), int(tracks.end_ns.max())
         moments = np.random.default_rng(4).integers(low, high, 300).tolist()
-        mean = np.mean([len(tracks.at(moment)) for moment in moments])
+        mean = float(np.mean([len(tracks.at(moment)) for moment in moments]))
         cost = per_call(tracks.at, moments)
         row(
             f'tracks.at, {count:,} tracks, {mean:.0f} active',

@@ -22,6 +22,7 @@ them (the wire's, and the one that describes fields to Fast DDS) and the Python 
 package is one library here, which goes by the names that rclpy and the type supports look for.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import contextlib
 import io
@@ -33,6 +34,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from typing import Any
 
 import numpy
 from rosidl_adapter import convert_to_idl
@@ -61,7 +63,7 @@ LIBRARIES = (
     'rosidl_typesupport_introspection_c',
 )
 # Each generator's share folder, its function, and what that takes beside the arguments' file.
-GENERATORS = {
+GENERATORS: dict[str, tuple[Any, ...]] = {
     'rosidl_generator_c': (generate_c,),
     'rosidl_typesupport_fastrtps_c': (generate_typesupport_fastrtps_c,),
     'rosidl_typesupport_introspection_c': (generate_introspection_c,),
@@ -72,14 +74,21 @@ DESCRIPTION = 'rosidl_generator_type_description'
 ENDINGS = ('_msgs', '_interfaces')
 
 
-def definitions(package):
+def definitions(package: str) -> list[Path]:
     """Return the .msg and .srv files of a package, relative to its folder."""
     folder = HERE / package
     found = [*folder.glob('msg/*.msg'), *folder.glob('srv/*.srv')]
     return sorted(path.relative_to(folder) for path in found)
 
 
-def run_generator(package, build, name, function, *more, **arguments):
+def run_generator(
+    package: str,
+    build: Path,
+    name: str,
+    function: Callable[..., object],
+    *more: Sequence[str],
+    **arguments: list[str],
+) -> None:
     """Let one generator write its code for a package, into a folder of its own."""
     out = build / name / package
     out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +105,7 @@ def run_generator(package, build, name, function, *more, **arguments):
     function(str(path), *more)
 
 
-def describe(package, build):
+def describe(package: str, build: Path) -> None:
     """Write a package's .idl files, and for each the description of its type with the hash."""
     out = build / DESCRIPTION / package
     paths = [f'{name}:{SHARE / name}' for name in DEPENDENCIES]
@@ -107,7 +116,7 @@ def describe(package, build):
     run_generator(package, build, DESCRIPTION, generate_type_hash, include_paths=paths)
 
 
-def generate(package, build, name):
+def generate(package: str, build: Path, name: str) -> None:
     """Let one generator write its code for a package that has been described."""
     paths = definitions(package)
     described = build / DESCRIPTION / package
@@ -129,7 +138,7 @@ def generate(package, build, name):
         header.write_text(text.replace('@PROJECT_NAME_UPPER@', package.upper()))
 
 
-def units(package, build):
+def units(package: str, build: Path) -> list[Path]:
     """
     Return what to compile of a package.
 
@@ -147,7 +156,7 @@ def units(package, build):
     return [*descriptions, *(build / package / name for name in together)]
 
 
-def compiler():
+def compiler() -> list[str]:
     """Return the command of the C++ compiler, which compiles C as well."""
     found = os.environ.get('CXX') or shutil.which('c++') or shutil.which('g++')
     if not found:
@@ -155,25 +164,25 @@ def compiler():
     return found.split()
 
 
-def run(command):
+def run(command: list[str]) -> None:
     """Run a compiler; where it fails, show what it says and end."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f'{command[0]} {command[-1]}:\n{done.stderr}')
 
 
-def compile_unit(path, target, build):
+def compile_unit(path: Path, target: Path, build: Path) -> None:
     """Compile one file."""
     include = PREFIX / 'include'
     folders = [build / name for name in GENERATORS]
-    folders += [sysconfig.get_path('include'), numpy.get_include(), include]
+    folders += [Path(sysconfig.get_path('include')), Path(numpy.get_include()), include]
     folders += sorted(folder for folder in include.iterdir() if folder.is_dir())
     language = 'c++' if path.suffix == '.cpp' else 'c'
     flags = ['-O0', '-fPIC', '-w', *(f'-I{folder}' for folder in folders), '-x', language]
     run([*compiler(), *flags, '-c', str(path), '-o', str(target)])
 
 
-def link(package, build):
+def link(package: str, build: Path) -> None:
     """Link all of a package as one library."""
     libraries = [f'-L{LIB}', *(f'-l{name}' for name in LIBRARIES)]
     objects = sorted(str(path) for path in (build / package).glob('*.o'))
@@ -183,7 +192,7 @@ def link(package, build):
     run([*compiler(), '-shared', *where, *objects, *libraries, '-o', str(library)])
 
 
-def install(package, build):
+def install(package: str, build: Path) -> None:
     """Put a package where Python, ROS and the ament index look for it, replacing an older one."""
     python = Path(sysconfig.get_path('platlib')) / package
     share = SHARE / package
@@ -214,7 +223,7 @@ def install(package, build):
         (index / resource / package).write_text(content)
 
 
-def main():
+def main() -> None:
     """Build and install every package that has a folder here."""
     packages = sorted(folder.name for folder in HERE.iterdir() if folder.name.endswith(ENDINGS))
     with tempfile.TemporaryDirectory() as folder:
@@ -225,13 +234,13 @@ def main():
             jobs = [(package, build, name) for name in GENERATORS for package in packages]
             list(pool.map(generate, *zip(*jobs, strict=True)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = []
+            files = []
             for package in packages:
                 (build / package).mkdir()
                 for count, path in enumerate(units(package, build)):
-                    jobs.append((path, build / package / f'{count}.o', build))
-            print(f'Compiling {len(jobs)} files', flush=True)
-            list(pool.map(compile_unit, *zip(*jobs, strict=True)))
+                    files.append((path, build / package / f'{count}.o', build))
+            print(f'Compiling {len(files)} files', flush=True)
+            list(pool.map(compile_unit, *zip(*files, strict=True)))
             list(pool.map(link, packages, [build] * len(packages)))
         for package in packages:
             install(package, build)

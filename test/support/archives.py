@@ -90,8 +90,8 @@ def build_archive(
         edit = edits[member]
         changed = None
         if isinstance(edit, Mapping):
-            for path, value in edit.items():
-                put(document, path, value)
+            for key_path, value in edit.items():
+                put(document, key_path, value)
         elif edit is not None:
             changed = edit(document)
         contents[member] = json.dumps(document if changed is None else changed)

@@ -31,7 +31,7 @@ def _sleep() -> None:
 
 
 def until(
-    condition: Callable[[], Found],
+    condition: Callable[[], Found | None],
     what: object = 'what was waited for',
     *,
     meanwhile: Callable[[], object] = _sleep,
