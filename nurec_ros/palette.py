@@ -56,7 +56,7 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-# What lane boundaries are, by `scenario.opendrive.KINDS`.
+# What lane boundaries are, by `scenario.road_map.KINDS`.
 LANES: dict[str, Rgb] = {
     'solid': (245, 245, 245),
     'broken': (255, 214, 79),

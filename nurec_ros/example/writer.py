@@ -47,7 +47,14 @@ from nurec_ros.example.sensors import (
     lidar_calibration,
     spins,
 )
-from nurec_ros.example.street import EGO_BEGIN, make_street, Street
+from nurec_ros.example.street import (
+    earth_pose,
+    EGO_BEGIN,
+    make_street,
+    road_map,
+    Site,
+    Street,
+)
 from nurec_ros.example.traffic import (
     ego_poses,
     make_pace,
@@ -59,7 +66,6 @@ from nurec_ros.example.traffic import (
     street_length,
     Track,
 )
-from nurec_ros.example.xodr import earth_pose, road_map, Site
 import yaml
 
 START_US = 27_500_000_000

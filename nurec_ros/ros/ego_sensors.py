@@ -23,8 +23,7 @@ from nurec_ros.playback.schedule import moved_inward
 from nurec_ros.ros.conversions import set_quaternion, set_time, set_vector
 from nurec_ros.ros.outlet import Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.geodesy import geodetic
-from nurec_ros.scenario.inertial import Inertial, InertialMotion, measured
+from nurec_ros.scenario.localization import geodetic, Inertial, InertialMotion, measured
 from nurec_ros.settings import Settings
 from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 

@@ -50,7 +50,7 @@ from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.inertial import InertialMotion
+from nurec_ros.scenario.localization import InertialMotion
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
 from nurec_ros.settings import Settings

@@ -12,369 +12,266 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Lane boundaries out of OpenDRIVE, as polylines, each with what it is marked by.
+Roads of OpenDRIVE: the curves along a road as functions of its arc length s, read from its XML.
 
-Our own evaluation of what lane boundaries need: reference line, lane offset, widths or borders,
-elevation and superelevation. No kept library with a rosdep key does this. The work is bounded
-whatever the file says.
+Formulas are those of ASAM OpenDRIVE 1.4 to 1.8, chapters on geometry: cubic pieces, and reference
+lines of lines, arcs, spirals (curvature linear in s), poly3 and paramPoly3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-import io
-from itertools import zip_longest
 import math
 from xml.etree import ElementTree as Xml
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.scenario.curves import Cubics, Geometry, MOST_POINTS, ReferenceLine
 
 Array = NDArray[np.float64]
 
-MOST_ROADS = 20_000
-MOST_MAP_POINTS = 1_000_000
-# Each costs some 100 bytes and a microsecond or two; 32 MiB of a real map have some 500,000.
-MOST_TAGS = 1_000_000
-# Further from the map's origin there is no street of the scenario.
-_FARTHEST = 1e6
+# A chord leaves the curve by at most this, and no chord is longer, in metres.
+CHORD_ERROR = 0.01
+LONGEST_CHORD = 5.0
+# Points on one stretch; a road that needs more is no road, and gets a coarser line.
+MOST_POINTS = 4096
 
-SOLID, BROKEN, MIXED, CURB, EDGE, UNMARKED = KINDS = (
-    'solid',
-    'broken',
-    'mixed',
-    'curb',
-    'edge',
-    'unmarked',
-)
-# By the types of a roadMark in OpenDRIVE 1.4 to 1.8; what else is painted counts as solid.
-_KIND_OF_MARK = {
-    'none': '',
-    'broken': BROKEN,
-    'broken broken': BROKEN,
-    'botts dots': BROKEN,
-    'solid broken': MIXED,
-    'broken solid': MIXED,
-    'curb': CURB,
-    'grass': EDGE,
-    'edge': EDGE,
-}
-# Lanes that are not of the roadway.
-_BESIDE = ('none', 'sidewalk', 'walking', 'curb', 'border', 'median')
+_GAUSS_NODES, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(5)
+# Turn between two nodes of the integral, rad: five Gauss points are exact to 1e-14 for it.
+_TURN = 0.2
+_SMALLEST_RADIUS = 0.1
 
 
-class OpenDriveError(Exception):
-    """A file that is no OpenDRIVE; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenDrive:
-    """
-    What a map says: its geo-reference ('' without one), and lane boundaries (M, 3) each.
-
-    kinds: what each of them is, one of KINDS: its paint, a curb, the edge of the roadway, or
-    nothing; offset: whether the header moves the map; broken: roads that could not be read; cut:
-    whether there was more than the limits.
-    """
-
-    geo_reference: str
-    boundaries: list[Array]
-    kinds: list[str]
-    offset: bool
-    broken: int
-    cut: bool
-
-
-class _BrokenRoadError(Exception):
+class BrokenRoadError(Exception):
     """A road that cannot be evaluated."""
 
 
-def parse_opendrive(data: bytes) -> OpenDrive:
-    """Return geo-reference and boundaries, in the map's own frame; raises OpenDriveError."""
-    if b'<!ENTITY' in data or b'<!DOCTYPE' in data:
-        raise OpenDriveError('has a document type declaration, which OpenDRIVE has not')
-    if (tags := data.count(b'<')) > MOST_TAGS:
-        raise OpenDriveError(f'has {tags} tags, expected at most {MOST_TAGS}')
-    geo_reference, offset = '', False
-    boundaries: list[Array] = []
-    kinds: list[str] = []
-    roads = points = broken = 0
-    cut = False
-    for element in _complete_elements(data):
-        if _name(element) == 'header':
-            for child in _children(element, 'geoReference'):
-                geo_reference = (child.text or '').strip()
-            offset = any(_is_offset(child) for child in _children(element, 'offset'))
-        elif _name(element) == 'road':
-            roads += 1
-            cut = cut or roads > MOST_ROADS
-            try:
-                lines = [] if cut else list(_boundaries(element))
-            except (_BrokenRoadError, ValueError, ArithmeticError, LookupError):
-                # Exporters write what no schema allows: such a road is left out, whatever it has.
-                broken += 1
-                lines = []
-            for line, kind in lines:
-                points += len(line)
-                if points > MOST_MAP_POINTS:
-                    cut = True
-                    break
-                boundaries.append(line)
-                kinds.append(kind)
-            # A road that was drawn need not be kept.
-            element.clear()
-    return OpenDrive(geo_reference, boundaries, kinds, offset, broken, cut)
+class Cubics:
+    """Pieces a + b d + c d^2 + d d^3, d being the way from each piece's start; 0 without any."""
+
+    def __init__(self, starts: Sequence[float], coefficients: Sequence[Sequence[float]]) -> None:
+        order = np.argsort(np.array(starts, dtype=np.float64), kind='stable')
+        self.starts: Array = np.array(starts, dtype=np.float64)[order]
+        self.coefficients: Array = np.array(coefficients, dtype=np.float64).reshape(-1, 4)[order]
+
+    def at(self, s: Array) -> Array:
+        """
+        Return the values (N,) at rising s (N,).
+
+        The last of them belongs to the piece that ends there: what begins there does not count.
+        """
+        if not len(self.starts):
+            return np.zeros(len(s))
+        piece = piece_of(self.starts, s)
+        way = s - self.starts[piece]
+        a, b, c, d = self.coefficients[piece].T
+        value: Array = a + way * (b + way * (c + way * d))
+        return value
+
+    def cuts(self, begin: float, end: float) -> list[float]:
+        """Return the s at which chords between begin and end have to meet."""
+        parts: list[float] = []
+        starts = self.starts.tolist()
+        ends = [*starts, math.inf][1:]
+        for start, stop, (_, _, c, d) in zip(
+            starts, ends, self.coefficients.tolist(), strict=True
+        ):
+            low, high = max(start, begin), min(stop, end)
+            if low < high:
+                bend = max(abs(2 * c + 6 * d * (low - start)), abs(2 * c + 6 * d * (high - start)))
+                parts += chords(low, high, bend)
+        return parts
 
 
-def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
-    """Return every element once it is complete; raises OpenDriveError."""
-    root: Xml.Element | None = None
-    try:
-        for event, element in Xml.iterparse(io.BytesIO(data), events=('start', 'end')):
-            if root is None:
-                root = element
-                if _name(root) != 'OpenDRIVE':
-                    raise OpenDriveError(f'is a <{_name(root)[:40]}> document, expected OpenDRIVE')
-            if event == 'end':
-                yield element
-    except (Xml.ParseError, ValueError, LookupError) as error:
-        # An encoding that nobody knows is a LookupError, one of several bytes a ValueError.
-        raise OpenDriveError(f'is not XML: {error}') from error
-
-
-def _boundaries(road: Xml.Element) -> Iterator[tuple[Array, str]]:
+@dataclass(frozen=True, slots=True)
+class Geometry:
     """
-    Yield the lane boundaries of a road: of each lane the outer one, and the middle.
+    One piece of a reference line: where it begins, x, y and heading there, its length.
 
-    One whose marking changes on the way comes in pieces that share their ends.
-    """
-    line = ReferenceLine(_geometries(road))
-    elevation = _cubics(road, 'elevationProfile', 'elevation')
-    superelevation = _cubics(road, 'lateralProfile', 'superelevation')
-    lane_offset = _cubics(road, 'lanes', 'laneOffset')
-    sections = [
-        section
-        for lanes in _children(road, 'lanes')
-        for section in _children(lanes, 'laneSection')
-    ]
-    if not sections:
-        raise _BrokenRoadError
-    stretches = list(_stretches(sections, _number(road, 'length')))
-    signs = {lane.number > 0 for lanes, *_ in stretches for lane in lanes if lane.number}
-    # Lanes that cross a junction have no edges there.
-    has_edges = road.get('junction', '-1').strip() in ('-1', '')
-    for lanes, sides, begin, end in stretches:
-        curves: list[ReferenceLine | Cubics] = [line, elevation, superelevation, lane_offset]
-        curves += [lane.shape for lane in lanes]
-        meetings = {begin, end}.union(*(curve.cuts(begin, end) for curve in curves))
-        meetings.update(at for lane in lanes for at in lane.marks if begin < at < end)
-        s = np.array(sorted(meetings))
-        if len(s) > MOST_POINTS:
-            s = np.linspace(begin, end, MOST_POINTS)
-        with np.errstate(all='ignore'):
-            x, y, heading = line.at(s)
-            roll = superelevation.at(s)
-            reference, across = np.empty((len(s), 3)), np.empty((len(s), 3))
-            reference[:, 0], reference[:, 1], reference[:, 2] = x, y, elevation.at(s)
-            across[:, 0], across[:, 1] = -np.sin(heading), np.cos(heading)
-            across[:, :2] *= np.cos(roll)[:, np.newaxis]
-            across[:, 2] = np.sin(roll)
-            middle = lane_offset.at(s)
-            for t, lane, neighbour in _offsets(lanes, sides, middle, s):
-                points = reference + t[:, np.newaxis] * across
-                if not np.abs(points).max() < _FARTHEST:
-                    raise _BrokenRoadError
-                # The middle of a road with lanes on both sides is no edge.
-                inside = lane is None or (lane.number == 0 and len(signs) > 1)
-                is_edge = has_edges and not inside and _on_road(lane) != _on_road(neighbour)
-                bare = EDGE if is_edge else UNMARKED
-                for first, end, kind in _marked(lane, s, bare):
-                    yield points[first:end], kind
-
-
-def _stretches(
-    sections: list[Xml.Element], length: float
-) -> Iterator[tuple[list[_Lane], list[int], float, float]]:
-    """
-    Yield lanes, which sides of them to draw (1 left, -1 right, 0 the middle), begin and end.
-
-    A section ends where the next one of the same side begins; one with `singleSide` is of the
-    side that its lanes are on, so that both sides may change at places of their own.
-    """
-    found = []
-    for section in sections:
-        begin = _number(section, 's')
-        lanes = [_Lane(lane, begin) for lane in section.iter() if _name(lane) == 'lane']
-        sides = [1, -1]
-        if section.get('singleSide', '').strip().lower() in ('true', '1'):
-            sides = [side for side in sides if any(lane.number * side > 0 for lane in lanes)]
-        found.append((begin, sides, lanes))
-    found.sort(key=lambda stretch: stretch[0])
-    next_of = {1: length, -1: length}
-    ends = []
-    for begin, sides, _ in reversed(found):
-        ends.append([next_of[side] for side in sides])
-        next_of.update(dict.fromkeys(sides, begin))
-    drawn_until = -math.inf
-    for (begin, sides, lanes), ends_of_sides in zip(found, reversed(ends), strict=True):
-        # The middle belongs to both sides and is drawn once.
-        spans = {(max(begin, drawn_until), max(ends_of_sides, default=begin)): [0]}
-        for side, end in zip(sides, ends_of_sides, strict=True):
-            spans.setdefault((begin, end), []).append(side)
-        for (start, end), drawn in spans.items():
-            if end > start:
-                yield lanes, drawn, start, end
-                drawn_until = max(drawn_until, end) if 0 in drawn else drawn_until
-
-
-def _offsets(
-    lanes: list[_Lane], sides: list[int], middle: Array, s: Array
-) -> Iterator[tuple[Array, _Lane | None, _Lane | None]]:
-    """
-    Yield the distance t (N,) of each boundary from the reference line, left is positive.
-
-    With the lane that it belongs to, and the one beyond it, None where there is none.
-    """
-    of_sides = {
-        side: sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle)
-        for side in (1, -1)
-    }
-    if 0 in sides:
-        centre = next((lane for lane in lanes if lane.number == 0), None)
-        beyond = of_sides[1] or of_sides[-1]
-        yield middle, centre, beyond[0] if beyond else None
-    for side in (side for side in sides if side):
-        edge = middle
-        ordered = of_sides[side]
-        for lane, neighbour in zip_longest(ordered, ordered[1:]):
-            shape = lane.shape.at(s)
-            edge = shape if lane.is_border else edge + side * shape
-            if lane.is_drawn:
-                yield edge, lane, neighbour
-
-
-def _marked(lane: _Lane | None, s: Array, bare: str) -> Iterator[tuple[int, int, str]]:
-    """Yield what a boundary is from which point up to before which; `bare`: where unpainted."""
-    pieces = [(0, bare)]
-    for at, kind in sorted(lane.marks.items()) if lane is not None else ():
-        place = int(np.searchsorted(s, at))
-        if place == pieces[-1][0]:
-            pieces.pop()
-        if not pieces or (kind or bare) != pieces[-1][1]:
-            pieces.append((place, kind or bare))
-    last = len(s) - 1
-    ends = [place for place, _ in pieces[1:]] + [last]
-    for (first, kind), end in zip(pieces, ends, strict=True):
-        if first < min(end, last):
-            yield first, min(end, last) + 1, kind
-
-
-def _on_road(lane: _Lane | None) -> bool:
-    """Return whether a lane is of the roadway; one that is not there is not."""
-    return lane is not None and lane.number != 0 and lane.type not in _BESIDE
-
-
-class _Lane:
-    """
-    A lane: its number (left is positive), and its width or border over s.
-
-    marks: by the s from which on it counts, the kind of its outer boundary, '' without paint.
+    kind and numbers: 'curve' (curvature at the start and at the end), 'poly3' (a b c d) or
+    'paramPoly3' (aU bU cU dU aV bV cV dV, and the parameter's range).
     """
 
-    def __init__(self, element: Xml.Element, begin: float) -> None:
-        self.number = _number(element, 'id')
-        self.type = element.get('type', '')
-        self.is_drawn = self.type != 'none'
-        self.marks: dict[float, str] = {}
-        for mark in _children(element, 'roadMark'):
-            try:
-                at = begin + _number(mark, 'sOffset')
-            except _BrokenRoadError:
-                # Without a place it counts from the start: paint is no reason to lose a road.
-                at = begin
-            text = ' '.join(mark.get('type', 'none').lower().split())
-            self.marks[at] = _KIND_OF_MARK.get(text, SOLID)
-        widths = list(_children(element, 'width'))
-        self.is_border = not widths
-        pieces = widths or list(_children(element, 'border'))
-        self.shape = _pieces(pieces, 'sOffset', begin)
-        if self.number and not pieces:
-            raise _BrokenRoadError
+    s: float
+    x: float
+    y: float
+    heading: float
+    length: float
+    kind: str
+    numbers: tuple[float, ...]
+
+    def at(self, way: Array) -> tuple[Array, Array, Array]:
+        """Return x, y and heading (N,) each at the ways (N,) from the start."""
+        if self.kind == 'curve':
+            u, v, turn = self._curve(way)
+        elif self.kind == 'poly3':
+            u, v, turn = self._poly3(way)
+        else:
+            u, v, turn = self._param_poly3(way)
+        cos, sin = math.cos(self.heading), math.sin(self.heading)
+        return self.x + cos * u - sin * v, self.y + sin * u + cos * v, self.heading + turn
+
+    def bend(self) -> float:
+        """Return the largest curvature, as far as a few points tell."""
+        if self.kind == 'curve':
+            return max(abs(self.numbers[0]), abs(self.numbers[1]))
+        way = np.linspace(0.0, self.length, 33)
+        turn = self.at(way)[2]
+        step = self.length / 32
+        return float(np.abs(np.diff(np.unwrap(turn))).max()) / step if step else 0.0
+
+    def _curve(self, way: Array) -> tuple[Array, Array, Array]:
+        start, end = self.numbers
+        rate = (end - start) / self.length if self.length else 0.0
+        turned = max(abs(start), abs(end)) * self.length
+        count = math.ceil(min(max(1.0, turned / _TURN), MOST_POINTS))
+        nodes = np.linspace(0.0, self.length, count + 1)
+        lengths = np.diff(nodes)
+        steps = _integral(start, rate, nodes[:-1], lengths)
+        at_nodes = np.zeros((count + 1, 2))
+        np.cumsum(steps, axis=0, out=at_nodes[1:])
+        before = np.clip(np.searchsorted(nodes, way, side='right') - 1, 0, count - 1)
+        rest = _integral(start, rate, nodes[before], way - nodes[before])
+        u, v = (at_nodes[before] + rest).T
+        return u, v, way * (start + 0.5 * rate * way)
+
+    def _poly3(self, way: Array) -> tuple[Array, Array, Array]:
+        a, b, c, d = self.numbers
+        # The curve is given over u, the road runs over its arc length.
+        u = np.linspace(0.0, self.length, 513)
+        v = a + u * (b + u * (c + u * d))
+        along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(u), np.diff(v)))])
+        at = np.interp(way, along, u)
+        slope = b + at * (2 * c + at * 3 * d)
+        return at, a + at * (b + at * (c + at * d)), np.arctan(slope)
+
+    def _param_poly3(self, way: Array) -> tuple[Array, Array, Array]:
+        a_u, b_u, c_u, d_u, a_v, b_v, c_v, d_v, reach = self.numbers
+        p = way * (reach / self.length) if self.length else np.zeros_like(way)
+        u = a_u + p * (b_u + p * (c_u + p * d_u))
+        v = a_v + p * (b_v + p * (c_v + p * d_v))
+        turn = np.arctan2(b_v + p * (2 * c_v + p * 3 * d_v), b_u + p * (2 * c_u + p * 3 * d_u))
+        return u, v, turn
 
 
-def _from_middle(lane: _Lane) -> float:
-    return abs(lane.number)
+class ReferenceLine:
+    """A road's reference line, of geometries one after the other."""
+
+    def __init__(self, geometries: Sequence[Geometry]) -> None:
+        self._geometries = sorted(geometries, key=lambda geometry: geometry.s)
+        self._starts = np.array([geometry.s for geometry in self._geometries])
+
+    def at(self, s: Array) -> tuple[Array, Array, Array]:
+        """Return x, y and heading (N,) each at rising s (N,)."""
+        piece = piece_of(self._starts, s)
+        x, y, heading = np.empty(len(s)), np.empty(len(s)), np.empty(len(s))
+        for i in np.unique(piece):
+            here = piece == i
+            geometry = self._geometries[i]
+            x[here], y[here], heading[here] = geometry.at(s[here] - geometry.s)
+        return x, y, heading
+
+    def cuts(self, begin: float, end: float) -> list[float]:
+        """Return the s at which chords between begin and end have to meet."""
+        parts: list[float] = []
+        for geometry in self._geometries:
+            low, high = max(geometry.s, begin), min(geometry.s + geometry.length, end)
+            if low < high:
+                parts += chords(low, high, geometry.bend())
+        return parts
 
 
-def _geometries(road: Xml.Element) -> list[Geometry]:
+def piece_of(starts: Array, s: Array) -> NDArray[np.intp]:
+    """Return the piece of each of rising s (N,); the last one belongs to the piece that ends."""
+    piece = np.searchsorted(starts, s, side='right') - 1
+    if len(s) > 1:
+        piece[-1] = np.searchsorted(starts, s[-1], side='left') - 1
+    return np.maximum(piece, 0)
+
+
+def chords(begin: float, end: float, bend: float) -> list[float]:
+    """Return where chords meet between begin and end, both included, for a second derivative."""
+    bend = min(bend, 1.0 / _SMALLEST_RADIUS) if math.isfinite(bend) else 1.0 / _SMALLEST_RADIUS
+    count = (end - begin) * max(1.0 / LONGEST_CHORD, math.sqrt(bend / (8.0 * CHORD_ERROR)))
+    # Most stretches need a few chords only: plain numbers are faster than arrays then.
+    parts = math.ceil(min(max(1.0, count), MOST_POINTS - 1))
+    return [begin + (end - begin) * (i / parts) for i in range(parts)] + [end]
+
+
+def _integral(curvature: float, rate: float, begin: Array, length: Array) -> Array:
+    """Return the way (N, 2) along a curve, curvature + rate s, from begin over a short length."""
+    s = begin[:, np.newaxis] + length[:, np.newaxis] * (0.5 + 0.5 * _GAUSS_NODES)
+    heading = s * (curvature + 0.5 * rate * s)
+    weights = 0.5 * _GAUSS_WEIGHTS
+    return np.stack(
+        [length * (np.cos(heading) @ weights), length * (np.sin(heading) @ weights)], axis=1
+    )
+
+
+def reference_line(road: Xml.Element) -> ReferenceLine:
+    """Return the line that a road is measured along; raises BrokenRoadError."""
     geometries = []
-    for plan in _children(road, 'planView'):
-        for element in _children(plan, 'geometry'):
+    for plan in children(road, 'planView'):
+        for element in children(plan, 'geometry'):
             shape = next(iter(element), None)
             if shape is None:
-                raise _BrokenRoadError
+                raise BrokenRoadError
             s, x, y, heading, length = (
-                _number(element, key) for key in ('s', 'x', 'y', 'hdg', 'length')
+                number_of(element, key) for key in ('s', 'x', 'y', 'hdg', 'length')
             )
             if length < 0.0:
-                raise _BrokenRoadError
+                raise BrokenRoadError
             geometries.append(Geometry(s, x, y, heading, length, *_shape(shape, length)))
     if not geometries:
-        raise _BrokenRoadError
-    return geometries
+        raise BrokenRoadError
+    return ReferenceLine(geometries)
 
 
 def _shape(element: Xml.Element, length: float) -> tuple[str, tuple[float, ...]]:
-    name = _name(element)
+    name = tag_of(element)
     if name == 'line':
         return 'curve', (0.0, 0.0)
     if name == 'arc':
-        return 'curve', (_number(element, 'curvature'),) * 2
+        return 'curve', (number_of(element, 'curvature'),) * 2
     if name == 'spiral':
-        return 'curve', (_number(element, 'curvStart'), _number(element, 'curvEnd'))
+        return 'curve', (number_of(element, 'curvStart'), number_of(element, 'curvEnd'))
     if name == 'poly3':
-        return 'poly3', tuple(_number(element, key) for key in 'abcd')
+        return 'poly3', tuple(number_of(element, key) for key in 'abcd')
     if name == 'paramPoly3':
         reach = length if element.get('pRange') == 'arcLength' else 1.0
         keys = (power + axis for axis in 'UV' for power in 'abcd')
-        return 'paramPoly3', (*(_number(element, key) for key in keys), reach)
-    raise _BrokenRoadError
+        return 'paramPoly3', (*(number_of(element, key) for key in keys), reach)
+    raise BrokenRoadError
 
 
-def _cubics(road: Xml.Element, profile: str, name: str) -> Cubics:
-    elements = [e for parent in _children(road, profile) for e in _children(parent, name)]
-    return _pieces(elements, 's', 0.0)
+def profile(road: Xml.Element, parent: str, name: str) -> Cubics:
+    """Return what a road has over its whole length in elements of a name below a parent."""
+    elements = [e for above in children(road, parent) for e in children(above, name)]
+    return cubic_pieces(elements, 's', 0.0)
 
 
-def _pieces(elements: list[Xml.Element], start: str, begin: float) -> Cubics:
-    starts = [begin + _number(element, start) for element in elements]
-    return Cubics(starts, [[_number(element, key) for key in 'abcd'] for element in elements])
+def cubic_pieces(elements: list[Xml.Element], start: str, begin: float) -> Cubics:
+    """Return the pieces of elements; the attribute `start` of each counts from begin."""
+    starts = [begin + number_of(element, start) for element in elements]
+    return Cubics(starts, [[number_of(element, key) for key in 'abcd'] for element in elements])
 
 
-def _number(element: Xml.Element, key: str) -> float:
+def number_of(element: Xml.Element, key: str) -> float:
+    """Return a finite number of an element; raises BrokenRoadError."""
     try:
         value = float(element.get(key, 'nan'))
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _BrokenRoadError
+        raise BrokenRoadError
     return value
 
 
-def _is_offset(element: Xml.Element) -> bool:
-    keys = [key for key in ('x', 'y', 'z', 'hdg') if key in element.attrib]
-    try:
-        return any(_number(element, key) != 0.0 for key in keys)
-    except _BrokenRoadError:
-        return True
+def children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
+    """Return the elements of a name directly below one."""
+    return (child for child in element if tag_of(child) == name)
 
 
-def _children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
-    return (child for child in element if _name(child) == name)
-
-
-def _name(element: Xml.Element) -> str:
+def tag_of(element: Xml.Element) -> str:
     """Return an element's name without its namespace; '' for comments and the like."""
     return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from nurec_ros.errors import one_line, ScenarioError
 from nurec_ros.scenario import archive
 from nurec_ros.scenario.archive import Archive, JsonError, MemberError, parse_json, refusal
-from nurec_ros.scenario.height import with_smooth_heights
 from nurec_ros.scenario.rig import Box, Camera, Lidar, Rig
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
 from nurec_ros.scenario.schema.fields import FieldError, LAST_US
@@ -39,7 +38,7 @@ from nurec_ros.scenario.schema.rig_trajectories import (
     parse_rig,
 )
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
-from nurec_ros.scenario.tracks import Tracks
+from nurec_ros.scenario.tracks import Tracks, with_smooth_heights
 from nurec_ros.scenario.trajectory import Trajectory
 
 Array = NDArray[np.float64]

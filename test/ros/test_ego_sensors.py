@@ -25,7 +25,7 @@ from nurec_ros.ros.ego_sensors import due_times
 from nurec_ros.ros.loading import read
 from nurec_ros.ros.topics import ScenarioTopics
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.inertial import InertialMotion
+from nurec_ros.scenario.localization import InertialMotion
 from nurec_ros.settings import Settings
 import pytest
 from scipy.spatial.transform import Rotation

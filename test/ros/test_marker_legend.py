@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from nurec_ros.palette import colour_of, LANES, PALETTE, SYNONYMS, UNKNOWN
 from nurec_ros.ros.marker_legend import legend_svg
 from nurec_ros.ros.markers import track_colour
-from nurec_ros.scenario.opendrive import KINDS
+from nurec_ros.scenario.road_map import KINDS
 import pytest
 
 pytestmark = pytest.mark.ros

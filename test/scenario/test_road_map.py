@@ -18,8 +18,8 @@ from test.scenario.loading import ecef
 from test.support.archives import build_archive
 
 import numpy as np
-from nurec_ros.scenario import opendrive, Scenario
-from nurec_ros.scenario.opendrive import OpenDriveError, parse_opendrive
+from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.road_map import OpenDriveError, parse_opendrive
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -329,19 +329,19 @@ def test_a_broken_road_is_left_out_and_counted(case):
 
 
 def test_size_is_bounded(monkeypatch):
-    monkeypatch.setattr(opendrive, 'MOST_MAP_POINTS', 100)
+    monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_MAP_POINTS', 100)
     text = xodr(roads=road() * 50).encode()
     found = parse_opendrive(text)
     assert found.cut
     assert sum(map(len, found.boundaries)) <= 100
-    monkeypatch.setattr(opendrive, 'MOST_ROADS', 1)
+    monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_ROADS', 1)
     found = parse_opendrive(text)
     assert found.cut
     assert len(found.boundaries) == 2
     geometry = '<geometry s="0" x="0" y="0" hdg="0" length="1e5"><arc curvature="0.9"/></geometry>'
     monkeypatch.undo()
     assert max(map(len, lines(road(geometry, length=1e5)))) <= 4096
-    monkeypatch.setattr(opendrive, 'MOST_TAGS', 100)
+    monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_TAGS', 100)
     with pytest.raises(OpenDriveError, match='has 102 tags, expected at most 100'):
         parse_opendrive(b'<OpenDRIVE>' + b'<a/>' * 100 + b'</OpenDRIVE>')
 

@@ -18,8 +18,8 @@ from test.support.archives import build_archive, START_US, track
 
 import numpy as np
 from nurec_ros.scenario import Scenario, Tracks
-from nurec_ros.scenario.height import smooth_heights, STEEPEST
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks
+from nurec_ros.scenario.tracks import smooth_heights, STEEPEST
 from nurec_ros.scenario.trajectory import PoseTable
 import pytest
 from scipy.spatial.transform import Rotation, Slerp

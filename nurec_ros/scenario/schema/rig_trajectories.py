@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.poses import quaternions_of
 from nurec_ros.scenario.rig import Box, Rig
-from nurec_ros.scenario.schema.camera_calibrations import parse_cameras
 from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
@@ -52,7 +51,7 @@ from nurec_ros.scenario.schema.fields import (
     times_us,
     Warn,
 )
-from nurec_ros.scenario.schema.lidar_calibrations import parse_lidars
+from nurec_ros.scenario.schema.sensor_calibrations import parse_cameras, parse_lidars
 from nurec_ros.scenario.trajectory import frozen, PoseTable, Trajectory
 import yaml
 

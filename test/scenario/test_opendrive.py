@@ -16,7 +16,7 @@
 import math
 
 import numpy as np
-from nurec_ros.scenario.curves import (
+from nurec_ros.scenario.opendrive import (
     CHORD_ERROR,
     chords,
     Cubics,
