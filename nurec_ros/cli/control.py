@@ -29,10 +29,8 @@ from typing import TYPE_CHECKING
 
 from nurec_ros.cli.command import leave, run_command, say, Signals
 from nurec_ros.cli.options import Parser, split_ros_arguments
-from nurec_ros.control.keys import Act, COMMANDS, HELP
-from nurec_ros.control.line import compose, printable
-from nurec_ros.control.remote import PlayerCall, Remote, Status
-from nurec_ros.control.terminal import Terminal, usable
+from nurec_ros.control.remote import Act, PlayerCall, Remote, Status
+from nurec_ros.control.terminal import COMMANDS, compose, HELP, printable, Terminal, usable
 
 if TYPE_CHECKING:
     from nurec_ros.ros.control_node import PlayerLink

@@ -21,11 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 import json
 import math
 from typing import Any
-
-from nurec_ros.control.keys import Act, Command
 
 # ~/state comes once a second at least.
 SILENT_S = 3.0
@@ -39,6 +38,28 @@ SLOWEST, FASTEST = 0.01, 100.0
 OK = 0
 
 NO_SCENARIO = 'no scenario is loaded: set usdz_path and call ~/load'
+
+
+class Act(Enum):
+    """What a key asks for."""
+
+    TOGGLE = 'toggle'
+    NEXT = 'next'
+    SEEK_BY = 'seek by'
+    SEEK_TO = 'seek to'
+    RATE = 'rate'
+    RESET = 'reset'
+    TROUBLE = 'trouble'
+    HELP = 'help'
+    QUIT = 'quit'
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`value`: seconds for SEEK_BY, a share of the drive for SEEK_TO, a factor for RATE."""
+
+    act: Act
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,222 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A terminal that keys are read from one by one, and that is left as it was."""
+"""
+The terminal: the keys that come from it, the one line that is shown, and its mode.
+
+It is left as it was found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import os
+import re
 import signal
 import sys
 import termios
 from typing import Any
+import unicodedata
 
-from nurec_ros.control.keys import KeyReader
+from nurec_ros.control.remote import Act, Command, PlayerView
+
+_ESCAPE = b'\x1b'
+# ECMA-48's control sequences, the single shifts that terminals in application mode send for
+# arrows, and a key pressed with Alt.
+_SEQUENCE = re.compile(
+    rb'\x1b(?:\[(?P<values>[0-?]*)[ -/]*(?P<final>[@-~])'
+    rb'|O(?P<shift>[0-9;]*)(?P<single>[@-~])'
+    rb'|[^\[O\x1b])',
+    re.DOTALL,
+)
+_INCOMPLETE = re.compile(rb'\x1b(?:\[[ -?]*|O[0-9;]*)?')
+# A sequence that is longer than any is none.
+_LONGEST = 32
+
+_ARROWS = {'A': 'up', 'B': 'down', 'C': 'right', 'D': 'left'}
+# xterm's parameter for a key with Shift.
+_SHIFT = '2'
+
+# What the line has without a terminal.
+NO_LIMIT = 10_000
+
+_LONGEST_BAR = 40
+# A speed that is this far from the rate is shown.
+_SLOW = 0.9
+_GAP = '  '
 
 _HIDE_CURSOR, _SHOW_CURSOR = '\x1b[?25l', '\x1b[?25h'
 _CLEAR = '\r\x1b[K'
 _MOST = 4096
+
+RATE_FACTOR = 1.1
+
+COMMANDS = {
+    ' ': Command(Act.TOGGLE),
+    'right': Command(Act.NEXT),
+    'shift-right': Command(Act.SEEK_BY, 1.0),
+    'shift-left': Command(Act.SEEK_BY, -1.0),
+    'left': Command(Act.SEEK_BY, -5.0),
+    'up': Command(Act.RATE, RATE_FACTOR),
+    'down': Command(Act.RATE, 1.0 / RATE_FACTOR),
+    'r': Command(Act.RESET),
+    **{str(tenth): Command(Act.SEEK_TO, tenth / 10) for tenth in range(10)},
+    'w': Command(Act.TROUBLE),
+    '?': Command(Act.HELP),
+    'q': Command(Act.QUIT),
+    # What Ctrl-D sends, the end of the input.
+    '\x04': Command(Act.QUIT),
+}
+
+HELP = """\
+space  play, pause                   up, down  rate up, down by a tenth
+right  next frame                    0 to 9    jump to a tenth of the drive
+shift-left, shift-right  1 s         r         reset: back to begin, halted
+left   5 s back                      w         what is wrong, in full
+?      these keys                    q         leave"""
+
+
+class KeyReader:
+    """Takes what a terminal sends apart; a key's sequence may come in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b''
+
+    @property
+    def pending(self) -> bool:
+        """Return whether a sequence has begun and not ended."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the keys that are complete: a character, or the name of an arrow."""
+        self._rest += data
+        keys = []
+        while self._rest:
+            if not self._rest.startswith(_ESCAPE):
+                keys.append(chr(self._rest[0]))
+                self._rest = self._rest[1:]
+                continue
+            found = _SEQUENCE.match(self._rest)
+            if found:
+                end = found.end()
+                self._rest = self._rest[end:]
+                keys.append(_name(found))
+            elif _INCOMPLETE.fullmatch(self._rest) and len(self._rest) < _LONGEST:
+                break
+            else:
+                self._rest = self._rest[1:]
+        return [key for key in keys if key]
+
+    def give_up(self) -> None:
+        """Forget a sequence that does not go on: it was the key Escape."""
+        self._rest = b''
+
+
+def _name(found: re.Match[bytes]) -> str:
+    """Return an arrow's name, with Shift where that was held; '' for any other key."""
+    final = (found['final'] or found['single'] or b'').decode()
+    values = (found['values'] or found['shift'] or b'').decode(errors='replace')
+    modifier = values.rpartition(';')[2] if ';' in values or found['shift'] else ''
+    if final in ('c', 'd') and found['final'] and not values:
+        # rxvt's way to say Shift.
+        return f'shift-{_ARROWS[final.upper()]}'
+    if final not in _ARROWS:
+        return ''
+    if modifier in ('', '1'):
+        return _ARROWS[final]
+    return f'shift-{_ARROWS[final]}' if modifier == _SHIFT else ''
+
+
+def compose(view: PlayerView, width: int = NO_LIMIT, *, unicode: bool = True) -> str:
+    """
+    Return position, bar, rate, road users, images per second, and what is wrong or was noted.
+
+    It is not wider than `width` columns. Without `unicode` it is ASCII.
+    """
+    extra = printable(_extra(view))
+    state = view.state
+    if state is None:
+        return cut(extra, width, unicode=unicode)
+    begin, end = state.start_us, state.end_us
+    share = (view.position_us - begin) / (end - begin) if end > begin else 1.0
+    summary = f'{state.summary:7}'
+    if not state.scenario:
+        return cut(_GAP.join((summary, extra)), width, unicode=unicode)
+    position = f'{(view.position_us - begin) / 1e6:.2f}/{(end - begin) / 1e6:.2f} s'
+    images = '-' if view.images_hz is None else f'{view.images_hz:.1f}'
+    head = [summary, position, _rate(view)]
+    users = f'{state.active_tracks} road user{"" if state.active_tracks == 1 else "s"}'
+    full = [*head, users, f'{images} images/s']
+    short = [*head, f'{state.active_tracks} users', f'{images} img/s']
+    # In the order in which they are tried, with the least room for the bar and for the rest.
+    for parts, bar, room in ((full, 20, 30), (short, 8, 12), (short, 0, 12), (head, 0, 12)):
+        room = min(room, len(extra))
+        if len(_GAP.join(parts)) + _gapped(bar) + _gapped(room) <= width:
+            break
+    left = width - len(_GAP.join(parts)) - _gapped(len(extra)) - len(_GAP)
+    bar = min(max(bar, left), _LONGEST_BAR) if bar else 0
+    if bar:
+        parts = [*parts[:2], _bar(share, bar, unicode=unicode), *parts[2:]]
+    return cut(_GAP.join([*parts, *([extra] if extra else [])]), width, unicode=unicode)
+
+
+def _gapped(columns: int) -> int:
+    return columns + len(_GAP) if columns else 0
+
+
+def _extra(view: PlayerView) -> str:
+    """Return what a key came to, else the worst of what is wrong and how much there is."""
+    if view.note or not view.wrong:
+        return view.note
+    text = view.wrong[0].text
+    return text if len(view.wrong) == 1 else f'{len(view.wrong)} wrong (w): {text}'
+
+
+def _rate(view: PlayerView) -> str:
+    assert view.state is not None
+    text = f'x{view.state.speed:g}'
+    if view.achieved is not None and view.achieved < _SLOW * view.state.speed:
+        text += f' (now {view.achieved:.2g})'
+    return text
+
+
+def _bar(share: float, width: int, *, unicode: bool) -> str:
+    full = round(min(max(share, 0.0), 1.0) * width)
+    done, to_come = ('━', '─') if unicode else ('=', '-')
+    return done * full + to_come * (width - full)
+
+
+def printable(text: str) -> str:
+    """Return a text as one line without control characters; what it holds may be a server's."""
+    return ''.join(
+        one if unicodedata.category(one)[0] != 'C' else ' ' for one in ' '.join(text.split())
+    )
+
+
+def _ascii(text: str) -> str:
+    return text.encode('ascii', 'replace').decode()
+
+
+def cut(text: str, width: int, *, unicode: bool = True) -> str:
+    """Return the beginning of a text that fits into so many columns of a terminal."""
+    if not unicode:
+        text = _ascii(text)
+    if sum(map(_columns, text)) <= width:
+        return text
+    mark = '…' if unicode else '~'
+    room, kept = width - 1, ''
+    for one in text:
+        room -= _columns(one)
+        if room < 0:
+            break
+        kept += one
+    return (kept + mark)[: max(width, 0)]
+
+
+def _columns(one: str) -> int:
+    if unicodedata.combining(one):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in 'WF' else 1
 
 
 def usable() -> bool:

@@ -15,16 +15,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.preview.faces import cut, DETAILS, LOOPS, PIECES
-from nurec_ros.preview.ground import Plane
+from nurec_ros.preview.landscape import lit, Plane
 from nurec_ros.preview.optics import Lens
-from nurec_ros.preview.sky import lit
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -45,6 +44,94 @@ _SHADOW = 150
 _SUNK = 2.0
 _HOVER = 0.6
 _SIGNS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
+
+# A face's sides are cut into so many pieces that the lens bends none visibly, by the angle that
+# the box covers in radians.
+_PIECES = ((0.05, 2), (0.35, 6), (math.inf, 24))
+
+_BACK, _FRONT, _RIGHT, _LEFT = 0, 1, 2, 3
+# What a road vehicle shows: on which face; from u0 to u1 across it and v0 to v1 up it, in parts
+# of half the face; how much of the class's colour is left there (above 1: towards white).
+_PANES = (
+    (_FRONT, (-0.80, 0.80, 0.10, 0.80), 0.36),
+    (_FRONT, (-0.86, -0.52, -0.38, -0.12), 1.7),
+    (_FRONT, (0.52, 0.86, -0.38, -0.12), 1.7),
+    (_BACK, (-0.74, 0.74, 0.24, 0.80), 0.55),
+    (_LEFT, (-0.74, 0.50, 0.20, 0.80), 0.48),
+    (_RIGHT, (-0.74, 0.50, 0.20, 0.80), 0.48),
+)
+_WHEEL_AT, _WHEEL_RADIUS, _WHEEL_TINT = 0.62, 0.34, 0.22
+# What a person shows on each side: body and legs, and a head.
+_FIGURE = ((-0.42, 0.42, -0.02, 0.60), (-0.36, -0.05, -0.92, -0.02), (0.05, 0.36, -0.92, -0.02))
+_HEAD_AT, _HEAD_RADIUS, _FIGURE_TINT = 0.78, 0.13, 0.62
+
+
+def _cut_sides(line: Array, pieces: int) -> Array:
+    """Cut each side of a line (M, D) into equal pieces; the last point is left out."""
+    part = (np.arange(pieces) / pieces)[:, np.newaxis]
+    steps = np.diff(line, axis=0)[:, np.newaxis]
+    points: Array = line[:-1, np.newaxis] + part * steps
+    return points.reshape(-1, line.shape[1])
+
+
+def _face(face: int, corners: Array, pieces: int) -> Array:
+    """Return a closed line of (u, v) on a face as points on the box of half size 1."""
+    axis, side = face // 2, 2.0 * (face % 2) - 1.0
+    across, up = ((1, 2), (0, 2), (0, 1))[axis]
+    flat = _cut_sides(np.concatenate([corners, corners[:1]]), pieces)
+    points = np.full((len(flat), 3), side)
+    points[:, across], points[:, up] = flat.T
+    return points
+
+
+def _quad(u0: float, u1: float, v0: float, v1: float) -> Array:
+    return np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
+
+
+_LOOPS = {
+    pieces: np.stack([_face(face, _quad(-1.0, 1.0, -1.0, 1.0), pieces) for face in range(6)])
+    for _, pieces in _PIECES
+}
+
+
+class _Details(NamedTuple):
+    """
+    Shapes on faces, all of as many points.
+
+    face (D,); parts (D, P, 3): points in parts of the half size, plus metres (D, P, 3); kept
+    (D,): how much of the colour is left; on_vehicle (D,): on vehicles, else on people.
+    """
+
+    face: NDArray[np.intp]
+    parts: Array
+    metres: Array
+    kept: Array
+    on_vehicle: Mask
+
+
+def _made_details() -> _Details:
+    turn = np.linspace(0.0, 2.0 * math.pi, 12, endpoint=False)
+    circle = np.stack([np.cos(turn), np.zeros(12), np.sin(turn)], axis=1)
+    nothing = np.zeros((12, 3))
+    details: list[tuple[int, Array, Array, float, bool]] = [
+        (face, _face(face, _quad(*quad), 3), nothing, kept, True) for face, quad, kept in _PANES
+    ]
+    for face in (_LEFT, _RIGHT):
+        for at in (-_WHEEL_AT, _WHEEL_AT):
+            hub = np.tile((at, 2.0 * (face % 2) - 1.0, -1.0), (12, 1))
+            rim = _WHEEL_RADIUS * (circle + (0.0, 0.0, 1.0))
+            details.append((face, hub, rim, _WHEEL_TINT, True))
+    for face in (_BACK, _FRONT, _RIGHT, _LEFT):
+        limbs = [_face(face, _quad(*quad), 3) for quad in _FIGURE]
+        details += [(face, limb, nothing, _FIGURE_TINT, False) for limb in limbs]
+        middle = np.repeat(_face(face, np.zeros((1, 2)), 1), 12, axis=0)
+        middle[:, 2] = _HEAD_AT
+        across = circle if face in (_LEFT, _RIGHT) else circle[:, [1, 0, 2]]
+        details.append((face, middle, _HEAD_RADIUS * across, _FIGURE_TINT, False))
+    return _Details(*(np.array(column) for column in zip(*details, strict=True)))
+
+
+_DETAILS = _made_details()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +156,7 @@ class Boxes:
 
     def chosen(self, keep: NDArray[np.intp] | Mask) -> Boxes:
         """Return some of the boxes."""
-        return Boxes(
-            self.start[keep],
-            self.end[keep],
-            self.dims[keep],
-            self.colours[keep],
-            self.vehicles[keep],
-            self.people[keep],
-        )
+        return Boxes(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def middle(self) -> Array:
         """Return the poses (N, 4, 4) half way; the turn within one exposure is a small one."""
@@ -220,24 +300,24 @@ class BoxPicture:
         lengths: list[int] = []
         keys: list[tuple[int, int, float | None]] = []
         smallest = 0.0
-        for largest, pieces in PIECES:
+        for largest, pieces in _PIECES:
             group = (self._covered >= smallest) & (self._covered < largest)
             smallest = largest
             box, axis = np.nonzero(self._visible & group[:, np.newaxis])
             face = 2 * axis + self._sides[box, axis]
-            points = LOOPS[pieces][face] * self._halves[box, np.newaxis]
+            points = _LOOPS[pieces][face] * self._halves[box, np.newaxis]
             self._add(starts, ends, box, points)
             lengths += [4 * pieces] * len(box)
             keys += [(b, f, None) for b, f in zip(box.tolist(), face.tolist(), strict=True)]
         large = self._size >= _LEAST_DETAILED
-        kinds = np.where(DETAILS.on_vehicle[:, np.newaxis], boxes.vehicles, boxes.people)
-        across, side = np.divmod(DETAILS.face, 2)
+        kinds = np.where(_DETAILS.on_vehicle[:, np.newaxis], boxes.vehicles, boxes.people)
+        across, side = np.divmod(_DETAILS.face, 2)
         turned_here = self._sides.T[across] == side[:, np.newaxis]
         which, box = np.nonzero(kinds & large & turned_here & self._visible.T[across])
-        parts = DETAILS.parts[which] * self._halves[box, np.newaxis]
-        self._add(starts, ends, box, parts + DETAILS.metres[which])
-        lengths += [DETAILS.parts.shape[1]] * len(box)
-        faces, kept = DETAILS.face[which], DETAILS.kept[which]
+        parts = _DETAILS.parts[which] * self._halves[box, np.newaxis]
+        self._add(starts, ends, box, parts + _DETAILS.metres[which])
+        lengths += [_DETAILS.parts.shape[1]] * len(box)
+        faces, kept = _DETAILS.face[which], _DETAILS.kept[which]
         keys += list(zip(box.tolist(), faces.tolist(), kept.tolist(), strict=True))
         return np.concatenate(starts), np.concatenate(ends), lengths, keys
 
@@ -268,7 +348,7 @@ class BoxPicture:
         middle = self._lens.eye[:2]
         for points, height in zip((corners - middle).astype(np.float32), bottom, strict=True):
             hull = cv2.convexHull(points)[:, 0].astype(np.float64) + middle
-            hull = cut(np.concatenate([hull, hull[:1]]), 4)
+            hull = _cut_sides(np.concatenate([hull, hull[:1]]), 4)
             outlines.append(np.column_stack([hull, np.full(len(hull), height)]))
         return outlines
 

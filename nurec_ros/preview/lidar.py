@@ -28,9 +28,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.palette import SYNONYMS
-from nurec_ros.preview.ground import Plane
+from nurec_ros.preview.landscape import GroundPaint, Plane, VERGE
 from nurec_ros.preview.optics import Exposure
-from nurec_ros.preview.paint import ASPHALT, GroundPaint, LINE, PAVING, VERGE
+from nurec_ros.preview.paint import ASPHALT, LINE, PAVING
 from nurec_ros.rendering.protos import sensorsim_pb2
 
 Array = NDArray[np.float64]

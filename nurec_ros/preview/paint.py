@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.preview.sky import seamless
+from nurec_ros.preview.landscape import GroundPaint, seamless, VERGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,6 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 # RGB 0 … 255.
-VERGE = (134, 138, 122)
 PAVING = (158, 154, 146)
 ASPHALT = (86, 88, 93)
 LINE = (232, 232, 226)
@@ -59,23 +58,6 @@ _BLOCK = 512
 
 _ON_FOOT = frozenset({'person', 'pedestrian', 'stroller', 'animal'})
 _NOT_ON_ROADS = _ON_FOOT | {'protruding_object'}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GroundPaint:
-    """
-    Top-down pictures of the ground in the map frame, from fine to coarse, each half the last.
-
-    Pixel (row, column) of the first is centred at (x0 + (column + 0.5) pixel, y0 + (row + 0.5)
-    pixel): x runs along columns, y along rows. Beyond it the ground is VERGE. `bare` is the second
-    level without the ego's path, which lies there for people only, in grey.
-    """
-
-    levels: tuple[Image, ...]
-    bare: Image
-    x0: float
-    y0: float
-    pixel: float
 
 
 def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) -> GroundPaint:

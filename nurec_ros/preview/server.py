@@ -11,12 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PreviewServer: scenarios, a port and a behaviour; starts, stops, and dies when it is told to."""
+"""
+PreviewServer: scenarios, a port and a behaviour; starts, stops, and dies when it is told to.
+
+Beside its service stands gRPC's standard one for health, grpc.health.v1.Health.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 import logging
@@ -27,14 +31,19 @@ from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.preview.admission import MAX_QUEUED, Workers
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.health import MAX_WATCHERS
 from nurec_ros.preview.service import PreviewService, Renderer
-from nurec_ros.preview.workers import MAX_QUEUED, Workers
+from nurec_ros.rendering.protos import health_pb2
 from nurec_ros.scenario import Scenario
 
 _log = logging.getLogger(__name__)
 
+HEALTH_SERVICE = 'grpc.health.v1.Health'
+# Each holds a thread of the server's pool, which is that much larger.
+MAX_WATCHERS = 16
+
+_Response = health_pb2.HealthCheckResponse
 # Queued requests and watchers hold a thread each, so there are some left for health and the lists.
 _THREADS = MAX_QUEUED + MAX_WATCHERS + 16
 _OPTIONS = (
@@ -111,8 +120,12 @@ class PreviewServer:
             caption=self._caption,
             on_crash=self._crash,
         )
+        health = Health(workers, self._behaviour.service_prefix, service.count)
+        handlers = [service.handler()]
+        if self._behaviour.health_served:
+            handlers.append(health.handler())
         pool = _threads()
-        server = grpc.server(pool, handlers=service.handlers(), options=_OPTIONS)
+        server = grpc.server(pool, handlers=handlers, options=_OPTIONS)
         try:
             port = int(server.add_insecure_port(self.address))
         except RuntimeError:  # older gRPC gives 0 instead
@@ -120,7 +133,7 @@ class PreviewServer:
         if port == 0:
             pool.shutdown(wait=False)
             raise ConfigurationError(f'cannot listen on {self.address}')
-        run = _Run(server, pool, workers, service, Preparation(self._renderers.values()))
+        run = _Run(server, pool, workers, service, health, Preparation(self._renderers.values()))
         self.port = port
         self._run = self._last = run
         try:
@@ -144,7 +157,7 @@ class PreviewServer:
             if self._run is not run:
                 return
             run.preparation.stop()
-            run.service.health.stop()
+            run.health.stop()
             if grace > 0.0:
                 run.server.stop(grace).wait()
             run.workers.stop()
@@ -176,6 +189,96 @@ class PreviewServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Health:
+    """
+    Says whether the server (service '') and its one service are ready.
+
+    `count(method)` is called for each call. A watcher's thread ends when it goes, or with `stop`.
+    """
+
+    def __init__(self, workers: Workers, service: str, count: Callable[[str], None]) -> None:
+        self._workers = workers
+        self._known = ('', service)
+        self._count = count
+        self._changed = threading.Condition()  # guards all below
+        self._watchers: set[int] = set()
+        self._stopped = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the generic handler of both methods."""
+        request = health_pb2.HealthCheckRequest.FromString
+        return grpc.method_handlers_generic_handler(
+            HEALTH_SERVICE,
+            {
+                'Check': grpc.unary_unary_rpc_method_handler(
+                    self._check, request, _Response.SerializeToString
+                ),
+                'Watch': grpc.unary_stream_rpc_method_handler(
+                    self._watch, request, _Response.SerializeToString
+                ),
+            },
+        )
+
+    def stop(self) -> None:
+        """End every watch, now and later."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        self._count('Check')
+        self._workers.enter()
+        if request.service not in self._known:
+            context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
+        return _Response(status=self._status(request.service))
+
+    def _watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        """Yield the status, and each that it changes to; a service that is not here may come."""
+        self._count('Watch')
+        self._workers.enter()
+        key = id(context)
+        with self._changed:
+            full = len(self._watchers) >= MAX_WATCHERS
+            if not full:
+                self._watchers.add(key)
+        if full:
+            text = f'{MAX_WATCHERS} clients watch already'
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        try:
+            if not context.add_callback(lambda: self._leave(key)):
+                return
+            told = None
+            while (status := self._next(key, request.service, told)) is not None:
+                told = status
+                yield _Response(status=status)
+        finally:
+            self._leave(key)
+
+    def _next(self, key: int, service: str, told: int | None) -> int | None:
+        """Wait for another status than was told; None when the watch is over."""
+        with self._changed:
+            while key in self._watchers and not self._stopped:
+                status = self._status(service)
+                if status != told:
+                    return status
+                self._changed.wait(self._workers.ready_in_s or None)
+        return None
+
+    def _leave(self, key: int) -> None:
+        with self._changed:
+            self._watchers.discard(key)
+            self._changed.notify_all()
+
+    def _status(self, service: str) -> int:
+        if service not in self._known:
+            return int(_Response.SERVICE_UNKNOWN)
+        return int(_Response.SERVING if self._workers.serving else _Response.NOT_SERVING)
 
 
 class _StoppedError(Exception):
@@ -237,6 +340,7 @@ class _Run:
     pool: ThreadPoolExecutor
     workers: Workers
     service: PreviewService
+    health: Health
     preparation: Preparation
 
 

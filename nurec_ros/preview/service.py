@@ -25,10 +25,16 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros import __version__
+from nurec_ros.preview.admission import (
+    check,
+    check_spin,
+    find_scene,
+    PictureRequest,
+    TrackPoses,
+    Workers,
+)
 from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
-from nurec_ros.preview.health import Health
 from nurec_ros.preview.lidar import Cloud, LidarDevice
-from nurec_ros.preview.validation import check, check_spin, find_scene, PictureRequest, TrackPoses
 from nurec_ros.preview.wire import (
     CrashError,
     encode,
@@ -38,7 +44,6 @@ from nurec_ros.preview.wire import (
     RefusalError,
     spec_of,
 )
-from nurec_ros.preview.workers import Workers
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
@@ -116,10 +121,9 @@ class PreviewService:
         self._on_crash = on_crash
         self._lock = threading.Lock()  # guards calls
         self.calls: Counter[str] = Counter()
-        self.health = Health(workers, behaviour.service_prefix, self._count)
 
-    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """Return the generic handlers; methods that the version lacks are UNIMPLEMENTED."""
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the generic handler; methods that the version lacks are UNIMPLEMENTED."""
         behaviour = self._behaviour
         methods: dict[str, tuple[Handler, type[Message]]] = {
             'get_version': (self._get_version, common_pb2.Empty),
@@ -149,16 +153,8 @@ class PreviewService:
                 sensorsim_pb2.AggregatedRenderRequest,
             )
             methods['get_loaded_scenes'] = (self._get_loaded_scenes, common_pb2.Empty)
-        services = [self._service(behaviour.service_prefix, methods)]
-        if behaviour.health_served:
-            services.append(self.health.handler())
-        return tuple(services)
-
-    def _service(
-        self, name: str, methods: Mapping[str, tuple[Handler, type[Message]]]
-    ) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
-            name,
+            behaviour.service_prefix,
             {
                 method: grpc.unary_unary_rpc_method_handler(
                     self._guard(method, handler),
@@ -171,7 +167,7 @@ class PreviewService:
 
     def _guard(self, method: str, handler: Handler) -> Handler:
         def handle(request: Message, context: grpc.ServicerContext) -> Message:
-            self._count(method)
+            self.count(method)
             self._workers.enter()
             try:
                 if not self._workers.serving:
@@ -184,7 +180,8 @@ class PreviewService:
 
         return handle
 
-    def _count(self, method: str) -> None:
+    def count(self, method: str) -> None:
+        """Count one call of a method."""
         with self._lock:
             self.calls[method] += 1
 

@@ -16,9 +16,17 @@
 from dataclasses import replace
 import json
 
-from nurec_ros.control.keys import Act, Command, COMMANDS, HELP, KeyReader
-from nurec_ros.control.line import compose
-from nurec_ros.control.remote import PlayerCall, PlayerState, PlayerView, Remote, Status, Wrong
+from nurec_ros.control.remote import (
+    Act,
+    Command,
+    PlayerCall,
+    PlayerState,
+    PlayerView,
+    Remote,
+    Status,
+    Wrong,
+)
+from nurec_ros.control.terminal import COMMANDS, compose, HELP, KeyReader
 import pytest
 
 

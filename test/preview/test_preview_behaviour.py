@@ -19,9 +19,9 @@ from test.preview.preview_client import decoded, gradient, Painter, refused, req
 
 import grpc
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.preview.admission import MAX_QUEUED, Workers
 from nurec_ros.preview.behaviour import Behaviour, help_texts
 from nurec_ros.preview.wire import RefusalError
-from nurec_ros.preview.workers import MAX_QUEUED, Workers
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 

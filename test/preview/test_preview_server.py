@@ -11,12 +11,21 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The server's life: ports, scenes, preparation, starting again, stopping while it works."""
+"""The server's life: ports, scenes, preparation, new starts, stops while it works; its health."""
 
 import signal
 import subprocess
 import sys
-from test.preview.preview_client import Client, Painter, refused, request, serve, until
+from test.preview.preview_client import (
+    Client,
+    HEALTH,
+    Painter,
+    PREFIX,
+    refused,
+    request,
+    serve,
+    until,
+)
 from test.support.ports import claim_port
 import threading
 
@@ -24,9 +33,9 @@ import grpc
 from nurec_ros.cli import preview
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.preview import paint, scene
-from nurec_ros.preview import server as preview_server
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.server import PreviewServer
+from nurec_ros.preview.server import MAX_WATCHERS, Preparation, PreviewServer
+from nurec_ros.rendering.protos import health_pb2
 import pytest
 
 
@@ -309,7 +318,7 @@ def test_the_command_ends_cleanly_amid_the_preparation(scenario_path):
 def test_a_signal_while_the_server_starts_ends_its_preparation_too(
     scenario_path, monkeypatch, capfd
 ):
-    start = preview_server.Preparation.start
+    start = Preparation.start
 
     def interrupted(preparation):
         start(preparation)
@@ -319,8 +328,123 @@ def test_a_signal_while_the_server_starts_ends_its_preparation_too(
         while True:
             step()
 
-    monkeypatch.setattr(preview_server.Preparation, 'start', interrupted)
+    monkeypatch.setattr(Preparation, 'start', interrupted)
     monkeypatch.setattr(scene, 'paint_ground', endless)
     assert preview.main(['--usdz', str(scenario_path), '--port', '0']) == 0
     assert tuple(capfd.readouterr()) == ('', '')
     assert not [each for each in threading.enumerate() if each.name == 'preview-prepare']
+
+
+# --- the standard health service, asked once, and watched ------------------------------------
+
+STATUS = health_pb2.HealthCheckResponse.ServingStatus
+
+
+def watch(client, service='', timeout=60.0):
+    """Begin to watch; returns the call, an iterator of replies."""
+    stream = client.channel.unary_stream(
+        f'/{HEALTH}/Watch',
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    return stream(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+
+
+def told(call):
+    return STATUS.Name(next(call).status)
+
+
+def may_watch(client, calls=None):
+    """Return whether the server takes one more watcher; it goes, unless `calls` collects it."""
+    call = watch(client)
+    try:
+        next(call)
+    except grpc.RpcError:
+        return False
+    if calls is None:
+        call.cancel()
+        return True
+    calls.append(call)
+    return False
+
+
+def test_a_watcher_is_told_when_the_server_is_ready(play):
+    # Whoever is slow to ask may find a server ready already.
+    for startup_s in (1.0, 8.0, 64.0):
+        client = play(startup_s=startup_s)
+        call = watch(client, timeout=120.0)
+        if told(call) == 'NOT_SERVING':
+            break
+    else:
+        raise AssertionError('the server was never starting')
+    assert told(call) == 'SERVING'
+    assert client.health() == 'SERVING'
+    call.cancel()
+
+
+@pytest.mark.parametrize('service', ['', PREFIX])
+def test_a_status_is_told_at_once_and_once(play, service):
+    client = play()
+    call = watch(client, service)
+    assert told(call) == 'SERVING'
+    client.server.stop(grace=20.0)
+    assert list(call) == []
+    assert call.code() is grpc.StatusCode.OK
+
+
+def test_a_service_that_is_not_there_may_be_watched(play):
+    """As the protocol says: it might come."""
+    call = watch(play(), 'another.Service')
+    assert told(call) == 'SERVICE_UNKNOWN'
+    call.cancel()
+
+
+def test_one_worker_draws_while_it_is_watched_by_as_many_as_may(play, scenario):
+    client = play(max_workers=1)
+    calls = [watch(client) for _ in range(MAX_WATCHERS)]
+    assert [told(call) for call in calls] == ['SERVING'] * MAX_WATCHERS
+    assert client.call('render_rgb', request(scenario)).image_bytes
+    assert client.health() == 'SERVING'
+    code, text = refused(lambda: next(watch(client)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(MAX_WATCHERS) in text
+    calls[0].cancel()
+    until(lambda: may_watch(client), 'room for one more')
+    for call in calls:
+        call.cancel()
+
+
+def test_a_watcher_whose_time_is_over_makes_room(play):
+    client = play()
+    client.health()
+    # The connection stands, but it may still be over before the watch is in place.
+    for timeout in (1.0, 8.0, 64.0):
+        call = watch(client, timeout=timeout)
+        try:
+            assert told(call) == 'SERVING'
+            break
+        except grpc.RpcError:
+            continue
+    code, _ = refused(lambda: next(call))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    calls = []
+    until(
+        lambda: len(calls) == MAX_WATCHERS or may_watch(client, calls),
+        'room for all',
+    )
+    for call in calls:
+        call.cancel()
+
+
+def test_without_the_health_service_nothing_can_be_watched(play):
+    code, _ = refused(lambda: next(watch(play(health=False))))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_server_that_compiles_tells_nothing(play, scenario):
+    client = play(Painter(), first_frame_s=1000.0)
+    first = client.start('render_rgb', request(scenario), timeout=60.0)
+    until(lambda: client.server.blocked, 'the block')
+    code, _ = refused(lambda: next(watch(client, timeout=0.3)))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    first.cancel()

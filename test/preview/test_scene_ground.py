@@ -18,10 +18,9 @@ from test.preview.drawn_world import camera_pose, car, draw, ftheta, pinhole, po
 
 import cv2
 import numpy as np
-from nurec_ros.preview import paint, sky
-from nurec_ros.preview.ground import Terrain
+from nurec_ros.preview import landscape, paint
+from nurec_ros.preview.landscape import HAZE, Terrain
 from nurec_ros.preview.scene import SceneRenderer
-from nurec_ros.preview.sky import HAZE
 import pytest
 
 ASIDE = ((-200.0, -90.0, 0.0), (200.0, -90.0, 0.0))
@@ -168,12 +167,12 @@ def test_roads_are_where_vehicles_drove_and_paving_where_people_walked():
     for place, surface in (
         ((34.0, 25.0), paint.ASPHALT),
         ((30.0, -20.5), paint.PAVING),
-        ((10.0, -20.0), paint.VERGE),
+        ((10.0, -20.0), landscape.VERGE),
         ((20.0, 3.0), paint.ASPHALT),
     ):
         colour = at(*place)
         nearest = min(
-            (paint.ASPHALT, paint.PAVING, paint.VERGE), key=lambda s: np.abs(colour - s).sum()
+            (paint.ASPHALT, paint.PAVING, landscape.VERGE), key=lambda s: np.abs(colour - s).sum()
         )
         assert nearest == surface, (place, colour)
 
@@ -250,14 +249,14 @@ def test_the_picture_stands_on_the_slope():
 
 
 def test_noise_continues_over_its_edges_and_repeats_by_seed():
-    field = sky.seamless(128, 1.5, seed=1)
+    field = landscape.seamless(128, 1.5, seed=1)
     inner = np.abs(np.diff(field, axis=0)).mean()
     seam = np.abs(field[0] - field[-1]).mean()
     assert seam < 1.5 * inner
     assert field.mean() == pytest.approx(0.0, abs=1e-5)
     assert field.std() == pytest.approx(1.0, abs=1e-5)
-    np.testing.assert_array_equal(field, sky.seamless(128, 1.5, seed=1))
-    assert (field != sky.seamless(128, 1.5, seed=2)).any()
+    np.testing.assert_array_equal(field, landscape.seamless(128, 1.5, seed=1))
+    assert (field != landscape.seamless(128, 1.5, seed=2)).any()
 
 
 def test_far_lines_do_not_alias(aside):

@@ -29,8 +29,8 @@ from test.preview.drawn_world import (
 )
 
 import numpy as np
+from nurec_ros.preview.landscape import sun_direction
 from nurec_ros.preview.scene import SceneRenderer
-from nurec_ros.preview.sky import sun_direction
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model
 import pytest
 

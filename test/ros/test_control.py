@@ -27,7 +27,7 @@ from test.support.running_player import RunningPlayer
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros import __version__
-from nurec_ros.control.keys import HELP
+from nurec_ros.control.terminal import HELP
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
