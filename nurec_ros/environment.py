@@ -38,9 +38,9 @@ from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, moved_inward, Schedule
 from nurec_ros.poses import Pose
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
-from nurec_ros.rendering.images import decode_rgb
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
+from nurec_ros.rendering.replies import decode_rgb
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.export.part import Timeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
 from nurec_ros.ros.camera_info import calibration, camera_info
 from nurec_ros.ros.lidar_topic import LAYOUTS

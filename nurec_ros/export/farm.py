@@ -31,7 +31,7 @@ from nurec_ros.errors import RenderError
 from nurec_ros.playback.schedule import Due
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.server_errors import CONDEMN, problem_of, RECONNECT, remedy_of
 from nurec_ros.scenario import Scenario
 

@@ -41,7 +41,7 @@ from nurec_ros.export.farm import Farm, NoServerError
 from nurec_ros.export.part import Part, Timeline, write_part
 from nurec_ros.export.wishes import Wishes
 from nurec_ros.playback.schedule import Due
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.loading import read
 from nurec_ros.settings import CameraSettings, LidarSettings
 import yaml

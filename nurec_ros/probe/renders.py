@@ -30,9 +30,9 @@ from nurec_ros.errors import ConfigurationError, counted, RenderError
 from nurec_ros.probe.answers import Answer, Calls, failure
 from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.images import check_reply, decode_rgb, OTHER_FORMAT
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.replies import check_reply, decode_rgb, OTHER_FORMAT
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import classify
 from nurec_ros.scenario import Scenario

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from nurec_ros.probe.renders import moment, Renders
 from nurec_ros.probe.report import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.calls import no_lidars
-from nurec_ros.rendering.clouds import check_cloud
-from nurec_ros.rendering.images import ReplyError
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.replies import check_cloud, ReplyError
 from nurec_ros.rendering.requests import RequestBuilder
 
 STAGE = 'lidar'
@@ -126,7 +125,7 @@ def lidar_stages(
         if renders.dead:
             yield Stage(STAGE, SKIP, f'{lidar}: not tried, because the server does not answer')
             continue
-        device, unnamed = builder.device(lidar)
+        device, unnamed = builder.options.device_of(lidar)
         t_ns = moment(renders.scenario, renders.scenario.lidars[lidar].spin_times_ns[:, 1])
         request = builder.build_spin(renders.scene_id, lidar, t_ns)
         details: dict[str, object] = {'lidar': lidar, 'device': device, 'time_us': t_ns // 1000}

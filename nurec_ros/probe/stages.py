@@ -52,7 +52,7 @@ from nurec_ros.rendering.address import (
     root_certificate,
 )
 from nurec_ros.rendering.channel import open_channel, proxies_in_force, scene_metadata
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import no_lidars_wanted
 

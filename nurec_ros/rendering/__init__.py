@@ -21,9 +21,9 @@ from nurec_ros.rendering.frames import (
     Frame,
     RendererStatus,
 )
-from nurec_ros.rendering.images import decode_rgb, image_size
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
+from nurec_ros.rendering.replies import decode_rgb, image_size
 
 __all__ = [
     'CameraStatus',

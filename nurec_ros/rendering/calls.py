@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.clouds import check_cloud
 from nurec_ros.rendering.connection import Server
 from nurec_ros.rendering.frames import Cloud, Frame
-from nurec_ros.rendering.images import check_reply, ReplyError
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.queues import Job
+from nurec_ros.rendering.replies import check_cloud, check_reply, ReplyError
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import ALONE, classify, FAIL, OVERLOADED, ServerError
 

@@ -34,9 +34,8 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import Target
-from nurec_ros.rendering.policy import Row
+from nurec_ros.rendering.policy import RenderOptions, Row
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.server_errors import ASK_AGAIN, BLOCKED, classify, ServerError
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import check_scene_url

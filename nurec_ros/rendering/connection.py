@@ -43,8 +43,8 @@ from nurec_ros.rendering.channel import (
     scene_names,
     version_text,
 )
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.scenario import Scenario
 

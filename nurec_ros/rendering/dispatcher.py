@@ -46,9 +46,8 @@ from nurec_ros.rendering.calls import (
     weight_of,
 )
 from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
-from nurec_ros.rendering.delivery import Deliver, Delivery
 from nurec_ros.rendering.frames import Cloud, Failure, first_frame_note, Frame, Statistics
-from nurec_ros.rendering.queues import FrameQueue, FrameQueues, Job, Ticket
+from nurec_ros.rendering.queues import Deliver, Delivery, FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 
@@ -256,7 +255,7 @@ class Dispatcher:
         if call is None:
             return
         if call.method == SPIN:
-            _, note = self.builder.device(call.jobs[0].source)
+            _, note = self.builder.options.device_of(call.jobs[0].source)
             if note:
                 with self._lock:
                     self._out.say_once(note, 'warn', note)

@@ -41,8 +41,8 @@ from nurec_ros.rendering.frames import (
     RendererStatus,
     Statistics,
 )
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.queues import Job, Ticket
-from nurec_ros.rendering.render_options import RenderOptions
 from nurec_ros.rendering.requests import EgoMotion, RequestBuilder
 from nurec_ros.rendering.server_errors import problem_of, remedy_of
 from nurec_ros.scenario import Scenario

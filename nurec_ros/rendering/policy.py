@@ -12,16 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-How the client behaves towards a server: names, deadlines, limits, and what follows a failed call.
+How the client behaves towards a server: what a user sets of it, and what is settled here.
 
-All of it is data with the reason beside each row, and one pure function; the other modules only
-apply it. What a server's errors mean stands in errors.py.
+RenderOptions is what the parameters say. Names, deadlines and limits are data with the reason
+beside each row, what follows a failed call is one pure function; the other modules only apply
+them. What a server's errors mean stands in server_errors.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 import random
+import re
 
 from nurec_ros.rendering.server_errors import (
     ALONE,
@@ -31,6 +34,93 @@ from nurec_ros.rendering.server_errors import (
     ServerError,
     WITHOUT_TRACKS,
 )
+from nurec_ros.setting_values import convert
+from nurec_ros.settings import LIDAR_TABLE, TABLE, Values
+
+LIDAR_DEVICES = ('pandar128', 'at128')
+_DEFAULT_DEVICE = 'pandar128'
+# How lidars are named in NuRec's scenes: lidar_gt_top_p128.
+_DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """
+    The options of a RenderPipeline; ConfigurationError for a value that cannot be honoured.
+
+    server: one address as gRPC takes it, or several host:port separated by commas.
+    use_proxy: obey the proxy variables of the environment. tls_root_certificate: a PEM file, empty
+    for plaintext. service_prefix and scene_id: empty to find them. scene_url: where the server is
+    to load the scene from, empty where it has it. hfov_deg: horizontal field of view of
+    `projection: pinhole`. rig_offset: x y z in metres, roll pitch yaw in degrees about the fixed
+    axes of the rig frame. camera_scales: by logical name, instead of resolution_scale.
+    lidar_devices: pandar128 or at128 by logical name, where it is not to be taken from the name.
+    """
+
+    server: str = 'localhost:46435'
+    use_proxy: bool = False
+    tls_root_certificate: str = ''
+    service_prefix: str = ''
+    scene_id: str = ''
+    scene_url: str = ''
+    image_format: str = 'jpeg'
+    image_quality: int = 95
+    projection: str = 'native'
+    hfov_deg: float = 90.0
+    shutter: str = 'instant'
+    batch: str = 'auto'
+    render_timeout_s: float = 10.0
+    first_render_timeout_s: float = 300.0
+    send_tracks: bool = False
+    rig_offset: tuple[float, ...] = (0.0,) * 6
+    resolution_scale: float = 0.25
+    camera_scales: Mapping[str, float] = field(default_factory=dict)
+    lidar_devices: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, spec in _SPECS.items():
+            convert(spec, name, getattr(self, name))
+        for camera, scale in self.camera_scales.items():
+            convert(_SPECS['resolution_scale'], f'{camera}.resolution_scale', scale)
+        for lidar, device in self.lidar_devices.items():
+            convert(_DEVICE, f'{lidar}.device', device)
+
+    @classmethod
+    def of(cls, values: Values) -> RenderOptions:
+        """Return the options that the parameters ask for."""
+        cameras, lidars = values.cameras.items(), values.lidars.items()
+        return cls(
+            **{name: getattr(values.settings, name) for name in _SPECS},
+            camera_scales={
+                name: own.resolution_scale for name, own in cameras if own.resolution_scale
+            },
+            lidar_devices={name: own.device for name, own in lidars if own.device},
+        )
+
+    def scale_of(self, camera: str) -> float:
+        """Return the output size of a camera as a fraction of its native size."""
+        return self.camera_scales.get(camera, self.resolution_scale)
+
+    def device_of(self, lidar: str) -> tuple[str, str]:
+        """Return the device that a lidar is rendered as, and what there is to say about that."""
+        wanted = self.lidar_devices.get(lidar, '')
+        if wanted:
+            return wanted, ''
+        for word, device in _DEVICE_WORDS.items():
+            if re.search(rf'(?<![a-z0-9]){word}(?![a-z0-9])', lidar.lower()):
+                return device, ''
+        return _DEFAULT_DEVICE, (
+            f"the name of lidar '{lidar}' tells no device that servers render "
+            f'({", ".join(LIDAR_DEVICES)}): it is rendered as {_DEFAULT_DEVICE}; set '
+            '<lidar>.device'
+        )
+
+
+# One list of what is allowed: that of the parameters, whose names these are.
+_SPECS = {
+    spec.name: spec for spec in TABLE if spec.name in {one.name for one in fields(RenderOptions)}
+}
+_DEVICE = next(spec for spec in LIDAR_TABLE if spec.name == 'device')
 
 
 @dataclass(frozen=True, slots=True)

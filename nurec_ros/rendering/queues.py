@@ -12,23 +12,27 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Which frame is next, and in which order frames come out: the pipeline's queues, without threads.
+Which frame is next, in which order frames come out, and the threads that hand them out.
 
 Each source, a camera or a lidar, has a queue of jobs in the order in which they were submitted.
 Jobs may come back in any order; they leave their queue from its head only, so that a source's
-frames never change places; a failure has no place to keep. Nothing here locks: the dispatcher
-calls it under its own lock, and nothing here knows what a job asks for.
+frames never change places; a failure has no place to keep. The queues do not lock: the dispatcher
+calls them under its own lock, and nothing here knows what a job asks for. Who delivers or logs
+holds no lock.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.rendering.connection import Log
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 
 WAITING = 'waiting'
@@ -223,3 +227,78 @@ class FrameQueues:
 
 def _droppable(job: Job) -> bool:
     return job.state == WAITING and not job.keep
+
+
+Deliver = Callable[[Frame | Cloud | Failure], None]
+# From a queue and the job delivered last to the queue's next, and whether that was the last job
+# of its ticket.
+TakeNext = Callable[[FrameQueue, Job | None], tuple[Job | None, bool]]
+
+THREADS = 2
+
+
+class Delivery:
+    """Threads that deliver from queues with a finished head, each queue by one at a time."""
+
+    def __init__(self, take_next: TakeNext, deliver: Deliver, log: Log) -> None:
+        self._take_next = take_next
+        self._deliver = deliver
+        self._log = log
+        self._said: set[str] = set()
+        self._saying = threading.Lock()
+        # What is next: a queue with a finished head, a submission that is complete, something to
+        # log, or to end.
+        self._items: SimpleQueue[FrameQueue | Ticket | tuple[str, str] | None] = SimpleQueue()
+        # Threads that a ThreadPoolExecutor made would be joined when the interpreter exits,
+        # however long a delivery takes.
+        self.threads = tuple(
+            threading.Thread(target=self._loop, name=f'nurec-deliver-{i}', daemon=True)
+            for i in range(THREADS)
+        )
+        self.put = self._items.put
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let the threads end after what was put before."""
+        for _ in self.threads:
+            self._items.put(None)
+
+    def say_once(self, key: str, level: str, text: str) -> None:
+        """Log the first of each kind."""
+        with self._saying:
+            first = key not in self._said
+            self._said.add(key)
+        if first:
+            self.put((level, text))
+
+    def _loop(self) -> None:
+        while True:
+            item = self._items.get()
+            if item is None:
+                return
+            if isinstance(item, FrameQueue):
+                self._deliver_from(item)
+            elif isinstance(item, Ticket):
+                item.future.set_result(None)
+            else:
+                self._log(*item)
+
+    def _deliver_from(self, queue: FrameQueue) -> None:
+        """Deliver what stands finished at a queue's head; no other thread does meanwhile."""
+        before: Job | None = None
+        while True:
+            job, last = self._take_next(queue, before)
+            if before is not None and last:
+                before.ticket.future.set_result(None)
+            if job is None:
+                return
+            if job.result is not None:
+                try:
+                    self._deliver(job.result)
+                except Exception as error:  # noqa: BLE001 (the user's code; the pool must go on)
+                    text = f'delivering {job.source}: {type(error).__name__}'
+                    self.say_once(text, 'error', f'{text}: {error}')
+            before = job

@@ -30,10 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.poses import Pose, quaternion_of
-from nurec_ros.rendering.clouds import device_of, LIDAR_DEVICES, spin_window
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
-from nurec_ros.rendering.render_options import RenderOptions
-from nurec_ros.scenario import Camera, Scenario
+from nurec_ros.scenario import Camera, Lidar, Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,
     FisheyeCamera,
@@ -49,10 +48,11 @@ IMAGE_FORMATS = {
     'png': sensorsim_pb2.PNG,
     'rgb': sensorsim_pb2.RGB_UINT8_PLANAR,
 }
+LIDAR_TYPES = {'pandar128': sensorsim_pb2.PANDAR128, 'at128': sensorsim_pb2.AT128}
+DEFAULT_SPIN_US = 100_000
 # Servers assert exactly these lengths; empty lists end in a Python assertion there.
 PINHOLE_COEFFICIENTS = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
 FISHEYE_COEFFICIENTS = 4
-FTHETA_COEFFICIENTS = 6
 
 
 class EgoMotion(Protocol):
@@ -116,7 +116,7 @@ class RequestBuilder:
         """Return the (width, height) to ask for: the native size scaled, rounded, at least 1."""
         scale = self.options.scale_of(camera)
         width, height = self.output_model(camera).resolution
-        return _rounded(width * scale), _rounded(height * scale)
+        return max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
 
     def rig_poses(self, sensor: str, t_ns: int, ego: EgoMotion) -> Array:
         """Return T_map_rig (2, 4, 4) of an ego at both ends of an exposure, or of a spin."""
@@ -183,15 +183,11 @@ class RequestBuilder:
         request = sensorsim_pb2.LidarRenderRequest(
             scene_id=scene_id, frame_start_us=start_us, frame_end_us=end_us
         )
-        request.lidar_config.lidar_type = LIDAR_DEVICES[self.device(lidar)[0]]
+        request.lidar_config.lidar_type = LIDAR_TYPES[self.options.device_of(lidar)[0]]
         _fill_pair(request.sensor_pose, T_map_lidar[0], T_map_lidar[1])
         if with_tracks and self.options.send_tracks:
             request.dynamic_objects.extend(track_poses(self._scenario, *pose_times_ns))
         return request
-
-    def device(self, lidar: str) -> tuple[str, str]:
-        """Return the device that a lidar is rendered as, and what there is to say about that."""
-        return device_of(lidar, self.options.lidar_devices)
 
     def _camera(self, name: str) -> Camera:
         camera = self._scenario.cameras.get(name)
@@ -229,8 +225,7 @@ class RequestBuilder:
         windows = [
             exposure(camera, t_ns, recorded, self._first_us, self._last_us) for t_ns in times_ns
         ]
-        # The window of an instant is 1 us long because an empty one is refused; the picture is of
-        # the instant itself, so that both poses are the one at the stamp.
+        # The picture of an instant is of it, not of 1 us: both poses are the one at the stamp.
         pose_times_ns = [
             (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
             for t_ns, (start_us, end_us) in zip(times_ns, windows)  # noqa: B905 (one for each)
@@ -266,11 +261,33 @@ def exposure(
     """
     t_us = t_ns // 1000
     length_us = _recorded_length(camera, t_us) if recorded else 0
-    if length_us:
-        end_us = min(max(t_us, first_us + 1), max(last_us, first_us + 1))
-        return max(min(end_us - length_us, end_us - 1), first_us), end_us
-    start_us = max(min(t_us, last_us - 1), first_us)
-    return start_us, start_us + 1
+    # That of an instant is 1 us long because an empty one is refused.
+    end_us, length_us = (t_us, length_us) if length_us else (t_us + 1, 1)
+    return _window(end_us, length_us, first_us, last_us)
+
+
+def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
+    """
+    Return the window [start, end) in microseconds of the spin that ends at t_ns.
+
+    The recorded one that ends then, else a turn of the model's frequency, or of 10 Hz. Moved into
+    [first_us, last_us] as exposures are.
+    """
+    t_us = t_ns // 1000
+    spins_us = lidar.spin_times_ns // 1000
+    index = int(np.searchsorted(spins_us[:, 1], t_us))
+    if index < len(spins_us) and spins_us[index, 1] == t_us:
+        length_us = t_us - int(spins_us[index, 0])
+    elif lidar.model is not None:
+        length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
+    else:
+        length_us = DEFAULT_SPIN_US
+    return _window(t_us, length_us, first_us, last_us)
+
+
+def _window(end_us: int, length_us: int, first_us: int, last_us: int) -> tuple[int, int]:
+    end_us = min(max(end_us, first_us + 1), max(last_us, first_us + 1))
+    return max(min(end_us - length_us, end_us - 1), first_us), end_us
 
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:
@@ -280,11 +297,12 @@ def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec
     RenderError where the model has more coefficients than servers accept.
     """
     width, height = model.resolution
+    shutters = sensorsim_pb2.ShutterType.keys()
     spec = sensorsim_pb2.CameraSpec(
         logical_id=logical_id,
         resolution_h=height,
         resolution_w=width,
-        shutter_type=_shutter_type(model.shutter_type),
+        shutter_type=model.shutter_type if model.shutter_type in shutters else 'SHUTTER_UNKNOWN',
     )
     if isinstance(model, FthetaCamera):
         _fill_ftheta(spec.ftheta_param, model)
@@ -407,13 +425,9 @@ def _fill_windshield(
     param: sensorsim_pb2.BivariateWindshieldModelParameters, windshield: Windshield
 ) -> None:
     param.reference_poly = getattr(param, windshield.reference_poly)
-    for name in (
-        'horizontal_poly',
-        'vertical_poly',
-        'horizontal_poly_inverse',
-        'vertical_poly_inverse',
-    ):
-        getattr(param, name).extend(getattr(windshield, name))
+    for axis in ('horizontal', 'vertical'):
+        for name in (f'{axis}_poly', f'{axis}_poly_inverse'):
+            getattr(param, name).extend(getattr(windshield, name))
 
 
 def _padded(values: Iterable[float], count: int, camera: str, name: str) -> list[float]:
@@ -421,11 +435,6 @@ def _padded(values: Iterable[float], count: int, camera: str, name: str) -> list
     if len(found) > count:
         raise RenderError(f'{camera} has {len(found)} {name}, servers take {count}')
     return found + [0.0] * (count - len(found))
-
-
-def _shutter_type(name: str) -> int:
-    names = sensorsim_pb2.ShutterType.keys()
-    return int(sensorsim_pb2.ShutterType.Value(name if name in names else 'SHUTTER_UNKNOWN'))
 
 
 def _recorded_length(camera: Camera, t_us: int) -> int:
@@ -438,7 +447,3 @@ def _recorded_length(camera: Camera, t_us: int) -> int:
     around = [index for index in (after - 1, after) if 0 <= index < len(ends)]
     nearest = min(around, key=lambda index: abs(int(ends[index]) - t_us))
     return int(ends[nearest] - times_us[nearest, 0])
-
-
-def _rounded(value: float) -> int:
-    return max(1, math.floor(value + 0.5))

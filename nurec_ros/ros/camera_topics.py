@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.images import decode_rgb
+from nurec_ros.rendering.replies import decode_rgb
 from nurec_ros.ros.camera_info import Calibration, calibration, camera_info
 from nurec_ros.ros.conversions import set_bytes, set_time
 from nurec_ros.ros.names import FrameNames

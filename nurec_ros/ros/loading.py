@@ -34,7 +34,7 @@ from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedul
 from nurec_ros.playback.showing import QUIET_NS
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.camera_topics import CameraTopics
 from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.names import topic_names

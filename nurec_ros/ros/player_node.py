@@ -46,7 +46,7 @@ from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
 from nurec_ros.playback.state import PlaybackState, StepState
 from nurec_ros.rendering.address import root_certificate
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.ego_inputs import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 from nurec_ros.ros.graph import Graph

@@ -163,8 +163,8 @@ def test_the_device_is_the_one_that_was_chosen(scenario):
         ('lidar_cat1280', 'pandar128', False),
     ],
 )
-def test_devices_by_name(scenario, name, device, known):
-    found, note = RequestBuilder(scenario, RenderOptions()).device(name)
+def test_devices_by_name(name, device, known):
+    found, note = RenderOptions().device_of(name)
     assert (found, not note) == (device, known)
     if not known:
         assert 'set <lidar>.device' in note

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros import parameter_docs
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player_node import NurecPlayer

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.outlet import reliable
 from nurec_ros.ros.parameters import ParameterGate, Parameters

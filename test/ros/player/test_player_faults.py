@@ -34,7 +34,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.errors import UnforeseenError
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.rendering.render_options import RenderOptions
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros import loading, parameters, topics
 from nurec_ros.ros import player_node as player_module
 from nurec_ros.ros.camera_topics import CameraTopics

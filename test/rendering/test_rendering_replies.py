@@ -22,7 +22,7 @@ from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.errors import RenderError
-from nurec_ros.rendering import decode_rgb, Frame, image_size, images
+from nurec_ros.rendering import decode_rgb, Frame, image_size, replies
 import pytest
 
 SIZE = (37, 23)
@@ -59,7 +59,7 @@ def frame(data, encoding, size=SIZE):
 def test_size_of_jpegs(size, flags):
     data = jpeg(photo(*size), *flags)
     assert image_size(data, 'jpeg') == size
-    assert images.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
+    assert replies.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
 
 
 def test_size_of_a_grey_jpeg():
@@ -73,10 +73,10 @@ def test_size_is_not_taken_from_an_embedded_thumbnail():
     segment = b'Exif\0\0' + thumbnail
     with_exif = data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
     assert image_size(with_exif, 'jpeg') == (64, 48)
-    assert images.check_reply(with_exif, 'jpeg', (64, 48)) == ('jpeg', 64, 48)
+    assert replies.check_reply(with_exif, 'jpeg', (64, 48)) == ('jpeg', 64, 48)
     cut = with_exif[: -len(data) // 2]
     with pytest.raises(RenderError, match='cut off'):
-        images.check_reply(cut, 'jpeg', (64, 48))
+        replies.check_reply(cut, 'jpeg', (64, 48))
 
 
 HEADER = b'\xff\xc0\x00\x11\x08\x00\x05\x00\x09'
@@ -116,7 +116,7 @@ def test_png_without_a_header():
 def test_size_of_pngs(size):
     assert image_size(png(*size), 'png') == size
     assert image_size(png_of(photo(*size)), 'png') == size
-    assert images.check_reply(png(*size), 'png', (7, 7)) == ('png', *size)
+    assert replies.check_reply(png(*size), 'png', (7, 7)) == ('png', *size)
 
 
 def test_planes_have_no_size_of_their_own():
@@ -130,7 +130,7 @@ def test_planes_have_no_size_of_their_own():
 def test_empty_reply():
     for image_format in ('jpeg', 'png', 'rgb'):
         with pytest.raises(RenderError, match='holds no image'):
-            images.check_reply(b'', image_format, SIZE)
+            replies.check_reply(b'', image_format, SIZE)
 
 
 @pytest.mark.parametrize('garbage', [b'garbage', b'\0' * 1000, b'<html>502</html>', b'\xff\xd8'])
@@ -138,24 +138,24 @@ def test_garbage(garbage):
     first = ' '.join(f'{byte:02x}' for byte in garbage[:8])
     said = f'^the reply is neither JPEG nor PNG \\({len(garbage)} bytes, the first are {first}\\)$'
     with pytest.raises(RenderError, match=said):
-        images.check_reply(garbage, 'jpeg', SIZE)
+        replies.check_reply(garbage, 'jpeg', SIZE)
 
 
 def test_the_other_image_format_is_an_image_too():
-    assert images.check_reply(png(3, 4), 'jpeg', SIZE) == ('png', 3, 4)
-    assert images.check_reply(jpeg(photo()), 'png', SIZE) == ('jpeg', *SIZE)
+    assert replies.check_reply(png(3, 4), 'jpeg', SIZE) == ('png', 3, 4)
+    assert replies.check_reply(jpeg(photo()), 'png', SIZE) == ('jpeg', *SIZE)
 
 
 @pytest.mark.parametrize('keep', [0.1, 0.5, 0.9, 0.999])
 def test_truncated_images(keep):
     for data, name in ((jpeg(photo(200, 100)), 'JPEG'), (png_of(photo(200, 100)), 'PNG')):
         with pytest.raises(RenderError, match=name):
-            images.check_reply(data[: int(len(data) * keep)], 'jpeg', (200, 100))
+            replies.check_reply(data[: int(len(data) * keep)], 'jpeg', (200, 100))
 
 
 def test_padding_behind_the_end_is_no_harm():
-    assert images.check_reply(jpeg(photo()) + b'\0' * 64, 'jpeg', SIZE) == ('jpeg', *SIZE)
-    assert images.check_reply(png(3, 4) + b'\0' * 64, 'png', SIZE) == ('png', 3, 4)
+    assert replies.check_reply(jpeg(photo()) + b'\0' * 64, 'jpeg', SIZE) == ('jpeg', *SIZE)
+    assert replies.check_reply(png(3, 4) + b'\0' * 64, 'png', SIZE) == ('png', 3, 4)
 
 
 def test_size_of_zero_is_no_image():
@@ -164,17 +164,17 @@ def test_size_of_zero_is_no_image():
     size_at = slice(offset + 5, offset + 9)
     data[size_at] = bytes(4)
     with pytest.raises(RenderError, match=r'^the JPEG says that its size is 0x0$'):
-        images.check_reply(bytes(data), 'jpeg', SIZE)
+        replies.check_reply(bytes(data), 'jpeg', SIZE)
 
 
 def test_planes_must_have_the_length_asked_for():
     data = bytes(3 * 37 * 23)
-    assert images.check_reply(data, 'rgb', SIZE) == ('rgb8', *SIZE)
+    assert replies.check_reply(data, 'rgb', SIZE) == ('rgb8', *SIZE)
     for wrong in (data[:-1], data + b'\0', data * 2):
         with pytest.raises(
             RenderError, match=r'^the reply holds \d+ bytes, expected 2553 for 37x23 RGB planes'
         ):
-            images.check_reply(wrong, 'rgb', SIZE)
+            replies.check_reply(wrong, 'rgb', SIZE)
 
 
 WHOLE = [jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']
@@ -190,7 +190,7 @@ def test_damaged_images_raise_nothing_but_render_errors(data):
         place = slice(position, position + data.draw(st.integers(0, 4)))
         damaged[place] = data.draw(st.binary(max_size=4))
     try:
-        encoding, width, height = images.check_reply(bytes(damaged), 'jpeg', SIZE)
+        encoding, width, height = replies.check_reply(bytes(damaged), 'jpeg', SIZE)
     except RenderError:
         return
     assert encoding in ('jpeg', 'png')
@@ -211,8 +211,8 @@ def test_png_decodes_to_rgb_exactly():
 @pytest.mark.parametrize('with_simplejpeg', [True, False])
 def test_jpeg_decodes_to_rgb(monkeypatch, with_simplejpeg):
     if not with_simplejpeg:
-        monkeypatch.setattr(images, 'simplejpeg', None)
-    elif images.simplejpeg is None:
+        monkeypatch.setattr(replies, 'simplejpeg', None)
+    elif replies.simplejpeg is None:
         pytest.skip('simplejpeg is not installed')
     rgb = decode_rgb(frame(jpeg(photo(), cv2.IMWRITE_JPEG_QUALITY, 98), 'jpeg'))
     assert rgb.shape == (*SIZE[::-1], 3)
@@ -243,11 +243,11 @@ def test_pixels_are_never_turned(monkeypatch, with_simplejpeg):
     if with_simplejpeg:
         pytest.importorskip('simplejpeg')
     else:
-        monkeypatch.setattr(images, 'simplejpeg', None)
+        monkeypatch.setattr(replies, 'simplejpeg', None)
     for data, encoding in ((jpeg(photo()), 'jpeg'), (png_of(photo()), 'png')):
         turned = turned_by_exif(data)
         assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == SIZE
-        assert images.check_reply(turned, encoding, SIZE) == (encoding, *SIZE)
+        assert replies.check_reply(turned, encoding, SIZE) == (encoding, *SIZE)
         rgb = decode_rgb(frame(turned, encoding))
         np.testing.assert_array_equal(rgb, decode_rgb(frame(data, encoding)))
 

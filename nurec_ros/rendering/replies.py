@@ -11,23 +11,28 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Replies: what kind of image it is, whether it is whole, how large; and pixels out of it."""
+"""Replies: is it a whole image, of which kind and size, or a cloud that fits; and pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import struct
+from typing import cast, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.protos import sensorsim_pb2
 
 # An accelerator only: the same pictures come out of OpenCV. No rosdep key, so never required.
 try:
     import simplejpeg
 except ImportError:
     simplejpeg = None
+
+Array: TypeAlias = NDArray[np.float32]
 
 JPEG_START = b'\xff\xd8\xff'
 JPEG_END = b'\xff\xd9'
@@ -59,9 +64,19 @@ PLANES = (
 NOT_PLANES = 'set image_format to jpeg or png: only servers from 26.04 on are known to send planes'
 ARE_PLANES = 'it has the length of RGB planes: set image_format to rgb, or restart the container'
 
+# Ten times what the largest device returns in a turn.
+MOST_POINTS = 2_000_000
+_WIRE = np.dtype('<f4')
+
+TOO_MANY_POINTS = 'is it the device that the lidar is rendered as (parameter <lidar>.device)?'
+NO_CLOUD = (
+    'is the server of a newer version than those known? render_lidar of 25.07 to 26.10 is; '
+    'restart the container'
+)
+
 
 class ReplyError(RenderError):
-    """A reply that holds no usable image; `remedy` says what to try."""
+    """A reply that holds no usable image or cloud; `remedy` says what to try."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -102,6 +117,40 @@ def check_reply(data: bytes, image_format: str, size: tuple[int, int]) -> tuple[
     if not whole:
         raise ReplyError(f'the {encoding.upper()} is cut off after {len(data)} bytes', CUT)
     return encoding, width, height
+
+
+def check_cloud(reply: sensorsim_pb2.LidarRenderReturn) -> tuple[Array, Array]:
+    """
+    Return the points (N, 3) and intensities (N,) of a reply; ReplyError where they do not fit.
+
+    Buffers are taken first and not copied, else the repeated floats, which servers of 2025 send.
+    `num_points` is 0 there too: it is compared where it says something.
+    """
+    points = _floats(reply.point_xyzs_buffer, reply.point_xyzs, 'points')
+    if len(points) % 3:
+        raise ReplyError(
+            f'the reply holds {len(points)} coordinates, expected 3 a point', NO_CLOUD
+        )
+    count = len(points) // 3
+    if reply.num_points not in (0, count):
+        raise ReplyError(
+            f'the reply holds {count} points, expected {reply.num_points}, its num_points',
+            NO_CLOUD,
+        )
+    intensities = _floats(reply.point_intensities_buffer, reply.point_intensities, 'intensities')
+    if len(intensities) != count:
+        raise ReplyError(
+            f'the reply holds {len(intensities)} intensities, expected {count}, one a point',
+            NO_CLOUD,
+        )
+    for name, values in (('coordinates', points), ('intensities', intensities)):
+        finite = np.isfinite(values)
+        if not finite.all():
+            wrong = len(values) - int(np.count_nonzero(finite))
+            raise ReplyError(
+                f'{wrong} of {len(values)} {name} of the reply are not finite', NO_CLOUD
+            )
+    return points.reshape(-1, 3), intensities
 
 
 def sniff(data: bytes) -> str:
@@ -182,3 +231,22 @@ def _jpeg_frame(data: bytes) -> int:
                 break
             offset += 2 + segment
     raise RenderError(f'the JPEG has no frame header in its {length} bytes')
+
+
+def _floats(buffer: bytes, repeated: Sequence[float], name: str) -> Array:
+    width = 3 if name == 'points' else 1
+    length = len(buffer) // _WIRE.itemsize or len(repeated)
+    if length > width * MOST_POINTS:
+        raise ReplyError(
+            f'the reply holds {length // width} {name}, expected {MOST_POINTS} at most',
+            TOO_MANY_POINTS,
+        )
+    if buffer:
+        if len(buffer) % _WIRE.itemsize:
+            raise ReplyError(
+                f'the reply holds {len(buffer)} bytes of {name}, expected 4 a number', NO_CLOUD
+            )
+        return cast(Array, np.frombuffer(buffer, _WIRE))
+    values = np.fromiter(repeated, np.float32, len(repeated))
+    values.flags.writeable = False
+    return values
