@@ -29,9 +29,8 @@ from nurec_ros.cli.options import check_server, need, number, Parser, seconds
 from nurec_ros.errors import ConfigurationError, counted
 
 if TYPE_CHECKING:
-    from nurec_ros.export.run import Summary
-    from nurec_ros.export.scenario_export import Progress
-    from nurec_ros.export.wishes import Wishes
+    from nurec_ros.export.run import Entry
+    from nurec_ros.export.wishes import Progress, Wishes
 
 EXAMPLES = """
 nurec_export scene.usdz --server localhost:46435 --output bags
@@ -160,13 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             _check(command, options)
             need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
-            from nurec_ros.export.run import export, finished_parts
-            from nurec_ros.export.scenario_export import StoppedEarlyError
+            from nurec_ros.export.run import exit_code, export, finished_parts, StoppedEarlyError
 
             wishes = _wishes(options)
             progress = _progress()
             try:
-                summary = export(wishes, progress)
+                entries = export(wishes, progress)
             except StoppedEarlyError as error:
                 progress.end()
                 complain(f'nurec_export: {error}; {go_on}')
@@ -178,8 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     progress.end()
                 complain(f'nurec_export: {go_on}')
             raise
-        _tell(summary, wishes)
-        return summary.exit_code
+        _tell(entries, wishes)
+        return exit_code(entries)
 
     return run_command('nurec_export', work, threads=THREADS, megabytes=MEGABYTES)
 
@@ -246,7 +244,7 @@ def _check_files(command: Parser, options: argparse.Namespace) -> None:
 
 def _progress() -> Progress:
     """Return a bar for a terminal, a line now and then for what is none."""
-    from nurec_ros.export.scenario_export import Progress
+    from nurec_ros.export.wishes import Progress
 
     class Lines(Progress):
         """Progress as a line now and then."""
@@ -312,14 +310,14 @@ def _progress() -> Progress:
     return Bar()
 
 
-def _tell(summary: Summary, wishes: Wishes) -> None:
+def _tell(entries: Sequence[Entry], wishes: Wishes) -> None:
     from nurec_ros.export.run import SUMMARY
 
-    for entry in summary.entries:
+    for entry in entries:
         bag = wishes.output / entry['bag']
         if not entry['complete']:
             # Why has been told.
-            if len(summary.entries) > 1:
+            if len(entries) > 1:
                 say(f'{entry["file"]}: not exported')
             continue
         lacks = len(entry['missing'])

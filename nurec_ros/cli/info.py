@@ -121,7 +121,7 @@ def _entry(path: Path, facts: ScenarioFacts | NurecError) -> dict[str, object]:
 
 def _plot(scenario: Scenario, path: Path) -> None:
     from nurec_ros.demo.drawing import write_png
-    from nurec_ros.demo.plan import draw_scenario
+    from nurec_ros.demo.overview import draw_scenario
 
     try:
         write_png(str(path), draw_scenario(scenario))

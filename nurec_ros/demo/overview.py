@@ -31,14 +31,20 @@ from nurec_ros.demo.drawing import (
     INK,
     mixed,
     PAPER,
+    Points,
     polygon,
     polyline,
+    Pose2D,
     put_text,
     Rgb,
     text_width,
+    tick_labels,
+    tick_seconds,
 )
-from nurec_ros.demo.labels import Points, Pose2D, tick_labels, tick_seconds
 from nurec_ros.palette import colour_of
+from nurec_ros.poses import Pose
+from nurec_ros.scenario import Scenario
+from nurec_ros.summary import view_edges
 
 # Drawn twice as large and averaged down: thin lines at any angle stay even.
 OVERSAMPLING = 2
@@ -55,6 +61,7 @@ RECORDED: Rgb = (222, 92, 30)
 VIEW: Rgb = (86, 140, 196)
 VIEW_REACH = 18.0  # m
 STANDS = 0.5  # m; who moved less has stood
+STEP_NS = 100_000_000  # of a drive that was not recorded
 
 # What is drawn.
 
@@ -387,3 +394,50 @@ def _draw_legend_line(image: Image, line: Sequence[Entry], y: int) -> None:
         polygon(image, np.array(corners, dtype=np.float64), colour)
         put_text(image, text, ((x + 22) * k, y * k), size=17 * k)
         x += _entry_width(text)
+
+
+# The drive of a scenario, from its file alone.
+
+
+def draw_scenario(scenario: Scenario) -> Image:
+    """Draw path, tracks, lanes and what the cameras see at the middle of the drive."""
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
+    times = np.unique(np.append(np.arange(begin_ns, end_ns, STEP_NS), end_ns))
+    box = scenario.rig_bbox
+    drive = Drive(
+        path_ns=scenario.ego.times_ns,
+        path=np.array(_flat(scenario.ego.pose(scenario.ego.times_ns))),
+        odometry_ns=times,
+        odometry=np.array(_flat(scenario.ego.pose(times))),
+        ego_box=None if box is None else (*box.centre[:2].tolist(), box.length, box.width),
+        road_users={('', index): _user(scenario, index) for index in range(len(scenario.tracks))},
+        images={},
+    )
+    edges = (view_edges(camera) for camera in scenario.cameras.values())
+    seconds = (end_ns - begin_ns) / 1e9
+    return draw_overview(
+        drive,
+        title=scenario.sequence_id,
+        subtitle=f'{scenario.path.name}: {seconds:.1f} s, {len(scenario.tracks)} road users, '
+        f'{len(scenario.cameras)} cameras; boxes and views at {seconds / 2:.1f} s',
+        lanes=() if scenario.road_map is None else scenario.road_map.boundaries,
+        span_ns=(begin_ns, end_ns),
+        views=[edge for edge in edges if edge is not None],
+    )
+
+
+def _user(scenario: Scenario, index: int) -> RoadUser:
+    tracks = scenario.tracks
+    way = tracks.trajectory(index)
+    times = np.unique(np.append(np.arange(way.start_ns, way.end_ns, STEP_NS), way.end_ns))
+    length, width = (float(side) for side in tracks.dims[index][:2])
+    label = tracks.labels[index]
+    return RoadUser(label, (length, width), (0, 0, 0, 1), times.tolist(), _flat(way.pose(times)))
+
+
+def _flat(poses: Pose) -> list[Pose2D]:
+    """Return x, y and yaw of poses (N,)."""
+    x, y, z, w = poses.quaternion.T
+    yaw = np.arctan2(2 * (x * y + w * z), 1 - 2 * (y**2 + z**2))
+    rows = np.column_stack([poses.position[:, :2], yaw]).tolist()
+    return [(float(row[0]), float(row[1]), float(row[2])) for row in rows]

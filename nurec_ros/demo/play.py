@@ -20,18 +20,25 @@ signal or a child's end is noticed at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import shutil
 import sys
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.demo.processes import DemoError
-from nurec_ros.demo.progress import Patience, PlayProgress
-from nurec_ros.demo.recording import fields_of, Recorder, Topic
+from nurec_ros.demo.recording import (
+    Diagnostics,
+    fields_of,
+    Recorder,
+    rendering,
+    skipped_text,
+    Topic,
+)
 from nurec_ros.scenario import Scenario
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -42,6 +49,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
+from tqdm import tqdm
 
 READY_S = 90.0
 # Beyond what the player waits for the first frame of a scene, for which servers compile.
@@ -59,8 +67,12 @@ LOOK_EVERY = 10
 HURRY = 10.0
 MOST_RATE = 100.0
 PACE_EVERY_S = 1.0
+# What is waited for is said after so long (a start takes some seconds, several on a slow machine),
+# and again where it has changed: less and less often, since a text may count the seconds.
+SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 10.0, 5.0, 40.0
+MOST_COLUMNS = 100
+BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
-Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 # Says how far it is.
 Report = Callable[[], None]
 
@@ -129,7 +141,7 @@ def record_drive(
         remarks = [*added, *rendering(watch.diagnostics, names)]
         if lidars:
             remarks += rendering(watch.diagnostics, lidars, 'clouds')
-        remarks += _skipped(recorder.skipped)
+        remarks += skipped_text(recorder.skipped)
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
@@ -368,32 +380,60 @@ def drain(
         spin(SPIN_S)
 
 
-def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'images') -> list[str]:
-    """
-    Sum up what became of the frames of cameras or lidars, from the player's diagnostics.
+class Patience:
+    """Says what is being waited for: not at once, not too often, and not the same thing twice."""
 
-    From their counters: their messages tell of the last second.
-    """
-    asked = received = dropped = 0
-    failed: dict[str, str] = {}
-    for name, (_, values) in sorted(diagnostics.items()):
-        sensor = name.rpartition(': ')[2]
-        if sensor not in sensors:
-            continue
-        asked += int(values['asked'])
-        received += int(values['received'])
-        dropped += int(values['dropped'])
-        if int(values['failed']):
-            failed[sensor] = f'{values["failed"]} {what} failed: {values["last_error"]}'
-    remarks = [f'{what}: {received} came of {asked} that were due']
-    if dropped:
-        remarks.append(f'{dropped} {what} were dropped')
-    return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
+    def __init__(
+        self, say: Callable[[str], object], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._now = now
+        self._next = now() + SAID_AFTER_S
+        self._pause_s = SAID_AGAIN_S
+        self._said = ''
+
+    def note(self, reason: Callable[[], str]) -> None:
+        """Say the reason, if it is time to say something and there is something new."""
+        if self._now() < self._next:
+            return
+        text = reason()
+        if text != self._said:
+            self._say(f'waiting: {text}')
+            self._said = text
+            self._next = self._now() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
 
 
-def _skipped(skipped: dict[str, str]) -> list[str]:
-    """Return what is missing in the recording, once for each reason."""
-    reasons: dict[str, int] = {}
-    for reason in skipped.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    return [f'not recorded ({count}): {reason}' for reason, count in reasons.items()]
+class PlayProgress:
+    """A bar on stderr for a terminal; else a line at each quarter, so that logs stay readable."""
+
+    QUARTERS = 4
+
+    def __init__(self, total_s: float, say: Callable[[str], object], *, terminal: bool) -> None:
+        self._total = max(total_s, 1e-9)
+        self._say = say
+        self._quarter = 0
+        self._bar = tqdm(
+            total=round(self._total, 1),
+            desc='playing',
+            bar_format=BAR,
+            # A terminal that does not know its size (in CI, say) would get no bar at all.
+            ncols=min(MOST_COLUMNS, shutil.get_terminal_size().columns or MOST_COLUMNS),
+            nrows=24,
+            disable=not terminal,
+        )
+        self._lines = not terminal
+
+    def show(self, seconds: float, note: str) -> None:
+        """Say that `seconds` of the scenario have passed."""
+        self._bar.n = round(min(seconds, self._total), 1)
+        self._bar.set_postfix_str(note)
+        quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
+        if self._lines and quarter > self._quarter:
+            self._quarter = quarter
+            percent = 100 * quarter // self.QUARTERS
+            self._say(f'playing {percent:3d} %: {seconds:.1f} s, {note}')
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

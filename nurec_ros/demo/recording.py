@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A recording of all topics, as ROS sent them, with the definitions of their types.
+A recording of all topics, as ROS sent them, with the definitions of their types; and read back.
 
 It is a rosbag2 folder with one MCAP file, for `ros2 bag play`, Foxglove and the `rosbags` library.
 Decoded images are left out: they are large, and the compressed ones beside them hold the same.
@@ -20,18 +20,31 @@ Decoded images are left out: they are large, and the compressed ones beside them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import re
+import struct
 import time
+from typing import Any
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import Pose, Transform
+import numpy as np
+from nurec_ros.demo.contact_sheet import nearest
+from nurec_ros.demo.drawing import Points, Pose2D
+from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.ros.bag_topics import definition, message_class, NoDefinitionError, recorded_qos
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import Marker
 
 DEPTH = 10
 # At 100 Hz, on a busy machine some seconds may pass before the bytes are fetched.
@@ -44,6 +57,14 @@ LARGE_TYPES = (
 LEFT_OUT_TYPES = ('sensor_msgs/msg/Image',)
 LEFT_OUT_TOPICS = ('/parameter_events',)
 BAG_VERSION = 9
+CLOUD = 'sensor_msgs/msg/PointCloud2'
+CLOUD_FIELDS = ['x', 'y', 'z', 'intensity']
+IMAGE_TOPIC = re.compile(r'.*/([^/]+)/image_raw/compressed$')
+# Every marker message holds all tracks; a few of them a second draw the same line.
+TRACK_STEP_NS = 190_000_000
+
+# By name, the message and the values of a status.
+Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 
 
 @dataclass(slots=True)
@@ -160,3 +181,206 @@ def matching_qos(kind: str, offered: list[QoSProfile]) -> QoSProfile:
 def fields_of(status: DiagnosticStatus) -> dict[str, str]:
     """Return the keys and values of a DiagnosticStatus."""
     return {entry.key: entry.value for entry in status.values}
+
+
+def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'images') -> list[str]:
+    """
+    Sum up what became of the frames of cameras or lidars, from the player's diagnostics.
+
+    From their counters: their messages tell of the last second.
+    """
+    asked = received = dropped = 0
+    failed: dict[str, str] = {}
+    for name, (_, values) in sorted(diagnostics.items()):
+        sensor = name.rpartition(': ')[2]
+        if sensor not in sensors:
+            continue
+        asked += int(values['asked'])
+        received += int(values['received'])
+        dropped += int(values['dropped'])
+        if int(values['failed']):
+            failed[sensor] = f'{values["failed"]} {what} failed: {values["last_error"]}'
+    remarks = [f'{what}: {received} came of {asked} that were due']
+    if dropped:
+        remarks.append(f'{dropped} {what} were dropped')
+    return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
+
+
+def skipped_text(skipped: dict[str, str]) -> list[str]:
+    """Return what is missing in the recording, once for each reason."""
+    reasons: dict[str, int] = {}
+    for reason in skipped.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return [f'not recorded ({count}): {reason}' for reason, count in reasons.items()]
+
+
+# The drive that a recording holds: the pictures show what came over ROS and not what a file held.
+
+
+class _Reading:
+    """The parts of a drive, as they come message by message."""
+
+    def __init__(self) -> None:
+        self.path: dict[int, Pose2D] = {}
+        self.odometry: dict[int, Pose2D] = {}
+        self.ego_box: tuple[float, float, float, float] | None = None
+        self.users: dict[tuple[str, int], RoadUser] = {}
+        self.is_driven = False
+        # By its frame, where a sensor is on the rig.
+        self.mounts: dict[str, Transform] = {}
+        self._latest = -TRACK_STEP_NS
+
+    def add(self, topic: str, kind: str, data: bytes) -> None:
+        # Lockstep repeats a moment while it waits.
+        if topic == 'odom' and stamp_of(data) in self.odometry:
+            return
+        if topic == 'tracks' and self._comes_too_soon(data):
+            return
+        message: Any = deserialize_message(data, message_class(kind))
+        if topic == 'path':
+            self.path = {time_of(one.header.stamp): flat_pose(one.pose) for one in message.poses}
+        elif topic == 'odom':
+            self.odometry[stamp_of(data)] = flat_pose(message.pose.pose)
+        elif topic == 'driven_path':
+            self.is_driven = True
+        elif topic == '/tf_static':
+            self.mounts |= {one.child_frame_id: one.transform for one in message.transforms}
+        else:
+            boxes = [m for m in message.markers if (m.action, m.type) == (Marker.ADD, Marker.CUBE)]
+            if topic == 'ego' and boxes:
+                place, size = boxes[0].pose.position, boxes[0].scale
+                self.ego_box = place.x, place.y, size.x, size.y
+            elif topic == 'tracks' and boxes:
+                self._latest = time_of(boxes[0].header.stamp)
+                self._add_road_users(boxes)
+
+    def _comes_too_soon(self, data: bytes) -> bool:
+        # Without reading the message, which takes 20 ms.
+        marked = len(data) >= 16
+        return marked and 0 <= stamp_of(data, at=8) - self._latest < TRACK_STEP_NS
+
+    def _add_road_users(self, boxes: Sequence[Marker]) -> None:
+        for marker in boxes:
+            key = (marker.ns, marker.id)
+            user = self.users.get(key)
+            if user is None:
+                colour = marker.color
+                user = self.users[key] = RoadUser(
+                    marker.ns,
+                    (marker.scale.x, marker.scale.y),
+                    (colour.r, colour.g, colour.b, colour.a),
+                )
+            if not user.times_ns or self._latest > user.times_ns[-1]:
+                user.times_ns.append(self._latest)
+                user.poses.append(flat_pose(marker.pose))
+
+    def cloud(self, message: PointCloud2) -> Points:
+        """Return a cloud's points on the rig and their intensities (K, 4)."""
+        at = {field.name: field.offset for field in message.fields}
+        place = np.dtype(
+            {
+                'names': CLOUD_FIELDS,
+                'formats': ['<f4'] * 4,
+                'offsets': [at[name] for name in CLOUD_FIELDS],
+                'itemsize': message.point_step,
+            }
+        )
+        rows = np.frombuffer(message.data, place)
+        seen = np.column_stack([rows[axis] for axis in 'xyz']).astype(np.float64)
+        mount = self.mounts[message.header.frame_id]
+        offset, q = mount.translation, mount.rotation
+        turned = Rotation.from_quat([q.x, q.y, q.z, q.w]).apply(seen)
+        on_rig = turned + [offset.x, offset.y, offset.z]
+        return np.column_stack([on_rig, rows['intensity']])
+
+
+def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') -> Drive:
+    """
+    Read the drive out of a recording made of the player called `node`.
+
+    Of each camera and lidar only what is nearest to some moments is kept.
+    """
+    parts = _Reading()
+    clouds: dict[str, dict[int, tuple[int, bytes]]] = {}
+    coded: dict[str, list[tuple[int, bytes]]] = {}
+    with Reader(folder) as reader:
+        chosen = [
+            c
+            for c in reader.connections
+            if c.topic.startswith(f'{node}/') or c.topic == '/tf_static'
+        ]
+        for connection in chosen:
+            if match := IMAGE_TOPIC.match(connection.topic):
+                coded[match[1]] = []
+        for connection, _, raw in reader.messages(connections=chosen) if chosen else ():
+            data = bytes(raw)
+            topic = connection.topic.removeprefix(f'{node}/')
+            if match := IMAGE_TOPIC.match(connection.topic):
+                coded[match[1]].append((stamp_of(data), data))
+            elif connection.msgtype == CLOUD:
+                # All of them would be too much to hold.
+                _keep_nearest(clouds.setdefault(topic.split('/')[0], {}), data, moments_ns)
+            elif topic in ('path', 'odom', 'ego', 'tracks', 'driven_path', '/tf_static'):
+                parts.add(topic, connection.msgtype, data)
+    times = sorted(parts.odometry)
+    return Drive(
+        path_ns=np.array(list(parts.path), dtype=np.int64),
+        path=np.array(list(parts.path.values())).reshape(-1, 3),
+        odometry_ns=np.array(times, dtype=np.int64),
+        odometry=np.array([parts.odometry[t] for t in times]).reshape(-1, 3),
+        ego_box=parts.ego_box,
+        road_users=parts.users,
+        images={name: _images(sorted(some), moments_ns) for name, some in coded.items()},
+        clouds={name: _clouds(parts, dict(some.values())) for name, some in clouds.items()},
+        is_driven=parts.is_driven,
+    )
+
+
+def _keep_nearest(
+    kept: dict[int, tuple[int, bytes]], data: bytes, moments_ns: Sequence[int]
+) -> None:
+    """Put a message in the place of one, by moment, that is farther from the moment."""
+    t_ns = stamp_of(data)
+    for moment_ns in moments_ns:
+        old = kept.get(moment_ns)
+        if old is None or abs(t_ns - moment_ns) < abs(old[0] - moment_ns):
+            kept[moment_ns] = t_ns, data
+
+
+def _clouds(parts: _Reading, coded: Mapping[int, bytes]) -> list[tuple[int, Points]]:
+    kind = message_class(CLOUD)
+    return [(t, parts.cloud(deserialize_message(coded[t], kind))) for t in sorted(coded)]
+
+
+def _images(
+    messages: Sequence[tuple[int, bytes]], moments_ns: Sequence[int]
+) -> list[tuple[int, bytes]]:
+    """Return the images of the messages that are nearest to some moments."""
+    image = message_class('sensor_msgs/msg/CompressedImage')
+    found = (nearest(messages, t_ns) for t_ns in moments_ns)
+    wanted = dict(entry for entry in found if entry is not None)
+    return [(t, deserialize_message(data, image).data.tobytes()) for t, data in wanted.items()]
+
+
+def stamp_of(data: bytes, at: int = 4) -> int:
+    """
+    Return the stamp (ns) at a place of serialized bytes, without reading the rest.
+
+    CDR: behind four bytes, the second of which tells the order of bytes, a message that begins
+    with a header has its stamp; one that begins with a list of such has their number before it.
+    """
+    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, at)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def time_of(stamp: Time) -> int:
+    """Return a stamp in ns."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def flat_pose(pose: Pose) -> Pose2D:
+    """Return x, y and yaw of a pose seen from above."""
+    q = pose.orientation
+    forward_x = 1 - 2 * (q.y**2 + q.z**2)
+    forward_y = 2 * (q.x * q.y + q.w * q.z)
+    return pose.position.x, pose.position.y, float(np.arctan2(forward_y, forward_x))

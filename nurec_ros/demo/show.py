@@ -231,8 +231,8 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
     """
     from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
     from nurec_ros.demo.drawing import write_png
-    from nurec_ros.demo.drive import read_drive
     from nurec_ros.demo.overview import draw_overview
+    from nurec_ros.demo.recording import read_drive
     from nurec_ros.ros.names import topic_names
 
     begin_ns, end_ns = scenario.start_ns, scenario.end_ns

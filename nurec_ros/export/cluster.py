@@ -31,15 +31,15 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, counted, NurecError
 from nurec_ros.export.part import Timeline
-from nurec_ros.export.run import Entries, not_exported
-from nurec_ros.export.scenario_export import (
+from nurec_ros.export.run import (
     ending_early,
+    Entries,
     Entry,
-    Progress,
+    not_exported,
     ScenarioExport,
     StoppedEarlyError,
 )
-from nurec_ros.export.wishes import Wishes
+from nurec_ros.export.wishes import Progress, Wishes
 import ray
 from ray.exceptions import RayError, RayTaskError
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Data sets of files, and videos, out of a bag that is complete.
+Data sets of files, and videos, out of a bag that is complete; and an ego out of such a file.
 
 What does not depend on the server (calibrations, ego, boxes) comes from the scenario, images and
 clouds come from the bag: so a set is the same however often its export was ended.
@@ -22,9 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+import csv
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -36,9 +38,11 @@ from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
 from nurec_ros.ros.camera_info import calibration, camera_info
 from nurec_ros.ros.lidar_topic import LAYOUTS
-from nurec_ros.scenario import Lidar
+from nurec_ros.ros.loading import ReadScenario
+from nurec_ros.scenario import Lidar, Trajectory
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.tracks import ActiveTracks
+from nurec_ros.scenario.trajectory import PoseTable
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
@@ -49,6 +53,9 @@ EDGE_POINTS = 33
 SIGNS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 TIME_BASE = 90_000
 KITTI = ('x', 'y', 'z', 'intensity')
+COLUMNS = ('stamp_us', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
+# A rotation written with a few digits is still one.
+NORM = (0.99, 1.01)
 
 Array = NDArray[np.float64]
 Rect = tuple[float, float, float, float]
@@ -132,7 +139,7 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
         (folder / 'ego.csv').open('w', encoding='utf-8') as ego,
         (folder / 'tracks.jsonl').open('w', encoding='utf-8') as tracks,
     ):
-        ego.write('stamp_us,x,y,z,qx,qy,qz,qw\n')
+        ego.write(f'{",".join(COLUMNS)}\n')
         for t_ns in sorted(stamps):
             pose = scenario.ego.pose(t_ns)
             numbers = [*pose.position.tolist(), *pose.quaternion.tolist()]
@@ -340,3 +347,73 @@ def write_videos(timeline: Timeline, bag: Path, folder: Path) -> list[Path]:
         beside.replace(path)
         written.append(path)
     return written
+
+
+# An ego that was driven, from a file, in the recorded one's place.
+
+
+def read_ego(path: Path) -> Trajectory:
+    """
+    Read poses T_map_rig, such as ego.csv of an image set.
+
+    ConfigurationError with file, line and column for what is no pose.
+    """
+    times: list[int] = []
+    positions: list[list[float]] = []
+    quaternions: list[list[float]] = []
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                found = ','.join(rows.fieldnames or ()) or 'nothing'
+                raise ConfigurationError(
+                    f'{path}: the first line is {found}, expected {",".join(COLUMNS)}'
+                )
+            for row in rows:
+                place = f'{path}: line {rows.line_num}'
+                t_us, *numbers = (_number(place, column, row[column]) for column in COLUMNS)
+                if times and round(t_us) <= times[-1]:
+                    raise ConfigurationError(
+                        f'{place}: stamp_us is {t_us:.0f}, expected more than {times[-1]}'
+                    )
+                norm = math.hypot(*numbers[3:])
+                if not NORM[0] <= norm <= NORM[1]:
+                    raise ConfigurationError(
+                        f'{place}: the quaternion has length {norm:.4g}, expected 1'
+                    )
+                times.append(round(t_us))
+                positions.append(numbers[:3])
+                quaternions.append([number / norm for number in numbers[3:]])
+    except OSError as error:
+        raise ConfigurationError(f'cannot read {path}: {error.strerror or error}') from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f'{path} is no CSV: {error}') from error
+    if not times:
+        raise ConfigurationError(f'{path} holds no pose')
+    return Trajectory(
+        PoseTable(
+            np.array(times, dtype=np.int64) * 1000, np.array(positions), np.array(quaternions)
+        )
+    )
+
+
+def _number(place: str, column: str, text: object) -> float:
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigurationError(f'{place}: {column} is {text!r}, expected a number')
+    return value
+
+
+def driven(found: ReadScenario, ego: Trajectory, path: Path) -> ReadScenario:
+    """Return the scenario with another ego, within the time of both."""
+    begin_ns, end_ns = max(found.begin_ns, ego.start_ns), min(found.end_ns, ego.end_ns)
+    if begin_ns > end_ns:
+        raise ConfigurationError(
+            f'{path} is from {ego.start_ns // 1000} to {ego.end_ns // 1000} us, expected some of '
+            f'{found.begin_ns // 1000} to {found.end_ns // 1000} us'
+        )
+    scenario = replace(found.scenario, ego=ego)
+    return replace(found, scenario=scenario, begin_ns=begin_ns, end_ns=end_ns)

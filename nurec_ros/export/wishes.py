@@ -132,6 +132,22 @@ class Wishes:
         )
 
 
+class Progress:
+    """What is told while it runs; this one tells nothing."""
+
+    def begin(self, name: str, frames: int) -> None:
+        """Take note that something begins of which so many frames are to be rendered."""
+
+    def frame(self, count: int = 1) -> None:
+        """Take note of frames."""
+
+    def end(self) -> None:
+        """Take note that it is over."""
+
+    def say(self, text: str) -> None:
+        """Tell a line."""
+
+
 def read_overrides(
     assignments: Sequence[str], files: Sequence[Path], node_name: str
 ) -> tuple[Overrides, list[str]]:

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from nurec_ros.demo.bird_view import draw_cloud, NIGHT
 from nurec_ros.demo.contact_sheet import (
     CELL_WIDTH,
+    draw_cloud,
     draw_contact_sheet,
     EMPTY,
     GAP,
@@ -27,6 +27,7 @@ from nurec_ros.demo.contact_sheet import (
     MARGIN,
     moments,
     nearest,
+    NIGHT,
     TITLE,
 )
 import pytest

@@ -21,7 +21,6 @@ import sys
 import cv2
 import numpy as np
 from nurec_ros import Environment
-from nurec_ros.demo.drive import read_drive
 from nurec_ros.demo.driver import (
     choose_offset,
     driven_text,
@@ -30,6 +29,7 @@ from nurec_ros.demo.driver import (
     TICK_US,
 )
 from nurec_ros.demo.overview import RECORDED
+from nurec_ros.demo.recording import read_drive
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.example import write_example
 from nurec_ros.scenario import Scenario

@@ -19,8 +19,7 @@ from itertools import combinations
 import math
 
 import numpy as np
-from nurec_ros.demo.drawing import PAPER
-from nurec_ros.demo.labels import tick_labels, tick_seconds
+from nurec_ros.demo.drawing import PAPER, tick_labels, tick_seconds
 from nurec_ros.demo.overview import (
     draw_overview,
     Drive,

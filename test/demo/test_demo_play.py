@@ -22,9 +22,12 @@ from nurec_ros.demo.play import (
     may_be_compiling,
     MOST_DRAIN_S,
     pace,
-    rendering,
+    Patience,
+    PlayProgress,
+    SAID_AFTER_S,
+    SAID_AGAIN_S,
 )
-from nurec_ros.demo.progress import Patience, PlayProgress, SAID_AFTER_S, SAID_AGAIN_S
+from nurec_ros.demo.recording import rendering
 import pytest
 
 

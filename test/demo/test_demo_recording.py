@@ -29,8 +29,7 @@ from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 import numpy as np
-from nurec_ros.demo.drive import flat_pose, read_drive
-from nurec_ros.demo.recording import matching_qos, Recorder
+from nurec_ros.demo.recording import flat_pose, matching_qos, read_drive, Recorder
 from nurec_ros.ros.bag_topics import (
     definition,
     message_class,

@@ -28,7 +28,7 @@ import threading
 import cv2
 import numpy as np
 import nurec_ros
-from nurec_ros.demo.bird_view import NIGHT
+from nurec_ros.demo.contact_sheet import NIGHT
 from nurec_ros.demo.processes import command
 from nurec_ros.demo.show import (
     chosen_cameras,
@@ -389,7 +389,7 @@ def test_a_folder_named_as_the_package_does_not_hide_it(tmp_path: Path):
 
 def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatch):
     """Let a recording end a second too early: the same length and duration are written."""
-    from nurec_ros.demo import contact_sheet, drawing, drive, overview
+    from nurec_ros.demo import contact_sheet, drawing, overview, recording
     from nurec_ros.demo.files import Files
     from nurec_ros.example import make_example
 
@@ -399,8 +399,8 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     begin_ns = scenario.start_ns
     times_ns = begin_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
     path = times_ns[:2], np.zeros((2, 3))
-    recorded = drive.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
-    monkeypatch.setattr(drive, 'read_drive', lambda *_: recorded)
+    recorded = overview.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
+    monkeypatch.setattr(recording, 'read_drive', lambda *_: recorded)
     said: list[dict] = []
     for module, name in ((contact_sheet, 'draw_contact_sheet'), (overview, 'draw_overview')):
         monkeypatch.setattr(module, name, lambda *_, **words: said.append(words))

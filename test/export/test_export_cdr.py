@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from nurec_ros.export.bag import serialized, type_description, type_name
-from nurec_ros.export.cdr import closer
+from nurec_ros.export.bag import closer, serialized, type_description, type_name
 import pytest
 from rclpy.serialization import serialize_message
 

@@ -38,8 +38,7 @@ FORKS = """
 import json, os, pathlib, signal, sys, traceback
 import nurec_ros.export.farm as farm
 import nurec_ros.export.part as part
-import nurec_ros.export.run
-import nurec_ros.export.scenario_export as one
+import nurec_ros.export.run as one
 from nurec_ros.cli.export import main
 part.PART_NS = 200_000_000
 
