@@ -139,7 +139,7 @@ def _parser(as_json: bool) -> Parser:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from nurec_ros.probe.report import Stage, summary
+    from nurec_ros.probe.answers import Stage, summary
     from nurec_ros.probe.stages import ProbeOptions, run
     from nurec_ros.scenario import Scenario
 

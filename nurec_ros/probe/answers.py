@@ -11,23 +11,89 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The calls of one probe: what is asked of the server, and what came of it."""
+"""What a probe asks and what comes of it: its calls, and one record per stage with a remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 import time
 from types import MappingProxyType
 from typing import Any, TYPE_CHECKING
 
 import grpc
-from nurec_ros.probe.report import FAIL, Stage
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError, short, STARTING
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+PASS, NOTE, FAIL, SKIP = 'pass', 'note', 'fail', 'skip'
+
+_MARKS = {PASS: '✓', NOTE: '·', FAIL: '✗', SKIP: '–'}
+_PLAIN_MARKS = {PASS: 'ok', NOTE: 'note', FAIL: 'FAIL', SKIP: 'skip'}
+_NAME_WIDTH = 8
+_MESSAGE_WIDTH = 74
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """
+    One step of the probe.
+
+    name: of a fixed set (resolve, tcp, channel, health, service, version, config, scenes, cameras,
+    render, batch, sizes, images, lidar); status: pass, note (worth knowing, nothing broken), fail,
+    or skip (an earlier failure left nothing to try); remedy: one sentence, with every failure;
+    details: further values for JSON.
+    """
+
+    name: str
+    status: str
+    message: str
+    remedy: str = ''
+    latency_s: float | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status == FAIL and not self.remedy:
+            raise ValueError(f'the failed stage {self.name} has no remedy: {self.message}')
+
+    def to_json(self) -> dict[str, object]:
+        """Return the stage in JSON's own types."""
+        latency = None if self.latency_s is None else round(self.latency_s * 1000, 3)
+        return {
+            'stage': self.name,
+            'status': self.status,
+            'message': self.message,
+            'remedy': self.remedy,
+            'latency_ms': latency,
+            **self.details,
+        }
+
+    def lines(self, *, plain: bool = False) -> list[str]:
+        """Return the stage as one line, and one more for a remedy; `plain` keeps to ASCII."""
+        mark = f'{_PLAIN_MARKS[self.status]:>4}' if plain else _MARKS[self.status]
+        line = f' {mark} {self.name:<{_NAME_WIDTH}} {self.message}'
+        if self.latency_s is not None:
+            line = f'{line:<{_MESSAGE_WIDTH}} {self.latency_s * 1000:8.1f} ms'
+        if not self.remedy:
+            return [line]
+        indent = ' ' * (len(mark) + _NAME_WIDTH + 3)
+        return [line, f'{indent}{"->" if plain else "→"} {self.remedy}']
+
+
+def passed(stages: Iterable[Stage]) -> bool:
+    """Return whether nothing failed; what was skipped stands behind something that did."""
+    return all(stage.status in (PASS, NOTE) for stage in stages)
+
+
+def summary(stages: Iterable[Stage]) -> str:
+    """Return the verdict in one line."""
+    failed = list(dict.fromkeys(stage.name for stage in stages if stage.status == FAIL))
+    if failed:
+        return f'failed: {", ".join(failed)}'
+    return 'every stage passed'
+
 
 _DIED = (
     "its process ended or the network broke: the container's log tells which; start it again, "

@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The stages that ask who is there: name, port, channel, health, service, version, scenes."""
+"""The stages that ask who is there and what it has: from name and port to scenes and cameras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import errno
 import socket
 import threading
@@ -26,12 +26,13 @@ from typing import TypeAlias
 import grpc
 import numpy as np
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.answers import Calls, failure
-from nurec_ros.probe.report import FAIL, NOTE, PASS, Stage
+from nurec_ros.probe.answers import Calls, FAIL, failure, NOTE, PASS, Stage
+from nurec_ros.probe.verdicts import ArchiveCamera, compare
 from nurec_ros.rendering.address import Endpoint, endpoints
 from nurec_ros.rendering.channel import ANY_SCENE, choose_scene, version_text
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
+from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.rendering.server_errors import BLOCKED, ServerError, STARTING
 from nurec_ros.scenario import Scenario
 
@@ -342,3 +343,35 @@ def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
         if float(np.median(np.linalg.norm(ours - theirs, axis=1))) < _SAME_PLACE_M:
             return True
     return False
+
+
+def cameras_stage(
+    calls: Calls,
+    scenario: Scenario,
+    scene_id: str,
+    names: Sequence[str],
+    problems: Mapping[str, str],
+) -> Stage:
+    """Ask the server for its cameras and compare those of some names to the archive's."""
+    request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
+    answer = calls.ask('cameras', 'get_available_cameras', request)
+    if answer.unknown_method:
+        message = 'no get_available_cameras: the calibrations cannot be compared'
+        return Stage('cameras', NOTE, message, '', answer.latency_s)
+    if answer.error is not None:
+        return failure('cameras', answer)
+    listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
+    ours = {name: _archive_camera(scenario, name) for name in names}
+    return compare(ours, listed, unasked=tuple(scenario.cameras), problems=problems)
+
+
+def _archive_camera(scenario: Scenario, name: str) -> ArchiveCamera:
+    camera = scenario.cameras[name]
+    model = camera.model
+    if model is None:
+        raise ConfigurationError(f'{name} of {scenario.path}: {camera.problem}')
+    return ArchiveCamera(
+        camera_spec(name, model),
+        camera.T_rig_camera,
+        lambda width, height: camera_spec(name, model.resized(width, height)),
+    )

@@ -18,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+import re
+import tempfile
 import time
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.answers import Calls
-from nurec_ros.probe.calibrations import cameras_stage
+from nurec_ros.probe.answers import Calls, FAIL, NOTE, passed, SKIP, Stage, summary
 from nurec_ros.probe.endpoint import (
+    cameras_stage,
     channel_stage,
     config_stage,
     connect,
@@ -34,16 +36,8 @@ from nurec_ros.probe.endpoint import (
     service_stages,
     silent_socket,
 )
-from nurec_ros.probe.renders import (
-    check_folder,
-    images_stage,
-    Picture,
-    Renders,
-    save,
-    sizes_stage,
-)
-from nurec_ros.probe.report import FAIL, NOTE, passed, SKIP, Stage, summary
-from nurec_ros.probe.spins import lidar_stages, ProbedSpin
+from nurec_ros.probe.renders import lidar_stages, Renders
+from nurec_ros.probe.verdicts import images_stage, Picture, ProbedSpin, sizes_stage
 from nurec_ros.rendering.address import (
     addresses,
     check_proxy,
@@ -146,6 +140,33 @@ def run(
         on_stage(stage)
     took_s = time.perf_counter() - began
     return Report(tuple(stages), tuple(pictures.paths), tuple(clouds.paths), took_s)
+
+
+def check_folder(folder: Path) -> None:
+    """
+    Raise ConfigurationError if nothing can be written to the folder; leave nothing behind.
+
+    A folder that does not exist yet is tried where it would be made.
+    """
+    try:
+        there = folder.absolute()
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
+
+
+def save(folder: Path, name: str, data: bytes) -> Path:
+    """Write what came under a name that stays in the folder; return the path."""
+    path = folder / re.sub(r'[^\w.-]', '_', name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
+    return path
 
 
 class _Folder:

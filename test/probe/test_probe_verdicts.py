@@ -11,17 +11,24 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The list of cameras against the archive's, with lists that are wrong in one thing each."""
+"""What the probe finds, judged and told: lists of cameras, pictures, stages."""
 
+import json
 import math
-from test.preview.preview_client import FRONT_FTHETA
+from test.preview.preview_client import FRONT_FTHETA, gradient
 
+import cv2
 import numpy as np
-from nurec_ros.probe.calibrations import ArchiveCamera, compare
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.probe.answers import FAIL, NOTE, PASS, passed, SKIP, Stage, summary
+from nurec_ros.probe.stages import save
+from nurec_ros.probe.verdicts import ArchiveCamera, compare, images_stage, judge, sizes_stage
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 from scipy.spatial.transform import Rotation
+
+# --- the list of cameras, wrong in one thing each ------------------------------------------------
 
 MOUNT = np.eye(4)
 MOUNT[:3, :3] = Rotation.from_euler('XYZ', [-91.0, 2.0, -88.0], degrees=True).as_matrix()
@@ -193,3 +200,188 @@ def test_numbers_that_are_none_are_a_difference():
     other = listed()
     other.rig_to_camera.vec.x = float('nan')
     assert compare(OURS, {'front': other}).status == 'fail'
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def encoded(picture, extension='.jpg'):
+    return cv2.imencode(extension, picture)[1].tobytes()
+
+
+GOOD = encoded(gradient(48, 27))
+BLACK = encoded(np.full((27, 48, 3), 2, np.uint8))
+
+
+def saved(found, folder):
+    return save(folder, found.file_name, found.data)
+
+
+def picture(data=GOOD, camera='front', label='low', asked=(48, 27)):
+    return judge(camera, label, asked, data)
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png'])
+def test_a_good_picture_has_its_size_and_no_fault(extension):
+    found = picture(encoded(gradient(48, 27), extension))
+    assert found.size == (48, 27)
+    assert not found.fault
+
+
+@pytest.mark.parametrize(
+    ('data', 'words'),
+    [
+        (b'', 'no image'),
+        (b'not a picture', 'neither JPEG nor PNG'),
+        (GOOD[: len(GOOD) // 2], 'cut off'),
+        (encoded(gradient(48, 27), '.png')[:-20], 'cut off'),
+        (b'\xff\xd8\xff\xe0' + bytes(100) + b'\xff\xd9', 'JPEG'),
+    ],
+)
+def test_what_is_no_whole_picture_is_said(data, words):
+    found = picture(data)
+    assert found.size is None
+    assert words in found.fault
+    assert not found.black
+
+
+def test_black_is_a_fault_but_night_is_not():
+    assert picture(BLACK).fault == 'the picture is black'
+    night = np.full((27, 48, 3), 2, np.uint8)
+    night[20:, 20:25] = 40
+    assert not picture(encoded(night, '.png')).fault
+
+
+def test_images_pass_when_all_are_good():
+    stage = images_stage([picture(), picture(label='full')])
+    assert (stage.status, stage.name) == ('pass', 'images')
+    assert '2 pictures' in stage.message
+
+
+def test_the_remedy_for_black_pictures_is_another_than_for_broken_ones():
+    black, broken = images_stage([picture(BLACK), picture()]), images_stage([picture(b'x')])
+    assert black.status == broken.status == 'fail'
+    assert '1 of 2' in black.message
+    assert 'front low: the picture is black' in black.message
+    assert 'scene' in black.remedy
+    assert 'restart' in broken.remedy
+    assert 'saved files' in broken.remedy
+
+
+def test_no_more_than_some_faults_are_named():
+    stage = images_stage([picture(b'', camera=f'camera_{i}') for i in range(9)])
+    assert 'camera_2' in stage.message
+    assert 'camera_3' not in stage.message
+    assert 'and 6 more' in stage.message
+
+
+def test_without_pictures_both_stages_are_skipped():
+    assert images_stage([]).status == 'skip'
+    assert sizes_stage([]).status == 'skip'
+    assert sizes_stage([picture(b'x')]).status == 'skip'
+
+
+def test_another_size_than_asked_is_a_note():
+    stage = sizes_stage([picture(), picture(asked=(50, 27), label='full')])
+    assert stage.status == 'note'
+    assert 'front full: 48x27 for 50x27' in stage.message
+    assert 'keeps its own aspect ratio' in stage.message
+    assert sizes_stage([picture()]).status == 'pass'
+    native = sizes_stage([picture(asked=(12, 7))])
+    assert native.status == 'note'
+    assert 'another size than asked for' in native.message
+
+
+@pytest.mark.parametrize('asked', [(27, 48), (480, 270), (480, 27), (4800, 48)])
+def test_a_size_that_cannot_be_the_same_view_is_a_failure(asked):
+    stage = sizes_stage([picture(), picture(asked=asked)])
+    assert stage.status == 'fail'
+    assert f'front low: 48x27 for {asked[0]}x{asked[1]}' in stage.message
+    assert ('swapped' in stage.message) is (asked == (27, 48))
+    assert stage.remedy
+
+
+def test_pictures_are_saved_as_they_came(tmp_path):
+    folder = tmp_path / 'new' / 'folder'
+    assert saved(picture(), folder) == folder / 'front_low.jpg'
+    assert (folder / 'front_low.jpg').read_bytes() == GOOD
+    png = encoded(gradient(48, 27), '.png')
+    assert saved(picture(png, label='full'), folder).suffix == '.png'
+    assert saved(picture(b'garbage'), folder).suffix == '.bin'
+
+
+def test_a_camera_s_name_cannot_leave_the_folder(tmp_path):
+    path = saved(picture(camera='../../x/y'), tmp_path)
+    assert path.parent == tmp_path
+    assert path.is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigurationError, match='file'):
+        saved(picture(), tmp_path / 'file')
+
+
+# --- stages --------------------------------------------------------------------------------------
+
+
+def test_a_failure_needs_a_remedy():
+    with pytest.raises(ValueError, match='has no remedy'):
+        Stage('tcp', FAIL, 'refused')
+
+
+def test_a_stage_as_json_has_plain_values():
+    stage = Stage('render', PASS, 'fine', latency_s=0.0123456, details={'asked': [480, 270]})
+    value = json.loads(json.dumps(stage.to_json()))
+    assert value == {
+        'stage': 'render',
+        'status': 'pass',
+        'message': 'fine',
+        'remedy': '',
+        'latency_ms': 12.346,
+        'asked': [480, 270],
+    }
+
+
+def test_a_stage_without_latency_says_null():
+    assert Stage('sizes', PASS, 'fine').to_json()['latency_ms'] is None
+
+
+@pytest.mark.parametrize(
+    ('status', 'mark', 'plain'),
+    [(PASS, '✓', 'ok'), (NOTE, '·', 'note'), (FAIL, '✗', 'FAIL'), (SKIP, '–', 'skip')],
+)
+def test_every_status_has_its_mark(status, mark, plain):
+    stage = Stage('tcp', status, 'message', 'remedy')
+    assert mark in stage.lines()[0]
+    first, second = stage.lines(plain=True)
+    assert plain in first
+    assert (first + second).isascii()
+
+
+def test_the_remedy_is_a_line_of_its_own_and_the_latency_ends_the_first():
+    first, second = Stage('tcp', FAIL, 'refused', 'start it', 0.002).lines()
+    assert first.endswith(' 2.0 ms')
+    assert 'start it' not in first
+    assert second.strip() == '→ start it'
+    assert len(Stage('tcp', PASS, 'fine').lines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('statuses', 'good'),
+    [
+        ([PASS, PASS], True),
+        ([PASS, NOTE], True),
+        ([PASS, FAIL], False),
+        ([FAIL, SKIP], False),
+        ([PASS, SKIP], False),
+    ],
+)
+def test_notes_pass_and_skips_do_not(statuses, good):
+    assert passed(Stage('tcp', status, '', 'x') for status in statuses) is good
+
+
+def test_the_summary_names_each_failed_stage_once():
+    stages = [Stage('render', FAIL, '', 'x'), Stage('render', FAIL, '', 'x')]
+    assert summary([*stages, Stage('batch', FAIL, '', 'x')]) == 'failed: render, batch'
+    assert summary([Stage('tcp', PASS, '')]) == 'every stage passed'

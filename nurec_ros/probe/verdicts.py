@@ -1,0 +1,418 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a server says and sends, judged: its list of cameras, pictures, and spins of lidars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from nurec_ros.errors import counted, RenderError
+from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.rendering.frames import Frame
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.replies import (
+    check_cloud,
+    check_reply,
+    decode_rgb,
+    OTHER_FORMAT,
+    ReplyError,
+)
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+# A field of a message that holds numbers.
+Field: TypeAlias = float | Sequence[float]
+
+_INTRINSICS_TOLERANCE = 1e-5  # relative; doubles on the wire
+_POSITION_TOLERANCE_M = 1e-3  # floats on the wire
+_ANGLE_TOLERANCE_RAD = 1e-4
+_MOST_DIFFERENCES = 4
+
+OTHER_VERSION = (
+    'the server has another version of this scene than the archive: give both the same file; '
+    'pictures are drawn all the same, with the calibration that the archive has'
+)
+_LACKING = (
+    'name only cameras that the server has (parameter cameras), or load the archive that has them '
+    'into the server'
+)
+
+# Of 255: darker than any night scene, brighter than a compressed nothing.
+_BLACK = 6
+_MOST_NAMED = 3
+# Beyond this no aspect ratio of a camera explains another size.
+_MOST_STRETCHED = 4.0
+
+_MORE = "the server's log and the saved files tell more"
+_WRONG_SIZE = (
+    'the player would publish such pictures with a camera_info that does not fit them: is what '
+    'answers a NuRec server of a known version?'
+)
+_DARK = (
+    'nothing is drawn there: is the scene the one of this archive, and does the server reach its '
+    'data? its log and the saved files tell more'
+)
+
+# The farthest devices see 200 m and a bit (m).
+_FARTHEST = 300.0
+# Half of a car's surroundings is never within its own lidar's housing (m).
+_NEAREST = 0.5
+# Of the points; single ones may be odd.
+_MOST_FAR = 0.01
+_ODD = (
+    'expected metres in the frame of the sensor: is the archive the one that the server has, and '
+    'what answers a NuRec server of a known version? the saved file tells more'
+)
+_NOTHING = (
+    'nothing is met by any beam: is the scene the one of this archive, does the server reach its '
+    'data, and is the device the right one (parameter <lidar>.device)? its log tells more'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveCamera:
+    """
+    One of the archive's cameras as it would be listed.
+
+    spec: its CameraSpec message; T_rig_camera: (4, 4); at_size: returns the CameraSpec message
+    of the same view at another native size (width, height).
+    """
+
+    spec: sensorsim_pb2.CameraSpec
+    T_rig_camera: NDArray[np.float64]
+    at_size: Callable[[int, int], sensorsim_pb2.CameraSpec]
+
+
+def compare(
+    ours: Mapping[str, ArchiveCamera],
+    listed: Mapping[str, sensorsim_pb2.AvailableCamera],
+    *,
+    unasked: Sequence[str] = (),
+    problems: Mapping[str, str] = MappingProxyType({}),
+) -> Stage:
+    """
+    Compare the archive's cameras to the server's AvailableCamera messages, both by name.
+
+    unasked: cameras of the archive that are not looked at; problems: why some of them cannot be
+    rendered, which is said.
+    """
+    missing = [name for name in ours if name not in listed]
+    extra = [name for name in listed if name not in (*ours, *unasked, *problems)]
+    notes = [f'{name} cannot be rendered: {problem}' for name, problem in problems.items()]
+    differences: dict[str, list[str]] = {}
+    for name, camera in ours.items():
+        if name in missing:
+            continue
+        found = list(_differences(camera.spec, camera.T_rig_camera, listed[name]))
+        if found and _only_rescaled(camera, listed[name]):
+            size = listed[name].intrinsics
+            notes.append(f'{name} is listed at {size.resolution_w}x{size.resolution_h}')
+        elif found:
+            differences[name] = found
+    details: dict[str, object] = {
+        'cameras': list(listed),
+        'missing': missing,
+        'extra': extra,
+        'not_rendered': dict(problems),
+        'differences': differences,
+    }
+    faults = []
+    if missing:
+        have = ', '.join(listed) or 'none'
+        faults.append(f'the server lacks {", ".join(missing)}; it has {have}')
+    if differences:
+        texts = [
+            f'{name}: {"; ".join(some[:_MOST_DIFFERENCES])}' for name, some in differences.items()
+        ]
+        faults.append(('calibrations differ: ' if missing else '') + ' | '.join(texts))
+    if faults:
+        remedy = _LACKING if missing else OTHER_VERSION
+        return Stage('cameras', FAIL, '; '.join([*faults, *notes]), remedy, details=details)
+    if extra:
+        notes.append(f'the archive lacks {", ".join(extra)}')
+    if notes:
+        return Stage('cameras', NOTE, '; '.join(notes), details=details)
+    message = f'{counted(len(ours), "camera")}, calibrations equal'
+    return Stage('cameras', PASS, message, details=details)
+
+
+def _only_rescaled(camera: ArchiveCamera, other: sensorsim_pb2.AvailableCamera) -> bool:
+    """Return whether the server lists the same view at another native size."""
+    size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
+    native = camera.spec.resolution_w, camera.spec.resolution_h
+    if size == native or min(size) < 1:
+        return False
+    return not list(_differences(camera.at_size(*size), camera.T_rig_camera, other))
+
+
+def _differences(
+    spec: sensorsim_pb2.CameraSpec,
+    mount: NDArray[np.float64],
+    other: sensorsim_pb2.AvailableCamera,
+) -> Iterator[str]:
+    """Name what differs, the archive's value first."""
+    theirs = other.intrinsics
+    for name in ('resolution_w', 'resolution_h', 'shutter_type'):
+        if getattr(spec, name) != getattr(theirs, name):
+            yield f'{name} {getattr(spec, name)}, server {getattr(theirs, name)}'
+    lens, their_lens = spec.WhichOneof('camera_param'), theirs.WhichOneof('camera_param')
+    if lens != their_lens:
+        yield f'lens {lens}, server {their_lens}'
+    elif not (lens == 'opencv_pinhole_param' and not theirs.opencv_pinhole_param.ListFields()):
+        # Servers of 2025 list a pinhole without its numbers: nothing to compare then.
+        yield from _fields(getattr(spec, lens), getattr(theirs, lens), '')
+    glass = 'bivariate_windshield_model_param'
+    yield from _fields(getattr(spec, glass), getattr(theirs, glass), 'windshield ')
+    yield from _mounting(mount, other.rig_to_camera)
+
+
+def _fields(ours: Message, theirs: Message, prefix: str) -> Iterator[str]:
+    for field in ours.DESCRIPTOR.fields:
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.message_type is not None:
+            yield from _fields(mine, other, f'{prefix}{field.name}.')
+        elif not _close(mine, other):
+            yield f'{prefix}{field.name} {_text(mine)}, server {_text(other)}'
+
+
+def _close(ours: Field, theirs: Field) -> bool:
+    mine, other = np.atleast_1d(ours), np.atleast_1d(theirs)
+    return mine.shape == other.shape and np.allclose(
+        mine, other, rtol=_INTRINSICS_TOLERANCE, atol=0.0
+    )
+
+
+def _text(value: Field) -> str:
+    if isinstance(value, (int, float)):
+        return f'{value:.9g}'
+    return '[' + ', '.join(f'{entry:.6g}' for entry in value) + ']'
+
+
+def _mounting(mount: NDArray[np.float64], pose: common_pb2.Pose) -> Iterator[str]:
+    v, q = pose.vec, pose.quat
+    distance = float(np.linalg.norm(mount[:3, 3] - [v.x, v.y, v.z]))
+    if not distance <= _POSITION_TOLERANCE_M:
+        yield f'mounted {distance:.3f} m elsewhere'
+    angle = _angle_between(mount[:3, :3], (q.w, q.x, q.y, q.z))
+    if not angle <= _ANGLE_TOLERANCE_RAD:
+        yield f'turned by {math.degrees(angle):.2f} deg'
+
+
+def _angle_between(rotation: NDArray[np.float64], wxyz: tuple[float, ...]) -> float:
+    w, x, y, z = np.array(wxyz) / max(float(np.linalg.norm(wxyz)), 1e-12)
+    theirs = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    # The chord, because the arc cosine loses half the digits near zero.
+    chord = float(np.linalg.norm(rotation - theirs)) / math.sqrt(8.0)
+    return 2.0 * math.asin(min(chord, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """
+    One picture that a server returned for a camera at a scale (`label`: low, full or batch).
+
+    asked and size are (width, height), size None where it could not be decoded; fault is why the
+    picture cannot be used, '' where it can, and remedy what to do about that.
+    """
+
+    camera: str
+    label: str
+    asked: tuple[int, int]
+    data: bytes
+    size: tuple[int, int] | None
+    fault: str
+    black: bool = False
+    remedy: str = ''
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file that is kept of it; .bin is what is no picture."""
+        kind = 'bin'
+        if self.size is not None:
+            kind = 'png' if self.data.startswith(b'\x89PNG') else 'jpg'
+        return f'{self.camera}_{self.label}.{kind}'
+
+
+def judge(camera: str, label: str, asked: tuple[int, int], data: bytes) -> Picture:
+    """Decode a reply as the player does, and find what is wrong with it."""
+    try:
+        encoding, width, height = check_reply(data, 'jpeg', asked)
+        frame = Frame(camera, 0, data, encoding, width, height, 0.0)
+        brightest = int(decode_rgb(frame).max())
+    except RenderError as error:
+        remedy = getattr(error, 'remedy', OTHER_FORMAT)
+        return Picture(camera, label, asked, data, None, str(error), remedy=remedy)
+    black = brightest <= _BLACK
+    fault = 'the picture is black' if black else ''
+    return Picture(camera, label, asked, data, (width, height), fault, black)
+
+
+def sizes_stage(pictures: Sequence[Picture]) -> Stage:
+    """
+    Compare the sizes that came to those asked for.
+
+    Another one is worth knowing, and no fault as long as it can be the same view: servers keep
+    an aspect ratio of their own, or render at the native size.
+    """
+    decoded = [picture for picture in pictures if picture.size is not None]
+    if not decoded:
+        return Stage('sizes', SKIP, 'no picture to look at')
+    other = [picture for picture in decoded if picture.size != picture.asked]
+    if not other:
+        return Stage('sizes', PASS, f'{counted(len(decoded), "picture")} of the size asked for')
+    details = {'other': len(other)}
+    turned = [picture for picture in other if picture.size == picture.asked[::-1]]
+    if turned:
+        message = f'width and height are swapped: {_sizes(turned)}'
+        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
+    wrong = [picture for picture in other if not _same_view(picture)]
+    if wrong:
+        message = f'the pictures are far from what was asked for: {_sizes(wrong)}'
+        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
+    what = 'returns another size than asked for'
+    if not all(_same_aspect(picture) for picture in other):
+        what = 'keeps its own aspect ratio'
+    message = f'the server {what}, camera_info follows it: {_sizes(other)}'
+    return Stage('sizes', NOTE, message, details=details)
+
+
+def _sizes(pictures: Sequence[Picture]) -> str:
+    named = '; '.join(
+        f'{picture.camera} {picture.label}: {_size(picture.size)} for {_size(picture.asked)}'
+        for picture in pictures[:_MOST_NAMED]
+    )
+    more = len(pictures) - _MOST_NAMED
+    return f'{named} and {more} more' if more > 0 else named
+
+
+def _stretch(picture: Picture) -> tuple[float, float]:
+    (width, height), (asked_width, asked_height) = picture.size or (0, 0), picture.asked
+    return width / asked_width, height / asked_height
+
+
+def _same_view(picture: Picture) -> bool:
+    across, down = _stretch(picture)
+    least = 1 / _MOST_STRETCHED
+    return min(across, down) >= least and least <= across / down <= _MOST_STRETCHED
+
+
+def _same_aspect(picture: Picture) -> bool:
+    """Return whether it is, but for the rounding of either side to whole pixels."""
+    across, down = _stretch(picture)
+    width, height = picture.size or (1, 1)
+    return abs(across / down - 1.0) <= 1.0 / min(width, height)
+
+
+def images_stage(pictures: Sequence[Picture]) -> Stage:
+    """Return whether all pictures can be decoded and show something."""
+    if not pictures:
+        return Stage('images', SKIP, 'no picture to look at')
+    faulty = [picture for picture in pictures if picture.fault]
+    if not faulty:
+        count = len(pictures)
+        verbs = 'decodes and is' if count == 1 else 'decode and are'
+        return Stage('images', PASS, f'{counted(count, "picture")} {verbs} not black')
+    named = '; '.join(
+        f'{picture.camera} {picture.label}: {picture.fault}' for picture in faulty[:_MOST_NAMED]
+    )
+    more = f' and {len(faulty) - _MOST_NAMED} more' if len(faulty) > _MOST_NAMED else ''
+    broken = next((picture for picture in faulty if not picture.black), None)
+    remedy = _DARK if broken is None else f'{broken.remedy}; {_MORE}'
+    message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}{more}'
+    return Stage('images', FAIL, message, remedy, details={'faulty': len(faulty)})
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return 'none' if size is None else f'{size[0]}x{size[1]}'
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedSpin:
+    """
+    One spin as a server returned it.
+
+    file_name and data: what is kept, a PCD file, or the reply as it came where it holds no cloud.
+    median, nearest, farthest: distances in metres. fault: why the cloud cannot be used, '' where
+    it can; remedy: what to do about that; note: what is odd about it, and no fault.
+    """
+
+    file_name: str
+    data: bytes
+    points: int
+    nearest: float = 0.0
+    median: float = 0.0
+    farthest: float = 0.0
+    fault: str = ''
+    remedy: str = ''
+    note: str = ''
+
+
+def judge_spin(lidar: str, reply: sensorsim_pb2.LidarRenderReturn) -> ProbedSpin:
+    """Check a reply as the player does, and whether its points can be a street."""
+    try:
+        points, intensities = check_cloud(reply)
+    except ReplyError as error:
+        data = reply.SerializeToString()
+        return ProbedSpin(f'{lidar}.bin', data, 0, fault=str(error), remedy=error.remedy)
+    count = len(points)
+    name = f'{lidar}.pcd'
+    if not count:
+        return ProbedSpin(name, b'', 0, fault='the cloud is empty', remedy=_NOTHING)
+    distances = np.linalg.norm(points, axis=1)
+    nearest, median, farthest = (float(part) for part in np.percentile(distances, (0, 50, 100)))
+    found = ProbedSpin(name, pcd(points, intensities), count, nearest, median, farthest)
+    far = int(np.count_nonzero(distances > _FARTHEST))
+    if far > _MOST_FAR * count:
+        fault = f'{far} of {count} points are farther away than {_FARTHEST:g} m'
+        return replace(found, fault=fault, remedy=_ODD)
+    if median < _NEAREST:
+        fault = f'half of {count} points are within {median:.2g} m of the sensor'
+        return replace(found, fault=fault, remedy=_ODD)
+    low, high = float(intensities.min()), float(intensities.max())
+    if low < 0.0 or high > 1.0:
+        note = f'intensities of {low:g} to {high:g}, expected 0 to 1'
+        return replace(found, note=note)
+    return found
+
+
+def pcd(points: NDArray[np.float32], intensities: NDArray[np.float32]) -> bytes:
+    """Return a cloud as a binary PCD file of version 0.7: x, y, z and intensity as float32."""
+    count = len(points)
+    header = (
+        '# .PCD v0.7 - Point Cloud Data file format\n'
+        'VERSION 0.7\n'
+        'FIELDS x y z intensity\n'
+        'SIZE 4 4 4 4\n'
+        'TYPE F F F F\n'
+        'COUNT 1 1 1 1\n'
+        f'WIDTH {count}\n'
+        'HEIGHT 1\n'
+        'VIEWPOINT 0 0 0 1 0 0 0\n'
+        f'POINTS {count}\n'
+        'DATA binary\n'
+    )
+    return header.encode() + np.column_stack([points, intensities]).astype('<f4').tobytes()
