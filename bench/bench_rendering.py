@@ -43,7 +43,7 @@ from typing import Any
 import cv2
 import grpc
 import numpy as np
-from nurec_ros.cli.memory import keep_freed_memory
+from nurec_ros.cli.player import keep_freed_memory
 from nurec_ros.rendering import decode_rgb, Frame, RenderOptions, RenderPipeline
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import open_channel

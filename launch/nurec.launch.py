@@ -78,11 +78,6 @@ MOUNTS = '/proc/self/mounts'
 NETWORK = '/sys/class/net'
 
 
-def a_string(text):
-    """Keep what was typed, also where it looks like a number."""
-    return text
-
-
 def a_path(text):
     """Make a path absolute; no shell expands the tilde behind `:=`."""
     return os.path.abspath(os.path.expanduser(text))
@@ -122,18 +117,19 @@ def names(text):
     return [name.strip() for name in found if name.strip()] or ['']
 
 
-# The arguments that become parameters of the player, and how their text is read. Empty text
-# leaves a parameter to params_file, else to the player's default.
+# The arguments that become parameters of the player, and how their text is read: str keeps what
+# was typed, also where it looks like a number. Empty text leaves a parameter to params_file, else
+# to the player's default.
 PARAMETERS = {
     'usdz_path': (a_path, 'The scenario, a NuRec USDZ file'),
-    'server': (a_string, 'HOST:PORT of the render server'),
+    'server': (str, 'HOST:PORT of the render server'),
     'cameras': (names, 'The cameras to render, as a,b or [a, b]'),
     'lidars': (names, 'The lidars to render, as a,b or [a, b]; none: none of them'),
     'resolution_scale': (a_number, "Size of the images as a share of the calibration's"),
     'rate': (a_number, 'Scenario seconds per wall second'),
     'autoplay': (a_flag, 'true: play as soon as the scenario is loaded'),
     'loop': (a_flag, 'true: start over when the end is reached'),
-    'mode': (a_string, 'realtime: late frames are dropped; lockstep: the clock waits for them'),
+    'mode': (str, 'realtime: late frames are dropped; lockstep: the clock waits for them'),
     'publish_clock': (a_flag, 'false: somebody else publishes /clock'),
 }
 LEFT = "Empty: what params_file says, else the player's default."

@@ -87,7 +87,7 @@ LONG = (
     'packaging/test_packaging.py',
     'ros/test_truth_over_ros.py',
     'demo/test_demo_driver.py',
-    'ros/player/test_player_parameter_set.py',
+    'ros/player/test_player_parameters.py',
     'export/test_export_recipe.py',
     'scenario/test_json_text.py',
     'probe/test_probe_run.py',

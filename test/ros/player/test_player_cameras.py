@@ -27,7 +27,6 @@ pytestmark = pytest.mark.contract
 BEGIN_NS = START_US * 1000
 MS = 1_000_000
 FRONT, REAR = CAMERAS
-
 SIMPLE = {
     'resolution': [1920, 1080],
     'shutter_type': 'GLOBAL',
@@ -247,3 +246,26 @@ def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, us
         stamps = {BEGIN_NS, BEGIN_NS + 147 * MS}
         bench.until(lambda: stamp_ns(infos[-1]) == max(stamps), 'the good frame')
         assert {stamp_ns(info) for info in infos} == stamps
+
+
+def test_pixel_centres_of_opencv_lenses_in_the_file_are_half_a_pixel_from_ros(start, tmp_path):
+    parameters = {
+        'resolution': [1920, 1080],
+        'shutter_type': 'GLOBAL',
+        'principal_point': [951.2, 547.9],
+        'focal_length': [1120.5, 1118.25],
+        'radial_coeffs': [0.0] * 6,
+        'tangential_coeffs': [0.0] * 2,
+        'thin_prism_coeffs': [0.0] * 4,
+    }
+
+    def edit(rig):
+        for calibration in rig['camera_calibrations'].values():
+            calibration['camera_model'] = {'type': 'opencv-pinhole', 'parameters': parameters}
+
+    usdz = build_archive(tmp_path, edit_rig=edit)
+    with FakeServer(scenes=[SEQUENCE_ID]) as server:
+        bench = start(usdz_path=usdz, server=server.address, resolution_scale=1.0).ready()
+        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+        bench.until(lambda: infos, 'the picture')
+    assert (infos[0].k[2], infos[0].k[5]) == pytest.approx((950.7, 547.4))

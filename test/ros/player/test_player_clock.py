@@ -27,6 +27,7 @@ pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
+MS = 1_000_000
 # How far apart the messages are that are compared for the speed: a delay of one is little then.
 STEP = 10
 
@@ -113,3 +114,24 @@ def test_a_clock_that_was_late_does_not_make_up_for_it(bench):
     bench.until(lambda: late() and len(heard) >= late()[0] + 60, 'the clock going on')
     spans = [b - a for a, b in zip(sent(), sent()[13:], strict=False)]
     assert min(spans) > 100_000_000
+
+
+def test_each_step_is_on_the_clock_at_once(start, usdz):
+    """Between two messages of its own rate, a second apart, the clock tells every tick."""
+    bench = start(usdz_path=usdz, server=NOWHERE, clock_rate=1.0, tick_us=1000).ready()
+    heard = bench.listen_sent(Clock, '/clock')
+    bench.until(lambda: heard, 'the clock')
+    for _ in range(30):
+        bench.trigger('tick')
+    last_ns = BEGIN_NS + 30 * MS
+    bench.until(lambda: stamp_ns(heard[-1][1]) == last_ns, 'the last tick')
+    steps = [(sent_ns, stamp_ns(clock)) for sent_ns, clock in heard]
+    first_of = {}
+    for sent_ns, t_ns in steps:
+        first_of.setdefault(t_ns, sent_ns)
+    assert [t_ns for t_ns in first_of if t_ns > BEGIN_NS] == [
+        BEGIN_NS + MS * count for count in range(1, 31)
+    ]
+    # Were each to wait for the clock, they would all be a second apart.
+    gaps = [b - a for a, b in pairwise(list(first_of.values())[1:])]
+    assert sum(gap < 900 * MS for gap in gaps) > len(gaps) / 2

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Loads leave nothing behind: no object of a scenario played before, no thread, no open file."""
+"""Nothing is left behind: of a scenario after a load, of a time after a jump."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,8 @@ import json
 import os
 from pathlib import Path
 import re
-from test.support.archives import build_archive, CAMERAS
+from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.player_bench import stamp_ns
 from test.support.waiting import until
 import threading
 from typing import Any
@@ -37,12 +38,12 @@ import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.ros
-
 KINDS = (Loaded, Playback, Schedule, RenderPipeline, Scenario, CameraTopics)
 ONE_OF_EACH = {kind.__name__: 1 for kind in KINDS} | {'CameraTopics': len(CAMERAS)}
 
@@ -181,3 +182,72 @@ def test_nothing_is_left_of_a_player(alive: Census, make_context: Any, usdz: Pat
     host.close()
     del host
     until(lambda: not alive(), lambda: f'the end of {alive()}')
+
+
+BEGIN_NS = START_US * 1000
+LATER_NS = BEGIN_NS + 1_000_000_000
+
+
+class Gate:
+    """Holds a picture of LATER right before it is published, until it is opened."""
+
+    def __init__(self):
+        self.holds = threading.Event()
+        self.opened = threading.Event()
+        self._publish = CameraTopics.publish
+
+    def publish(self, topics, frame):
+        if frame.t_ns == LATER_NS:
+            self.holds.set()
+            assert self.opened.wait(60.0)
+        self._publish(topics, frame)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    gate = Gate()
+    monkeypatch.setattr(CameraTopics, 'publish', lambda topics, frame: gate.publish(topics, frame))
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def player(make_context, usdz, server):
+    values = {'usdz_path': str(usdz), 'server': server.address}
+    player = NurecPlayer(
+        context=make_context(),
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    yield player
+    player.destroy_node()
+
+
+@pytest.fixture
+def executor(player):
+    executor = SingleThreadedExecutor(context=player.context)
+    executor.add_node(player)
+    yield executor
+    executor.shutdown()
+
+
+def test_the_jump_is_shown_after_it(player, executor, listener, gate):
+    clocks = listener.listen(Clock, '/clock')
+    infos = listener.listen(CameraInfo, f'/nurec/{CAMERAS[0]}/camera_info')
+
+    def until(condition, what):
+        def spun():
+            executor.spin_once(timeout_sec=0.0)
+            return condition()
+
+        listener.until(spun, what)
+
+    until(lambda: clocks and infos, 'the first moment')
+    player.seek(LATER_NS)
+    until(lambda: gate.holds.is_set() and stamp_ns(clocks[-1]) == LATER_NS, 'the picture')
+    player.seek(BEGIN_NS)
+    count = len(clocks)
+    until(lambda: len(clocks) >= count + 30, 'more of the clock')
+    assert {stamp_ns(clock) for clock in clocks[count:]} == {LATER_NS}
+    gate.opened.set()
+    until(lambda: stamp_ns(clocks[-1]) == BEGIN_NS, 'the clock at begin')
+    until(lambda: LATER_NS in map(stamp_ns, infos), 'the picture of the time before')

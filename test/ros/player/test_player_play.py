@@ -11,18 +11,30 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""play, stop and reset: the clock runs, halts where it is, goes back to begin."""
+"""play, stop and reset, what rosbag2 calls them, and what the state says of it."""
 
-from test.support.archives import START_US
-from test.support.player_bench import stamp_ns
+from test.support.archives import CAMERAS, START_US
+from test.support.player_bench import NOWHERE, stamp_ns
 
+from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
+from rosbag2_interfaces.srv import (
+    GetRate,
+    IsPaused,
+    Pause,
+    PlayNext,
+    Resume,
+    SetRate,
+    TogglePaused,
+)
+from sensor_msgs.msg import CameraInfo
 
 pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
-
+MS = 1_000_000
+FRONT = CAMERAS[0]
 TYPES = {
     'is_playing': bool,
     'speed': float,
@@ -139,7 +151,151 @@ def test_state_is_published_on_every_change(bench):
 
 def test_state_is_latched(bench):
     """A client that starts later hears the state without any change."""
-    from diagnostic_msgs.msg import DiagnosticStatus
-
     late = bench.listen(DiagnosticStatus, '~/state', latched=True)
     bench.until(lambda: late, 'the latched state')
+
+
+# The cameras' first frames end 47 ms and 50 ms after the start, and come every 100 ms.
+DUE_US = sorted(offset + 100_000 * k for offset in (47_000, 50_000) for k in range(20))
+
+
+@pytest.fixture
+def slow(bench):
+    """Return the player at a rate at which it does not halt at the end by itself meanwhile."""
+    bench.configure(rate=0.01)
+    return bench
+
+
+def paused(bench):
+    return bench.call(IsPaused, 'is_paused').paused
+
+
+def play_next(bench):
+    return bench.call(PlayNext, 'play_next').success
+
+
+def set_rate(bench, rate):
+    return bench.call(SetRate, 'set_rate', SetRate.Request(rate=rate)).success
+
+
+def test_pause_and_resume(slow):
+    assert paused(slow)
+    slow.call(Resume, 'resume')
+    assert not paused(slow)
+    slow.call(Resume, 'resume')
+    assert not paused(slow)
+    slow.call(Pause, 'pause')
+    assert paused(slow)
+    slow.call(Pause, 'pause')
+    assert paused(slow)
+
+
+def test_pause_keeps_the_position(bench):
+    bench.call(Resume, 'resume')
+    bench.passes(BEGIN_NS + 200_000_000)
+    bench.call(Pause, 'pause')
+    assert bench.trigger('stop')['current_time_us'] >= START_US + 200_000
+
+
+def test_toggle_paused(slow):
+    for expected in (False, True, False, True):
+        slow.call(TogglePaused, 'toggle_paused')
+        assert paused(slow) is expected
+
+
+def test_they_share_the_state_with_the_triggers(slow):
+    slow.trigger('play')
+    assert not paused(slow)
+    slow.call(Pause, 'pause')
+    assert not slow.trigger('stop')['is_playing']
+    slow.call(Resume, 'resume')
+    assert slow.trigger('play')['is_playing']
+
+
+@pytest.mark.parametrize('rate', [0.01, 0.5, 2.0, 100.0])
+def test_rate_and_parameter_stay_in_step(bench, rate):
+    assert set_rate(bench, rate)
+    assert bench.call(GetRate, 'get_rate').rate == rate
+    assert bench.get('rate') == rate
+    assert bench.trigger('stop')['speed'] == rate
+    assert bench.configure(rate=1.5)[0].successful
+    assert bench.call(GetRate, 'get_rate').rate == 1.5
+
+
+@pytest.mark.parametrize('rate', [0.0, -1.0, 0.009, 100.1, float('nan'), float('inf')])
+def test_a_rate_out_of_range_is_refused(bench, rate):
+    assert not set_rate(bench, rate)
+    assert bench.call(GetRate, 'get_rate').rate == 1.0
+    assert bench.get('rate') == 1.0
+    assert '~/set_rate refused' in bench.player.output
+
+
+def test_play_next_goes_through_every_frame_time_of_any_camera(bench):
+    for due_us in DUE_US[:6]:
+        assert play_next(bench)
+        assert bench.trigger('stop')['current_time_us'] == START_US + due_us
+
+
+def test_play_next_renders_what_is_due_there(bench):
+    infos = {name: bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS}
+    for messages in infos.values():
+        bench.until(lambda messages=messages: messages, 'the first picture')
+        messages.clear()
+    for _ in range(4):
+        assert play_next(bench)
+    bench.until(lambda: sum(map(len, infos.values())) >= 4, 'four frames')
+    front, rear = ([stamp_ns(info) // 1000 - START_US for info in infos[name]] for name in CAMERAS)
+    assert (front, rear) == ([47_000, 147_000], [50_000, 150_000])
+
+
+def test_play_next_refuses_while_playing(slow):
+    slow.trigger('play')
+    assert not play_next(slow)
+    assert slow.trigger('play')['is_playing']
+    assert '~/play_next refused: ' in slow.player.output
+
+
+def test_play_next_refuses_at_the_end(bench):
+    bench.seek(END_NS)
+    assert not play_next(bench)
+    assert bench.trigger('stop')['done']
+    assert '~/play_next refused: ' in bench.player.output
+
+
+def test_play_next_refuses_after_the_last_frame(bench):
+    bench.seek(END_NS - 1000)
+    assert not play_next(bench)
+    assert bench.trigger('stop')['current_time_us'] == START_US + 1_999_999
+
+
+def test_a_scenario_of_one_moment_is_done_and_never_plays(start, usdz, server):
+    bench = start(
+        usdz_path=usdz,
+        server=server.address,
+        start_offset_s=1.0,
+        end_offset_s=1.0,
+        loop=True,
+        autoplay=True,
+    ).ready()
+    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+    bench.until(lambda: infos, 'its still frame')
+    moment_ns = BEGIN_NS + 1000 * MS
+    assert stamp_ns(infos[0]) == moment_ns
+    for name in ('play', 'tick', 'tick', 'stop', 'reset'):
+        state = bench.trigger(name)
+        assert (state['is_playing'], state['done']) == (False, True)
+        assert state['current_time_us'] * 1000 == moment_ns
+    assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {moment_ns}
+
+
+def test_the_state_tells_begin_end_and_the_cameras_that_are_rendered(start, usdz):
+    bench = start(
+        usdz_path=usdz,
+        server=NOWHERE,
+        cameras=f'[{FRONT}]',
+        start_offset_s=0.5,
+        end_offset_s=0.25,
+    ).ready()
+    for state in (bench.state, bench.trigger('tick')):
+        assert (state['start_us'], state['end_us']) == (START_US + 500_000, START_US + 1_750_000)
+        assert state['cameras'] == [FRONT]

@@ -298,3 +298,39 @@ def test_scene_url_takes_effect_with_the_next_load(start, usdz):
         bench.until(lambda: images, 'a picture')
         assert server.headers[-1]['x-nre-scene-url'] == 'file:///data/a.usdz'
         assert server.headers[-1]['x-nre-scene-id'] == 'mine'
+
+
+def test_a_server_that_takes_any_scene_is_asked_for_the_archives_own(start, usdz):
+    with FakeServer(scenes=['*']) as server:
+        bench = start(usdz_path=usdz, server=server.address, batch='never').ready()
+        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+        found = bench.listen(DiagnosticArray, '/diagnostics')
+        bench.until(lambda: infos and found, 'the picture')
+        assert {request.scene_id for request in server.requests()} == {SEQUENCE_ID}
+        bench.until(
+            lambda: found[-1].status[1].level == DiagnosticStatus.OK, 'a renderer that is well'
+        )
+        assert '[WARN]' not in bench.player.output
+
+
+def test_a_scenes_url_goes_along_with_every_call(start, usdz):
+    with FakeServer(scenes=[]) as server:
+        bench = start(
+            usdz_path=usdz, server=server.address, scene_url='file:///data/street.usdz'
+        ).ready()
+        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+        bench.until(lambda: infos, 'the picture')
+        for headers in server.headers:
+            assert headers['x-nre-scene-url'] == 'file:///data/street.usdz'
+            assert headers['x-nre-scene-id'] == SEQUENCE_ID
+
+
+def test_no_proxy_of_the_environment_is_obeyed(start, usdz, server, monkeypatch):
+    for name in ('http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'ALL_PROXY'):
+        monkeypatch.setenv(name, 'http://127.0.0.1:1')
+    for name in ('no_proxy', 'NO_PROXY', 'no_grpc_proxy'):
+        monkeypatch.delenv(name, raising=False)
+    bench = start(usdz_path=usdz, server=server.address).ready()
+    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+    bench.until(lambda: infos, 'the picture')
+    assert bench.get('use_proxy') is False

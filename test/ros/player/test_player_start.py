@@ -17,7 +17,8 @@ import os
 from pathlib import Path
 import subprocess
 import sys
-from test.support.archives import build_archive, CAMERAS
+from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.player_bench import NOWHERE
 from test.support.process import Process
 
 import pytest
@@ -222,8 +223,6 @@ def test_an_earth_frame_that_cannot_be_is_said(start, tmp_path, matrix):
 
 
 def test_offsets_move_begin_and_end(start, usdz):
-    from test.support.archives import START_US
-
     bench = start(usdz_path=usdz, server='localhost:1', start_offset_s=0.5, end_offset_s=0.25)
     bench.ready()
     state = bench.trigger('stop')
@@ -252,3 +251,16 @@ def test_without_rclpy_the_way_out_is_named(tmp_path):
     assert done.returncode == 1
     assert 'make setup' in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_a_gap_in_the_poses_is_said_once_with_its_length(start, tmp_path):
+    def edit(rig):
+        (trajectory,) = rig['rig_trajectories']
+        for key in ('T_rig_worlds', 'T_rig_world_timestamps_us'):
+            del trajectory[key][20:60]
+
+    usdz = build_archive(tmp_path, duration_s=10.0, edit_rig=edit)
+    bench = start(usdz_path=usdz, server=NOWHERE).ready()
+    lines = [one for one in bench.player.output.splitlines() if '[WARN]' in one]
+    (line,) = [one for one in lines if 'gap' in one or 'no pose' in one]
+    assert '4.' in line

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the topics show that is special: classes' colours, no box, a name, overridden QoS."""
+"""What the topics show that is special: classes' colours, no box, an IMU, overridden QoS."""
 
 from test.scenario.test_road_map import earth_pose, road, xodr
 from test.support.archives import build_archive, CAMERAS, example_tracks, START_US
@@ -21,11 +21,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from sensor_msgs.msg import Imu
 from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
+MS = 1_000_000
 TIME_OF_THE_ONE_POSE_NS = example_tracks()[3]['times_us'][0] * 1000
 LABELS = ['automobile', 'AutoMobile', 'person', 'hovercraft', 'Zeppelin']
 
@@ -180,3 +182,33 @@ def test_diagnostics_come_once_a_second_with_all_parts_in_one_message(bench):
     bench.until(lambda: sum(stamp_ns(message) == now for message in found) >= 2, 'two messages')
     names = [status.name for status in found[-1].status]
     assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
+
+
+def test_every_one_of_a_tick_and_of_playing(start, usdz):
+    bench = start(
+        usdz_path=usdz, server=NOWHERE, imu_rate=50.0, fix_rate=5.0, tick_us=500_000, rate=2.0
+    ).ready()
+    messages = bench.listen(Imu, '~/imu')
+    bench.matched('~/imu')
+    # A halted clock brings none; the player has to know of the subscriber first.
+    bench.until(lambda: bench.listener.node.count_subscribers('/nurec/imu'), 'the subscription')
+    bench.trigger('tick')
+    bench.until(lambda: messages and stamp_ns(messages[-1]) == BEGIN_NS + 500 * MS, 'the tick')
+    bench.seek(BEGIN_NS + 1000 * MS)
+    bench.trigger('play')
+    bench.until(lambda: bench.state['done'], 'the end')
+    bench.until(lambda: stamp_ns(messages[-1]) == BEGIN_NS + 2000 * MS, 'the last')
+    found = [stamp_ns(one) for one in messages if stamp_ns(one) != BEGIN_NS]
+    wanted = [*range(20, 501, 20), *range(1020, 2001, 20)]
+    assert found == [BEGIN_NS + ms * MS for ms in wanted]
+    # This archive lies nowhere on Earth.
+    assert '/nurec/fix' not in bench.topics()
+    assert 'there is no ~/fix' in bench.player.output
+
+
+def test_names_in_diagnostics_have_the_namespace(start, usdz):
+    bench = start('-r', '__ns:=/fleet', name='/fleet/nurec', usdz_path=usdz, server=NOWHERE)
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.until(lambda: found and len(found[-1].status) > 1, 'the diagnostics')
+    names = [status.name for status in found[-1].status]
+    assert names == [f'/fleet/nurec: {part}' for part in ('playback', 'renderer', *CAMERAS)]
