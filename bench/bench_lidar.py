@@ -309,8 +309,8 @@ def measure_parts() -> None:
     from nurec_ros.rendering.frames import Cloud
     from nurec_ros.rendering.protos import sensorsim_pb2
     from nurec_ros.rendering.replies import check_cloud
-    from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
     from nurec_ros.ros.names import FrameNames
+    from nurec_ros.ros.sensor_topics import channels_of, LidarTopic
     from nurec_ros.scenario import Lidar
     from nurec_ros.scenario.rig import SpinningLidar
 

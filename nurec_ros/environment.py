@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.driving import Deviation, InputError
-from nurec_ros.driving.actions import Action, input_of, nanoseconds_of
+from nurec_ros.driving.inputs import Action, input_of, nanoseconds_of
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, NurecError, RenderError
 from nurec_ros.playback.effects import Effect, Render, Step

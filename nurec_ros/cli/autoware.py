@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         RosParser(
             'nurec_autoware', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
         ).parse_args(own)
-        from nurec_ros.ros.autoware_adapter import AutowareAdapter
-        from nurec_ros.ros.startup import spin_node
+        from nurec_ros.ros.driver_nodes import AutowareAdapter
+        from nurec_ros.ros.executor import spin_node
 
         spin_node('nurec_autoware', AutowareAdapter, ros)
         return 0

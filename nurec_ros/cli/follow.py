@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         RosParser(
             'nurec_follow', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
         ).parse_args(own)
-        from nurec_ros.ros.follower import Follower
-        from nurec_ros.ros.startup import spin_node
+        from nurec_ros.ros.driver_nodes import Follower
+        from nurec_ros.ros.executor import spin_node
 
         spin_node('nurec_follow', Follower, ros)
         return 0

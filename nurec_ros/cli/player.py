@@ -140,8 +140,8 @@ def keep_freed_memory() -> bool:
 
 def _run(ros_arguments: list[str], stop: _Stop) -> None:
     keep_freed_memory()
+    from nurec_ros.ros.executor import begin_ros, without_place
     from nurec_ros.ros.player_node import NurecPlayer
-    from nurec_ros.ros.startup import begin_ros, without_place
     from rclpy.exceptions import NameValidationException, ParameterException
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.logging import get_logger_effective_level, LoggingSeverity

@@ -17,7 +17,6 @@ The driven ego: how it moves, on which ground, how far beside the recording, and
 Scenario time and inputs go in, poses come out. Nothing here knows ROS, a clock or a thread.
 """
 
-from nurec_ros.driving.collisions import collisions
 from nurec_ros.driving.ego import DrivenEgo
 from nurec_ros.driving.inputs import (
     AckermannCommand,
@@ -27,6 +26,7 @@ from nurec_ros.driving.inputs import (
 )
 from nurec_ros.driving.motion import Limits
 from nurec_ros.driving.recorded_path import Deviation, RecordedPath
+from nurec_ros.driving.watch import collisions
 
 __all__ = [
     'AckermannCommand',

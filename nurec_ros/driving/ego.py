@@ -38,9 +38,6 @@ from nurec_ros.driving.inputs import (
     Taken,
     TimedPose,
 )
-from nurec_ros.driving.interpolation import (
-    Waypoint,
-)
 from nurec_ros.driving.motion import (
     ending,
     following,
@@ -51,9 +48,13 @@ from nurec_ros.driving.motion import (
     Planar,
     PlanarPose,
 )
-from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
-from nurec_ros.driving.recorded_path import Deviation, RecordedPath, yaw_of
-from nurec_ros.driving.way import Way
+from nurec_ros.driving.recorded_path import (
+    Deviation,
+    RecordedPath,
+    Waypoint,
+    yaw_of,
+)
+from nurec_ros.driving.way import AsRecorded, DrivenLeg, GivenPoses, Piece, Way
 from nurec_ros.poses import Pose
 from nurec_ros.scenario.trajectory import many_times, Trajectory, Twist
 

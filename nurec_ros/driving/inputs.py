@@ -15,7 +15,7 @@
 What the driven ego is told, checked: poses and commands, each with its stamp in scenario time.
 
 An input that cannot be used raises InputError: one sentence for the log, and the reason by which
-it is counted and said once.
+it is counted and said once. Programs give numbers as well, which `input_of` turns into inputs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 import math
+from typing import TypeAlias
 
-from nurec_ros.driving.interpolation import Twist6, Waypoint
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from nurec_ros.driving.recorded_path import Twist6, Waypoint
 from nurec_ros.errors import NurecError, one_line, shortened
+from nurec_ros.poses import Pose, quaternion_of
 
 SECOND = 1_000_000_000
 # A stamp that lies further ahead of the position is another clock's.
@@ -37,6 +41,14 @@ MOST_KEPT = 10_000
 FASTEST = 1000.0
 FARTHEST_M = 1e9
 _SMALLEST_QUATERNION = 1e-6
+EXPECTED = {
+    'ackermann': 'two numbers (speed, steering angle), or an AckermannCommand',
+    'twist': 'two numbers (speed, yaw rate), or a TwistCommand',
+    'pose': 'a Pose, a matrix (4, 4), or a TimedPose',
+    'recorded': 'None: with this ego_source nobody drives',
+}
+# Of a matrix in float32, or of rounded numbers; scales and shears of more are meant as such.
+RIGID = 1e-3
 
 
 class InputError(NurecError):
@@ -279,3 +291,80 @@ class ReceivedPoses:
         first = max(bisect_left(self._times, from_ns) - 1, 0)
         last = bisect_left(self._times, to_ns) + 1
         return tuple(self._rows[first:last])
+
+
+Action: TypeAlias = Input | Pose | ArrayLike
+
+
+def input_of(action: Action, source: str, end_ns: int) -> Input:
+    """
+    Return the input that an action is, a pose for `end_ns`; InputError for one that it cannot be.
+
+    Commands count from the position on.
+    """
+    if source == 'recorded':
+        raise _unusable(action, source)
+    if isinstance(action, TwistCommand | AckermannCommand | TimedPose):
+        return action
+    if isinstance(action, Pose):
+        if source != 'pose' or action.position.shape != (3,):
+            raise _unusable(action, source)
+        return TimedPose.checked(end_ns, action.position.tolist(), action.quaternion.tolist())
+    try:
+        numbers = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _unusable(action, source) from None
+    if numbers.shape != ((4, 4) if source == 'pose' else (2,)):
+        raise _unusable(action, source)
+    if source == 'pose':
+        _check_rigid(numbers)
+        return TimedPose.checked(end_ns, numbers[:3, 3].tolist(), quaternion_of(numbers))
+    speed, second = numbers.tolist()
+    if source == 'twist':
+        return TwistCommand.checked(0, speed, second)
+    return AckermannCommand.checked(0, speed, second)
+
+
+def _unusable(action: Action, source: str) -> InputError:
+    if isinstance(action, np.ndarray):
+        found = f'an array of shape {action.shape}'
+    elif isinstance(action, Pose):
+        found = 'a Pose' if action.position.ndim == 1 else 'a Pose of many'
+    else:
+        found = shortened(one_line(repr(action)))
+    return InputError('another action', f'the action is {found}, expected {EXPECTED[source]}')
+
+
+def _check_rigid(matrix: NDArray[np.float64]) -> None:
+    """Raise InputError for a matrix that is no pose."""
+    found = ''
+    turn = matrix[:3, :3]
+    if not np.isfinite(matrix).all():
+        found = 'has numbers that are not finite'
+    elif not np.allclose(matrix[3], (0, 0, 0, 1), atol=RIGID):
+        found = f'ends with the row {matrix[3].tolist()}'
+    elif not np.allclose(turn @ turn.T, np.eye(3), atol=RIGID):
+        lengths = ', '.join(f'{length:.4g}' for length in np.linalg.norm(turn, axis=0))
+        found = f'has axes of the lengths {lengths}, or not at right angles'
+    elif np.linalg.det(turn) < 0.0:
+        found = 'mirrors'
+    if found:
+        raise InputError(
+            'a matrix that is no pose',
+            f'the matrix {found}; expected a rotation and a place: T_map_rig, whose last row is '
+            '0 0 0 1',
+        )
+
+
+def nanoseconds_of(name: str, seconds: float) -> int:
+    """Return seconds as whole microseconds in ns; InputError where they are not finite."""
+    try:
+        found = float(seconds)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(
+            f'{name} is not finite',
+            f'{name} is {shortened(one_line(repr(seconds)))}, expected a finite number of seconds',
+        )
+    return round(found * 1e6) * 1000

@@ -11,7 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The way of a driven ego: tied to the recorded path as it goes, and noted to be drawn."""
+"""
+The way of a driven ego: what it does from a time on, tied to the recorded path as it goes.
+
+It drives a leg, goes by given poses, or is the recorded ego; where it went is noted to be drawn.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,17 @@ from dataclasses import dataclass
 import math
 
 import numpy as np
-from nurec_ros.driving.interpolation import Waypoint
-from nurec_ros.driving.motion import grid_within, PlanarPose
-from nurec_ros.driving.pieces import AsRecorded, DrivenLeg, GivenPoses, Piece
-from nurec_ros.driving.recorded_path import RecordedPath, yaw_of
+from nurec_ros.driving.motion import grid_within, Leg, PlanarPose
+from nurec_ros.driving.recorded_path import (
+    between,
+    RecordedPath,
+    STANDING,
+    Twist6,
+    velocity_between,
+    Waypoint,
+    with_positive_w,
+    yaw_of,
+)
 from nurec_ros.poses import Quaternion, Vector
 from nurec_ros.scenario.trajectory import Trajectory
 
@@ -34,6 +45,59 @@ AT_ONCE = 16
 DRIVEN_STEP_M = 0.5
 DRIVEN_STEP_RAD = math.radians(10.0)
 MOST_DRIVEN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenLeg:
+    """From `from_ns` on the ego drives a leg."""
+
+    from_ns: int
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPoses:
+    """From `from_ns` on the ego is at the rows' poses: between them, or the nearest is held."""
+
+    from_ns: int
+    rows: tuple[Waypoint, ...]
+
+    @property
+    def stands(self) -> bool:
+        return len(self.rows) == 1
+
+    def pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
+        rows = self.rows
+        after = bisect_right(rows, t_ns, key=_time_of)
+        if after in (0, len(rows)):
+            row = rows[0 if after == 0 else -1]
+            return row.position, with_positive_w(row.quaternion)
+        return between(rows[after - 1], rows[after], t_ns)
+
+    def velocity(self, t_ns: int) -> Twist6:
+        rows = self.rows
+        after = bisect_right(rows, t_ns, key=_time_of)
+        if after == len(rows) and rows[-1].t_ns == t_ns:
+            if after == 1:
+                return rows[0].twist or STANDING
+            after -= 1
+        if after in (0, len(rows)):
+            return STANDING
+        return velocity_between(rows[after - 1], rows[after], t_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class AsRecorded:
+    """From `from_ns` on the ego is the recorded one."""
+
+    from_ns: int
+
+
+Piece = DrivenLeg | GivenPoses | AsRecorded
+
+
+def _time_of(row: Waypoint) -> int:
+    return row.t_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,8 @@ from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.export.part import Timeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
-from nurec_ros.ros.camera_info import calibration, camera_info
-from nurec_ros.ros.lidar_topic import LAYOUTS
 from nurec_ros.ros.loading import ReadScenario
+from nurec_ros.ros.sensor_topics import calibration, camera_info, LAYOUTS
 from nurec_ros.scenario import Lidar, Trajectory
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.tracks import ActiveTracks

@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nurec_ros.playback.clock import Advance, PlaybackClock
-from nurec_ros.playback.effects import Show, Step
+from nurec_ros.playback.effects import DrivenState, Passed, Show, Step
 from nurec_ros.playback.schedule import Due, Schedule
-from nurec_ros.playback.state import DrivenState, Passed
 
 
 class Ego(Protocol):

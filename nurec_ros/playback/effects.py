@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What playback wants done about a moment, and the steps that it serves.
+What playback wants done about a moment, the steps that it serves, and the state that it tells.
 
 An effect is a value. Who carries it out (a node, a bag, a program that steps an environment) is
 none of playback's business.
@@ -21,17 +21,200 @@ none of playback's business.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+import json
 from typing import TypeAlias
 
 from nurec_ros.playback.clock import PlaybackClock
 from nurec_ros.playback.schedule import Due, Schedule
-from nurec_ros.playback.state import PlaybackState, StepState
 
 PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
 AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'
 NO_MORE_FRAMES = 'no camera has a frame between the position and the end'
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenState:
+    """What is told of an ego that is not the recorded one; `collisions` are ids of tracks."""
+
+    ego_source: str
+    ego_speed: float
+    ego_input_stamp_us: int
+    deviation_m: float
+    deviation_deg: float
+    collisions: tuple[str, ...] = ()
+    stopped_by: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a movement came to: where it ended, whom it met on the way, and why it stopped."""
+
+    until_ns: int
+    collisions: tuple[str, ...] = ()
+    stopped_by: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackState:
+    """
+    The state at one moment.
+
+    `speed` is the rate. `seconds_since_start` counts from begin, `duration_s` is end less
+    begin, `progress` runs from 0 to 1. The new and removed track ids are those since the
+    state that was announced before, or those of one step. `start_us` and `end_us` are begin and
+    end; `cameras` those that are rendered. `ego` tells of one that is not the recorded ego.
+    """
+
+    is_playing: bool = False
+    speed: float = 1.0
+    current_time_us: int = 0
+    seconds_since_start: float = 0.0
+    duration_s: float = 0.0
+    progress: float = 0.0
+    done: bool = False
+    scenario: str = ''
+    active_tracks: int = 0
+    new_track_ids: tuple[str, ...] = ()
+    removed_track_ids: tuple[str, ...] = ()
+    start_us: int = 0
+    end_us: int = 0
+    cameras: tuple[str, ...] = ()
+    ego: DrivenState | None = None
+
+    def values(self) -> dict[str, str]:
+        """Return each field's value as JSON text, by the field's name."""
+        return {
+            name: json.dumps(value, ensure_ascii=False) for name, value in self._shown().items()
+        }
+
+    def to_json(self) -> str:
+        """Return all fields as one line of JSON."""
+        return json.dumps(self._shown(), ensure_ascii=False)
+
+    def _shown(self) -> dict[str, object]:
+        shown = asdict(self)
+        # There only while somebody drives.
+        driven = shown.pop('ego') or {}
+        return {**shown, **driven}
+
+    @property
+    def summary(self) -> str:
+        """Return one word: idle, playing, done or halted."""
+        if not self.scenario:
+            return 'idle'
+        if self.is_playing:
+            return 'playing'
+        return 'done' if self.done else 'halted'
+
+    @property
+    def sentence(self) -> str:
+        """Return which scenario stands or plays where."""
+        return (
+            f"'{self.scenario}' is {self.summary} at {self.seconds_since_start:.6f} s "
+            f'({self.current_time_us} us)'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepState(PlaybackState):
+    """
+    The state right after a step; its new and removed track ids are those of the step.
+
+    `failed_images` has, by camera, why images of the step are missing; where none is, the JSON
+    leaves it out.
+    """
+
+    failed_images: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        state: PlaybackState,
+        before: Iterable[str],
+        after: Iterable[str],
+        collisions: tuple[str, ...] = (),
+    ) -> StepState:
+        """Return a state with the tracks that a step brought and took, and whom the ego met."""
+        values = {one.name: getattr(state, one.name) for one in fields(state)}
+        new, removed = difference(before, after)
+        ego = state.ego and replace(state.ego, collisions=collisions)
+        values.update(new_track_ids=new, removed_track_ids=removed, ego=ego)
+        return cls(**values)
+
+    def _shown(self) -> dict[str, object]:
+        shown = PlaybackState._shown(self)
+        if not self.failed_images:
+            del shown['failed_images']
+        return shown
+
+
+class StateTeller:
+    """
+    Composes the states, whose new and removed tracks count from the one announced before.
+
+    `active_ids(t_ns)` are the ids of the tracks that are there at a moment, `ego_state(t_ns)` is
+    what is told of the ego. `after` is who told of the scenario before.
+    """
+
+    def __init__(
+        self,
+        clock: PlaybackClock,
+        scenario: str,
+        active_ids: Callable[[int], tuple[str, ...]],
+        ego_state: Callable[[int], DrivenState | None],
+        after: StateTeller | None = None,
+    ) -> None:
+        self._clock = clock
+        self._scenario = scenario
+        self._active_ids = active_ids
+        self._ego_state = ego_state
+        self._announced: tuple[str, ...] = after._announced if after is not None else ()
+        self._all_new = True
+
+    def list_all(self) -> None:
+        """Have the next announced state list all tracks as new, for who rebuilds the set."""
+        self._all_new = True
+
+    def state(self, cameras: tuple[str, ...], *, announced: bool = False) -> PlaybackState:
+        """Return the state; where it is `announced`, the next one counts from it."""
+        clock = self._clock
+        ids = self._active_ids(clock.position_ns)
+        new, removed = difference(self._announced, ids)
+        state = PlaybackState(
+            is_playing=clock.is_playing,
+            speed=clock.rate,
+            current_time_us=clock.position_ns // 1000,
+            seconds_since_start=clock.seconds_since_start,
+            duration_s=clock.duration_s,
+            progress=clock.progress,
+            done=clock.done,
+            scenario=self._scenario,
+            active_tracks=len(ids),
+            new_track_ids=ids if self._all_new else new,
+            removed_track_ids=removed,
+            start_us=clock.begin_ns // 1000,
+            end_us=clock.end_ns // 1000,
+            cameras=cameras,
+            ego=self._ego_state(clock.position_ns),
+        )
+        if announced:
+            self._announced, self._all_new = ids, False
+        return state
+
+
+def difference(
+    before: Iterable[str], after: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is new in `after`, and what of `before` is gone."""
+    if before == after:
+        return (), ()
+    known, there = dict.fromkeys(before), dict.fromkeys(after)
+    return (
+        tuple(name for name in there if name not in known),
+        tuple(name for name in known if name not in there),
+    )
 
 
 @dataclass(slots=True, eq=False)

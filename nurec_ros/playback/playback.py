@@ -29,18 +29,18 @@ from nurec_ros.playback.course import Course, Ego
 from nurec_ros.playback.effects import (
     Announce,
     Discard,
+    PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
+    StateTeller,
     Step,
     StepDone,
+    StepState,
 )
 from nurec_ros.playback.schedule import Due, Schedule
-from nurec_ros.playback.showing import QUIET_NS, Showing
-from nurec_ros.playback.state import PlaybackState, StateTeller, StepState
-from nurec_ros.playback.still_frames import StillFrames
-from nurec_ros.playback.waiting import Effects, Orders, StepQueue
+from nurec_ros.playback.waiting import Effects, Orders, QUIET_NS, Showing, StepQueue, StillFrames
 
 NEXT_LAP = 'the start of the next lap'
 

@@ -11,18 +11,34 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is waited for: steps, of which one is under way, and frames that were asked for."""
+"""
+What waits: steps for their turn, frames for their end, jumps for quiet, a halt for its picture.
+
+ROS orders nothing between topics. A listener whose clock has jumped back and that then handles a
+transform of the time before keeps it, and refuses the true ones as old: so nothing of the new time
+goes out, and the clock stands still, until listeners have had time for what came before.
+
+Frames come from the passing of time; a halted player passes none. So one frame of the position, a
+still frame, is rendered after each jump, after each change of what is rendered, and for a camera
+whenever somebody more subscribes to it. There is never more than one on its way for a camera: a
+slider that is dragged does not pile up renders, and the last position gets its frame in any case.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count, zip_longest
 
-from nurec_ros.playback.effects import Effect, Render, Step, StepDone
+from nurec_ros.playback.effects import Effect, Render, Show, ShowJump, Step, StepDone
 from nurec_ros.playback.schedule import Due
 
 Effects = list[Effect]
+# Between the last transform of the time before a jump and the first message of the time after.
+# A listener that is busy with an image handles late what came in time: with tf2's own buffer and
+# callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
+QUIET_NS = 50_000_000
+Shown = list[Show | ShowJump]
 
 
 class Orders:
@@ -115,3 +131,117 @@ def _over(step: Step, overtaken_by: str) -> StepDone:
         step.overtaken_by = overtaken_by
     step.over = True
     return StepDone(step)
+
+
+class Showing:
+    """
+    What was shown last, and the jump that is still to be shown; a scenario begins with one.
+
+    `quiet_ns` is the least wall time between the last transform and a jump back. `after` is the
+    showing of the scenario before, whose time is shown until this one's may be.
+    """
+
+    def __init__(self, quiet_ns: int = QUIET_NS, after: Showing | None = None) -> None:
+        self._quiet_ns = quiet_ns
+        # Where it led to is known when it is shown.
+        self._jump: Show | ShowJump | None = ShowJump(0, loaded=True)
+        self._clock_ns: int | None = after._clock_ns if after is not None else None
+        self._posed_ns: int = after._posed_ns if after is not None else -QUIET_NS
+
+    @property
+    def settled(self) -> bool:
+        """Return whether there is no jump to be shown."""
+        return self._jump is None
+
+    def jump(self) -> None:
+        """Note that the position is another one than time alone has led to."""
+        self._jump = self._jump or Show(0)
+
+    def jump_back(self) -> None:
+        """Note that the position lies before what was shown last."""
+        if not isinstance(self._jump, ShowJump):
+            self._jump = ShowJump(0)
+
+    def show(self, now_ns: int, moment: Show) -> Shown:
+        """Show a moment, or while a jump is to be shown no more than the clock of before."""
+        if self._jump is not None:
+            return self.clock_again() if moment.clock else []
+        if moment.clock:
+            self._clock_ns = moment.t_ns
+        if moment.pose:
+            self._posed_ns = now_ns
+        return [moment]
+
+    def posed(self, now_ns: int) -> None:
+        """Note that transforms went out otherwise."""
+        self._posed_ns = now_ns
+
+    def clock_again(self) -> Shown:
+        """Show the clock once more as it was shown last; nothing before the first moment."""
+        return [] if self._clock_ns is None else [Show(self._clock_ns, clock=True)]
+
+    def settle(self, now_ns: int, position_ns: int, *, delivering: bool) -> Shown:
+        """
+        Show the jump, which led to this position, if it is time; else nothing.
+
+        Neither a transform nor a frame of the time before, which may be delivered at this very
+        moment, is to come after a jump back.
+        """
+        jump = self._jump
+        if jump is None:
+            return []
+        if isinstance(jump, ShowJump):
+            if now_ns - self._posed_ns < self._quiet_ns or delivering:
+                return []
+            shown: Show | ShowJump = ShowJump(position_ns, loaded=jump.loaded)
+        else:
+            shown = Show(position_ns, clock=True, pose=True, tracks=True)
+        self._jump = None
+        self._clock_ns, self._posed_ns = position_ns, now_ns
+        return [shown]
+
+
+class StillFrames:
+    """Which cameras still owe a frame of the position."""
+
+    def __init__(self) -> None:
+        self._owed: set[str] = set()
+        self._under_way: set[str] = set()
+        self._audiences: dict[str, tuple[int, ...]] = {}
+
+    def owe(self, cameras: Iterable[str]) -> None:
+        """Note that the last frame shows another position, or shows it otherwise."""
+        self._owed.update(cameras)
+
+    def forget(self, cameras: Iterable[str]) -> None:
+        """Note that frames of these cameras come by themselves."""
+        self._owed.difference_update(cameras)
+
+    def count(self, audiences: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """
+        Take the numbers of subscribers of each camera's topics; where one grew a frame is owed.
+
+        Each topic for itself: somebody may leave one and come to another between two looks.
+        Return the cameras that have a subscriber.
+        """
+        for camera, numbers in audiences.items():
+            before = self._audiences.get(camera, ())
+            if any(now > then for now, then in zip_longest(numbers, before, fillvalue=0)):
+                self._owed.add(camera)
+        self._audiences = dict(audiences)
+        return tuple(camera for camera, numbers in audiences.items() if any(numbers))
+
+    def begin(self, subscribed: Iterable[str]) -> tuple[str, ...]:
+        """Return the subscribed cameras whose frame is to be asked for now; it is under way."""
+        ready = tuple(
+            camera
+            for camera in subscribed
+            if camera in self._owed and camera not in self._under_way
+        )
+        self._owed.difference_update(ready)
+        self._under_way.update(ready)
+        return ready
+
+    def end(self, cameras: Iterable[str]) -> None:
+        """Note that the frames of these cameras are out or lost."""
+        self._under_way.difference_update(cameras)

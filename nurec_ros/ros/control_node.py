@@ -23,8 +23,8 @@ from typing import Protocol
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.control.remote import PlayerCall, Status
+from nurec_ros.ros.executor import begin_ros
 from nurec_ros.ros.outlet import latched, reliable
-from nurec_ros.ros.startup import begin_ros
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity, set_logger_level

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from nurec_ros.playback.state import DrivenState, PlaybackState
+from nurec_ros.playback.effects import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
 from nurec_ros.ros.ego_inputs import OddInputs

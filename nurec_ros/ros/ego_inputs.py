@@ -36,7 +36,7 @@ from nurec_ros.driving import (
     TwistCommand,
 )
 from nurec_ros.driving.inputs import Input
-from nurec_ros.driving.interpolation import Waypoint
+from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (

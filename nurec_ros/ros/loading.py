@@ -31,14 +31,13 @@ from nurec_ros.errors import ConfigurationError, doing, NurecError
 from nurec_ros.playback.effects import Render
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
-from nurec_ros.playback.showing import QUIET_NS
+from nurec_ros.playback.waiting import QUIET_NS
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.lidar_topic import LidarTopic
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.outlet import Outlet
+from nurec_ros.ros.sensor_topics import CameraTopics, LidarTopic
 from nurec_ros.ros.topics import frame_names, Prepared
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import no_lidars_wanted

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-~/tracks: the boxes of the road users, for people to look at.
+~/tracks and ~/map: the boxes of the road users and the lanes' lines, for people to look at.
 
 Markers are made once and updated in place: building a Marker takes ten times as long as
 updating one, and a street has hundreds of them ten times a second.
@@ -21,12 +21,15 @@ updating one, and a street has hundreds of them ten times a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from geometry_msgs.msg import Point
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.palette import colour_of
+from nurec_ros.palette import colour_of, LANES
 from nurec_ros.ros.conversions import points, set_time
+from nurec_ros.ros.outlet import latched, Outlet, Publication, take_away
+from nurec_ros.scenario import RoadMap
 from nurec_ros.scenario.tracks import ActiveTracks
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -46,6 +49,7 @@ ARROW_SCALE = (0.15, 0.35, 0.4)
 TRAIL_WIDTH = 0.12
 
 Floats = Sequence[float]
+LINE_WIDTH = 0.15
 
 
 def track_colour(label: str, *, static: bool) -> ColorRGBA:
@@ -223,3 +227,59 @@ class TrackMarkers:
             track.shown.clear()
         self._active = {}
         return MarkerArray(markers=[delete_all_marker(self._header)])
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The line strips of a map, with the header that all of them share."""
+
+    header: Header
+    markers: list[Marker]
+
+    @classmethod
+    def of(cls, road_map: RoadMap | None) -> Lanes:
+        """Make a line strip of each boundary, in a namespace and a colour of its kind."""
+        colours = {
+            kind: ColorRGBA(r=red / 255.0, g=green / 255.0, b=blue / 255.0, a=1.0)
+            for kind, (red, green, blue) in LANES.items()
+        }
+        lanes = cls(Header(), [])
+        if road_map is None:
+            return lanes
+        kinds = zip(road_map.boundaries, road_map.kinds, strict=True)
+        for number, (line, kind) in enumerate(kinds):
+            marker = new_marker(lanes.header, kind, number, Marker.LINE_STRIP)
+            marker.scale.x = LINE_WIDTH
+            marker.color = colours[kind]
+            marker.points = points(line)
+            lanes.markers.append(marker)
+        return lanes
+
+
+class LaneTopic:
+    """The topic, there while the scenario that was given last has lanes."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._publication: Publication | None = None
+        self._header = Header()
+        self._message = MarkerArray()
+
+    def change(self, lanes: Lanes, map_frame: str) -> None:
+        """Show other lanes from the next jump on, or none."""
+        if lanes.markers and self._publication is None:
+            self._publication = self._outlet.advertise(MarkerArray, '~/map', latched())
+        elif not lanes.markers and self._publication is not None:
+            nothing = MarkerArray(markers=[delete_all_marker(self._header)])
+            take_away(self._publication, nothing)
+            self._publication = None
+        self._header = lanes.header
+        self._header.frame_id = map_frame
+        self._message = MarkerArray(markers=[delete_all_marker(self._header), *lanes.markers])
+
+    def show(self, t_ns: int) -> None:
+        """Publish all of it; what viewers have of another map goes."""
+        if self._publication is None:
+            return
+        set_time(self._header.stamp, t_ns)
+        self._publication.publish(self._message)

@@ -21,14 +21,15 @@ nobody declares are found here as well: ROS takes any name without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+import difflib
 from itertools import chain
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError, UnforeseenError
 from nurec_ros.ros.names import topic_names
-from nurec_ros.ros.parameter_names import did_you_mean, no_such_parameter, unused_overrides
+from nurec_ros.ros.outlet import QOS, qos_hint
 from nurec_ros.setting_values import (
     check_together,
     convert,
@@ -355,3 +356,37 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
             FloatingPointRange(from_value=float(low), to_value=float(high))
         ]
     return message
+
+
+def unused_overrides(
+    node: Node, known: Collection[str], *, sensors_known: bool
+) -> list[tuple[str, str]]:
+    """
+    Return the overrides that nobody declared, each with what of the `known` may be meant, or ''.
+
+    A sensor's overrides are left out until sensors are declared, and so are those of the QoS of
+    topics, which come with the first scenario.
+    """
+    # rclpy has no public way to list the overrides; without this one nothing is reported.
+    overrides = getattr(node, '_parameter_overrides', {})
+    endings = {spec.name for table in SENSOR_TABLES.values() for spec in table}
+    topics = {publisher.topic_name for publisher in node.publishers}
+    unused = []
+    for name in overrides:
+        later = name.startswith(QOS) or name.rpartition('.')[2] in endings
+        if node.has_parameter(name) or (later and not sensors_known):
+            continue
+        hint = qos_hint(node, name, topics) if name.startswith(QOS) else did_you_mean(name, known)
+        unused.append((name, hint))
+    return unused
+
+
+def no_such_parameter(name: str, hint: str) -> str:
+    """Return that a parameter does not exist, and what may have been meant instead."""
+    return f"there is no parameter '{name}'" + (f'; {hint}' if hint else '')
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question after the nearest of the known names; '' where none is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{nearest[0]}'?" if nearest else ''

@@ -35,22 +35,23 @@ from nurec_ros.playback.effects import (
     Announce,
     Discard,
     Effect,
+    PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
     Step,
     StepDone,
+    StepState,
 )
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due
-from nurec_ros.playback.state import PlaybackState, StepState
 from nurec_ros.rendering.address import root_certificate
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.ego_inputs import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
-from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded, read, ReadScenario
+from nurec_ros.ros.outlet import Graph
 from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.ros.reporter import Reporter
 from nurec_ros.ros.services import create_services, OvertakenError

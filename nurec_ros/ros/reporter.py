@@ -20,16 +20,14 @@ import traceback
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nurec_ros.errors import NurecError, UnforeseenError
-from nurec_ros.playback.state import PlaybackState
+from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 from nurec_ros.ros.ego_inputs import OddInputs
-from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.names import topic_names
-from nurec_ros.ros.outlet import reliable
-from nurec_ros.ros.parameter_names import no_such_parameter
-from nurec_ros.ros.parameters import Parameters
+from nurec_ros.ros.outlet import Graph, reliable
+from nurec_ros.ros.parameters import no_such_parameter, Parameters
 from nurec_ros.ros.services import OvertakenError
 from nurec_ros.ros.topics import StateTopic
 from rclpy.node import Node

@@ -28,7 +28,7 @@ import inspect
 from typing import Protocol
 
 from nurec_ros.errors import NurecError
-from nurec_ros.playback.state import PlaybackState, StepState
+from nurec_ros.playback.effects import PlaybackState, StepState
 from nurec_ros.ros.outlet import reliable
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node

@@ -31,8 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.driving import DrivenEgo
 from nurec_ros.driving.ego import RECORDED
-from nurec_ros.playback.effects import Show, ShowAll, ShowJump
-from nurec_ros.playback.state import PlaybackState
+from nurec_ros.playback.effects import PlaybackState, Show, ShowAll, ShowJump
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     path_message,
@@ -45,8 +44,7 @@ from nurec_ros.ros.conversions import (
 )
 from nurec_ros.ros.ego_inputs import DrivenTopics
 from nurec_ros.ros.ego_sensors import EgoSensors
-from nurec_ros.ros.lane_markers import Lanes, LaneTopic
-from nurec_ros.ros.markers import delete_all_marker, new_marker, TrackMarkers
+from nurec_ros.ros.markers import delete_all_marker, Lanes, LaneTopic, new_marker, TrackMarkers
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario

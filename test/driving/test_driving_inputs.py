@@ -26,7 +26,7 @@ from nurec_ros.driving import (
     TimedPose,
     TwistCommand,
 )
-from nurec_ros.driving.collisions import Encounters
+from nurec_ros.driving.watch import Encounters
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.rig import Box

@@ -187,10 +187,10 @@ def parameters(words):
 
 def test_the_parameters_of_commands_are_there():
     pytest.importorskip('rclpy')
-    from nurec_ros.ros import autoware_adapter, follower
+    from nurec_ros.ros import driver_nodes
 
-    known = {'nurec_player': TABLE, 'nurec_follow': follower.SPECS}
-    known['nurec_autoware'] = autoware_adapter.SPECS
+    known = {'nurec_player': TABLE, 'nurec_follow': driver_nodes.FOLLOWER_SPECS}
+    known['nurec_autoware'] = driver_nodes.ADAPTER_SPECS
     met = set()
     for words in commands():
         program = next((word for word in words if word in known), None)
@@ -224,11 +224,11 @@ def test_the_topics_are_there():
 
 def test_the_fields_of_autowares_commands_are_those_that_are_passed_on():
     pytest.importorskip('rclpy')
-    from nurec_ros.ros.autoware_adapter import drive_of, SPECS
+    from nurec_ros.ros.driver_nodes import ADAPTER_SPECS, drive_of
 
     row = next(line for line in TEXT.splitlines() if 'autoware_control_msgs/Control |' in line)
     topic, how = row.split(' | ')
-    assert {spec.name: spec.default for spec in SPECS}['control_topic'] in topic
+    assert {spec.name: spec.default for spec in ADAPTER_SPECS}['control_topic'] in topic
     fields = set(re.findall(r'`([\w.]+)`', how)) - {'nurec_autoware'}
     assert len(fields) == 6
     source = inspect.getsource(drive_of)

@@ -20,6 +20,7 @@ from nurec_ros.playback.effects import (
     Announce,
     Discard,
     Effect,
+    PlaybackState,
     Render,
     Show,
     ShowAll,
@@ -29,7 +30,6 @@ from nurec_ros.playback.effects import (
 )
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Due, Schedule
-from nurec_ros.playback.state import PlaybackState
 import pytest
 
 MS = 1_000_000

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Which cameras owe a still frame: bookkeeping without ROS and without renders."""
 
-from nurec_ros.playback.still_frames import StillFrames
+from nurec_ros.playback.waiting import StillFrames
 import pytest
 
 BOTH = ('a', 'b')

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.ros import camera_topics
-from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.graph import Graph
+from nurec_ros.ros import sensor_topics
 from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.outlet import Graph
+from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.scenario.cameras import PinholeCamera
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -121,7 +121,7 @@ def test_only_what_is_subscribed_to_is_published_or_decoded(
         decoded.append(one)
         return red_picture()
 
-    monkeypatch.setattr(camera_topics, 'decode_rgb', decode)
+    monkeypatch.setattr(sensor_topics, 'decode_rgb', decode)
     camera = Camera(**({name: 2} if name else {}))
     assert sum(camera.topics.audience) == (2 if name else 0)
     camera.topics.publish(frame())
@@ -198,7 +198,7 @@ def test_a_camera_may_end_while_its_frame_is_decoded(monkeypatch: pytest.MonkeyP
         assert ended.wait(10.0)
         return red_picture()
 
-    monkeypatch.setattr(camera_topics, 'decode_rgb', decode)
+    monkeypatch.setattr(sensor_topics, 'decode_rgb', decode)
     thread = threading.Thread(target=camera.topics.publish, args=(frame(),))
     thread.start()
     assert decoding.wait(10.0)

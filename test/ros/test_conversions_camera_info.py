@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from nurec_ros.ros.camera_info import calibration, camera_info
+from nurec_ros.ros.sensor_topics import calibration, camera_info
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
 import pytest
 

@@ -24,11 +24,10 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.effects import Show
-from nurec_ros.ros import graph
-from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.graph import Graph
+from nurec_ros.ros import outlet
 from nurec_ros.ros.names import FrameNames
-from nurec_ros.ros.outlet import latched, reliable
+from nurec_ros.ros.outlet import Graph, latched, reliable
+from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import PinholeCamera
@@ -89,7 +88,7 @@ def publish_all(scenario: Scenario) -> Callable[[Any], None]:
 
 @pytest.fixture(autouse=True)
 def own_tf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, 'TransformBroadcaster', None)
+    monkeypatch.setattr(outlet, 'TransformBroadcaster', None)
 
 
 def publishers_of(node: Any) -> dict[str, Any]:
@@ -215,14 +214,14 @@ def test_tf2_ros_sends_tf_where_it_is_installed(
         def sendTransform(self, transforms: list) -> None:  # noqa: N802
             sent.append([one.child_frame_id for one in transforms])
 
-    monkeypatch.setattr(graph, 'TransformBroadcaster', Broadcaster)
+    monkeypatch.setattr(outlet, 'TransformBroadcaster', Broadcaster)
     ScenarioTopics(Graph(node), Settings, scenario).show(Show(scenario.start_ns, pose=True))
     assert sent == [['base_link']]
     assert '/tf_static' in publishers_of(node)
     assert '/tf' not in publishers_of(node)
 
 
-# Others in the graph.
+# Others in the outlet.
 
 
 def test_other_publishers_of_a_topic_are_counted_where_it_is(

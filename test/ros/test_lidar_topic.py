@@ -20,8 +20,8 @@ from test.support.outlet import RecordingOutlet
 
 import numpy as np
 from nurec_ros.rendering.frames import Cloud
-from nurec_ros.ros.lidar_topic import channels_of, LidarTopic
 from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.sensor_topics import channels_of, LidarTopic
 from nurec_ros.scenario import Lidar
 from nurec_ros.scenario.rig import SpinningLidar
 import pytest

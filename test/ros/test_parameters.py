@@ -20,8 +20,7 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.ros.graph import Graph
-from nurec_ros.ros.outlet import reliable
+from nurec_ros.ros.outlet import Graph, reliable
 from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.settings import CAMERA_TABLE, TABLE
 import pytest

@@ -19,7 +19,7 @@ from test.support.listener import Listener
 from test.support.running_player import RunningPlayer
 
 from nurec_ros.example import write_example
-from nurec_ros.ros.lidar_topic import LAYOUTS
+from nurec_ros.ros.sensor_topics import LAYOUTS
 from nurec_ros.scenario import Scenario
 import pytest
 from rclpy.qos import (

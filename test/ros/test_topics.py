@@ -24,8 +24,7 @@ from test.support.player_bench import stamp_ns
 from typing import Any
 
 import numpy as np
-from nurec_ros.playback.effects import Show, ShowAll, ShowJump
-from nurec_ros.playback.state import PlaybackState
+from nurec_ros.playback.effects import PlaybackState, Show, ShowAll, ShowJump
 from nurec_ros.ros import topics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario

@@ -19,7 +19,7 @@ import re
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from nurec_ros.playback.state import DrivenState, PlaybackState
+from nurec_ros.playback.effects import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import CameraStatus, RendererStatus
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
 import pytest

@@ -37,12 +37,12 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros import loading, parameters, topics
 from nurec_ros.ros import player_node as player_module
-from nurec_ros.ros.camera_topics import CameraTopics
-from nurec_ros.ros.graph import Graph
 from nurec_ros.ros.loading import Loaded
+from nurec_ros.ros.outlet import Graph
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player_node import NurecPlayer
 from nurec_ros.ros.reporter import Reporter
+from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario
 import pytest

@@ -30,9 +30,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import Schedule
 from nurec_ros.rendering.pipeline import RenderPipeline
-from nurec_ros.ros.camera_topics import CameraTopics
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.player_node import NurecPlayer
+from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.scenario import Scenario
 import pytest
 from rclpy.executors import SingleThreadedExecutor

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The parameter table as text: `config/nurec.yaml`, and the Markdown of the documents.
+What of the documents is written from tables: all parameters, and the legend of the colours.
 
-`python -m nurec_ros.ros.parameter_docs yaml` prints the one, `… markdown` the other, and
-`… write` brings the files of a source tree up to date; a test fails when they are not.
+`python -m nurec_ros.ros.written_docs` brings `config/nurec.yaml`, the tables of parameters and
+`docs/classes.svg` of a source tree up to date; a test fails when they are not.
 """
 
 from __future__ import annotations
@@ -24,14 +24,22 @@ from pathlib import Path
 import sys
 import textwrap
 
+from nurec_ros.palette import LANES, PALETTE, UNKNOWN
+from nurec_ros.ros.markers import track_colour
 from nurec_ros.setting_values import LOAD, RUNTIME, Spec, START, Value
 from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, TABLE
 
-BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.parameter_docs write -->'
+BEGIN = '<!-- parameters: written by python -m nurec_ros.ros.written_docs -->'
 END = '<!-- /parameters -->'
 
 YAML_FILE = Path('config', 'nurec.yaml')
+LEGEND = Path('docs', 'classes.svg')
 DOCUMENTS = (Path('docs', 'parameters.md'), Path('README.md'))
+
+# Of the legend, in pixels.
+COLUMNS = 3
+WIDTH, HEIGHT = 230, 26
+SWATCH = 16
 
 _WORDS = {START: 'start', RUNTIME: 'run time', LOAD: '`~/load`'}
 _YAML_WORDS = {START: '', RUNTIME: 'At run time too.', LOAD: 'Takes effect at the next ~/load.'}
@@ -52,7 +60,7 @@ def yaml_text() -> str:
     """Return the whole of `config/nurec.yaml`: every parameter with its default."""
     lines = [
         '# Every parameter of nurec_player with its default, written from the table in',
-        '# nurec_ros/settings.py by: python -m nurec_ros.ros.parameter_docs write',
+        '# nurec_ros/settings.py by: python -m nurec_ros.ros.written_docs',
         '# Keyed /**, so that it holds under any node name and namespace.',
         '/**:',
         '  ros__parameters:',
@@ -124,13 +132,13 @@ def replaced(document: str) -> str:
 
 
 def write(root: Path) -> list[Path]:
-    """Bring the files of the source tree at `root` up to date; give those that changed."""
-    changed = []
-    wanted = {root / YAML_FILE: yaml_text()}
+    """Bring the files of the source tree at `root` up to date; return those that changed."""
+    wanted = {root / YAML_FILE: yaml_text(), root / LEGEND: legend_svg()}
     for document in DOCUMENTS:
         path = root / document
         if path.is_file():
             wanted[path] = replaced(path.read_text(encoding='utf-8'))
+    changed = []
     for path, text in wanted.items():
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
             path.write_text(text, encoding='utf-8')
@@ -138,21 +146,49 @@ def write(root: Path) -> list[Path]:
     return changed
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command that the module's description gives."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if words == ['yaml']:
-        sys.stdout.write(yaml_text())
-    elif words == ['markdown']:
-        sys.stdout.write(markdown_text() + '\n')
-    elif words == ['write']:
-        for path in write(Path(__file__).resolve().parents[2]):
-            sys.stdout.write(f'wrote {path}\n')
-    else:
-        sys.stderr.write('usage: python -m nurec_ros.ros.parameter_docs yaml|markdown|write\n')
-        return 2
-    return 0
+def legend_svg() -> str:
+    """Draw each class twice, as it moves and as it stands, with its label; then kinds of lanes."""
+    rows = -(-(len(PALETTE) + 1) // COLUMNS)
+    lane_rows = -(-len(LANES) // COLUMNS)
+    size = f'width="{COLUMNS * WIDTH}" height="{(rows + lane_rows + 2) * HEIGHT}"'
+    font = 'font-family="sans-serif" font-size="13"'
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
+        f'<rect {size} fill="{_hex((32, 34, 40))}"/>',
+    ]
+    for number, label in enumerate([*PALETTE, 'any other']):
+        x = 10 + WIDTH * (number // rows)
+        y = 8 + HEIGHT * (number % rows)
+        moving = _hex(PALETTE.get(label, UNKNOWN))
+        colour = track_colour(label, static=True)
+        standing = _hex(tuple(round(255 * c) for c in (colour.r, colour.g, colour.b)))
+        square = f'y="{y}" width="{SWATCH}" height="{SWATCH}"'
+        paler = f'fill="{standing}" fill-opacity="{colour.a:.1f}"'
+        lines += [
+            f'<rect x="{x}" {square} fill="{moving}"/>',
+            f'<rect x="{x + SWATCH + 4}" {square} {paler}/>',
+            f'<text x="{x + 2 * SWATCH + 14}" y="{y + 13}" fill="#ffffff">{label}</text>',
+        ]
+    y = 8 + HEIGHT * rows + 13
+    lines += [
+        f'<text x="10" y="{y}" fill="#b0b0b0">left: moving, right: static; lanes:</text>',
+    ]
+    for number, (kind, rgb) in enumerate(LANES.items()):
+        x = 10 + WIDTH * (number // lane_rows)
+        y = 8 + HEIGHT * (rows + 1 + number % lane_rows)
+        line = f'y="{y + 6}" width="{2 * SWATCH + 4}" height="4"'
+        lines += [
+            f'<rect x="{x}" {line} fill="{_hex(rgb)}"/>',
+            f'<text x="{x + 2 * SWATCH + 14}" y="{y + 13}" fill="#ffffff">{kind}</text>',
+        ]
+    lines.append('</svg>')
+    return '\n'.join(lines) + '\n'
+
+
+def _hex(rgb: tuple[int, ...]) -> str:
+    return '#' + ''.join(f'{value:02x}' for value in rgb)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    for path in write(Path(__file__).resolve().parents[2]):
+        sys.stdout.write(f'wrote {path}\n')

@@ -11,16 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is written about the parameters is what the table says, and ROS reads it so."""
+"""What is written of the tables is what they say, and ROS reads the parameters so."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+from nurec_ros.palette import colour_of, LANES, PALETTE, SYNONYMS, UNKNOWN
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.ros import parameter_docs
+from nurec_ros.ros import written_docs
+from nurec_ros.ros.markers import track_colour
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player_node import NurecPlayer
+from nurec_ros.scenario.road_map import KINDS
 from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, Settings, TABLE
 import pytest
 import yaml
@@ -29,18 +33,20 @@ pytestmark = pytest.mark.ros
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML_FILE = ROOT / 'config' / 'nurec.yaml'
+LEGEND = ROOT / 'docs' / 'classes.svg'
+SVG = '{http://www.w3.org/2000/svg}'
 
 
 def test_the_shipped_yaml_is_the_table():
-    assert YAML_FILE.read_text() == parameter_docs.yaml_text()
+    assert YAML_FILE.read_text() == written_docs.yaml_text()
 
 
 def test_every_document_with_the_markers_is_the_table():
     documents = [ROOT / 'docs' / 'parameters.md', ROOT / 'README.md']
     texts = [path.read_text() for path in documents if path.is_file()]
-    assert parameter_docs.BEGIN in texts[0]
+    assert written_docs.BEGIN in texts[0]
     for text in texts:
-        assert parameter_docs.replaced(text) == text
+        assert written_docs.replaced(text) == text
 
 
 def test_the_yaml_holds_every_parameter_with_description_and_default():
@@ -117,7 +123,7 @@ def test_the_lidars_example_in_the_yaml_holds_once_it_is_no_comment(
 
 
 def test_the_markdown_has_one_row_for_each_parameter():
-    rows = parameter_docs.markdown_text().splitlines()[2:]
+    rows = written_docs.markdown_text().splitlines()[2:]
     names = [row.split('`')[1] for row in rows]
     cameras = [f'<camera>.{spec.name}' for spec in CAMERA_TABLE]
     lidars = [f'<lidar>.{spec.name}' for spec in LIDAR_TABLE]
@@ -127,21 +133,51 @@ def test_the_markdown_has_one_row_for_each_parameter():
 
 def test_write_updates_only_what_lies_between_the_markers(tmp_path: Path):
     (tmp_path / 'config').mkdir()
-    text = f'# Title\n\n{parameter_docs.BEGIN}\nold\n{parameter_docs.END}\n\nmore\n'
+    (tmp_path / 'docs').mkdir()
+    text = f'# Title\n\n{written_docs.BEGIN}\nold\n{written_docs.END}\n\nmore\n'
     (tmp_path / 'README.md').write_text(text)
-    changed = parameter_docs.write(tmp_path)
-    assert {path.name for path in changed} == {'nurec.yaml', 'README.md'}
+    changed = written_docs.write(tmp_path)
+    assert {path.name for path in changed} == {'nurec.yaml', 'README.md', 'classes.svg'}
     written = (tmp_path / 'README.md').read_text()
     assert written.startswith('# Title\n\n<!--')
-    assert written.endswith(f'{parameter_docs.END}\n\nmore\n')
-    assert parameter_docs.markdown_text() in written
-    assert parameter_docs.write(tmp_path) == []
+    assert written.endswith(f'{written_docs.END}\n\nmore\n')
+    assert written_docs.markdown_text() in written
+    assert written_docs.write(tmp_path) == []
 
 
-def test_the_command_prints_either_text(capsys: pytest.CaptureFixture[str]):
-    assert parameter_docs.main(['yaml']) == 0
-    assert capsys.readouterr().out == parameter_docs.yaml_text()
-    assert parameter_docs.main(['markdown']) == 0
-    assert capsys.readouterr().out == parameter_docs.markdown_text() + '\n'
-    assert parameter_docs.main([]) == 2
-    assert 'usage' in capsys.readouterr().err
+def test_the_shipped_legend_is_of_this_palette():
+    assert LEGEND.read_text() == written_docs.legend_svg()
+
+
+def test_each_class_is_there_with_its_colour():
+    root = ElementTree.fromstring(written_docs.legend_svg())
+    texts = [text.text for text in root.iter(f'{SVG}text')]
+    moving, count = len(PALETTE) + 1, len(LANES)
+    assert texts[:moving] == [*PALETTE, 'any other']
+    assert tuple(texts[-count:]) == tuple(LANES) == KINDS
+    _, *fills = [rect.get('fill') for rect in root.iter(f'{SVG}rect')]
+    colours = [*PALETTE.values(), UNKNOWN]
+    assert fills[:-count][::2] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in colours]
+    assert fills[-count:] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in LANES.values()]
+
+
+def test_labels_are_looked_up_without_regard_to_case():
+    for label, colour in PALETTE.items():
+        assert colour_of(label) == colour_of(label.upper()) == colour_of(f' {label} ') == colour
+    for synonym, label in SYNONYMS.items():
+        assert colour_of(synonym.title()) == PALETTE[label]
+    assert colour_of('alien') == colour_of('') == UNKNOWN
+
+
+def test_the_colours_differ():
+    assert len({*PALETTE.values(), UNKNOWN}) == len(PALETTE) + 1
+    assert len(set(LANES.values())) == len(LANES)
+
+
+def test_a_static_colour_is_half_way_to_white():
+    moving = track_colour('person', static=False)
+    static = track_colour('person', static=True)
+    for channel in 'rgb':
+        expected = (getattr(moving, channel) + 1) / 2
+        assert getattr(static, channel) == pytest.approx(expected, abs=1e-6)
+    assert 0 < static.a < moving.a <= 1

@@ -11,10 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The node `nurec_follow`: drives a player's ego along the recorded path, or beside it."""
+"""
+The two nodes that drive a player's ego: nurec_follow, along its path, and nurec_autoware.
+
+Their parameters are checked and refused as the player's are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import math
 from typing import Any
 
@@ -23,18 +28,75 @@ import numpy as np
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import latched, reliable
-from nurec_ros.ros.tool_parameters import PLAYER, ToolParameters
-from nurec_ros.setting_values import RUNTIME, Spec
+from nurec_ros.ros.parameters import descriptor, no_such_parameter, unused_overrides
+from nurec_ros.setting_values import convert, RUNTIME, Spec, Value
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 try:
     from ackermann_msgs.msg import AckermannDriveStamped
 except ImportError:
     AckermannDriveStamped = None
 
+try:
+    from autoware_control_msgs.msg import Control
+except ImportError:
+    Control = None
+
+PLAYER = Spec('player', 'string', '/nurec', "The player's full name.")
+
+
+class ToolParameters:
+    """
+    The values of some parameters, by name, in their specs' types; those of run time may change.
+
+    ConfigurationError for one that cannot be used. An override that nobody declares is warned of.
+    """
+
+    def __init__(self, node: Node, specs: Iterable[Spec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._values: dict[str, Value] = {}
+        for name, spec in self._specs.items():
+            # Open, so that an integer serves for a double.
+            found = node.declare_parameter(
+                name, spec.default, ParameterDescriptor(dynamic_typing=True)
+            )
+            self._values[name] = convert(spec, name, found.value)
+            node.set_descriptor(name, descriptor(spec))
+        node.add_on_set_parameters_callback(self._set)
+        for name, _ in unused_overrides(node, self._specs, sensors_known=True):
+            node.get_logger().warning(
+                f'{no_such_parameter(name, "")}; there are {", ".join(self._specs)}'
+            )
+
+    def text(self, name: str) -> str:
+        """Return the value of a string."""
+        return str(self._values[name])
+
+    def number(self, name: str) -> float:
+        """Return the value of a double."""
+        value = self._values[name]
+        assert isinstance(value, float)
+        return value
+
+    def _set(self, parameters: list[Parameter[Value]]) -> SetParametersResult:
+        changed = {}
+        for parameter in parameters:
+            spec = self._specs.get(parameter.name)
+            # What may not change is rclpy's to refuse.
+            if spec is not None and spec.applies == RUNTIME:
+                try:
+                    changed[spec.name] = convert(spec, spec.name, parameter.value)
+                except ConfigurationError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        self._values |= changed
+        return SetParametersResult(successful=True)
+
+
 NO_ACKERMANN = 'the package ackermann_msgs is not installed: there is nothing to drive with'
-SPECS = (
+FOLLOWER_SPECS = (
     PLAYER,
     Spec(
         'offset_m',
@@ -73,7 +135,7 @@ class Follower(Node):  # type: ignore[misc]
         if AckermannDriveStamped is None:
             raise ConfigurationError(NO_ACKERMANN)
         super().__init__(name, **node_options)
-        self._values = ToolParameters(self, SPECS)
+        self._values = ToolParameters(self, FOLLOWER_SPECS)
         player = self._values.text('player').rstrip('/')
         self._driver: PurePursuit | None = None
         self._commands = self.create_publisher(
@@ -139,3 +201,61 @@ class Follower(Node):  # type: ignore[misc]
         speed, steering = driver.command(t_ns, at.x, at.y, yaw, message.twist.twist.linear.x)
         command.drive.speed, command.drive.steering_angle = speed, steering
         self._commands.publish(command)
+
+
+ADAPTER_SPECS = (
+    PLAYER,
+    Spec('control_topic', 'string', '/control/command/control_cmd', 'What is passed on.'),
+)
+
+
+def drive_of(control: Control) -> AckermannDriveStamped:
+    """
+    Return an autoware_control_msgs/Control as an AckermannDriveStamped of the same stamp.
+
+    Both count angles and speeds alike: radians and m/s, left and ahead positive. What Control does
+    not define is 0, which leaves it to the player's limits.
+    """
+    lateral, longitudinal = control.lateral, control.longitudinal
+    message = AckermannDriveStamped()
+    message.header.stamp = control.stamp
+    drive = message.drive
+    drive.steering_angle = lateral.steering_tire_angle
+    drive.speed = longitudinal.velocity
+    if lateral.is_defined_steering_tire_rotation_rate:
+        drive.steering_angle_velocity = lateral.steering_tire_rotation_rate
+    if longitudinal.is_defined_acceleration:
+        drive.acceleration = longitudinal.acceleration
+    if longitudinal.is_defined_jerk:
+        drive.jerk = longitudinal.jerk
+    return message
+
+
+class AutowareAdapter(Node):  # type: ignore[misc]
+    """
+    Passes each Control on as a player's `~/ackermann_cmd`.
+
+    Parameters: `player`, its full name; `control_topic`. ConfigurationError where one of the
+    packages is missing.
+    """
+
+    def __init__(self, name: str = 'nurec_autoware', **node_options: Any) -> None:
+        kinds = {'autoware_control_msgs': Control, 'ackermann_msgs': AckermannDriveStamped}
+        missing = [package for package, kind in kinds.items() if kind is None]
+        if missing:
+            raise ConfigurationError(
+                f'{" and ".join(missing)} not installed; expected both ackermann_msgs and '
+                "autoware_control_msgs (from Autoware's workspace, or apt)"
+            )
+        super().__init__(name, **node_options)
+        parameters = ToolParameters(self, ADAPTER_SPECS)
+        player = parameters.text('player').rstrip('/')
+        topic = parameters.text('control_topic')
+        self._commands = self.create_publisher(
+            AckermannDriveStamped, f'{player}/ackermann_cmd', reliable(100)
+        )
+        self.create_subscription(Control, topic, self._pass_on, reliable(100))
+        self.get_logger().info(f'passes {topic} on to {player}/ackermann_cmd')
+
+    def _pass_on(self, message: Control) -> None:
+        self._commands.publish(drive_of(message))
