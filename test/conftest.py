@@ -54,15 +54,12 @@ MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 # the hundred. `-m "not slow"` leaves them out.
 SLOW = (
     'cli/test_command.py',
-    'cli/test_preview_cli.py',
     'cli/test_probe_cli.py',
     'driving/test_driving_pursuit.py',
     'example/test_example_command.py',
     'example/test_example_drive.py',
     'example/test_example_map.py',
     'packaging/test_packaging.py',
-    'preview/test_scene_boxes.py',
-    'preview/test_scene_ground.py',
     'probe/test_probe_endpoint.py',
     'probe/test_probe_run.py',
     'rendering/test_rendering_shutdown.py',

@@ -14,7 +14,7 @@
 """The layers: what may import what (docs/architecture.md)."""
 
 import ast
-from collections import defaultdict
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 import subprocess
@@ -24,6 +24,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'nurec_ros'
 PURE = (
+    'environment',
     'errors',
     'summary',
     'poses',
@@ -52,8 +53,22 @@ MAY_IMPORT = {
     'ros': {'scenario', 'playback', 'driving', 'rendering', 'control'},
 }
 
-BLOCKER = """
-import importlib.abc, importlib, pkgutil, sys
+# Scipy would double the time until these begin; few of their users need it.
+LIGHT = ('environment', 'preview.scene', 'probe.stages', 'example.writer')
+LIGHT_WITH_ROS = ('ros.player_node', 'export.run')
+
+START = """
+import importlib, sys
+
+def start(modules):
+    for name in modules:
+        importlib.import_module('nurec_ros.' + name)
+        if 'scipy' in sys.modules:
+            sys.exit(name + ' imports scipy')
+"""
+
+BLOCKED = """
+import importlib.abc, pkgutil
 
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -63,7 +78,9 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ImportError(f'{name} is blocked')
 
 sys.meta_path.insert(0, Blocker())
-import nurec_ros
+"""
+
+ALL = """
 count = 0
 for top in %r:
     module = importlib.import_module(f'nurec_ros.{top}')
@@ -74,65 +91,77 @@ print(count)
 """
 
 
-def test_pure_folders_import_without_ros():
+def _printed(code):
     done = subprocess.run(
-        [sys.executable, '-c', BLOCKER % (PURE,)],
+        [sys.executable, '-c', code],
         cwd=PACKAGE.parent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20
+    return done.stdout
 
 
-ROS = pytest.mark.skipif(find_spec('rclpy') is None, reason='needs rclpy')
-STARTS = ['environment', 'preview.scene', 'probe.stages', 'example.writer']
-WITH_ROS = [pytest.param(name, marks=ROS) for name in ('ros.player_node', 'export.run')]
+def test_pure_folders_import_without_ros_and_starts_without_scipy():
+    assert int(_printed(f'{START}{BLOCKED}start({LIGHT}){ALL % (PURE,)}')) > 20
 
 
-@pytest.mark.parametrize('start', [*STARTS, *WITH_ROS])
-def test_what_few_ask_for_is_not_imported_at_every_start(start):
-    """Scipy alone would double the time until a command begins."""
-    code = f'import nurec_ros.{start}, sys; sys.exit("scipy" in sys.modules)'
-    done = subprocess.run([sys.executable, '-c', code], cwd=PACKAGE.parent, check=False)
-    assert done.returncode == 0
+@pytest.mark.skipif(find_spec('rclpy') is None, reason='needs rclpy')
+def test_starts_with_ros_import_no_scipy():
+    _printed(f'{START}start({LIGHT_WITH_ROS})')
 
 
-def _imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+def _statements(node):
+    """Yield all statements; expressions, which hold none, are most of a tree."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield child
+            yield from _statements(child)
+
+
+@pytest.fixture(scope='module')
+def modules():
+    """Return names that are imported and classes that are defined, by the path of the module."""
+    found = {}
+    for path in sorted(PACKAGE.rglob('*.py')):
+        if path.name.endswith('_pb2.py'):
+            continue
+        imports, classes = set(), []
+        for node in _statements(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imports.add(node.module)
+            elif isinstance(node, ast.Import):
+                imports.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ClassDef):
+                classes.append(node.name)
+        found[path] = imports, classes
+    return found
 
 
 @pytest.mark.parametrize('folder', MAY_IMPORT)
-def test_folder_imports_only_what_lies_above_it(folder):
-    for path in sorted((PACKAGE / folder).rglob('*.py')):
-        ours = {
-            name.split('.')[1]
-            for name in _imports(path)
-            if name.startswith('nurec_ros.') and (PACKAGE / name.split('.')[1]).is_dir()
-        }
-        assert ours - {folder} <= MAY_IMPORT[folder], path
+def test_folder_imports_only_what_lies_above_it(modules, folder):
+    of_folder = [path for path in modules if PACKAGE / folder in path.parents]
+    assert len(of_folder) > 2
+    for path in of_folder:
+        names = (name.split('.') for name in modules[path][0])
+        ours = {name[1] for name in names if name[0] == 'nurec_ros' and len(name) > 1}
+        assert {name for name in ours if (PACKAGE / name).is_dir()} <= {
+            folder,
+            *MAY_IMPORT[folder],
+        }, path
 
 
-def test_ros_parses_neither_json_files_nor_protobuf():
-    for path in sorted((PACKAGE / 'ros').rglob('*.py')):
-        names = set(_imports(path))
-        assert not {name for name in names if 'protos' in name or name.startswith('google')}, path
+def test_ros_parses_neither_json_files_nor_protobuf(modules):
+    for path, (names, _) in modules.items():
+        if PACKAGE / 'ros' in path.parents:
+            assert not [name for name in names if 'protos' in name or name.startswith('google')]
 
 
-def test_no_two_modules_and_no_two_classes_share_a_name():
-    modules, classes = defaultdict(list), defaultdict(list)
-    for path in sorted(PACKAGE.rglob('*.py')):
-        if path.name == '__init__.py' or path.name.endswith('_pb2.py'):
-            continue
-        modules[path.stem].append(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.ClassDef):
-                classes[node.name].append(path)
-    assert len(modules) > 100
-    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
-    assert {name: paths for name, paths in classes.items() if len(paths) > 1} == {}
+def test_no_two_modules_and_no_two_classes_share_a_name(modules):
+    paths = [path for path in modules if path.name != '__init__.py']
+    assert len(paths) > 70
+    names = Counter(path.stem for path in paths)
+    assert [name for name, count in names.items() if count > 1] == []
+    classes = Counter(name for path in paths for name in modules[path][1])
+    assert [name for name, count in classes.items() if count > 1] == []

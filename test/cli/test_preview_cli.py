@@ -19,15 +19,16 @@ import socket
 import subprocess
 import sys
 from test.preview.preview_client import Client, refused, request
+from test.support.process import Process
 from types import SimpleNamespace
 
 import grpc
-from nurec_ros.cli.command import SIGNALS
+from nurec_ros.cli.command import SIGNALS, Stopped
 from nurec_ros.cli.preview import main
 from nurec_ros.preview.behaviour import Behaviour, SERVICE_PREFIX
 import pytest
 
-COMMAND = [sys.executable, '-m', 'nurec_ros.cli.preview']
+SERVING = r'serving on (127\.0\.0\.1:\d+)\n'
 
 
 @pytest.fixture
@@ -49,87 +50,86 @@ def run(capsys):
     return call
 
 
-class Running:
-    """A served command; `address` is what its one line says."""
+@pytest.fixture
+def serving(tmp_path):
+    """Start the command in a process, and return it and a client of what its one line says."""
+    running = []
 
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [*COMMAND, '--port', '0', *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.line = self.process.stdout.readline()
-        self.address = self.line.removeprefix('serving on ').strip()
+    def start(*arguments, fresh=False):
+        words = ['--port', '0', *arguments]
+        process = Process('nurec_ros.cli.preview', words, tmp_path / 'preview', fresh=fresh)
+        client = Client(process.says(SERVING)[1])
+        running.append((process, client))
+        return process, client
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def end(self, *signals):
-        """Send the signals at once; give exit code, rest of stdout, stderr."""
-        for number in signals:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
+    yield start
+    for process, client in running:
+        client.channel.close()
+        process.end()
 
 
-def test_one_line_says_where_it_serves_and_it_serves_there(scenario_path, scenario):
-    with Running('--usdz', scenario_path) as running, Client(running.address) as client:
-        assert re.fullmatch(r'serving on 127\.0\.0\.1:\d+\n', running.line)
-        assert list(client.call('get_available_scenes').scene_ids) == [scenario.scene_id]
-        data = client.call('render_rgb', request(scenario), timeout=60.0).image_bytes
-        assert data.startswith(b'\x89PNG')
-        code, out, err = running.end(signal.SIGINT)
-    assert (code, out, err) == (0, '', '')
+def test_it_serves_what_it_is_told_to_and_says_where(
+    serving, scenario_path, scenario, other_path, other_scenario
+):
+    switches = [
+        *('--service-prefix', 'sensorsim.SensorsimService'),
+        *('--no-editing', '--no-health', '--max-workers', '2', '--native-aspect', '2:1'),
+    ]
+    process, client = serving('--usdz', scenario_path, other_path, *switches, fresh=True)
+    client.prefix = 'sensorsim.SensorsimService'
+    scenes = set(client.call('get_available_scenes').scene_ids)
+    assert scenes == {scenario.scene_id, other_scenario.scene_id}
+    config = dict(client.call('get_server_config').server_config)
+    assert config['max_workers'] == '2'
+    assert config['enable_editing_actors'] == 'False'
+    data = client.call('render_rgb', request(scenario), timeout=60.0).image_bytes
+    assert data.startswith(b'\x89PNG')
+    assert data[16:24] == (54).to_bytes(4, 'big') + (27).to_bytes(4, 'big')  # PNG's own header
+    assert refused(client.health)[0] is grpc.StatusCode.UNIMPLEMENTED
+    assert process.interrupt() == 0
+    assert re.fullmatch(SERVING, process.output)
 
 
-@pytest.mark.parametrize(
-    'signals',
-    [
-        (signal.SIGINT,),
-        (signal.SIGTERM,),
-        (signal.SIGINT, signal.SIGINT),
-        (signal.SIGTERM, signal.SIGINT),
-    ],
-)
-def test_signals_end_it_quietly(scenario_path, scenario, signals):
-    slow = ['--usdz', scenario_path, '--latency', '1000']
-    with Running(*slow) as running, Client(running.address) as client:
-        frame = client.start('render_rgb', request(scenario), timeout=60.0)
-        client.health()
-        assert running.end(*signals) == (0, '', '')
-        assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_quietly(serving, scenario_path, scenario, second):
+    process, client = serving('--usdz', scenario_path, '--latency', '1000')
+    frame = client.start('render_rgb', request(scenario), timeout=60.0)
+    client.health()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(second)
+    assert process.wait() == 0
+    assert re.fullmatch(SERVING, process.output)
+    assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 
 
-# As numpy's extension modules do.
-INTERRUPTED_IN_AN_IMPORT = """
-import os
-import signal
-import sys
+def test_the_crash_kills_the_process(serving, scenario_path, scenario):
+    process, client = serving('--usdz', scenario_path, '--crash-after', '1')
+    client.call('render_rgb', request(scenario), timeout=60.0)
+    code, _ = refused(lambda: client.call('render_rgb', request(scenario)))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert process.wait() == 70
 
 
-class Interrupted:
-    def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.preview.server':
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except BaseException:
-                raise ImportError(f'cannot import {name}') from None
+def test_a_signal_that_an_import_turns_into_an_error_ends_it_quietly(
+    scenario_path, monkeypatch, run
+):
+    class Interrupted:
+        """Does as numpy's extension modules do."""
 
+        def find_spec(self, name, path=None, target=None):
+            if name == 'nurec_ros.preview.server':
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except Stopped:
+                    raise ImportError(f'cannot import {name}') from None
 
-from nurec_ros.cli.preview import main
-sys.meta_path.insert(0, Interrupted())
-sys.exit(main(['--usdz', sys.argv[1], '--port', '0']))
-"""
+    monkeypatch.delitem(sys.modules, 'nurec_ros.preview.server', raising=False)
+    monkeypatch.setattr(sys, 'meta_path', [Interrupted(), *sys.meta_path])
+    result = run('--usdz', scenario_path, '--port', '0')
+    assert (result.returncode, result.out, result.err) == (0, '', '')
 
 
 INTERRUPTED_IN_A_CALLBACK = """
-import os
 import signal
 import sys
 import weakref
@@ -139,7 +139,7 @@ class Interrupted:
     def find_spec(self, name, path=None, target=None):
         if name == 'nurec_ros.preview.server':
             one = Interrupted()
-            self.reference = weakref.ref(one, lambda _: os.kill(os.getpid(), signal.SIGINT))
+            self.reference = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGINT))
             del one
 
 
@@ -159,48 +159,6 @@ def test_a_signal_in_a_callback_ends_it_without_a_traceback(scenario_path):
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, '')
-
-
-def test_a_signal_that_an_import_turns_into_an_error_ends_it_quietly(scenario_path):
-    result = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_IN_AN_IMPORT, scenario_path],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
-
-
-def test_several_files_are_several_scenes(scenario_path, scenario, other_path, other_scenario):
-    with Running('--usdz', scenario_path, other_path) as running, Client(running.address) as one:
-        scenes = set(one.call('get_available_scenes').scene_ids)
-    assert scenes == {scenario.scene_id, other_scenario.scene_id}
-
-
-def test_switches_reach_the_server(scenario_path, scenario):
-    switches = [
-        *('--service-prefix', 'sensorsim.SensorsimService'),
-        *('--no-editing', '--no-health', '--max-workers', '2', '--native-aspect', '2:1'),
-    ]
-    with Running('--usdz', scenario_path, *switches) as running, Client(running.address) as client:
-        client.prefix = 'sensorsim.SensorsimService'
-        config = dict(client.call('get_server_config').server_config)
-        data = client.call('render_rgb', request(scenario), timeout=60.0).image_bytes
-        assert refused(client.health)[0] is grpc.StatusCode.UNIMPLEMENTED
-    assert config['max_workers'] == '2'
-    assert config['enable_editing_actors'] == 'False'
-    assert data[16:24] == (54).to_bytes(4, 'big') + (27).to_bytes(4, 'big')  # PNG's own header
-
-
-def test_the_crash_kills_the_process(scenario_path, scenario):
-    with Running('--usdz', scenario_path, '--crash-after', '1') as running:
-        with Client(running.address) as client:
-            client.call('render_rgb', request(scenario), timeout=60.0)
-            code, _ = refused(lambda: client.call('render_rgb', request(scenario)))
-        assert code is grpc.StatusCode.UNAVAILABLE
-        running.process.communicate(timeout=60)
-        assert running.process.returncode == 70
 
 
 def one_line(result, *words):

@@ -16,6 +16,7 @@
 from test.preview.preview_client import Client, serve
 from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
 
+from nurec_ros.preview import paint
 from nurec_ros.preview.behaviour import Behaviour
 import pytest
 
@@ -39,3 +40,11 @@ def play(scenario):
     for server, client in reversed(running):
         client.channel.close()
         server.stop()
+
+
+@pytest.fixture(scope='module')
+def coarse_paint():
+    """Paint the ground at 0.2 m, a twentieth of the work, where nothing is said of the paint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paint, 'FINEST', 0.2)
+        yield

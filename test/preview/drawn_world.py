@@ -13,9 +13,11 @@
 # limitations under the License.
 """Small worlds to draw, and a second way to tell what is at a pixel."""
 
+import colorsys
 import math
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 from nurec_ros.scenario import Tracks, Trajectory
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera
@@ -129,24 +131,23 @@ def draw(renderer, model, T, **changes):
     return renderer.render(model, width, height, **values)
 
 
-def first_hit(eye, ray, poses, dims):
+def hits(eyes, rays, poses, dims):
     """
-    Return the index and face of the box that a ray meets first, and the distance; or None.
+    Return how far rays (M, 3) go until they enter boxes from outside (M, N), and by which faces.
 
-    Slab by slab; the face is axis * 2 + (1 on the positive side).
+    Slab by slab; inf where they do not; a face is axis * 2 + (1 on the positive side). eyes: (3,)
+    or one a ray.
     """
-    origin = np.einsum('nji,nj->ni', poses[:, :3, :3], eye - poses[:, :3, 3])
-    along = np.einsum('nji,j->ni', poses[:, :3, :3], ray)
+    offsets = np.atleast_2d(eyes)[:, np.newaxis] - poses[:, :3, 3]
+    origins = np.einsum('nji,mnj->mni', poses[:, :3, :3], offsets)
+    along = np.einsum('nji,mj->mni', poses[:, :3, :3], rays)
     with np.errstate(divide='ignore'):
-        lower, upper = ((side * dims / 2 - origin) / along for side in (-1, 1))
+        lower, upper = ((side * dims / 2 - origins) / along for side in (-1, 1))
     enters = np.minimum(lower, upper)
-    near, far = enters.max(axis=1), np.maximum(lower, upper).min(axis=1)
-    near = np.where((near < far) & (near > 0), near, np.inf)
-    if not len(near) or near.min() == np.inf:
-        return None
-    index = int(near.argmin())
-    axis = int(enters[index].argmax())
-    return index, 2 * axis + int(along[index, axis] < 0), float(near[index])
+    near, far = enters.max(axis=2), np.maximum(lower, upper).min(axis=2)
+    axis = enters.argmax(axis=2)
+    positive = np.take_along_axis(along, axis[..., np.newaxis], axis=2)[..., 0] < 0
+    return np.where((near < far) & (near > 0), near, np.inf), 2 * axis + positive
 
 
 def placed(points, T):
@@ -163,58 +164,43 @@ def cast_spin(fired, farthest, poses, dims, start, end, *, every=1):
     other by the slab test, of each `every`th column.
     """
     elevations, columns = fired
-    turns = Slerp([0.0, 1.0], Rotation.from_matrix([start[:3, :3], end[:3, :3]]))
-    found, what = [], []
-    for column in range(0, columns, every):
-        part = (column + 0.5) / columns
-        eye = start[:3, 3] + part * (end[:3, 3] - start[:3, 3])
-        turn = turns(part).as_matrix()
-        azimuth = math.pi - 2 * math.pi * part
-        for elevation in elevations:
-            flat = math.cos(elevation)
-            local = (flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation))
-            ray = turn @ local
-            hit = first_hit(eye, ray, poses, dims)
-            distance, index = (hit[2], hit[0]) if hit else (np.inf, -1)
-            if ray[2] < 0.0 and -eye[2] / ray[2] < distance:
-                distance, index = -eye[2] / ray[2], -1
-            if distance <= farthest:
-                found.append(eye + distance * ray)
-                what.append(index)
-    return np.array(found), np.array(what)
+    parts = (np.arange(0, columns, every) + 0.5) / columns
+    turns = Slerp([0.0, 1.0], Rotation.from_matrix([start[:3, :3], end[:3, :3]]))(parts)
+    azimuths = math.pi - 2 * math.pi * parts
+    local = np.stack(
+        [
+            np.outer(np.cos(azimuths), np.cos(elevations)),
+            np.outer(np.sin(azimuths), np.cos(elevations)),
+            np.tile(np.sin(elevations), (len(parts), 1)),
+        ],
+        axis=2,
+    )
+    rays = np.einsum('cij,crj->cri', turns.as_matrix(), local).reshape(-1, 3)
+    eyes = start[:3, 3] + parts[:, np.newaxis] * (end[:3, 3] - start[:3, 3])
+    eyes = np.repeat(eyes, len(elevations), axis=0)
+    near, _ = hits(eyes, rays, poses, dims)
+    distance, what = near.min(axis=1), near.argmin(axis=1)
+    to_ground = np.where(rays[:, 2] < 0.0, -eyes[:, 2] / rays[:, 2], np.inf)
+    what = np.where(to_ground < distance, -1, what)
+    distance = np.minimum(distance, to_ground)
+    seen = distance <= farthest
+    return (eyes + distance[:, np.newaxis] * rays)[seen], what[seen]
 
 
 def hue(colour):
     """Return the hue of an RGB colour in degrees, and its saturation from 0 to 1."""
-    red, green, blue = (float(value) for value in colour)
-    most, least = max(red, green, blue), min(red, green, blue)
-    if most == least:
-        return 0.0, 0.0
-    span = most - least
-    if most == red:
-        angle = (green - blue) / span % 6
-    elif most == green:
-        angle = (blue - red) / span + 2
-    else:
-        angle = (red - green) / span + 4
-    return 60.0 * angle, span / most
+    angle, saturation, _ = colorsys.rgb_to_hsv(*np.asarray(colour) / 255.0)
+    return 360.0 * angle, saturation
 
 
 def hue_gap(one, other):
     """Return how far two hues lie apart in degrees."""
-    return abs((one - other + 180.0) % 360.0 - 180.0)
+    return np.abs((one - other + 180.0) % 360.0 - 180.0)
 
 
 def region(picture, colour):
     """Return the mask of pixels of a class's hue, in whatever light."""
-    pixels = picture.astype(float)
-    most, least = pixels.max(axis=2), pixels.min(axis=2)
-    span = np.maximum(most - least, 1e-9)
-    red, green, blue = np.moveaxis(pixels, 2, 0)
-    angle = np.where(
-        most == red,
-        (green - blue) / span % 6,
-        np.where(most == green, (blue - red) / span + 2, (red - green) / span + 4),
+    angle, saturation, _ = cv2.split(
+        cv2.cvtColor(picture.astype(np.float32) / 255.0, cv2.COLOR_RGB2HSV)
     )
-    gap = np.abs((60.0 * angle - hue(colour)[0] + 180.0) % 360.0 - 180.0)
-    return (gap < 9.0) & (span / np.maximum(most, 1.0) > 0.3)
+    return (hue_gap(angle, hue(colour)[0]) < 9.0) & (saturation > 0.3)

@@ -16,13 +16,14 @@
 import itertools
 import math
 import struct
-from test.preview.drawn_world import car, cast_spin, first_hit, placed, pose, START, world, yaw
+from test.preview.drawn_world import car, cast_spin, hits, placed, pose, START, world, yaw
 from test.preview.preview_client import Client, refused, request, serve
 from test.preview.preview_client import pose as pose_message
 
 import grpc
 import numpy as np
 from nurec_ros.example import write_example
+from nurec_ros.preview import paint
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.lidar import beams, DEVICES
 from nurec_ros.preview.scene import SceneRenderer
@@ -32,6 +33,8 @@ from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
+
+pytestmark = pytest.mark.usefixtures('coarse_paint')
 
 PANDAR, AT128 = DEVICES[sim.PANDAR128], DEVICES[sim.AT128]
 STREET = [
@@ -157,8 +160,9 @@ def test_noise_is_off_unless_asked_for_and_repeats_with_its_seed(empty):
     assert abs(error.mean()) < 0.005
 
 
-def test_the_street_is_seen_as_it_is_painted_without_the_ego_s_path():
+def test_the_street_is_seen_as_it_is_painted_without_the_ego_s_path(monkeypatch):
     """Lines where the map has them; asphalt about them and the drive, and else the verge."""
+    monkeypatch.setattr(paint, 'FINEST', 0.04)
     lines = [np.array([(-60.0, y, 0.0), (120.0, y, 0.0)]) for y in (-1.75, 5.0)]
     renderer = SceneRenderer(world(boundaries=lines))
     points, intensities = spin(renderer, size=(64, 1800), start=T_END)
@@ -236,8 +240,8 @@ def test_each_class_of_the_example_is_seen(tmp_path):
             rays /= np.linalg.norm(rays, axis=1)[:, np.newaxis]
             if math.degrees(math.asin((rays @ T[:3, 2]).min())) < PANDAR.bottom:
                 continue
-            hits = (first_hit(T[:3, 3], ray, active.poses, active.dims) for ray in rays)
-            if not all(hit and hit[0] == index for hit in hits):
+            met, _ = hits(T[:3, 3], rays, active.poses, active.dims)
+            if not ((met.argmin(axis=1) == index) & np.isfinite(met[:, index])).all():
                 continue
             inside = (np.abs((seen - box[:3, 3]) @ box[:3, :3]) < dims / 2 + 0.01).all(axis=1)
             counts.setdefault(active.labels[index], []).append(int(inside.sum()))
@@ -268,10 +272,13 @@ def asked(scenario, **changes):
 def behave(scenario):
     """Start servers of a behaviour that draw; return their clients."""
     running = []
+    renderer = SceneRenderer(scenario)
 
     def start(**behaviour):
         behaviour = {'lidar_beams': (16, 90), **behaviour}
-        server = PreviewServer([scenario], behaviour=Behaviour(**behaviour))
+        server = PreviewServer(
+            [scenario], behaviour=Behaviour(**behaviour), renderer_factory=lambda _: renderer
+        )
         server.start()
         running.append((server, Client(server.address)))
         return running[-1][1]

@@ -19,8 +19,8 @@ from test.preview.drawn_world import (
     camera_pose,
     car,
     draw,
-    first_hit,
     ftheta,
+    hits,
     hue,
     hue_gap,
     pinhole,
@@ -42,6 +42,8 @@ from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial.transform import Rotation
+
+pytestmark = pytest.mark.usefixtures('coarse_paint')
 
 # Points along the edges of the box of half size 1: the lens bends edges past their corners.
 EDGES = np.array(
@@ -82,29 +84,24 @@ def test_every_camera_shows_the_class_that_a_ray_meets(pittsburgh, street):
         moment = {'size': (width, height), 'start_ns': t_ns, 'end_ns': t_ns + 1000}
         picture = draw(renderer, scenario.cameras[name].model, T, **moment)
 
-        def met(u, v, parameters=parameters, T=T, active=active):
-            ray = ftheta_unproject(parameters, (u + 0.5) * 2 - 0.5, (v + 0.5) * 2 - 0.5)
-            return first_hit(T[:3, 3], T[:3, :3] @ np.array(ray), active.poses, active.dims)
-
-        checked = 0
-        for _ in range(3000):
-            u, v = rng.integers(3, width - 3), rng.integers(height // 3, height - 3)
-            hit = met(u, v)
-            if hit is None or hit[2] > 60.0:
-                continue
-            around = [met(u + a, v + b) for a in (-3, 3) for b in (-3, 3)]
-            # Edges are drawn darker, and may lie half a pixel off: only insides of faces count.
-            if any(other is None or other[:2] != hit[:2] for other in around):
-                continue
-            expected = colour_of(active.labels[hit[0]])
+        # Each pixel with four about it: edges are drawn darker, and may lie half a pixel off, so
+        # that only insides of faces count.
+        pixels = rng.integers((3, height // 3), (width - 3, height - 3), size=(250, 2))
+        about = pixels[:, np.newaxis] + [(0, 0), (-3, -3), (-3, 3), (3, -3), (3, 3)]
+        rays = np.column_stack(ftheta_unproject(parameters, *(about.reshape(-1, 2) * 2 + 0.5).T))
+        near, faces = hits(T[:3, 3], rays @ T[:3, :3].T, active.poses, active.dims)
+        first = near.argmin(axis=1)
+        rows = np.arange(len(first))
+        face = np.where(near[rows, first] < 60.0, 6 * first + faces[rows, first], -1)
+        face = face.reshape(-1, 5)
+        for k in np.flatnonzero((face[:, 0] >= 0) & (face == face[:, :1]).all(axis=1)):
+            (u, v), box = pixels[k], face[k, 0] // 6
+            expected = colour_of(active.labels[box])
             if hue(expected)[1] < 0.4:
                 continue
-            assert _is(picture[v, u], expected), (name, u, v, active.ids[hit[0]])
-            checked += 1
-            if checked == 25:
-                break
-        seen += checked
-    assert seen > 75
+            assert _is(picture[v, u], expected), (name, u, v, active.ids[box])
+            seen += 1
+    assert seen > 300
 
 
 def test_corners_land_where_the_formula_projects_them(pittsburgh, street):
@@ -397,17 +394,11 @@ def test_order_agrees_with_every_ray(seed):
     poses, dims = np.array(poses), np.array(dims)
     drawn = back_to_front(poses, dims / 2, np.zeros(3), np.tile(EVERYWHERE, (len(poses), 1)))
     place = {box: rank for rank, box in enumerate(drawn)}
-    for angle in np.linspace(-1.2, 1.2, 400):
-        ray = np.array([math.cos(angle), math.sin(angle), 0.0])
-        left = list(range(len(poses)))
-        previous = None
-        while left:
-            hit = first_hit(np.zeros(3), ray, poses[left], dims[left])
-            if hit is None:
-                break
-            box = left.pop(hit[0])
-            assert previous is None or place[box] < place[previous]
-            previous = box
+    angles = np.linspace(-1.2, 1.2, 400)
+    rays = np.stack([np.cos(angles), np.sin(angles), np.zeros(400)], axis=1)
+    for near in hits(np.zeros(3), rays, poses, dims)[0]:
+        met = [place[box] for box in np.argsort(near) if np.isfinite(near[box])]
+        assert met == sorted(met, reverse=True)
 
 
 def test_light_keeps_hue_near_and_pales_far():

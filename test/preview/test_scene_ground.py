@@ -23,7 +23,7 @@ from nurec_ros.preview.landscape import HAZE, Terrain
 from nurec_ros.preview.scene import SceneRenderer
 import pytest
 
-ASIDE = ((-200.0, -90.0, 0.0), (200.0, -90.0, 0.0))
+ASIDE = ((-20.0, -90.0, 0.0), (20.0, -90.0, 0.0))
 
 
 def _grey(picture):

@@ -34,6 +34,8 @@ from nurec_ros.scenario.cameras import FisheyeCamera
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
+pytestmark = pytest.mark.usefixtures('coarse_paint')
+
 CIRCLE = ftheta(640, 480, 150.0, max_angle=1.0)
 
 

@@ -21,6 +21,8 @@ import json
 import math
 import zipfile
 
+import numpy as np
+
 
 def power_sum(coefficients, x):
     """Evaluate a polynomial, lowest order first."""
@@ -28,13 +30,12 @@ def power_sum(coefficients, x):
 
 
 def bisect(function, target, lower, upper):
-    """Solve function(x) = target for an increasing function, to the last bit."""
-    for _ in range(200):
+    """Solve function(x) = target, of any shape, for an increasing function, to the last bit."""
+    lower, upper = np.full_like(target, lower), np.full_like(target, upper)
+    for _ in range(64):
         middle = 0.5 * (lower + upper)
-        if function(middle) < target:
-            lower = middle
-        else:
-            upper = middle
+        below = function(middle) < target
+        lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
     return 0.5 * (lower + upper)
 
 
@@ -76,16 +77,16 @@ def ftheta_project(parameters, point, longest=4000.0):
 
 
 def ftheta_unproject(parameters, u, v):
-    """Return the unit ray of one pixel."""
+    """Return the unit rays x, y, z of pixels."""
     c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
     u0, v0 = parameters['principal_point']
     determinant = c - d * e
     x = ((u - u0) - d * (v - v0)) / determinant
     y = (c * (v - v0) - e * (u - u0)) / determinant
-    radius = math.hypot(x, y)
+    radius = np.hypot(x, y)
     angle = ftheta_angle(parameters, radius)
-    factor = math.sin(angle) / radius if radius else 0.0
-    return (x * factor, y * factor, math.cos(angle))
+    factor = np.sin(angle) / np.maximum(radius, 1e-9)
+    return (x * factor, y * factor, np.cos(angle))
 
 
 def archive_cameras(path):
