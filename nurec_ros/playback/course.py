@@ -138,6 +138,15 @@ class Course:
     def is_one_moment(self) -> bool:
         return self.clock.begin_ns == self.clock.end_ns
 
+    @property
+    def loop(self) -> bool:
+        """Return whether the clock starts over at the end; a single moment has no laps."""
+        return self.clock.loop
+
+    @loop.setter
+    def loop(self, wanted: bool) -> None:
+        self.clock.loop = wanted and not self.is_one_moment
+
     def place_ego(self) -> None:
         """Put an ego that is driven where the recorded one is: the clock has jumped."""
         self.ego.jump(self.clock.position_ns)

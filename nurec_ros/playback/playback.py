@@ -78,14 +78,14 @@ class Playback:
         self._now_ns = 0
         self._clock = PlaybackClock(begin_ns, end_ns, now=lambda: self._now_ns, rate=rate)
         self.begin_ns, self.end_ns = self._clock.begin_ns, self._clock.end_ns
-        self._course = Course(self._clock, schedule, ego, lockstep=lockstep)
-        self.loop = loop
+        self.course = Course(self._clock, schedule, ego, lockstep=lockstep)
+        self.course.loop = loop
         self.always_render = always_render
         self._teller: StateTeller = StateTeller(
             self._clock,
             scenario,
             active_ids,
-            self._course.ego.state,
+            self.course.ego.state,
             after._teller if after is not None else None,
         )
         self._active_ids = active_ids
@@ -102,10 +102,6 @@ class Playback:
         self._orders = Orders()
         # How many orders lockstep waits for.
         self._held = 0
-        # By sensor, how many due frames were dropped before anybody was asked for them, and how
-        # many of those fell to a new lap and not to a slow renderer.
-        self.outrun = self._course.outrun
-        self.lapped = self._course.lapped
 
     # What is known.
 
@@ -123,24 +119,6 @@ class Playback:
         return self._clock.done
 
     @property
-    def loop(self) -> bool:
-        """Return whether the clock starts over at the end; a single moment has no laps."""
-        return self._clock.loop
-
-    @loop.setter
-    def loop(self, wanted: bool) -> None:
-        self._clock.loop = wanted and not self._course.is_one_moment
-
-    @property
-    def schedule(self) -> Schedule:
-        """Return when which frames are due."""
-        return self._course.schedule
-
-    @schedule.setter
-    def schedule(self, schedule: Schedule) -> None:
-        self._course.schedule = schedule
-
-    @property
     def settled(self) -> bool:
         """Return whether the last jump has been shown."""
         return self._showing.settled
@@ -155,18 +133,13 @@ class Playback:
         """Return whether lockstep holds the clock for frames."""
         return self._held > 0
 
-    @property
-    def played_ns(self) -> int:
-        """Return the scenario time that was played so far, without jumps and steps."""
-        return self._course.played_ns
-
     def state(self) -> PlaybackState:
         """Return the state; its new and removed tracks are those since it was announced."""
-        return self._teller.state(self.schedule.cameras)
+        return self._teller.state(self.course.schedule.cameras)
 
     def announce(self) -> Announce:
         """Return the state to be published, from which the next one's tracks count."""
-        return Announce(self._teller.state(self.schedule.cameras, announced=True))
+        return Announce(self._teller.state(self.course.schedule.cameras, announced=True))
 
     # Commands.
 
@@ -175,16 +148,16 @@ class Playback:
         self._now_ns = now_ns
         clock = self._clock
         # A single moment has nothing to pass: it is done, and its still frame is what it shows.
-        if clock.is_playing or self._course.is_one_moment:
+        if clock.is_playing or self.course.is_one_moment:
             return []
         before_ns = clock.position_ns
         # Whoever came for the still frame of this moment may have missed its transform.
         effects = self._show(Show(before_ns, pose=True))
         clock.play()
-        self._course.ego.go_on()
-        self._stills.forget(self.schedule.names)
+        self.course.ego.go_on()
+        self._stills.forget(self.course.schedule.names)
         if clock.position_ns < before_ns:
-            self._course.place_ego()
+            self.course.place_ego()
             effects += self._jump_back('~/play')
         return [*effects, self.announce()]
 
@@ -234,14 +207,14 @@ class Playback:
         InputError for one that cannot be used.
         """
         self._now_ns = now_ns
-        shown, reason, sentence = self._course.ego.put(item, halted=self._stands)
+        shown, reason, sentence = self.course.ego.put(item, halted=self._stands)
         effects = self._show_anew() if shown else []
         return effects + self._go_on_with_steps(), reason, sentence
 
     def change_ego_source(self, now_ns: int, source: str) -> tuple[Effects, float]:
         """Let another source move the ego; return besides how far it jumps by that."""
         self._now_ns = now_ns
-        jumped_m = self._course.ego.change_source(source, halted=self._stands)
+        jumped_m = self.course.ego.change_source(source, halted=self._stands)
         effects = self._show_anew() if self._stands else []
         return [*effects, *self._go_on_with_steps(), self.announce()], jumped_m
 
@@ -252,13 +225,13 @@ class Playback:
 
     def _show_anew(self) -> Effects:
         """Show the halted moment, whose pose has changed; its pictures are owed again."""
-        self._stills.owe(self.schedule.names)
+        self._stills.owe(self.course.schedule.names)
         return self._show(Show(self._clock.position_ns, pose=True))
 
     def owe_stills(self) -> None:
         """Note that what is rendered has changed: the halted moment is to be rendered anew."""
         if not self._clock.is_playing:
-            self._stills.owe(self.schedule.names)
+            self._stills.owe(self.course.schedule.names)
 
     # The passing of time, and what comes back.
 
@@ -339,13 +312,13 @@ class Playback:
 
     def _go_on(self) -> Effects:
         """Let the clock follow the wall, and show where it led to."""
-        moved = self._course.follow_wall(self.subscribed, held=self.held)
+        moved = self.course.follow_wall(self.subscribed, held=self.held)
         if moved.wrapped:
             return [*self._jump_back(NEXT_LAP), *self._showing.clock_again(), self.announce()]
         if moved.stopped:
-            self._stills.owe(self.schedule.names)
+            self._stills.owe(self.course.schedule.names)
         effects = self._show(moved.shown(tracks=moved.finished))
-        if moved.frames and self._course.lockstep:
+        if moved.frames and self.course.lockstep:
             self._held += 1
             effects.append(self._orders.order(moved.frames, self._held_out))
         elif moved.frames:
@@ -363,7 +336,7 @@ class Playback:
                 if not settled:
                     break
                 effects += settled
-            step = self._steps.pop(self._now_ns, self._course.lacks, self.ego_wait_ns)
+            step = self._steps.pop(self._now_ns, self.course.lacks, self.ego_wait_ns)
             if step is None:
                 break
             effects += self._begin(step)
@@ -372,13 +345,13 @@ class Playback:
     def _begin(self, step: Step) -> Effects:
         """Move by a step and show where it led, or refuse it."""
         clock = self._clock
-        duration_ns = None if step.refusal else step.way(clock, self.schedule)
+        duration_ns = None if step.refusal else step.way(clock, self.course.schedule)
         if duration_ns is None:
             step.over = True
             return [StepDone(step)]
         self._count_subscribers()
         before = self._active_ids(clock.position_ns)
-        moved = self._course.step(duration_ns, self.subscribed)
+        moved = self.course.step(duration_ns, self.subscribed)
         step.frames = moved.frames
         self._stills.forget(frame.name for frame in step.frames)
         if moved.wrapped:
@@ -405,14 +378,14 @@ class Playback:
 
     def _jumped(self, before_ns: int, by: str) -> Effects:
         """Take note of where a reset or a seek led to."""
-        self._course.place_ego()
+        self.course.place_ego()
         if self._clock.position_ns < before_ns:
             effects = self._jump_back(by)
         else:
             effects = self._steps.end(overtaken_by=by)
             self._showing.jump()
         if not self._clock.is_playing:
-            self._stills.owe(self.schedule.names)
+            self._stills.owe(self.course.schedule.names)
         return [*effects, self.announce()]
 
     def _jump_back(self, by: str) -> Effects:
@@ -447,4 +420,4 @@ class Playback:
 
     def _count_subscribers(self) -> None:
         subscribed = self._stills.count(self._audiences())
-        self.subscribed = self.schedule.names if self.always_render else subscribed
+        self.subscribed = self.course.schedule.names if self.always_render else subscribed

@@ -177,7 +177,7 @@ class Diagnostics:
             if playback.held and state.is_playing:
                 level, message = held(renderer)
             speed = self._speedometer.look(
-                self._before_s, playback.played_ns, is_playing=state.is_playing
+                self._before_s, playback.course.played_ns, is_playing=state.is_playing
             )
         values: dict[str, object] = {
             'scenario': state.scenario,
@@ -278,13 +278,13 @@ class Diagnostics:
         status = loaded.pipeline.camera_status(name)
         image, picture = ('cloud', 'cloud') if name in loaded.clouds else ('image', 'picture')
         playback = loaded.playback
-        outrun = playback.outrun[name]
+        outrun = playback.course.outrun[name]
         counts = Counts(
             status.asked + outrun,
             status.received,
             status.dropped + outrun,
             status.failed,
-            playback.lapped[name] + loaded.discarded[name],
+            playback.course.lapped[name] + loaded.discarded[name],
         )
         before = self._counts.get(name, Counts())
         self._counts[name] = counts

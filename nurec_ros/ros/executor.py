@@ -120,10 +120,10 @@ class Mailbox:
     """
 
     def __init__(self, node: Node) -> None:
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._guard = node.create_guard_condition(self._deliver)
 
-    def post(self, call: Callable[[], None]) -> None:
+    def post(self, call: Callable[[], object]) -> None:
         """Have `call` made in the executor's thread, soon; from any thread, never blocks."""
         self._calls.append(call)
         try:

@@ -288,11 +288,11 @@ class Loaded:
         """Take run-time changes of the parameters, but for who drives and how fast time runs."""
         self._update_rendering(values)
         self.update_driving(values.settings)
-        self.playback.loop = values.settings.loop
+        self.playback.course.loop = values.settings.loop
         self.playback.always_render = values.settings.always_render
         rates = ('camera_rate', 'lidar_rate')
         if any(name in rates or name.endswith('.rate') for name in changed):
-            self.playback.schedule = self.schedule(values)
+            self.playback.course.schedule = self.schedule(values)
 
     def _update_rendering(self, values: Values) -> None:
         """Take changes of what is rendered; the halted moment is owed anew then."""

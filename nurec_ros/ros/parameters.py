@@ -119,7 +119,7 @@ class Parameters:
         self,
         node: Node,
         on_change: Callable[[frozenset[str]], None],
-        on_failure: Callable[[str, Exception], None],
+        on_failure: Callable[[str, Exception], object],
     ) -> None:
         """Declare and check everything; ConfigurationError names the first value that fails."""
         self._node = node

@@ -15,59 +15,46 @@
 The node: wiring between ROS and the playback.
 
 Timers, services, parameters and the mailbox put commands and time into `Playback`; what comes out
-is carried out here. All of it happens in callbacks of the node's default group, whichever program
-its executor belongs to; what other threads and the coroutine services have to say comes through
-the mailbox. No callback waits for the network or for a file, and whatever one raises ends in a
-refusal, or in the log and the diagnostics.
+is carried out by the `EffectHandler`. All of it happens in callbacks of the node's default group,
+whichever program its executor belongs to; what other threads and the coroutine services have to
+say comes through the mailbox. No callback waits for the network or for a file, and whatever one
+raises ends in a refusal, or in the log and the diagnostics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 import time
-from typing import Any, TypeVar
+from typing import Any
 
 from nurec_ros.driving.inputs import Input, InputError
-from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
+from nurec_ros.errors import ConfigurationError, doing
 from nurec_ros.playback.effects import (
     Announce,
-    Discard,
     Effect,
     PlaybackState,
-    Render,
-    Show,
-    ShowAll,
-    ShowJump,
     Step,
-    StepDone,
     StepState,
 )
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Due
 from nurec_ros.rendering.address import root_certificate
 from nurec_ros.rendering.policy import RenderOptions
+from nurec_ros.ros.effect_handler import EffectHandler, NO_SCENARIO
 from nurec_ros.ros.ego_inputs import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
-from nurec_ros.ros.loading import Loaded, read, ReadScenario
+from nurec_ros.ros.loading import Loaded, read
 from nurec_ros.ros.outlet import Graph
 from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.ros.reporter import Reporter
 from nurec_ros.ros.services import create_services, OvertakenError
-from nurec_ros.ros.topics import ScenarioTopics
 from rclpy.node import Node
 from rclpy.task import Future
-
-NO_SCENARIO = 'no scenario is loaded: set the parameter usdz_path and call ~/load'
 
 LOOK_PERIOD_S = 0.05
 REPEAT_PERIOD_S = 0.5
 REPORT_PERIOD_S = 1.0
-AGAIN_AFTER_S = 0.5
-CLOSING_S = 0.3
-
-Result = TypeVar('Result')
 
 
 class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
@@ -82,13 +69,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     """
 
     def __init__(self, name: str = 'nurec', **node_options: Any) -> None:
-        self._closed = False
-        self._loading = False
-        self._loaded: Loaded | None = None
-        self._topics: ScenarioTopics | None = None
-        # Who waits for a step, and for a load to be shown.
-        self._stepping: dict[Step, Future[None]] = {}
-        self._unsettled: list[Future[None]] = []
+        self._open = self._loading = False
         super().__init__(name, **node_options)
         try:
             with doing('starting the player'):
@@ -99,10 +80,19 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     def _set_up(self) -> None:
         self._mailbox = Mailbox(self)
-        self._graph = Graph(self)
-        self.parameters = Parameters(self, self._on_parameters, self._failed)
+        graph = Graph(self)
+        self.parameters = Parameters(
+            self,
+            self._on_parameters,
+            lambda what, error: self._reporter.failed(what, error),
+        )
         settings = self.parameters.settings
-        self._reporter = Reporter(self, self.parameters, self._graph)
+        self._reporter = Reporter(self, self.parameters, graph)
+        timers = Timers(self, 1.0 / settings.clock_rate)
+        self._effects = EffectHandler(
+            graph, self.parameters, self._reporter, self._mailbox, timers
+        )
+        self._open = True
         self._inputs = EgoInputs(
             self,
             lambda: self.parameters.settings,
@@ -111,7 +101,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         )
         self._inputs.select(settings.ego_source)
         create_services(self, self, self._reporter.refused)
-        timers = Timers(self, 1.0 / settings.clock_rate)
         # Playback is told this, so often.
         tells: dict[str, tuple[float, Callable[[Playback], list[Effect]]]] = {
             'advancing the clock': (1.0 / settings.clock_rate, lambda it: it.advance(_now_ns())),
@@ -119,20 +108,17 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             'looking for subscribers': (LOOK_PERIOD_S, lambda it: it.look(_now_ns())),
             'repeating the halted moment': (REPEAT_PERIOD_S, lambda it: it.repeat(_now_ns())),
         }
+        guarded = self._effects.guarded
         for what, (period_s, tell) in tells.items():
-            timers.every(period_s, self._guarded(what, partial(self._tell, tell)))
-        timers.every(REPORT_PERIOD_S, self._guarded('reporting', self._report))
-        self._again = timers.timer(
-            AGAIN_AFTER_S, self._guarded('showing a jump again', self._on_again)
-        )
-        self._again.cancel()
+            timers.every(period_s, guarded(what, partial(self._effects.tell, tell)))
+        timers.every(REPORT_PERIOD_S, guarded('reporting', self._report))
         if settings.usdz_path:
-            self._take(read(settings))
+            self._effects.take(read(settings))
         else:
             # What no later load can mend.
             root_certificate(RenderOptions.of(self.parameters.values).tls_root_certificate)
             self.get_logger().info(f'idle: {NO_SCENARIO}')
-            self._reporter.publish_state(self._state())
+            self._effects.announce()
             self._reporter.unused(self.parameters.unused_overrides())
 
     # What the services do, for other programs too.
@@ -140,7 +126,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     @property
     def is_playing(self) -> bool:
         """Return whether the clock runs."""
-        return self._loaded is not None and self._loaded.playback.is_playing
+        loaded = self._effects.loaded
+        return loaded is not None and loaded.playback.is_playing
 
     @property
     def rate(self) -> float:
@@ -166,7 +153,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def set_rate(self, rate: float) -> PlaybackState:
         """Set the rate, and the parameter with it."""
         self.parameters.change('rate', rate)
-        return self._state()
+        return self._effects.state()
 
     async def tick(self) -> StepState:
         """
@@ -195,220 +182,69 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             with doing(f'reading {settings.usdz_path}'):
                 found = reading.result()
             with doing(f'loading {settings.usdz_path}'):
-                return await self._mailbox.inside(lambda shown: self._take(found, shown))
+                return await self._mailbox.inside(lambda shown: self._effects.take(found, shown))
         finally:
             self._loading = False
 
     def _command(self, command: Callable[[Playback], list[Effect]]) -> PlaybackState:
         """Put a command into the playback, carry out what follows, and return the state."""
-        loaded = self._need_loaded()
+        loaded = self._effects.need_loaded()
         effects = command(loaded.playback)
-        self._carry_out(loaded, effects)
+        self._effects.carry_out(loaded, effects)
         announced = [effect.state for effect in effects if isinstance(effect, Announce)]
-        return announced[-1] if announced else self._state()
+        return announced[-1] if announced else self._effects.state()
 
     async def _step(self, duration_ns: Callable[[], int | None]) -> StepState:
         step = Step()
 
         def begin(done: Future[None]) -> None:
-            loaded = self._need_loaded()
             step.duration_ns = duration_ns()
-            effects = loaded.playback.step(_now_ns(), step)
-            self._stepping[step] = done
-            self._carry_out(loaded, effects)
+            self._effects.begin(step, done)
 
         await self._mailbox.inside(begin)
         if step.refusal:
             raise ConfigurationError(step.refusal)
         if step.overtaken_by or step.state is None:
-            now = self._state().sentence
+            now = self._effects.state().sentence
             raise OvertakenError(f'overtaken by {step.overtaken_by} before it was done; now {now}')
         return replace(step.state, failed_images=step.failed_images)
 
-    def _need_loaded(self) -> Loaded:
-        if self._loaded is None:
-            raise ConfigurationError(NO_SCENARIO)
-        return self._loaded
-
-    def _state(self) -> PlaybackState:
-        if self._loaded is None:
-            return PlaybackState(speed=self.rate)
-        return self._loaded.playback.state()
-
     def _take_input(self, item: Input | InputError) -> None:
         """Give an input to whatever drives the ego."""
-        loaded = self._loaded
-        if self._closed or loaded is None:
+        loaded = self._effects.loaded
+        if not self._open or loaded is None:
             return
         effects, reason, sentence = loaded.playback.put(_now_ns(), item)
         self._inputs.restamp(reason, sentence)
-        self._carry_out(loaded, effects)
+        self._effects.carry_out(loaded, effects)
 
     def _change_source(self, loaded: Loaded) -> None:
         source = self.parameters.settings.ego_source
         effects, jumped_m = loaded.playback.change_ego_source(_now_ns(), source)
-        if self._topics is not None:
-            self._topics.change_driver()
+        if self._effects.topics is not None:
+            self._effects.topics.change_driver()
         if jumped_m:
             self.get_logger().info(
                 f'the ego is the recorded one again: it jumped by {jumped_m:.2f} m'
             )
-        self._carry_out(loaded, effects)
-
-    # Changing the scenario.
-
-    def _take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
-        """Put a scenario in the place of the one before, or raise and leave all as it was."""
-        old, scenario = self._loaded, found.scenario
-        new = None
-        try:
-            with self.parameters.declaring(scenario.cameras, scenario.lidars):
-                new = Loaded(
-                    self._graph,
-                    found,
-                    self.parameters.values,
-                    on_lost=self._on_lost,
-                    log=self._reporter.log,
-                    after=old,
-                )
-                effects: list[Effect] = []
-                if self.parameters.settings.autoplay:
-                    effects += new.playback.play(_now_ns())
-                announced = new.playback.announce()
-                with doing(f'making the topics of {found.asked.usdz_path}'):
-                    if self._topics is None:
-                        self._topics = ScenarioTopics(
-                            self._graph, lambda: self.parameters.settings, scenario
-                        )
-                    self._topics.change(scenario, new.watch.ego, found.prepared)
-        except BaseException:
-            if new is not None:
-                new.destroy_topics()
-                new.close(0.0)
-            raise
-        # From here on nothing that fails may keep the new scenario from being shown.
-        self._loaded = new
-        if old is not None:
-            self._guarded('leaving the scenario before', partial(self._leave, old))()
-            old.close_beside()
-        self._guarded('taking note of the load', partial(self._note, new, found.warnings))()
-        # A load that was not shown before this one came is not shown any more.
-        self._shown()
-        if shown is not None:
-            self._unsettled.append(shown)
-        self._carry_out(new, [*effects, announced])
-        return announced.state
-
-    def _leave(self, old: Loaded) -> None:
-        try:
-            self._carry_out(old, old.playback.leave('~/load'))
-        finally:
-            old.destroy_topics()
-
-    def _note(self, new: Loaded, warnings: tuple[str, ...]) -> None:
-        self.parameters.declare_cameras(new.scenario.cameras, new.scenario.lidars)
-        self._reporter.loaded(new, warnings)
-        self._reporter.unused(self.parameters.unused_overrides())
-
-    def _shown(self) -> None:
-        """Let those go on who wait for a scenario to be shown."""
-        while self._unsettled:
-            self._unsettled.pop(0).set_result(None)
-
-    # Carrying out.
-
-    def _carry_out(self, loaded: Loaded, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            what = f'carrying out {type(effect).__name__}'
-            self._guarded(what, partial(self._carry_out_one, loaded, effect))()
-
-    def _carry_out_one(self, loaded: Loaded, effect: Effect) -> None:
-        topics = self._topics
-        if isinstance(effect, Announce):
-            self._reporter.publish_state(effect.state)
-        elif isinstance(effect, Render):
-            self._render(loaded, effect)
-        elif isinstance(effect, Discard):
-            loaded.discard()
-        elif isinstance(effect, StepDone):
-            self._stepping.pop(effect.step).set_result(None)
-        elif topics is None:
-            return
-        elif isinstance(effect, Show):
-            topics.show(effect)
-        elif isinstance(effect, ShowAll):
-            topics.show_all(effect)
-        elif isinstance(effect, ShowJump):
-            # Those who wait go on whatever becomes of it.
-            self._shown()
-            self._again.reset()
-            topics.show_jump(effect)
-
-    def _render(self, loaded: Loaded, order: Render) -> None:
-        def go_on() -> None:
-            if loaded is self._loaded:
-                self._carry_out(loaded, loaded.playback.frames_done(_now_ns(), order.ticket))
-
-        noted = self._guarded('taking note of frames', go_on)
-        loaded.submit(order, lambda: self._mailbox.post(noted))
-
-    def _on_lost(self, loaded: Loaded, frame: Due, error: Exception) -> None:
-        """Tell the step under way of a lost frame; in a thread of the pipeline's."""
-        reason = str(error)
-        if not isinstance(error, NurecError):
-            what = 'publishing an image'
-            reason = str(UnforeseenError(f'unforeseen error while {what}', error))
-            self._mailbox.post(lambda: self._failed(what, error))
-        # Posted before the end of the render is, so that the step hears of it in time.
-        if loaded.playback.stepping:
-            self._mailbox.post(lambda: loaded.playback.frame_lost(frame, reason))
-
-    def _failed(self, what: str, error: Exception) -> None:
-        self._reporter.failed(what, error)
-
-    # Timers.
-
-    def _guarded(self, what: str, callback: Callable[[], None]) -> Callable[[], None]:
-        def guarded() -> None:
-            if self._closed:
-                return
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001, no callback may end the node
-                self._reporter.failed(what, error)
-
-        return guarded
-
-    def _tell(self, tell: Callable[[Playback], list[Effect]]) -> None:
-        """Tell the playback something, and carry out what follows."""
-        if self._loaded is not None:
-            self._carry_out(self._loaded, tell(self._loaded.playback))
-
-    def _on_again(self) -> None:
-        self._again.cancel()
-        self._tell(lambda playback: playback.again(_now_ns()))
+        self._effects.carry_out(loaded, effects)
 
     def _report(self) -> None:
-        self._announce()
+        self._effects.announce()
+        loaded, topics = self._effects.loaded, self._effects.topics
         self._reporter.publish_diagnostics(
-            self._state(),
-            self._loaded,
+            self._effects.state(),
+            loaded,
             loading=self._loading,
-            clock_topic=self._topics.clock_topic if self._topics is not None else '',
+            clock_topic=topics.clock_topic if topics is not None else '',
             odd=self._inputs.odd,
         )
-        self._inputs.look(None if self._loaded is None else self._loaded.watch.ego)
-
-    def _announce(self) -> None:
-        if self._loaded is None:
-            self._reporter.publish_state(self._state())
-        else:
-            self._carry_out(self._loaded, [self._loaded.playback.announce()])
+        self._inputs.look(None if loaded is None else loaded.watch.ego)
 
     # Parameters.
 
     def _on_parameters(self, changed: frozenset[str]) -> None:
-        values, loaded = self.parameters.values, self._loaded
+        values, loaded = self.parameters.values, self._effects.loaded
         source = values.settings.ego_source
         if loaded is not None:
             if 'ego_source' in changed:
@@ -421,25 +257,15 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         if loaded is not None and 'rate' in changed:
             loaded.playback.set_rate(_now_ns(), values.settings.rate)
         if 'rate' in changed:
-            self._announce()
+            self._effects.announce()
 
     # The end.
 
     def close(self) -> None:
         """Delete the markers and leave the renderer; takes at most 0.3 s of waiting."""
-        if self._closed:
-            return
-        self._closed = True
-        loaded, topics = self._loaded, self._topics
-        if loaded is None or topics is None:
-            return
-        if self.context.ok():
-            topics.delete_markers(loaded.playback.position_ns)
-        # Subscribers acknowledge the deletion while the renderer is left.
-        until_s = time.monotonic() + CLOSING_S
-        loaded.close(CLOSING_S * 2 / 3)
-        if self.context.ok():
-            topics.flush_markers(until_s - time.monotonic())
+        if self._open:
+            self._open = False
+            self._effects.close(self.context.ok)
 
     def destroy_node(self) -> None:
         """Close, and remove the node from the graph."""

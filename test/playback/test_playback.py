@@ -136,7 +136,7 @@ def test_a_load_is_shown_whole_and_then_its_still_frames():
 def test_what_a_playback_and_its_states_tell():
     world = World()
     playback = world.playback
-    assert (playback.begin_ns, playback.end_ns, playback.loop) == (BEGIN, END, False)
+    assert (playback.begin_ns, playback.end_ns, playback.course.loop) == (BEGIN, END, False)
     assert playback.state().sentence == "'drive' is halted at 0.000000 s (1000000 us)"
     world.play()
     world.advance(500)
@@ -149,8 +149,8 @@ def test_what_a_playback_and_its_states_tell():
     world.seek(3000)
     assert playback.state().summary == 'done'
     assert PlaybackState().summary == 'idle'
-    playback.loop = True
-    assert playback.loop is True
+    playback.course.loop = True
+    assert playback.course.loop is True
 
 
 def test_play_and_a_seek_on_the_way_go_on_from_their_own_moments():
@@ -257,8 +257,8 @@ def test_in_real_time_only_the_newest_frame_of_a_camera_is_asked_for():
     shown, render = world.advance(560)
     assert frames(render) == [('tele', 1500), ('wide', 1500)]
     assert set(shown.stamps) == {BEGIN + 500 * MS}
-    assert world.playback.outrun == {'wide': 4, 'tele': 1}
-    assert world.playback.lapped == {'wide': 0, 'tele': 0}
+    assert world.playback.course.outrun == {'wide': 4, 'tele': 1}
+    assert world.playback.course.lapped == {'wide': 0, 'tele': 0}
 
 
 def test_the_end_halts_and_shows_the_road_users_once_more():
@@ -302,7 +302,7 @@ def test_played_time_is_without_jumps_and_steps():
     world.seek(2500)
     world.advance(10)
     world.advance(30)
-    assert world.playback.played_ns == pytest.approx(160 * MS, abs=MS)
+    assert world.playback.course.played_ns == pytest.approx(160 * MS, abs=MS)
 
 
 # --- lockstep -----------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_in_real_time_the_last_frames_of_a_lap_count_as_lapped():
     world.play()
     effects = world.advance(500)
     assert kinds(effects) == ['Discard', 'Show', 'Announce']
-    assert world.playback.outrun['wide'] == world.playback.lapped['wide'] == 2
+    assert world.playback.course.outrun['wide'] == world.playback.course.lapped['wide'] == 2
     assert states(effects)[0].is_playing
 
 
@@ -663,7 +663,7 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
             'the position is the end; go back with ~/seek or ~/reset',
         ),
         (
-            lambda world: setattr(world.playback, 'schedule', Schedule({'wide': []})),
+            lambda world: setattr(world.playback.course, 'schedule', Schedule({'wide': []})),
             'no camera has a frame between the position and the end',
         ),
     ],

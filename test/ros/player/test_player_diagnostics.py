@@ -73,14 +73,21 @@ class Pipeline:
 
 
 @dataclass
+class Course:
+    """What they ask the course of a playback."""
+
+    played_ns: int = 0
+    outrun: dict = field(default_factory=lambda: {'front': 0})
+    lapped: dict = field(default_factory=lambda: {'front': 0})
+
+
+@dataclass
 class Playback:
     """What they ask a playback."""
 
     subscribed: tuple = ('front',)
     held: bool = False
-    played_ns: int = 0
-    outrun: dict = field(default_factory=lambda: {'front': 0})
-    lapped: dict = field(default_factory=lambda: {'front': 0})
+    course: Course = field(default_factory=Course)
 
 
 @dataclass
@@ -185,7 +192,7 @@ def test_a_renderer_that_cannot_keep_up_is_a_warning_with_the_remedy(composer):
 
 
 def test_frames_that_outran_the_pipeline_count_as_dropped(composer):
-    composer.loaded.playback.outrun['front'] = 20
+    composer.loaded.playback.course.outrun['front'] = 20
     status = composer.camera(asked=10, received=10)
     assert values_of(status)['dropped_hz'] == '20.0'
     assert status.level == WARN
@@ -193,7 +200,7 @@ def test_frames_that_outran_the_pipeline_count_as_dropped(composer):
 
 def test_frames_that_a_jump_made_obsolete_are_no_warning(composer):
     composer.loaded.discarded['front'] = 1
-    composer.loaded.playback.lapped['front'] = 2
+    composer.loaded.playback.course.lapped['front'] = 2
     status = composer.camera(asked=5, received=2, dropped=3)
     assert values_of(status)['dropped_hz'] == '3.0'
     assert status.level == OK
@@ -285,7 +292,8 @@ def test_a_lidar_has_a_status_of_its_own(composer):
     loaded = composer.loaded
     loaded.lidars = ('roof',)
     loaded.clouds['roof'] = SimpleNamespace(audience=(2,), points=57_600)
-    loaded.discarded['roof'] = loaded.playback.outrun['roof'] = loaded.playback.lapped['roof'] = 0
+    course = loaded.playback.course
+    loaded.discarded['roof'] = course.outrun['roof'] = course.lapped['roof'] = 0
     loaded.playback.subscribed = ('roof',)
     loaded.pipeline.camera = replace(CAMERA, asked=10, received=10)
     status = composer.compose()['roof']
@@ -369,7 +377,7 @@ def test_the_speed_that_is_achieved(composer):
     """Over the last five seconds of playing; 0 while halted."""
 
     def speed(played_s=0.0, **state):
-        composer.loaded.playback.played_ns += round(played_s * 1e9)
+        composer.loaded.playback.course.played_ns += round(played_s * 1e9)
         return values_of(composer.compose(**state)['playback'])['achieved_speed_s_per_s']
 
     assert speed() == '0.0'
