@@ -20,10 +20,9 @@ import os
 from pathlib import Path
 import re
 import signal
-import subprocess
-import sys
 from test.preview.preview_client import serve, until
 from test.support.ports import claim_port
+from test.support.process import Process
 from test.support.render_scene import CAMERAS, write_scene
 from types import SimpleNamespace
 
@@ -32,13 +31,12 @@ from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.scenario import Scenario
 import pytest
 
-COMMAND = [sys.executable, '-m', 'nurec_ros.cli.probe']
 WAITING = 'waiting for the first picture; a server may compile its kernels\n'
 
 
-def run(*arguments, folder=None):
+def run(*arguments, folder=None, encoding='utf-8'):
     """Run the command to its end in this process; a slow machine's notes are taken off stderr."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8') for _ in range(2))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
     with chdir(folder or '.'), redirect_stdout(out), redirect_stderr(err):
         try:
             code = main([*map(str, arguments)])
@@ -196,14 +194,7 @@ def test_a_camera_without_a_model_is_named(tmp_path):
 
 
 def test_on_an_ascii_terminal_the_marks_are_words(scenario_path, closed):
-    result = subprocess.run(
-        [*COMMAND, '--usdz', scenario_path, '--server', closed],
-        capture_output=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
-        text=True,
-    )
+    result = run('--usdz', scenario_path, '--server', closed, encoding='ascii')
     assert result.returncode == 1
     assert result.stdout.isascii()
     assert 'FAIL tcp' in result.stdout
@@ -212,14 +203,11 @@ def test_on_an_ascii_terminal_the_marks_are_words(scenario_path, closed):
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_without_a_traceback(scenario_path, scenario, tmp_path, number, code):
     with serve(scenario, behaviour=Behaviour(latency_s=1000.0)) as server:
-        process = subprocess.Popen(
-            [*COMMAND, '--usdz', scenario_path, '--server', server.address, '--output', tmp_path],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        words = ['--usdz', scenario_path, '--server', server.address, '--output', tmp_path]
+        process = Process('nurec_ros.cli.probe', words, tmp_path / 'output')
         until(lambda: server.frames == 1, 'the first frame')
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert err.replace(WAITING, '') == 'nurec_probe: interrupted\n'
+        assert process.wait() == code
+    said = process.output.replace(WAITING, '').splitlines()
+    assert said[-1] == 'nurec_probe: interrupted'
+    assert not any('Traceback' in line for line in said)

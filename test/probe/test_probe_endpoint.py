@@ -146,7 +146,7 @@ def test_a_port_that_accepts_and_stays_silent(scenario, tmp_path):
         one.bind(('127.0.0.1', 0))
         one.listen()
         address = f'127.0.0.1:{one.getsockname()[1]}'
-        report = probe_at(scenario, address, tmp_path, timeout_s=2.0)
+        report = probe_at(scenario, address, tmp_path, timeout_s=1.0)
     assert failed(report) == ['channel']
     assert 'does not speak gRPC' in stage(report, 'channel', 'fail').remedy
 

@@ -15,7 +15,7 @@
 
 import json
 from test.preview.preview_client import serve
-from test.probe.reports import failed, probe_at, stage, statuses
+from test.probe.reports import failed, probe_at, stage, statuses, with_one_small_camera
 from test.rendering.fake_server import FakeServer, png
 from test.support.archives import build_archive, SEQUENCE_ID, START_US
 from test.support.lidars import add_lidar, field, LIDAR, new_reply, old_reply, SPINS
@@ -226,10 +226,9 @@ def test_without_a_server_a_lidar_is_not_tried(spinning, tmp_path):
 @pytest.mark.parametrize('behaviour', [{}, {'api': 'v1'}])
 def test_the_preview_s_spins_pass(spinning, tmp_path, behaviour):
     behaviour = Behaviour(lidar_beams=(16, 90), **behaviour)
-    with PreviewServer([spinning], behaviour=behaviour) as server:
-        report = probe_at(
-            spinning, server.address, tmp_path, cameras=('camera_front_wide_120fov',)
-        )
+    small = with_one_small_camera(spinning)
+    with PreviewServer([small], behaviour=behaviour) as server:
+        report = probe_at(small, server.address, tmp_path)
     found = stage(report, 'lidar', 'pass')
     _, rows = read_pcd(report.clouds[0])
     assert len(rows) == found.details['points'] > 200

@@ -273,3 +273,16 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def service(self, details: Any) -> Any:
         return self._fake.handler(details.method)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve a scene on a port: so many frames, and all others hang."""
+    scene, port, frames = arguments
+    left = threading.Semaphore(int(frames))
+
+    def render(request: sensorsim_pb2.RGBRenderRequest, _context: Any) -> bytes:
+        left.acquire()
+        return picture(request)
+
+    FakeServer(render, scenes=[scene], port=int(port), workers=64)
+    threading.Event().wait()
