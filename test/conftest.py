@@ -50,21 +50,16 @@ MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 
 
 # What takes longest of the tests that need no ROS, and is of no other Python than the one that the
-# whole suite runs on: generated streets, drawn and measured, commands in processes, documents by
-# the hundred. `-m "not slow"` leaves them out.
+# whole suite runs on: pictures drawn and measured, commands in processes, documents by the
+# hundred. `-m "not slow"` leaves them out.
 SLOW = (
     'cli/test_command.py',
     'cli/test_probe_cli.py',
     'driving/test_driving_pursuit.py',
-    'example/test_example_command.py',
-    'example/test_example_drive.py',
-    'example/test_example_map.py',
     'packaging/test_packaging.py',
     'probe/test_probe_endpoint.py',
     'probe/test_probe_run.py',
     'rendering/test_rendering_shutdown.py',
-    'scenario/test_json_text.py',
-    'scenario/test_real_files.py',
     'scenario/test_scenario_fuzz.py',
 )
 
@@ -86,7 +81,6 @@ LONG = (
     'demo/test_demo_driver.py',
     'ros/player/test_player_parameters.py',
     'export/test_export_recipe.py',
-    'scenario/test_json_text.py',
     'probe/test_probe_run.py',
     'ros/test_control.py',
     'ros/player/',

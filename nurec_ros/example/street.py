@@ -23,12 +23,14 @@ ties them (scenario to Earth-centred), as in NuRec's files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
 
 # Widths of one half of the street, from the middle outwards, in metres.
 DRIVING = 3.5
@@ -84,27 +86,29 @@ class Knot:
     slope: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Road:
     """
     A reference line in the map frame and the elevation along it.
 
-    x, y, heading are those of the reference line at s = 0. Without knots the road lies at z = 0.
+    x, y, heading are those of the reference line at s = 0. starts (., 4): s, x, y and heading at
+    the beginning of each segment; cubics (., 5): s, a, b, c, d of each elevation record, z = a +
+    b u + c u^2 + d u^3 with u from s.
     """
 
     x: float
     y: float
     heading: float
     segments: tuple[Segment, ...]
-    knots: tuple[Knot, ...] = (Knot(0.0, 0.0, 0.0),)
+    knots: tuple[Knot, ...]
+    starts: Array = field(init=False)
+    cubics: Array = field(init=False)
 
-    @property
-    def length(self) -> float:
-        """Length of the reference line in metres."""
-        return math.fsum(segment.length for segment in self.segments)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'starts', np.array(self._starts()))
+        object.__setattr__(self, 'cubics', np.array(self._cubics()))
 
-    def starts(self) -> list[tuple[float, float, float, float]]:
-        """Return s, x, y and heading at the beginning of each segment."""
+    def _starts(self) -> list[tuple[float, float, float, float]]:
         begin, x, y, heading = 0.0, self.x, self.y, self.heading
         found = []
         for segment in self.segments:
@@ -114,23 +118,7 @@ class Road:
             heading += segment.curvature * segment.length
         return found
 
-    def centre_line(self, s: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the points (N, 2) and headings (N,) of the reference line at s (N,)."""
-        s = np.atleast_1d(np.asarray(s, dtype=np.float64))
-        starts = np.array(self.starts())
-        index = np.clip(np.searchsorted(starts[:, 0], s, side='right') - 1, 0, len(starts) - 1)
-        curvature = np.array([segment.curvature for segment in self.segments])[index]
-        begin, x, y, heading = starts[index].T
-        dx, dy = _along(s - begin, curvature, heading)
-        return np.column_stack([x + dx, y + dy]), heading + curvature * (s - begin)
-
-    def stretch(self, s: float, t: float) -> float:
-        """Return how long a metre along the reference line is at t: less on a curve's inside."""
-        index = sum(begin <= s for begin, *_ in self.starts()) - 1
-        return 1.0 - self.segments[max(index, 0)].curvature * t
-
-    def cubics(self) -> list[tuple[float, float, float, float, float]]:
-        """Return s, a, b, c, d of each elevation record: z = a + b u + c u^2 + d u^3, u from s."""
+    def _cubics(self) -> list[tuple[float, float, float, float, float]]:
         found = []
         for here, there in zip(self.knots, self.knots[1:], strict=False):
             span = there.s - here.s
@@ -141,36 +129,45 @@ class Road:
         last = self.knots[-1]
         return [*found, (last.s, last.z, last.slope, 0.0, 0.0)]
 
-    def elevation(self, s: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the elevation and its slope dz/ds at s (N,)."""
+    @property
+    def length(self) -> float:
+        """Length of the reference line in metres."""
+        return math.fsum(segment.length for segment in self.segments)
+
+    def stretch(self, s: float, t: float) -> float:
+        """Return how long a metre along the reference line is at t: less on a curve's inside."""
+        return 1.0 - self.segments[int(_piece(self.starts, s))].curvature * t
+
+    def standing(self, s: ArrayLike, t: ArrayLike, yaw: float = 0.0) -> tuple[Array, Array]:
+        """
+        Return points (N, 3) and rotations (N, 3, 3) of bodies that stand at s, t to the left.
+
+        The points are of the road's surface, kerbs not counted. `yaw` (rad) is the bodies' heading
+        relative to the road. A body's x axis follows the slope in its direction; it does not roll,
+        as the street has no superelevation.
+        """
         s = np.atleast_1d(np.asarray(s, dtype=np.float64))
-        table = np.array(self.cubics())
-        index = np.clip(np.searchsorted(table[:, 0], s, side='right') - 1, 0, len(table) - 1)
-        begin, a, b, c, d = table[index].T
+        piece = _piece(self.starts, s)
+        curvature = np.array([segment.curvature for segment in self.segments])[piece]
+        begin, x, y, heading = self.starts[piece].T
+        dx, dy = _along(s - begin, curvature, heading)
+        heading = heading + curvature * (s - begin)
+        begin, a, b, c, d = self.cubics[_piece(self.cubics, s)].T
         u = s - begin
-        return a + u * (b + u * (c + u * d)), b + u * (2 * c + 3 * u * d)
-
-    def place(self, s: ArrayLike, t: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """Return points (N, 3) of the road's surface at s, t to the left; kerbs not counted."""
-        points, heading = self.centre_line(s)
-        left = np.column_stack([-np.sin(heading), np.cos(heading)])
-        points = points + left * np.asarray(t, dtype=np.float64).reshape(-1, 1)
-        return np.column_stack([points, self.elevation(s)[0]])
-
-    def rotation(self, s: ArrayLike, yaw: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """
-        Return the rotations (N, 3, 3), body to map, of bodies that stand on the road at s.
-
-        `yaw` (rad) is the body's heading relative to the road. A body's x axis follows the slope
-        in its direction; it does not roll, as the street has no superelevation.
-        """
-        heading = self.centre_line(s)[1] + np.asarray(yaw, dtype=np.float64)
-        rise = np.arctan(self.elevation(s)[1] * np.cos(np.asarray(yaw, dtype=np.float64)))
-        cos, sin, up = np.cos(heading), np.sin(heading), np.sin(rise)
-        flat = np.cos(rise)
+        t = np.asarray(t, dtype=np.float64)
+        z = a + u * (b + u * (c + u * d))
+        points = np.stack([x + dx - np.sin(heading) * t, y + dy + np.cos(heading) * t, z], axis=1)
+        heading = heading + yaw
+        rise = np.arctan((b + u * (2 * c + 3 * u * d)) * np.cos(yaw))
+        cos, sin, up, flat = np.cos(heading), np.sin(heading), np.sin(rise), np.cos(rise)
         forward = np.stack([cos * flat, sin * flat, up], axis=-1)
         left = np.stack([-sin, cos, np.zeros_like(sin)], axis=-1)
-        return np.stack([forward, left, np.cross(forward, left)], axis=-1)
+        return points, np.stack([forward, left, np.cross(forward, left)], axis=-1)
+
+
+def _piece(table: Array, s: ArrayLike) -> NDArray[np.intp]:
+    """Return the row of a table, whose first column rises from 0, that each s is in."""
+    return np.maximum(np.searchsorted(table[:, 0], s, side='right') - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +197,7 @@ def make_street(length: float, turn: float) -> Street:
     total = math.fsum(segment.length for segment in segments)
     knots = _hills(total)
     main = Road(-EGO_BEGIN, LANE, 0.0, tuple(segments), knots)
-    mouth = main.place(SIDE_STREET, -KERB)[0]
+    mouth = main.standing(SIDE_STREET, -KERB)[0][0]
     side = Road(
         float(mouth[0]),
         float(mouth[1]),
@@ -219,9 +216,7 @@ def make_street(length: float, turn: float) -> Street:
     return Street(main, side, tram)
 
 
-def _along(
-    length: ArrayLike, curvature: ArrayLike, heading: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _along(length: ArrayLike, curvature: ArrayLike, heading: ArrayLike) -> tuple[Array, Array]:
     """Return the way gone along an arc that begins with `heading`; curvature 0 is a straight."""
     length = np.asarray(length, dtype=np.float64)
     # The chord of an arc lies at half its angle; sinc carries the straight as its limit.
@@ -260,7 +255,7 @@ class Site:
     heading: float
 
 
-def earth_pose(site: Site) -> NDArray[np.float64]:
+def earth_pose(site: Site) -> Array:
     """Return T_earth_map (4, 4): the scenario's frame in Earth-centred, Earth-fixed metres."""
     latitude, longitude = math.radians(site.latitude), math.radians(site.longitude)
     sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
@@ -329,7 +324,7 @@ def _road(
     _add(kind, 'speed', max=50, unit='km/h')
     plan = _add(element, 'planView')
     cos, sin = math.cos(site.heading), math.sin(site.heading)
-    for (s, x, y, heading), segment in zip(road.starts(), road.segments, strict=True):
+    for (s, x, y, heading), segment in zip(road.starts.tolist(), road.segments, strict=True):
         geometry = _add(
             plan,
             'geometry',
@@ -344,7 +339,7 @@ def _road(
         else:
             _add(geometry, 'line')
     profile = _add(element, 'elevationProfile')
-    for s, a, b, c, d in road.cubics():
+    for s, a, b, c, d in road.cubics.tolist():
         _add(profile, 'elevation', s=s, a=a + site.altitude, b=b, c=c, d=d)
     return element
 

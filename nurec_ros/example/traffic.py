@@ -74,7 +74,7 @@ def make_pace(road: Road, cruise: float) -> Pace:
     count = round(road.length / STEP) + 1
     s = np.linspace(0.0, road.length, count)
     square = np.full(count, cruise**2)
-    for (begin, *_), segment in zip(road.starts(), road.segments, strict=True):
+    for (begin, *_), segment in zip(road.starts.tolist(), road.segments, strict=True):
         if abs(segment.curvature) > 1 / CURVE_RADIUS_LIMIT:
             inside = (s >= begin) & (s <= begin + segment.length)
             square[inside] = np.minimum(square[inside], CURVE_SPEED**2)
@@ -114,8 +114,7 @@ def pose_count(duration_s: float) -> int:
 def ego_poses(road: Road, s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return T_map_rig (N, 4, 4) of a car in the right lane whose rear axle is at s (N,)."""
     poses = np.tile(np.eye(4), (len(s), 1, 1))
-    poses[:, :3, :3] = road.rotation(s)
-    poses[:, :3, 3] = road.place(s, -LANE)
+    poses[:, :3, 3], poses[:, :3, :3] = road.standing(s, -LANE)
     return poses
 
 
@@ -149,8 +148,8 @@ class Actor:
         s, t = self.along(seconds), self.across(seconds)
         there = np.isfinite(s) & (s >= 0) & (s <= self.road.length)
         s = np.where(there, s, 0.0)
-        rotation = self.road.rotation(s, np.full(len(s), self.yaw))
-        centre = self.road.place(s, t) + rotation[:, :, 2] * (self.dims[2] / 2)
+        ground, rotation = self.road.standing(s, t, self.yaw)
+        centre = ground + rotation[:, :, 2] * (self.dims[2] / 2)
         centre[:, 2] += np.where(np.abs(t) > self.kerb, KERB_HEIGHT, 0.0)
         return np.hstack([centre, quaternions_of(rotation)]), there
 

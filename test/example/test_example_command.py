@@ -123,30 +123,7 @@ def test_wrong_arguments_are_2(tmp_path, capsys, monkeypatch, arguments, reason)
     assert not list(tmp_path.iterdir())
 
 
-def run(arguments: list[str], folder: Path, **options) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])}
-    options = {'stdout': subprocess.PIPE, **options}
-    return subprocess.run(
-        [sys.executable, *arguments, 'a.usdz', '--duration=1'],
-        cwd=folder,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-        **options,
-    )
-
-
-def test_a_reader_that_goes_is_no_error(tmp_path: Path):
-    reader, writer = os.pipe()
-    os.close(reader)
-    result = run(['-m', 'nurec_ros.cli.example'], tmp_path, stdout=writer)
-    os.close(writer)
-    assert (result.returncode, result.stderr) == (0, '')
-
-
-def test_it_needs_no_ros(tmp_path: Path):
+def test_a_reader_that_goes_is_no_error_and_no_ros_is_needed(tmp_path: Path):
     code = (
         'import sys\n'
         'class Block:\n'
@@ -157,6 +134,18 @@ def test_it_needs_no_ros(tmp_path: Path):
         'from nurec_ros.cli.example import main\n'
         'sys.exit(main(sys.argv[1:]))\n'
     )
-    result = run(['-c', code], tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / 'a.usdz').exists()
+    path = tmp_path / 'a.usdz'
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, '-c', code, str(path), '--duration=1'],
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert zipfile.is_zipfile(path)

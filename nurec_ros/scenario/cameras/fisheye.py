@@ -175,16 +175,19 @@ def _solved(
     """Solve offset = (fx, fy) direction (angle + k1 angle^3 …): linear but for fy / fx."""
     widest = angle.max()
     powers = np.stack([(angle / widest) ** (2 * i + 1) for i in range(terms)], axis=1)
+    # The equations of both axes, each brought to a triangle of as many rows as there are unknowns.
+    across, down = (
+        np.asarray(np.linalg.qr(np.column_stack([powers * way, shift]), mode='r'))
+        for way, shift in zip(np.hsplit(direction, 2), offset.T, strict=True)
+    )
     aspect = 1.0
     for _ in range(_ROUNDS):
-        stretched = direction * (1.0, aspect)
-        weight = (stretched**2).sum(axis=1)
-        target = (offset * stretched).sum(axis=1) / np.sqrt(weight)
-        found = np.linalg.lstsq(powers * np.sqrt(weight)[:, np.newaxis], target, rcond=None)[0]
+        equations = np.vstack([across, down * (*(aspect,) * terms, 1.0)])
+        found = np.linalg.lstsq(equations[:, :-1], equations[:, -1], rcond=None)[0]
         if is_round:
             break
-        sideways = powers @ found * direction[:, 1]
-        before, aspect = aspect, float((offset[:, 1] @ sideways) / (sideways @ sideways))
+        sideways = down[:, :-1] @ found
+        before, aspect = aspect, float((down[:, -1] @ sideways) / (sideways @ sideways))
         if abs(aspect - before) < 1e-13:
             break
     scaled = found / widest ** (2 * np.arange(terms) + 1)
