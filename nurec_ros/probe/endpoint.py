@@ -130,7 +130,8 @@ def connect(resolved: list[tuple[Endpoint, list[str]]], timeout_s: float) -> tup
         for number in numbers:
             began = time.perf_counter()
             try:
-                _try_tcp(number, endpoint.port, min(timeout_s, _CONNECT_TIMEOUT_S))
+                place, limit_s = (number, endpoint.port), min(timeout_s, _CONNECT_TIMEOUT_S)
+                socket.create_connection(place, timeout=limit_s).close()
             except OSError as error:
                 failures.append((number, error))
                 continue
@@ -143,11 +144,6 @@ def connect(resolved: list[tuple[Endpoint, list[str]]], timeout_s: float) -> tup
         return unreachable, bool(answered)
     message = f'{", ".join(answered)} accepts connections'
     return Stage('tcp', PASS, message, latency_s=slowest), True
-
-
-def _try_tcp(number: str, port: int, timeout_s: float) -> None:
-    with socket.create_connection((number, port), timeout=timeout_s):
-        pass
 
 
 def _unreachable(endpoint: Endpoint, failures: list[tuple[str, OSError]]) -> Stage:

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import counted, RenderError
+from nurec_ros.poses import matrices
 from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
@@ -208,26 +209,17 @@ def _text(value: Field) -> str:
 
 def _mounting(mount: NDArray[np.float64], pose: common_pb2.Pose) -> Iterator[str]:
     v, q = pose.vec, pose.quat
-    distance = float(np.linalg.norm(mount[:3, 3] - [v.x, v.y, v.z]))
+    wxyz = np.array((q.w, q.x, q.y, q.z))
+    wxyz /= max(float(np.linalg.norm(wxyz)), 1e-12)
+    theirs = matrices(np.array((v.x, v.y, v.z)), np.roll(wxyz, -1))
+    distance = float(np.linalg.norm(mount[:3, 3] - theirs[:3, 3]))
     if not distance <= _POSITION_TOLERANCE_M:
         yield f'mounted {distance:.3f} m elsewhere'
-    angle = _angle_between(mount[:3, :3], (q.w, q.x, q.y, q.z))
+    # The chord, because the arc cosine loses half the digits near zero.
+    chord = float(np.linalg.norm(mount[:3, :3] - theirs[:3, :3])) / math.sqrt(8.0)
+    angle = 2.0 * math.asin(min(chord, 1.0))
     if not angle <= _ANGLE_TOLERANCE_RAD:
         yield f'turned by {math.degrees(angle):.2f} deg'
-
-
-def _angle_between(rotation: NDArray[np.float64], wxyz: tuple[float, ...]) -> float:
-    w, x, y, z = np.array(wxyz) / max(float(np.linalg.norm(wxyz)), 1e-12)
-    theirs = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    # The chord, because the arc cosine loses half the digits near zero.
-    chord = float(np.linalg.norm(rotation - theirs)) / math.sqrt(8.0)
-    return 2.0 * math.asin(min(chord, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,12 +293,21 @@ def sizes_stage(pictures: Sequence[Picture]) -> Stage:
 
 
 def _sizes(pictures: Sequence[Picture]) -> str:
-    named = '; '.join(
-        f'{picture.camera} {picture.label}: {_size(picture.size)} for {_size(picture.asked)}'
-        for picture in pictures[:_MOST_NAMED]
+    return _named(
+        f'{each.camera} {each.label}: {_size(each.size)} for {_size(each.asked)}'
+        for each in pictures
     )
-    more = len(pictures) - _MOST_NAMED
-    return f'{named} and {more} more' if more > 0 else named
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return 'none' if size is None else f'{size[0]}x{size[1]}'
+
+
+def _named(texts: Iterable[str]) -> str:
+    """Return the first of some texts, and how many more there are."""
+    found = list(texts)
+    more = len(found) - _MOST_NAMED
+    return '; '.join(found[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def _stretch(picture: Picture) -> tuple[float, float]:
@@ -323,8 +324,7 @@ def _same_view(picture: Picture) -> bool:
 def _same_aspect(picture: Picture) -> bool:
     """Return whether it is, but for the rounding of either side to whole pixels."""
     across, down = _stretch(picture)
-    width, height = picture.size or (1, 1)
-    return abs(across / down - 1.0) <= 1.0 / min(width, height)
+    return abs(across / down - 1.0) <= 1.0 / min(picture.size or (1, 1))
 
 
 def images_stage(pictures: Sequence[Picture]) -> Stage:
@@ -336,18 +336,11 @@ def images_stage(pictures: Sequence[Picture]) -> Stage:
         count = len(pictures)
         verbs = 'decodes and is' if count == 1 else 'decode and are'
         return Stage('images', PASS, f'{counted(count, "picture")} {verbs} not black')
-    named = '; '.join(
-        f'{picture.camera} {picture.label}: {picture.fault}' for picture in faulty[:_MOST_NAMED]
-    )
-    more = f' and {len(faulty) - _MOST_NAMED} more' if len(faulty) > _MOST_NAMED else ''
+    named = _named(f'{each.camera} {each.label}: {each.fault}' for each in faulty)
     broken = next((picture for picture in faulty if not picture.black), None)
     remedy = _DARK if broken is None else f'{broken.remedy}; {_MORE}'
-    message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}{more}'
+    message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}'
     return Stage('images', FAIL, message, remedy, details={'faulty': len(faulty)})
-
-
-def _size(size: tuple[int, int] | None) -> str:
-    return 'none' if size is None else f'{size[0]}x{size[1]}'
 
 
 @dataclass(frozen=True, slots=True)

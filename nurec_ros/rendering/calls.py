@@ -129,16 +129,19 @@ def prepare(
     jobs: Sequence[Job], server: Server, builder: RequestBuilder, learned: Learned, now: float
 ) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
     """Build the call for jobs that share one, None where none can be asked for; and the others."""
-    if builder.is_lidar(jobs[0].source):
-        return _prepare_spin(jobs[0], server, builder, learned, now)
     options = builder.options
+    spin = builder.is_lidar(jobs[0].source)
+    warm = learned.lidars_warm if spin else learned.warm
     with_tracks = learned.tracks and options.send_tracks
+    build = builder.build_spin if spin else builder.build
     ready: list[Job] = []
-    requests: list[sensorsim_pb2.RGBRenderRequest] = []
+    requests = []
     refused: list[tuple[Job, ServerError]] = []
     for job in jobs:
         try:
-            request = builder.build(
+            if spin and not learned.lidars:
+                raise no_lidars(options.server)
+            request = build(
                 server.scene_id,
                 job.source,
                 job.t_ns,
@@ -153,7 +156,7 @@ def prepare(
             requests.append(request)
     if not ready:
         return None, refused
-    method, message = 'render_rgb', requests[0]
+    method, message = SPIN if spin else 'render_rgb', requests[0]
     if len(ready) > 1:
         method = 'batch_render_rgb'
         message = sensorsim_pb2.BatchRGBRenderRequest(
@@ -169,48 +172,14 @@ def prepare(
         jobs=ready,
         method=method,
         message=message,
-        sizes=[(request.resolution_w, request.resolution_h) for request in requests],
+        sizes=[] if spin else [(one.resolution_w, one.resolution_h) for one in requests],
         since=now,
-        timeout_s=later_s if learned.warm else options.first_render_timeout_s,
-        first=not learned.warm,
+        timeout_s=later_s if warm else options.first_render_timeout_s,
+        first=not warm,
         weight=weight_of(len(jobs)),
         with_tracks=with_tracks,
     )
     return call, refused
-
-
-def _prepare_spin(
-    job: Job, server: Server, builder: RequestBuilder, learned: Learned, now: float
-) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
-    options = builder.options
-    with_tracks = learned.tracks and options.send_tracks
-    try:
-        if not learned.lidars:
-            raise no_lidars(options.server)
-        message = builder.build_spin(
-            server.scene_id,
-            job.source,
-            job.t_ns,
-            with_tracks=with_tracks,
-            rig_poses=job.rig_poses,
-        )
-    # A spin must not vanish, nor its future hang.
-    except Exception as error:  # noqa: BLE001
-        return None, [(job, ServerError.own(error, 'the client'))]
-    warm = learned.lidars_warm
-    call = Call(
-        server=server,
-        jobs=[job],
-        method=SPIN,
-        message=message,
-        sizes=[],
-        since=now,
-        timeout_s=options.render_timeout_s if warm else options.first_render_timeout_s,
-        first=not warm,
-        weight=weight_of(1),
-        with_tracks=with_tracks,
-    )
-    return call, []
 
 
 def no_lidars(address: str) -> ServerError:

@@ -186,7 +186,8 @@ def test_damaged_images_raise_nothing_but_render_errors(original):
         damaged = bytearray(original)
         for _ in range(some.randint(0, 8)):
             position = some.randint(0, max(len(damaged) - 1, 0))
-            damaged[position : position + some.randint(0, 4)] = some.randbytes(some.randint(0, 4))
+            place = slice(position, position + some.randint(0, 4))
+            damaged[place] = some.randbytes(some.randint(0, 4))
         holds_an_image_or_nothing(bytes(damaged))
 
 
