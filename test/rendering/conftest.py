@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from test.rendering.fake_server import FakeServer, Gate
-from test.support.archives import build_archive
+from test.support.archives import build_archive, START_US
 import threading
 import time
 from typing import Any
 
+from nurec_ros.playback import Due
 from nurec_ros.rendering import Failure, Frame, RenderOptions, RenderPipeline
 from nurec_ros.scenario import Scenario
 import pytest
@@ -144,3 +145,8 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < until, 'never came true'
         time.sleep(0.005)
+
+
+def due(*cameras: str, t_us: int = 100_000) -> list[Due]:
+    """Return one frame of each camera at so many microseconds after the scenario's start."""
+    return [Due(camera, (START_US + t_us) * 1000) for camera in cameras]

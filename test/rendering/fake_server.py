@@ -51,6 +51,17 @@ def picture(request: sensorsim_pb2.RGBRenderRequest, _context: Any = None) -> by
 Render = Callable[[sensorsim_pb2.RGBRenderRequest, grpc.ServicerContext], bytes]
 
 
+def failing(code: grpc.StatusCode, text: str, camera: str = '') -> Render:
+    """Return a renderer that fails every frame, or those of one camera."""
+
+    def render(request: sensorsim_pb2.RGBRenderRequest, context: Any) -> bytes:
+        if camera in ('', request.camera_intrinsics.logical_id):
+            context.abort(code, text)
+        return picture(request)
+
+    return render
+
+
 class Gate:
     """
     A renderer that holds every frame until it is let go; one that `is_open` holds none yet.
@@ -163,6 +174,12 @@ class FakeServer:
     def requests(self, method: str = 'render_rgb') -> list[Any]:
         with self._lock:
             return [request for name, request in self.calls if name == method]
+
+    def waits(self, method: str = 'render_rgb') -> list[float]:
+        """Return how long the client would have waited for each call of a method, in seconds."""
+        with self._lock:
+            calls = zip(self.calls, self.seconds, strict=True)
+            return [seconds for (name, _), seconds in calls if name == method]
 
     def methods(self) -> list[str]:
         with self._lock:

@@ -16,30 +16,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 import socket
 import socketserver
-from test.rendering.conftest import eventually
-from test.rendering.due import due
-from test.rendering.tls import server_credentials
+from test.rendering.conftest import due, eventually
 from test.support.ports import claim_port
 import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import address, channel, connection, policy, RenderPipeline
-from nurec_ros.rendering.channel import Channel, choose_scene, describe_scene
+from nurec_ros.rendering import address, channel, connection, policy, RenderOptions, RenderPipeline
+from nurec_ros.rendering.channel import Channel
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2
-from nurec_ros.rendering.server_errors import ASK_AGAIN, ServerError
 import pytest
-
-
-@pytest.fixture(autouse=True)
-def quick_checks(monkeypatch):
-    """Look for a missing scene every 50 ms: nobody waits for seconds here."""
-    monkeypatch.setattr(policy, 'SCENE_CHECK_S', 0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -141,202 +130,10 @@ def test_version_and_scenes_are_asked_once(make_server, make_pipeline):
     assert methods.count('render_rgb') == 40
 
 
-# --- the scene -----------------------------------------------------------------------------------
-
-
-def scene(scenario, *scenes, wanted='', **changes):
-    return choose_scene(replace(scenario, **changes), scenes, wanted)
-
-
-def test_scene_by_the_rule_of_the_fact_sheet(scenario):
-    named = {'scene_id': 'seq', 'metadata_scene_id': 'meta', 'path': '/data/stem.usdz'}
-    assert scene(scenario, 'meta', 'seq', 'x-stem-y', **named) == 'seq'
-    assert scene(scenario, 'meta', 'x-stem-y', **named) == 'meta'
-    assert scene(scenario, 'other', 'x-stem-y', **named) == 'x-stem-y'
-    assert scene(scenario, 'other', **named) == 'other'
-    assert scene(scenario, 'a', 'b', wanted='b', **named) == 'b'
-    # Of a server that takes any name, ours.
-    assert scene(scenario, '*', **named) == 'seq'
-    assert scene(scenario, 'meta', '*', 'x-stem-y', **named) == 'seq'
-    assert scene(scenario, '*', wanted='mine', **named) == 'mine'
-    # What was typed is never replaced.
-    with pytest.raises(ServerError, match='no scene mine'):
-        scene(scenario, 'other', wanted='mine', **named)
-
-
-@pytest.mark.parametrize('scenes', [('b', 'a'), ('a-stem', 'b-stem')])
-def test_scene_that_the_server_lacks_lists_what_it_has(scenario, scenes):
-    with pytest.raises(ServerError) as caught:
-        scene(scenario, *scenes, scene_id='seq', metadata_scene_id='', path='/data/stem.usdz')
-    assert 'no scene seq' in caught.value.problem
-    assert f'it has {", ".join(sorted(scenes))}:' in caught.value.remedy
-
-
-def test_server_without_any_scene_is_told_what_starts_it(scenario):
-    with pytest.raises(ServerError, match='no scenes at all') as caught:
-        scene(scenario)
-    assert (caught.value.kind, caught.value.action) == ('scene', ASK_AGAIN)
-    assert '--artifact-glob' in caught.value.remedy
-
-
-def test_server_that_takes_any_name_is_no_reason_for_a_warning(
-    scenario, make_server, make_pipeline, delivered
-):
-    server = make_server(scenes=['*'])
-    pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(60)
-    assert [request.scene_id for request in server.requests()] == [scenario.scene_id]
-    assert pipeline.status().scene_note == ''
-    assert not delivered.texts('warn')
-
-
-def test_server_that_loads_the_scene_itself_is_told_where_from_with_every_call(
-    make_server, make_pipeline, delivered
-):
-    server = make_server(scenes=['another'], batch=False)
-    pipeline = make_pipeline(
-        server,
-        scene_url='file:///data/street%201.usdz',
-        scene_id='mine_2-b',
-        first_render_timeout_s=200.0,
-        render_timeout_s=20.0,
-    )
-    pipeline.submit(due('wide'), keep=True).result(60)
-    pipeline.submit(due('wide', t_us=200_000), keep=True).result(60)
-    assert len(delivered.frames) == 2
-    assert server.methods() == ['get_version', 'get_available_scenes', 'render_rgb', 'render_rgb']
-    for headers in server.headers:
-        assert headers['x-nre-scene-url'] == 'file:///data/street%201.usdz'
-        assert headers['x-nre-scene-id'] == 'mine_2-b'
-    assert [request.scene_id for request in server.requests()] == ['mine_2-b', 'mine_2-b']
-    # Whichever of them makes it load the scene may take as long as a first frame.
-    assert all(100.0 < seconds < 300.0 for seconds in server.seconds[:3])
-    assert server.seconds[3] < 100.0
-    assert pipeline.status().scene_note == ''
-    assert not delivered.texts('warn')
-
-
-def test_without_a_url_nothing_is_said_of_one(make_server, make_pipeline):
-    server = make_server()
-    make_pipeline(server).submit(due('wide'), keep=True).result(60)
-    assert server.headers
-    assert not [name for headers in server.headers for name in headers if 'scene' in name]
-
-
-def test_name_that_cannot_stand_beside_a_url_is_refused_at_once(make_pipeline):
-    with pytest.raises(ConfigurationError, match=r"scene_id is 'a\.b', expected letters"):
-        make_pipeline('gpu:1', scene_url='https://host/a.usdz', scene_id='a.b')
-
-
-OTHER = "the server's only scene is 'other', taken for 'seq': "
-APART = 'it is another drive, recorded at another time, and so are its pictures'
-PERHAPS = 'its pictures may show another drive'
-
-
-def test_scene_of_another_name_is_described(scenario):
-    named = replace(
-        scenario, scene_id='seq', metadata_scene_id='meta', path=Path('/data/stem.usdz')
-    )
-    assert describe_scene(named, ('seq', 'x'), 'seq', '') == ''
-    assert describe_scene(named, ('meta', 'x'), 'meta', '') == ''
-    assert describe_scene(named, ('other',), 'other', 'other') == ''
-    end = '; set scene_id to choose'
-    assert describe_scene(named, ('other',), 'other', '') == OTHER + PERHAPS + end
-    assert describe_scene(named, ('a', 'x-stem'), 'x-stem', '') == (
-        f"the server's scene 'x-stem' was taken for 'seq' by the name of the file: {PERHAPS}{end}"
-    )
-
-
-@pytest.mark.parametrize(
-    ('offsets_ns', 'apart'),
-    [
-        ([], False),
-        ([(-9, -1)], True),
-        ([(-9, 0)], False),
-        ([(1, 9)], True),
-        ([(-9, -1), (-1, 1)], False),
-        ([(-9, -1), (1, 9)], True),
-    ],
-)
-def test_scene_of_another_time_is_another_drive(scenario, offsets_ns, apart):
-    """Offsets below 0 count from the start, others from the end."""
-    short = replace(scenario, scene_id='seq', end_ns=scenario.start_ns)
-    spans = tuple((short.start_ns + a, short.start_ns + b) for a, b in offsets_ns)
-    said = describe_scene(short, ('other',), 'other', '', spans)
-    assert said == f'{OTHER}{APART if apart else PERHAPS}; set scene_id to choose'
-
-
-@pytest.mark.parametrize('shift_us', [None, 0, 10**9])
-def test_only_scene_of_another_name_is_taken_and_said_once(
-    make_server, make_pipeline, delivered, scenario, shift_us
-):
-    """A server that does not tell its trajectories, one with the drive's times, one without."""
-    server = make_server(scenes=['other'])
-    if shift_us is not None:
-        server.times_us = [scenario.start_ns // 1000 + shift_us]
-    pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(60)
-    note = pipeline.status().scene_note
-    assert f"the server's only scene is 'other', taken for '{scenario.scene_id}': " in note
-    assert (APART if shift_us else PERHAPS) in note
-    assert server.requests()[0].scene_id == 'other'
-    server.stop()
-    again = make_server(scenes=['other'], port=server.port, version='fake 2')
-    again.times_us = server.times_us
-    eventually(lambda: 'fake 2' in pipeline.status().version)
-    pipeline.submit(due('wide', t_us=1), keep=True).result(60)
-    assert delivered.texts('warn') == [note]
-    assert pipeline.status().scene_note == note
-    assert len(delivered.frames) == 2
-
-
-def test_scene_by_its_name_or_by_choice_needs_no_note(make_server, make_pipeline, delivered):
-    ours, other = make_server(), make_server(scenes=['other'])
-    pipelines = [make_pipeline(ours), make_pipeline(other, scene_id='other')]
-    for pipeline in pipelines:
-        pipeline.submit(due('wide'), keep=True).result(60)
-        assert pipeline.status().scene_note == ''
-    assert delivered.texts('warn') == []
-    for server in (ours, other):
-        assert 'get_available_trajectories' not in server.methods()
-
-
-def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
-    make_server, make_pipeline, delivered
-):
-    server = make_server(scenes=['one', 'two'])
-    pipeline = make_pipeline(server)
-    for keep in (False, True):
-        pipeline.submit(due('wide'), keep=keep).result(60)
-    assert [failure.error.kind for failure in delivered.failures] == ['scene', 'scene']
-    assert 'it has one, two' in str(delivered.failures[0].error)
-    status = pipeline.status()
-    assert status.connected
-    assert status.scenes == ('one', 'two')
-    assert 'no scene' in status.last_error
-    # Said once, by whoever found it out, and not of every frame again.
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert len(delivered.texts('error')) == 1
-    assert delivered.texts('warn') == []
-    assert not server.requests()
-
-
-def test_scene_that_comes_later_is_found(make_server, make_pipeline, delivered, scenario):
-    server = make_server(scenes=['one', 'two'])
-    pipeline = make_pipeline(server)
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    server.scenes.append(scenario.scene_id)
-    eventually(lambda: pipeline.status().scene_id == scenario.scene_id)
-    pipeline.submit(due('wide')).result(60)
-    assert len(delivered.frames) == 1
-
-
 # --- coming and going ----------------------------------------------------------------------------
 
 
 def test_making_a_pipeline_touches_no_network(scenario, delivered):
-    from nurec_ros.rendering import RenderOptions
-
     pipeline = RenderPipeline(scenario, RenderOptions(server='nobody.invalid:1'), delivered)
     assert not pipeline.status().connected
     assert pipeline.status().last_error == ''
@@ -399,8 +196,6 @@ def test_server_that_is_still_away_after_the_grace_is_said_once(
 
 @pytest.mark.parametrize('server', ['localhost', 'localhost:99999', 'http://host:1', ''])
 def test_address_that_is_none_is_refused_where_the_pipeline_is_made(scenario, delivered, server):
-    from nurec_ros.rendering import RenderOptions
-
     with pytest.raises(ConfigurationError, match=f"server is '{server}', expected HOST:PORT"):
         RenderPipeline(scenario, RenderOptions(server=server), delivered)
 
@@ -530,7 +325,7 @@ def test_dead_connection_is_given_up(make_server, make_pipeline, monkeypatch, ga
     connected(pipeline)
 
 
-# --- more than one server, and TLS ---------------------------------------------------------------
+# --- more than one server ------------------------------------------------------------------------
 
 
 def test_several_servers_share_the_work(make_server, make_pipeline, delivered):
@@ -563,77 +358,6 @@ def test_one_of_several_servers_may_die(make_server, make_pipeline, delivered):
         pipeline.submit(due('wide', t_us=t_us), keep=True).result(60)
     assert len(delivered.frames) == 31
     assert len(other.requests()) >= 30
-
-
-def test_tls_with_a_root_certificate(make_server, make_pipeline, delivered, tmp_path):
-    credentials, root = server_credentials(tmp_path)
-    one = make_server(credentials=credentials)
-    other = make_server(credentials=credentials)
-    single = make_pipeline(f'localhost:{one.port}', tls_root_certificate=str(root))
-    single.submit(due('wide')).result(60)
-    several = make_pipeline(
-        f'localhost:{one.port},localhost:{other.port}', tls_root_certificate=str(root)
-    )
-    several.submit(due('wide', 'tele')).result(60)
-    assert len(delivered.frames) == 3
-
-
-@pytest.mark.parametrize(
-    ('server_tls', 'client_tls', 'said'),
-    [
-        (True, False, 'the server speaks TLS, and no certificate is given: give tls_root_cert'),
-        (True, True, "not valid for '127.0.0.1': type a name that is in the certificate"),
-        (False, True, 'a TLS certificate is given, but the server does not speak TLS: NuRec serv'),
-    ],
-)
-def test_servers_and_clients_that_cannot_agree_on_tls_are_told_why(
-    make_server, make_pipeline, delivered, tmp_path, server_tls, client_tls, said
-):
-    credentials, root = server_credentials(tmp_path)
-    server = make_server(credentials=credentials if server_tls else None)
-    root = str(root) if client_tls else ''
-    pipeline = make_pipeline(f'127.0.0.1:{server.port}', tls_root_certificate=root)
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    found = delivered.texts('error')[0]
-    assert f'cannot agree on TLS with 127.0.0.1:{server.port}: ' in found
-    assert said in found
-    assert pipeline.status().last_error in found
-    assert not pipeline.status().connected
-
-
-def test_trouble_with_tls_is_looked_into_now_and_then_only(
-    make_server, make_pipeline, delivered, tmp_path, monkeypatch
-):
-    looks = []
-    real = address.fault_among
-
-    def count(*arguments):
-        looks.append(threading.current_thread().name)
-        return real(*arguments)
-
-    monkeypatch.setattr(address, 'fault_among', count)
-    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
-    monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
-    credentials, _ = server_credentials(tmp_path)
-    pipeline = make_pipeline(make_server(credentials=credentials))
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    tries = []
-    real_explain = address.TlsCheck.explain
-
-    def explain(self, error):
-        tries.append(error)
-        return real_explain(self, error)
-
-    monkeypatch.setattr(address.TlsCheck, 'explain', explain)
-    eventually(lambda: len(tries) >= 2)
-    assert looks == ['nurec-connect']
-    assert 'TLS' in pipeline.status().last_error
-    assert len(delivered.texts('error')) == 1
-
-
-def test_certificate_that_cannot_be_read_is_refused_at_once(make_pipeline):
-    with pytest.raises(ConfigurationError, match='tls_root_certificate'):
-        make_pipeline('localhost:1', tls_root_certificate='/nowhere/root.pem')
 
 
 # --- what servers may answer ---------------------------------------------------------------------

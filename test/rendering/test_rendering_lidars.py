@@ -15,8 +15,7 @@
 
 from concurrent.futures import Future
 import struct
-from test.rendering.conftest import eventually
-from test.rendering.due import due
+from test.rendering.conftest import due, eventually
 from test.support.archives import build_archive, START_US, translation
 from test.support.lidars import (
     add_lidar,
@@ -385,11 +384,7 @@ def test_the_first_spin_may_take_as_long_as_a_first_frame(spinning, delivered):
     pipeline.submit(due('wide')).result(60)
     pipeline.submit(due(LIDAR)).result(60)
     pipeline.submit(due(LIDAR, t_us=200_000)).result(60)
-    first, second = [
-        seconds
-        for (method, _), seconds in zip(server.calls, server.seconds, strict=True)
-        if method == 'render_lidar'
-    ]
+    first, second = server.waits('render_lidar')
     assert first > 200 > 100 > second
 
 

@@ -21,8 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from test.rendering.conftest import CAMERAS, eventually
-from test.rendering.due import due
+from test.rendering.conftest import CAMERAS, due, eventually
 from test.support.ports import claim_port
 import threading
 from typing import Any

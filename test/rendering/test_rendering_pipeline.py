@@ -16,8 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from test.rendering.conftest import CAMERAS, eventually
-from test.rendering.due import due
+from test.rendering.conftest import CAMERAS, due, eventually
 from test.rendering.fake_server import Gate, picture
 from test.support.archives import START_US
 import threading

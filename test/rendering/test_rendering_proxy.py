@@ -18,7 +18,7 @@ from __future__ import annotations
 import select
 import socket
 import socketserver
-from test.rendering.due import due
+from test.rendering.conftest import due
 from test.support.ports import claim_port
 import threading
 

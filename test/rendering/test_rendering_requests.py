@@ -15,6 +15,7 @@
 
 from dataclasses import replace
 import math
+import random
 from test.support.archives import (
     build_archive,
     camera_calibration,
@@ -22,8 +23,6 @@ from test.support.archives import (
     START_US,
 )
 
-from hypothesis import given, HealthCheck, settings
-from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TimedPose, TwistCommand
 from nurec_ros.errors import RenderError
@@ -156,21 +155,16 @@ def test_range_of_one_moment_is_not_empty(scenario):
     assert exposure(camera, 7000, True, 7, 7) == (7, 8)
 
 
-@given(
-    st.integers(-10, 1100),
-    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 100)), max_size=5),
-    st.booleans(),
-    st.integers(0, 1000),
-    st.integers(0, 1000),
-)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_windows_are_half_open_and_inside(t_us, frames, recorded, one, other):
-    first, last = min(one, other), max(one, other)
-    ends = sorted(frames)
-    times = np.array([(end - length, end) for end, length in ends], dtype=np.int64)
-    camera = Camera('c', 'c', np.eye(4), None, None, 'GLOBAL', times.reshape(-1, 2) * 1000)
-    start_us, end_us = exposure(camera, t_us * 1000, recorded, first, last)
-    assert first <= start_us < end_us <= max(last, first + 1)
+def test_windows_are_half_open_and_inside():
+    some = random.Random(1)
+    for _ in range(1000):
+        ends = sorted(some.randint(0, 1000) for _ in range(some.randint(0, 5)))
+        times = np.array([(end - some.randint(0, 100), end) for end in ends], dtype=np.int64)
+        camera = Camera('c', 'c', np.eye(4), None, None, 'GLOBAL', times.reshape(-1, 2) * 1000)
+        first, last = sorted((some.randint(0, 1000), some.randint(0, 1000)))
+        t_ns = some.randint(-10, 1100) * 1000
+        start_us, end_us = exposure(camera, t_ns, some.random() < 0.5, first, last)
+        assert first <= start_us < end_us <= max(last, first + 1)
 
 
 def test_request_at_the_very_end_keeps_its_stamp(scenario):
@@ -203,12 +197,6 @@ def test_every_camera_has_its_own_pose(scenario, index):
     name = list(scenario.cameras)[index]
     request = build(scenario, START_US + 300_000, name)
     assert_pose(request.sensor_pose.start_pose, true_pose(START_US + 300_000, index))
-
-
-def test_pose_at_a_sample_is_exact(scenario):
-    request = build(scenario, START_US)
-    T = np.array(camera_calibration('x', 0)['T_sensor_rig'])
-    assert_pose(request.sensor_pose.start_pose, T, 1e-6)
 
 
 # --- rig offset ---------------------------------------------------------------------------------
@@ -283,26 +271,6 @@ def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario):
 def spec_of(kind, **parameters):
     base = {'resolution': [640, 480], 'principal_point': [319.0, 241.0], 'shutter_type': 'GLOBAL'}
     return camera_spec('cam', parse_camera_model(kind, {**base, **parameters}))
-
-
-def test_pinhole_coefficients_have_the_lengths_that_servers_assert():
-    spec = spec_of('opencv-pinhole', focal_length=[500.0, 510.0], radial_coeffs=[0.1, 0.2])
-    param = spec.opencv_pinhole_param
-    assert (param.focal_length_x, param.focal_length_y) == (500.0, 510.0)
-    assert (param.principal_point_x, param.principal_point_y) == (319.0, 241.0)
-    assert list(param.radial_coeffs) == [0.1, 0.2, 0.0, 0.0, 0.0, 0.0]
-    assert list(param.tangential_coeffs) == [0.0, 0.0]
-    assert list(param.thin_prism_coeffs) == [0.0] * 4
-    assert spec.shutter_type == sensorsim_pb2.GLOBAL
-
-
-def test_fisheye_has_four_coefficients_and_an_angle():
-    spec = spec_of(
-        'opencv-fisheye', focal_length=[300.0, 300.0], radial_coeffs=[0.1], max_angle=1.5
-    )
-    param = spec.opencv_fisheye_param
-    assert list(param.radial_coeffs) == [0.1, 0.0, 0.0, 0.0]
-    assert param.max_angle == 1.5
 
 
 @pytest.mark.parametrize('name', sensorsim_pb2.ShutterType.keys()[1:])

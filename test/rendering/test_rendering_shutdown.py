@@ -23,8 +23,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-from test.rendering.conftest import CAMERAS, Delivered, eventually, MakePipeline, MakeServer
-from test.rendering.due import due
+from test.rendering.conftest import CAMERAS, Delivered, due, eventually, MakePipeline, MakeServer
 from test.rendering.fake_server import Gate, picture
 from test.support.ports import claim_port
 from test.support.process import Process
@@ -185,13 +184,14 @@ def test_closed_pipelines_leave_nothing_behind(
     server = make_server()
     others = threading.enumerate()
     references = play()
-    eventually(lambda: not alive() and not ours())
+    eventually(lambda: not ours())
+    eventually(lambda: not alive())
     files = len(os.listdir('/proc/self/fd'))
     for _ in range(2):
         references += play()
-    eventually(lambda: not alive() and not ours())
     # gRPC closes its channels, and their sockets, a moment later.
-    eventually(lambda: len(os.listdir('/proc/self/fd')) <= files)
+    eventually(lambda: not ours() and len(os.listdir('/proc/self/fd')) <= files)
+    eventually(lambda: not alive())
 
 
 def test_submit_after_close_is_done_at_once(
@@ -238,17 +238,17 @@ def test_close_from_a_delivery(make_server: MakeServer, make_pipeline: MakePipel
 
 CLIENT = """
 import sys
+from nurec_ros.playback import Due
 from nurec_ros.rendering import RenderOptions, RenderPipeline
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
-from test.rendering.due import due
 
 scenario = Scenario.load(sys.argv[1])
 options = RenderOptions(server=sys.argv[2], image_format='png', resolution_scale=0.01)
 for closes in (True, False):
     pipeline = RenderPipeline(scenario, options, lambda result: None)
     pipeline.start()
-    pipeline.submit(due('wide', 'tele'))
+    pipeline.submit([Due(name, scenario.start_ns + 100_000) for name in ('wide', 'tele')])
     sys.stdin.readline()
     if closes:
         pipeline.close()

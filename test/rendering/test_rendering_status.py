@@ -16,8 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from test.rendering.conftest import eventually
-from test.rendering.due import due
+from test.rendering.conftest import due, eventually
 from test.support.ports import claim_port
 
 from nurec_ros.errors import RenderError

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 import socket
+from test.rendering.conftest import due, eventually
 from test.rendering.tls import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
+import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
@@ -32,7 +34,9 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
+    """Let a look below gRPC have its time: it is never repeated within the grace."""
     monkeypatch.setattr(address, 'TIMEOUT_S', LIMIT_S)
+    monkeypatch.setattr(policy, 'HANDSHAKE_S', LIMIT_S)
 
 
 @pytest.fixture(params=[True, False], ids=['tls', 'plain'])
@@ -187,3 +191,77 @@ def test_looks_are_repeated_in_time(looks, monkeypatch):
     looks.found = None
     error = error_of('unreachable')
     assert one.explain(error) is error
+
+
+# --- pipelines and servers -----------------------------------------------------------------------
+
+
+def test_tls_with_a_root_certificate(make_server, make_pipeline, delivered, tmp_path):
+    credentials, root = server_credentials(tmp_path)
+    one = make_server(credentials=credentials)
+    other = make_server(credentials=credentials)
+    single = make_pipeline(f'localhost:{one.port}', tls_root_certificate=str(root))
+    single.submit(due('wide')).result(60)
+    several = make_pipeline(
+        f'localhost:{one.port},localhost:{other.port}', tls_root_certificate=str(root)
+    )
+    several.submit(due('wide', 'tele')).result(60)
+    assert len(delivered.frames) == 3
+
+
+@pytest.mark.parametrize(
+    ('server_tls', 'client_tls', 'said'),
+    [
+        (True, False, 'the server speaks TLS, and no certificate is given: give tls_root_cert'),
+        (True, True, "not valid for '127.0.0.1': type a name that is in the certificate"),
+        (False, True, 'a TLS certificate is given, but the server does not speak TLS: NuRec serv'),
+    ],
+)
+def test_servers_and_clients_that_cannot_agree_on_tls_are_told_why(
+    make_server, make_pipeline, delivered, tmp_path, server_tls, client_tls, said
+):
+    credentials, root = server_credentials(tmp_path)
+    server = make_server(credentials=credentials if server_tls else None)
+    root = str(root) if client_tls else ''
+    pipeline = make_pipeline(f'127.0.0.1:{server.port}', tls_root_certificate=root)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    found = delivered.texts('error')[0]
+    assert f'cannot agree on TLS with 127.0.0.1:{server.port}: ' in found
+    assert said in found
+    assert pipeline.status().last_error in found
+    assert not pipeline.status().connected
+
+
+def test_trouble_with_tls_is_looked_into_now_and_then_only(
+    make_server, make_pipeline, delivered, tmp_path, monkeypatch
+):
+    looks = []
+    real = address.fault_among
+
+    def count(*arguments):
+        looks.append(threading.current_thread().name)
+        return real(*arguments)
+
+    monkeypatch.setattr(address, 'fault_among', count)
+    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
+    monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
+    credentials, _ = server_credentials(tmp_path)
+    pipeline = make_pipeline(make_server(credentials=credentials))
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    tries = []
+    real_explain = address.TlsCheck.explain
+
+    def explain(self, error):
+        tries.append(error)
+        return real_explain(self, error)
+
+    monkeypatch.setattr(address.TlsCheck, 'explain', explain)
+    eventually(lambda: len(tries) >= 2)
+    assert looks == ['nurec-connect']
+    assert 'TLS' in pipeline.status().last_error
+    assert len(delivered.texts('error')) == 1
+
+
+def test_certificate_that_cannot_be_read_is_refused_at_once(make_pipeline):
+    with pytest.raises(ConfigurationError, match='tls_root_certificate'):
+        make_pipeline('localhost:1', tls_root_certificate='/nowhere/root.pem')

@@ -1,0 +1,230 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which scene of a server is the scenario, what may be wrong with it, and servers that load it."""
+
+from dataclasses import replace
+from pathlib import Path
+from test.rendering.conftest import due, eventually
+
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import policy
+from nurec_ros.rendering.channel import choose_scene, describe_scene, scene_metadata
+from nurec_ros.rendering.server_errors import ASK_AGAIN, ServerError
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch):
+    """Look for a missing scene every 50 ms: nobody waits for seconds here."""
+    monkeypatch.setattr(policy, 'SCENE_CHECK_S', 0.05)
+
+
+def scene(scenario, *scenes, wanted='', **changes):
+    return choose_scene(replace(scenario, **changes), scenes, wanted)
+
+
+def test_scene_by_the_rule_of_the_fact_sheet(scenario):
+    named = {'scene_id': 'seq', 'metadata_scene_id': 'meta', 'path': '/data/stem.usdz'}
+    assert scene(scenario, 'meta', 'seq', 'x-stem-y', **named) == 'seq'
+    assert scene(scenario, 'meta', 'x-stem-y', **named) == 'meta'
+    assert scene(scenario, 'other', 'x-stem-y', **named) == 'x-stem-y'
+    assert scene(scenario, 'other', **named) == 'other'
+    assert scene(scenario, 'a', 'b', wanted='b', **named) == 'b'
+    # Of a server that takes any name, ours.
+    assert scene(scenario, '*', **named) == 'seq'
+    assert scene(scenario, 'meta', '*', 'x-stem-y', **named) == 'seq'
+    assert scene(scenario, '*', wanted='mine', **named) == 'mine'
+    # What was typed is never replaced.
+    with pytest.raises(ServerError, match='no scene mine'):
+        scene(scenario, 'other', wanted='mine', **named)
+
+
+@pytest.mark.parametrize('scenes', [('b', 'a'), ('a-stem', 'b-stem')])
+def test_scene_that_the_server_lacks_lists_what_it_has(scenario, scenes):
+    with pytest.raises(ServerError) as caught:
+        scene(scenario, *scenes, scene_id='seq', metadata_scene_id='', path='/data/stem.usdz')
+    assert 'no scene seq' in caught.value.problem
+    assert f'it has {", ".join(sorted(scenes))}:' in caught.value.remedy
+
+
+def test_server_without_any_scene_is_told_what_starts_it(scenario):
+    with pytest.raises(ServerError, match='no scenes at all') as caught:
+        scene(scenario)
+    assert (caught.value.kind, caught.value.action) == ('scene', ASK_AGAIN)
+    assert '--artifact-glob' in caught.value.remedy
+
+
+def test_server_that_takes_any_name_is_no_reason_for_a_warning(
+    scenario, make_server, make_pipeline, delivered
+):
+    server = make_server(scenes=['*'])
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(60)
+    assert [request.scene_id for request in server.requests()] == [scenario.scene_id]
+    assert pipeline.status().scene_note == ''
+    assert not delivered.texts('warn')
+
+
+def test_server_that_loads_the_scene_itself_is_told_where_from_with_every_call(
+    make_server, make_pipeline, delivered
+):
+    server = make_server(scenes=['another'], batch=False)
+    pipeline = make_pipeline(
+        server,
+        scene_url='file:///data/street%201.usdz',
+        scene_id='mine_2-b',
+        first_render_timeout_s=200.0,
+        render_timeout_s=20.0,
+    )
+    pipeline.submit(due('wide'), keep=True).result(60)
+    pipeline.submit(due('wide', t_us=200_000), keep=True).result(60)
+    assert len(delivered.frames) == 2
+    assert server.methods() == ['get_version', 'get_available_scenes', 'render_rgb', 'render_rgb']
+    for headers in server.headers:
+        assert headers['x-nre-scene-url'] == 'file:///data/street%201.usdz'
+        assert headers['x-nre-scene-id'] == 'mine_2-b'
+    assert [request.scene_id for request in server.requests()] == ['mine_2-b', 'mine_2-b']
+    # Whichever of them makes it load the scene may take as long as a first frame.
+    assert all(100.0 < seconds < 300.0 for seconds in server.seconds[:3])
+    assert server.seconds[3] < 100.0
+    assert pipeline.status().scene_note == ''
+    assert not delivered.texts('warn')
+
+
+def test_without_a_url_nothing_is_said_of_one(make_server, make_pipeline):
+    server = make_server()
+    make_pipeline(server).submit(due('wide'), keep=True).result(60)
+    assert server.headers
+    assert not [name for headers in server.headers for name in headers if 'scene' in name]
+
+
+def test_name_that_cannot_stand_beside_a_url_is_refused_at_once(make_pipeline):
+    with pytest.raises(ConfigurationError, match=r"scene_id is 'a\.b', expected letters"):
+        make_pipeline('gpu:1', scene_url='https://host/a.usdz', scene_id='a.b')
+
+
+OTHER = "the server's only scene is 'other', taken for 'seq': "
+APART = 'it is another drive, recorded at another time, and so are its pictures'
+PERHAPS = 'its pictures may show another drive'
+
+
+def test_scene_of_another_name_is_described(scenario):
+    named = replace(
+        scenario, scene_id='seq', metadata_scene_id='meta', path=Path('/data/stem.usdz')
+    )
+    assert describe_scene(named, ('seq', 'x'), 'seq', '') == ''
+    assert describe_scene(named, ('meta', 'x'), 'meta', '') == ''
+    assert describe_scene(named, ('other',), 'other', 'other') == ''
+    end = '; set scene_id to choose'
+    assert describe_scene(named, ('other',), 'other', '') == OTHER + PERHAPS + end
+    assert describe_scene(named, ('a', 'x-stem'), 'x-stem', '') == (
+        f"the server's scene 'x-stem' was taken for 'seq' by the name of the file: {PERHAPS}{end}"
+    )
+
+
+@pytest.mark.parametrize(
+    ('offsets_ns', 'apart'),
+    [
+        ([], False),
+        ([(-9, -1)], True),
+        ([(-9, 0)], False),
+        ([(1, 9)], True),
+        ([(-9, -1), (-1, 1)], False),
+        ([(-9, -1), (1, 9)], True),
+    ],
+)
+def test_scene_of_another_time_is_another_drive(scenario, offsets_ns, apart):
+    """Offsets below 0 count from the start, others from the end."""
+    short = replace(scenario, scene_id='seq', end_ns=scenario.start_ns)
+    spans = tuple((short.start_ns + a, short.start_ns + b) for a, b in offsets_ns)
+    said = describe_scene(short, ('other',), 'other', '', spans)
+    assert said == f'{OTHER}{APART if apart else PERHAPS}; set scene_id to choose'
+
+
+@pytest.mark.parametrize('shift_us', [None, 0, 10**9])
+def test_only_scene_of_another_name_is_taken_and_said_once(
+    make_server, make_pipeline, delivered, scenario, shift_us
+):
+    """A server that does not tell its trajectories, one with the drive's times, one without."""
+    server = make_server(scenes=['other'])
+    if shift_us is not None:
+        server.times_us = [scenario.start_ns // 1000 + shift_us]
+    pipeline = make_pipeline(server)
+    pipeline.submit(due('wide'), keep=True).result(60)
+    note = pipeline.status().scene_note
+    assert f"the server's only scene is 'other', taken for '{scenario.scene_id}': " in note
+    assert (APART if shift_us else PERHAPS) in note
+    assert server.requests()[0].scene_id == 'other'
+    server.stop()
+    again = make_server(scenes=['other'], port=server.port, version='fake 2')
+    again.times_us = server.times_us
+    eventually(lambda: 'fake 2' in pipeline.status().version)
+    pipeline.submit(due('wide', t_us=1), keep=True).result(60)
+    assert delivered.texts('warn') == [note]
+    assert pipeline.status().scene_note == note
+    assert len(delivered.frames) == 2
+
+
+def test_scene_by_its_name_or_by_choice_needs_no_note(make_server, make_pipeline, delivered):
+    ours, other = make_server(), make_server(scenes=['other'])
+    pipelines = [make_pipeline(ours), make_pipeline(other, scene_id='other')]
+    for pipeline in pipelines:
+        pipeline.submit(due('wide'), keep=True).result(60)
+        assert pipeline.status().scene_note == ''
+    assert delivered.texts('warn') == []
+    for server in (ours, other):
+        assert 'get_available_trajectories' not in server.methods()
+
+
+def test_frames_of_a_missing_scene_fail_at_once_with_the_list(
+    make_server, make_pipeline, delivered
+):
+    server = make_server(scenes=['one', 'two'])
+    pipeline = make_pipeline(server)
+    for keep in (False, True):
+        pipeline.submit(due('wide'), keep=keep).result(60)
+    assert [failure.error.kind for failure in delivered.failures] == ['scene', 'scene']
+    assert 'it has one, two' in str(delivered.failures[0].error)
+    status = pipeline.status()
+    assert status.connected
+    assert status.scenes == ('one', 'two')
+    assert 'no scene' in status.last_error
+    # Said once, by whoever found it out, and not of every frame again.
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert len(delivered.texts('error')) == 1
+    assert delivered.texts('warn') == []
+    assert not server.requests()
+
+
+def test_scene_that_comes_later_is_found(make_server, make_pipeline, delivered, scenario):
+    server = make_server(scenes=['one', 'two'])
+    pipeline = make_pipeline(server)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    server.scenes.append(scenario.scene_id)
+    eventually(lambda: pipeline.status().scene_id == scenario.scene_id)
+    pipeline.submit(due('wide')).result(60)
+    assert len(delivered.frames) == 1
+
+
+def test_metadata_of_a_scene_that_the_server_loads():
+    assert scene_metadata('', 'no name.at all') == ()
+    assert scene_metadata('file:/a.usdz', 'a_B-9') == (
+        ('x-nre-scene-url', 'file:/a.usdz'),
+        ('x-nre-scene-id', 'a_B-9'),
+    )
+    for name in ('', 'a.b', 'a b', 'ä'):
+        with pytest.raises(ConfigurationError, match='expected letters, digits'):
+            scene_metadata('file:/a.usdz', name)
+    with pytest.raises(ConfigurationError, match='scene_url'):
+        scene_metadata('ftp://a', 'a')
