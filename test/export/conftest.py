@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""An export in process: a scenario of 2 s, servers that answer at once, parts of 0.5 s."""
+"""An export in process: a scenario of 2 s, servers that answer at once, parts of a second."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import hashlib
 import importlib.util
 from pathlib import Path
+import shutil
 import signal
 from test.rendering.fake_server import FakeServer, png
 from test.ros.conftest import make_context, ros_environment
@@ -47,9 +48,8 @@ def usdz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_archive(tmp_path_factory.mktemp('export'), 'drive.usdz')
 
 
-@pytest.fixture
-def make_server(usdz: Path) -> Iterator[Callable[..., FakeServer]]:
-    """Return a function that starts a server which has the scenario; all are stopped."""
+def started_servers(usdz: Path) -> Iterator[Callable[..., FakeServer]]:
+    """Yield a function that starts a server which has the scenario; all are stopped."""
     servers: list[FakeServer] = []
     scene = Scenario.load(usdz).scene_id
 
@@ -62,10 +62,14 @@ def make_server(usdz: Path) -> Iterator[Callable[..., FakeServer]]:
         server.stop()
 
 
+make_server = pytest.fixture(started_servers, name='make_server')
+make_servers = pytest.fixture(started_servers, scope='module', name='make_servers')
+
+
 @pytest.fixture
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Split bags every half second."""
-    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 500_000_000)
+    """Split bags every second."""
+    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10**9)
 
 
 def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> int:
@@ -98,10 +102,20 @@ def exported(usdz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.MonkeyPatch.context() as patch,
         FakeServer(picture, scenes=[Scenario.load(usdz).scene_id]) as server,
     ):
-        patch.setattr('nurec_ros.export.part.PART_NS', 500_000_000)
+        patch.setattr('nurec_ros.export.part.PART_NS', 10**9)
         assert run_command(out, [server], [usdz], ['--frames', out / 'images']) == 0
     for number, handler in before.items():
         signal.signal(number, handler)
+    return out
+
+
+@pytest.fixture
+def copied(exported: Path, tmp_path: Path) -> Path:
+    """Return the folder that `export` writes into, with that export in it."""
+    out = tmp_path / 'out'
+    out.mkdir()
+    shutil.copytree(exported / 'drive', out / 'drive')
+    shutil.copy(exported / 'export.json', out)
     return out
 
 

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 import importlib.util
 import json
 import os
@@ -26,19 +25,23 @@ import socket
 import subprocess
 import sys
 import tempfile
-from test.export.conftest import picture
+from test.export.conftest import picture, run_command
+from test.export.test_export_bags import frame_times
 from test.export.test_export_resume import everything
-from test.support.archives import build_archive, CAMERAS
+from test.support.archives import build_archive
 from test.support.waiting import PATIENCE_S
 import threading
+from typing import Any
 
 import grpc
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.export.wishes import Wishes
 import pytest
 
-RAY = pytest.mark.skipif(
-    importlib.util.find_spec('ray') is None, reason="needs Ray: pip install 'nurec_ros[cluster]'"
-)
+HAS_RAY = importlib.util.find_spec('ray') is not None
+RAY = pytest.mark.skipif(not HAS_RAY, reason="needs Ray: pip install 'nurec_ros[cluster]'")
+if HAS_RAY:
+    from nurec_ros.export import cluster as on_cluster
 # A cluster for as long as stdin is open; its workers are children of its raylet.
 CLUSTER = """
 import sys
@@ -86,6 +89,8 @@ def cluster(folder):
             # A node that has to wait for its turn is no dead one: Ray would end it, and with it
             # the process of the tests.
             'RAY_health_check_failure_threshold': '1000',
+            # Workers for no job, which none of these gets.
+            'RAY_prestart_worker_first_driver': '0',
         },
     )
     address = process.stdout.readline().strip()
@@ -106,96 +111,15 @@ def long_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
 
 
-def workers(folder: Path) -> list[int]:
-    """Return the processes that render a part now, of the cluster of a folder."""
-    found = []
-    for path in Path('/proc').glob('[0-9]*/cmdline'):
-        # Others end meanwhile.
-        with suppress(OSError):
-            if path.read_bytes().startswith(b'ray::render'):
-                raylet = (path.parent / 'stat').read_text().rpartition(')')[2].split()[1]
-                if bytes(folder) in Path(f'/proc/{raylet}/cmdline').read_bytes():
-                    found.append(int(path.parent.name))
-    return found
+def entries_of(folder: Path) -> dict[str, Any]:
+    """Return what export.json says, by bag."""
+    entries = json.loads((folder / 'export.json').read_text())['scenarios']
+    return {entry['bag']: entry for entry in entries}
 
 
-@RAY
-def test_the_result_is_that_of_one_process_even_where_a_worker_is_killed(
-    export, long_parts, make_server, cluster, folder, usdz, other
-):
-    """Two scenarios on two workers; the first that renders dies, and Ray tries again."""
-    reached, killed = threading.Event(), threading.Event()
-
-    def render(request, context):
-        if len(server.requests()) > 10:
-            reached.set()
-            # So that there is one to be killed.
-            assert killed.wait(PATIENCE_S)
-        return picture(request)
-
-    def kill():
-        assert reached.wait(PATIENCE_S)
-        for process in workers(folder)[:1]:
-            os.kill(process, signal.SIGKILL)
-            victims.append(process)
-        killed.set()
-
-    victims: list[int] = []
-    server = make_server(render)
-    thread = threading.Thread(target=kill)
-    thread.start()
-    code, out = export(server, files=[usdz, other], options=['--ray', cluster])
-    thread.join()
-    assert code == 0
-    assert len(victims) == 1
-    code, one = export(make_server(), output='one', files=[usdz, other])
-    assert code == 0
-    assert everything(out) == everything(one)
-
-
-@RAY
-def test_what_failed_is_rendered_with_resume(
-    export, long_parts, make_server, cluster, usdz, other, tmp_path, capsys
-):
-    bad, lost = tmp_path / 'bad.usdz', tmp_path / 'lost.usdz'
-    bad.write_bytes(b'no zip')
-
-    def render(request, context):
-        if request.frame_start_us % 7 == 0:
-            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
-        return picture(request)
-
-    options = ['--ray', cluster, '--cameras', CAMERAS[0]]
-    code, out = export(make_server(render), files=[lost, usdz, bad, other], options=options)
-    assert code == 3
-    entries = json.loads((out / 'export.json').read_text())['scenarios']
-    by_bag = {entry['bag']: entry for entry in entries}
-    assert by_bag['bad']['complete'] is False
-    assert 'bad.usdz' in by_bag['bad']['error']
-    lacking = len(by_bag['drive']['missing']) + len(by_bag['other']['missing'])
-    assert lacking
-    assert 'lost.usdz is no file here' in by_bag['lost']['error']
-    told, printed = capsys.readouterr()
-    for name in ('bad', 'lost'):
-        assert (told + printed).count(by_bag[name]['error']) == 1
-        assert f'{name}.usdz: not exported\n' in told
-    server = make_server()
-    options.append('--resume')
-    code, out = export(server, files=[usdz, other], options=options)
-    assert code == 0
-    assert len(server.requests()) == lacking
-    code, one = export(
-        make_server(), output='one', files=[usdz, other], options=['--cameras', CAMERAS[0]]
-    )
-    assert code == 0
-    for name in ('drive', 'other'):
-        assert everything(out / name) == everything(one / name)
-
-
-@RAY
-def test_ctrl_c_leaves_what_one_process_goes_on_with(
-    export, long_parts, make_server, cluster, usdz, other, tmp_path
-):
+@pytest.fixture(scope='module')
+def interrupted(make_servers, cluster, usdz, other, tmp_path_factory):
+    """Return the folder of an export on the cluster that got a Ctrl-C, its end, what it said."""
     reached, over = threading.Event(), threading.Event()
 
     def render(request, context):
@@ -204,7 +128,7 @@ def test_ctrl_c_leaves_what_one_process_goes_on_with(
             over.wait(PATIENCE_S)
         return picture(request)
 
-    server, output = make_server(render), tmp_path / 'out'
+    server, output = make_servers(render), tmp_path_factory.mktemp('interrupted') / 'out'
     command = [
         *(sys.executable, '-m', 'nurec_ros.cli.export', usdz, other, '--ray', cluster),
         *('--server', server.address, '--output', output),
@@ -215,15 +139,91 @@ def test_ctrl_c_leaves_what_one_process_goes_on_with(
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=PATIENCE_S)
     over.set()
-    assert process.returncode == 130, printed
+    return output, process.returncode, printed
+
+
+@RAY
+def test_ctrl_c_says_how_to_go_on(interrupted):
+    output, code, printed = interrupted
+    assert code == 130, printed
     assert f'what is finished stays in {output}, --resume goes on' in printed
     assert printed.endswith('nurec_export: interrupted\n')
     assert 'Traceback' not in printed
-    code, out = export(make_server(), files=[usdz, other], options=['--resume'])
-    assert code == 0
-    code, one = export(make_server(), output='one', files=[usdz, other])
-    assert code == 0
-    assert everything(out) == everything(one)
+
+
+@RAY
+def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
+    interrupted, long_parts, make_server, cluster, usdz, other, tmp_path, capsys, monkeypatch
+):
+    """
+    After the Ctrl-C: a worker is killed, frames fail, parts get no server, and files are none.
+
+    Ray tries the killed one again, the command what got no server, --resume what failed.
+    """
+    bad, lost, alone = (tmp_path / f'{name}.usdz' for name in ('bad', 'lost', 'alone'))
+    bad.write_bytes(b'no zip')
+    shutil.copy(usdz, alone)
+    reached, killed = threading.Event(), threading.Event()
+    real = on_cluster.render
+
+    def render_part(wishes, path, number):
+        """Find no server, twice or always; on the nodes."""
+        tried = tmp_path / f'{path.stem} was tried'
+        with tried.open('a') as file:
+            file.write('.')
+        if path.stem == 'alone' or (path.stem == 'other' and tried.stat().st_size < 3):
+            return on_cluster.Told(early='no server gives frames: away')
+        with (tmp_path / 'rendering').open('a') as file:
+            file.write(f'{os.getpid()}\n')
+        return real(wishes, path, number)
+
+    def render(request, context):
+        if len(server.requests()) > 10:
+            reached.set()
+            # So that there is one to be killed.
+            assert killed.wait(PATIENCE_S)
+        if request.frame_start_us % 7 == 0:
+            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
+        return picture(request)
+
+    def kill():
+        assert reached.wait(PATIENCE_S)
+        os.kill(int((tmp_path / 'rendering').read_text().split()[0]), signal.SIGKILL)
+        killed.set()
+
+    out, files, options = interrupted[0], [usdz, other], ['--ray', cluster, '--resume']
+    monkeypatch.setattr(on_cluster, 'render', render_part)
+    server = make_server(render)
+    thread = threading.Thread(target=kill)
+    thread.start()
+    assert run_command(out, [server], [lost, bad, alone, *files], options) == 3
+    thread.join()
+    assert len((tmp_path / 'rendering').read_text().split()) == 3
+    assert (tmp_path / 'alone was tried').stat().st_size == 1 + on_cluster.RETRIES
+    entries = entries_of(out)
+    told, printed = capsys.readouterr()
+    for path, reason in ((bad, 'is no'), (lost, 'is no file here'), (alone, 'no server gives')):
+        entry = entries[path.stem]
+        assert (entry['complete'], entry['parts']) == (False, [])
+        assert reason in entry['error']
+        assert (told + printed).count(entry['error']) == 1
+        assert f'{path.name}: not exported\n' in told
+    failed = {
+        (camera, t) for camera, times in frame_times(usdz).items() for t in times if t % 7000 == 0
+    }
+    assert failed
+    for name in ('drive', 'other'):
+        assert entries[name]['complete'] is True
+        missing = {(lack['sensor'], lack['stamp_ns']) for lack in entries[name]['missing']}
+        assert missing == failed
+    monkeypatch.undo()
+    server = make_server()
+    assert run_command(out, [server], files, options) == 0
+    assert len(server.requests()) == 2 * len(failed)
+    assert run_command(tmp_path / 'one', [make_server()], files) == 0
+    for name, entry in entries_of(tmp_path / 'one').items():
+        assert entries_of(out)[name] == entry
+        assert everything(out / name) == everything(tmp_path / 'one' / name)
 
 
 def logs(folder: Path) -> dict[Path, bytes]:
@@ -232,7 +232,7 @@ def logs(folder: Path) -> dict[Path, bytes]:
 
 
 @RAY
-def test_mistakes_are_one_sentence(export, cluster, folder, usdz, capsys):
+def test_mistakes_are_one_sentence(export, cluster, folder, capsys):
     """In Ray's own logs, too, there is no traceback for a user's mistake."""
     before = logs(folder)
     assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
@@ -240,15 +240,8 @@ def test_mistakes_are_one_sentence(export, cluster, folder, usdz, capsys):
     assert 'no Ray cluster is at 127.0.0.1:1' in printed
     assert '`ray start --head` begins one' in printed
     assert export(options=['--ray', cluster, '--cameras', 'nope'])[0] == 1
-    assert "parameter 'cameras' names 'nope'; expected some of" in capsys.readouterr().err
-    # Nobody answers, and none of the attempts need be long.
-    code, out = export(options=['--ray', cluster, '--wait', '0'])
-    assert code == 1
-    told, printed = capsys.readouterr()
-    assert printed.count('no server gives frames: ') == 1
-    assert told == ''
-    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
-    assert entry['complete'] is False
+    printed = capsys.readouterr().err
+    assert "parameter 'cameras' names 'nope'; expected some of" in printed
     assert 'Traceback' not in printed
     after = logs(folder)
     assert after
@@ -283,7 +276,6 @@ def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
 @pytest.mark.parametrize('known', [True, False], ids=['now', 'before 2.52'])
 def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
     """As it does where a token is wrong; Ray has not always had an error for that."""
-    from nurec_ros.export import cluster
     import ray
 
     if not known:
@@ -296,34 +288,20 @@ def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ConfigurationError) as caught:
-            cluster._connect(f'127.0.0.1:{port}')
+            on_cluster._connect(f'127.0.0.1:{port}')
     words = str(caught.value)
     assert words.startswith(f'the Ray cluster at 127.0.0.1:{port} does not let this command in: ')
     assert 'if it has a token, set RAY_AUTH_MODE=token' in words
 
 
 @RAY
-def test_a_part_that_got_no_frames_is_given_again(
-    export, long_parts, make_server, cluster, usdz, tmp_path, monkeypatch
-):
-    from nurec_ros.export import cluster as on_cluster
-
-    real, tried = on_cluster.render, tmp_path / 'tried'
-
-    def render(wishes, path, number):
-        """Find no server at first; on the nodes."""
-        with tried.open('a') as file:
-            file.write('.')
-        if tried.stat().st_size < 3:
-            return on_cluster.Told(early='no server gives frames: away')
-        return real(wishes, path, number)
-
-    monkeypatch.setattr(on_cluster, 'render', render)
-    code, out = export(make_server(), options=['--ray', cluster])
-    assert code == 0
-    assert tried.stat().st_size == 3
-    (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
-    assert (entry['complete'], entry['missing']) == (True, [])
+def test_where_nobody_renders_a_task_says_so_and_raises_nothing(usdz, tmp_path):
+    """Ray would print a traceback of its own for what a task raises."""
+    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), wait_s=0.0)
+    told = on_cluster.begin(wishes, usdz, None)
+    assert [number for number, _ in told.parts] == [0]
+    assert on_cluster.render(wishes, usdz, 0).early.startswith('no server gives frames: ')
+    assert 'is no file on ' in on_cluster.begin(wishes, tmp_path / 'lost.usdz', None).refused
 
 
 def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):

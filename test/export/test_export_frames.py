@@ -138,7 +138,7 @@ def test_boxes_are_those_of_what_is_in_the_image(exported, usdz):
     cameras = json.loads((images / 'drive' / 'cameras.json').read_text())
     lines = (images / 'drive' / 'tracks.jsonl').read_text().splitlines()
     looked_at = 0
-    for text in lines[::4]:
+    for text in lines[::8]:
         line = json.loads(text)
         T_map_rig = scenario.ego.pose(line['stamp_ns']).matrix
         for track in line['tracks']:
@@ -152,8 +152,7 @@ def test_boxes_are_those_of_what_is_in_the_image(exported, usdz):
     assert looked_at > 5
 
 
-def test_images_of_a_complete_bag_without_a_server(export, make_server, tmp_path):
-    assert export(make_server())[0] == 0
+def test_images_of_a_complete_bag_without_a_server(export, copied, tmp_path):
     images = tmp_path / 'images'
     assert export(options=['--resume', '--frames', images])[0] == 0
     assert list((images / 'drive' / CAMERAS[0]).glob('*.png'))

@@ -101,7 +101,7 @@ def test_the_other_layout_is_the_same_in_the_files(export, server, usdz, tmp_pat
     from sensor_msgs.msg import PointCloud2
 
     images = tmp_path / 'images'
-    options = ['--frames', images, '-p', 'lidar_layout:=xyzirc', '--cameras', CAMERAS[0]]
+    options = ['--frames', images, '-p', 'lidar_layout:=xyzirc', '--topics', '~/*/points']
     code, out = export(server, options=options)
     assert code == 0
     t_ns, data = next(
@@ -152,12 +152,12 @@ def test_a_lidar_has_parameters_of_its_own_and_may_be_left_out(export, server, u
     assert {topic for topic, _, _ in found} == {f'/car/{LIDAR}/points'}
     server.calls.clear()
     for options in (['-p', 'lidars:=[none]'], ['--lidars', 'none']):
-        code, out = export(server, output=options[0], options=options)
+        code, out = export(server, output=options[0], options=[*options, '--cameras', CAMERAS[0]])
         assert code == 0
         assert server.requests('render_lidar') == []
         assert not any(topic.endswith('/points') for topic, _, _ in messages(out / 'drive'))
     # What is typed counts more than a parameter, as with cameras.
-    options = ['-p', 'lidars:=[none]', '--lidars', LIDAR, '--cameras', CAMERAS[0]]
+    options = ['-p', 'lidars:=[none]', '--lidars', LIDAR, '--topics', '~/*/points']
     code, out = export(server, output='one', options=options)
     assert code == 0
     ends = spin_ends(usdz)
@@ -174,7 +174,7 @@ def test_a_lidar_has_parameters_of_its_own_and_may_be_left_out(export, server, u
 def test_a_server_without_lidars_is_told_once_and_the_rest_is_there(
     export, make_server, usdz, capsys
 ):
-    code, out = export(make_server(), options=['--cameras', CAMERAS[0]])
+    code, out = export(make_server(), options=['--topics', '~/*/points'])
     assert code == 3
     (entry,) = json.loads((out / 'export.json').read_text())['scenarios']
     assert {lost['sensor'] for lost in entry['missing']} == {LIDAR}
