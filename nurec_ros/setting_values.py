@@ -22,11 +22,11 @@ integer beside a floating-point range; these functions take over both.
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 import math
 import re
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from nurec_ros.errors import ConfigurationError
 
@@ -49,9 +49,9 @@ class Spec:
     """
     One parameter.
 
-    `kind` is string, bool, int, double, string_array or double_array. `minimum` and `maximum`
-    bound numbers, inclusively; `extra` are values outside of them that are allowed too, with a
-    meaning that the description gives. `choices` lists the allowed strings. `length` is that of
+    `kind` is string, bool, int, double, string_array or double_array. `between` bounds numbers,
+    inclusively; `extra` are values outside of it that are allowed too, with a meaning that the
+    description gives. `choices` lists the allowed strings. `length` is that of
     an array of fixed length. `applies` says when a new value takes effect: at start only, at
     run time at once, or at the next `~/load`.
     """
@@ -61,8 +61,7 @@ class Spec:
     default: Value
     description: str
     applies: str = START
-    minimum: float | None = None
-    maximum: float | None = None
+    between: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     extra: tuple[float, ...] = ()
     length: int | None = None
@@ -73,11 +72,16 @@ class Spec:
         if self.choices:
             return ', '.join(choice or "''" for choice in self.choices)
         words = [f'{value:g}' for value in self.extra]
-        if self.minimum is not None and self.maximum is not None:
-            words.append(f'{_number(self.minimum)} to {_number(self.maximum)}')
+        if self.between is not None:
+            words.append(' to '.join(map(_number, self.between)))
         if self.length is not None:
             words.append(f'{self.length} finite numbers')
         return ', or '.join(words)
+
+    def holds(self, number: float) -> bool:
+        """Return whether a number is one that is allowed."""
+        low, high = self.between or (-math.inf, math.inf)
+        return number in self.extra or (abs(number) < math.inf and low <= number <= high)
 
 
 def _number(value: float) -> str:
@@ -119,7 +123,16 @@ def convert(spec: Spec, name: str, value: object) -> Value:
     rclpy holds: None (unset), a scalar, or a list, tuple or array of them. ConfigurationError
     with the found and the allowed values where it does not fit.
     """
-    checked = _CONVERTERS[spec.kind](spec, name, value)
+    checked = _fitting(spec, value)
+    if checked is None:
+        expected = EXPECTED[spec.kind]
+        if spec.choices:
+            expected = f'one of {spec.allowed}'
+        elif spec.length is not None:
+            expected = f'a list of {spec.allowed}'
+        elif spec.allowed:
+            expected = f'{expected}, {spec.allowed}'
+        raise ConfigurationError(f"parameter '{name}' is {describe(value)}; expected {expected}")
     if name in FRAME_PARAMETERS:
         _check_frame(name, str(checked))
     if name == 'service_prefix':
@@ -195,17 +208,6 @@ def _check_service(name: str, value: str) -> None:
         )
 
 
-def _refuse(spec: Spec, name: str, value: object) -> ConfigurationError:
-    expected = EXPECTED[spec.kind]
-    if spec.choices:
-        expected = f'one of {spec.allowed}'
-    elif spec.length is not None:
-        expected = f'a list of {spec.allowed}'
-    elif spec.allowed:
-        expected = f'{expected}, {spec.allowed}'
-    return ConfigurationError(f"parameter '{name}' is {describe(value)}; expected {expected}")
-
-
 def describe(value: object) -> str:
     """Return a value as the user would type it, shortened, with its type where it misleads."""
     if value is None:
@@ -231,85 +233,35 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + '...'
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _text(spec: Spec, name: str, value: object) -> str:
-    if _is_number(value):
+def _fitting(spec: Spec, value: object) -> Value | None:
+    """Return the value in the type of its kind; None where it does not fit."""
+    if spec.kind == 'bool':
+        return value if isinstance(value, bool) else None
+    if spec.kind == 'string':
         # A scene or a camera may be called 1234; YAML cannot tell that from a number.
-        return str(value)
-    if not isinstance(value, str):
-        raise _refuse(spec, name, value)
-    return value
-
-
-def _string(spec: Spec, name: str, value: object) -> str:
-    text = _text(spec, name, value)
-    if spec.choices and text not in spec.choices:
-        raise _refuse(spec, name, value)
-    return text
-
-
-def _bool(spec: Spec, name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _refuse(spec, name, value)
-    return value
-
-
-def _in_range(spec: Spec, value: float) -> bool:
-    if value in spec.extra:
-        return True
-    if spec.minimum is not None and value < spec.minimum:
-        return False
-    return spec.maximum is None or value <= spec.maximum
-
-
-def _int(spec: Spec, name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not _in_range(spec, value):
-        raise _refuse(spec, name, value)
-    return value
-
-
-def _double(spec: Spec, name: str, value: object) -> float:
-    if not _is_number(value):
-        raise _refuse(spec, name, value)
-    number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number) or not _in_range(spec, number):
-        raise _refuse(spec, name, value)
-    return number
-
-
-def _entries(spec: Spec, name: str, value: object) -> list[object]:
+        text = str(value) if _is_number(value) else value
+        return text if isinstance(text, str) and text in (spec.choices or (text,)) else None
+    if spec.kind in ('int', 'double'):
+        if not _is_number(value) or not spec.holds(value):
+            return None
+        if spec.kind == 'double':
+            return float(value)
+        return value if isinstance(value, int) else None
+    if value is None and spec.kind == 'string_array':
+        # An empty list arrives as unset from a file, and as an empty array of any type otherwise.
+        value = ()
     if not isinstance(value, (list, tuple, array.array)):
-        raise _refuse(spec, name, value)
-    return list(value)
-
-
-def _string_array(spec: Spec, name: str, value: object) -> tuple[str, ...]:
-    # An empty list arrives as unset from a file, and as an empty array of any type otherwise.
-    entries = [] if value is None else _entries(spec, name, value)
-    if any(not isinstance(entry, str) and not _is_number(entry) for entry in entries):
-        raise _refuse(spec, name, value)
-    return tuple(str(entry) for entry in entries) or ('',)
-
-
-def _double_array(spec: Spec, name: str, value: object) -> tuple[float, ...]:
-    entries = _entries(spec, name, value)
-    right_length = spec.length is None or len(entries) == spec.length
-    if not right_length or not all(_is_number(entry) for entry in entries):
-        raise _refuse(spec, name, value)
-    numbers = tuple(float(entry) for entry in entries)  # type: ignore[arg-type]
-    if not all(math.isfinite(number) and _in_range(spec, number) for number in numbers):
-        raise _refuse(spec, name, value)
-    return numbers
-
-
-_CONVERTERS: dict[str, Callable[[Spec, str, object], Value]] = {
-    'string': _string,
-    'bool': _bool,
-    'int': _int,
-    'double': _double,
-    'string_array': _string_array,
-    'double_array': _double_array,
-}
+        return None
+    if spec.kind == 'string_array':
+        if not all(isinstance(entry, str) or _is_number(entry) for entry in value):
+            return None
+        return tuple(str(entry) for entry in value) or ('',)
+    if spec.length not in (None, len(value)):
+        return None
+    if not all(_is_number(entry) and spec.holds(entry) for entry in value):
+        return None
+    return tuple(float(entry) for entry in value)

@@ -33,9 +33,7 @@ class Settings:
 
     # The scenario and the server that renders it.
     usdz_path: str = parameter(
-        '',
-        'The NuRec scenario, a USDZ file. Empty: the player idles and waits for ~/load.',
-        LOAD,
+        '', 'The NuRec scenario, a USDZ file. Empty: the player idles and waits for ~/load.', LOAD
     )
     server: str = parameter(
         'localhost:46435',
@@ -68,34 +66,29 @@ class Settings:
         LOAD,
     )
     tls_root_certificate: str = parameter(
-        '',
-        'File of the root certificate for TLS to the server. Empty: plaintext.',
+        '', 'File of the root certificate for TLS to the server. Empty: plaintext.'
     )
     service_prefix: str = parameter(
-        '',
-        'Full name of the gRPC service. Empty: the known names are tried.',
+        '', 'Full name of the gRPC service. Empty: the known names are tried.'
     )
     # What is rendered.
     resolution_scale: float = parameter(
         0.25,
         "Size of the rendered images as a share of the calibration's width and height.",
         RUNTIME,
-        minimum=0.01,
-        maximum=2.0,
+        between=(0.01, 2.0),
     )
     camera_rate: float = parameter(
         0.0,
         'Images per scenario second and camera, in Hz. 0: at the recorded frame times.',
         RUNTIME,
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
     )
     lidar_rate: float = parameter(
         0.0,
         'Clouds per scenario second and lidar, in Hz. 0: at the ends of the recorded spins.',
         RUNTIME,
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
     )
     lidar_layout: str = parameter(
         'xyzi',
@@ -110,10 +103,7 @@ class Settings:
         choices=('jpeg', 'png', 'rgb'),
     )
     image_quality: int = parameter(
-        95,
-        'JPEG quality that the server is asked for.',
-        minimum=1,
-        maximum=100,
+        95, 'JPEG quality that the server is asked for.', between=(1, 100)
     )
     projection: str = parameter(
         'native',
@@ -122,10 +112,7 @@ class Settings:
         choices=('native', 'pinhole'),
     )
     hfov_deg: float = parameter(
-        90.0,
-        'Horizontal field of view of projection: pinhole, in degrees.',
-        minimum=1.0,
-        maximum=170.0,
+        90.0, 'Horizontal field of view of projection: pinhole, in degrees.', between=(1.0, 170.0)
     )
     shutter: str = parameter(
         'instant',
@@ -139,16 +126,12 @@ class Settings:
         choices=('auto', 'never'),
     )
     render_timeout_s: float = parameter(
-        10.0,
-        'Longest wait for one answer of the server, in seconds.',
-        minimum=0.1,
-        maximum=3600.0,
+        10.0, 'Longest wait for one answer of the server, in seconds.', between=(0.1, 3600.0)
     )
     first_render_timeout_s: float = parameter(
         300.0,
         'The same for the first frame of a scene, for which servers compile first, in seconds.',
-        minimum=0.1,
-        maximum=3600.0,
+        between=(0.1, 3600.0),
     )
     send_tracks: bool = parameter(
         False,
@@ -164,9 +147,7 @@ class Settings:
         length=6,
     )
     always_render: bool = parameter(
-        False,
-        'Render cameras and lidars that nobody subscribes to as well.',
-        RUNTIME,
+        False, 'Render cameras and lidars that nobody subscribes to as well.', RUNTIME
     )
     # Time.
     mode: str = parameter(
@@ -176,50 +157,30 @@ class Settings:
         choices=('realtime', 'lockstep'),
     )
     rate: float = parameter(
-        1.0,
-        'Scenario seconds per wall second.',
-        RUNTIME,
-        minimum=0.01,
-        maximum=100.0,
+        1.0, 'Scenario seconds per wall second.', RUNTIME, between=(0.01, 100.0)
     )
     tick_us: int = parameter(
         100000,
         'Scenario time that ~/tick advances by, in microseconds.',
         RUNTIME,
-        minimum=1,
-        maximum=3600000000,
+        between=(1, 3600000000),
     )
-    loop: bool = parameter(
-        False,
-        'Start over from begin when the end is reached.',
-        RUNTIME,
-    )
-    autoplay: bool = parameter(
-        False,
-        'Play as soon as a scenario is loaded.',
-    )
+    loop: bool = parameter(False, 'Start over from begin when the end is reached.', RUNTIME)
+    autoplay: bool = parameter(False, 'Play as soon as a scenario is loaded.')
     start_offset_s: float = parameter(
         0.0,
         "Moves begin this much after the scenario's start, in seconds.",
-        minimum=0.0,
-        maximum=86_400.0,
+        between=(0.0, 86_400.0),
     )
     end_offset_s: float = parameter(
-        0.0,
-        "Moves end this much before the scenario's end, in seconds.",
-        minimum=0.0,
-        maximum=86_400.0,
+        0.0, "Moves end this much before the scenario's end, in seconds.", between=(0.0, 86_400.0)
     )
     clock_rate: float = parameter(
         100.0,
         'Messages per wall second on /clock, and on /tf and ~/odom while playing, in Hz.',
-        minimum=1.0,
-        maximum=1000.0,
+        between=(1.0, 1000.0),
     )
-    publish_clock: bool = parameter(
-        True,
-        'Publish /clock. Only one player may.',
-    )
+    publish_clock: bool = parameter(True, 'Publish /clock. Only one player may.')
     # Frames.
     publish_tf: bool = parameter(
         True,
@@ -231,65 +192,46 @@ class Settings:
         'own.',
     )
     publish_earth_frame: bool = parameter(
-        False,
-        'Publish earth (ECEF) to map on /tf_static, where the USDZ gives it.',
+        False, 'Publish earth (ECEF) to map on /tf_static, where the USDZ gives it.'
     )
     imu_rate: float = parameter(
         0.0,
         'Messages per scenario second on ~/imu, derived from the drive, in Hz. 0: no topic.',
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
     )
     fix_rate: float = parameter(
         0.0,
         'Messages per scenario second on ~/fix, where the USDZ lies on Earth, in Hz. 0: no topic.',
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
     )
-    map_frame: str = parameter(
-        'map',
-        "Name of the USDZ's world frame.",
-    )
-    base_frame: str = parameter(
-        'base_link',
-        'Name of the rig frame.',
-    )
+    map_frame: str = parameter('map', "Name of the USDZ's world frame.")
+    base_frame: str = parameter('base_link', 'Name of the rig frame.')
     odom_frame: str = parameter(
-        '',
-        'Name of a frame between map and base, equal to map. Empty: none.',
+        '', 'Name of a frame between map and base, equal to map. Empty: none.'
     )
     frame_prefix: str = parameter(
-        '',
-        'Put before the base, odom, camera and lidar frames, for several players at once.',
+        '', 'Put before the base, odom, camera and lidar frames, for several players at once.'
     )
     # Markers.
     marker_rate: float = parameter(
         10.0,
         'Messages per wall second on ~/tracks and ~/objects while playing, in Hz.',
-        minimum=0.1,
-        maximum=1000.0,
+        between=(0.1, 1000.0),
     )
-    velocity_arrows: bool = parameter(
-        False,
-        'Draw the velocity of moving tracks.',
-        RUNTIME,
-    )
+    velocity_arrows: bool = parameter(False, 'Draw the velocity of moving tracks.', RUNTIME)
     trail_length_s: float = parameter(
         0.0,
         'Length of the trail behind each moving track, in scenario seconds. 0: none.',
         RUNTIME,
-        minimum=0.0,
-        maximum=3600.0,
+        between=(0.0, 3600.0),
     )
     min_track_lifetime_s: float = parameter(
         0.1,
         'Tracks that live this long or less are left out, in seconds. 0: all are kept.',
-        minimum=0.0,
-        maximum=3600.0,
+        between=(0.0, 3600.0),
     )
     smooth_track_height: bool = parameter(
-        False,
-        "Smooth the tracks' heights. Off, because the renderer shows the recorded ones.",
+        False, "Smooth the tracks' heights. Off, because the renderer shows the recorded ones."
     )
     # Who drives.
     ego_source: str = parameter(
@@ -300,48 +242,37 @@ class Settings:
         choices=('recorded', 'pose', 'odometry', 'twist', 'ackermann'),
     )
     cmd_vel_stamped: bool = parameter(
-        True,
-        '~/cmd_vel is TwistStamped. Off: Twist, which counts from its arrival.',
+        True, '~/cmd_vel is TwistStamped. Off: Twist, which counts from its arrival.'
     )
     wheelbase_m: float = parameter(
         2.85,
         'Distance between the axles, for ego_source: ackermann, in metres.',
-        minimum=0.1,
-        maximum=20.0,
+        between=(0.1, 20.0),
     )
     max_acceleration: float = parameter(
-        3.0,
-        'Most that ego_source: ackermann speeds up, in m/s^2.',
-        minimum=0.01,
-        maximum=100.0,
+        3.0, 'Most that ego_source: ackermann speeds up, in m/s^2.', between=(0.01, 100.0)
     )
     max_deceleration: float = parameter(
-        6.0,
-        'Most that ego_source: ackermann brakes, in m/s^2.',
-        minimum=0.01,
-        maximum=100.0,
+        6.0, 'Most that ego_source: ackermann brakes, in m/s^2.', between=(0.01, 100.0)
     )
     max_steering_angle_deg: float = parameter(
         35.0,
         'Most that the wheels turn with ego_source: ackermann, in degrees.',
-        minimum=0.0,
-        maximum=80.0,
+        between=(0.0, 80.0),
     )
     command_timeout_s: float = parameter(
         0.5,
         'A command counts for so long, in scenario seconds: then a twist ends and an ackermann '
         'vehicle brakes. 0: for ever.',
         RUNTIME,
-        minimum=0.0,
-        maximum=3600.0,
+        between=(0.0, 3600.0),
     )
     max_deviation_m: float = parameter(
         3.0,
         'Lateral distance from the recorded path beyond which pictures are worth little, in '
         'metres.',
         RUNTIME,
-        minimum=0.0,
-        maximum=10_000.0,
+        between=(0.0, 10_000.0),
     )
     on_collision: str = parameter(
         'report',
@@ -360,8 +291,7 @@ class Settings:
         '~/tick and ~/play_next wait so long, in wall seconds, for an input that is stamped late '
         'enough, and refuse without one. 0: they do not wait.',
         RUNTIME,
-        minimum=0.0,
-        maximum=3600.0,
+        between=(0.0, 3600.0),
     )
 
 
@@ -373,16 +303,14 @@ class CameraSettings:
         0.0,
         "This camera's resolution_scale. 0: the general one.",
         RUNTIME,
-        minimum=0.01,
-        maximum=2.0,
+        between=(0.01, 2.0),
         extra=(0.0,),
     )
     rate: float = parameter(
         -1.0,
         "This camera's camera_rate, in Hz. -1: the general one.",
         RUNTIME,
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
         extra=(-1.0,),
     )
 
@@ -395,8 +323,7 @@ class LidarSettings:
         -1.0,
         "This lidar's lidar_rate, in Hz. -1: the general one.",
         RUNTIME,
-        minimum=0.0,
-        maximum=1000.0,
+        between=(0.0, 1000.0),
         extra=(-1.0,),
     )
     device: str = parameter(

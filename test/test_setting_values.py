@@ -190,8 +190,7 @@ def test_every_default_is_allowed_and_of_the_tables_type(spec: Spec):
     assert convert(spec, spec.name, spec.default) == spec.default
     assert spec.description.endswith('.')
     assert spec.applies in ('start', 'runtime', 'load')
-    assert (spec.minimum is None) == (spec.maximum is None)
-    assert (spec.minimum is not None) == (spec.kind in ('int', 'double'))
+    assert (spec.between is not None) == (spec.kind in ('int', 'double'))
 
 
 def test_the_table_holds_the_contracts_parameters():

@@ -42,9 +42,8 @@ MOST_DOMAIN = 232
 def _number_for(parameter: str) -> Callable[[str], float]:
     """Return what reads a number that the player's parameter of this name may be."""
     spec = next(spec for spec in TABLE if spec.name == parameter)
-    assert spec.minimum is not None
-    assert spec.maximum is not None
-    return number(spec.minimum, spec.maximum, float)
+    assert spec.between is not None
+    return number(*spec.between, float)
 
 
 def parser() -> Parser:

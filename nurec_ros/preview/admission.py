@@ -41,14 +41,14 @@ from nurec_ros.preview.wire import (
     raised,
     RefusalError,
 )
-from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-Request: TypeAlias = sensorsim_pb2.RGBRenderRequest | sensorsim_pb2.LidarRenderRequest
+Request: TypeAlias = sim.RGBRenderRequest | sim.LidarRenderRequest
 
 # One 8K picture: what a client may cost us in memory and time with one request.
 MAX_PIXELS = 7680 * 4320
@@ -99,7 +99,7 @@ def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
 
 
 def check(
-    request: sensorsim_pb2.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+    request: sim.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
 ) -> PictureRequest:
     """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
     scenario = find_scene(scenes, request.scene_id)
@@ -134,14 +134,14 @@ def check(
 
 
 def check_spin(
-    request: sensorsim_pb2.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+    request: sim.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
 ) -> SpinRequest:
     """Check a LidarRenderRequest likewise."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
     device = DEVICES.get(request.lidar_config.lidar_type)
     if device is None:
-        known = ', '.join(sensorsim_pb2.LidarDeviceType.Name(number) for number in DEVICES)
+        known = ', '.join(sim.LidarDeviceType.Name(number) for number in DEVICES)
         raise invalid(f'lidar_type is {request.lidar_config.lidar_type}, expected one of {known}')
     start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
     return SpinRequest(
@@ -169,7 +169,7 @@ def _check_time(request: Request, scenario: Scenario) -> None:
 
 
 def _size(
-    request: sensorsim_pb2.RGBRenderRequest, model: CameraModel, behaviour: Behaviour
+    request: sim.RGBRenderRequest, model: CameraModel, behaviour: Behaviour
 ) -> tuple[int, int]:
     asked = request.resolution_w, request.resolution_h
     if min(asked) < 1:

@@ -22,7 +22,7 @@ from typing import Any, TYPE_CHECKING
 from nurec_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from nurec_ros.rendering.protos import sensorsim_pb2
+    from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 
 SERVICE_PREFIX = 'nre.grpc.protos.sensorsim.SensorsimService'
 API_VERSIONS = ('v1', 'v2')
@@ -185,7 +185,7 @@ def spoil_picture(encoded: bytes, how: str) -> bytes:
     return encoded
 
 
-def spoil_items(items: list[sensorsim_pb2.BatchRGBRenderReturnItem], how: str) -> None:
+def spoil_items(items: list[sim.BatchRGBRenderReturnItem], how: str) -> None:
     """Change a batch reply's items in place as `how` says (Behaviour.batch_replies)."""
     if not items:
         return

@@ -31,7 +31,7 @@ from nurec_ros.palette import SYNONYMS
 from nurec_ros.preview.landscape import GroundPaint, Plane, VERGE
 from nurec_ros.preview.optics import Exposure
 from nurec_ros.preview.paint import ASPHALT, LINE, PAVING
-from nurec_ros.rendering.protos import sensorsim_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 
 Array = NDArray[np.float64]
 Cloud = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -77,8 +77,8 @@ class LidarDevice:
 
 
 DEVICES = {
-    sensorsim_pb2.PANDAR128: LidarDevice(14.4, -3.0, -25.0, 180.0, -180.0, 200.0),
-    sensorsim_pb2.AT128: LidarDevice(12.9, -1.0, -12.5, 60.0, -60.0, 210.0),
+    sim.PANDAR128: LidarDevice(14.4, -3.0, -25.0, 180.0, -180.0, 200.0),
+    sim.AT128: LidarDevice(12.9, -1.0, -12.5, 60.0, -60.0, 210.0),
 }
 
 
@@ -89,12 +89,6 @@ class Beams:
     directions: Array
     azimuths: Array
     elevations: Array
-
-    @property
-    def fractions(self) -> Array:
-        """Return when each column is fired (C,), from 0 to 1 of the spin."""
-        columns = len(self.azimuths)
-        return (np.arange(columns) + 0.5) / columns
 
 
 @lru_cache(maxsize=8)
@@ -157,7 +151,8 @@ class Spin:
         self._end = T_end
         # Columns have times of their own, as those of a picture have.
         motion = Exposure(T_start, T_end, 'ROLLING_LEFT_TO_RIGHT', len(fired.azimuths), 1)
-        self._rotations, self._origins = motion.poses(fired.fractions)
+        count = len(fired.azimuths)
+        self._rotations, self._origins = motion.poses((np.arange(count) + 0.5) / count)
         # (3, C, R), so that what is asked of all three is asked of whole columns.
         self._rays = np.einsum('cij,crj->icr', self._rotations, fired.directions, optimize=True)
         self._distance = np.full(self._rays.shape[1:], np.inf)
@@ -209,7 +204,12 @@ class Spin:
         near, far = enters.max(axis=0), np.maximum(one, other).min(axis=0)
         # The cosine of the angle to the normal of the face that is entered.
         facing = np.where(enters == near, np.abs(ray), 0.0).max(axis=0)
-        self._keep(columns, rows, np.where(near < far, near, np.inf), facing, reflectivity)
+        distance = np.where(near < far, near, np.inf)
+        best, light = self._distance[columns, rows], self._intensity[columns, rows]
+        nearer = (distance > 0.0) & (distance < best)
+        best[nearer] = distance[nearer]
+        light[nearer] = _light(reflectivity, facing[nearer], _LEAST_OF_BOXES)
+        self._distance[columns, rows], self._intensity[columns, rows] = best, light
 
     def cloud(self, farthest: float, noise: Array | None = None) -> Cloud:
         """
@@ -246,20 +246,6 @@ class Spin:
         first = int(np.searchsorted(-elevations, -(elevation + angle)))
         last = int(np.searchsorted(-elevations, -(elevation - angle), side='right'))
         return np.flatnonzero(np.abs(off) <= across), slice(first, last)
-
-    def _keep(
-        self,
-        columns: NDArray[np.intp] | slice,
-        rows: slice,
-        distance: Array,
-        facing: Array,
-        reflectivity: float,
-    ) -> None:
-        best, light = self._distance[columns, rows], self._intensity[columns, rows]
-        nearer = (distance > 0.0) & (distance < best)
-        best[nearer] = distance[nearer]
-        light[nearer] = _light(reflectivity, facing[nearer], _LEAST_OF_BOXES)
-        self._distance[columns, rows], self._intensity[columns, rows] = best, light
 
 
 def _light(reflectivity: Array | float, facing: Array, least: float) -> Array:

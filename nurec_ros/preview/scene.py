@@ -124,7 +124,16 @@ class SceneRenderer:
         table = ray_table(model, width, height)
         lens = Lens(model, exposure, table.widest)
         plane = self._terrain.plane_near(lens.eye)
-        boxes = in_view(self._boxes(start_ns, end_ns, tracks), lens, plane)
+        index, start, end = self._present(start_ns, end_ns, tracks)
+        boxes = Boxes(
+            start,
+            end,
+            self._scenario.tracks.dims[index],
+            self._colours[index],
+            self._vehicles[index],
+            self._people[index],
+        )
+        boxes = in_view(boxes, lens, plane)
         placed = BoxPicture(boxes, lens, self._sky.sun, plane, table.pixel_angle)
         picture, first = self._draw_sky(model, exposure, plane)
         self._draw_sun(picture, lens, table.pixel_angle)
@@ -231,18 +240,6 @@ class SceneRenderer:
             shape = fired.directions.shape[:2]
             noise = np.random.default_rng([seed, end_ns]).normal(scale=noise_m, size=shape)
         return spin.cloud(device.farthest, noise)
-
-    def _boxes(self, start_ns: int, end_ns: int, given: TrackPoses) -> Boxes:
-        tracks = self._scenario.tracks
-        index, start, end = self._present(start_ns, end_ns, given)
-        return Boxes(
-            start,
-            end,
-            tracks.dims[index],
-            self._colours[index],
-            self._vehicles[index],
-            self._people[index],
-        )
 
     def _present(
         self, start_ns: int, end_ns: int, given: TrackPoses

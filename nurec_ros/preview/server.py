@@ -27,15 +27,18 @@ import logging
 from pathlib import Path
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.admission import MAX_QUEUED, Workers
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.service import PreviewService, Renderer
+from nurec_ros.preview.service import PreviewService
 from nurec_ros.rendering.protos import health_pb2
 from nurec_ros.scenario import Scenario
+
+if TYPE_CHECKING:
+    from nurec_ros.preview.scene import SceneRenderer
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ class PreviewServer:
         port: int = 0,
         behaviour: Behaviour | None = None,
         caption: bool = True,
-        renderer_factory: Callable[[Scenario], Renderer] | None = None,
+        renderer_factory: Callable[[Scenario], SceneRenderer] | None = None,
         on_crash: Callable[[], None] | None = None,
     ) -> None:
         self.host = host
@@ -293,7 +296,7 @@ class Preparation:
     ends within some tenths of a second after `stop`, because `step` then raises.
     """
 
-    def __init__(self, renderers: Iterable[Renderer]) -> None:
+    def __init__(self, renderers: Iterable[SceneRenderer]) -> None:
         self._renderers = [each for each in renderers if hasattr(each, 'prepare')]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name='preview-prepare')
@@ -317,7 +320,7 @@ class Preparation:
             if not self._stopped.is_set():
                 self._prepare(renderer)
 
-    def _prepare(self, renderer: Any) -> None:
+    def _prepare(self, renderer: SceneRenderer) -> None:
         try:
             renderer.prepare(self._step)
         except _StoppedError:
@@ -359,7 +362,7 @@ def _by_scene_id(scenarios: Sequence[Scenario | str | Path]) -> dict[str, Scenar
     return scenes
 
 
-def _scene_renderer(scenario: Scenario) -> Renderer:
+def _scene_renderer(scenario: Scenario) -> SceneRenderer:
     # Late, so that a server with a renderer of its own starts without the drawing's tables.
     from nurec_ros.preview.scene import SceneRenderer
 

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 import logging
 import threading
-from typing import Any, Protocol, TYPE_CHECKING, TypeVar
+from typing import Any, TYPE_CHECKING, TypeVar
 
 import grpc
 import numpy as np
@@ -30,11 +30,9 @@ from nurec_ros.preview.admission import (
     check_spin,
     find_scene,
     PictureRequest,
-    TrackPoses,
     Workers,
 )
 from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
-from nurec_ros.preview.lidar import Cloud, LidarDevice
 from nurec_ros.preview.wire import (
     CrashError,
     encode,
@@ -44,12 +42,14 @@ from nurec_ros.preview.wire import (
     RefusalError,
     spec_of,
 )
-from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+from nurec_ros.rendering.protos.common_pb2 import Empty
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.cameras import CameraModel
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from nurec_ros.preview.scene import SceneRenderer
 
 _log = logging.getLogger(__name__)
 
@@ -58,41 +58,6 @@ MAX_BATCH = 64
 # Each takes its own message and returns another.
 Handler = Callable[[Any, grpc.ServicerContext], 'Message']
 Drawn = TypeVar('Drawn')
-
-
-class Renderer(Protocol):
-    """What the service draws with; `SceneRenderer` is the one outside tests."""
-
-    def render(
-        self,
-        model: CameraModel,
-        width: int,
-        height: int,
-        *,
-        start_ns: int,
-        end_ns: int,
-        T_map_camera_start: NDArray[np.float64],
-        T_map_camera_end: NDArray[np.float64],
-        tracks: TrackPoses = (),
-        caption: str = '',
-    ) -> NDArray[np.uint8]:
-        """Draw one (height, width, 3) RGB picture."""
-        ...
-
-    def spin(
-        self,
-        device: LidarDevice,
-        size: tuple[int, int],
-        *,
-        end_ns: int,
-        T_map_sensor_start: NDArray[np.float64],
-        T_map_sensor_end: NDArray[np.float64],
-        tracks: TrackPoses = (),
-        noise_m: float = 0.0,
-        seed: int = 0,
-    ) -> Cloud:
-        """Return a lidar's points (N, 3) in its frame at the end, and intensities (N,)."""
-        ...
 
 
 class PreviewService:
@@ -106,7 +71,7 @@ class PreviewService:
     def __init__(
         self,
         scenes: Mapping[str, Scenario],
-        renderers: Mapping[str, Renderer],
+        renderers: Mapping[str, SceneRenderer],
         behaviour: Behaviour,
         workers: Workers,
         *,
@@ -126,33 +91,26 @@ class PreviewService:
         """Return the generic handler; methods that the version lacks are UNIMPLEMENTED."""
         behaviour = self._behaviour
         methods: dict[str, tuple[Handler, type[Message]]] = {
-            'get_version': (self._get_version, common_pb2.Empty),
-            'get_available_scenes': (self._get_available_scenes, common_pb2.Empty),
-            'get_available_cameras': (
-                self._get_available_cameras,
-                sensorsim_pb2.AvailableCamerasRequest,
-            ),
+            'get_version': (self._get_version, Empty),
+            'get_available_scenes': (self._get_available_scenes, Empty),
+            'get_available_cameras': (self._get_available_cameras, sim.AvailableCamerasRequest),
             'get_available_trajectories': (
                 self._get_available_trajectories,
-                sensorsim_pb2.AvailableTrajectoriesRequest,
+                sim.AvailableTrajectoriesRequest,
             ),
             # No masks: a reply without fields, which Empty is on the wire.
-            'get_available_ego_masks': (_nothing, common_pb2.Empty),
-            'render_rgb': (self._render_rgb, sensorsim_pb2.RGBRenderRequest),
-            'render_lidar': (self._render_lidar, sensorsim_pb2.LidarRenderRequest),
+            'get_available_ego_masks': (lambda _request, _context: Empty(), Empty),
+            'render_rgb': (self._render_rgb, sim.RGBRenderRequest),
+            'render_lidar': (self._render_lidar, sim.LidarRenderRequest),
         }
         if behaviour.batch_served:
-            methods['batch_render_rgb'] = (
-                self._batch_render_rgb,
-                sensorsim_pb2.BatchRGBRenderRequest,
-            )
-            methods['get_server_config'] = (self._get_server_config, common_pb2.Empty)
-            # AlpaSim's two, without which it does not share scenes among servers.
-            methods['render_aggregated'] = (
-                self._render_aggregated,
-                sensorsim_pb2.AggregatedRenderRequest,
-            )
-            methods['get_loaded_scenes'] = (self._get_loaded_scenes, common_pb2.Empty)
+            methods |= {
+                'batch_render_rgb': (self._batch_render_rgb, sim.BatchRGBRenderRequest),
+                'get_server_config': (self._get_server_config, Empty),
+                # AlpaSim's two, without which it does not share scenes among servers.
+                'render_aggregated': (self._render_aggregated, sim.AggregatedRenderRequest),
+                'get_loaded_scenes': (self._get_loaded_scenes, Empty),
+            }
         return grpc.method_handlers_generic_handler(
             behaviour.service_prefix,
             {
@@ -185,9 +143,7 @@ class PreviewService:
         with self._lock:
             self.calls[method] += 1
 
-    def _get_version(
-        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
-    ) -> common_pb2.VersionId:
+    def _get_version(self, _request: Empty, _context: object) -> common_pb2.VersionId:
         patch = 5 if self._behaviour.batch_served else 1
         return common_pb2.VersionId(
             version_id=f'preview-{__version__}-{self._behaviour.api}',
@@ -196,32 +152,26 @@ class PreviewService:
         )
 
     def _get_available_scenes(
-        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
+        self, _request: Empty, _context: object
     ) -> common_pb2.AvailableScenesReturn:
         return common_pb2.AvailableScenesReturn(scene_ids=list(self._scenes))
 
-    def _get_loaded_scenes(
-        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
-    ) -> sensorsim_pb2.LoadedScenesReturn:
+    def _get_loaded_scenes(self, _request: Empty, _context: object) -> sim.LoadedScenesReturn:
         """All scenes are loaded, once each, and there is room for no other."""
         scenes = [
-            sensorsim_pb2.LoadedScene(
-                scene_id=name, loaded_instance_count=1, reusable_instance_count=1
-            )
+            sim.LoadedScene(scene_id=name, loaded_instance_count=1, reusable_instance_count=1)
             for name in self._scenes
         ]
-        return sensorsim_pb2.LoadedScenesReturn(
-            scenes=scenes, loaded_instance_capacity=len(scenes)
-        )
+        return sim.LoadedScenesReturn(scenes=scenes, loaded_instance_capacity=len(scenes))
 
     def _get_available_cameras(
-        self, request: sensorsim_pb2.AvailableCamerasRequest, _context: grpc.ServicerContext
-    ) -> sensorsim_pb2.AvailableCamerasReturn:
+        self, request: sim.AvailableCamerasRequest, _context: object
+    ) -> sim.AvailableCamerasReturn:
         scenario = find_scene(self._scenes, request.scene_id)
         pinhole_known = self._behaviour.api != 'v1'
-        return sensorsim_pb2.AvailableCamerasReturn(
+        return sim.AvailableCamerasReturn(
             available_cameras=[
-                sensorsim_pb2.AvailableCamera(
+                sim.AvailableCamera(
                     intrinsics=spec_of(name, camera.model, pinhole_known=pinhole_known),
                     # The field's name lies: like real servers this sends camera to rig.
                     rig_to_camera=pose_of(camera.T_rig_camera),
@@ -233,24 +183,20 @@ class PreviewService:
         )
 
     def _get_available_trajectories(
-        self, request: sensorsim_pb2.AvailableTrajectoriesRequest, _context: grpc.ServicerContext
-    ) -> sensorsim_pb2.AvailableTrajectoriesReturn:
+        self, request: sim.AvailableTrajectoriesRequest, _context: object
+    ) -> sim.AvailableTrajectoriesReturn:
         ego = find_scene(self._scenes, request.scene_id).ego
         samples = zip(ego.times_ns, ego.positions, ego.quaternions, strict=True)
         poses = [
             pose_at(position, quaternion, int(t_ns) // 1000)
             for t_ns, position, quaternion in samples
         ]
-        trajectory = sensorsim_pb2.AvailableTrajectory(
-            trajectory=common_pb2.Trajectory(poses=poses)
-        )
-        return sensorsim_pb2.AvailableTrajectoriesReturn(available_trajectories=[trajectory])
+        trajectory = sim.AvailableTrajectory(trajectory=common_pb2.Trajectory(poses=poses))
+        return sim.AvailableTrajectoriesReturn(available_trajectories=[trajectory])
 
-    def _get_server_config(
-        self, _request: common_pb2.Empty, _context: grpc.ServicerContext
-    ) -> sensorsim_pb2.ServerConfig:
+    def _get_server_config(self, _request: Empty, _context: object) -> sim.ServerConfig:
         behaviour = self._behaviour
-        return sensorsim_pb2.ServerConfig(
+        return sim.ServerConfig(
             server_config={
                 'renderer': 'preview',
                 'max_workers': str(behaviour.max_workers),
@@ -259,15 +205,22 @@ class PreviewService:
         )
 
     def _render_rgb(
-        self, request: sensorsim_pb2.RGBRenderRequest, context: grpc.ServicerContext
-    ) -> sensorsim_pb2.RGBRenderReturn:
+        self, request: sim.RGBRenderRequest, context: grpc.ServicerContext
+    ) -> sim.RGBRenderReturn:
         order = check(request, self._scenes, self._behaviour)
+        replies = self._behaviour.replies
         with self._workers.turn():
-            return self._frame(order, context)
+            self._begin(order.scene_id, order.width * order.height, context)
+            if replies == 'black':
+                picture = np.zeros((order.height, order.width, 3), np.uint8)
+            else:
+                picture = self._draw(order)
+            encoded = encode(picture, order.image_format, order.quality)
+        return sim.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
 
     def _render_lidar(
-        self, request: sensorsim_pb2.LidarRenderRequest, context: grpc.ServicerContext
-    ) -> sensorsim_pb2.LidarRenderReturn:
+        self, request: sim.LidarRenderRequest, context: grpc.ServicerContext
+    ) -> sim.LidarRenderReturn:
         asked = check_spin(request, self._scenes, self._behaviour)
         renderer = self._renderers[asked.scene_id]
         if not hasattr(renderer, 'spin'):
@@ -288,67 +241,45 @@ class PreviewService:
                 ),
             )
         if self._behaviour.lidar_floats:
-            return sensorsim_pb2.LidarRenderReturn(
-                point_xyzs=points.ravel(), point_intensities=intensities
-            )
+            return sim.LidarRenderReturn(point_xyzs=points.ravel(), point_intensities=intensities)
         how = self._behaviour.replies
-        return sensorsim_pb2.LidarRenderReturn(
+        return sim.LidarRenderReturn(
             num_points=len(points),
             point_xyzs_buffer=spoil_picture(points.astype('<f4').tobytes(), how),
             point_intensities_buffer=spoil_picture(intensities.astype('<f4').tobytes(), how),
         )
 
     def _render_aggregated(
-        self, request: sensorsim_pb2.AggregatedRenderRequest, context: grpc.ServicerContext
-    ) -> sensorsim_pb2.AggregatedRenderReturn:
+        self, request: sim.AggregatedRenderRequest, context: grpc.ServicerContext
+    ) -> sim.AggregatedRenderReturn:
         """Its reply has no place for one item's error: the first that fails fails the call."""
         _check_count(len(request.rgb_requests) + len(request.lidar_requests))
-        return sensorsim_pb2.AggregatedRenderReturn(
+        return sim.AggregatedRenderReturn(
             rgb_returns=[self._render_rgb(item, context) for item in request.rgb_requests],
             lidar_returns=[self._render_lidar(item, context) for item in request.lidar_requests],
         )
 
     def _batch_render_rgb(
-        self, request: sensorsim_pb2.BatchRGBRenderRequest, context: grpc.ServicerContext
-    ) -> sensorsim_pb2.BatchRGBRenderReturn:
+        self, request: sim.BatchRGBRenderRequest, context: grpc.ServicerContext
+    ) -> sim.BatchRGBRenderReturn:
         _check_count(len(request.items))
         items, names = [], set()
         for item in request.items:
-            reply = sensorsim_pb2.BatchRGBRenderReturnItem(camera_name=item.camera_name)
+            reply = sim.BatchRGBRenderReturnItem(camera_name=item.camera_name)
             if item.camera_name in names:
                 reply.error_message = f'camera_name {item.camera_name!r} is used twice'
             else:
                 names.add(item.camera_name)
-                self._fill(reply, item.request, context)
+                try:
+                    reply.result.CopyFrom(self._render_rgb(item.request, context))
+                    reply.success = True
+                except CrashError:
+                    raise
+                except RefusalError as refusal:
+                    reply.error_message = refusal.text
             items.append(reply)
         spoil_items(items, self._behaviour.batch_replies)
-        return sensorsim_pb2.BatchRGBRenderReturn(items=items)
-
-    def _fill(
-        self,
-        reply: sensorsim_pb2.BatchRGBRenderReturnItem,
-        request: sensorsim_pb2.RGBRenderRequest,
-        context: grpc.ServicerContext,
-    ) -> None:
-        try:
-            order = check(request, self._scenes, self._behaviour)
-            with self._workers.turn():
-                reply.result.CopyFrom(self._frame(order, context))
-        except CrashError:
-            raise
-        except RefusalError as refusal:
-            reply.error_message = refusal.text
-        else:
-            reply.success = True
-
-    def _frame(
-        self, order: PictureRequest, context: grpc.ServicerContext
-    ) -> sensorsim_pb2.RGBRenderReturn:
-        self._begin(order.scene_id, order.width * order.height, context)
-        replies = self._behaviour.replies
-        picture = self._draw(order) if replies != 'black' else _black(order)
-        encoded = encode(picture, order.image_format, order.quality)
-        return sensorsim_pb2.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
+        return sim.BatchRGBRenderReturn(items=items)
 
     def _begin(self, scene_id: str, pixels: int, context: grpc.ServicerContext) -> None:
         if not context.is_active():
@@ -392,11 +323,3 @@ def _check_count(count: int) -> None:
     if count > MAX_BATCH:
         text = f'a batch of {count} items, expected at most {MAX_BATCH}'
         raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-
-
-def _nothing(_request: common_pb2.Empty, _context: grpc.ServicerContext) -> common_pb2.Empty:
-    return common_pb2.Empty()
-
-
-def _black(order: PictureRequest) -> NDArray[np.uint8]:
-    return np.zeros((order.height, order.width, 3), np.uint8)

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 import math
 from typing import Any, TYPE_CHECKING
@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.poses import matrices, quaternion_of
-from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.protos import common_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario.cameras import (
     CameraModel,
@@ -57,6 +58,7 @@ _WINDSHIELD_POLYNOMIALS = (
     'horizontal_poly_inverse',
     'vertical_poly_inverse',
 )
+_FORMATS = (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR)
 _PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
@@ -130,7 +132,7 @@ def _pose(
 # Cameras.
 
 
-def camera_model(spec: sensorsim_pb2.CameraSpec, *, pinhole_known: bool = True) -> CameraModel:
+def camera_model(spec: sim.CameraSpec, *, pinhole_known: bool = True) -> CameraModel:
     """
     Return the camera that a CameraSpec describes; equal specs give the same object.
 
@@ -143,7 +145,7 @@ def camera_model(spec: sensorsim_pb2.CameraSpec, *, pinhole_known: bool = True) 
 # Building checks every number, too dear for each frame of the same few cameras.
 @lru_cache(maxsize=64)
 def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
-    spec = sensorsim_pb2.CameraSpec.FromString(encoded)
+    spec = sim.CameraSpec.FromString(encoded)
     field = spec.WhichOneof('camera_param')
     if field is None:
         raise invalid(f'camera_intrinsics has none of {", ".join(_COUNTS)}, expected one')
@@ -154,7 +156,7 @@ def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
         )
     message = getattr(spec, field)
     if field == 'opencv_pinhole_param' and not pinhole_known:
-        message = sensorsim_pb2.OpenCVPinholeCameraParam()
+        message = sim.OpenCVPinholeCameraParam()
     for name, count in _COUNTS[field].items():
         if len(getattr(message, name)) != count:
             raise raised(
@@ -162,72 +164,46 @@ def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
                 f'coefficients, expected {count}'
             )
     try:
-        return _BUILDERS[field](message, _shared(spec, message, _LENSES[field]))
+        return _built(spec, field, message)
     except CameraModelError as error:
         raise raised(f'AssertionError: {field}: {error}') from None
 
 
-def _shared(
-    spec: sensorsim_pb2.CameraSpec, message: Message, lens: type[CameraModel]
-) -> dict[str, Any]:
-    shift = lens.NUREC_FIRST_PIXEL
-    return {
-        'resolution': (spec.resolution_w, spec.resolution_h),
-        'shutter_type': _shutter_name(spec.shutter_type),
-        'principal_point': (message.principal_point_x - shift, message.principal_point_y - shift),
-        'windshield': _windshield(spec),
+# The lenses, and the fields of their messages that they take as they are.
+_LENSES: Mapping[str, tuple[type[CameraModel], tuple[str, ...]]] = {
+    'ftheta_param': (
+        FthetaCamera,
+        ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly', 'max_angle'),
+    ),
+    'opencv_pinhole_param': (PinholeCamera, tuple(_COUNTS['opencv_pinhole_param'])),
+    'opencv_fisheye_param': (FisheyeCamera, ('radial_coeffs', 'max_angle')),
+}
+
+
+def _built(spec: sim.CameraSpec, field: str, message: Message) -> CameraModel:
+    lens, names = _LENSES[field]
+    values = {name: getattr(message, name) for name in names}
+    parameters: dict[str, Any] = {
+        name: value if isinstance(value, float) else tuple(value) for name, value in values.items()
     }
-
-
-def _ftheta(message: sensorsim_pb2.FthetaCameraParam, shared: dict[str, Any]) -> CameraModel:
-    cde = message.linear_cde
-    return FthetaCamera(
-        **shared,
+    if lens is FthetaCamera:
         # The enum's names are the model's; 0 is one that the model refuses.
-        reference_poly=_enum_name(message, message.reference_poly),
-        pixeldist_to_angle_poly=tuple(message.pixeldist_to_angle_poly),
-        angle_to_pixeldist_poly=tuple(message.angle_to_pixeldist_poly),
-        max_angle=message.max_angle,
-        linear_cde=(cde.linear_c, cde.linear_d, cde.linear_e),
+        parameters['reference_poly'] = _enum_name(message, message.reference_poly)
+        cde = message.linear_cde
+        parameters['linear_cde'] = (cde.linear_c, cde.linear_d, cde.linear_e)
+    else:
+        parameters['focal_length'] = (message.focal_length_x, message.focal_length_y)
+    shift = lens.NUREC_FIRST_PIXEL
+    return lens(
+        resolution=(spec.resolution_w, spec.resolution_h),
+        shutter_type=_shutter_name(spec.shutter_type),
+        principal_point=(message.principal_point_x - shift, message.principal_point_y - shift),
+        windshield=_windshield(spec),
+        **parameters,
     )
 
 
-def _pinhole(
-    message: sensorsim_pb2.OpenCVPinholeCameraParam, shared: dict[str, Any]
-) -> CameraModel:
-    return PinholeCamera(
-        **shared,
-        focal_length=(message.focal_length_x, message.focal_length_y),
-        radial_coeffs=tuple(message.radial_coeffs),
-        tangential_coeffs=tuple(message.tangential_coeffs),
-        thin_prism_coeffs=tuple(message.thin_prism_coeffs),
-    )
-
-
-def _fisheye(
-    message: sensorsim_pb2.OpenCVFisheyeCameraParam, shared: dict[str, Any]
-) -> CameraModel:
-    return FisheyeCamera(
-        **shared,
-        focal_length=(message.focal_length_x, message.focal_length_y),
-        radial_coeffs=tuple(message.radial_coeffs),
-        max_angle=message.max_angle,
-    )
-
-
-_LENSES: Mapping[str, type[CameraModel]] = {
-    'ftheta_param': FthetaCamera,
-    'opencv_pinhole_param': PinholeCamera,
-    'opencv_fisheye_param': FisheyeCamera,
-}
-_BUILDERS = {
-    'ftheta_param': _ftheta,
-    'opencv_pinhole_param': _pinhole,
-    'opencv_fisheye_param': _fisheye,
-}
-
-
-def _windshield(spec: sensorsim_pb2.CameraSpec) -> Windshield | None:
+def _windshield(spec: sim.CameraSpec) -> Windshield | None:
     if not spec.HasField('bivariate_windshield_model_param'):
         return None
     message = spec.bivariate_windshield_model_param
@@ -246,17 +222,15 @@ def _enum_name(message: Message, number: int) -> str:
 
 def _shutter_name(number: int) -> str:
     # Clients of old servers leave the field out; all rows at once is then the honest reading.
-    if number == sensorsim_pb2.SHUTTER_UNKNOWN:
+    if number == sim.SHUTTER_UNKNOWN:
         return 'GLOBAL'
     try:
-        return str(sensorsim_pb2.ShutterType.Name(number))
+        return str(sim.ShutterType.Name(number))
     except ValueError:
         raise invalid(f'shutter_type is {number}, expected 0 to 5') from None
 
 
-def spec_of(
-    name: str, model: CameraModel, *, pinhole_known: bool = True
-) -> sensorsim_pb2.CameraSpec:
+def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> sim.CameraSpec:
     """Return the CameraSpec message of a scenario's camera, as get_available_cameras lists it."""
     spec = camera_spec(name, model)
     if spec.HasField('opencv_pinhole_param') and not pinhole_known:
@@ -275,7 +249,24 @@ def encode(rgb: NDArray[np.uint8], image_format: int, quality: float) -> bytes:
     Raises RefusalError as `check_format` does.
     """
     check_format(image_format, quality)
-    return _ENCODERS[image_format](rgb, int(quality) if image_format == sensorsim_pb2.JPEG else 0)
+    if image_format == sim.RGB_UINT8_PLANAR:
+        return b''.join(cv2.split(rgb))
+    if image_format == sim.JPEG and simplejpeg is not None:
+        encoded = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(rgb),
+            quality=int(quality),
+            colorspace='RGB',
+            colorsubsampling='420',
+            fastdct=True,
+        )
+        return bytes(encoded)
+    jpeg = image_format == sim.JPEG
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if jpeg else _PNG_SPEED
+    extension = '.jpg' if jpeg else '.png'
+    done, encoded = cv2.imencode(extension, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise raised(f'the picture could not be encoded as {extension}')
+    return bytes(encoded.data)
 
 
 def check_format(image_format: int, quality: float) -> None:
@@ -284,49 +275,14 @@ def check_format(image_format: int, quality: float) -> None:
 
     Servers cast the quality to int, so that 0.95, and the 0 of a field left out, fail late.
     """
-    if image_format not in _ENCODERS:
+    if image_format not in _FORMATS:
         try:
-            name = sensorsim_pb2.ImageFormat.Name(image_format)
+            name = sim.ImageFormat.Name(image_format)
         except ValueError:
             name = str(image_format)
-        served = ', '.join(sensorsim_pb2.ImageFormat.Name(number) for number in _ENCODERS)
+        served = ', '.join(sim.ImageFormat.Name(number) for number in _FORMATS)
         raise invalid(f'image_format {name} is not supported, expected one of {served}')
-    if image_format == sensorsim_pb2.JPEG and not 1.0 <= quality < 101.0:
+    if image_format == sim.JPEG and not 1.0 <= quality < 101.0:
         raise raised(
             f'nvJPEG error: encoder parameter quality = {quality:g} is not in the range 1 to 100'
         )
-
-
-def _jpeg(rgb: NDArray[np.uint8], quality: int) -> bytes:
-    if simplejpeg is not None:
-        encoded = simplejpeg.encode_jpeg(
-            np.ascontiguousarray(rgb),
-            quality=quality,
-            colorspace='RGB',
-            colorsubsampling='420',
-            fastdct=True,
-        )
-        return bytes(encoded)
-    return _by_opencv('.jpg', rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
-
-
-def _png(rgb: NDArray[np.uint8], _quality: int) -> bytes:
-    return _by_opencv('.png', rgb, _PNG_SPEED)
-
-
-def _planar(rgb: NDArray[np.uint8], _quality: int) -> bytes:
-    return b''.join(cv2.split(rgb))
-
-
-def _by_opencv(extension: str, rgb: NDArray[np.uint8], parameters: list[int]) -> bytes:
-    done, encoded = cv2.imencode(extension, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), parameters)
-    if not done:
-        raise raised(f'the picture could not be encoded as {extension}')
-    return bytes(encoded.data)
-
-
-_ENCODERS: dict[int, Callable[[NDArray[np.uint8], int], bytes]] = {
-    sensorsim_pb2.PNG: _png,
-    sensorsim_pb2.JPEG: _jpeg,
-    sensorsim_pb2.RGB_UINT8_PLANAR: _planar,
-}

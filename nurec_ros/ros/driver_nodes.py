@@ -104,17 +104,9 @@ FOLLOWER_SPECS = (
         0.0,
         'How far to the left of the recorded path to drive, in metres.',
         RUNTIME,
-        minimum=-100.0,
-        maximum=100.0,
+        between=(-100.0, 100.0),
     ),
-    Spec(
-        'wheelbase_m',
-        'double',
-        2.85,
-        "As the player's, in metres.",
-        minimum=0.1,
-        maximum=20.0,
-    ),
+    Spec('wheelbase_m', 'double', 2.85, "As the player's, in metres.", between=(0.1, 20.0)),
 )
 STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 LOOK_S = 1.0

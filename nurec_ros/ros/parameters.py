@@ -346,9 +346,9 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
         read_only=spec.applies == START,
         dynamic_typing=True,
     )
-    if spec.minimum is None or spec.maximum is None:
+    if spec.between is None:
         return message
-    low, high = min((spec.minimum, *spec.extra)), max((spec.maximum, *spec.extra))
+    low, high = min(*spec.between, *spec.extra), max(*spec.between, *spec.extra)
     if spec.kind == 'int':
         message.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     else:

@@ -197,10 +197,10 @@ def test_the_descriptors_carry_the_table(start_once, spec):
     assert descriptor.dynamic_typing
     if spec.kind == 'int':
         (bounds,) = descriptor.integer_range
-        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+        assert (bounds.from_value, bounds.to_value) == spec.between
     elif spec.kind == 'double':
         (bounds,) = descriptor.floating_point_range
-        assert (bounds.from_value, bounds.to_value) == (spec.minimum, spec.maximum)
+        assert (bounds.from_value, bounds.to_value) == spec.between
     else:
         assert not descriptor.integer_range
         assert not descriptor.floating_point_range
