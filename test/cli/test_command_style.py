@@ -166,6 +166,7 @@ MISTAKES = [
     ('export', ['none.usdz', '--output', 'bags'], 1, 'none.usdz: there is no such file'),
     ('demo', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
     ('control', ['--node', 'a b'], 2, "'a b' is not the name of a node"),
+    ('control', ['--ros-args', '-r', 'x'], 1, 'remap'),
     ('export', ['x', '--output', 'y', '--wait', '-1'], 2, "'-1', expected a number from 0 to"),
     ('export', ['x', '--output', 'y', '-p', 'loop:=true'], 2, '-p loop: not in an export'),
     ('export', ['x', '--output', 'y', '--server', 'z'], 2, "--server is 'z', expected HOST:PORT"),

@@ -40,7 +40,12 @@ from test.support.waiting import until
 import pytest
 
 END_S = 120.0
-IMPORTED = ['nurec_ros.cli.player', 'nurec_ros.ros.player_node']
+IMPORTED = [
+    'nurec_ros.cli.player',
+    'nurec_ros.ros.player_node',
+    'nurec_ros.cli.control',
+    'nurec_ros.ros.control_node',
+]
 
 
 class Process:
@@ -138,7 +143,7 @@ class _Forked:
     """A process that is forked from one that has imported everything."""
 
     def __init__(self, module: str, arguments: list[str], log: Path) -> None:
-        self._process = _forks().Process(
+        self._process = forks().Process(
             target=_run, args=(module, arguments, log, dict(os.environ)), daemon=True
         )
         self._process.start()
@@ -155,7 +160,8 @@ class _Forked:
 
 
 @cache
-def _forks() -> ForkServerContext:
+def forks() -> ForkServerContext:
+    """Return what makes processes that have the package's imports already."""
     context = multiprocessing.get_context('forkserver')
     # What cannot be imported there is passed over in silence.
     assert all(map(find_spec, IMPORTED))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import fcntl
+import importlib
 import os
 from pathlib import Path
 import pty
@@ -24,36 +25,23 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
+from test.support.process import forks
 from test.support.waiting import until
 from typing import Any
 
-# What a shell does: a process group of the command's own, in the foreground. Unlike a shell it
-# leaves the terminal as the command left it.
-_SHELL = """
-import fcntl, os, signal, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-child = os.fork()
-if child == 0:
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-with open(sys.argv[1], 'w') as file:
-    file.write(str(child))
-status = os.waitpid(child, 0)[1]
-os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
-"""
-
 
 class PseudoTerminal:
-    """A command, as Python's arguments, in a terminal; as a context manager it is ended."""
+    """
+    The command of a module, `module.main(arguments)`, in a terminal; it is ended on exit.
 
-    def __init__(self, folder: Path, words: Sequence[str]) -> None:
+    `failing`: the name of a function of the module that raises instead of doing what it should.
+    """
+
+    def __init__(
+        self, folder: Path, module: str, arguments: Sequence[str] = (), *, failing: str = ''
+    ) -> None:
         self._main, self._terminal = pty.openpty()
         # termios.tcsetwinsize, before Python 3.11.
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 160, 0, 0))
@@ -61,13 +49,17 @@ class PseudoTerminal:
         self._pid = folder / 'pid'
         self._text = ''
         self._mark = 0
-        self.process = subprocess.Popen(
-            [sys.executable, '-c', _SHELL, str(self._pid), *words],
-            stdin=self._terminal,
-            stdout=self._terminal,
-            stderr=self._terminal,
-            env={**os.environ, 'TERM': 'xterm-256color', 'PYTHONIOENCODING': 'utf-8'},
+        self._process = forks().Process(
+            target=_shell,
+            args=(
+                os.ttyname(self._terminal),
+                self._pid,
+                (module, list(arguments), failing),
+                {**os.environ, 'TERM': 'xterm-256color'},
+            ),
+            daemon=True,
         )
+        self._process.start()
 
     def mode(self) -> list[Any]:
         """Return the terminal's settings."""
@@ -114,10 +106,10 @@ class PseudoTerminal:
 
     def ended(self) -> int:
         """Wait for the end, and return the exit code."""
-        self.until(lambda: self.process.poll() is not None, 'the end')
+        self.until(lambda: not self._process.is_alive(), 'the end')
         self._read(0.0)
-        assert self.process.returncode is not None
-        return self.process.returncode
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     @property
     def text(self) -> str:
@@ -133,11 +125,52 @@ class PseudoTerminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
+        if self._process.is_alive():
             if self._pid.exists() and self._pid.read_text():
                 self.signal(signal.SIGKILL)
             else:
-                self.process.kill()
-            self.process.wait()
+                self._process.kill()
+            self._process.join()
         os.close(self._main)
         os.close(self._terminal)
+
+
+def _shell(
+    terminal: str, pid: Path, command: tuple[str, list[str], str], environment: dict[str, str]
+) -> None:
+    """
+    Do what a shell does: a process group of the command's own, in the foreground.
+
+    Unlike a shell it leaves the terminal as the command left it.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    os.setsid()
+    descriptor = os.open(terminal, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(descriptor, standard)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115, these stay open
+        sys.stdout = open(1, 'w', buffering=1, encoding='utf-8', closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, 'w', buffering=1, encoding='utf-8', closefd=False)  # noqa: SIM115
+        _run(*command)
+    pid.write_text(str(child))
+    status = os.waitpid(child, 0)[1]
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def _run(module: str, arguments: list[str], failing: str) -> None:
+    found = importlib.import_module(module)
+    if failing:
+        setattr(found, failing, _fail)
+    sys.exit(found.main(arguments))
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise ZeroDivisionError('nobody foresaw it')
