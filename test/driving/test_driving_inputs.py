@@ -279,7 +279,7 @@ def _room(*rectangles):
 def test_random_rectangles_meet_where_there_is_room_in_both():
     random = np.random.default_rng(11)
     seen = []
-    for _ in range(15):
+    for _ in range(5):
         x, y, yaw = random.uniform((-3, -3, -4), (3, 3, 4))
         boxes = [
             (*random.uniform(-6, 6, 2), 0.8, random.uniform(-4, 4), *random.uniform(0.3, 5, 3))
@@ -295,7 +295,7 @@ def test_random_rectangles_meet_where_there_is_room_in_both():
             elif room < 0.0:
                 assert not hit
             seen.append(hit)
-    assert 50 < sum(seen) < 250
+    assert 15 < sum(seen) < 85
 
 
 def test_who_is_met_at_many_moments_is_who_is_met_at_each(tmp_path):

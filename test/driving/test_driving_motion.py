@@ -13,6 +13,7 @@
 # limitations under the License.
 """Motion: closed forms, scipy's solve_ivp, and spans that are cut in many ways."""
 
+from functools import cache
 import math
 from test.driving.drives import euler, level_circle, SECOND, straight, T0
 
@@ -125,16 +126,14 @@ def rates(command, speed, steering, limits):
 @pytest.mark.parametrize(
     ('start', 'command'),
     [
-        (10.0, AckermannCommand(0, 10.0, 0.3, steering_rate=0.2)),
         (10.0, AckermannCommand(0, 2.0, -0.5, acceleration=1.5, steering_rate=0.4)),
         (2.0, AckermannCommand(0, 14.0, 0.6, acceleration=2.5, steering_rate=0.15)),
         (6.0, AckermannCommand(0, -4.0, 0.2, steering_rate=0.07)),
         (20.0, AckermannCommand(0, 25.0, -1.4, acceleration=9.0, steering_rate=1.1)),
-        (0.0, AckermannCommand(0, 3.0, 0.4, steering_rate=0.05)),
     ],
 )
 def test_turning_steering_equals_scipys_solution(start, command):
-    seconds = 6.0
+    seconds = 5.0
     ego = driven('ackermann', straight(speed=start, seconds=30.0))
     ego.put(command, halted=True)
     speed_at, steering_at = rates(command, start, 0.0, LIMITS)
@@ -146,7 +145,7 @@ def test_turning_steering_equals_scipys_solution(start, command):
             speed_at(t) * math.tan(steering_at(t)) / LIMITS.wheelbase_m,
         )
 
-    asked = np.linspace(0.0, seconds, 61)
+    asked = np.linspace(0.0, seconds, 26)
     truth = solve_ivp(
         slope, (0, seconds), (0, 0, 0), t_eval=asked, rtol=1e-11, atol=1e-11, max_step=0.01
     )
@@ -188,15 +187,11 @@ def random_cuts(seed, until_ns):
 END = T0 + SECOND
 CUTS = {
     'one tick of a second': [END],
-    'ten of 100 ms': [T0 + k * 100_000_000 for k in range(1, 11)],
-    'a hundred of 10 ms': [T0 + k * 10_000_000 for k in range(1, 101)],
     'ticks of 33333 us': [*(T0 + k * 33_333_000 for k in range(1, 31)), END],
     'rate 0.01': by_clock(0.01, END),
     'rate 0.3': by_clock(0.3, END),
-    'rate 1': by_clock(1.0, END),
     'rate 100': by_clock(100.0, END),
     'at random': random_cuts(1, END),
-    'at random again': random_cuts(2, END),
 }
 COMMANDS = {
     'twist': [
@@ -212,37 +207,39 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize('cut', CUTS)
+@cache
+def poses(source, cut):
+    """Return all that is said of a second that was cut in a way: the same, bit for bit."""
+    asked = np.arange(T0, END + 1, 12_345_678)
+    ego = driven(source, level_circle(), timeout_s=0.25)
+    for command in COMMANDS[source]:
+        ego.put(command, halted=True)
+    seen = {}
+    for t_ns in CUTS[cut]:
+        before = ego.passed_ns
+        ego.advance_to(t_ns)
+        for one in asked[(asked > before) & (asked <= t_ns)].tolist():
+            seen[one] = ego.pose(one)
+    # What was seen when it had just passed is what it stays.
+    for one, pose in seen.items():
+        assert ego.pose(one).position.tobytes() == pose.position.tobytes()
+    velocities = [ego.velocity(one) for one in asked.tolist()]
+    sides = [ego.deviation(one) for one in asked.tolist()]
+    path = [(row.t_ns, row.position, row.quaternion) for row in ego.driven_path]
+    found = ego.pose(asked)
+    return (
+        found.position.tobytes(),
+        found.quaternion.tobytes(),
+        np.array([[*one.linear, *one.angular] for one in velocities]).tobytes(),
+        sides,
+        path,
+    )
+
+
+@pytest.mark.parametrize('cut', list(CUTS)[1:])
 @pytest.mark.parametrize('source', COMMANDS)
 def test_it_does_not_matter_how_a_second_is_cut(source, cut):
-    asked = np.arange(T0, END + 1, 12_345_678)
-
-    def poses(cuts):
-        ego = driven(source, level_circle(), timeout_s=0.25)
-        for command in COMMANDS[source]:
-            ego.put(command, halted=True)
-        seen = {}
-        for t_ns in cuts:
-            before = ego.passed_ns
-            ego.advance_to(t_ns)
-            for one in asked[(asked > before) & (asked <= t_ns)].tolist():
-                seen[one] = ego.pose(one)
-        # What was seen when it had just passed is what it stays.
-        for one, pose in seen.items():
-            assert ego.pose(one).position.tobytes() == pose.position.tobytes()
-        velocities = [ego.velocity(one) for one in asked.tolist()]
-        sides = [ego.deviation(one) for one in asked.tolist()]
-        path = [(row.t_ns, row.position, row.quaternion) for row in ego.driven_path]
-        found = ego.pose(asked)
-        return (
-            found.position.tobytes(),
-            found.quaternion.tobytes(),
-            np.array([[*one.linear, *one.angular] for one in velocities]).tobytes(),
-            sides,
-            path,
-        )
-
-    assert poses(CUTS[cut]) == poses(CUTS['one tick of a second'])
+    assert poses(source, cut) == poses(source, 'one tick of a second')
 
 
 @pytest.mark.parametrize('source', COMMANDS)
@@ -356,4 +353,4 @@ def test_rate_100_costs_no_more_than_rate_1():
             ego.advance_to(t_ns)
         return len(asked)
 
-    assert knots(CUTS['rate 100']) <= knots(CUTS['rate 1']) <= 110
+    assert knots(CUTS['rate 100']) <= knots(by_clock(1.0, END)) <= 110

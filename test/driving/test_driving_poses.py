@@ -27,7 +27,7 @@ MS = 1_000_000
 
 
 def timed(t_ns, x=0.0, y=0.0, z=0.0, yaw=0.0, **more):
-    quaternion = Rotation.from_euler('Z', yaw).as_quat()
+    quaternion = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
     return TimedPose.checked(t_ns, (x, y, z), quaternion, **more)
 
 
