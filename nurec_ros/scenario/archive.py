@@ -84,7 +84,7 @@ def refusal(path: Path, text: str) -> ScenarioError:
 
 
 class MemberError(Exception):
-    """A member that cannot be read; the text says why and names neither file nor member."""
+    """A member that cannot be used; the text says why and names neither file nor member."""
 
 
 class Archive:
@@ -278,26 +278,8 @@ _DEAREST_BYTE = 90
 _BOM = b'\xef\xbb\xbf'
 
 
-class JsonError(Exception):
-    """Bytes that are not JSON, or more of it than is read; what was found and what expected."""
-
-
-class LongNumber(float):
-    """
-    A whole number of more digits than Python converts.
-
-    To every check it is infinite, in messages it is what it was in the file.
-    """
-
-    __slots__ = ('digits',)
-    digits: int
-
-    def __repr__(self) -> str:
-        return f'a number of {self.digits} digits'
-
-
 def parse_json(data: bytes) -> Any:
-    """Return the object that the bytes hold; raises JsonError."""
+    """Return the object that the bytes hold; raises MemberError where they are not JSON."""
     data = data.removeprefix(_BOM)
     # Most texts are so short that counting is not worth the time.
     if len(data) * _DEAREST_BYTE > MOST_MEMORY:
@@ -331,7 +313,7 @@ def parsing_memory(data: bytes) -> tuple[int, str]:
 def _check_memory(data: bytes) -> None:
     memory, held = parsing_memory(data)
     if memory > MOST_MEMORY:
-        raise JsonError(
+        raise MemberError(
             f'would take some {memory // MEBIBYTE} MiB of memory ({held}), expected at most '
             f'{MOST_MEMORY // MEBIBYTE} MiB'
         )
@@ -339,34 +321,22 @@ def _check_memory(data: bytes) -> None:
 
 def _parse_tolerantly(data: bytes) -> Any:
     try:
-        return _loads(data.decode('utf-8'))
+        text = data.decode('utf-8')
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            # Some number has more digits than Python converts: infinite then, to every check.
+            return json.loads(text, parse_int=float)
     except UnicodeDecodeError as error:
         byte = data[error.start]
-        raise JsonError(
+        raise MemberError(
             f'is not UTF-8 text (byte {error.start} is {byte:#04x}), expected JSON'
         ) from error
     except json.JSONDecodeError as error:
-        raise JsonError(
+        raise MemberError(
             f'is not JSON ({error.msg} at line {error.lineno} column {error.colno}), expected JSON'
         ) from error
     except RecursionError as error:
-        raise JsonError('is nested too deeply, expected fewer than some 900 levels') from error
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Some number has more digits than Python converts. This way is slow, so not the first.
-        return json.loads(text, parse_int=_whole_number)
-
-
-def _whole_number(digits: str) -> int | float:
-    try:
-        return int(digits)
-    except ValueError:
-        number = LongNumber('-inf' if digits.startswith('-') else 'inf')
-        number.digits = len(digits.lstrip('-'))
-        return number
+        raise MemberError('is nested too deeply, expected fewer than some 900 levels') from error

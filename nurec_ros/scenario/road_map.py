@@ -31,6 +31,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import shortened
+from nurec_ros.scenario.archive import MemberError
 from nurec_ros.scenario.localization import enu_of_earth, geo_origin
 from nurec_ros.scenario.opendrive import (
     BrokenRoadError,
@@ -84,10 +85,6 @@ _KIND_OF_MARK = {
 _BESIDE = ('none', 'sidewalk', 'walking', 'curb', 'border', 'median')
 
 
-class OpenDriveError(Exception):
-    """A file that is no OpenDRIVE; the text says why."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenDrive:
     """
@@ -107,11 +104,11 @@ class OpenDrive:
 
 
 def parse_opendrive(data: bytes) -> OpenDrive:
-    """Return geo-reference and boundaries, in the map's own frame; raises OpenDriveError."""
+    """Return geo-reference and boundaries, in the map's own frame; raises MemberError."""
     if b'<!ENTITY' in data or b'<!DOCTYPE' in data:
-        raise OpenDriveError('has a document type declaration, which OpenDRIVE has not')
+        raise MemberError('has a document type declaration, which OpenDRIVE has not')
     if (tags := data.count(b'<')) > MOST_TAGS:
-        raise OpenDriveError(f'has {tags} tags, expected at most {MOST_TAGS}')
+        raise MemberError(f'has {tags} tags, expected at most {MOST_TAGS}')
     geo_reference, offset = '', False
     boundaries: list[Array] = []
     kinds: list[str] = []
@@ -144,21 +141,19 @@ def parse_opendrive(data: bytes) -> OpenDrive:
 
 
 def _complete_elements(data: bytes) -> Iterator[Xml.Element]:
-    """Return every element once it is complete; raises OpenDriveError."""
+    """Return every element once it is complete; raises MemberError."""
     root: Xml.Element | None = None
     try:
         for event, element in Xml.iterparse(io.BytesIO(data), events=('start', 'end')):
             if root is None:
                 root = element
                 if tag_of(root) != 'OpenDRIVE':
-                    raise OpenDriveError(
-                        f'is a <{tag_of(root)[:40]}> document, expected OpenDRIVE'
-                    )
+                    raise MemberError(f'is a <{tag_of(root)[:40]}> document, expected OpenDRIVE')
             if event == 'end':
                 yield element
     except (Xml.ParseError, ValueError, LookupError) as error:
         # An encoding that nobody knows is a LookupError, one of several bytes a ValueError.
-        raise OpenDriveError(f'is not XML: {error}') from error
+        raise MemberError(f'is not XML: {error}') from error
 
 
 def _boundaries(road: Xml.Element) -> Iterator[tuple[Array, str]]:
@@ -350,25 +345,19 @@ class RoadMap:
         return f'RoadMap({reference!r}, {len(self.boundaries)} boundaries)'
 
 
-def parse_road_map(
-    data: bytes, T_earth_map: Array | None, way: Array, warn: Warn
-) -> RoadMap | None:
+def parse_road_map(data: bytes, T_earth_map: Array | None, way: Array, warn: Warn) -> RoadMap:
     """
-    Return the map, with what can be had of it; None where the file is no OpenDRIVE.
+    Return the map, with what can be had of it; for the rest `warn` is called.
 
-    `way` (N, 3) is where the ego drives in the map frame, which roads must be near.
+    Raises MemberError where the file is no OpenDRIVE. `way` (N, 3) is where the ego drives in the
+    map frame, which roads must be near.
 
     The xodr's frame is ENU about its geo-reference, so that the boundaries get into the map frame
-    by way of the Earth: T_enu_map = T_enu_earth T_earth_map. Never raises: `warn` is told.
+    by way of the Earth: T_enu_map = T_enu_earth T_earth_map.
     """
-    try:
-        xodr = parse_opendrive(data)
-    except OpenDriveError as error:
-        warn(f'{error}, so there is no road map')
-        return None
+    xodr = parse_opendrive(data)
     if len(xodr.geo_reference) > _LONGEST:
-        warn('its geoReference is no proj string, so there is no road map')
-        return None
+        raise MemberError('its geoReference is no proj string')
     geo_reference = xodr.geo_reference or None
     origin = geo_origin(xodr.geo_reference)
     why = ''

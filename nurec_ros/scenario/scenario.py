@@ -25,14 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import one_line, ScenarioError
 from nurec_ros.scenario import archive
-from nurec_ros.scenario.archive import Archive, JsonError, MemberError, parse_json, refusal
+from nurec_ros.scenario.archive import Archive, MemberError, parse_json, refusal
 from nurec_ros.scenario.rig import Box, Camera, Lidar, Rig
 from nurec_ros.scenario.road_map import parse_road_map, RoadMap
-from nurec_ros.scenario.schema.fields import FieldError, LAST_US
+from nurec_ros.scenario.schema.fields import LAST_US
 from nurec_ros.scenario.schema.rig_trajectories import (
     DataInfo,
     Metadata,
-    MetadataError,
     parse_data_info,
     parse_metadata,
     parse_rig,
@@ -170,7 +169,7 @@ class _Loader:
     def _rig(self, sequence_id: str) -> Rig:
         try:
             return parse_rig(self._json(archive.RIG), sequence_id, self._warner(archive.RIG))
-        except (MemberError, JsonError, FieldError) as error:
+        except MemberError as error:
             raise self._refusal(archive.RIG, error) from error
 
     def _tracks(self) -> Tracks:
@@ -180,14 +179,14 @@ class _Loader:
             return no_tracks()
         try:
             return parse_tracks(self._json(archive.TRACKS), warn)
-        except (MemberError, JsonError, FieldError) as error:
+        except MemberError as error:
             raise self._refusal(archive.TRACKS, error) from error
 
     def _data_info(self) -> DataInfo:
         warn = self._warner(archive.DATA_INFO)
         try:
             return parse_data_info(self._json(archive.DATA_INFO), warn)
-        except (MemberError, JsonError, FieldError) as error:
+        except MemberError as error:
             warn(f'{error}, so the id is that of the rig and the range that of the poses')
             return DataInfo()
 
@@ -195,7 +194,7 @@ class _Loader:
         warn = self._warner(archive.METADATA)
         try:
             return parse_metadata(self._archive.read(archive.METADATA), warn)
-        except (MemberError, MetadataError) as error:
+        except MemberError as error:
             warn(f'{error}, so the scene id and the version are not known from it')
             return Metadata()
 
@@ -206,10 +205,10 @@ class _Loader:
         warn = self._warner(archive.ROAD_MAP)
         try:
             data = self._archive.read(archive.ROAD_MAP)
+            return parse_road_map(data, rig.T_earth_map, rig.ego.positions, warn)
         except MemberError as error:
             warn(f'{error}, so there is no road map')
             return None
-        return parse_road_map(data, rig.T_earth_map, rig.ego.positions, warn)
 
     def _check_span(self, tracks: Tracks, ego: Trajectory) -> None:
         """Warn where most tracks live when there are no poses; one pose holds at any time."""

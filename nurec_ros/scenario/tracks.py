@@ -29,7 +29,15 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.poses import matrices, with_positive_w
-from nurec_ros.scenario.trajectory import frozen, Indices, one_time, PoseTable, Times, Trajectory
+from nurec_ros.scenario.trajectory import (
+    fill,
+    frozen,
+    Indices,
+    one_time,
+    PoseTable,
+    Times,
+    Trajectory,
+)
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -137,16 +145,6 @@ class Tracks:
         controllable = np.array(['CONTROLLABLE' in flags for flags in self.flags], dtype=np.bool_)
         dynamic = np.array(['DYNAMIC' in flags for flags in self.flags], dtype=np.bool_)
         static = ~(dynamic | controllable)
-        for array in (dims, counts, first, last, start_ns, end_ns, static, controllable):
-            frozen(array)
-        object.__setattr__(self, 'dims', dims)
-        object.__setattr__(self, 'counts', counts)
-        object.__setattr__(self, 'static', static)
-        object.__setattr__(self, 'controllable', controllable)
-        object.__setattr__(self, 'start_ns', start_ns)
-        object.__setattr__(self, 'end_ns', end_ns)
-        object.__setattr__(self, '_first', first)
-        object.__setattr__(self, '_last', last)
         names, labels = _objects(self.ids), _objects(self.labels)
         changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist() or [0]
         by_start = np.argsort(start_ns, kind='stable')
@@ -167,9 +165,9 @@ class Tracks:
             ids = tuple(names[found].tolist())
             return _Present(found, ids, tuple(labels[found].tolist()), *shared)
 
-        object.__setattr__(self, '_names', names)
-        object.__setattr__(self, '_changes_ns', changes_ns)
-        object.__setattr__(self, '_since', since)
+        fill(self, dims=dims, counts=counts, static=static, controllable=controllable)
+        fill(self, start_ns=start_ns, end_ns=end_ns, _first=first, _last=last)
+        fill(self, _names=names, _changes_ns=changes_ns, _since=since)
 
     def __len__(self) -> int:
         return len(self.ids)

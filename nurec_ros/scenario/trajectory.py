@@ -83,6 +83,14 @@ def frozen(array: NDArray[np.generic]) -> None:
     array.flags.writeable = False
 
 
+def fill(record: object, **fields: object) -> None:
+    """Set fields of a frozen record while it is made; arrays become read-only."""
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray):
+            frozen(value)
+        object.__setattr__(record, name, value)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTable:
     """
@@ -98,19 +106,18 @@ class PoseTable:
     _table: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Shared fields are copies or views made read-only: nobody can change a loaded scenario.
+        # Shared fields are copies or views of them: nobody can change a loaded scenario.
         table = np.empty((len(self.times_ns), 7))
         table[:, :3] = self.positions
         table[:, 3:] = poses.continuous(self.quaternions)
-        times = np.array(self.times_ns, dtype=np.int64)
-        angles = poses.half_angles(table[:, 3:])
-        for array in (table, times, angles):
-            frozen(array)
-        object.__setattr__(self, 'times_ns', times)
-        object.__setattr__(self, 'positions', table[:, :3])
-        object.__setattr__(self, 'quaternions', table[:, 3:])
-        object.__setattr__(self, 'half_angles', angles)
-        object.__setattr__(self, '_table', table)
+        fill(
+            self,
+            times_ns=np.array(self.times_ns, dtype=np.int64),
+            positions=table[:, :3],
+            quaternions=table[:, 3:],
+            half_angles=poses.half_angles(table[:, 3:]),
+            _table=table,
+        )
 
     def __len__(self) -> int:
         return len(self.times_ns)
@@ -218,14 +225,9 @@ class Trajectory:
             raise ValueError('a trajectory needs at least one pose')
         low = np.arange(max(len(self.samples) - 1, 1))
         high = np.minimum(low + 1, len(self.samples) - 1)
-        velocities = np.hstack(
-            [
-                self.samples.linear_velocities(low, high),
-                self.samples.angular_velocities(low, high),
-            ]
-        )
-        frozen(velocities)
-        object.__setattr__(self, '_velocities', velocities)
+        linear = self.samples.linear_velocities(low, high)
+        angular = self.samples.angular_velocities(low, high)
+        fill(self, _velocities=np.hstack([linear, angular]))
 
     @property
     def times_ns(self) -> Times:
@@ -266,30 +268,23 @@ class Trajectory:
         Outside of the samples it holds the first or last pose, or with outside='raise' refuses
         with TimeOutsideError, which is both a ScenarioError and a ValueError.
         """
-        first, last = self.start_ns, self.end_ns
-        if isinstance(t_ns, (int, np.integer)) and outside == 'clamp':
-            (x, y, z), quaternion = self._pose(min(max(int(t_ns), first), last))
-            a, b, c, d, e, f, g, h, i = rotation_rows(*quaternion)
-            flat = (a, b, c, x, d, e, f, y, g, h, i, z, 0.0, 0.0, 0.0, 1.0)
-            return np.array(flat).reshape(4, 4)
-        times = many_times(t_ns)
         if outside == 'raise':
-            beyond = np.flatnonzero((times < first) | (times > last))
+            times = many_times(t_ns)
+            beyond = times[(times < self.start_ns) | (times > self.end_ns)]
             if len(beyond):
                 raise TimeOutsideError(
-                    f'time {times[beyond[0]]} ns is outside of the trajectory, '
-                    f'which runs from {first} to {last} ns'
+                    f'time {beyond[0]} ns is outside of the trajectory, '
+                    f'which runs from {self.start_ns} to {self.end_ns} ns'
                 )
         elif outside != 'clamp':
             raise ValueError(f"outside must be 'clamp' or 'raise', not {outside!r}")
-        times = np.clip(times, first, last)
-        if len(times) <= _BLOCK:
-            result = self._poses(times).matrix
-        else:
-            result = np.empty((len(times), 4, 4))
-            for start in range(0, len(times), _BLOCK):
-                stop = start + _BLOCK
-                result[start:stop] = self._poses(times[start:stop]).matrix
+        if isinstance(t_ns, (int, np.integer)):
+            return self.pose(t_ns).matrix
+        times = many_times(t_ns)
+        result = np.empty((len(times), 4, 4))
+        for start in range(0, len(times), _BLOCK):
+            stop = start + _BLOCK
+            result[start:stop] = self.pose(times[start:stop]).matrix
         return result if np.ndim(t_ns) else result[0]
 
     def pose(self, t_ns: ArrayLike) -> Pose:

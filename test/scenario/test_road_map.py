@@ -19,7 +19,8 @@ from test.support.archives import build_archive
 
 import numpy as np
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.road_map import OpenDriveError, parse_opendrive
+from nurec_ros.scenario.archive import MemberError
+from nurec_ros.scenario.road_map import parse_opendrive
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -342,7 +343,7 @@ def test_size_is_bounded(monkeypatch):
     monkeypatch.undo()
     assert max(map(len, lines(road(geometry, length=1e5)))) <= 4096
     monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_TAGS', 100)
-    with pytest.raises(OpenDriveError, match='has 102 tags, expected at most 100'):
+    with pytest.raises(MemberError, match='has 102 tags, expected at most 100'):
         parse_opendrive(b'<OpenDRIVE>' + b'<a/>' * 100 + b'</OpenDRIVE>')
 
 
@@ -361,7 +362,7 @@ def test_size_is_bounded(monkeypatch):
     ],
 )
 def test_no_opendrive(text, words):
-    with pytest.raises(OpenDriveError, match=words):
+    with pytest.raises(MemberError, match=words):
         parse_opendrive(text.encode())
 
 

@@ -31,7 +31,9 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from nurec_ros.errors import shortened
 from nurec_ros.scenario.cameras.polynomial import Monotone
+from nurec_ros.scenario.schema.fields import described
 
 if TYPE_CHECKING:
     from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_LONGEST = 80
 _LONGEST_LIST = 8
 
 
@@ -53,32 +54,19 @@ class CameraModelError(ValueError):
 
     def __init__(self, key: str, found: object, expected: str) -> None:
         self.key = key
-        self.found = found if isinstance(found, str) else shortened(found)
+        self.found = found if isinstance(found, str) else shown(found)
         self.expected = expected
         super().__init__(f'{key}: found {self.found}, expected {expected}')
 
-    def __reduce__(self) -> tuple[type[CameraModelError], tuple[str, str, str]]:
-        return (CameraModelError, (self.key, self.found, self.expected))
 
-
-def shortened(value: object) -> str:
-    """Return the value as one short piece of text for a message, in the words of JSON."""
-    if value is None or isinstance(value, bool):
-        return 'null' if value is None else str(value).lower()
-    if isinstance(value, Mapping):
-        return f'an object of {len(value)}' if value else 'an empty object'
-    # Never the whole of what may be huge or deeply nested.
-    if isinstance(value, (list, tuple)) and not _is_flat(value):
-        return f'a list of {len(value)}'
-    text = ' '.join(repr(value).split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'
-
-
-def _is_flat(values: list[object] | tuple[object, ...]) -> bool:
-    """Return whether a list is short and holds numbers and texts alone."""
-    return len(values) <= _LONGEST_LIST and not any(
-        isinstance(value, (list, tuple, Mapping)) for value in values
-    )
+def shown(value: object) -> str:
+    """Return the value as one short piece of text for a message; short lists as they stand."""
+    if not isinstance(value, (list, tuple)) or not 0 < len(value) <= _LONGEST_LIST:
+        return described(value)
+    # Never the whole of what may be deeply nested.
+    if any(isinstance(item, (list, tuple, Mapping)) for item in value):
+        return described(value)
+    return shortened(' '.join(repr(value).split()), 80)
 
 
 SHUTTER_TYPES = (
@@ -107,16 +95,16 @@ def number(value: object, key: str) -> float:
             return result
         if math.isfinite(result):
             raise CameraModelError(
-                f'parameters.{key}', shortened(value), f'a number of at most {LARGEST:g}'
+                f'parameters.{key}', shown(value), f'a number of at most {LARGEST:g}'
             )
-    raise CameraModelError(f'parameters.{key}', shortened(value), 'a finite number')
+    raise CameraModelError(f'parameters.{key}', shown(value), 'a finite number')
 
 
 def floats(value: object, key: str, count: int | None = None) -> tuple[float, ...]:
     """Return a tuple of finite floats, of `count` elements where that is given."""
     wanted = 'a list of numbers' if count is None else f'a list of {count} numbers'
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise CameraModelError(f'parameters.{key}', shortened(value), wanted)
+        raise CameraModelError(f'parameters.{key}', shown(value), wanted)
     result = tuple(number(item, f'{key}[{i}]') for i, item in enumerate(value))
     if count is not None and len(result) != count:
         raise CameraModelError(f'parameters.{key}', f'{len(result)} numbers', wanted)
@@ -136,7 +124,7 @@ def checked_size(model: CameraModel) -> None:
     if model.shutter_type not in SHUTTER_TYPES:
         raise CameraModelError(
             'parameters.shutter_type',
-            shortened(model.shutter_type),
+            shown(model.shutter_type),
             f'one of {", ".join(SHUTTER_TYPES)}',
         )
 

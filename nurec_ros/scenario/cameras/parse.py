@@ -26,7 +26,7 @@ from nurec_ros.scenario.cameras.base import (
     floats,
     number,
     RoundLens,
-    shortened,
+    shown,
 )
 from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
 from nurec_ros.scenario.cameras.ftheta import (
@@ -62,9 +62,9 @@ def parse_camera_model(
     kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
     build = _KINDS.get(kind)
     if build is None:
-        raise CameraModelError('type', shortened(model_type), _EXPECTED)
+        raise CameraModelError('type', shown(model_type), _EXPECTED)
     if not isinstance(parameters, Mapping):
-        raise CameraModelError('parameters', shortened(parameters), 'an object')
+        raise CameraModelError('parameters', shown(parameters), 'an object')
     try:
         # null stands for absent throughout.
         given = {key: value for key, value in parameters.items() if value is not None}
@@ -289,7 +289,7 @@ def _windshield(value: object) -> Windshield | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise CameraModelError(f'parameters.{key}', shortened(value), 'null or an object')
+        raise CameraModelError(f'parameters.{key}', shown(value), 'null or an object')
     given = {name: item for name, item in value.items() if item is not None}
     kind = given.get('external_distortion_type', given.get('type', 'bivariate-windshield'))
     name = kind.lower().replace('_', '-') if isinstance(kind, str) else ''

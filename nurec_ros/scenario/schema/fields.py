@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import shortened
+from nurec_ros.scenario.archive import MemberError
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -48,7 +49,7 @@ _LONGEST_KEY = 100
 _NUMBERS = {float, int}
 
 
-class FieldError(Exception):
+class FieldError(MemberError):
     """A value that cannot be used: its key path, what was found, what was expected."""
 
     def __init__(self, key: str, found: str, expected: str) -> None:
@@ -64,16 +65,11 @@ def described(value: object) -> str:
         return 'null'
     if isinstance(value, bool):
         return 'true' if value else 'false'
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return 'an empty list' if not value else f'a list of {len(value)}'
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return 'an empty object' if not value else f'an object of {len(value)}'
-    if isinstance(value, str):
-        value = shortened(value)
-    try:
-        return shortened(repr(value))
-    except ValueError:
-        return 'a number of very many digits'
+    return shortened(repr(shortened(value) if isinstance(value, str) else value))
 
 
 def found_in(parent: Mapping[str, Any], key: str) -> str:

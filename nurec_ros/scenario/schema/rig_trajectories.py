@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.poses import quaternions_of
+from nurec_ros.scenario.archive import MemberError
 from nurec_ros.scenario.rig import Box, Rig
 from nurec_ros.scenario.schema.fields import (
     as_list,
@@ -76,10 +77,6 @@ class Metadata:
     version_string: str = ''
 
 
-class MetadataError(Exception):
-    """A metadata.yaml that is none."""
-
-
 def parse_data_info(document: object, warn: Warn) -> DataInfo:
     """Return the sequence id and the pose range, both ends of it included; raises FieldError."""
     top = as_object(document, '')
@@ -110,7 +107,7 @@ def _time(pose_range: dict[str, object], key: str) -> float:
 
 
 def parse_metadata(data: bytes, warn: Warn) -> Metadata:
-    """Return the scene id and the version of the producer; raises MetadataError."""
+    """Return the scene id and the version of the producer; raises MemberError."""
     try:
         # Every scalar stays the text that it is: a version 26.10 is not the number 26.1. Not the
         # loader written in C: deep nesting overflows its stack, and nothing catches that.
@@ -119,13 +116,13 @@ def parse_metadata(data: bytes, warn: Warn) -> Metadata:
         mark = getattr(error, 'problem_mark', None)
         where = f' at line {mark.line + 1} column {mark.column + 1}' if mark else ''
         problem = getattr(error, 'problem', None) or 'it cannot be decoded'
-        raise MetadataError(f'is not YAML: {shortened(problem, 150)}{where}') from error
+        raise MemberError(f'is not YAML: {shortened(problem, 150)}{where}') from error
     except RecursionError as error:
-        raise MetadataError('is nested too deeply to be read') from error
+        raise MemberError('is nested too deeply to be read') from error
     except (OverflowError, ValueError) as error:  # of numbers that name no letter
-        raise MetadataError(f'is not YAML that can be read: {error}') from error
+        raise MemberError(f'is not YAML that can be read: {error}') from error
     if not isinstance(document, dict):
-        raise MetadataError(f'is {described(document)}, expected an object')
+        raise MemberError(f'is {described(document)}, expected an object')
     values = {}
     for key in ('scene_id', 'version_string'):
         value = document.get(key, '')
