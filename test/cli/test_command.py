@@ -15,7 +15,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 import importlib.util
+import json
 import os
 from pathlib import Path
 import resource
@@ -23,8 +26,11 @@ import signal
 import subprocess
 import sys
 from test.support.ports import claim_port
+from test.support.process import Process
+import threading
 
 from nurec_ros.cli.command import Signals, Stopped
+from nurec_ros.scenario import Scenario
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,14 +39,14 @@ ROS = pytest.mark.skipif(importlib.util.find_spec('rclpy') is None, reason='need
 DEAF = ['closed', 'unread', 'full']
 
 
-def start(name, *arguments, stdout='read', code=None, limits=(), **environment):
-    """Start a command, or `code` and then the command, with a stdout of some kind."""
+def fresh(name, *arguments, stdout='read', limits=()):
+    """Run a command in a Python of its own, with a stdout of some kind; give code and stderr."""
     run = f'from nurec_ros.cli.{name} import main; import sys; sys.exit(main())'
     # Within the process and by a shell: a function between fork and exec is not for processes that
     # have threads of gRPC, as this one has by other tests.
     limit = ''.join(f'resource.setrlimit({kind}, ({most}, {most}))\n' for kind, most in limits)
     before = f'import resource\n{limit}' if limit else ''
-    command = [sys.executable, '-c', f'{before}{code or ""}\n{run}', *map(str, arguments)]
+    command = [sys.executable, '-c', f'{before}{run}', *map(str, arguments)]
     if stdout == 'closed':
         command = ['sh', '-c', 'exec "$@" >&-', 'sh', *command]
     streams = {'read': subprocess.PIPE, 'closed': None}
@@ -50,27 +56,77 @@ def start(name, *arguments, stdout='read', code=None, limits=(), **environment):
     elif stdout == 'full':
         streams['full'] = os.open('/dev/full', os.O_WRONLY)
     try:
-        return subprocess.Popen(
+        done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=streams[stdout],
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **environment},
+            timeout=120,
+            check=False,
         )
     finally:
         if stdout in ('unread', 'full'):
             os.close(streams[stdout])
+    return done.returncode, done.stderr
 
 
-def ended(process):
-    """Wait for the end; give exit code and stderr."""
-    try:
-        _, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return process.returncode, err
+class Started(Process):
+    """A command in a fork, with a stdout of some kind; what it writes to stderr is its output."""
+
+    def __init__(self, folder: Path, name: str, arguments: Sequence[object], *before: object):
+        self._out = folder / 'stdout'
+        super().__init__(
+            f'nurec_ros.cli.{name}',
+            arguments,
+            folder / 'stderr',
+            before=partial(_prepare, self._out, *before),
+        )
+
+    @property
+    def out(self) -> str:
+        """Return what it wrote to stdout."""
+        return self._out.read_text()
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for the end; give exit code and stderr."""
+        try:
+            return self.wait(), self.output
+        finally:
+            self.send_signal(signal.SIGKILL)
+
+
+def _prepare(out: Path, stdout: str = 'read', change: Callable[[], object] = bool) -> None:
+    """Make stdout one of the kind, as a shell does, and change what is to be different."""
+    change()
+    if stdout == 'closed':
+        os.close(1)
+        sys.stdout = None
+        return
+    if stdout == 'unread':
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open('/dev/full' if stdout == 'full' else out, os.O_WRONLY | os.O_CREAT)
+    os.dup2(writer, 1)
+    os.close(writer)
+    sys.stdout = open(1, 'w', closefd=False)  # noqa: SIM115, as long as the process
+
+
+@pytest.fixture
+def start(tmp_path: Path):
+    """Return a function that starts a command in a fork; it ends with the test."""
+    started: list[Started] = []
+
+    def run(name: str, *arguments: object, **before: object) -> Started:
+        words = (before.get('stdout', 'read'), before.get('change', bool))
+        started.append(Started(tmp_path, name, arguments, *words))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.send_signal(signal.SIGKILL)
 
 
 def play_arguments(name, usdz, port=1):
@@ -88,11 +144,11 @@ def play_arguments(name, usdz, port=1):
 @pytest.mark.parametrize('stdout', DEAF)
 @pytest.mark.parametrize('name', ['player', 'export'])
 def test_nobody_reads_the_version(name, stdout):
-    assert ended(start(name, '--version', stdout=stdout)) == (0, '')
+    assert fresh(name, '--version', stdout=stdout) == (0, '')
 
 
 @pytest.mark.parametrize('stdout', DEAF)
-def test_nobody_reads_where_the_preview_serves(scenario_path, stdout):
+def test_nobody_reads_where_the_preview_serves(start, scenario_path, stdout):
     from test.preview.preview_client import Client
 
     from nurec_ros.rendering.protos import common_pb2
@@ -103,7 +159,7 @@ def test_nobody_reads_where_the_preview_serves(scenario_path, stdout):
         scenes = client.method('get_available_scenes')
         assert scenes(common_pb2.Empty(), timeout=60.0, wait_for_ready=True).scene_ids
     process.send_signal(signal.SIGINT)
-    assert ended(process) == (0, '')
+    assert process.ended() == (0, '')
 
 
 @pytest.mark.parametrize(
@@ -115,40 +171,46 @@ def test_nobody_reads_where_the_preview_serves(scenario_path, stdout):
     ],
 )
 @pytest.mark.parametrize('as_json', [[], ['--json']])
-def test_nobody_reads_the_probe(scenario_path, stdout, code, words, as_json):
+def test_nobody_reads_the_probe(start, scenario_path, stdout, code, words, as_json):
     arguments = play_arguments('probe', scenario_path, claim_port())
-    assert ended(start('probe', *arguments, *as_json, stdout=stdout)) == (code, words)
+    assert start('probe', *arguments, *as_json, stdout=stdout).ended() == (code, words)
 
 
 @pytest.mark.parametrize('stdout', DEAF)
-def test_nobody_reads_the_example(tmp_path, stdout):
+def test_nobody_reads_the_example(start, tmp_path, stdout):
     path = tmp_path / 'street.usdz'
-    assert ended(start('example', path, '--duration', '1', stdout=stdout)) == (0, '')
+    assert start('example', path, '--duration', '1', stdout=stdout).ended() == (0, '')
     assert path.stat().st_size > 100_000
 
 
 @ROS
 @pytest.mark.parametrize('stdout', DEAF)
-def test_nobody_reads_what_the_player_logs_to_stdout(stdout):
-    process = start('player', stdout=stdout, RCUTILS_LOGGING_USE_STDOUT='0')
-    for line in process.stderr:
-        if 'idle: no scenario is loaded' in line:
-            break
+def test_nobody_reads_what_the_player_logs_to_stdout(start, stdout, monkeypatch):
+    monkeypatch.setenv('RCUTILS_LOGGING_USE_STDOUT', '0')
+    process = start('player', stdout=stdout)
+    process.says('idle: no scenario is loaded')
     process.send_signal(signal.SIGINT)
-    assert ended(process) == (0, '')
+    assert process.wait() == 0
+    (line,) = process.output.splitlines()
+    assert 'idle: no scenario is loaded' in line
+
+
+def close_stderr() -> None:
+    os.close(2)
+    sys.stderr = None
 
 
 @pytest.mark.parametrize('name', ['preview', 'probe', 'example'])
-def test_a_closed_stderr_does_not_turn_complaints_into_output(name, tmp_path):
+def test_a_closed_stderr_does_not_turn_complaints_into_output(start, name, tmp_path):
     """Python prints to stdout where stderr is None."""
     arguments = {
         'preview': ['--usdz', tmp_path / 'none.usdz'],
         'probe': ['--usdz', tmp_path / 'none.usdz'],
         'example': [tmp_path / 'no' / 'folder.usdz'],
     }[name]
-    process = start(name, *arguments, code='import os, sys; os.close(2); sys.stderr = None')
-    out, _ = process.communicate(timeout=120)
-    assert (process.returncode, out) == (2 if name == 'probe' else 1, '')
+    process = start(name, *arguments, change=close_stderr)
+    assert process.ended() == (2 if name == 'probe' else 1, '')
+    assert process.out == ''
 
 
 # --- limits of the system ------------------------------------------------------------------------
@@ -166,25 +228,22 @@ def assert_one_line(name, outcome, *words):
 @pytest.mark.parametrize('megabytes', [200, 400])
 @pytest.mark.parametrize('name', [pytest.param('player', marks=ROS), 'preview', 'probe'])
 def test_too_little_memory_is_one_line(scenario_path, name, megabytes):
-    process = start(
-        name,
-        *play_arguments(name, scenario_path),
-        limits=[(resource.RLIMIT_AS, megabytes << 20)],
-    )
-    assert_one_line(name, ended(process), 'ulimit -v')
+    limits = [(resource.RLIMIT_AS, megabytes << 20)]
+    outcome = fresh(name, *play_arguments(name, scenario_path), limits=limits)
+    assert_one_line(name, outcome, 'ulimit -v')
 
 
-# Threads that Python starts, from the one of some number on: what root is never refused.
-NO_MORE_THREADS = """
-import threading
-start, left = threading.Thread.start, [{}]
-def limited(thread):
-    left[0] -= 1
-    if left[0] < 0:
-        raise RuntimeError("can't start new thread")
-    start(thread)
-threading.Thread.start = limited
-"""
+def no_more_threads(count: int) -> None:
+    """Refuse the threads of Python's but for some, which root is never refused."""
+    real, left = threading.Thread.start, [count]
+
+    def limited(thread: threading.Thread) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    threading.Thread.start = limited
 
 
 @pytest.mark.parametrize(
@@ -195,58 +254,54 @@ threading.Thread.start = limited
         *(('preview', 0), ('preview', 1), ('probe', 0)),
     ],
 )
-def test_too_few_threads_are_one_line(scenario_path, name, count):
-    process = start(
-        name,
-        *play_arguments(name, scenario_path),
-        code=NO_MORE_THREADS.format(count),
-    )
-    assert_one_line(name, ended(process), 'thread', 'raise the limit')
+def test_too_few_threads_are_one_line(start, scenario_path, name, count):
+    arguments = play_arguments(name, scenario_path)
+    process = start(name, *arguments, change=partial(no_more_threads, count))
+    assert_one_line(name, process.ended(), 'thread', 'raise the limit')
 
 
 # --- errors that nobody foresaw ------------------------------------------------------------------
 
-UNFORESEEN = """
-import nurec_ros.scenario
-def load(path, *_, **__):
+
+def load(*_: object, **__: object) -> object:
     return {}['lens']
-nurec_ros.scenario.Scenario.load = load
-"""
+
+
+def unforeseen() -> None:
+    Scenario.load = load
 
 
 @pytest.mark.parametrize('name', [pytest.param('player', marks=ROS), 'preview', 'probe'])
-def test_an_error_that_nobody_foresaw_is_one_line(scenario_path, name):
-    arguments = play_arguments(name, scenario_path)
-    outcome = ended(start(name, *arguments, code=UNFORESEEN))
+def test_an_error_that_nobody_foresaw_is_one_line(start, scenario_path, name):
+    process = start(name, *play_arguments(name, scenario_path), change=unforeseen)
     assert_one_line(
-        name, outcome, 'unforeseen', 'KeyError', ' at nurec_ros/', "'lens'", 'TRACEBACK=1'
+        name, process.ended(), 'unforeseen', 'KeyError', ' at nurec_ros/', "'lens'", 'TRACEBACK=1'
     )
 
 
-def test_its_traceback_is_shown_if_asked_for(scenario_path):
+def test_its_traceback_is_shown_if_asked_for(start, scenario_path, monkeypatch):
+    monkeypatch.setenv('NUREC_TRACEBACK', '1')
     arguments = play_arguments('preview', scenario_path)
-    code, err = ended(start('preview', *arguments, code=UNFORESEEN, NUREC_TRACEBACK='1'))
+    code, err = start('preview', *arguments, change=unforeseen).ended()
     assert code == 1
     assert err.startswith('Traceback')
     assert err.splitlines()[-1].startswith('nurec_preview: unforeseen KeyError')
 
 
 @ROS
-def test_the_player_shows_it_at_debug_level(scenario_path):
-    arguments = play_arguments('player', scenario_path)
-    code, err = ended(start('player', *arguments, '--log-level', 'debug', code=UNFORESEEN))
+def test_the_player_shows_it_at_debug_level(start, scenario_path):
+    arguments = [*play_arguments('player', scenario_path), '--log-level', 'debug']
+    code, err = start('player', *arguments, change=unforeseen).ended()
     assert code == 1
     assert 'Traceback' in err
 
 
-def test_an_unforeseen_error_is_json_where_json_is_asked_for(scenario_path):
-    import json
-
+def test_an_unforeseen_error_is_json_where_json_is_asked_for(start, scenario_path):
     arguments = play_arguments('probe', scenario_path)
-    process = start('probe', *arguments, '--json', code=UNFORESEEN)
-    out, _ = process.communicate(timeout=120)
-    value = json.loads(out)
-    assert (process.returncode, value['exit_code'], value['ok']) == (1, 1, False)
+    process = start('probe', *arguments, '--json', change=unforeseen)
+    code, _ = process.ended()
+    value = json.loads(process.out)
+    assert (code, value['exit_code'], value['ok']) == (1, 1, False)
     assert 'KeyError' in value['error']
 
 
@@ -265,27 +320,17 @@ def test_an_unforeseen_error_is_json_where_json_is_asked_for(scenario_path):
         (['-p', 'cameras:=[,]'], ['cameras:=[,]', 'a list is written -p "cameras:=[a, b]"']),
     ],
 )
-def test_what_rcl_does_not_take_is_a_sentence(arguments, words):
-    assert_one_line('player', ended(start('player', '--ros-args', *arguments)), *words)
+def test_what_rcl_does_not_take_is_a_sentence(start, arguments, words):
+    assert_one_line('player', start('player', '--ros-args', *arguments).ended(), *words)
 
 
 @ROS
-def test_what_is_recommended_is_taken(tmp_path):
+def test_what_is_recommended_is_taken(start, tmp_path):
     arguments = ['-p', "server:='[::1]:46435'", '-p', f'usdz_path:={tmp_path / "none.usdz"}']
-    assert_one_line('player', ended(start('player', '--ros-args', *arguments)), 'none.usdz')
+    assert_one_line('player', start('player', '--ros-args', *arguments).ended(), 'none.usdz')
 
 
 # --- signals -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Restore this process's handlers: a command leaves its signals ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_the_first_signal_interrupts_and_later_ones_do_nothing():

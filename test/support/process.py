@@ -14,13 +14,13 @@
 """
 A command of this package in a process of its own.
 
-It is forked from a process that has imported the player already: two seconds of CPU time, most of
-a start, are imports. What a test says of the start itself takes `fresh`, a Python of its own.
+It is forked from a process that has imported the commands already, which is most of a start. What
+a test says of the start itself takes `fresh`, a Python of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 import importlib
@@ -36,16 +36,23 @@ import subprocess
 import sys
 from test.support.middleware import without_middleware
 from test.support.waiting import until
+import threading
 
 import pytest
 
 END_S = 120.0
-IMPORTED = [
-    'nurec_ros.cli.player',
-    'nurec_ros.ros.player_node',
-    'nurec_ros.cli.control',
-    'nurec_ros.ros.control_node',
-]
+COMMANDS = ['nurec_ros.cli.player', 'nurec_ros.ros.player_node']
+COMMANDS += ['nurec_ros.cli.control', 'nurec_ros.ros.control_node']
+COMMANDS += [f'nurec_ros.{name}' for name in ('preview.server', 'probe.stages', 'example.writer')]
+# The C code of these packages' messages, which rclpy imports with their first publisher.
+MESSAGES = (
+    *('builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs', 'nav_msgs', 'rcl_interfaces'),
+    *('rosbag2_interfaces', 'rosgraph_msgs', 'sensor_msgs', 'service_msgs', 'std_msgs'),
+    *('std_srvs', 'tf2_msgs', 'vision_msgs', 'visualization_msgs'),
+)
+# What else a player imports while it starts, and this module, which a fork begins with.
+LATER = ['rosidl_generator_py', 'numpy.ma', __name__]
+IMPORTED = COMMANDS + LATER + [f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES]
 
 
 class Process:
@@ -53,18 +60,28 @@ class Process:
     The command of a module, `module.main(arguments)`, under way; its environment is ours of now.
 
     stdout and stderr go to the file `log`. `code` is its exit code, minus the number of a signal
-    that ended it, and None while it runs.
+    that ended it, and None while it runs. `before` is called in a forked process before the
+    command, and is pickled on the way there.
     """
 
     def __init__(
-        self, module: str, arguments: Sequence[object], log: Path, *, fresh: bool = False
+        self,
+        module: str,
+        arguments: Sequence[object],
+        log: Path,
+        *,
+        fresh: bool = False,
+        before: Callable[[], object] = bool,
     ) -> None:
         self._log = log
         log.write_bytes(b'')
         words = [str(argument) for argument in arguments]
-        started = _Fresh(module, words, log) if fresh else _Forked(module, words, log)
-        self._process: _Fresh | _Forked = started
-        self.pid = started.pid
+        self._process: _Fresh | _Forked
+        if fresh:
+            self._process = _Fresh(module, words, log)
+        else:
+            self._process = _Forked(module, words, log, before)
+        self.pid = self._process.pid
 
     @property
     def code(self) -> int | None:
@@ -142,10 +159,11 @@ class _Fresh:
 class _Forked:
     """A process that is forked from one that has imported everything."""
 
-    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
-        self._process = forks().Process(
-            target=_run, args=(module, arguments, log, dict(os.environ)), daemon=True
-        )
+    def __init__(
+        self, module: str, arguments: list[str], log: Path, before: Callable[[], object]
+    ) -> None:
+        details = (module, arguments, log, dict(os.environ), before)
+        self._process = forks().Process(target=_run, args=details, daemon=True)
         self._process.start()
         assert self._process.pid
         self.pid = self._process.pid
@@ -164,7 +182,7 @@ def forks() -> ForkServerContext:
     """Return what makes processes that have the package's imports already."""
     context = multiprocessing.get_context('forkserver')
     # What cannot be imported there is passed over in silence.
-    assert all(map(find_spec, IMPORTED))
+    assert all(map(find_spec, COMMANDS))
     context.set_forkserver_preload(IMPORTED)
     with pytest.MonkeyPatch.context() as patch:
         # As the commands set them before they import anything.
@@ -174,11 +192,27 @@ def forks() -> ForkServerContext:
     return context
 
 
-def _run(module: str, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+def _run(
+    module: str,
+    arguments: list[str],
+    log: Path,
+    environment: dict[str, str],
+    before: Callable[[], object],
+) -> None:
+    threading.Thread(target=_end_with_the_tests, name='tests', daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
     with log.open('ab') as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     sys.argv = [module, *arguments]
+    before()
     sys.exit(importlib.import_module(module).main(arguments))
+
+
+def _end_with_the_tests() -> None:
+    """End this process when the one of the tests is gone, which may have been killed."""
+    tests = multiprocessing.parent_process()
+    assert tests
+    tests.join()
+    os.kill(os.getpid(), signal.SIGKILL)
