@@ -21,6 +21,7 @@ are the textbook ones (Shoemake's slerp, Shepperd's matrix to quaternion).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 import math
 
 import numpy as np
@@ -59,30 +60,6 @@ class Pose:
         if transform.ndim == 2:
             return cls(position, np.array(quaternion_of(transform)))
         return cls(position, quaternions_of(transform))
-
-
-def _product_table() -> Array:
-    """Return the (16, 16) matrix that turns the products q_i q_j into the flat 4x4 rotation."""
-    x, y, z, w = range(4)
-    table = np.zeros((4, 4, 4, 4))
-
-    def add(row: int, column: int, *terms: tuple[int, int, int]) -> None:
-        for sign, i, j in terms:
-            table[i, j, row, column] += sign
-
-    squares = {0: (1, -1, -1), 1: (-1, 1, -1), 2: (-1, -1, 1)}
-    for axis, signs in squares.items():
-        add(axis, axis, (1, w, w), *((sign, i, i) for i, sign in enumerate(signs)))
-    add(0, 1, (2, x, y), (-2, z, w))
-    add(1, 0, (2, x, y), (2, z, w))
-    add(0, 2, (2, x, z), (2, y, w))
-    add(2, 0, (2, x, z), (-2, y, w))
-    add(1, 2, (2, y, z), (-2, x, w))
-    add(2, 1, (2, y, z), (2, x, w))
-    return table.reshape(16, 16)
-
-
-_PRODUCTS_TO_MATRIX = _product_table()
 
 
 def matrices(positions: Array, quaternions: Array) -> Array:
@@ -124,6 +101,24 @@ def rotation_rows(x: float, y: float, z: float, w: float) -> tuple[float, ...]:
         2.0 * (y * z + x * w),
         ww - xx - yy + zz,
     )
+
+
+def _product_table() -> Array:
+    """
+    Return the (16, 16) matrix that turns the products q_i q_j into the flat 4x4 rotation.
+
+    What belongs to a pair is found by polarisation: q(a + b) - q(a - b) = 4 q(a, b).
+    """
+    table = np.zeros((4, 4, 4, 4))
+    one = np.eye(4)
+    for i, j in combinations_with_replacement(range(4), 2):
+        plus, minus = (rotation_rows(*(one[i] + sign * one[j])) for sign in (1.0, -1.0))
+        pair = np.subtract(plus, minus) / (4.0 if i == j else 2.0)
+        table[i, j, :3, :3] = pair.reshape(3, 3)
+    return table.reshape(16, 16)
+
+
+_PRODUCTS_TO_MATRIX = _product_table()
 
 
 def quaternions_of(rotations: Array) -> Array:

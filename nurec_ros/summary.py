@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -113,11 +113,7 @@ class ScenarioFacts:
     lidars: list[LidarFacts]
     road_map: bool
     lane_boundaries: int
-    warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, object]:
-        """Return all of it in JSON's types."""
-        return asdict(self)
+    warnings: list[str]
 
 
 def find_files(places: Iterable[Path]) -> list[Path]:
@@ -175,29 +171,29 @@ def gaps_of(times_ns: NDArray[np.int64]) -> Gaps:
 
 def field_of_view(model: CameraModel, axis: int) -> float:
     """Return the angle (deg) that the image spans along x (axis 0) or y (1), as the lens sees."""
-    line = np.tile(np.array(model.principal_point), (SAMPLES, 1))
-    line[:, axis] = np.linspace(-0.5, model.resolution[axis] - 0.5, SAMPLES)
-    rays, valid = model.unproject(line)
-    if not valid.any():
-        return 0.0
-    angles = np.arctan2(rays[valid, axis], rays[valid, 2])
-    return float(np.degrees(angles.max() - angles.min()))
+    first, last = _edges(model, axis) or (0.0, 0.0)
+    return float(np.degrees(last - first))
 
 
 def view_edges(camera: Camera) -> tuple[float, float] | None:
     """Return the yaws (rad, in the rig frame) of the image's left and right edge."""
-    model = camera.model
-    if model is None:
+    edges = _edges(camera.model, 0) if camera.model is not None else None
+    if edges is None:
         return None
+    forward = camera.T_rig_camera[:2, 2]
+    yaw = float(np.arctan2(forward[1], forward[0]))
+    return yaw - edges[0], yaw - edges[1]
+
+
+def _edges(model: CameraModel, axis: int) -> tuple[float, float] | None:
+    """Return the angles (rad) of the outermost rays along a row or a column; None without any."""
     line = np.tile(np.array(model.principal_point), (SAMPLES, 1))
-    line[:, 0] = np.linspace(-0.5, model.resolution[0] - 0.5, SAMPLES)
+    line[:, axis] = np.linspace(-0.5, model.resolution[axis] - 0.5, SAMPLES)
     rays, valid = model.unproject(line)
     if not valid.any():
         return None
-    angles = np.arctan2(rays[valid, 0], rays[valid, 2])
-    forward = camera.T_rig_camera[:2, 2]
-    yaw = float(np.arctan2(forward[1], forward[0]))
-    return yaw - float(angles.min()), yaw - float(angles.max())
+    angles = np.arctan2(rays[valid, axis], rays[valid, 2])
+    return float(angles.min()), float(angles.max())
 
 
 def _way(scenario: Scenario) -> tuple[float, NDArray[np.float64]]:
@@ -270,41 +266,26 @@ def _fit(model: CameraModel) -> tuple[float | None, float | None]:
 def text_of(facts: ScenarioFacts) -> str:
     """Return the facts of one scenario as lines of text."""
     shown = facts.scene_id and facts.scene_id != facts.sequence_id
+    classes = ', '.join(f'{count} {label}' for label, count in facts.classes.items())
+    speeds = f'{facts.mean_speed:.1f} m/s on average, at most {facts.max_speed:.1f}'
+    poses = f'{facts.poses} poses{_gap_text(facts.pose_gaps)}'
+    lanes = f'OpenDRIVE, {facts.lane_boundaries} lane boundaries placed'
+    kinds = f'{facts.controllable} controllable, {facts.static} static'
     lines = [
         f'{facts.path}',
         f'  scene     {facts.sequence_id}{f" (metadata: {facts.scene_id})" if shown else ""}',
         f'  version   {facts.version or "unknown"}',
         f'  time      {facts.duration_s:.3f} s, {facts.start_us} to {facts.end_us} us',
-        f'  drive     {_drive_text(facts)}',
-        f'  tracks    {_tracks_text(facts)}',
-        f'  map       {_map_text(facts)}',
+        f'  drive     {facts.length_m:.1f} m, {speeds}; {poses}',
+        f'  tracks    {f"{facts.tracks}: {classes} ({kinds})" if facts.tracks else "none"}',
+        f'  map       {lanes if facts.road_map else "none"}',
         f'  cameras   {len(facts.cameras) or "none"}',
+        *(f'    {line}' for line in _camera_lines(facts.cameras)),
+        f'  lidars    {len(facts.lidars) or "none"}',
+        *(f'    {line}' for line in _lidar_lines(facts.lidars)),
+        *(f'  warning   {warning}' for warning in facts.warnings),
     ]
-    lines += [f'    {line}' for line in _camera_lines(facts.cameras)]
-    lines.append(f'  lidars    {len(facts.lidars) or "none"}')
-    lines += [f'    {line}' for line in _lidar_lines(facts.lidars)]
-    lines += [f'  warning   {warning}' for warning in facts.warnings]
     return '\n'.join(lines)
-
-
-def _drive_text(facts: ScenarioFacts) -> str:
-    return (
-        f'{facts.length_m:.1f} m, {facts.mean_speed:.1f} m/s on average, at most '
-        f'{facts.max_speed:.1f}; {facts.poses} poses{_gap_text(facts.pose_gaps)}'
-    )
-
-
-def _tracks_text(facts: ScenarioFacts) -> str:
-    if not facts.tracks:
-        return 'none'
-    classes = ', '.join(f'{count} {label}' for label, count in facts.classes.items())
-    return f'{facts.tracks}: {classes} ({facts.controllable} controllable, {facts.static} static)'
-
-
-def _map_text(facts: ScenarioFacts) -> str:
-    if not facts.road_map:
-        return 'none'
-    return f'OpenDRIVE, {facts.lane_boundaries} lane boundaries placed'
 
 
 def _gap_text(gaps: Gaps) -> str:
@@ -315,25 +296,24 @@ def _gap_text(gaps: Gaps) -> str:
 
 
 def _camera_lines(cameras: Sequence[CameraFacts]) -> list[str]:
-    rows = [
-        (
-            camera.name,
-            camera.model or 'no model',
-            f'{camera.width}x{camera.height}' if camera.width else 'no size',
-            'no view' if camera.hfov_deg is None else f'{camera.hfov_deg:.0f} deg',
-            _rate_text(camera.rate_hz),
-        )
-        for camera in cameras
-    ]
-    rests = []
+    rows = []
     for camera in cameras:
         rest = f'{camera.frames} frames{_gap_text(camera.gaps)}'
         if camera.fit_rms_px is not None:
             rest += f', fit {camera.fit_rms_px:.2f} px rms, {camera.fit_max_px:.2f} max'
         if camera.problem:
             rest += f'; cannot be rendered: {camera.problem}'
-        rests.append(rest)
-    return columns([(*row, rest) for row, rest in zip(rows, rests, strict=True)])
+        rows.append(
+            (
+                camera.name,
+                camera.model or 'no model',
+                f'{camera.width}x{camera.height}' if camera.width else 'no size',
+                'no view' if camera.hfov_deg is None else f'{camera.hfov_deg:.0f} deg',
+                _rate_text(camera.rate_hz),
+                rest,
+            )
+        )
+    return columns(rows)
 
 
 def _lidar_lines(lidars: Sequence[LidarFacts]) -> list[str]:

@@ -155,7 +155,7 @@ def _turn(control: Control, inbox: Inbox, terminal: Terminal, stops: _Stops) -> 
     view = control.remote.view(now_s)
     terminal.show(compose(view, terminal.columns, unicode=_unicode()))
     playing = view.state is not None and view.state.is_playing
-    wait_s = ESCAPE_S if terminal.pending else PLAYING_S if playing else LINE_S
+    wait_s = ESCAPE_S if terminal.keys.pending else PLAYING_S if playing else LINE_S
     ready = inbox.wait(wait_s, terminal.fileno if terminal.taken else None)
     if stops.asked:
         stops.asked = False
@@ -167,8 +167,8 @@ def _turn(control: Control, inbox: Inbox, terminal: Terminal, stops: _Stops) -> 
     elif ready:
         keys = terminal.read()
         return keys is not None and all(_press(key, control, terminal) for key in keys)
-    elif terminal.pending and time.monotonic() - now_s >= ESCAPE_S:
-        terminal.give_up_pending()
+    elif terminal.keys.pending and time.monotonic() - now_s >= ESCAPE_S:
+        terminal.keys.give_up()
     return True
 
 

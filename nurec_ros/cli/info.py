@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 import json
 from pathlib import Path
 import sys
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _entry(path: Path, facts: ScenarioFacts | NurecError) -> dict[str, object]:
     if isinstance(facts, NurecError):
         return {'path': str(path), 'error': str(facts)}
-    return facts.to_json()
+    return asdict(facts)
 
 
 def _plot(scenario: Scenario, path: Path) -> None:

@@ -213,21 +213,16 @@ class Remote:
         """Make the known state what a call has made of it, ahead of the next ~/state."""
         state = self._state
         assert state is not None
-        self._state = replace(state, current_time_us=self.position_us(now_s))
-        self._heard_s = now_s
+        changes: dict[str, Any] = {'current_time_us': self.position_us(now_s)}
         if call.service in ('play', 'stop'):
-            self._state = replace(self._state, is_playing=call.service == 'play')
+            changes['is_playing'] = call.service == 'play'
         elif call.service == 'set_rate':
-            self._state = replace(self._state, speed=call.value)
+            changes['speed'] = call.value
         elif call.service in ('seek', 'reset'):
             at_us = round(call.value) if call.service == 'seek' else state.start_us
-            playing = state.is_playing and call.service == 'seek'
-            self._state = replace(
-                self._state,
-                current_time_us=at_us,
-                is_playing=playing,
-                done=at_us >= state.end_us,
-            )
+            changes = {'current_time_us': at_us, 'done': at_us >= state.end_us}
+            changes['is_playing'] = state.is_playing and call.service == 'seek'
+        self._state, self._heard_s = replace(state, **changes), now_s
 
     def look(self, now_s: float) -> None:
         """Give up calls that nobody answers; pictures of a next frame may take their time."""

@@ -242,13 +242,13 @@ class Terminal:
     """
 
     def __init__(self) -> None:
-        # Whether it takes nothing any more: its window was closed.
-        self.gone = False
-        self._in, self._out = sys.stdin.fileno(), sys.stdout.fileno()
+        self.fileno, self._out = sys.stdin.fileno(), sys.stdout.fileno()
         self._before: list[Any] | None = None
-        self._taken = False
         self._shown = False
-        self._keys = KeyReader()
+        self.keys = KeyReader()
+        # Whether keys come and lines are shown; whether it takes nothing any more, its window
+        # being closed.
+        self.taken = self.gone = False
 
     def __enter__(self) -> Terminal:
         self.take()
@@ -256,21 +256,6 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self.give_back()
-
-    @property
-    def fileno(self) -> int:
-        """Return the descriptor that keys come from."""
-        return self._in
-
-    @property
-    def taken(self) -> bool:
-        """Return whether keys come and lines are shown."""
-        return self._taken
-
-    @property
-    def pending(self) -> bool:
-        """Return whether a key's bytes have come in part."""
-        return self._keys.pending
 
     @property
     def columns(self) -> int:
@@ -285,13 +270,13 @@ class Terminal:
         if not self._in_foreground():
             return
         if self._before is None:
-            self._before = termios.tcgetattr(self._in)
+            self._before = termios.tcgetattr(self.fileno)
         mode = list(self._before)
         mode[3] &= ~(termios.ICANON | termios.ECHO)
         # A read returns as soon as there is one byte.
         mode[6] = list(mode[6])
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        self._taken = True
+        self.taken = True
         self._set(mode)
         self._write(_HIDE_CURSOR)
 
@@ -299,17 +284,17 @@ class Terminal:
         """Take the terminal where it has become ours, leave it alone where it is another job's."""
         in_foreground = self._in_foreground()
         if not in_foreground:
-            self._taken = False
-        elif not self._taken:
+            self.taken = False
+        elif not self.taken:
             self.take()
 
     def give_back(self) -> None:
         """Leave the terminal as it was, the cursor below the line."""
         # To set it from the background would stop the process, and it is the shell's already.
-        if not self._taken or self._before is None or not self._in_foreground():
-            self._taken = False
+        if not self.taken or self._before is None or not self._in_foreground():
+            self.taken = False
             return
-        self._taken = False
+        self.taken = False
         before, self._before = self._before, None
         self._set(before)
         self._write(('\n' if self._shown else '') + _SHOW_CURSOR)
@@ -326,37 +311,33 @@ class Terminal:
     def read(self) -> Sequence[str] | None:
         """Return the keys that have come; None where there will be no more."""
         try:
-            data = os.read(self._in, _MOST)
+            data = os.read(self.fileno, _MOST)
         except OSError:
             data = b''
-        return self._keys.feed(data) if data else None
-
-    def give_up_pending(self) -> None:
-        """Forget a key that came in part."""
-        self._keys.give_up()
+        return self.keys.feed(data) if data else None
 
     def show(self, line: str) -> None:
         """Write a line over the one before."""
-        if self._taken:
+        if self.taken:
             self._write(_CLEAR + line)
             self._shown = True
 
     def tell(self, text: str) -> None:
         """Write lines above the one that is shown, to stay."""
-        if self._taken:
+        if self.taken:
             self._write(_CLEAR + text + '\n')
             self._shown = False
 
     def _in_foreground(self) -> bool:
         try:
-            return os.tcgetpgrp(self._in) == os.getpgrp()
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
         except OSError:
             # No controlling terminal: nobody else can have it either.
             return True
 
     def _set(self, mode: list[Any]) -> None:
         try:
-            termios.tcsetattr(self._in, termios.TCSADRAIN, mode)
+            termios.tcsetattr(self.fileno, termios.TCSADRAIN, mode)
         except termios.error:
             self.gone = True
 

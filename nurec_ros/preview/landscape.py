@@ -115,7 +115,10 @@ class Sky:
         angle = np.arccos(np.linspace(-1.0, 1.0, 4 * _STEPS))
         glow = 0.42 * np.exp(-angle / 0.28) + 0.45 * np.exp(-((angle / 0.075) ** 2))
         self._glow = glow.astype(np.float32)
-        self._clouds = cloud_tile(_CLOUD_TILE)
+        # How thick the clouds are, 0 to 1; the first row and column are repeated as last ones.
+        cover = np.clip(0.42 * seamless(_CLOUD_TILE, 1.75, seed=5) - 0.12, 0.0, 1.0)
+        cover = (0.85 * np.sqrt(cover)).astype(np.float32)
+        self._clouds = np.pad(cover, ((0, 1), (0, 1)), mode='wrap')
 
     def draw(self, x: Plane32, y: Plane32, z: Plane32, height: Plane32) -> Image:
         """
@@ -140,13 +143,6 @@ class Sky:
         glow = self._glow[towards.astype(np.intp)]
         colour += glow[..., np.newaxis] * (_SUN.astype(np.float32) - colour)
         return np.asarray(cv2.convertScaleAbs(colour), dtype=np.uint8)
-
-
-def cloud_tile(size: int) -> NDArray[np.float32]:
-    """Return how thick the clouds are (size + 1, size + 1), 0 to 1, first row repeated as last."""
-    cover = np.clip(0.42 * seamless(size, 1.75, seed=5) - 0.12, 0.0, 1.0)
-    cover = (0.85 * np.sqrt(cover)).astype(np.float32)
-    return np.asarray(np.pad(cover, ((0, 1), (0, 1)), mode='wrap'), dtype=np.float32)
 
 
 @cache

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import math
 from typing import TYPE_CHECKING
 
@@ -67,9 +66,9 @@ def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) ->
     `step` is called every so often, some tenths of a second apart; what it raises ends the work.
     """
     way = _smooth_way(scenario.ego.positions)
-    tracks = _Footprints.of(scenario, way)
+    vehicles, people = _footprints(scenario, way)
     step()
-    corners = np.concatenate([way[:, :2], tracks.centres()])
+    corners = np.concatenate([way[:, :2], vehicles.mean(axis=1), people])
     low, high = corners.min(axis=0) - _MARGIN, corners.max(axis=0) + _MARGIN
     size = high - low
     pixel = max(FINEST, math.sqrt(size[0] * size[1] / MOST_PIXELS))
@@ -77,7 +76,7 @@ def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) ->
     road_map = getattr(scenario, 'road_map', None)
     lines = [] if road_map is None else [line[:, :2] for line in road_map.boundaries]
     boundaries = [line for line in lines if canvas.touches(line)]
-    canvas.lay_surfaces(_extended(way), tracks, boundaries, step)
+    canvas.lay_surfaces(_extended(way), vehicles, people, boundaries, step)
     if boundaries:
         canvas.draw_lines(boundaries, LINE, _LINE_WIDTH)
     else:
@@ -99,44 +98,31 @@ def _halved(image: Image) -> Image:
     return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Footprints:
-    """Where vehicles (M, 4, 2) and people (K, 2) have been, in the map's x and y."""
-
-    vehicles: Array
-    people: Array
-
-    @classmethod
-    def of(cls, scenario: Scenario, way: Array) -> _Footprints:
-        tracks = scenario.tracks
-        vehicles, people = [], []
-        for index, label in enumerate(tracks.labels):
-            kind = label.strip().lower()
-            if kind in _NOT_ON_ROADS and kind not in _ON_FOOT:
-                continue
-            trajectory = tracks.trajectory(index)
-            span = np.linspace(trajectory.start_ns, trajectory.end_ns, 64).astype(np.int64)
-            poses = trajectory.at(span)
-            centres = poses[:, :2, 3]
-            moved = np.hypot(*np.diff(centres, axis=0).T).sum()
-            if moved < 0.2:
-                poses, centres = poses[:1], centres[:1]
-            near = _distance(centres, way[:, :2]) < _FARTHEST_TRACK
-            poses, centres = poses[near], centres[near]
-            if kind in _ON_FOOT:
-                people.append(centres)
-            else:
-                half = 0.5 * tracks.dims[index, :2] + (0.8, 0.9)
-                signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * half
-                turned = np.einsum('nij,kj->nki', poses[:, :2, :2], signs)
-                vehicles.append(centres[:, np.newaxis] + turned)
-        return cls(
-            np.concatenate(vehicles) if vehicles else np.empty((0, 4, 2)),
-            np.concatenate(people) if people else np.empty((0, 2)),
-        )
-
-    def centres(self) -> Array:
-        return np.concatenate([self.vehicles.mean(axis=1), self.people])
+def _footprints(scenario: Scenario, way: Array) -> tuple[Array, Array]:
+    """Return where vehicles (M, 4, 2) and people (K, 2) have been, in the map's x and y."""
+    tracks = scenario.tracks
+    vehicles, people = [np.empty((0, 4, 2))], [np.empty((0, 2))]
+    for index, label in enumerate(tracks.labels):
+        kind = label.strip().lower()
+        if kind in _NOT_ON_ROADS and kind not in _ON_FOOT:
+            continue
+        trajectory = tracks.trajectory(index)
+        span = np.linspace(trajectory.start_ns, trajectory.end_ns, 64).astype(np.int64)
+        poses = trajectory.at(span)
+        centres = poses[:, :2, 3]
+        moved = np.hypot(*np.diff(centres, axis=0).T).sum()
+        if moved < 0.2:
+            poses, centres = poses[:1], centres[:1]
+        near = _distance(centres, way[:, :2]) < _FARTHEST_TRACK
+        poses, centres = poses[near], centres[near]
+        if kind in _ON_FOOT:
+            people.append(centres)
+        else:
+            half = 0.5 * tracks.dims[index, :2] + (0.8, 0.9)
+            signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * half
+            turned = np.einsum('nij,kj->nki', poses[:, :2, :2], signs)
+            vehicles.append(centres[:, np.newaxis] + turned)
+    return np.concatenate(vehicles), np.concatenate(people)
 
 
 class _Canvas:
@@ -158,7 +144,8 @@ class _Canvas:
     def lay_surfaces(
         self,
         way: Array,
-        tracks: _Footprints,
+        vehicles: Array,
+        people: Array,
         boundaries: list[Array],
         step: Callable[[], None],
     ) -> None:
@@ -173,9 +160,9 @@ class _Canvas:
         thickness = round(_LANE_WIDTH / _MASK_PIXEL)
         for line in boundaries:
             cv2.polylines(road, [self._fixed(line, _MASK_PIXEL)], False, 255, thickness, 8, _SHIFT)
-        for corners in tracks.vehicles:
+        for corners in vehicles:
             cv2.fillPoly(road, [self._fixed(corners, _MASK_PIXEL)], 255, 8, _SHIFT)
-        for centre in self._fixed(tracks.people, _MASK_PIXEL):
+        for centre in self._fixed(people, _MASK_PIXEL):
             radius = round(2.2 / _MASK_PIXEL * 2**_SHIFT)
             cv2.circle(paved, centre.tolist(), radius, 255, -1, 8, _SHIFT)
         # Gaps between footprints are road as well; corners are round.
