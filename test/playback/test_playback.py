@@ -13,114 +13,18 @@
 # limitations under the License.
 """What playback tells to do: docs/playback.md as tables, with an invented wall clock."""
 
-from __future__ import annotations
+from test.playback.world import BEGIN, END, frames, kinds, MS, states, World
 
-import numpy as np
 from nurec_ros.playback.effects import (
-    Announce,
     Discard,
-    Effect,
     PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
-    Step,
-    StepDone,
 )
-from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.schedule import Due
 import pytest
-
-MS = 1_000_000
-BEGIN, END = 1_000 * MS, 3_000 * MS
-# Wide at 10 Hz, tele at 4 Hz, both from begin on.
-TIMES = {
-    'wide': BEGIN + 100 * MS * np.arange(21),
-    'tele': BEGIN + 250 * MS * np.arange(9),
-}
-# Who is there when: one all the time, one in the first half, one in the second.
-TRACKS = {'all': (BEGIN, END), 'first': (BEGIN, 2_000 * MS), 'second': (2_001 * MS, END)}
-
-
-def active_ids(t_ns):
-    return tuple(name for name, (first, last) in TRACKS.items() if first <= t_ns <= last)
-
-
-class World:
-    """A playback, a wall clock that moves when it is told to, and all that was to be done."""
-
-    def __init__(self, *, shown=True, begin=BEGIN, end=END, **options):
-        self.wall_ns = 7 * MS
-        self.audiences = {'wide': (1, 0), 'tele': (0, 0)}
-        self.delivering = False
-        schedule = Schedule(options.pop('times', TIMES))
-        self.playback = Playback(
-            begin,
-            end,
-            schedule,
-            scenario='drive',
-            active_ids=active_ids,
-            audiences=lambda: self.audiences,
-            delivering=lambda: self.delivering,
-            **options,
-        )
-        self.log: list[Effect] = []
-        if shown:
-            self.advance()
-            self.finish()
-            self.log.clear()
-
-    def do(self, command, *arguments):
-        effects = command(self.wall_ns, *arguments)
-        self.log += effects
-        return effects
-
-    def advance(self, ms=0):
-        self.wall_ns += round(ms * MS)
-        return self.do(self.playback.advance)
-
-    def play(self):
-        return self.do(self.playback.play)
-
-    def seek(self, t_ms):
-        return self.do(self.playback.seek, t_ms * MS)
-
-    def step(self, ms):
-        step = Step(None if ms is None else round(ms * MS))
-        self.do(self.playback.step, step)
-        return step
-
-    def look(self):
-        return self.do(self.playback.look)
-
-    def renders(self):
-        return [effect for effect in self.log if isinstance(effect, Render)]
-
-    def finish(self):
-        """All frames that were asked for are out."""
-        done = []
-        for render in self.renders():
-            if render.ticket:
-                done += self.do(self.playback.frames_done, render.ticket)
-        return done
-
-    @property
-    def position_ms(self):
-        return self.playback.position_ns / MS
-
-
-def kinds(effects):
-    return [type(effect).__name__ for effect in effects]
-
-
-def frames(render):
-    return [(frame.name, frame.t_ns / MS) for frame in render.frames]
-
-
-def states(effects):
-    return [effect.state for effect in effects if isinstance(effect, Announce)]
-
 
 # --- a load -------------------------------------------------------------------------------------
 
@@ -173,29 +77,9 @@ def test_what_an_effect_does_not_name_is_off():
     assert Render(()) == Render((), keep=False, fail_if_down=False, ticket=0)
 
 
-def test_what_is_rendered_for_nobody_gets_a_still_frame_too():
-    world = World(shown=False, always_render=True)
-    world.audiences = {'wide': (0, 0), 'tele': (0, 0)}
-    world.advance()
-    (render,) = world.renders()
-    assert sorted(frames(render)) == [('tele', 1000), ('wide', 1000)]
-
-
 def test_an_ego_that_nobody_can_drive_shows_no_input():
     world = World()
     assert world.playback.put(world.wall_ns, object()) == ([], '', '')
-
-
-def test_the_frames_of_a_step_are_no_still_frames_besides():
-    world = World()
-    # Owed when the step begins, and then its frame is one of the step's.
-    world.playback.owe_stills()
-    world.step(100)
-    world.finish()
-    world.log.clear()
-    world.advance(10)
-    world.look()
-    assert world.renders() == []
 
 
 def test_what_is_shown_again_after_a_jump_back_counts_as_a_transform():
@@ -229,14 +113,6 @@ def test_the_old_time_is_shown_until_the_last_old_transform_is_50_ms_old():
     old_ns = old.playback.position_ns
     assert new.advance(49) == [Show(old_ns, clock=True)]
     assert kinds(new.advance(1))[0] == 'ShowJump'
-
-
-def test_leaving_ends_what_was_under_way():
-    world = World()
-    moving, waiting = world.step(100), world.step(100)
-    effects = world.playback.leave('~/load')
-    assert effects == [StepDone(moving), StepDone(waiting), Discard()]
-    assert moving.overtaken_by == waiting.overtaken_by == '~/load'
 
 
 # --- playing ------------------------------------------------------------------------------------
@@ -453,238 +329,6 @@ def test_jumps_in_quick_succession_are_shown_once_where_the_last_one_led():
         world.seek(t_ms)
     effects = world.advance(60)
     assert next(e for e in effects if isinstance(e, (ShowJump, Show))) == ShowJump(2600 * MS)
-
-
-# --- still frames -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('jump', 'position_ms'),
-    [
-        (lambda world: world.seek(2345), 2345),
-        (lambda w: (w.seek(2345), w.advance(9), w.seek(1234), w.finish()), 1234),
-    ],
-    ids=['forward', 'back'],
-)
-def test_after_a_jump_while_halted_a_frame_of_the_position_is_owed(jump, position_ms):
-    world = World()
-    jump(world)
-    world.advance(60)
-    assert frames(world.renders()[-1]) == [('wide', position_ms)]
-    assert world.renders()[-1].keep
-
-
-def test_a_dragged_slider_piles_up_no_renders_and_ends_with_the_last_position():
-    world = World()
-    for t_ms in (1100, 1200, 1300, 1400):
-        world.seek(t_ms)
-        world.advance(10)
-    (only,) = world.renders()
-    assert frames(only) == [('wide', 1100)]
-    world.do(world.playback.frames_done, only.ticket)
-    world.look()
-    assert frames(world.renders()[-1]) == [('wide', 1400)]
-
-
-def test_a_new_subscriber_of_a_halted_camera_gets_a_frame_and_its_transform():
-    world = World()
-    world.audiences = {'wide': (1, 0), 'tele': (0, 1)}
-    shown, render = world.look()
-    assert shown == Show(BEGIN, pose=True)
-    assert frames(render) == [('tele', 1000)]
-    world.audiences = {'wide': (0, 1), 'tele': (0, 1)}
-    assert frames(world.look()[-1]) == [('wide', 1000)]
-    world.audiences = {'wide': (0, 0), 'tele': (0, 1)}
-    assert world.look() == []
-
-
-def test_what_is_rendered_otherwise_is_owed_again_only_while_halted():
-    world = World()
-    world.playback.owe_stills()
-    assert frames(world.look()[-1]) == [('wide', 1000)]
-    world.finish()
-    world.play()
-    world.playback.owe_stills()
-    world.advance(10)
-    world.do(world.playback.stop)
-    world.advance(10)
-    assert len(world.renders()) == 1
-
-
-# --- steps --------------------------------------------------------------------------------------
-
-
-def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
-    world = World()
-    step = world.step(250)
-    shown, announced, render = world.log
-    stamps = (BEGIN + 100 * MS, BEGIN + 200 * MS)
-    assert shown == Show(BEGIN + 250 * MS, clock=True, pose=True, stamps=stamps, tracks=True)
-    assert render == Render(
-        (Due('wide', stamps[0]), Due('wide', stamps[1])),
-        keep=True,
-        fail_if_down=True,
-        ticket=render.ticket,
-    )
-    assert announced.state.current_time_us == 1_250_000
-    assert step.state is not None
-    assert not step.over
-    assert world.finish() == [StepDone(step)]
-    assert step.failed_images == {}
-
-
-def test_a_step_without_frames_is_done_in_the_same_breath():
-    world = World()
-    step = world.step(30)
-    assert kinds(world.log) == ['Show', 'Announce', 'StepDone']
-    assert step.over
-
-
-def test_a_step_tells_which_tracks_came_and_went_in_it():
-    world = World()
-    step = world.step(1200)
-    assert step.state.new_track_ids == ('second',)
-    assert step.state.removed_track_ids == ('first',)
-    assert step.state.active_tracks == 2
-
-
-def test_steps_are_served_one_after_another():
-    world = World()
-    first, second = world.step(100), world.step(100)
-    assert world.position_ms == 1100
-    (render,) = world.renders()
-    effects = world.do(world.playback.frames_done, render.ticket)
-    assert effects[0] == StepDone(first)
-    assert world.position_ms == 1200
-    world.do(world.playback.frames_done, world.renders()[-1].ticket)
-    assert second.over
-
-
-def test_a_step_waits_for_a_jump_back_and_not_for_a_jump_forward():
-    world = World()
-    world.seek(2500)
-    step = world.step(30)
-    assert step.over
-    clocks = [e.t_ns for e in world.log if isinstance(e, Show) and e.clock]
-    assert clocks == [2500 * MS, 2530 * MS]
-    world.seek(1500)
-    step = world.step(30)
-    assert not step.over
-    assert world.position_ms == 1500
-    world.advance(49)
-    assert world.position_ms == 1500
-    effects = world.advance(1)
-    assert kinds(effects)[:2] == ['ShowJump', 'Show']
-    assert step.over
-    assert world.position_ms == 1530
-
-
-def test_a_step_says_how_many_frames_it_lost_and_why_the_last_one():
-    world = World(always_render=True)
-    step = world.step(350)
-    world.playback.frame_lost(Due('wide', BEGIN + 100 * MS), 'too dark')
-    world.playback.frame_lost(Due('wide', BEGIN + 300 * MS), 'too late')
-    # Of an earlier step, or of another camera.
-    world.playback.frame_lost(Due('wide', BEGIN), 'of nobody')
-    world.playback.frame_lost(Due('tele', BEGIN + 100 * MS), 'of nobody')
-    world.finish()
-    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
-    world.step(10)
-    world.playback.frame_lost(Due('wide', BEGIN + 200 * MS), 'after its end')
-    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
-
-
-@pytest.mark.parametrize(
-    ('by', 'what'),
-    [
-        (lambda world: world.seek(2500), '~/seek'),
-        (lambda world: world.seek(500), '~/seek'),
-        (lambda world: world.do(world.playback.reset), '~/reset'),
-    ],
-    ids=['seek forward', 'seek back', 'reset'],
-)
-def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
-    world = World()
-    step = world.step(250)
-    by(world)
-    assert StepDone(step) in world.log
-    assert step.overtaken_by == what
-    # What comes later is nobody's.
-    assert world.finish() == []
-
-
-@pytest.mark.parametrize('command', ['play', 'stop'])
-def test_play_and_stop_overtake_nothing(command):
-    world = World()
-    step = world.step(250)
-    world.do(getattr(world.playback, command))
-    assert not step.over
-
-
-def test_the_next_lap_overtakes_a_step():
-    world = World(loop=True)
-    world.seek(2700)
-    world.advance(5)
-    world.play()
-    step = world.step(100)
-    world.advance(400)
-    assert step.overtaken_by == 'the start of the next lap'
-
-
-def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
-    world = World(loop=True)
-    world.seek(2950)
-    world.advance(5)
-    world.finish()
-    step = world.step(100)
-    assert world.position_ms == 3000
-    assert step.state.done
-    world.finish()
-    world.log.clear()
-    step = world.step(100)
-    assert world.position_ms == 1100
-    assert not step.over
-    # Its frames are asked for when the jump has been shown.
-    assert world.renders() == []
-    world.advance(60)
-    assert frames(world.renders()[0]) == [('wide', 1000), ('wide', 1100)]
-    poses = [effect for effect in world.log if isinstance(effect, Show) and effect.stamps]
-    assert poses[0] == Show(BEGIN + 100 * MS, pose=True, stamps=(BEGIN, BEGIN + 100 * MS))
-    world.finish()
-    assert step.over
-
-
-@pytest.mark.parametrize(
-    ('prepare', 'reason'),
-    [
-        (lambda world: world.play(), 'the clock runs; halt it first, with ~/pause or ~/stop'),
-        (
-            lambda world: (world.seek(3000), world.advance(5)),
-            'the position is the end; go back with ~/seek or ~/reset',
-        ),
-        (
-            lambda world: setattr(world.playback.course, 'schedule', Schedule({'wide': []})),
-            'no camera has a frame between the position and the end',
-        ),
-    ],
-    ids=['playing', 'end', 'no frames'],
-)
-def test_play_next_refuses_and_moves_nothing(prepare, reason):
-    world = World()
-    prepare(world)
-    before = world.position_ms
-    step = world.step(None)
-    assert StepDone(step) in world.log
-    assert step.refusal == reason
-    assert world.position_ms == before
-
-
-def test_play_next_goes_to_the_next_frame_of_any_camera():
-    world = World()
-    for expected in (1100, 1200, 1250, 1300):
-        world.step(None)
-        world.finish()
-        assert world.position_ms == expected
 
 
 # --- a single moment ----------------------------------------------------------------------------

@@ -14,7 +14,6 @@
 """The playback clock under an injected wall clock: its whole contract, to the nanosecond."""
 
 from fractions import Fraction
-import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,10 +59,7 @@ def run(clock, wall, duration_ns, step_ns=10 * MS):
     return spans
 
 
-# --- at rest ------------------------------------------------------------------------------------
-
-
-def test_starts_halted_at_begin(clock):
+def test_starts_halted_at_begin_and_stays_there(clock, wall):
     assert clock.position_ns == clock.begin_ns == BEGIN
     assert clock.end_ns == END
     assert not clock.is_playing
@@ -73,12 +69,8 @@ def test_starts_halted_at_begin(clock):
     assert clock.duration_s == 20.0
     assert clock.seconds_since_start == 0.0
     assert clock.progress == 0.0
-
-
-def test_halted_clock_does_not_move(clock, wall):
     wall += 3 * S
     assert clock.advance() == Advance(BEGIN, BEGIN, BEGIN)
-    assert clock.position_ns == BEGIN
 
 
 def test_range_is_moved_inward_to_whole_microseconds(wall):
@@ -109,33 +101,27 @@ def test_default_wall_clock_is_the_steady_one():
     assert clock.advance().position_ns >= first >= 0
 
 
-# --- play and stop ------------------------------------------------------------------------------
-
-
 def test_plays_at_wall_speed(clock, wall):
+    # Time before does not count.
+    wall += 100 * S
     clock.play()
     assert clock.is_playing
     wall += 10 * MS
     assert clock.advance() == Advance(BEGIN, BEGIN + 10 * MS, BEGIN + 10 * MS)
-    wall += 15 * MS
+    # At one moment nothing is passed twice, and to play while it plays changes nothing.
+    assert clock.advance() == Advance(*[BEGIN + 10 * MS] * 3)
+    wall += 5 * MS
+    clock.play()
+    wall += 10 * MS
     assert clock.advance() == Advance(BEGIN + 10 * MS, BEGIN + 25 * MS, BEGIN + 25 * MS)
     assert clock.seconds_since_start == 0.025
     assert clock.progress == 0.025 / 20
 
 
-def test_time_before_play_does_not_count(clock, wall):
-    wall += 100 * S
+def test_a_wall_clock_that_goes_back_moves_nothing_back(clock, wall):
     clock.play()
-    wall += 1 * MS
-    assert clock.advance().position_ns == BEGIN + MS
-
-
-def test_play_while_playing_changes_nothing(clock, wall):
-    clock.play()
-    wall += 10 * MS
-    clock.play()
-    wall += 10 * MS
-    assert clock.advance().position_ns == BEGIN + 20 * MS
+    wall += -3 * S
+    assert clock.advance().position_ns == BEGIN
 
 
 def test_stop_keeps_the_position_reached(clock, wall):
@@ -151,22 +137,6 @@ def test_stop_keeps_the_position_reached(clock, wall):
     assert clock.advance() == Advance(BEGIN + 100 * MS, BEGIN + 105 * MS, BEGIN + 105 * MS)
 
 
-def test_two_advances_at_one_moment_pass_nothing_twice(clock, wall):
-    clock.play()
-    wall += 10 * MS
-    clock.advance()
-    assert clock.advance() == Advance(*[BEGIN + 10 * MS] * 3)
-
-
-def test_wall_clock_that_jumps_back_does_not_move_the_position_back(clock, wall):
-    clock.play()
-    wall += -3 * S
-    assert clock.advance().position_ns == BEGIN
-
-
-# --- end of the range ---------------------------------------------------------------------------
-
-
 def test_halts_at_the_end(clock, wall):
     clock.play()
     wall += 19 * S
@@ -180,18 +150,14 @@ def test_halts_at_the_end(clock, wall):
     assert clock.advance() == Advance(END, END, END)
 
 
-def test_reaching_the_end_exactly_is_the_end(clock, wall):
-    clock.play()
-    wall += 20 * S
-    assert clock.advance() == Advance(BEGIN, END, END, finished=True)
-
-
-def test_one_microsecond_before_the_end_is_not_done(clock, wall):
+def test_the_end_is_reached_to_the_microsecond(clock, wall):
     clock.play()
     wall += 20 * S - 1
     assert clock.advance().position_ns == END - 1000
     assert clock.is_playing
     assert not clock.done
+    wall += 1
+    assert clock.advance() == Advance(END - 1000, END, END, finished=True)
 
 
 def test_play_at_the_end_starts_from_begin_which_is_due(clock, wall):
@@ -201,9 +167,6 @@ def test_play_at_the_end_starts_from_begin_which_is_due(clock, wall):
     assert clock.is_playing
     wall += 10 * MS
     assert clock.advance() == Advance(BEGIN - 1, BEGIN + 10 * MS, BEGIN + 10 * MS)
-
-
-# --- loop ---------------------------------------------------------------------------------------
 
 
 def test_loop_passes_the_end_and_starts_over(wall):
@@ -231,26 +194,6 @@ def test_loop_can_be_switched_while_playing(clock, wall):
     assert clock.advance() == Advance(BEGIN - 1, END, END, finished=True)
 
 
-def test_every_moment_is_passed_once_in_each_round(wall):
-    clock = PlaybackClock(0, 100 * MS, now=wall, loop=True)
-    clock.play()
-    spans = run(clock, wall, 1000 * MS, 7 * MS)
-    rounds: list[list[Advance]] = [[]]
-    for span in spans:
-        rounds[-1].append(span)
-        if span.wrapped:
-            rounds.append([])
-    assert len(rounds) > 5
-    for number, one in enumerate(rounds[:-1]):
-        assert one[0].after_ns == (0 if number == 0 else -1)
-        assert one[-1].until_ns == 100 * MS
-        for before, after in itertools.pairwise(one):
-            assert before.until_ns == after.after_ns
-
-
-# --- reset and seek -----------------------------------------------------------------------------
-
-
 def test_reset_rewinds_halts_and_keeps_the_rate(clock, wall):
     clock.set_rate(3.0)
     clock.play()
@@ -270,8 +213,6 @@ def test_reset_rewinds_halts_and_keeps_the_rate(clock, wall):
         (BEGIN + 5 * S, BEGIN + 5 * S),
         (BEGIN + 5 * S + 999, BEGIN + 5 * S),
         (BEGIN - 1, BEGIN),
-        (0, BEGIN),
-        (END + 1, END),
         (2**63 - 1, END),
         (-(2**63), BEGIN),
     ],
@@ -307,10 +248,7 @@ def test_seek_to_the_end_while_playing_halts_or_loops(clock, wall):
     assert clock.advance() == Advance(END - 1, END, BEGIN, wrapped=True)
 
 
-# --- rate ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('rate', [0.01, 0.1, 0.5, 1.0, 2.5, 10, 100.0])
+@pytest.mark.parametrize('rate', [0.01, 0.1, 1.0, 2.5, 100.0])
 def test_rate_scales_wall_time(wall, rate):
     clock = PlaybackClock(0, 10_000 * S, now=wall, rate=rate)
     clock.play()
@@ -328,7 +266,11 @@ def test_rate_2_5_over_an_hour_of_timer_steps_does_not_drift(wall):
     assert clock.position_ns == 1000 * 3_600_000_123 * 5 // 2 // 1000 * 1000
 
 
-def test_changing_the_rate_while_playing_changes_only_what_follows(clock, wall):
+def test_changing_the_rate_changes_only_what_follows(clock, wall):
+    wall += 1 * S
+    clock.set_rate(50.0)
+    assert clock.advance().position_ns == BEGIN
+    clock.set_rate(1.0)
     clock.play()
     wall += 1 * S
     clock.set_rate(2.0)
@@ -340,13 +282,6 @@ def test_changing_the_rate_while_playing_changes_only_what_follows(clock, wall):
     assert clock.advance().position_ns == BEGIN + 3 * S + 500 * MS
 
 
-def test_changing_the_rate_while_halted_moves_nothing(clock, wall):
-    wall += 1 * S
-    clock.set_rate(50.0)
-    assert clock.advance().position_ns == BEGIN
-    assert clock.rate == 50.0
-
-
 @pytest.mark.parametrize('rate', [0.0, 0.0099, -1.0, 100.1, float('inf'), float('nan')])
 def test_rate_out_of_range_is_refused_and_the_old_one_stays(clock, rate):
     with pytest.raises(ValueError, match=r'expected 0\.01 to 100'):
@@ -354,9 +289,6 @@ def test_rate_out_of_range_is_refused_and_the_old_one_stays(clock, rate):
     assert clock.rate == 1.0
     with pytest.raises(ValueError, match='the rate is'):
         PlaybackClock(BEGIN, END, rate=rate)
-
-
-# --- precision ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('origin', [0, 1_600_000_000 * S, 2**61 // 1000 * 1000])
@@ -370,17 +302,6 @@ def test_large_times_lose_nothing(origin):
     assert clock.advance().position_ns == origin + 1 * S + 1_000
     wall += 999
     assert clock.advance().position_ns == origin + 1 * S + 2_000
-
-
-def test_a_year_of_wall_time_is_exact(wall):
-    year = 365 * 86400 * S + 1000
-    clock = PlaybackClock(0, 2 * year, now=wall)
-    clock.play()
-    wall += year
-    assert clock.advance().position_ns == year
-
-
-# --- tick ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('rate', [0.01, 1.0, 2.5, 100.0])
@@ -415,7 +336,7 @@ def test_a_tick_ends_at_the_end_and_from_there_moves_nothing(clock, playing):
     assert clock.done
 
 
-def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock):
+def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock, wall):
     clock.loop = True
     clock.seek(END - 30 * MS)
     assert clock.tick(100 * MS) == Advance(END - 30 * MS, END, END, finished=True)
@@ -423,20 +344,13 @@ def test_with_loop_a_tick_is_clamped_and_the_next_one_starts_over(clock):
     after_begin = BEGIN + 100 * MS
     assert clock.tick(100 * MS) == Advance(BEGIN - 1, after_begin, after_begin, wrapped=True)
     assert not clock.done
-
-
-def test_with_loop_a_tick_to_the_end_while_playing_wraps_at_the_next_advance(clock, wall):
-    clock.loop = True
+    # While it plays the next lap begins with time, and a tick may cover all of one.
     clock.play()
     clock.tick(30 * S)
     assert clock.done
     assert clock.is_playing
     wall += 10 * MS
     assert clock.advance() == Advance(END, END, BEGIN, wrapped=True)
-
-
-def test_with_loop_a_tick_longer_than_the_range_covers_all_of_it(clock):
-    clock.loop = True
     clock.seek(END)
     assert clock.tick(90 * S) == Advance(BEGIN - 1, END, END, wrapped=True, finished=True)
 
@@ -448,10 +362,7 @@ def test_tick_of_no_whole_microsecond_is_refused(clock, delta):
     assert clock.position_ns == BEGIN
 
 
-# --- lockstep -----------------------------------------------------------------------------------
-
-
-def test_limit_holds_the_clock(clock, wall):
+def test_a_limit_holds_the_clock_and_held_time_is_not_caught_up(clock, wall):
     clock.play()
     limit = BEGIN + 33 * MS
     wall += 20 * MS
@@ -461,17 +372,11 @@ def test_limit_holds_the_clock(clock, wall):
     wall += 5 * S
     assert clock.advance(limit) == Advance(limit, limit, limit)
     assert clock.is_playing
-
-
-def test_held_time_is_not_caught_up(clock, wall):
-    clock.play()
-    limit = BEGIN + 33 * MS
-    wall += 5 * S
-    clock.advance(limit)
     wall += 10 * MS  # held until this moment: the last call that held is the anchor
     assert clock.advance(limit + 33 * MS).position_ns == limit + 10 * MS
+    clock.set_rate(10.0)
     wall += 10 * MS
-    assert clock.advance(None).position_ns == limit + 20 * MS
+    assert clock.advance(None).position_ns == limit + 110 * MS
 
 
 @pytest.mark.parametrize(
@@ -514,18 +419,6 @@ def test_limit_at_the_end_holds_a_looping_clock_there(clock, wall):
     assert clock.advance(END).position_ns == BEGIN + 10 * MS
 
 
-def test_new_rate_after_a_hold_does_not_catch_up(clock, wall):
-    clock.play()
-    wall += 1 * S
-    limit = BEGIN + 100 * MS
-    clock.advance(limit)
-    clock.set_rate(10.0)
-    wall += 10 * MS
-    assert clock.advance(limit + 1 * S).position_ns == limit + 100 * MS
-
-
-# --- anything, in any order ---------------------------------------------------------------------
-
 ACTION = st.one_of(
     st.tuples(st.just('wait'), st.integers(0, 3 * S)),
     st.tuples(st.just('advance'), st.one_of(st.none(), st.integers(-S, 6 * S))),
@@ -543,7 +436,7 @@ def test_invariants(actions):
     wall = Wall()
     clock = PlaybackClock(0, 5 * S, now=wall)
     for action, value in actions:
-        before = clock.position_ns
+        before, passed, plays = clock.position_ns, clock.passed_ns, clock.is_playing
         span = None
         if action == 'wait':
             wall += value
@@ -569,5 +462,8 @@ def test_invariants(actions):
             assert span.after_ns <= span.until_ns
             assert span.position_ns == clock.position_ns
             assert span.wrapped or span.until_ns == span.position_ns
+            if plays and not (action == 'tick' and span.wrapped):
+                # Nothing is passed twice, and nothing is left out.
+                assert span.after_ns == passed
             if action == 'advance' and value is not None:
                 assert span.until_ns <= max(value, before)

@@ -16,18 +16,16 @@
 import json
 import math
 from test.driving.drives import SECOND, straight, T0
+from test.playback.world import MS, World
 
 import numpy as np
 from nurec_ros.driving import AckermannCommand, DrivenEgo, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.watch import EgoWatch
-from nurec_ros.playback.effects import Announce, Render, Show, Step, StepDone
-from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Schedule
+from nurec_ros.playback.effects import Announce, Render, Show, StepDone
 from nurec_ros.scenario.rig import Box
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
 import pytest
 
-MS = 1_000_000
 END = T0 + 2 * SECOND
 BOX = Box(np.array((1.4, 0.0, 0.8)), np.array((4.6, 1.9, 1.6)))
 UNIT = (0.0, 0.0, 0.0, 1.0)
@@ -53,54 +51,45 @@ def standing_at(x, y):
     )
 
 
-class World:
-    """A playback with a driven ego, and a wall clock that moves when it is told to."""
+class Drive(World):
+    """A playback with a driven ego, for whose camera somebody subscribes, or nobody."""
 
-    def __init__(self, source='twist', tracks=None, wait_s=0.0, timeout_s=0.0, watch=(), **more):
-        self.wall_ns = 7 * MS
-        self.listens = more.pop('listens', True)
+    def __init__(
+        self,
+        source='twist',
+        tracks=None,
+        wait_s=0.0,
+        timeout_s=0.0,
+        watch=(),
+        listens=True,
+        **more,
+    ):
         recorded = straight(speed=10.0, seconds=2.0)
         self.ego = DrivenEgo(
             recorded, T0, source=source, command_timeout_ns=round(timeout_s * SECOND)
         )
         self.watch = EgoWatch(self.ego, tracks or no_tracks(), BOX, **dict(watch))
-        self.playback = Playback(
-            T0,
-            END,
-            Schedule({'wide': T0 + 100 * MS * np.arange(21)}),
-            scenario='drive',
+        super().__init__(
+            shown=False,
+            begin=T0,
+            end=END,
+            times={'wide': T0 + 100 * MS * np.arange(21)},
             active_ids=lambda t_ns: (),
-            audiences=lambda: {'wide': (int(self.listens), 0)},
             ego=self.watch,
             quiet_ns=0,
             **more,
         )
+        self.audiences = {'wide': (int(listens), 0)}
         self.playback.ego_wait_ns = round(wait_s * SECOND)
-        self.log = []
-        self.do(self.playback.advance(self.wall_ns))
-        self.finish()
-        self.log.clear()
-
-    def do(self, effects):
-        self.log += effects
-        return effects
-
-    def advance(self, ms=0):
-        self.wall_ns += round(ms * MS)
-        return self.do(self.playback.advance(self.wall_ns))
+        self.start()
 
     def put(self, item):
         effects, _, _ = self.playback.put(self.wall_ns, item)
-        return self.do(effects)
+        self.log += effects
+        return effects
 
     def step(self, ms=100):
-        step = Step(None if ms is None else ms * MS)
-        self.do(self.playback.step(self.wall_ns, step))
-        return step
-
-    def finish(self):
-        for render in [one for one in self.log if isinstance(one, Render) and one.ticket]:
-            self.do(self.playback.frames_done(self.wall_ns, render.ticket))
+        return super().step(ms)
 
     def x(self, t_ns=None):
         return self.ego.pose(self.playback.position_ns if t_ns is None else t_ns).position[0]
@@ -111,7 +100,7 @@ def answer(step):
 
 
 def test_steps_drive():
-    world = World()
+    world = Drive()
     world.put(TwistCommand(T0, 4.0, 0.0))
     step = world.step(100)
     world.finish()
@@ -127,7 +116,7 @@ def test_steps_drive():
 
 
 def test_the_recorded_ego_adds_nothing_to_the_state():
-    world = World(source='recorded')
+    world = Drive(source='recorded')
     step = world.step(100)
     assert not {key for key in answer(step) if key.startswith(('ego', 'dev', 'coll', 'stop'))}
     assert set(step.state.values()) == set(answer(step))
@@ -135,8 +124,8 @@ def test_the_recorded_ego_adds_nothing_to_the_state():
 
 
 def test_playing_drives_and_a_lap_begins_on_the_recording():
-    world = World(loop=True)
-    world.do(world.playback.play(world.wall_ns))
+    world = Drive(loop=True)
+    world.do(world.playback.play)
     world.put(TwistCommand(0, 4.0, 0.0))
     for _ in range(150):
         world.advance(10)
@@ -149,19 +138,19 @@ def test_playing_drives_and_a_lap_begins_on_the_recording():
 
 @pytest.mark.parametrize('how', ['reset', 'seek', 'play at the end'])
 def test_jumps_put_the_ego_on_the_recording(how):
-    world = World()
+    world = Drive()
     world.put(TwistCommand(T0, 0.0, 1.0))
     world.step(2000)
     world.finish()
     playback = world.playback
     if how == 'reset':
-        world.do(playback.reset(world.wall_ns))
+        world.do(playback.reset)
         want = 0.0
     elif how == 'seek':
-        world.do(playback.seek(world.wall_ns, T0 + 700 * MS))
+        world.do(playback.seek, T0 + 700 * MS)
         want = 7.0
     else:
-        world.do(playback.play(world.wall_ns))
+        world.do(playback.play)
         want = 0.0
     np.testing.assert_allclose(
         world.ego.pose(playback.position_ns).position, (want, 0.0, 0.0), atol=1e-9
@@ -170,10 +159,10 @@ def test_jumps_put_the_ego_on_the_recording(how):
 
 
 def test_a_pose_of_the_halted_moment_is_shown_and_its_picture_is_owed():
-    world = World('pose')
+    world = Drive('pose')
     effects = world.put(TimedPose(0, (5.0, 1.0, 0.0), UNIT))
     assert [one for one in effects if isinstance(one, Show) and one.pose]
-    looked = world.do(world.playback.look(world.wall_ns))
+    looked = world.do(world.playback.look)
     assert [one.frames[0].t_ns for one in looked if isinstance(one, Render)] == [T0]
     world.finish()
     # The same again changes nothing, and one for later shows nothing yet.
@@ -183,7 +172,7 @@ def test_a_pose_of_the_halted_moment_is_shown_and_its_picture_is_owed():
 
 
 def test_while_a_step_is_under_way_its_moment_stays():
-    world = World('pose')
+    world = Drive('pose')
     world.put(TimedPose(T0 + 100 * MS, (1.0, 0.0, 0.0), UNIT))
     step = world.step(100)
     assert not step.over
@@ -192,7 +181,7 @@ def test_while_a_step_is_under_way_its_moment_stays():
 
 
 def test_a_change_of_the_source_is_announced_and_shown():
-    world = World()
+    world = Drive()
     world.put(TwistCommand(T0, 0.0, 0.0))
     world.step(500)
     world.finish()
@@ -208,7 +197,7 @@ def test_a_change_of_the_source_is_announced_and_shown():
 
 
 def test_a_step_waits_for_its_input():
-    world = World(wait_s=1.0, listens=False)
+    world = Drive(wait_s=1.0, listens=False)
     step = world.step(100)
     world.advance(500)
     assert not step.over
@@ -229,7 +218,7 @@ def test_a_step_waits_for_its_input():
 
 
 def test_the_way_to_the_next_frame_waits_for_its_input_too():
-    world = World(wait_s=1.0)
+    world = Drive(wait_s=1.0)
     step = world.step(None)
     world.advance(500)
     assert not step.over
@@ -243,7 +232,7 @@ def test_the_way_to_the_next_frame_waits_for_its_input_too():
     ('source', 'where'), [('ackermann', 'the position'), ('pose', 'the end of the movement')]
 )
 def test_without_an_input_a_step_is_refused_unmoved(source, where):
-    world = World(source, wait_s=1.0, listens=False)
+    world = Drive(source, wait_s=1.0, listens=False)
     steps = [world.step(100), world.step(100)]
     world.advance(999)
     assert not steps[0].over
@@ -260,7 +249,7 @@ def test_without_an_input_a_step_is_refused_unmoved(source, where):
 
 
 def test_a_refusal_says_why_the_input_was_dropped():
-    world = World('twist', wait_s=1.0, listens=False)
+    world = Drive('twist', wait_s=1.0, listens=False)
     dropped = '; the last that came was dropped: linear.x is nan, expected a finite number'
     with pytest.raises(InputError) as unusable:
         TwistCommand.checked(T0, math.nan, 0.0)
@@ -284,7 +273,7 @@ def test_a_refusal_says_why_the_input_was_dropped():
 
 
 def test_poses_are_waited_for_up_to_the_end_of_the_movement():
-    world = World('pose', wait_s=1.0, listens=False)
+    world = Drive('pose', wait_s=1.0, listens=False)
     step = world.step(100)
     world.put(TimedPose(T0 + 99 * MS, (1.0, 0.0, 0.0), UNIT))
     assert not step.over
@@ -303,13 +292,13 @@ def test_poses_are_waited_for_up_to_the_end_of_the_movement():
 
 
 def test_the_recorded_ego_is_waited_for_by_nobody():
-    world = World('recorded', wait_s=10.0, listens=False)
+    world = Drive('recorded', wait_s=10.0, listens=False)
     assert world.step(100).over
 
 
 def test_lockstep_does_not_pass_the_newest_pose():
-    world = World('pose', lockstep=True, listens=False)
-    world.do(world.playback.play(world.wall_ns))
+    world = Drive('pose', lockstep=True, listens=False)
+    world.do(world.playback.play)
     world.advance(100)
     assert world.playback.position_ns == T0
     world.put(TimedPose(T0 + 50 * MS, (1.0, 0.0, 0.0), UNIT))
@@ -317,8 +306,8 @@ def test_lockstep_does_not_pass_the_newest_pose():
     assert world.playback.position_ns == T0 + 30 * MS
     world.advance(300)
     assert world.playback.position_ns == T0 + 50 * MS
-    real_time = World('pose', listens=False)
-    real_time.do(real_time.playback.play(real_time.wall_ns))
+    real_time = Drive('pose', listens=False)
+    real_time.do(real_time.playback.play)
     real_time.advance(100)
     assert real_time.playback.position_ns == T0 + 100 * MS
 
@@ -328,7 +317,7 @@ def test_lockstep_does_not_pass_the_newest_pose():
 
 def test_a_collision_is_in_the_state_and_in_the_answer_of_the_step():
     # Its tail is at 10 m; the ego's nose 3.7 m ahead of its rear axle.
-    world = World(tracks=standing_at(12.0, 0.5), listens=False)
+    world = Drive(tracks=standing_at(12.0, 0.5), listens=False)
     world.put(TwistCommand(T0, 10.0, 0.0))
     assert answer(world.step(600))['collisions'] == []
     # Through it and beyond it within one step: met on the way.
@@ -340,14 +329,14 @@ def test_a_collision_is_in_the_state_and_in_the_answer_of_the_step():
 
 @pytest.mark.parametrize('how', ['step', 'play'])
 def test_stop_halts_at_the_collision_and_lets_go_on(how):
-    world = World(
+    world = Drive(
         tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items(), listens=False
     )
     world.put(TwistCommand(T0, 10.0, 0.0))
     if how == 'step':
         found = answer(world.step(1500))
     else:
-        world.do(world.playback.play(world.wall_ns))
+        world.do(world.playback.play)
         for _ in range(90):
             world.advance(17)
         found = json.loads(world.playback.state().to_json())
@@ -364,11 +353,11 @@ def test_stop_halts_at_the_collision_and_lets_go_on(how):
 
 
 def test_whoever_plays_on_is_not_stopped_any_more():
-    world = World(
+    world = Drive(
         tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items(), listens=False
     )
     world.put(TwistCommand(T0, 10.0, 0.0))
-    world.do(world.playback.play(world.wall_ns))
+    world.do(world.playback.play)
     for _ in range(90):
         world.advance(17)
     assert world.playback.state().ego.stopped_by == 'a collision with car'
@@ -378,12 +367,12 @@ def test_whoever_plays_on_is_not_stopped_any_more():
 
 
 def test_what_lies_beyond_a_stop_is_not_rendered():
-    world = World(tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items())
+    world = Drive(tracks=standing_at(12.0, 0.5), watch={'on_collision': 'stop'}.items())
     world.put(TwistCommand(T0, 10.0, 0.0))
-    world.do(world.playback.play(world.wall_ns))
+    world.do(world.playback.play)
     world.log.clear()
     world.advance(1500)
-    world.do(world.playback.look(world.wall_ns))
+    world.do(world.playback.look)
     stopped_ns = world.playback.position_ns
     assert stopped_ns == T0 + 680 * MS
     rendered = [f.t_ns for one in world.log if isinstance(one, Render) for f in one.frames]
@@ -394,7 +383,7 @@ def test_what_lies_beyond_a_stop_is_not_rendered():
 
 
 def test_stop_halts_beyond_the_deviation():
-    world = World(
+    world = Drive(
         'ackermann', watch={'on_deviation': 'stop', 'max_deviation_m': 1.0}.items(), listens=False
     )
     world.put(AckermannCommand(T0, 10.0, 0.3))

@@ -1,0 +1,218 @@
+# Copyright 2026 nurec_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Steps: one after another, lost frames, and who moves the clock before they are done."""
+
+from test.playback.world import BEGIN, frames, kinds, MS, World
+
+from nurec_ros.playback.effects import (
+    Discard,
+    Render,
+    Show,
+    StepDone,
+)
+from nurec_ros.playback.schedule import Due, Schedule
+import pytest
+
+
+def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
+    world = World()
+    step = world.step(250)
+    shown, announced, render = world.log
+    stamps = (BEGIN + 100 * MS, BEGIN + 200 * MS)
+    assert shown == Show(BEGIN + 250 * MS, clock=True, pose=True, stamps=stamps, tracks=True)
+    assert render == Render(
+        (Due('wide', stamps[0]), Due('wide', stamps[1])),
+        keep=True,
+        fail_if_down=True,
+        ticket=render.ticket,
+    )
+    assert announced.state.current_time_us == 1_250_000
+    assert step.state is not None
+    assert not step.over
+    assert world.finish() == [StepDone(step)]
+    assert step.failed_images == {}
+
+
+def test_a_step_without_frames_is_done_in_the_same_breath():
+    world = World()
+    step = world.step(30)
+    assert kinds(world.log) == ['Show', 'Announce', 'StepDone']
+    assert step.over
+
+
+def test_a_step_tells_which_tracks_came_and_went_in_it():
+    world = World()
+    step = world.step(1200)
+    assert step.state.new_track_ids == ('second',)
+    assert step.state.removed_track_ids == ('first',)
+    assert step.state.active_tracks == 2
+
+
+def test_steps_are_served_one_after_another():
+    world = World()
+    first, second = world.step(100), world.step(100)
+    assert world.position_ms == 1100
+    (render,) = world.renders()
+    effects = world.do(world.playback.frames_done, render.ticket)
+    assert effects[0] == StepDone(first)
+    assert world.position_ms == 1200
+    world.do(world.playback.frames_done, world.renders()[-1].ticket)
+    assert second.over
+
+
+def test_a_step_waits_for_a_jump_back_and_not_for_a_jump_forward():
+    world = World()
+    world.seek(2500)
+    step = world.step(30)
+    assert step.over
+    clocks = [e.t_ns for e in world.log if isinstance(e, Show) and e.clock]
+    assert clocks == [2500 * MS, 2530 * MS]
+    world.seek(1500)
+    step = world.step(30)
+    assert not step.over
+    assert world.position_ms == 1500
+    world.advance(49)
+    assert world.position_ms == 1500
+    effects = world.advance(1)
+    assert kinds(effects)[:2] == ['ShowJump', 'Show']
+    assert step.over
+    assert world.position_ms == 1530
+
+
+def test_a_step_says_how_many_frames_it_lost_and_why_the_last_one():
+    world = World(always_render=True)
+    step = world.step(350)
+    world.playback.frame_lost(Due('wide', BEGIN + 100 * MS), 'too dark')
+    world.playback.frame_lost(Due('wide', BEGIN + 300 * MS), 'too late')
+    # Of an earlier step, or of another camera.
+    world.playback.frame_lost(Due('wide', BEGIN), 'of nobody')
+    world.playback.frame_lost(Due('tele', BEGIN + 100 * MS), 'of nobody')
+    world.finish()
+    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
+    world.step(10)
+    world.playback.frame_lost(Due('wide', BEGIN + 200 * MS), 'after its end')
+    assert step.failed_images == {'wide': '2 of 3 lost: too late'}
+
+
+@pytest.mark.parametrize(
+    ('by', 'what'),
+    [
+        (lambda world: world.seek(2500), '~/seek'),
+        (lambda world: world.seek(500), '~/seek'),
+        (lambda world: world.do(world.playback.reset), '~/reset'),
+    ],
+    ids=['seek forward', 'seek back', 'reset'],
+)
+def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
+    world = World()
+    step = world.step(250)
+    by(world)
+    assert StepDone(step) in world.log
+    assert step.overtaken_by == what
+    # What comes later is nobody's.
+    assert world.finish() == []
+
+
+@pytest.mark.parametrize('command', ['play', 'stop'])
+def test_play_and_stop_overtake_nothing(command):
+    world = World()
+    step = world.step(250)
+    world.do(getattr(world.playback, command))
+    assert not step.over
+
+
+def test_the_next_lap_overtakes_a_step():
+    world = World(loop=True)
+    world.seek(2700)
+    world.advance(5)
+    world.play()
+    step = world.step(100)
+    world.advance(400)
+    assert step.overtaken_by == 'the start of the next lap'
+
+
+def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
+    world = World(loop=True)
+    world.seek(2950)
+    world.advance(5)
+    world.finish()
+    step = world.step(100)
+    assert world.position_ms == 3000
+    assert step.state.done
+    world.finish()
+    world.log.clear()
+    step = world.step(100)
+    assert world.position_ms == 1100
+    assert not step.over
+    # Its frames are asked for when the jump has been shown.
+    assert world.renders() == []
+    world.advance(60)
+    assert frames(world.renders()[0]) == [('wide', 1000), ('wide', 1100)]
+    poses = [effect for effect in world.log if isinstance(effect, Show) and effect.stamps]
+    assert poses[0] == Show(BEGIN + 100 * MS, pose=True, stamps=(BEGIN, BEGIN + 100 * MS))
+    world.finish()
+    assert step.over
+
+
+@pytest.mark.parametrize(
+    ('prepare', 'reason'),
+    [
+        (lambda world: world.play(), 'the clock runs; halt it first, with ~/pause or ~/stop'),
+        (
+            lambda world: (world.seek(3000), world.advance(5)),
+            'the position is the end; go back with ~/seek or ~/reset',
+        ),
+        (
+            lambda world: setattr(world.playback.course, 'schedule', Schedule({'wide': []})),
+            'no camera has a frame between the position and the end',
+        ),
+    ],
+    ids=['playing', 'end', 'no frames'],
+)
+def test_play_next_refuses_and_moves_nothing(prepare, reason):
+    world = World()
+    prepare(world)
+    before = world.position_ms
+    step = world.step(None)
+    assert StepDone(step) in world.log
+    assert step.refusal == reason
+    assert world.position_ms == before
+
+
+def test_play_next_goes_to_the_next_frame_of_any_camera():
+    world = World()
+    for expected in (1100, 1200, 1250, 1300):
+        world.step(None)
+        world.finish()
+        assert world.position_ms == expected
+
+
+def test_leaving_ends_what_was_under_way():
+    world = World()
+    moving, waiting = world.step(100), world.step(100)
+    effects = world.playback.leave('~/load')
+    assert effects == [StepDone(moving), StepDone(waiting), Discard()]
+    assert moving.overtaken_by == waiting.overtaken_by == '~/load'
+
+
+def test_the_frames_of_a_step_are_no_still_frames_besides():
+    world = World()
+    # Owed when the step begins, and then its frame is one of the step's.
+    world.playback.owe_stills()
+    world.step(100)
+    world.finish()
+    world.log.clear()
+    world.advance(10)
+    world.look()
+    assert world.renders() == []
