@@ -15,6 +15,7 @@
 
 import array
 from collections.abc import Callable
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_numbers_serve_for_doubles_and_strings_and_are_stored_in_the_tables_type
     assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, ['1', '2'])
 
 
-@pytest.mark.parametrize('text', ['[]', "['']", '[""]'])
+@pytest.mark.parametrize('text', ['[]', "['']"])
 def test_an_empty_list_of_cameras_means_all(start_with_file, text):
     started = start_with_file(f'cameras: {text}')
     assert started.settings.cameras == ('',)
@@ -122,19 +123,10 @@ def test_an_empty_list_of_cameras_means_all(start_with_file, text):
     ('override', 'sentence'),
     [
         ('rate:=300', "parameter 'rate' is 300; expected a number, 0.01 to 100"),
-        ('rate:=300.5', "parameter 'rate' is 300.5; expected a number, 0.01 to 100"),
-        ('rate:=abc', "parameter 'rate' is 'abc'; expected a number, 0.01 to 100"),
-        ('rate:=true', "parameter 'rate' is true (a boolean); expected a number"),
-        ('rate:=.nan', "parameter 'rate' is nan; expected a number"),
         ('clock_rate:=.inf', "parameter 'clock_rate' is inf; expected a number, 1 to 1000"),
-        ('image_format:=bmp', "is 'bmp'; expected one of jpeg, png, rgb"),
-        ('image_quality:=95.0', 'is 95.0; expected an integer, 1 to 100'),
         ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
-        ('rig_offset:=[1, 2]', 'is [1, 2]; expected a list of 6 finite numbers'),
         ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
-        ('service_prefix:=a b c', "'a b c'; expected the full name of a gRPC service"),
         ('server:=nowhere', "server is 'nowhere', expected HOST:PORT"),
-        ('service_prefix:=/nre.Service', 'expected the full name of a gRPC service'),
         ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
     ],
 )
@@ -189,35 +181,22 @@ def test_what_one_player_has_another_can_be_started_with(start, make_node, tmp_p
         assert again.stored(name) == started.stored(name)
 
 
-@pytest.mark.parametrize('spec', TABLE, ids=lambda spec: spec.name)
-def test_the_descriptors_carry_the_table(start_once, spec):
-    descriptor = start_once.node.describe_parameter(spec.name)
-    assert descriptor.description == spec.description
-    assert descriptor.read_only == (spec.applies == 'start')
-    assert descriptor.dynamic_typing
-    if spec.kind == 'int':
-        (bounds,) = descriptor.integer_range
-        assert (bounds.from_value, bounds.to_value) == spec.between
-    elif spec.kind == 'double':
-        (bounds,) = descriptor.floating_point_range
-        assert (bounds.from_value, bounds.to_value) == spec.between
-    else:
-        assert not descriptor.integer_range
-        assert not descriptor.floating_point_range
-    for choice in spec.choices:
-        assert choice in descriptor.additional_constraints
-
-
-@pytest.fixture(scope='module')
-def start_once() -> Any:
-    import rclpy
-
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    node = GatedNode('nurec', context=context)
-    yield Started(node)
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
+def test_the_descriptors_carry_the_table(start):
+    node = start().node
+    for spec in TABLE:
+        descriptor = node.describe_parameter(spec.name)
+        assert descriptor.description == spec.description
+        assert descriptor.read_only == (spec.applies == 'start')
+        assert descriptor.dynamic_typing
+        ranges = {
+            'int': descriptor.integer_range,
+            'double': descriptor.floating_point_range,
+        }
+        for kind, found in ranges.items():
+            bounds = [(one.from_value, one.to_value) for one in found]
+            assert bounds == ([spec.between] if spec.kind == kind else []), spec.name
+        for choice in spec.choices:
+            assert choice in descriptor.additional_constraints
 
 
 # At run time.
@@ -248,55 +227,33 @@ def test_a_change_is_announced_once_and_stored_in_the_tables_type(start):
     assert started.settings.cameras == ('',)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('rate', 300),
-        ('rate', 300.0),
-        ('rate', 'abc'),
-        ('rate', True),
-        ('rate', float('nan')),
-        ('tick_us', 2.0),
-        ('rig_offset', [1.0]),
-        ('cameras', 'front'),
-        ('clock_rate', 50.0),
-        ('image_format', 'png'),
-    ],
-)
-def test_a_refused_change_changes_nothing(start, name, value):
+def test_a_refused_change_changes_nothing_and_says_what_is_allowed(start):
     started = start()
-    before, settings = started.stored(name), started.settings
-    result = set_one(started, name, value)
-    assert not result.successful
-    assert name in result.reason
-    assert started.stored(name) == before
-    assert started.settings is settings
+    for name, value, sentence in (
+        ('rate', 300.0, "parameter 'rate' is 300.0; expected a number, 0.01 to 100"),
+        ('rate', True, 'expected a number, 0.01 to 100'),
+        ('rate', float('nan'), 'expected a number, 0.01 to 100'),
+        ('tick_us', 2.0, 'expected an integer'),
+        ('rig_offset', [1.0], 'expected a list of 6 finite numbers'),
+        ('cameras', 'front', 'expected a list of strings'),
+    ):
+        before, settings = started.stored(name), started.settings
+        result = set_one(started, name, value)
+        assert not result.successful
+        assert name in result.reason
+        assert sentence in result.reason
+        assert started.stored(name) == before
+        assert started.settings is settings
     assert started.changes == started.failures == []
 
 
-def test_the_allowed_values_stand_in_the_reason(start):
-    started = start()
-    assert set_one(started, 'rate', 300.0).reason == (
-        "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
-    )
-    assert set_one(started, 'resolution_scale', 3).reason == (
-        "parameter 'resolution_scale' is 3; expected a number, 0.01 to 2"
-    )
-
-
-def test_what_is_set_at_start_only_says_so(start):
-    assert set_one(start(), 'clock_rate', 50.0).reason == (
-        "parameter 'clock_rate' can be set at start only, with -p clock_rate:=VALUE or in a "
-        'parameter file'
-    )
-
-
-def test_what_is_set_at_start_only_is_refused_even_with_the_value_that_it_has(start):
+def test_what_is_set_at_start_only_says_so_even_of_the_value_that_it_has(start):
     started = start('clock_rate:=50')
-    assert set_one(started, 'clock_rate', 50).reason == (
-        "parameter 'clock_rate' can be set at start only; it has this value already"
-    )
-    assert 'with -p clock_rate:=VALUE' in set_one(started, 'clock_rate', 'fast').reason
+    sentence = "parameter 'clock_rate' can be set at start only"
+    how = f'{sentence}, with -p clock_rate:=VALUE or in a parameter file'
+    assert set_one(started, 'clock_rate', 60.0).reason == how
+    assert set_one(started, 'clock_rate', 'fast').reason == how
+    assert set_one(started, 'clock_rate', 50).reason == f'{sentence}; it has this value already'
 
 
 def test_a_parameter_that_does_not_exist_is_named(start):
@@ -422,42 +379,28 @@ def test_a_wrong_override_of_a_new_camera_leaves_the_old_ones(start):
 
 
 def test_the_render_options_are_the_parameters(start):
-    started = start(
-        'server:=gpu:1,gpu:2',
-        'scene_id:=77',
-        'scene_url:=file:/data/a.usdz',
-        'use_proxy:=true',
-        'image_format:=png',
-        'image_quality:=50',
-        'projection:=pinhole',
-        'hfov_deg:=60',
-        'shutter:=recorded',
-        'batch:=never',
-        'render_timeout_s:=5',
-        'first_render_timeout_s:=60',
-        'send_tracks:=true',
-        'rig_offset:=[0, 1, 0, 0, 0, 90]',
-        'resolution_scale:=1',
-        'camera_rear.resolution_scale:=0.5',
-    )
+    options = {
+        'server': 'gpu:1,gpu:2',
+        'scene_id': '77',
+        'scene_url': 'file:/data/a.usdz',
+        'use_proxy': True,
+        'image_format': 'png',
+        'image_quality': 50,
+        'projection': 'pinhole',
+        'hfov_deg': 60.0,
+        'shutter': 'recorded',
+        'batch': 'never',
+        'render_timeout_s': 5.0,
+        'first_render_timeout_s': 60.0,
+        'send_tracks': True,
+        'rig_offset': (0.0, 1.0, 0.0, 0.0, 0.0, 90.0),
+        'resolution_scale': 1.0,
+    }
+    given = [f'{name}:={json.dumps(value)}' for name, value in options.items()]
+    started = start(*given, 'camera_rear.resolution_scale:=0.5')
     started.parameters.declare_cameras(NAMES)
     assert RenderOptions.of(started.parameters.values) == RenderOptions(
-        server='gpu:1,gpu:2',
-        scene_id='77',
-        scene_url='file:/data/a.usdz',
-        use_proxy=True,
-        image_format='png',
-        image_quality=50,
-        projection='pinhole',
-        hfov_deg=60.0,
-        shutter='recorded',
-        batch='never',
-        render_timeout_s=5.0,
-        first_render_timeout_s=60.0,
-        send_tracks=True,
-        rig_offset=(0.0, 1.0, 0.0, 0.0, 0.0, 90.0),
-        resolution_scale=1.0,
-        camera_scales={'camera_rear': 0.5},
+        **options, camera_scales={'camera_rear': 0.5}
     )
     assert RenderOptions.of(start().parameters.values) == RenderOptions()
 
@@ -475,31 +418,34 @@ def test_an_override_that_nobody_declared_comes_with_the_nearest_name(start):
 
 
 def test_overrides_of_what_is_still_to_come_are_not_reported(start):
-    started = start('camera_front.rate:=5', 'qos_overrides./clock.publisher.depth:=1')
+    started = start(
+        'camera_front.rate:=5', 'camera_fornt.rate:=5', 'qos_overrides./clock.publisher.depth:=1'
+    )
     assert started.parameters.unused_overrides() == []
     started.parameters.declare_cameras(NAMES)
     Graph(started.node).advertise(Clock, '/clock', reliable(10))
-    assert started.parameters.unused_overrides() == []
+    assert started.parameters.unused_overrides() == [
+        ('camera_fornt.rate', "did you mean 'camera_front.rate'?")
+    ]
 
 
-@pytest.mark.parametrize(
-    ('name', 'hint'),
-    [
-        ('/clokc.publisher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
-        ('clock.publisher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
-        ('/clock.publisher.dept', "did you mean 'qos_overrides./clock.publisher.depth'?"),
-        ('/clock.publsher.depth', "did you mean 'qos_overrides./clock.publisher.depth'?"),
-        ('/clock.subscription.depth', "expected 'qos_overrides./clock.publisher.' with history"),
-        ('/clock.publisher.durability', 'durability cannot be overridden, history, depth and'),
-        ('/nurec/tracks.publisher.depth', "mean 'qos_overrides./street.publisher.depth'?"),
-        ('/wholly/different.publisher.depth', 'the player publishes no such topic'),
-        ('/street', "did you mean 'qos_overrides./street.publisher.depth'?"),
-        ('/rosout.publisher.depth', 'the publisher of /rosout takes no overrides'),
-    ],
-)
-def test_a_qos_override_that_was_not_taken_comes_with_what_may_be_meant(make_node, name, hint):
-    override = f'qos_overrides.{name}:=1'
-    node = make_node('-p', override, '-r', '~/tracks:=/street', node_class=GatedNode)
+QOS_HINTS = {
+    '/clokc.publisher.depth': "did you mean 'qos_overrides./clock.publisher.depth'?",
+    'clock.publisher.depth': "did you mean 'qos_overrides./clock.publisher.depth'?",
+    '/clock.publisher.dept': "did you mean 'qos_overrides./clock.publisher.depth'?",
+    '/clock.publsher.depth': "did you mean 'qos_overrides./clock.publisher.depth'?",
+    '/clock.subscription.depth': "expected 'qos_overrides./clock.publisher.' with history, depth",
+    '/clock.publisher.durability': 'durability cannot be overridden, history, depth and',
+    '/nurec/tracks.publisher.depth': "did you mean 'qos_overrides./street.publisher.depth'?",
+    '/wholly/different.publisher.depth': 'the player publishes no such topic',
+    '/street': "did you mean 'qos_overrides./street.publisher.depth'?",
+    '/rosout.publisher.depth': 'the publisher of /rosout takes no overrides',
+}
+
+
+def test_a_qos_override_that_was_not_taken_comes_with_what_may_be_meant(make_node):
+    given = [word for name in QOS_HINTS for word in ('-p', f'qos_overrides.{name}:=1')]
+    node = make_node(*given, '-r', '~/tracks:=/street', node_class=GatedNode)
     started = Started(node)
     graph = Graph(node)
     graph.advertise(Clock, '/clock', reliable(10))
@@ -507,17 +453,13 @@ def test_a_qos_override_that_was_not_taken_comes_with_what_may_be_meant(make_nod
     node.create_publisher(Log, '/rosout', 1)
     assert started.parameters.unused_overrides() == []
     started.parameters.declare_cameras(NAMES)
-    ((unused, found),) = started.parameters.unused_overrides()
-    assert unused == f'qos_overrides.{name}'
-    assert hint in found
-
-
-def test_a_misspelt_camera_is_reported_once_cameras_are_known(start):
-    started = start('camera_fornt.rate:=5')
-    started.parameters.declare_cameras(NAMES)
-    assert started.parameters.unused_overrides() == [
-        ('camera_fornt.rate', "did you mean 'camera_front.rate'?")
-    ]
+    found = {
+        name.removeprefix('qos_overrides.'): hint
+        for name, hint in started.parameters.unused_overrides()
+    }
+    assert found.keys() == QOS_HINTS.keys()
+    for name, hint in QOS_HINTS.items():
+        assert found[name].startswith(hint), name
 
 
 # From another process's point of view.
