@@ -43,7 +43,7 @@ from nurec_ros.setting_values import check_scene_url
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-Reply = TypeVar('Reply')
+Reply = TypeVar('Reply', bound='Message')
 Metadata = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS: dict[str, Row] = {
@@ -172,7 +172,7 @@ class Channel:
         self,
         prefix: str,
         method: str,
-        parse: Callable[[bytes], Reply],
+        reply: type[Reply],
         *,
         request: Message | None = None,
         wait_for_ready: bool = False,
@@ -188,11 +188,8 @@ class Channel:
         row = policy.DEADLINES['await server' if wait_for_ready else method]
         timeout_s = max(min(row.value, limit_s), least_s)
         request = common_pb2.Empty() if request is None else request
-        call_type = self.grpc_channel.unary_unary(
-            f'/{prefix}/{method}', type(request).SerializeToString, parse
-        )
         try:
-            self._question = call = call_type.future(
+            self._question = call = self.method(prefix, method, type(request), reply).future(
                 request,
                 timeout=timeout_s,
                 wait_for_ready=wait_for_ready,
@@ -303,7 +300,7 @@ def find_scene(
             reply = channel.ask(
                 prefix,
                 'get_available_trajectories',
-                sensorsim_pb2.AvailableTrajectoriesReturn.FromString,
+                sensorsim_pb2.AvailableTrajectoriesReturn,
                 request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen),
             )
         except ServerError:
@@ -314,9 +311,8 @@ def find_scene(
 
 def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
     """Ask a server for the names of its scenes."""
-    parse = common_pb2.AvailableScenesReturn.FromString
-    reply = channel.ask(prefix, 'get_available_scenes', parse, least_s=least_s)
-    return tuple(reply.scene_ids)
+    reply = common_pb2.AvailableScenesReturn
+    return tuple(channel.ask(prefix, 'get_available_scenes', reply, least_s=least_s).scene_ids)
 
 
 def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:

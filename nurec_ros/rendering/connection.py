@@ -252,7 +252,7 @@ class Connection:
         found = find_scene(channel, prefix, self._scenario, self._options)
         if not channel.watched(policy.WATCHED_S):
             # It may be over already.
-            channel.ask(prefix, 'get_version', common_pb2.VersionId.FromString)
+            channel.ask(prefix, 'get_version', common_pb2.VersionId)
         return Server(
             channel=channel,
             prefix=prefix,
@@ -311,10 +311,10 @@ class Connection:
             if known is not None and known.prefix in names:
                 names.remove(known.prefix)
                 names.insert(0, known.prefix)
-        parse = common_pb2.VersionId.FromString
+        reply = common_pb2.VersionId
         for name in names:
             try:
-                return name, channel.ask(name, 'get_version', parse, least_s=self._first_s)
+                return name, channel.ask(name, 'get_version', reply, least_s=self._first_s)
             except ServerError as error:  # noqa: PERF203 (three names, once for a connection)
                 if error.kind != 'version':
                     raise
@@ -334,12 +334,12 @@ class Connection:
             return
         prefix = self._options.service_prefix or policy.SERVICE_PREFIXES[0]
         began = time.monotonic()
-        parse = common_pb2.VersionId.FromString
+        reply = common_pb2.VersionId
         try:
             # Back in time to say, after the grace, that there is no server.
             grace_s = self._grace_s()
             limit_s = grace_s if grace_s > 0.0 else math.inf
-            channel.ask(prefix, 'get_version', parse, wait_for_ready=True, limit_s=limit_s)
+            channel.ask(prefix, 'get_version', reply, wait_for_ready=True, limit_s=limit_s)
         except ServerError:
             # What it says is asked again, properly, by _connect; only do not spin on it.
             spent = time.monotonic() - began
@@ -362,19 +362,17 @@ class Connection:
 
     def _look_for_scene(self, server: Server) -> None:
         try:
-            others = scene_names(server.channel, server.prefix) != server.scenes
+            if scene_names(server.channel, server.prefix) != server.scenes:
+                self.lost(server)
         except ServerError as error:
             self.lost(server, error)
-            return
-        if others:
-            self.lost(server)
 
     def _check(self, server: Server) -> None:
         """Find out whether a server whose frames time out answers anything else."""
         self._doubted = False
         began = time.monotonic()
         try:
-            server.channel.ask(server.prefix, 'get_version', common_pb2.VersionId.FromString)
+            server.channel.ask(server.prefix, 'get_version', common_pb2.VersionId)
         except ServerError as error:
             if error.kind != 'timeout':
                 self.lost(server, error)

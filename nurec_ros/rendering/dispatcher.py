@@ -23,7 +23,7 @@ happen outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 import threading
 import time
@@ -58,15 +58,13 @@ class Dispatcher:
     """
     Keeps a server busy with what waits in the queues, and deals with what comes back.
 
-    sources: the names of all sensors. servers: how many addresses share the load. `builder` may
-    be exchanged at any time.
+    servers: how many addresses share the load. `builder` may be exchanged at any time.
     """
 
     def __init__(
         self,
         connection: Connection,
         builder: RequestBuilder,
-        sources: Iterable[str],
         servers: int,
         deliver: Deliver,
         log: Log,
@@ -85,7 +83,7 @@ class Dispatcher:
         self._server: Server | None = None
         self._learned = Learned()
         self._retry_at: list[float] = []
-        self._statistics = Statistics(sources)
+        self._statistics = Statistics()
         self._work = False
         self._closed = False
         # Whether this thread is in _dispatch already.

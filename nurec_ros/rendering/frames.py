@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 import time
 from typing import Protocol
@@ -27,6 +27,8 @@ from nurec_ros.errors import RenderError
 from nurec_ros.rendering.server_errors import problem_of, RECONNECT, remedy_of
 
 LATENCIES_KEPT = 200
+# What was asked is one of the others, or still on its way.
+COUNTED = ('asked', 'received', 'dropped', 'failed')
 # An error that went away is shown for as long, so that somebody who looks once a second sees it.
 ERROR_SHOWN_S = 10.0
 # A first frame of a server that has nothing to compile comes sooner.
@@ -159,87 +161,66 @@ class CameraStatus:
 
 
 @dataclass(slots=True)
-class Counters:
-    """How many frames; what was asked is received, dropped, failed or still on its way."""
+class _Camera:
+    """How many frames were asked, received, dropped, failed; and what there is of the last."""
 
-    asked: int = 0
-    received: int = 0
-    dropped: int = 0
-    failed: int = 0
-
-
-@dataclass(slots=True)
-class _Camera(Counters):
+    counts: Counter[str] = field(default_factory=Counter)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     error: RenderError | None = None
 
 
 class Statistics:
-    """The numbers of all cameras of one pipeline."""
+    """The numbers of all cameras and lidars of one pipeline."""
 
-    def __init__(self, cameras: Iterable[str], now: Callable[[], float] = time.monotonic) -> None:
-        self._cameras = {name: _Camera() for name in cameras}
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._cameras: dict[str, _Camera] = defaultdict(_Camera)
         self._now = now
         self._last: tuple[RenderError, str, float] | None = None
 
     def asked(self, camera: str) -> None:
-        self._of(camera).asked += 1
+        self._cameras[camera].counts['asked'] += 1
 
     def received(self, camera: str, latency_s: float) -> None:
-        one = self._of(camera)
-        one.received += 1
+        one = self._cameras[camera]
+        one.counts['received'] += 1
         one.latencies.append(latency_s)
         one.error = None
 
     def dropped(self, camera: str) -> None:
-        self._of(camera).dropped += 1
+        self._cameras[camera].counts['dropped'] += 1
 
     def failed(self, camera: str, error: RenderError) -> None:
-        one = self._of(camera)
-        one.failed += 1
+        one = self._cameras[camera]
+        one.counts['failed'] += 1
         one.error = error
         self._last = error, camera, self._now()
 
     def camera(self, camera: str) -> CameraStatus:
         """Return a camera's numbers; zeros for a name that was never asked for."""
-        one = self._cameras.get(camera, _Camera())
+        one = self._cameras[camera]
         ordered = sorted(one.latencies)
         return CameraStatus(
-            asked=one.asked,
-            received=one.received,
-            dropped=one.dropped,
-            failed=one.failed,
+            **{name: one.counts[name] for name in COUNTED},
             latency_p50_s=percentile(ordered, 0.50),
             latency_p95_s=percentile(ordered, 0.95),
             last_error=problem_of(one.error),
             remedy=remedy_of(one.error),
         )
 
-    def totals(self) -> Counters:
-        cameras = self._cameras.values()
-        return Counters(
-            asked=sum(one.asked for one in cameras),
-            received=sum(one.received for one in cameras),
-            dropped=sum(one.dropped for one in cameras),
-            failed=sum(one.failed for one in cameras),
-        )
+    def totals(self) -> dict[str, int]:
+        """Return the sum of each count over all of them."""
+        return {name: sum(one.counts[name] for one in self._cameras.values()) for name in COUNTED}
 
     def current_error(self) -> RenderError | None:
         """Return the last frame's error while its camera still fails, or it is seconds old."""
         if self._last is None:
             return None
         error, camera, at = self._last
-        if self._of(camera).error is not None:
+        if self._cameras[camera].error is not None:
             return error
         # Whether the server can be reached is the connection's to tell, and it can again.
         away = getattr(error, 'action', '') == RECONNECT
         return error if not away and self._now() - at < ERROR_SHOWN_S else None
-
-    def _of(self, camera: str) -> _Camera:
-        one = self._cameras.get(camera)
-        if one is None:
-            one = self._cameras[camera] = _Camera()
-        return one
 
 
 def percentile(ordered: list[float], fraction: float) -> float:

@@ -110,7 +110,6 @@ class RenderPipeline:
         self._dispatcher = Dispatcher(
             self._connection,
             RequestBuilder(scenario, options),
-            (*scenario.cameras, *scenario.lidars),
             len(addresses(options.server)),
             deliver,
             log,
@@ -204,7 +203,7 @@ class RenderPipeline:
         self, statistics: Statistics, calls: Sequence[Call], learned: Learned
     ) -> RendererStatus:
         state, options = self._connection.state, self._options
-        known, totals, now = state.known, statistics.totals(), time.monotonic()
+        known, now = state.known, time.monotonic()
         error: RenderError | None = (
             state.error
             or statistics.current_error()
@@ -223,10 +222,7 @@ class RenderPipeline:
             last_error=problem_of(error),
             remedy=remedy_of(error),
             in_flight=sum(len(call.jobs) for call in calls),
-            asked=totals.asked,
-            received=totals.received,
-            dropped=totals.dropped,
-            failed=totals.failed,
+            **statistics.totals(),
             scene_note=known.scene_note if known else '',
             down_for_s=state.down_for_s,
             waiting_for_first_frame_s=waited_s,

@@ -183,13 +183,10 @@ BATCH_MISMATCHES = Row(
 LOOK_S = 1.0
 FIRST_FRAME_SAID_S = 5.0
 
-BACKOFF_S = (0.1, 0.2, 0.4, 0.8)
-
 
 def backoff_s(attempt: int) -> float:
     """Return how long to wait before attempt 0, 1, …: doubling, at most 1 s, with jitter."""
-    base = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
-    return base * random.uniform(0.75, 1.25)
+    return 0.1 * (1 << min(attempt, 3)) * random.uniform(0.75, 1.25)
 
 
 # What a failed call says about the connection.
