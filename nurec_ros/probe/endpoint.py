@@ -27,12 +27,11 @@ import grpc
 import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.answers import Calls, FAIL, failure, NOTE, PASS, Stage
-from nurec_ros.probe.verdicts import ArchiveCamera, compare
+from nurec_ros.probe.verdicts import compare
 from nurec_ros.rendering.address import Endpoint, endpoints
 from nurec_ros.rendering.channel import ANY_SCENE, choose_scene, version_text
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import health_pb2, sensorsim_pb2
-from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.rendering.server_errors import BLOCKED, ServerError, STARTING
 from nurec_ros.scenario import Scenario
 
@@ -357,17 +356,5 @@ def cameras_stage(
     if answer.error is not None:
         return failure('cameras', answer)
     listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
-    ours = {name: _archive_camera(scenario, name) for name in names}
+    ours = {name: scenario.cameras[name] for name in names}
     return compare(ours, listed, unasked=tuple(scenario.cameras), problems=problems)
-
-
-def _archive_camera(scenario: Scenario, name: str) -> ArchiveCamera:
-    camera = scenario.cameras[name]
-    model = camera.model
-    if model is None:
-        raise ConfigurationError(f'{name} of {scenario.path}: {camera.problem}')
-    return ArchiveCamera(
-        camera_spec(name, model),
-        camera.T_rig_camera,
-        lambda width, height: camera_spec(name, model.resized(width, height)),
-    )

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import counted, RenderError
+from nurec_ros.errors import ConfigurationError, counted, RenderError
 from nurec_ros.poses import matrices
 from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import Frame
@@ -35,6 +35,8 @@ from nurec_ros.rendering.replies import (
     OTHER_FORMAT,
     ReplyError,
 )
+from nurec_ros.rendering.requests import camera_spec
+from nurec_ros.scenario import Camera
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -88,22 +90,8 @@ _NOTHING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveCamera:
-    """
-    One of the archive's cameras as it would be listed.
-
-    spec: its CameraSpec message; T_rig_camera: (4, 4); at_size: returns the CameraSpec message
-    of the same view at another native size (width, height).
-    """
-
-    spec: sensorsim_pb2.CameraSpec
-    T_rig_camera: NDArray[np.float64]
-    at_size: Callable[[int, int], sensorsim_pb2.CameraSpec]
-
-
 def compare(
-    ours: Mapping[str, ArchiveCamera],
+    ours: Mapping[str, Camera],
     listed: Mapping[str, sensorsim_pb2.AvailableCamera],
     *,
     unasked: Sequence[str] = (),
@@ -112,8 +100,8 @@ def compare(
     """
     Compare the archive's cameras to the server's AvailableCamera messages, both by name.
 
-    unasked: cameras of the archive that are not looked at; problems: why some of them cannot be
-    rendered, which is said.
+    ours have models. unasked: cameras of the archive that are not looked at; problems: why some
+    of them cannot be rendered, which is said.
     """
     missing = [name for name in ours if name not in listed]
     extra = [name for name in listed if name not in (*ours, *unasked, *problems)]
@@ -122,10 +110,11 @@ def compare(
     for name, camera in ours.items():
         if name in missing:
             continue
-        found = list(_differences(camera.spec, camera.T_rig_camera, listed[name]))
-        if found and _only_rescaled(camera, listed[name]):
-            size = listed[name].intrinsics
-            notes.append(f'{name} is listed at {size.resolution_w}x{size.resolution_h}')
+        other = listed[name]
+        found = list(_differences(camera, other))
+        size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
+        if found and min(size) >= 1 and not list(_differences(camera, other, size)):
+            notes.append(f'{name} is listed at {_size(size)}')
         elif found:
             differences[name] = found
     details: dict[str, object] = {
@@ -155,21 +144,14 @@ def compare(
     return Stage('cameras', PASS, message, details=details)
 
 
-def _only_rescaled(camera: ArchiveCamera, other: sensorsim_pb2.AvailableCamera) -> bool:
-    """Return whether the server lists the same view at another native size."""
-    size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
-    native = camera.spec.resolution_w, camera.spec.resolution_h
-    if size == native or min(size) < 1:
-        return False
-    return not list(_differences(camera.at_size(*size), camera.T_rig_camera, other))
-
-
 def _differences(
-    spec: sensorsim_pb2.CameraSpec,
-    mount: NDArray[np.float64],
-    other: sensorsim_pb2.AvailableCamera,
+    camera: Camera, other: sensorsim_pb2.AvailableCamera, size: tuple[int, int] | None = None
 ) -> Iterator[str]:
-    """Name what differs, the archive's value first."""
+    """Name what differs, the archive's value first; `size`: were it of another native size."""
+    model = camera.model
+    if model is None:
+        raise ConfigurationError(f'{camera.name} has no camera model')
+    spec = camera_spec(camera.name, model.resized(*size) if size else model)
     theirs = other.intrinsics
     for name in ('resolution_w', 'resolution_h', 'shutter_type'):
         if getattr(spec, name) != getattr(theirs, name):
@@ -182,7 +164,7 @@ def _differences(
         yield from _fields(getattr(spec, lens), getattr(theirs, lens), '')
     glass = 'bivariate_windshield_model_param'
     yield from _fields(getattr(spec, glass), getattr(theirs, glass), 'windshield ')
-    yield from _mounting(mount, other.rig_to_camera)
+    yield from _mounting(camera.T_rig_camera, other.rig_to_camera)
 
 
 def _fields(ours: Message, theirs: Message, prefix: str) -> Iterator[str]:

@@ -237,18 +237,13 @@ def root_certificate(path: str) -> bytes | None:
         raise ConfigurationError(
             f'tls_root_certificate {path} cannot be read: {error.strerror}'
         ) from error
-    check_pem(certificate, path)
-    return certificate
-
-
-def check_pem(certificate: bytes, path: str) -> None:
-    """Raise ConfigurationError unless the bytes of the file at `path` are PEM certificates."""
     try:
         _context(certificate)
     except (ssl.SSLError, ValueError) as error:
         raise ConfigurationError(
             f'tls_root_certificate {path} holds no certificate in PEM format'
         ) from error
+    return certificate
 
 
 def fault_among(

@@ -22,9 +22,11 @@ import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.answers import FAIL, NOTE, PASS, passed, SKIP, Stage, summary
 from nurec_ros.probe.stages import save
-from nurec_ros.probe.verdicts import ArchiveCamera, compare, images_stage, judge, sizes_stage
+from nurec_ros.probe.verdicts import compare, images_stage, judge, sizes_stage
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+from nurec_ros.scenario import Camera
+from nurec_ros.scenario.cameras import parse_camera_model
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -65,7 +67,23 @@ def listed(spec=None, mount=MOUNT):
     )
 
 
-OURS = {'front': ArchiveCamera(ftheta_spec(), MOUNT, lambda w, _: ftheta_spec(w / 1920))}
+def ours(kind, **parameters):
+    """Return what the archive holds of one camera, by its name."""
+    model = parse_camera_model(kind, {'shutter_type': 'ROLLING_TOP_TO_BOTTOM', **parameters})
+    return {'front': Camera('front', 'front', MOUNT, model, None, 'GLOBAL', np.empty((0, 2)))}
+
+
+OURS = ours(
+    'ftheta',
+    resolution=[1920, 1080],
+    principal_point=[FRONT_FTHETA['principal_point_x'], FRONT_FTHETA['principal_point_y']],
+    reference_poly='ANGLE_TO_PIXELDIST',
+    linear_cde=[1.0, 0.0, 0.0],
+    **{
+        name: FRONT_FTHETA[name]
+        for name in ('angle_to_pixeldist_poly', 'pixeldist_to_angle_poly', 'max_angle')
+    },
+)
 
 
 def moved(by=0.0, turned=0.0):
@@ -97,9 +115,9 @@ def test_a_camera_that_the_server_lacks_fails():
 
 
 def test_a_camera_that_is_missing_hides_no_other_difference():
-    ours = {**OURS, 'left': OURS['front']}
+    both = {**OURS, 'left': OURS['front']}
     listing = {'front': listed(mount=moved(by=0.5)), 'rear': listed()}
-    stage = compare(ours, listing, unasked=('rear',))
+    stage = compare(both, listing, unasked=('rear',))
     assert stage.status == 'fail'
     assert 'the server lacks left; it has front, rear; ' in stage.message
     assert 'front: mounted 0.500 m elsewhere' in stage.message
@@ -178,13 +196,14 @@ def test_another_size_alone_is_a_difference():
 
 
 def test_the_empty_pinhole_of_old_servers_is_no_difference():
-    ours = sim.CameraSpec(
-        resolution_w=640,
-        resolution_h=480,
-        opencv_pinhole_param={'focal_length_x': 500.0, 'radial_coeffs': [0.0] * 6},
-    )
     theirs = sim.CameraSpec(resolution_w=640, resolution_h=480, opencv_pinhole_param={})
-    known = {'front': ArchiveCamera(ours, MOUNT, lambda *_: ours)}
+    theirs.shutter_type = sim.ROLLING_TOP_TO_BOTTOM
+    known = ours(
+        'opencv-pinhole',
+        resolution=[640, 480],
+        principal_point=[320.0, 240.0],
+        focal_length=[500.0, 500.0],
+    )
     assert compare(known, {'front': listed(theirs)}).status == 'pass'
 
 

@@ -171,9 +171,10 @@ def test_root_certificate(tmp_path):
     path = tmp_path / 'root.pem'
     path.write_bytes(CERTIFICATE)
     assert root_certificate(str(path)) == CERTIFICATE
-    path.write_bytes(b'PEM')
-    with pytest.raises(ConfigurationError, match='holds no certificate in PEM format'):
-        root_certificate(str(path))
+    for data in (b'', b'PEM', b'\xff\x00', CERTIFICATE[:200]):
+        path.write_bytes(data)
+        with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate in PEM'):
+            root_certificate(str(path))
     with pytest.raises(ConfigurationError, match=r'missing\.pem cannot be read: No such file'):
         root_certificate(str(tmp_path / 'missing.pem'))
 

@@ -14,7 +14,8 @@
 """Frames that share a call: matched by name, asked for by themselves, given up where it helps."""
 
 from test.rendering.conftest import CAMERAS, due
-from test.rendering.fake_server import failing, ItemError, picture
+from test.rendering.fake_server import failing, Gate, ItemError, picture
+from test.support.archives import START_US
 import threading
 
 import grpc
@@ -163,23 +164,29 @@ def test_batches_that_bring_nothing_are_given_up(
 
 def test_what_a_reply_lacks_is_dropped_for_a_newer_frame(make_server, make_pipeline, delivered):
     """In real time: no failure, and said once."""
-    answering, let_go = threading.Event(), threading.Event()
+    answering = threading.Event()
+    # Holds what comes after the batch, whose frames are of a later time.
+    gate = Gate(lambda request: request.frame_start_us < START_US + 100)
 
     def late(reply):
-        answering.set()
-        let_go.wait(60)
+        answering.wait(60)
         return drop(reply)
 
-    pipeline = make_pipeline(make_server(batch_reply=late))
+    pipeline = make_pipeline(make_server(gate, batch_reply=late))
     first = pipeline.submit(due(*CAMERAS))
-    assert answering.wait(60)
-    others = [pipeline.submit(due('tele', t_us=t_us)) for t_us in range(1, 9)]
-    let_go.set()
-    for future in [first, *others]:
+    gate.wait_seen(len(CAMERAS))
+    others = [pipeline.submit(due('tele', t_us=1))]
+    gate.wait_seen(len(CAMERAS) + 1)
+    others += [pipeline.submit(due('tele', t_us=t_us)) for t_us in range(2, 9)]
+    answering.set()
+    first.result(60)
+    gate.let_all_go()
+    for future in others:
         future.result(60)
     assert delivered.failures == []
-    status = pipeline.camera_status('tele')
-    assert status.asked == status.received + status.dropped == 9
+    times = [frame.t_ns for frame in delivered.frames if frame.camera == 'tele']
+    assert times == [(START_US + t_us) * 1000 for t_us in (1, 8)]
+    assert pipeline.camera_status('tele').dropped == 7
     delivered.wait(lambda: any('lacks tele' in text for text in delivered.texts('warn')))
     assert len([text for text in delivered.texts('warn') if 'lacks tele' in text]) == 1
 

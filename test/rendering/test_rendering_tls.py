@@ -25,7 +25,7 @@ import threading
 import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import address, policy
-from nurec_ros.rendering.address import check_pem, fault, fault_among, TlsCheck
+from nurec_ros.rendering.address import fault, fault_among, TlsCheck
 from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 import pytest
 
@@ -101,13 +101,6 @@ def test_time_is_for_all_addresses_together():
         listener.settimeout(LIMIT_S)
         assert fault_among([silent, ('localhost', 'no address', 0)], CERTIFICATE, 0.05) is None
         assert fault_among([silent], CERTIFICATE, 0.0) is None
-
-
-def test_only_pem_is_a_certificate():
-    check_pem(CERTIFICATE, 'root.pem')
-    for data in (b'', b'hello', b'\xff\x00', CERTIFICATE[:200]):
-        with pytest.raises(ConfigurationError, match=r'root\.pem holds no certificate'):
-            check_pem(data, 'root.pem')
 
 
 # --- when the client looks below gRPC, and what it says then -------------------------------------
