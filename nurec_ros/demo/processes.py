@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-import ctypes
 import os
 from pathlib import Path
 import re
@@ -39,7 +38,11 @@ LAST_LINES = 12
 POLL_S = 0.05
 # What each signal gets before the next one is sent.
 PATIENCE_S = {signal.SIGINT: 20.0, signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}
-PR_SET_PDEATHSIG = 1
+# Becomes the command: the kernel ends it when its parent dies (PR_SET_PDEATHSIG), unless that has.
+END_WITH_PARENT = (
+    'import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); '
+    'os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])'
+)
 # Few people choose these numbers, and their ports are above those that Linux hands out.
 DOMAINS = range(215, 232)
 # Within a domain's 250 UDP ports (DDSI-RTPS 9.6.2.3): one that no participant ever binds, and the
@@ -59,15 +62,17 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        launcher: list[str] = []
+        if sys.platform == 'linux':
+            launcher = [sys.executable, '-I', '-S', '-c', END_WITH_PARENT, str(os.getpid())]
         with log.open('wb') as output:
             self._process = subprocess.Popen(
-                command,
+                [*launcher, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
             )
 
     @property
@@ -215,8 +220,3 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         return
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent dies (runs in the child, on Linux)."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

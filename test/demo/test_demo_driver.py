@@ -48,7 +48,8 @@ def driven(tmp_path_factory: pytest.TempPathFactory):
     """Return the scenario, the folder that a driven demo of one camera filled, what it said."""
     folder = tmp_path_factory.mktemp('driven')
     usdz = write_example(folder / 'street.usdz', duration_s=DURATION_S)
-    choices = ('--rate', '20', '--resolution-scale', '0.05', '--cameras', CAMERA)
+    few = ('--resolution-scale', '0.05', '--camera-rate', '1', '--lidar-rate', '0.2')
+    choices = ('--rate', '20', '--cameras', CAMERA, *few)
     command = [sys.executable, '-m', 'nurec_ros.cli.demo', '--drive', '--usdz', str(usdz)]
     done = subprocess.run(
         [*command, '--output', str(folder / 'demo'), *choices],

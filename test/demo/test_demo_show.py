@@ -16,20 +16,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 import os
 from pathlib import Path
 import re
 import signal
 import subprocess
 import sys
-import threading
 
 import cv2
 import numpy as np
 import nurec_ros
 from nurec_ros.demo.contact_sheet import NIGHT
-from nurec_ros.demo.processes import command
+from nurec_ros.demo.processes import command, DemoError
 from nurec_ros.demo.show import (
     chosen_cameras,
     draw,
@@ -98,19 +98,39 @@ def processes_that_name(text: object) -> dict[int, str]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    pause = threading.Event()
-    for _ in range(TIMEOUT_S * 20):
-        if condition() or process.poll() is not None:
-            break
-        pause.wait(0.05)
-    assert condition(), process.communicate(timeout=10)
+@contextmanager
+def started(*arguments: object, code: str = '') -> Iterator[subprocess.Popen[str]]:
+    """Yield a demo that runs, or what runs a code instead of the module."""
+    command = demo(*arguments)
+    if code:
+        command[1:3] = '-c', code
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_line(begin: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a demo says a line."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(begin):
+            return
+    pytest.fail(f'no {begin!r} in {said}: {process.stderr.read()}')
 
 
 @pytest.fixture(scope='module')
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a short example."""
-    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=3.0)
+    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=2.0)
 
 
 @pytest.fixture(scope='module')
@@ -226,60 +246,27 @@ def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path, ca
     assert re.fullmatch(r'nurec_demo: cannot use .*broken.usdz: .*\n', capsys.readouterr().err)
 
 
-def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path):
-    """It refuses what the command itself does not look at here."""
-    code = 'import nurec_ros.cli.demo as d, sys; d.check_server = print; sys.exit(d.main())'
-    result = subprocess.run(
-        [
-            *(sys.executable, '-c', code),
-            *('--usdz', street, '--output', tmp_path / 'demo', '--server', 'no port'),
-        ],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert 'player ended with exit code 1' in result.stderr
-    assert 'expected HOST:PORT' in result.stderr
-    assert not processes_that_name(tmp_path)
-
-
-def recorded_bytes(folder: Path) -> int:
-    """Return the size of a recording that is not finished."""
-    return sum(path.stat().st_size for path in folder.glob('.recording-*/recording/*.mcap'))
-
-
-@pytest.fixture(scope='module')
-def long_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an example that lasts."""
-    folder = tmp_path_factory.mktemp('long_street')
-    return write_example(folder / 'long.usdz', duration_s=60.0, road_users=2)
+def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path, monkeypatch):
+    """It refuses what the command would have refused before."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+        monkeypatch.setenv(name, os.environ[name])
+    with pytest.raises(DemoError, match='player ended with exit code 1') as caught:
+        run_demo(Options(usdz=str(street), output=str(tmp_path / 'demo'), server='no port'))
+    assert 'expected HOST:PORT' in str(caught.value)
+    assert not processes_that_name(tmp_path / 'demo')
 
 
 @pytest.fixture
-def playing(long_street: Path, tmp_path: Path):
+def playing(tmp_path: Path):
     """Return a demo in the middle of its playing, and its folder."""
     # By its folder its processes are told from others.
-    street = tmp_path / 'long.usdz'
-    os.link(long_street, street)
-    folder = tmp_path / 'demo'
-    small = ('--cameras', CAMERAS[1], '--resolution-scale', 0.05)
-    arguments = ('--usdz', street, '--output', folder, *small)
-    with subprocess.Popen(
-        demo(*arguments),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            # A first chunk is on disk: it plays.
-            wait_for(lambda: recorded_bytes(folder) > 100_000, process)
-            yield process, tmp_path
-        finally:
-            process.kill()
+    street = write_example(tmp_path / 'street.usdz', duration_s=12.0, road_users=2)
+    small = ('--cameras', CAMERAS[1], '--camera-rate', 2, '--resolution-scale', 0.05)
+    with started('--usdz', street, '--output', tmp_path / 'demo', *small) as process:
+        wait_for_line('playing  25 %', process)
+        yield process, tmp_path
 
 
 def test_a_player_that_dies_is_named(playing):
@@ -296,23 +283,35 @@ def test_a_player_that_dies_is_named(playing):
     assert not processes_that_name(folder)
 
 
-# Of two that come at once the system hands on the lower one first.
-@pytest.mark.parametrize(
-    ('numbers', 'code'),
-    [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGHUP, signal.SIGINT), 129)],
-)
-def test_the_first_signal_ends_everything(playing, numbers: tuple[int, int], code: int):
-    process, folder = playing
+def end_by(numbers: tuple[int, ...], process: subprocess.Popen[str], folder: Path) -> int:
+    """Return the exit code after signals; all is over then, and no log has more than its lines."""
     for number in numbers:
         process.send_signal(number)
     _, errors = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == code, errors
     assert errors.splitlines()[-1] == 'nurec_demo: interrupted'
     assert 'Traceback' not in errors
     assert not processes_that_name(folder)
     assert {path.suffix for path in (folder / 'demo').iterdir()} == {'.log'}
     for log in (folder / 'demo').glob('*.log'):
         assert 'Traceback' not in log.read_text()
+    return process.returncode
+
+
+# Of two that come at once the system hands on the lower one first.
+
+
+def test_the_first_signal_ends_everything(playing):
+    assert end_by((signal.SIGINT, signal.SIGTERM), *playing) == 130
+
+
+def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):
+    arguments = ('--usdz', street, '--output', tmp_path / 'demo', '--server', '127.0.0.1:9')
+    # Without patience.
+    imports = 'import nurec_ros.demo.play as play, nurec_ros.cli.demo as demo'
+    code = f'{imports}; play.SAID_AFTER_S = 0; exit(demo.main())'
+    with started(*arguments, '--cameras', CAMERAS[0], code=code) as process:
+        wait_for_line('waiting: ', process)
+        assert end_by((signal.SIGHUP, signal.SIGINT), process, tmp_path) == 129
 
 
 def test_the_player_is_told_what_was_chosen(street: Path):
@@ -394,7 +393,7 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     from nurec_ros.example import make_example
 
     scenario = Scenario.load(street)
-    example = make_example(duration_s=3.0)
+    example = make_example(duration_s=2.0)
     assert path_length(scenario) == pytest.approx(example.path_length, rel=2e-3)
     begin_ns = scenario.start_ns
     times_ns = begin_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
@@ -409,26 +408,6 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     header = f'street.usdz: {example.seconds:.1f} s, {example.path_length:.0f} m, 0 road users'
     assert all(words['subtitle'].startswith(header) for words in said)
     assert said[1]['span_ns'] == (scenario.start_ns, scenario.end_ns)
-
-
-def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):
-    arguments = ('--usdz', street, '--output', tmp_path / 'demo', '--server', '127.0.0.1:9')
-    with subprocess.Popen(
-        demo(*arguments, '--cameras', CAMERAS[0]),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        lines: list[str] = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith('waiting: ') or len(lines) > 20:
-                break
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=TIMEOUT_S)
-    assert lines[-1].startswith('waiting: ')
-    assert process.returncode == 130
 
 
 @pytest.mark.parametrize('domain', ['999', '233', '-1', 'x'])
