@@ -28,7 +28,7 @@ import math
 import re
 from typing import Any, TypeAlias, TypeGuard
 
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.errors import ConfigurationError, shortened
 
 START, RUNTIME, LOAD = 'start', 'runtime', 'load'
 
@@ -215,22 +215,18 @@ def describe(value: object) -> str:
     if isinstance(value, bool):
         return f'{str(value).lower()} (a boolean)'
     if isinstance(value, str):
-        return f"'{_shorten(value)}'"
+        return f"'{shortened(value, 80)}'"
     if isinstance(value, (list, tuple, array.array)):
         if len(value) == 0:
             return 'an empty list'
-        return _shorten('[' + ', '.join(_item(entry) for entry in value) + ']')
-    return _shorten(str(value))
+        return shortened('[' + ', '.join(_item(entry) for entry in value) + ']', 80)
+    return shortened(str(value), 80)
 
 
 def _item(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + '...'
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

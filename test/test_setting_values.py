@@ -193,10 +193,10 @@ def test_every_default_is_allowed_and_of_the_tables_type(spec: Spec):
     assert (spec.between is not None) == (spec.kind in ('int', 'double'))
 
 
-def test_the_table_holds_the_contracts_parameters():
+def test_what_may_change_without_a_new_start():
     by_applies = {
         applies: {spec.name for spec in TABLE if spec.applies == applies}
-        for applies in ('runtime', 'load', 'start')
+        for applies in ('runtime', 'load')
     }
     places = {'usdz_path', 'server', 'scene_id', 'scene_url'}
     assert by_applies['load'] == {*places, 'cameras', 'lidars'}
@@ -218,75 +218,4 @@ def test_the_table_holds_the_contracts_parameters():
         'on_collision',
         'on_deviation',
         'ego_wait_s',
-    }
-    assert by_applies['start'] == {
-        'tls_root_certificate',
-        'service_prefix',
-        'lidar_layout',
-        'image_format',
-        'image_quality',
-        'projection',
-        'hfov_deg',
-        'shutter',
-        'batch',
-        'render_timeout_s',
-        'first_render_timeout_s',
-        'use_proxy',
-        'mode',
-        'autoplay',
-        'start_offset_s',
-        'end_offset_s',
-        'clock_rate',
-        'marker_rate',
-        'publish_clock',
-        'publish_tf',
-        'publish_camera_frames',
-        'publish_earth_frame',
-        'imu_rate',
-        'fix_rate',
-        'min_track_lifetime_s',
-        'smooth_track_height',
-        'cmd_vel_stamped',
-        'wheelbase_m',
-        'max_acceleration',
-        'max_deceleration',
-        'max_steering_angle_deg',
-        'frame_prefix',
-        'map_frame',
-        'base_frame',
-        'odom_frame',
-    }
-    defaults = {spec.name: spec.default for spec in TABLE}
-    expected = {
-        'server': 'localhost:46435',
-        'resolution_scale': 0.25,
-        'image_format': 'jpeg',
-        'image_quality': 95,
-        'projection': 'native',
-        'hfov_deg': 90.0,
-        'shutter': 'instant',
-        'batch': 'auto',
-        'render_timeout_s': 10.0,
-        'first_render_timeout_s': 300.0,
-        'mode': 'realtime',
-        'rate': 1.0,
-        'tick_us': 100_000,
-        'clock_rate': 100.0,
-        'marker_rate': 10.0,
-        'min_track_lifetime_s': 0.1,
-        'publish_clock': True,
-        'publish_tf': True,
-        'publish_camera_frames': True,
-    }
-    assert {name: defaults[name] for name in expected} == expected
-    off = [name for name, value in defaults.items() if value is False]
-    assert set(off) == {
-        'use_proxy',
-        'send_tracks',
-        'loop',
-        'autoplay',
-        'publish_earth_frame',
-        'velocity_arrows',
-        'smooth_track_height',
-        'always_render',
     }

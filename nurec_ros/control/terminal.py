@@ -203,14 +203,10 @@ def printable(text: str) -> str:
     )
 
 
-def _ascii(text: str) -> str:
-    return text.encode('ascii', 'replace').decode()
-
-
 def cut(text: str, width: int, *, unicode: bool = True) -> str:
     """Return the beginning of a text that fits into so many columns of a terminal."""
     if not unicode:
-        text = _ascii(text)
+        text = text.encode('ascii', 'replace').decode()
     if sum(map(_columns, text)) <= width:
         return text
     mark = '…' if unicode else '~'

@@ -241,11 +241,6 @@ class Workers:
         self._warm: set[str] = set()
 
     @property
-    def serving(self) -> bool:
-        """Return whether the start-up is over."""
-        return self._now() >= self._ready_at
-
-    @property
     def ready_in_s(self) -> float:
         """Return the seconds until the start-up is over; 0 when it is."""
         return max(self._ready_at - self._now(), 0.0)

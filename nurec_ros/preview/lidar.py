@@ -158,18 +158,13 @@ class Spin:
         self._distance = np.full(self._rays.shape[1:], np.inf)
         self._intensity = np.zeros(self._rays.shape[1:])
         middle = len(self._origins) // 2
-        self._eye = self._origins[middle]
+        # Where the sensor is in the middle of the spin.
+        self.eye: Array = self._origins[middle]
         # How far the sensor is from there, and turned, at most.
-        self._way = float(np.linalg.norm(self._origins - self._eye, axis=1).max())
+        self._way = float(np.linalg.norm(self._origins - self.eye, axis=1).max())
         cosine = 0.5 * (np.trace(T_start[:3, :3].T @ T_end[:3, :3]) - 1.0)
         self._turn = math.acos(min(1.0, max(-1.0, cosine)))
         self._axes = self._rotations[middle]
-
-    @property
-    def eye(self) -> Array:
-        """Return where the sensor is in the middle of the spin."""
-        eye: Array = self._eye
-        return eye
 
     def meet_ground(self, plane: Plane, paint: GroundPaint) -> None:
         """
@@ -228,7 +223,7 @@ class Spin:
 
     def _towards(self, centre: Array, radius: float) -> tuple[NDArray[np.intp], slice]:
         """Return the columns and rows among whose beams are all that can meet a sphere."""
-        local = (centre - self._eye) @ self._axes
+        local = (centre - self.eye) @ self._axes
         distance = float(np.linalg.norm(local))
         reach = radius + self._way
         azimuths, elevations = self._beams.azimuths, self._beams.elevations

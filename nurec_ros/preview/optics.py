@@ -201,27 +201,15 @@ class Lens:
     def __init__(self, model: CameraModel, exposure: Exposure, widest: float) -> None:
         self._model = model
         self._exposure = exposure
-        self._widest = widest
+        # Beyond this angle from the axis, in radians, nothing is in the picture.
+        self.widest = widest
         steps = np.array([0.0, 0.5, 1.0]) if exposure.axis is not None else np.array([0.0])
         self._times = steps
         self._rotations, self._positions = exposure.poses(steps)
-
-    @property
-    def widest(self) -> float:
-        """Return the angle from the axis, in radians, beyond which nothing is in the picture."""
-        return self._widest
-
-    @property
-    def eye(self) -> Array:
-        """Return where the camera is in the middle of the exposure (3,), in the map frame."""
-        middle: Array = self._positions[len(self._positions) // 2]
-        return middle
-
-    @property
-    def axis(self) -> Array:
-        """Return the direction (3,) that the camera looks in then."""
-        middle: Array = self._rotations[len(self._rotations) // 2, :, 2]
-        return middle
+        # Where the camera is in the middle of the exposure, and where it looks, in the map (3,).
+        middle = len(steps) // 2
+        self.eye: Array = self._positions[middle]
+        self.axis: Array = self._rotations[middle, :, 2]
 
     def project(self, start: Array, end: Array) -> tuple[Array, NDArray[np.bool_]]:
         """
@@ -284,13 +272,13 @@ class Lens:
 
     def _pixels(self, points: Array) -> tuple[Array, NDArray[np.bool_]]:
         sideways = np.hypot(points[:, 0], points[:, 1])
-        inside = np.arctan2(sideways, points[:, 2]) <= self._widest
+        inside = np.arctan2(sideways, points[:, 2]) <= self.widest
         outside = np.flatnonzero(~inside)
         if outside.size:
             points = points.copy()
-            to_rim = math.sin(self._widest) / np.maximum(sideways[outside], 1e-12)
+            to_rim = math.sin(self.widest) / np.maximum(sideways[outside], 1e-12)
             points[outside, :2] *= to_rim[:, np.newaxis]
-            points[outside, 2] = math.cos(self._widest)
+            points[outside, 2] = math.cos(self.widest)
         uv, valid = self._model.project(points)
         return uv, inside & valid
 

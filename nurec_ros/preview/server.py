@@ -47,7 +47,8 @@ HEALTH_SERVICE = 'grpc.health.v1.Health'
 MAX_WATCHERS = 16
 
 _Response = health_pb2.HealthCheckResponse
-# Queued requests and watchers hold a thread each, so there are some left for health and the lists.
+# Queued requests, watchers and the preparation hold a thread each, so there are some left for
+# health and the lists.
 _THREADS = MAX_QUEUED + MAX_WATCHERS + 16
 _OPTIONS = (
     # Else a second server on the same port steals half the calls instead of failing.
@@ -136,15 +137,15 @@ class PreviewServer:
         if port == 0:
             pool.shutdown(wait=False)
             raise ConfigurationError(f'cannot listen on {self.address}')
-        run = _Run(server, pool, workers, service, health, Preparation(self._renderers.values()))
+        run = _Run(server, pool, workers, service, health, threading.Event())
         self.port = port
         self._run = self._last = run
         try:
-            run.preparation.start()
+            pool.submit(_prepare, self._renderers.values(), run.stopping)
             server.start()
         except RuntimeError:  # no thread is left; without its loop gRPC cannot be stopped
             self._run = None
-            run.preparation.stop()
+            run.stopping.set()
             pool.shutdown(wait=False)
             raise
         return port
@@ -159,7 +160,7 @@ class PreviewServer:
         with self._ending:
             if self._run is not run:
                 return
-            run.preparation.stop()
+            run.stopping.set()
             run.health.stop()
             if grace > 0.0:
                 run.server.stop(grace).wait()
@@ -167,7 +168,6 @@ class PreviewServer:
             # With a number gRPC would begin a thread, which the system may refuse.
             run.server.stop(None).wait()
             run.pool.shutdown(wait=True)
-            run.preparation.join()
             self._run = None
 
     def _crash(self, context: grpc.ServicerContext) -> None:
@@ -281,58 +281,35 @@ class Health:
     def _status(self, service: str) -> int:
         if service not in self._known:
             return int(_Response.SERVICE_UNKNOWN)
-        return int(_Response.SERVING if self._workers.serving else _Response.NOT_SERVING)
+        return int(_Response.NOT_SERVING if self._workers.ready_in_s else _Response.SERVING)
 
 
 class _StoppedError(Exception):
     """Ends the work when the server stops."""
 
 
-class Preparation:
+def _prepare(renderers: Iterable[SceneRenderer], stopping: threading.Event) -> None:
     """
-    Calls `prepare(step)` of each renderer that has it, one after the other, in a thread.
+    Call `prepare(step)` of each renderer that has it, one after the other.
 
-    The thread is no daemon: one that is amid OpenCV while Python ends takes the process down. It
-    ends within some tenths of a second after `stop`, because `step` then raises.
+    It ends within some tenths of a second when the server stops, because `step` then raises.
     """
 
-    def __init__(self, renderers: Iterable[SceneRenderer]) -> None:
-        self._renderers = [each for each in renderers if hasattr(each, 'prepare')]
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='preview-prepare')
+    def step() -> None:
+        if stopping.is_set():
+            raise _StoppedError
 
-    def start(self) -> None:
-        """Begin, if there is anything to do."""
-        if self._renderers:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Let the thread end."""
-        self._stopped.set()
-
-    def join(self) -> None:
-        """Wait for its end."""
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        for renderer in self._renderers:
-            if not self._stopped.is_set():
-                self._prepare(renderer)
-
-    def _prepare(self, renderer: SceneRenderer) -> None:
+    for renderer in renderers:
         try:
-            renderer.prepare(self._step)
-        except _StoppedError:
-            pass
+            step()
+            if hasattr(renderer, 'prepare'):
+                renderer.prepare(step)
+        except _StoppedError:  # noqa: PERF203 (seldom more than one)
+            return
         except MemoryError:
             _log.warning('a scene could not be prepared: out of memory')
         except Exception:  # noqa: BLE001 (the picture that needs it fails, and says why)
             _log.exception('a scene could not be prepared')
-
-    def _step(self) -> None:
-        if self._stopped.is_set():
-            raise _StoppedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +321,7 @@ class _Run:
     workers: Workers
     service: PreviewService
     health: Health
-    preparation: Preparation
+    stopping: threading.Event
 
 
 def _by_scene_id(scenarios: Sequence[Scenario | str | Path]) -> dict[str, Scenario]:

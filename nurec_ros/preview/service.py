@@ -128,7 +128,7 @@ class PreviewService:
             self.count(method)
             self._workers.enter()
             try:
-                if not self._workers.serving:
+                if self._workers.ready_in_s:
                     raise RefusalError(grpc.StatusCode.UNAVAILABLE, 'the server is starting')
                 return handler(request, context)
             except RefusalError as refusal:

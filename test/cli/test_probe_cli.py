@@ -20,10 +20,11 @@ import os
 from pathlib import Path
 import re
 import signal
-from test.preview.preview_client import serve, until
+from test.preview.preview_client import serve
 from test.support.ports import claim_port
 from test.support.process import Process
 from test.support.render_scene import CAMERAS, write_scene
+from test.support.waiting import until
 from types import SimpleNamespace
 
 from nurec_ros.cli.probe import main

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import threading
-import time
 from typing import Any
 
 import cv2
@@ -178,23 +177,10 @@ def gradient(width: int, height: int) -> Any:
     return picture
 
 
-def until(condition: Callable[[], Any], what: str = 'the condition') -> None:
-    """Return as soon as the condition holds; fails the test after a minute."""
-    limit = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < limit, f'{what} did not come true'
-        time.sleep(0.005)
-
-
 def decoded(data: bytes) -> Any:
     """Return the RGB picture in the bytes, None where there is none."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
-def blocked(server: PreviewServer) -> bool:
-    """Return whether the first frame of a scene holds every call; it is counted before it does."""
-    return server.blocked
 
 
 def serve(scenario: Any, painter: Painter | None = None, **options: Any) -> PreviewServer:

@@ -16,17 +16,9 @@
 import signal
 import subprocess
 import sys
-from test.preview.preview_client import (
-    Client,
-    HEALTH,
-    Painter,
-    PREFIX,
-    refused,
-    request,
-    serve,
-    until,
-)
+from test.preview.preview_client import Client, HEALTH, Painter, PREFIX, refused, request, serve
 from test.support.ports import claim_port
+from test.support.waiting import until
 import threading
 
 import grpc
@@ -34,7 +26,7 @@ from nurec_ros.cli import preview
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.preview import paint, scene
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.server import MAX_WATCHERS, Preparation, PreviewServer
+from nurec_ros.preview.server import MAX_WATCHERS, PreviewServer
 from nurec_ros.rendering.protos import health_pb2
 import pytest
 
@@ -246,7 +238,7 @@ def test_a_server_that_stops_waits_for_no_scene(scenario, other_scenario):
     assert begun.wait(20.0)
     server.stop()
     assert prepared == [scenario.scene_id]
-    assert not [each for each in threading.enumerate() if each.name == 'preview-prepare']
+    assert not [each for each in threading.enumerate() if each.name.startswith('preview')]
 
 
 def test_a_scene_that_cannot_be_prepared_is_no_end(scenario, caplog):
@@ -318,21 +310,28 @@ def test_the_command_ends_cleanly_amid_the_preparation(scenario_path):
 def test_a_signal_while_the_server_starts_ends_its_preparation_too(
     scenario_path, monkeypatch, capfd
 ):
-    start = Preparation.start
+    make = grpc.server
 
-    def interrupted(preparation):
-        start(preparation)
-        signal.raise_signal(signal.SIGTERM)
+    def interrupted(*arguments, **options):
+        server = make(*arguments, **options)
+        begin = server.start
+
+        def start():
+            begin()
+            signal.raise_signal(signal.SIGTERM)
+
+        server.start = start
+        return server
 
     def endless(scenario, step):
         while True:
             step()
 
-    monkeypatch.setattr(Preparation, 'start', interrupted)
+    monkeypatch.setattr(grpc, 'server', interrupted)
     monkeypatch.setattr(scene, 'paint_ground', endless)
     assert preview.main(['--usdz', str(scenario_path), '--port', '0']) == 0
     assert tuple(capfd.readouterr()) == ('', '')
-    assert not [each for each in threading.enumerate() if each.name == 'preview-prepare']
+    assert not [each for each in threading.enumerate() if each.name.startswith('preview')]
 
 
 # --- the standard health service, asked once, and watched ------------------------------------

@@ -14,11 +14,12 @@
 """The whole probe against every behaviour that the preview server can play."""
 
 import json
-from test.preview.preview_client import blocked, Client, Painter, serve, until
+from test.preview.preview_client import Client, Painter, serve
 from test.preview.preview_client import request as good_request
 from test.probe.reports import failed, probe_at, stage, statuses, with_one_small_camera
 from test.rendering.fake_server import FakeServer
 from test.support.render_scene import CAMERAS, write_scene
+from test.support.waiting import until
 import threading
 
 import cv2
@@ -222,7 +223,7 @@ def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path):
     server = serve(scenario, behaviour=Behaviour(first_frame_s=1000.0))
     with server, Client(server.address) as other:
         frame = other.start('render_rgb', good_request(scenario), timeout=60.0)
-        until(lambda: blocked(server), 'the block')
+        until(lambda: server.blocked, 'the block')
         report = probe_at(scenario, server.address, tmp_path, timeouts={'health': 0.3})
         frame.cancel()
     assert failed(report) == ['health']
