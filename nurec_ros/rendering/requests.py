@@ -120,12 +120,9 @@ class RequestBuilder:
 
     def rig_poses(self, sensor: str, t_ns: int, ego: EgoMotion) -> Array:
         """Return T_map_rig (2, 4, 4) of an ego at both ends of an exposure, or of a spin."""
-        lidar = self._scenario.lidars.get(sensor)
-        if lidar is not None:
-            start_us, end_us = spin_window(lidar, t_ns, self._first_us, self._last_us)
-            return ego.pose(np.array((start_us * 1000, end_us * 1000), dtype=np.int64)).matrix
-        _, pose_times_ns = self._exposures(self._camera(sensor), [t_ns])
-        return ego.pose(np.array(pose_times_ns[0], dtype=np.int64)).matrix
+        found = self._scenario.lidars.get(sensor) or self._camera(sensor)
+        _, _, pose_times_ns = self._window(found, t_ns)
+        return ego.pose(np.array(pose_times_ns, dtype=np.int64)).matrix
 
     def build(
         self,
@@ -174,8 +171,7 @@ class RequestBuilder:
         found = self._scenario.lidars.get(lidar)
         if found is None:
             raise RenderError(f'the scene has no lidar {lidar}')
-        start_us, end_us = spin_window(found, t_ns, self._first_us, self._last_us)
-        pose_times_ns = (start_us * 1000, end_us * 1000)
+        start_us, end_us, pose_times_ns = self._window(found, t_ns)
         T_map_rig = rig_poses
         if T_map_rig is None:
             T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64))
@@ -217,35 +213,32 @@ class RequestBuilder:
         self._kept[name] = kept
         return kept
 
-    def _exposures(
-        self, camera: Camera, times_ns: Sequence[int]
-    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return the windows (us) of frames, and the times (ns) of the poses at their ends."""
-        recorded = self.options.shutter == 'recorded'
-        windows = [
-            exposure(camera, t_ns, recorded, self._first_us, self._last_us) for t_ns in times_ns
-        ]
-        # The picture of an instant is of it, not of 1 us: both poses are the one at the stamp.
-        pose_times_ns = [
-            (start_us * 1000, end_us * 1000) if recorded else (t_ns, t_ns)
-            for t_ns, (start_us, end_us) in zip(times_ns, windows)  # noqa: B905 (one for each)
-        ]
-        return windows, pose_times_ns
+    def _window(self, sensor: Camera | Lidar, t_ns: int) -> tuple[int, int, tuple[int, int]]:
+        """Return the window (us) of a frame or spin, and the times (ns) of both of its poses."""
+        if isinstance(sensor, Camera):
+            recorded = self.options.shutter == 'recorded'
+            start_us, end_us = exposure(sensor, t_ns, recorded, self._first_us, self._last_us)
+            if not recorded:
+                # It shows the instant itself, not 1 us: both poses are the one at the stamp.
+                return start_us, end_us, (t_ns, t_ns)
+        else:
+            start_us, end_us = spin_window(sensor, t_ns, self._first_us, self._last_us)
+        return start_us, end_us, (start_us * 1000, end_us * 1000)
 
     def _shots(
         self, kept: _PerCamera, times_ns: Sequence[int], rig_poses: Array | None = None
     ) -> list[_Shot]:
-        windows, pose_times_ns = self._exposures(kept.camera, times_ns)
+        windows = [self._window(kept.camera, t_ns) for t_ns in times_ns]
         T_map_rig = rig_poses
         if T_map_rig is None:
-            times = np.array(pose_times_ns, dtype=np.int64).reshape(-1)
-            T_map_rig = self._scenario.ego.at(times)
+            times = np.array([pose_times_ns for *_, pose_times_ns in windows], dtype=np.int64)
+            T_map_rig = self._scenario.ego.at(times.reshape(-1))
         T_map_camera = T_map_rig @ kept.T_rig_camera
         shots = []
-        for index, (start_us, end_us) in enumerate(windows):
+        for index, (start_us, end_us, pose_times_ns) in enumerate(windows):
             poses = sensorsim_pb2.PosePair()
             _fill_pair(poses, T_map_camera[2 * index], T_map_camera[2 * index + 1])
-            shots.append(_Shot(start_us, end_us, pose_times_ns[index], poses))
+            shots.append(_Shot(start_us, end_us, pose_times_ns, poses))
         return shots
 
 
@@ -263,7 +256,7 @@ def exposure(
     length_us = _recorded_length(camera, t_us) if recorded else 0
     # That of an instant is 1 us long because an empty one is refused.
     end_us, length_us = (t_us, length_us) if length_us else (t_us + 1, 1)
-    return _window(end_us, length_us, first_us, last_us)
+    return _moved_inside(end_us, length_us, first_us, last_us)
 
 
 def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
@@ -282,10 +275,10 @@ def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[i
         length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
     else:
         length_us = DEFAULT_SPIN_US
-    return _window(t_us, length_us, first_us, last_us)
+    return _moved_inside(t_us, length_us, first_us, last_us)
 
 
-def _window(end_us: int, length_us: int, first_us: int, last_us: int) -> tuple[int, int]:
+def _moved_inside(end_us: int, length_us: int, first_us: int, last_us: int) -> tuple[int, int]:
     end_us = min(max(end_us, first_us + 1), max(last_us, first_us + 1))
     return max(min(end_us - length_us, end_us - 1), first_us), end_us
 
