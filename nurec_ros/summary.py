@@ -236,8 +236,8 @@ def _lidar(lidar: Lidar) -> LidarFacts:
     return LidarFacts(
         name=lidar.name,
         model=model.kind if model else None,
-        rows=model.n_rows if model else None,
-        columns=model.n_columns if model else None,
+        rows=len(model.row_elevations_rad) if model else None,
+        columns=len(model.column_azimuths_rad) if model else None,
         spinning_hz=model.spinning_frequency_hz if model else None,
         spins=len(ends),
         rate_hz=_rate(ends),

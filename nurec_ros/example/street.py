@@ -277,7 +277,6 @@ def earth_pose(site: Site) -> Array:
 
 
 def road_map(street: Street, site: Site, name: str) -> str:
-    """Return the text of `map.xodr`."""
     root = ElementTree.Element('OpenDRIVE')
     header = _add(root, 'header', revMajor=1, revMinor=6, name=name, version='1.0')
     reference = _add(header, 'geoReference')

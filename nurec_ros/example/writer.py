@@ -213,7 +213,6 @@ def write_example(
 
 
 def members(example: Example) -> Mapping[str, bytes | str]:
-    """Return the archive's members in their order."""
     rig, tracks = _json(_rig(example)), _json(_tracks(example))
     result: dict[str, bytes | str] = {
         'default.usda': ROOT_LAYER,

@@ -117,7 +117,6 @@ class Archive:
         return self.folder + member in self._members
 
     def name(self, member: str) -> str:
-        """Return the member's full name in the archive."""
         return self.folder + member
 
     def read(self, member: str) -> bytes:

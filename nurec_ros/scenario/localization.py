@@ -67,7 +67,6 @@ class InertialMotion:
             self._rotations = transform.RotationSpline(seconds, rotations)
 
     def at(self, t_ns: int) -> Inertial:
-        """Return what is measured at a moment."""
         ego, positions, rotations = self._ego, self._positions, self._rotations
         inside = ego.start_ns <= t_ns <= ego.end_ns
         if positions is None or rotations is None or not inside:

@@ -268,7 +268,6 @@ def number_of(element: Xml.Element, key: str) -> float:
 
 
 def children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
-    """Return the elements of a name directly below one."""
     return (child for child in element if tag_of(child) == name)
 
 

@@ -38,17 +38,14 @@ class Box:
 
     @property
     def length(self) -> float:
-        """Return the extent along x."""
         return float(self.dims[0])
 
     @property
     def width(self) -> float:
-        """Return the extent along y."""
         return float(self.dims[1])
 
     @property
     def height(self) -> float:
-        """Return the extent along z."""
         return float(self.dims[2])
 
 
@@ -94,8 +91,9 @@ class SpinningLidar:
     an azimuth of its own. Sensor axes: x forward, y left, z up; elevations count upwards from the
     xy plane, azimuths from x towards y.
 
-    row_elevations_rad and row_azimuth_offsets_rad are (n_rows,), column_azimuths_rad is
-    (n_columns,). spinning_direction is 'cw' or 'ccw', as seen from above.
+    row_elevations_rad and row_azimuth_offsets_rad have an element for each of the beams above each
+    other, column_azimuths_rad one for each time that they fire in a turn. spinning_direction is
+    'cw' or 'ccw', as seen from above.
     """
 
     kind: ClassVar[str] = 'row-offset-spinning'
@@ -105,16 +103,6 @@ class SpinningLidar:
     row_elevations_rad: Array
     column_azimuths_rad: Array
     row_azimuth_offsets_rad: Array
-
-    @property
-    def n_rows(self) -> int:
-        """Return how many beams lie above each other."""
-        return len(self.row_elevations_rad)
-
-    @property
-    def n_columns(self) -> int:
-        """Return how many times they are fired in a turn."""
-        return len(self.column_azimuths_rad)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -221,7 +221,6 @@ class Tracks:
         return self.samples.linear_velocities(*self._segments(active.indices, active.t_ns))
 
     def trajectory(self, index: int) -> Trajectory:
-        """Return the whole way of one track's centre."""
         rows = self._rows(index)
         samples = self.samples
         return Trajectory(

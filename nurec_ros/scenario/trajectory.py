@@ -213,46 +213,30 @@ class Trajectory:
     Timed poses of one body in the map frame, at least one.
 
     Between two samples the position moves on a straight line and the rotation on the shortest
-    arc, both evenly in time.
+    arc, both evenly in time. times_ns, positions and quaternions are those of the samples,
+    start_ns and end_ns the first and the last time.
     """
 
     samples: PoseTable
+    times_ns: Times = field(init=False)
+    positions: Array = field(init=False)
+    quaternions: Array = field(init=False)
+    start_ns: int = field(init=False)
+    end_ns: int = field(init=False)
     # Of each segment: linear velocity in the map frame and angular velocity in the body's (., 6).
     _velocities: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not len(self.samples):
+        samples = self.samples
+        if not len(samples):
             raise ValueError('a trajectory needs at least one pose')
-        low = np.arange(max(len(self.samples) - 1, 1))
-        high = np.minimum(low + 1, len(self.samples) - 1)
-        linear = self.samples.linear_velocities(low, high)
-        angular = self.samples.angular_velocities(low, high)
-        fill(self, _velocities=np.hstack([linear, angular]))
-
-    @property
-    def times_ns(self) -> Times:
-        """Return the times (N,) of the samples."""
-        return self.samples.times_ns
-
-    @property
-    def positions(self) -> Array:
-        """Return where the samples are (N, 3), in metres."""
-        return self.samples.positions
-
-    @property
-    def quaternions(self) -> Array:
-        """Return the rotations (N, 4) of the samples as unit quaternions x y z w."""
-        return self.samples.quaternions
-
-    @property
-    def start_ns(self) -> int:
-        """Return the time of the first sample."""
-        return int(self.samples.times_ns[0])
-
-    @property
-    def end_ns(self) -> int:
-        """Return the time of the last sample."""
-        return int(self.samples.times_ns[-1])
+        times_ns = samples.times_ns
+        fill(self, times_ns=times_ns, start_ns=int(times_ns[0]), end_ns=int(times_ns[-1]))
+        fill(self, positions=samples.positions, quaternions=samples.quaternions)
+        low = np.arange(max(len(samples) - 1, 1))
+        high = np.minimum(low + 1, len(samples) - 1)
+        velocities = samples.linear_velocities(low, high), samples.angular_velocities(low, high)
+        fill(self, _velocities=np.hstack(velocities))
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -65,7 +65,8 @@ def test_place_model_and_spins(tmp_path):
     np.testing.assert_array_equal(lidar.spin_times_ns, np.array(SPINS) * 1000)
     model = lidar.model
     assert (model.kind, model.spinning_frequency_hz) == ('row-offset-spinning', 10.0)
-    assert (model.n_rows, model.n_columns, model.spinning_direction) == (4, 3, 'cw')
+    assert len(model.row_elevations_rad) == 4
+    assert (len(model.column_azimuths_rad), model.spinning_direction) == (3, 'cw')
     np.testing.assert_array_equal(model.row_elevations_rad, ELEVATIONS)
     np.testing.assert_array_equal(model.column_azimuths_rad, [3.0, 0.0, -3.0])
     np.testing.assert_array_equal(model.row_azimuth_offsets_rad, [0.01, -0.01, 0.01, -0.01])

@@ -98,20 +98,17 @@ def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to b
 
 
 def join(path: str, key: str) -> str:
-    """Return the path of a key within an object."""
     key = shortened(key, _LONGEST_KEY)
     return f'{path}.{key}' if path else key
 
 
 def as_object(value: object, path: str) -> dict[str, Any]:
-    """Return a JSON object."""
     if not isinstance(value, dict):
         raise FieldError(path or 'the top level', described(value), 'an object')
     return value
 
 
 def as_list(value: object, path: str) -> list[Any]:
-    """Return a JSON list."""
     if not isinstance(value, list):
         raise FieldError(path, described(value), 'a list')
     return value
@@ -143,17 +140,18 @@ def numbers(value: object, path: str, shape: tuple[int | None, ...]) -> Array:
 
     Raises FieldError with the path of the first element that is of another kind or length.
     """
-    if not isinstance(value, list) or (shape[0] is not None and len(value) != shape[0]):
-        raise _offender(value, path, shape)
-    level = value
-    for width in shape[1:]:
-        if set(map(type, level)) - {list} or set(map(len, level)) - {width}:
-            raise _offender(value, path, shape)
+    level: list[Any] = [value]
+    for width in shape:
+        if set(map(type, level)) - {list} or (
+            width is not None and set(map(len, level)) - {width}
+        ):
+            break
         level = list(chain.from_iterable(level))
-    array = float_array(level)
-    if array is None:
-        raise _offender(value, path, shape)
-    return array.reshape(len(value), *(width or 0 for width in shape[1:]))
+    else:
+        array = float_array(level)
+        if array is not None:
+            return array.reshape(-1, *shape[1:])
+    raise _offender(value, path, shape) or FieldError(path, described(value), 'numbers')
 
 
 def times_us(value: object, path: str) -> Times:
@@ -220,29 +218,19 @@ def time_array(flat: Sequence[Any]) -> Times | None:
     return array if not len(array) or (array.min() >= 0 and array.max() <= LAST_US) else None
 
 
-def _offender(value: object, path: str, shape: tuple[int | None, ...]) -> FieldError:
-    """Find the first element that has not the shape or is no number."""
+def _offender(value: object, path: str, shape: tuple[int | None, ...]) -> FieldError | None:
+    """Return the refusal of the first element that has not the shape or is no number."""
     if not shape:
-        return FieldError(path, described(value), 'a finite number')
+        return None if is_number(value) else FieldError(path, described(value), 'a finite number')
+    if isinstance(value, list) and shape[0] in (None, len(value)):
+        inner = (_offender(one, f'{path}[{i}]', shape[1:]) for i, one in enumerate(value))
+        return next(filter(None, inner), None)
     wanted = 'a list' if shape[0] is None else f'a list of {shape[0]}'
     if len(shape) == 1:
         wanted += ' of numbers' if shape[0] is None else ' numbers'
     elif len(shape) == 2 and shape[0] is not None:
         wanted += f' lists of {shape[1]} numbers'
-    if not isinstance(value, list) or (shape[0] is not None and len(value) != shape[0]):
-        return FieldError(path, described(value), wanted)
-    for i, element in enumerate(value):
-        if not _fits(element, shape[1:]):
-            return _offender(element, f'{path}[{i}]', shape[1:])
     return FieldError(path, described(value), wanted)
-
-
-def _fits(value: object, shape: tuple[int | None, ...]) -> bool:
-    if not shape:
-        return is_number(value)
-    if not isinstance(value, list) or (shape[0] is not None and len(value) != shape[0]):
-        return False
-    return all(_fits(element, shape[1:]) for element in value)
 
 
 # How far R^T R may be from 1: beyond RIGID with a warning, beyond RIGID_TOLERANCE it is refused.

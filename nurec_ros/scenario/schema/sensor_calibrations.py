@@ -226,7 +226,6 @@ def _check_span(
 
 
 def _frame_times(rows: object, path: str, word: str, warn: Warn) -> Times:
-    """Return the frame times (F, 2) in nanoseconds."""
     try:
         exposures = _exposures(as_list(rows, path), path, warn)
     except FieldError as error:

@@ -82,7 +82,6 @@ class _Chunk:
 
 
 def no_tracks() -> Tracks:
-    """Return an empty set of tracks."""
     return _assembled([])
 
 

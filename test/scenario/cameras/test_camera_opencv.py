@@ -25,7 +25,6 @@ from test.support.nvidia_lenses import NVIDIA, nvidia_pixels, RAYS, SIZED
 import cv2
 import numpy as np
 from nurec_ros.scenario.cameras import (
-    CameraModelError,
     FisheyeCamera,
     parse_camera_model,
     PinholeCamera,
@@ -198,24 +197,6 @@ def test_scaled_pinhole_is_what_opencv_resizes_to(pinhole):
     centre = ((small * columns).sum() / small.sum(), (small * rows).sum() / small.sum())
     expected = pinhole.scaled(0.25).project(point)[0][0]
     assert np.abs(expected - centre).max() < 0.5 * 0.25 + 1e-3
-
-
-@pytest.mark.parametrize(
-    ('cls', 'values', 'change', 'key'),
-    [
-        (PinholeCamera, PINHOLE, {'focal_length': (0.0, 1.0)}, 'focal_length'),
-        (PinholeCamera, PINHOLE, {'radial_coeffs': (0.0,) * 5}, 'radial_coeffs'),
-        (PinholeCamera, PINHOLE, {'thin_prism_coeffs': (math.nan,) * 4}, 'thin_prism_coeffs[0]'),
-        (FisheyeCamera, OPENCV_FISHEYE, {'radial_coeffs': (0.0,) * 6}, 'radial_coeffs'),
-        (FisheyeCamera, OPENCV_FISHEYE, {'max_angle': -1.0}, 'max_angle'),
-        (FisheyeCamera, OPENCV_FISHEYE, {'focal_length': 'long'}, 'focal_length'),
-    ],
-)
-def test_impossible_parameters_are_named(cls, values, change, key):
-    with pytest.raises(CameraModelError) as caught:
-        cls(**{**values, **change})
-    assert caught.value.key == f'parameters.{key}'
-    assert f'parameters.{key}: found' in str(caught.value)
 
 
 # Its parameters are float32.

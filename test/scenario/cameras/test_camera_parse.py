@@ -258,19 +258,27 @@ def test_the_key_that_says_height_first():
         ('ftheta', FRONT_WIDE, {'reference_poly': 'UNKNOWN'}, 'reference_poly'),
         ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': []}, 'pixeldist_to_angle_poly'),
         ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': {}}, 'pixeldist_to_angle_poly'),
+        ('ftheta', REAR, {'angle_to_pixeldist_poly': [0.0, -3.0]}, 'angle_to_pixeldist_poly'),
+        ('ftheta', REAR, {'angle_to_pixeldist_poly': [0.0] * 7}, 'angle_to_pixeldist_poly'),
         ('ftheta', FRONT_WIDE, {'linear_cde': [1, 0]}, 'linear_cde'),
+        ('ftheta', FRONT_WIDE, {'linear_cde': [0.0, 1.0, 0.0]}, 'linear_cde'),
+        ('ftheta', FRONT_WIDE, {'principal_point': [1.0, math.inf]}, 'principal_point[1]'),
         ('ftheta', FRONT_WIDE, {'shutter_type': 5}, 'shutter_type'),
         ('ftheta', FRONT_WIDE, {'shutter_type': 'ROLLING'}, 'shutter_type'),
         ('pinhole', PINHOLE, {'focal_length': None}, 'focal_length'),
         ('pinhole', PINHOLE, {'radial_coeffs': [0.1] * 7}, 'radial_coeffs'),
         ('pinhole', PINHOLE, {'tangential_coeffs': [0.1, math.nan]}, 'tangential_coeffs[1]'),
+        ('pinhole', PINHOLE, {'focal_length': [0.0, 1.0]}, 'focal_length'),
+        ('pinhole', PINHOLE, {'thin_prism_coeffs': [math.nan] * 4}, 'thin_prism_coeffs[0]'),
         ('fisheye', OPENCV_FISHEYE, {'focal_length': [0, 0]}, 'focal_length'),
+        ('fisheye', OPENCV_FISHEYE, {'focal_length': 'long'}, 'focal_length'),
     ],
 )
 def test_broken_parameters_are_named(kind, parameters, change, key):
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model(kind, {**parameters, **change})
     assert caught.value.key == f'parameters.{key}'
+    assert str(caught.value).startswith(f'parameters.{key}: found ')
     assert len(str(caught.value)) < 300
     assert '\n' not in str(caught.value)
 
@@ -303,7 +311,11 @@ def test_windshield_is_read():
         ),
         (_without(WINDSHIELD, 'reference_poly'), '.reference_poly', 'found missing'),
         ({**WINDSHIELD, 'reference_poly': None}, '.reference_poly', 'found null'),
+        ({**WINDSHIELD, 'reference_poly': 'SIDEWAYS'}, '.reference_poly', 'found SIDEWAYS'),
         ({**WINDSHIELD, 'horizontal_poly': [1, 2]}, '.horizontal_poly', 'expected'),
+        ({**WINDSHIELD, 'vertical_poly': []}, '.vertical_poly', 'found 0 coefficients'),
+        ({**WINDSHIELD, 'vertical_poly_inverse': [1] * 7}, '.vertical_poly_inverse', 'found 7 '),
+        ({**WINDSHIELD, 'horizontal_poly': [0, math.nan, 0]}, '.horizontal_poly[1]', 'found nan'),
         ({**WINDSHIELD, 'vertical_poly': [1, None, 2]}, '.vertical_poly[1]', 'found null'),
     ],
 )

@@ -18,7 +18,6 @@ from test.scenario.cameras.lens_samples import FRONT_WIDE, pixel_grid, random_ra
 
 import numpy as np
 from nurec_ros.scenario.cameras import (
-    CameraModelError,
     FthetaCamera,
     parse_camera_model,
     Windshield,
@@ -156,19 +155,3 @@ def test_glass_that_folds_is_not_valid_there():
     rays, valid = glass.undistort(np.array(targets))
     assert valid.tolist() == [True, False]
     assert math.asin(rays[0, 0]) == pytest.approx(0.5 * (1 - math.sqrt(1 - 0.8)))
-
-
-@pytest.mark.parametrize(
-    ('changes', 'key'),
-    [
-        ({'reference_poly': 'SIDEWAYS'}, 'reference_poly'),
-        ({'horizontal_poly': (0.0, 1.0)}, 'horizontal_poly'),
-        ({'vertical_poly': ()}, 'vertical_poly'),
-        ({'vertical_poly_inverse': (1.0,) * 7}, 'vertical_poly_inverse'),
-        ({'horizontal_poly': (0.0, math.nan, 0.0)}, 'horizontal_poly[1]'),
-    ],
-)
-def test_impossible_glass_is_named(changes, key):
-    with pytest.raises(CameraModelError) as caught:
-        _glass(**changes)
-    assert caught.value.key == f'parameters.external_distortion_parameters.{key}'
