@@ -67,7 +67,12 @@ LANES: dict[str, Rgb] = {
 }
 
 
+def kind_of(label: str) -> str:
+    """Return a class as it stands in the palette, however it is written."""
+    kind = label.strip().lower()
+    return SYNONYMS.get(kind, kind)
+
+
 def colour_of(label: str) -> Rgb:
     """Return the colour of a class, red, green and blue from 0 to 255."""
-    key = label.strip().lower()
-    return PALETTE.get(SYNONYMS.get(key, key), UNKNOWN)
+    return PALETTE.get(kind_of(label), UNKNOWN)

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 from queue import Empty, SimpleQueue
 import re
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from nurec_ros.cli.command import leave, run_command, say, Signals
 from nurec_ros.cli.options import Parser, split_ros_arguments
-from nurec_ros.control.remote import Act, PlayerCall, Remote, Status
+from nurec_ros.control.remote import Act, Remote
 from nurec_ros.control.terminal import COMMANDS, compose, HELP, printable, Terminal, usable
 
 if TYPE_CHECKING:
@@ -105,14 +105,13 @@ def _run(player: str, ros_arguments: Sequence[str], signals: Signals) -> None:
     # From here on the loops look, so that the terminal is never left half way.
     signals.interrupt_no_more()
     with Inbox() as inbox:
-        control = Control(player, inbox)
-        link = PlayerLink(player, control, ros_arguments)
-        control.link = link
+        remote = Remote(player)
+        link = PlayerLink(player, remote, inbox.post, ros_arguments)
         try:
             if usable():
-                _steer(control, inbox, signals)
+                _steer(remote, link, inbox, signals)
             else:
-                _print_lines(control, inbox, signals)
+                _print_lines(remote, inbox, signals)
         finally:
             link.close()
     signals.check()
@@ -126,7 +125,7 @@ def _unicode() -> bool:
     return True
 
 
-def _print_lines(control: Control, inbox: Inbox, signals: Signals) -> None:
+def _print_lines(remote: Remote, inbox: Inbox, signals: Signals) -> None:
     """Print a line each second, for as long as somebody reads."""
     unicode = _unicode()
     next_s = time.monotonic() + LINE_S
@@ -134,25 +133,27 @@ def _print_lines(control: Control, inbox: Inbox, signals: Signals) -> None:
         inbox.wait(max(next_s - time.monotonic(), 0.0))
         if time.monotonic() >= next_s:
             next_s += LINE_S
-            if say(compose(control.remote.view(time.monotonic()), unicode=unicode)) is not None:
+            if say(compose(remote.view(time.monotonic()), unicode=unicode)) is not None:
                 return
 
 
-def _steer(control: Control, inbox: Inbox, signals: Signals) -> None:
+def _steer(remote: Remote, link: PlayerLink, inbox: Inbox, signals: Signals) -> None:
     """Read keys and show the line until the user leaves."""
     stops = _Stops()
     with Terminal() as terminal:
         terminal.tell(HELP)
         leaves = False
         while not (leaves or signals.came or terminal.gone):
-            leaves = not _turn(control, inbox, terminal, stops)
+            leaves = not _turn(remote, link, inbox, terminal, stops)
 
 
-def _turn(control: Control, inbox: Inbox, terminal: Terminal, stops: _Stops) -> bool:
+def _turn(
+    remote: Remote, link: PlayerLink, inbox: Inbox, terminal: Terminal, stops: _Stops
+) -> bool:
     """Show, wait, and do what came; return False when the user leaves."""
     terminal.follow()
     now_s = time.monotonic()
-    view = control.remote.view(now_s)
+    view = remote.view(now_s)
     terminal.show(compose(view, terminal.columns, unicode=_unicode()))
     playing = view.state is not None and view.state.is_playing
     wait_s = ESCAPE_S if terminal.keys.pending else PLAYING_S if playing else LINE_S
@@ -166,13 +167,13 @@ def _turn(control: Control, inbox: Inbox, terminal: Terminal, stops: _Stops) -> 
         terminal.take()
     elif ready:
         keys = terminal.read()
-        return keys is not None and all(_press(key, control, terminal) for key in keys)
+        return keys is not None and all(_press(key, remote, link, terminal) for key in keys)
     elif terminal.keys.pending and time.monotonic() - now_s >= ESCAPE_S:
         terminal.keys.give_up()
     return True
 
 
-def _press(key: str, control: Control, terminal: Terminal) -> bool:
+def _press(key: str, remote: Remote, link: PlayerLink, terminal: Terminal) -> bool:
     """Do what a key is for; return False where that is to leave."""
     command = COMMANDS.get(key)
     if command is None:
@@ -180,10 +181,10 @@ def _press(key: str, control: Control, terminal: Terminal) -> bool:
     if command.act is Act.HELP:
         terminal.tell(HELP)
     elif command.act is Act.TROUBLE:
-        wrong = control.remote.view(time.monotonic()).wrong
+        wrong = remote.view(time.monotonic()).wrong
         terminal.tell('\n'.join(printable(str(one)) for one in wrong) or 'nothing is wrong')
     else:
-        control.send(control.remote.press(command, time.monotonic()))
+        link.send(remote.press(command, time.monotonic()))
     return command.act is not Act.QUIT
 
 
@@ -240,48 +241,6 @@ class Inbox:
                 break
             call()
         return descriptor in ready
-
-
-class Control:
-    """Passes on between the link's thread and the remote, which belongs to the main thread."""
-
-    link: PlayerLink
-
-    def __init__(self, player: str, inbox: Inbox) -> None:
-        self.remote = Remote(player)
-        self._inbox = inbox
-
-    def send(self, call: PlayerCall | None) -> None:
-        """Make a call; its answer may bring the next one."""
-        if call is None:
-            return
-
-        def answered(success: bool, message: str) -> None:
-            self._inbox.post(lambda: self._answered(call, success, message))
-
-        self.link.call(call, answered)
-
-    def _answered(self, call: PlayerCall, success: bool, message: str) -> None:
-        self.send(self.remote.answered(call, success, message, time.monotonic()))
-
-    def presence(self, there: bool, others: Sequence[str]) -> None:
-        def take() -> None:
-            self.remote.take_presence(there, others)
-            self.remote.look(time.monotonic())
-
-        self._inbox.post(take)
-
-    def state(self, values: Mapping[str, str]) -> None:
-        self._inbox.post(lambda: self.remote.take_state(values, time.monotonic()))
-
-    def health(self, statuses: Sequence[Status]) -> None:
-        self._inbox.post(lambda: self.remote.take_health(statuses, time.monotonic()))
-
-    def failed(self, error: BaseException) -> None:
-        def fail() -> None:
-            raise error
-
-        self._inbox.post(fail)
 
 
 if __name__ == '__main__':

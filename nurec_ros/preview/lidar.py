@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.palette import SYNONYMS
+from nurec_ros.palette import kind_of
 from nurec_ros.preview.landscape import GroundPaint, Plane, VERGE
 from nurec_ros.preview.optics import Exposure
 from nurec_ros.preview.paint import ASPHALT, LINE, PAVING
@@ -112,9 +112,8 @@ def beams(device: LidarDevice, rows: int, columns: int) -> Beams:
 
 def reflectivities(labels: tuple[str, ...]) -> Array:
     """Return how much light comes back of each class (N,), 0 to 1."""
-    kinds = (label.strip().lower() for label in labels)
-    known = (SYNONYMS.get(kind, kind) for kind in kinds)
-    return np.array([_REFLECTIVITY.get(kind, _OTHER_REFLECTIVITY) for kind in known])
+    kinds = map(kind_of, labels)
+    return np.array([_REFLECTIVITY.get(kind, _OTHER_REFLECTIVITY) for kind in kinds])
 
 
 def ground_reflectivities(paint: GroundPaint, spots: Array) -> Array:

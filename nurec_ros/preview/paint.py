@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.palette import kind_of
 from nurec_ros.preview.landscape import GroundPaint, seamless, VERGE
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ _CHEVRON_EVERY = 6.0
 _SHIFT = 4
 _BLOCK = 512
 
-_ON_FOOT = frozenset({'person', 'pedestrian', 'stroller', 'animal'})
-_NOT_ON_ROADS = _ON_FOOT | {'protruding_object'}
+_ON_FOOT = frozenset({'person', 'stroller', 'animal'})
 
 
 def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) -> GroundPaint:
@@ -103,8 +103,8 @@ def _footprints(scenario: Scenario, way: Array) -> tuple[Array, Array]:
     tracks = scenario.tracks
     vehicles, people = [np.empty((0, 4, 2))], [np.empty((0, 2))]
     for index, label in enumerate(tracks.labels):
-        kind = label.strip().lower()
-        if kind in _NOT_ON_ROADS and kind not in _ON_FOOT:
+        kind = kind_of(label)
+        if kind == 'protruding_object':
             continue
         trajectory = tracks.trajectory(index)
         span = np.linspace(trajectory.start_ns, trajectory.end_ns, 64).astype(np.int64)

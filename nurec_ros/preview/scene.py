@@ -22,7 +22,7 @@ import threading
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from nurec_ros.palette import colour_of
+from nurec_ros.palette import colour_of, kind_of
 from nurec_ros.preview.admission import TrackPoses
 from nurec_ros.preview.boxes import Boxes, BoxPicture, buried, in_view
 from nurec_ros.preview.landscape import Ground, HAZE, meet, Plane, Sky, sun_direction, Terrain
@@ -43,10 +43,7 @@ _INSTANT_NS = 1000
 _LOWEST = 0.05
 _EAST, _NORTH = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
 _STATIC_PALER = 0.25
-_VEHICLES = frozenset(
-    {'automobile', 'car', 'vehicle', 'other_vehicle', 'heavy_truck', 'truck', 'bus'}
-)
-_PEOPLE = frozenset({'person', 'pedestrian'})
+_VEHICLES = frozenset({'automobile', 'other_vehicle', 'heavy_truck', 'bus'})
 _WHITE = 255.0
 _FAR = 1e6
 _SUN, _SUN_RADIUS = (255, 250, 236), 0.02
@@ -78,9 +75,9 @@ class SceneRenderer:
         colours = colours.reshape(-1, 3)
         paler = np.where(tracks.static, _STATIC_PALER, 0.0)[:, np.newaxis]
         self._colours = colours + paler * (_WHITE - colours)
-        kinds = [label.strip().lower() for label in tracks.labels]
+        kinds = [kind_of(label) for label in tracks.labels]
         self._vehicles = np.array([kind in _VEHICLES for kind in kinds], dtype=np.bool_)
-        self._people = np.array([kind in _PEOPLE for kind in kinds], dtype=np.bool_)
+        self._people = np.array([kind == 'person' for kind in kinds], dtype=np.bool_)
         self._reflectivities = reflectivities(tracks.labels)
         self._index_of = {track: index for index, track in enumerate(tracks.ids)}
 

@@ -15,14 +15,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 import os
 import threading
-from typing import Protocol
+import time
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from nurec_ros.control.remote import PlayerCall, Status
+from nurec_ros.control.remote import PlayerCall, Remote, Status
 from nurec_ros.ros.executor import begin_ros
 from nurec_ros.ros.outlet import latched, reliable
 from rclpy.clock import Clock, ClockType
@@ -47,21 +48,23 @@ STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 MakeRequest = Callable[[float], object]
 
 
-class Listener(Protocol):
-    """Who is told what the player says, in the link's thread."""
-
-    def presence(self, there: bool, others: Sequence[str]) -> None: ...
-    def state(self, values: Mapping[str, str]) -> None: ...
-    def health(self, statuses: Sequence[Status]) -> None: ...
-    def failed(self, error: BaseException) -> None: ...
-
-
 class PlayerLink:
-    """A node of its own, spun by a thread of its own, that watches and calls one player."""
+    """
+    A node of its own, spun by a thread of its own, that watches and calls one player.
 
-    def __init__(self, player: str, listener: Listener, ros_arguments: Sequence[str] = ()) -> None:
+    The remote control is told what the player says; `post` has that done in its own thread.
+    """
+
+    def __init__(
+        self,
+        player: str,
+        remote: Remote,
+        post: Callable[[Callable[[], None]], None],
+        ros_arguments: Sequence[str] = (),
+    ) -> None:
         self._player = player
-        self._listener = listener
+        self._remote = remote
+        self._post = post
         self._context = begin_ros('nurec_control', ros_arguments)
         # Lines of rcl's would come into the one that is written over.
         set_logger_level('rcl', LoggingSeverity.FATAL)
@@ -88,21 +91,31 @@ class PlayerLink:
         self._thread = threading.Thread(target=self._spin, name='nurec-link', daemon=True)
         self._thread.start()
 
-    def call(self, call: PlayerCall, done: Callable[[bool, str], None]) -> None:
-        """Call a service; `done` gets whether it succeeded and why not, in whatever thread."""
+    def send(self, call: PlayerCall | None) -> None:
+        """Make a call, from the remote's thread; its answer may bring the next one."""
+        if call is None:
+            return
+
+        def answered(success: bool, message: str) -> None:
+            def take() -> None:
+                self.send(self._remote.answered(call, success, message, time.monotonic()))
+
+            self._post(take)
+
         if call.service not in self._services:
-            done(False, f'{call.service} needs rosbag2_interfaces, which is not installed here')
+            text = f'{call.service} needs rosbag2_interfaces, which is not installed here'
+            answered(False, text)
             return
         client, request = self._services[call.service]
         if not client.service_is_ready():
-            done(False, f'{self._player} offers no service {call.service} now')
+            answered(False, f'{self._player} offers no service {call.service} now')
             return
 
-        def answered(future: Future) -> None:
+        def done(future: Future) -> None:
             response = future.result()
-            done(bool(response.success), str(getattr(response, 'message', '')))
+            answered(bool(response.success), str(getattr(response, 'message', '')))
 
-        client.call_async(request(call.value)).add_done_callback(answered)
+        client.call_async(request(call.value)).add_done_callback(done)
 
     def close(self) -> None:
         """End the node; its thread ends with the context."""
@@ -115,7 +128,7 @@ class PlayerLink:
         except ExternalShutdownException:
             return
         except BaseException as error:  # noqa: BLE001, the main thread has to know
-            self._listener.failed(error)
+            self._post(partial(_raise, error))
 
     def _look(self) -> None:
         self._looks += 1
@@ -129,10 +142,16 @@ class PlayerLink:
                 for name, types in self._node.get_topic_names_and_types()
                 if name.endswith('/state') and STATE_TYPE in types and name != self._topic
             ]
-        self._listener.presence(there, sorted(others))
+
+        def take() -> None:
+            self._remote.take_presence(there, sorted(others))
+            self._remote.look(time.monotonic())
+
+        self._post(take)
 
     def _hear_state(self, message: DiagnosticStatus) -> None:
-        self._listener.state({pair.key: pair.value for pair in message.values})
+        values = {pair.key: pair.value for pair in message.values}
+        self._post(lambda: self._remote.take_state(values, time.monotonic()))
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         statuses = [
@@ -146,7 +165,11 @@ class PlayerLink:
             if one.hardware_id == self._player
         ]
         if statuses:
-            self._listener.health(statuses)
+            self._post(lambda: self._remote.take_health(statuses, time.monotonic()))
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _services() -> dict[str, tuple[type, MakeRequest]]:
