@@ -74,8 +74,8 @@ class Call:
             code,
             details,
             server=address,
-            scene_id=self.server.scene_id,
-            scenes=', '.join(self.server.scenes) or 'others',
+            scene_id=self.server.scene.scene_id,
+            scenes=', '.join(self.server.scene.names) or 'others',
             method=self.method,
             prefix=self.server.prefix,
             timeout_s=self.timeout_s,
@@ -142,7 +142,7 @@ def prepare(
             if spin and not learned.lidars:
                 raise no_lidars(options.server)
             request = build(
-                server.scene_id,
+                server.scene.scene_id,
                 job.source,
                 job.t_ns,
                 with_tracks=with_tracks,

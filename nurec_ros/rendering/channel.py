@@ -267,7 +267,8 @@ class FoundScene:
     """
     The scenes of a server, and the one to ask for.
 
-    scene_id is empty, and error says why, where there is none. note: what may be wrong with it.
+    scene_id is empty, and error says why, while it does not have ours. note: what may be wrong
+    with the one that was taken, empty where its name is ours.
     """
 
     names: tuple[str, ...]

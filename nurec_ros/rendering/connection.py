@@ -39,6 +39,7 @@ from nurec_ros.rendering.address import (
 from nurec_ros.rendering.channel import (
     Channel,
     find_scene,
+    FoundScene,
     scene_metadata,
     scene_names,
     version_text,
@@ -70,18 +71,13 @@ class Server:
     """
     A server that answered, on one connection.
 
-    scene_id is empty, and scene_error says why, while the server does not have our scene.
-    scene_note: what may be wrong with the scene that was taken, empty where its name is ours.
     since: monotonic seconds. renders: gRPC's callable for each method that renders.
     """
 
     channel: Channel
     prefix: str
     version: str
-    scenes: tuple[str, ...]
-    scene_id: str
-    scene_error: ServerError | None
-    scene_note: str
+    scene: FoundScene
     since: float
     renders: dict[str, grpc.UnaryUnaryMultiCallable]
 
@@ -249,7 +245,7 @@ class Connection:
         """Find the service, ask version and scenes; ServerError for every way to fail."""
         channel = self._open()
         prefix, version = self._find_service(channel)
-        found = find_scene(channel, prefix, self._scenario, self._options)
+        scene = find_scene(channel, prefix, self._scenario, self._options)
         if not channel.watched(policy.WATCHED_S):
             # It may be over already.
             channel.ask(prefix, 'get_version', common_pb2.VersionId)
@@ -257,10 +253,7 @@ class Connection:
             channel=channel,
             prefix=prefix,
             version=version_text(version),
-            scenes=found.names,
-            scene_id=found.scene_id,
-            scene_error=found.error,
-            scene_note=found.note,
+            scene=scene,
             since=time.monotonic(),
             renders={
                 method: channel.method(prefix, method, request, reply)
@@ -348,11 +341,11 @@ class Connection:
     def _watch(self, server: Server) -> None:
         """Return when the server is lost; meanwhile look for our scene, and into doubts."""
         while not self._closed.is_set() and self.state.server is server:
-            self._wake.wait(policy.SCENE_CHECK_S if server.scene_error else None)
+            self._wake.wait(policy.SCENE_CHECK_S if server.scene.error else None)
             self._wake.clear()
             if self._closed.is_set() or self.state.server is not server:
                 return
-            if server.scene_error is not None:
+            if server.scene.error is not None:
                 self._look_for_scene(server)
             elif self._doubted:
                 self._check(server)
@@ -362,7 +355,7 @@ class Connection:
 
     def _look_for_scene(self, server: Server) -> None:
         try:
-            if scene_names(server.channel, server.prefix) != server.scenes:
+            if scene_names(server.channel, server.prefix) != server.scene.names:
                 self.lost(server)
         except ServerError as error:
             self.lost(server, error)
@@ -396,11 +389,11 @@ class Connection:
             if self._closed.is_set():
                 return
             last = self.state.known
-            self.state = ConnectionState(READY, server, server, server.scene_error, None)
+            self.state = ConnectionState(READY, server, server, server.scene.error, None)
             self._heard = time.monotonic()
         self._wake.clear()
-        if server.scene_error is not None:
-            self._announce(server.scene_error)
+        if server.scene.error is not None:
+            self._announce(server.scene.error)
         elif self._was_down or last is None or last.version != server.version:
             self._was_down = self._unsaid = False
             self._announced = ''
@@ -408,11 +401,11 @@ class Connection:
             self._log(
                 'info',
                 f'connected to {self._options.server}: version {server.version}, '
-                f'scene {server.scene_id}, service {server.prefix}',
+                f'scene {server.scene.scene_id}, service {server.prefix}',
             )
-        if server.scene_note and server.scene_note != self._noted:
-            self._noted = server.scene_note
-            self._log('warn', server.scene_note)
+        if server.scene.note and server.scene.note != self._noted:
+            self._noted = server.scene.note
+            self._log('warn', server.scene.note)
         self._on_change()
 
     def _announce(self, error: ServerError) -> None:

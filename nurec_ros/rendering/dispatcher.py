@@ -202,7 +202,7 @@ class Dispatcher:
         """Fail the waiting jobs that the state of the connection condemns."""
         state = self._connection.state
         error = state.error
-        condemned = state.server is not None and state.server.scene_error is not None
+        condemned = state.server is not None and state.server.scene.error is not None
         if error is None or not (condemned or state.phase == DOWN):
             return
         condemned = condemned or error.action == CONDEMN
@@ -228,7 +228,7 @@ class Dispatcher:
             self._sending.busy = False
 
     def _pick(self, server: Server | None) -> list[Job]:
-        if self._closed or server is None or server.scene_error is not None:
+        if self._closed or server is None or server.scene.error is not None:
             return []
         if server is not self._server:
             self._server, self._learned = server, self._learned_about(server)

@@ -36,6 +36,7 @@ from nurec_ros.driving import DrivenEgo, TwistCommand
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import Cloud, RenderOptions
 from nurec_ros.rendering.calls import Learned, prepare
+from nurec_ros.rendering.channel import FoundScene
 from nurec_ros.rendering.queues import Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Scenario
@@ -307,7 +308,7 @@ def test_three_million_points_are_too_many(spinning, delivered, reply):
 def test_the_first_cloud_may_take_as_long_as_a_first_frame(scenario, warm, limit_s):
     """Whether frames came already says nothing about it."""
     job = Job(LIDAR, (START_US + 100_000) * 1000, False, False, Ticket(Future(), 1))
-    server = SimpleNamespace(scene_id='the scene')
+    server = SimpleNamespace(scene=FoundScene((), 'the scene'))
     builder = RequestBuilder(scenario, RenderOptions())
     learned = Learned(warm=not warm, lidars_warm=warm)
     call, refused = prepare([job], server, builder, learned, now=5.0)
