@@ -24,7 +24,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,8 @@ class ActiveTracks:
     The tracks that exist at one moment, in the file's order.
 
     t_ns: the moment; indices (N,) into Tracks; ids and labels as in the file; dims (N, 3): length,
-    width, height in metres; positions (N, 3) and unit quaternions (N, 4), x y z w with w >= 0:
-    T_map_box, the box's centre in the map frame; static and controllable (N,).
+    width, height in metres; static and controllable (N,); positions (N, 3) and unit quaternions
+    (N, 4), x y z w with w >= 0: T_map_box, the box's centre in the map frame.
     """
 
     t_ns: int
@@ -69,10 +69,10 @@ class ActiveTracks:
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     dims: Array
-    positions: Array
-    quaternions: Array
     static: Mask
     controllable: Mask
+    positions: Array
+    quaternions: Array
     _poses: list[Array] = field(default_factory=list, init=False, repr=False)
 
     @property
@@ -97,8 +97,7 @@ class TrackChanges:
     gone: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Present:
+class _Present(NamedTuple):
     """What all moments between two changes share: who exists, and what does not move of them."""
 
     indices: Indices
@@ -190,17 +189,7 @@ class Tracks:
         t_ns = one_time(t_ns)
         present = self._present(t_ns)
         poses = self.samples.between(*self._segments(present.indices, t_ns), t_ns)
-        return ActiveTracks(
-            t_ns=t_ns,
-            indices=present.indices,
-            ids=present.ids,
-            labels=present.labels,
-            dims=present.dims,
-            positions=poses.position,
-            quaternions=with_positive_w(poses.quaternion),
-            static=present.static,
-            controllable=present.controllable,
-        )
+        return ActiveTracks(t_ns, *present, poses.position, with_positive_w(poses.quaternion))
 
     def active_ids(self, t_ns: SupportsIndex) -> tuple[str, ...]:
         """Return the ids of the tracks that exist at t_ns, those of `at`, without their poses."""

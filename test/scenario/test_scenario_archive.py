@@ -59,6 +59,16 @@ def overwrite(data, start, value):
     data[start:end] = value
 
 
+@contextlib.contextmanager
+def little_memory():
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 20 * MEBIBYTE
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
@@ -190,12 +200,8 @@ def test_deflate_bomb(tmp_path, monkeypatch):
         for _ in range(40):
             stream.write(b'[' * MEBIBYTE)
     assert path.stat().st_size < MEBIBYTE
-    tracemalloc.start()
-    try:
+    with little_memory():
         assert f'{TRACKS}: has {40 * MEBIBYTE} bytes or more' in refusal(path)
-        assert tracemalloc.get_traced_memory()[1] < 20 * MEBIBYTE
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize('claimed', [10, 10_000_000])
@@ -204,12 +210,8 @@ def test_size_that_lies(tmp_path, claimed):
     data = bytearray(path.read_bytes())
     patch(data, 22, struct.pack('<L', claimed), 24)
     path.write_bytes(data)
-    tracemalloc.start()
-    try:
+    with little_memory():
         assert f'{RIG}: is ' in refusal(path)
-        assert tracemalloc.get_traced_memory()[1] < 20 * MEBIBYTE
-    finally:
-        tracemalloc.stop()
 
 
 def test_bytes_read_are_counted_as_well(tmp_path, monkeypatch):
@@ -235,12 +237,8 @@ def test_zip64(tmp_path):
 
 def test_large_members_are_not_read(tmp_path):
     path = build_archive(tmp_path, members={'checkpoint.ckpt': bytes(32 * MEBIBYTE)})
-    tracemalloc.start()
-    try:
+    with little_memory():
         Scenario.load(path)
-        assert tracemalloc.get_traced_memory()[1] < 20 * MEBIBYTE
-    finally:
-        tracemalloc.stop()
 
 
 def test_several_scenarios_in_one_archive(tmp_path):

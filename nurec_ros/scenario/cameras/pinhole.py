@@ -134,10 +134,6 @@ class PinholeCamera(CameraModel):
     def _straight(self) -> bool:
         return not any(self.distortion)
 
-    @property
-    def _symmetric(self) -> bool:
-        return not any(self.tangential_coeffs) and not any(self.thin_prism_coeffs)
-
     def _project_lens(self, points: Array) -> tuple[Array, Mask]:
         z = points[:, 2]
         valid = (z > 0.0) & np.isfinite(points).all(axis=1)
@@ -145,14 +141,9 @@ class PinholeCamera(CameraModel):
         y = points[:, 1] / z
         if not self._straight:
             valid &= x * x + y * y <= _radial(self.radial_coeffs).end ** 2
-            if self._symmetric:
-                factor = self._factor(x * x + y * y)
-                x *= factor
-                y *= factor
-            else:
-                bent = self._bent(x, y)
-                x, y = bent.x, bent.y
-                valid &= bent.determinant > 0.0
+            bent = self._bent(x, y)
+            x, y = bent.x, bent.y
+            valid &= bent.determinant > 0.0
         uv = np.empty((len(points), 2))
         uv[:, 0] = self.focal_length[0] * x + self.principal_point[0]
         uv[:, 1] = self.focal_length[1] * y + self.principal_point[1]
@@ -171,10 +162,6 @@ class PinholeCamera(CameraModel):
         rays[:, 1] = y / length
         rays[:, 2] = 1.0 / length
         return rays, valid
-
-    def _factor(self, s: Array) -> Array:
-        k = self.radial_coeffs
-        return horner((1.0, *k[:3]), s) / horner((1.0, *k[3:]), s)
 
     def _bent(self, x: Array, y: Array) -> _Bent:
         k = self.radial_coeffs

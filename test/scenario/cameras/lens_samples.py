@@ -13,19 +13,11 @@
 # limitations under the License.
 """Calibrations for the camera tests: of the size that real ones have, all numbers invented."""
 
+from test.support.archives import ftheta_parameters
+
 import numpy as np
 
-FRONT_WIDE = {
-    'resolution': [1920, 1080],
-    'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
-    'external_distortion_parameters': None,
-    'principal_point': [958.3, 751.6],
-    'reference_poly': 'PIXELDIST_TO_ANGLE',
-    'pixeldist_to_angle_poly': [0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17],
-    'angle_to_pixeldist_poly': [0.0, 945.0, -14.0, 33.0, -74.7, 31.3],
-    'max_angle': 1.35,
-    'linear_cde': [1.0, 0.0, 0.0],
-}
+FRONT_WIDE = {**ftheta_parameters(), 'principal_point': [958.3, 751.6]}
 REAR = {
     **FRONT_WIDE,
     'principal_point': [957.0, 539.0],

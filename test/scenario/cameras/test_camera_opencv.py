@@ -118,14 +118,16 @@ def test_pinhole_sees_nothing_behind_it(pinhole):
     assert not pinhole.project(points)[1].any()
 
 
+SQUARE = {
+    'resolution': (1000, 1000),
+    'principal_point': (500.0, 500.0),
+    'focal_length': (400.0, 400.0),
+}
+
+
 def test_barrel_distortion_that_folds_ends_the_view():
     # r (1 - 0.2 r^2) rises until r = sqrt(5 / 3) = 1.291, where it is 0.8607.
-    model = PinholeCamera(
-        resolution=(1000, 1000),
-        principal_point=(500.0, 500.0),
-        focal_length=(400.0, 400.0),
-        radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0),
-    )
+    model = PinholeCamera(**SQUARE, radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
     points = [(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1), (0, 1.3, 1), (1, 1, 1)]
     assert model.project(points)[1].tolist() == [True, False, False, True, False, False]
     pixels = [(500 + 400 * 0.86, 500.0), (500 + 400 * 0.8611, 500.0), (0.0, 0.0), (500.0, 200.0)]
@@ -136,12 +138,7 @@ def test_barrel_distortion_that_folds_ends_the_view():
 
 
 def test_denominator_through_zero_ends_the_view():
-    model = PinholeCamera(
-        resolution=(1000, 1000),
-        principal_point=(500.0, 500.0),
-        focal_length=(400.0, 400.0),
-        radial_coeffs=(0.0, 0.0, 0.0, -0.25, 0.0, 0.0),
-    )
+    model = PinholeCamera(**SQUARE, radial_coeffs=(0.0, 0.0, 0.0, -0.25, 0.0, 0.0))
     assert model.project([(1.9, 0, 1), (2.1, 0, 1)])[1].tolist() == [True, False]
 
 
@@ -156,12 +153,7 @@ def test_fisheye_reaches_past_a_right_angle(fisheye):
 
 
 def test_fisheye_that_folds_ends_the_view():
-    model = FisheyeCamera(
-        resolution=(1000, 1000),
-        principal_point=(500.0, 500.0),
-        focal_length=(400.0, 400.0),
-        radial_coeffs=(-0.3, 0.0, 0.0, 0.0),
-    )
+    model = FisheyeCamera(**SQUARE, radial_coeffs=(-0.3, 0.0, 0.0, 0.0))
     # theta (1 - 0.3 theta^2) rises until sqrt(1 / 0.9).
     assert model.view_angle == pytest.approx(math.sqrt(1 / 0.9), abs=1e-3)
     uv, valid = model.project(random_rays(300, 3.0, seed=1))
