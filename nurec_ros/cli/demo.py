@@ -82,9 +82,7 @@ def parser() -> Parser:
     result.add('--resolution-scale', default=0.25)
     result.add('--server', default='', help='render servers (a preview server of its own)')
     result.add(
-        '--drive',
-        action='store_true',
-        help='drive half a lane beside the recording, and back',
+        '--drive', action='store_true', help='drive half a lane beside the recording, and back'
     )
     result.add(
         '--domain-id',
@@ -106,23 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         need('rclpy', 'rosbags', *(['ackermann_msgs'] if options.drive else []))
         from nurec_ros.demo.show import Options, run
 
-        run(
-            Options(
-                usdz=options.usdz or '',
-                output=options.output,
-                rate=options.rate,
-                cameras=options.cameras,
-                camera_rate=options.camera_rate,
-                lidar_rate=options.lidar_rate,
-                resolution_scale=options.resolution_scale,
-                server=options.server,
-                drive=options.drive,
-                domain_id=options.domain_id,
-            ),
-            say,
-            signals.check,
-            signals.noted,
-        )
+        run(Options(**vars(options)), say, signals.check, signals.noted)
         return 0
 
     # Where the terminal is closed, too, its processes are ended.

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import os
 from pathlib import Path
 import re
@@ -95,6 +95,12 @@ def parser() -> Parser:
         help='whose topics they are (%(default)s)',
     )
     add('--storage', choices=('mcap', 'sqlite3'), default='mcap', help='(%(default)s)')
+    _add_means(add)
+    return result
+
+
+def _add_means(add: Callable[..., None]) -> None:
+    """Add what does not choose what is exported: with which parameters and servers, what else."""
     add(
         '-p',
         '--param',
@@ -139,7 +145,6 @@ def parser() -> Parser:
         help='spread scenarios and parts over a Ray cluster that runs already (docs/cluster.md)',
     )
     add('--resume', action='store_true', help='go on with an export that was ended')
-    return result
 
 
 def _node(text: str) -> str:

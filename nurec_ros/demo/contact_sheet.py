@@ -99,7 +99,7 @@ def draw_contact_sheet(
     """
     coded = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
     height = _cell_height(coded)
-    rows = [[_image_of(found) for found in row] for row in coded]
+    rows = [[found and (found[0], _decoded(found[1])) for found in row] for row in coded]
     for entries in (clouds or {}).values():
         seen = [nearest(entries, t_ns) for t_ns in times_ns]
         size = CELL_WIDTH, height
@@ -139,10 +139,6 @@ def _cell_height(rows: Sequence[Sequence[tuple[int, bytes] | None]]) -> int:
 def _decoded(data: bytes) -> Image | None:
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _image_of(found: tuple[int, bytes] | None) -> tuple[int, Image | None] | None:
-    return None if found is None else (found[0], _decoded(found[1]))
 
 
 def _cell(image: Image | None, height: int) -> Image:

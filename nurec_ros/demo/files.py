@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 import fcntl
 import os
 from pathlib import Path
@@ -32,31 +31,15 @@ BAG_SUFFIX = '.mcap'
 UNFINISHED = '.recording-'
 
 
-@dataclass(frozen=True, slots=True)
 class Files:
     """Where everything goes."""
 
-    folder: Path
-
-    @property
-    def example(self) -> Path:
-        """Return the place of the generated scenario."""
-        return self.folder / 'example.usdz'
-
-    @property
-    def recording(self) -> Path:
-        """Return the rosbag2 folder."""
-        return self.folder / 'recording'
-
-    @property
-    def contact_sheet(self) -> Path:
-        """Return the picture of cameras and moments."""
-        return self.folder / 'contact_sheet.png'
-
-    @property
-    def overview(self) -> Path:
-        """Return the picture of the drive from above."""
-        return self.folder / 'overview.png'
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.example = folder / 'example.usdz'
+        self.recording = folder / 'recording'
+        self.contact_sheet = folder / 'contact_sheet.png'
+        self.overview = folder / 'overview.png'
 
     def prepare(self) -> None:
         """

@@ -271,15 +271,12 @@ def _draw_box(image: Image, view: View, way: RoadUser, pose: Sequence[float], co
 def _draw_nose(image: Image, corners: Points, colour: Rgb) -> None:
     """Mark the front of a box with a triangle."""
     front, rear = corners[:2].mean(axis=0), corners[2:].mean(axis=0)
-    depth = 0.9 * _length(corners[0] - corners[1]) / max(1e-9, _length(front - rear))
+    width, length = np.hypot(*(corners[0] - corners[1])), np.hypot(*(front - rear))
+    depth = 0.9 * float(width) / max(1e-9, float(length))
     back = front + (rear - front) * min(1.0, depth)
     across = (corners[0] - corners[1]) * 0.32
     tip = front + (rear - front) * 0.08
     polygon(image, np.array([tip, back + across, back - across]), colour)
-
-
-def _length(vector: Points) -> float:
-    return float(np.hypot(*vector))
 
 
 def _draw_ego(

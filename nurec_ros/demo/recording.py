@@ -74,7 +74,6 @@ class Topic:
     name: str
     kind: str
     count: int = 0
-    size: int = 0
     measured: int = 0
 
 
@@ -141,7 +140,6 @@ class Recorder:
                 return
             self._writer.write(connection, time.time_ns(), data)
             topic.count += 1
-            topic.size += len(data)
             topic.measured += self.measuring
             if listener is not None:
                 listener(data)

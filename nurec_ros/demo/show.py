@@ -43,9 +43,9 @@ MOST_WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; empty `usdz` and `server` and no `domain_id` mean own ones."""
+    """What the command line says; no `usdz`, `server` and `domain_id` mean own ones."""
 
-    usdz: str = ''
+    usdz: str | None = None
     output: str = 'demo'
     rate: float = 1.0
     cameras: tuple[str, ...] = ()
@@ -72,18 +72,7 @@ def run(
     Raise NurecError where something fails; DemoError names the piece and quotes its last lines.
     """
     files = Files(Path(options.output))
-    if options.usdz:
-        # Nothing is made, and nothing replaced, for a file that cannot be played.
-        usdz = Path(options.usdz).resolve()
-        scenario = Scenario.load(usdz)
-        cameras = chosen_cameras(scenario, options.cameras)
-        files.prepare()
-        say(f'scenario: {options.usdz}')
-    else:
-        files.prepare()
-        usdz = example_file(files, say)
-        scenario = Scenario.load(usdz)
-        cameras = chosen_cameras(scenario, options.cameras)
+    usdz, scenario, cameras = prepared(options, files, say)
     drive = None
     if options.drive:
         from nurec_ros.demo.driver import choose_offset, driver
@@ -115,13 +104,7 @@ def run(
             codes = children.end()
     say(f'played in {played.wall_s:.1f} s, {speed_text(played.speed, options.rate)}')
     draw(files, scenario, usdz)
-    say('')
     rows = topic_rows(played.topics, wall_s=played.wall_s, scenario_s=played.scenario_s)
-    say(table(rows))
-    say('')
-    for line in played.remarks:
-        say(line)
-    say('')
     left = {
         files.contact_sheet: 'what each camera saw',
         files.overview: 'the drive from above',
@@ -129,11 +112,30 @@ def run(
     }
     if not options.usdz:
         left[files.example] = 'the scenario that was generated'
-    say(file_lines(left))
-    failed = {name: code for name, code in codes.items() if code != 0}
+    for line in ('', table(rows), '', *played.remarks, '', file_lines(left)):
+        say(line)
+    failed = [f'{name} ended with exit code {code}' for name, code in codes.items() if code != 0]
     if failed:
-        message = ', '.join(f'{name} ended with exit code {code}' for name, code in failed.items())
-        raise DemoError(message)
+        raise DemoError(', '.join(failed))
+
+
+def prepared(
+    options: Options, files: Files, say: Callable[[str], object]
+) -> tuple[Path, Scenario, tuple[str, ...]]:
+    """
+    Return file, scenario and cameras to play, once the folder is ready.
+
+    Nothing is made, and nothing replaced, for a file that cannot be played.
+    """
+    if not options.usdz:
+        files.prepare()
+    usdz = Path(options.usdz).resolve() if options.usdz else example_file(files, say)
+    scenario = Scenario.load(usdz)
+    cameras = chosen_cameras(scenario, options.cameras)
+    if options.usdz:
+        files.prepare()
+        say(f'scenario: {options.usdz}')
+    return usdz, scenario, cameras
 
 
 def example_file(files: Files, say: Callable[[str], object]) -> Path:

@@ -135,13 +135,31 @@ class BagOutlet:
         self._writer.abort()
 
 
-class _Channel:
+class _Nowhere:
+    """A topic that is not recorded."""
+
+    subscribers = 0
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+    def publish(self, message: object) -> None:
+        """Drop a message."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for nobody."""
+
+    def destroy(self) -> None:
+        """Leave what was published."""
+
+
+class _Channel(_Nowhere):
     """A topic of a bag, which takes everything."""
 
     subscribers = 1
 
     def __init__(self, bag: BagOutlet, topic: str, connection: Connection, rank: int) -> None:
-        self.topic = topic
+        super().__init__(topic)
         self.connection = connection
         self._bag = bag
         self._rank = rank
@@ -149,12 +167,6 @@ class _Channel:
     def publish(self, message: object) -> None:
         if self._bag.recording:
             self._bag.take(self._rank, serialized(message, self.connection.msgtype))
-
-    def flush(self, timeout_s: float) -> None:
-        """Wait for nobody."""
-
-    def destroy(self) -> None:
-        """Stay in the bag, as does what was published."""
 
 
 class Kept:
@@ -211,24 +223,6 @@ class Offered:
         """Note a topic."""
         self.topics.append(full_name(self.name, topic))
         return _Nowhere(self.topics[-1])
-
-
-class _Nowhere:
-    """A topic that is not recorded."""
-
-    subscribers = 0
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-
-    def publish(self, message: object) -> None:
-        """Drop a message."""
-
-    def flush(self, timeout_s: float) -> None:
-        """Wait for nobody."""
-
-    def destroy(self) -> None:
-        """Leave nothing behind."""
 
 
 def full_name(node: str, topic: str) -> str:

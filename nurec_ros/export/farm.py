@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 import threading
 import time
 
@@ -86,23 +87,16 @@ class Farm:
         self._wait_s = wait_s
         self._heard = time.monotonic()
         self._servers: list[_Server] = []
-        for address in servers:
-            self._servers.append(
-                _Server(address, self._pipeline(scenario, options, address, in_flight, log))
+        for number, address in enumerate(servers):
+            pipeline = RenderPipeline(
+                scenario,
+                replace(options, server=address),
+                partial(self._came, number),
+                mode='lockstep',
+                log=log,
+                in_flight=in_flight,
             )
-
-    def _pipeline(
-        self, scenario: Scenario, options: RenderOptions, address: str, in_flight: int, log: Log
-    ) -> RenderPipeline:
-        number = len(self._servers)
-        return RenderPipeline(
-            scenario,
-            replace(options, server=address),
-            lambda item: self._came(self._servers[number], item),
-            mode='lockstep',
-            log=log,
-            in_flight=in_flight,
-        )
+            self._servers.append(_Server(address, pipeline))
 
     def model_of(self, camera: str) -> object:
         """Return the model behind a camera's pictures, at native size."""
@@ -175,8 +169,9 @@ class Farm:
         ]
         return min(free, key=lambda server: server.flying, default=None)
 
-    def _came(self, server: _Server, item: Frame | Cloud | Failure) -> None:
+    def _came(self, number: int, item: Frame | Cloud | Failure) -> None:
         """Take what a server gave; in a thread of its pipeline's."""
+        server = self._servers[number]
         frame = Due(item.lidar if isinstance(item, Cloud) else item.camera, item.t_ns)
         away = isinstance(item, Failure) and (
             getattr(item.error, 'action', '') in (RECONNECT, CONDEMN)

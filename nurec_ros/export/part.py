@@ -70,14 +70,6 @@ class Missing:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time at which something is due."""
-
-    t_ns: int
-    kinds: frozenset[int]
-
-
 class Timeline:
     """What of a scenario is recorded when, and into which parts it falls."""
 
@@ -190,8 +182,8 @@ class Timeline:
         """Return the frames of a part, in the order in which they are due."""
         return self.schedule.due(part.begin_ns - 1, part.until_ns - 1)
 
-    def moments(self, from_ns: int, until_ns: int) -> Iterator[Moment]:
-        """Yield the moments in [from_ns, until_ns), the last one of the scenario being its end."""
+    def moments(self, from_ns: int, until_ns: int) -> Iterator[tuple[int, set[int]]]:
+        """Yield times in [from_ns, until_ns), and what is due at each; the last is the end."""
         settings = self.values.settings
         every = merge(
             ((t, CLOCK) for t in self._ticks(settings.clock_rate, from_ns)),
@@ -203,7 +195,7 @@ class Timeline:
         for t_ns, entries in groupby(every, key=lambda entry: entry[0]):
             if t_ns >= until_ns:
                 return
-            yield Moment(t_ns, frozenset(kind for _, kind in entries))
+            yield t_ns, {kind for _, kind in entries}
 
     def _ticks(self, rate_hz: float, from_ns: int) -> Iterator[int]:
         """Yield begin + k / rate from a time on to the end, whole microseconds."""
@@ -292,21 +284,17 @@ class _Player:
             name: LidarTopic(outlet, frames, scenario.lidars[name], settings.lidar_layout)
             for name in timeline.lidars
         }
+        sensors: dict[str, CameraTopics | LidarTopic] = {**self._cameras, **self._lidars}
         self._playback = Playback(
             timeline.begin_ns,
             timeline.end_ns,
             timeline.schedule,
             scenario=scenario.sequence_id,
             active_ids=scenario.tracks.active_ids,
-            audiences=self._audiences,
+            audiences=lambda: {name: topic.audience for name, topic in sensors.items()},
             lockstep=True,
             quiet_ns=0,
         )
-
-    def _audiences(self) -> dict[str, tuple[int, ...]]:
-        audiences = {name: topics.audience for name, topics in self._cameras.items()}
-        audiences.update((name, topic.audience) for name, topic in self._lidars.items())
-        return audiences
 
     def play(self, part: Part) -> None:
         """Play to the end of a part, from where it is led up to."""
@@ -316,14 +304,14 @@ class _Player:
         # While playing, what is due at the position itself is due; the state was announced above.
         self._playback.seek(0, start_ns)
         self._carry_out(self._playback.advance(0))
-        for moment in self._timeline.moments(start_ns, part.until_ns):
-            self._at(moment.t_ns, part)
-            self._now_ns = moment.t_ns - start_ns
+        for t_ns, kinds in self._timeline.moments(start_ns, part.until_ns):
+            self._at(t_ns, part)
+            self._now_ns = t_ns - start_ns
             self._carry_out(self._playback.advance(self._now_ns))
-            if MARKERS in moment.kinds:
+            if MARKERS in kinds:
                 self._carry_out(self._playback.show_tracks())
             # At the start and at the end it has been announced.
-            if FRAME in moment.kinds and start_ns < moment.t_ns < self._playback.end_ns:
+            if FRAME in kinds and start_ns < t_ns < self._playback.end_ns:
                 self._carry_out([self._playback.announce()])
 
     def _at(self, t_ns: int, part: Part) -> None:

@@ -374,7 +374,9 @@ def export(wishes: Wishes, progress: Progress) -> list[Entry]:
     ConfigurationError before anything is written where it cannot be; StoppedEarlyError, with the
     summary written, where it cannot go on.
     """
-    known = _known_entries(wishes)
+    summary = wishes.output / SUMMARY
+    before = read_json(summary)['scenarios'] if summary.is_file() else ()
+    known: dict[str, Entry] = {entry['bag']: entry for entry in before}
     if wishes.ray:
         from nurec_ros.export.cluster import on_cluster
 
@@ -390,7 +392,7 @@ def export(wishes: Wishes, progress: Progress) -> list[Entry]:
         make_folder(wishes.output)
         with ending_early(wishes.output):
             listed = [known[name] for name in sorted(known)]
-            write_json(wishes.output / SUMMARY, {'scenarios': listed})
+            write_json(summary, {'scenarios': listed})
         one.forget(entry)
     return [found[path.stem] for path in wishes.files]
 
@@ -435,10 +437,3 @@ def finished_parts(wishes: Wishes) -> int:
     """Return how many parts of all bags are there."""
     suffix = SUFFIXES[wishes.storage]
     return sum(len(list((wishes.output / p.stem).glob(f'*{suffix}'))) for p in wishes.files)
-
-
-def _known_entries(wishes: Wishes) -> dict[str, Entry]:
-    """Return, by bag, what an earlier run into this folder has written down."""
-    path = wishes.output / SUMMARY
-    entries = read_json(path)['scenarios'] if path.is_file() else ()
-    return {entry['bag']: entry for entry in entries}
