@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -205,7 +206,6 @@ class DrivenEgo:
         return np.array((piece.leg.acceleration, speed * yaw_rate, 0.0))
 
     def deviation(self, t_ns: int) -> Deviation:
-        """Return how the ego lies beside the recorded path."""
         piece = self._piece(t_ns)
         if isinstance(piece, AsRecorded):
             return Deviation(0.0, 0.0)
@@ -312,7 +312,7 @@ class DrivenEgo:
         counts_ns, notice = counted_from(item.stamp_ns, position_ns, timeout_ns)
         self._newest_ns = max(counts_ns, self._newest_ns or 0)
         if counts_ns > position_ns:
-            place = bisect_left(self._pending, counts_ns, key=_counts_from)
+            place = bisect_left(self._pending, counts_ns, key=itemgetter(0))
             same = place < len(self._pending) and self._pending[place][0] == counts_ns
             end = place + same
             self._pending[place:end] = [(counts_ns, item)]
@@ -411,7 +411,6 @@ class DrivenEgo:
     # Pieces, and where they are.
 
     def _cut(self, from_ns: int) -> None:
-        """Drop what was to be from a time on."""
         while self._pieces and self._pieces[-1].from_ns >= from_ns:
             self._pieces.pop()
 
@@ -424,23 +423,15 @@ class DrivenEgo:
             self._since_ns = None
             return
         if len(pieces) > 1 and pieces[1].from_ns <= before_ns:
-            del pieces[: bisect_right(pieces, before_ns, key=_begins) - 1]
+            del pieces[: bisect_right(pieces, before_ns, key=attrgetter('from_ns')) - 1]
             self._since_ns = pieces[0].from_ns
         self._way.prune(before_ns)
 
     def _piece(self, t_ns: int) -> Piece:
-        found = bisect_right(self._pieces, t_ns, key=_begins) - 1
+        found = bisect_right(self._pieces, t_ns, key=attrgetter('from_ns')) - 1
         if found < 0:
             return AsRecorded(t_ns) if self._since_ns is None else self._pieces[0]
         piece = self._pieces[found]
         if t_ns > self._passed_ns and isinstance(piece, GivenPoses):
             return self._given(self._passed_ns + 1, t_ns)
         return piece
-
-
-def _counts_from(pending: tuple[int, Command]) -> int:
-    return pending[0]
-
-
-def _begins(piece: Piece) -> int:
-    return piece.from_ns

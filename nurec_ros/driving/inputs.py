@@ -267,7 +267,6 @@ class ReceivedPoses:
 
     @property
     def newest_ns(self) -> int | None:
-        """Return the latest stamp, None without any."""
         return self._times[-1] if self._times else None
 
     def put(self, t_ns: int, pose: TimedPose, position_ns: int) -> None:
@@ -336,7 +335,6 @@ def _unusable(action: Action, source: str) -> InputError:
 
 
 def _check_rigid(matrix: NDArray[np.float64]) -> None:
-    """Raise InputError for a matrix that is no pose."""
     found = ''
     turn = matrix[:3, :3]
     if not np.isfinite(matrix).all():

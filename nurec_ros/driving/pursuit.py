@@ -94,7 +94,6 @@ class PurePursuit:
 
     @property
     def length_m(self) -> float:
-        """Return how long the path is."""
         return float(self._s[-1])
 
     @property

@@ -86,7 +86,6 @@ def between(start: Waypoint, end: Waypoint, t_ns: int) -> tuple[Vector, Quaterni
 
 
 def with_positive_w(quaternion: Quaternion) -> Quaternion:
-    """Return the same rotation with w >= 0."""
     x, y, z, w = quaternion
     sign = math.copysign(1.0, w)
     return sign * x, sign * y, sign * z, sign * w

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nurec_ros.driving.ego import DrivenEgo, RECORDED
 from nurec_ros.driving.inputs import AckermannCommand, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.motion import Limits
+from nurec_ros.playback.course import Ego
 from nurec_ros.playback.effects import DrivenState, Passed
 from nurec_ros.poses import Pose, Quaternion, rotation_rows, Vector
 from nurec_ros.scenario import Scenario
@@ -42,6 +43,7 @@ Dims = tuple[float, float, float]
 DEEPEST_TOUCH_M = 0.01
 # For spans of this length it is known where a track is at all.
 SPAN_NS = 1_000_000_000
+# The moments that are watched lie on a grid in scenario time.
 WATCH_NS = 50_000_000
 MICROSECOND = 1000
 STOP = 'stop'
@@ -194,7 +196,7 @@ def _left(axis: Axis) -> Axis:
     return -axis[1], axis[0]
 
 
-class EgoWatch:
+class EgoWatch(Ego):
     """
     A driven ego among the road users; `box` is None where the ego's extent is not known.
 
@@ -257,7 +259,6 @@ class EgoWatch:
         return self.ego.source != RECORDED
 
     def state(self, t_ns: int, passed: tuple[str, ...] | None = None) -> DrivenState | None:
-        """Return what is told of a moment, None of the recorded ego; `passed` by a step."""
         if not self.driven:
             return None
         ego, deviation = self.ego, self.ego.deviation(t_ns)
@@ -287,31 +288,22 @@ class EgoWatch:
 
     @property
     def reach_ns(self) -> int | None:
-        """Return up to when poses are known; None for sources that are no poses."""
         return self.ego.reach_ns
 
     def missing(self, until_ns: int) -> str:
-        """Return what a movement to a time lacks of an input, '' where nothing is missing."""
         missing = self.ego.missing(until_ns)
         if missing and self._dropped:
             return f'{missing}; the last that came was dropped: {self._dropped}'
         return missing
 
     def go_on(self) -> None:
-        """Tell no more of why it was stopped: somebody goes on from there."""
         self.stopped_by = ''
 
     def jump(self, t_ns: int) -> None:
-        """Put the ego on the recorded one at another position."""
         self.ego.jump(t_ns)
         self._met, self._far, self.stopped_by, self._dropped = (), False, '', ''
 
     def put(self, item: object, *, halted: bool) -> tuple[bool, str, str]:
-        """
-        Take an input; return whether the moment shows it, and a reason and sentence to say.
-
-        InputError for one that cannot be used. One that is an InputError itself is noted as such.
-        """
         try:
             if isinstance(item, InputError):
                 raise item
@@ -327,17 +319,10 @@ class EgoWatch:
         return taken.shown, taken.notice.reason, str(taken.notice)
 
     def change_source(self, source: str, *, halted: bool) -> float:
-        """Let another source move the ego; return how far it jumps by that."""
         self._met, self._far, self.stopped_by, self._dropped = (), False, '', ''
         return self.ego.change_source(source, halted=halted)
 
     def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
-        """
-        Pass the time up to a moment, or to the first on the way at which to stop.
-
-        The moments that are watched lie on a grid of 50 ms in scenario time. `collect`: tell of
-        all whom the ego met at them.
-        """
         ego, after_ns = self.ego, self.ego.passed_ns
         if until_ns > after_ns:
             self.stopped_by = self._dropped = ''

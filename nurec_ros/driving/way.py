@@ -23,6 +23,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 import math
+from operator import attrgetter
 
 import numpy as np
 from nurec_ros.driving.motion import grid_within, Leg, PlanarPose
@@ -68,7 +69,7 @@ class GivenPoses:
 
     def pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
         rows = self.rows
-        after = bisect_right(rows, t_ns, key=_time_of)
+        after = bisect_right(rows, t_ns, key=attrgetter('t_ns'))
         if after in (0, len(rows)):
             row = rows[0 if after == 0 else -1]
             return row.position, with_positive_w(row.quaternion)
@@ -76,7 +77,7 @@ class GivenPoses:
 
     def velocity(self, t_ns: int) -> Twist6:
         rows = self.rows
-        after = bisect_right(rows, t_ns, key=_time_of)
+        after = bisect_right(rows, t_ns, key=attrgetter('t_ns'))
         if after == len(rows) and rows[-1].t_ns == t_ns:
             if after == 1:
                 return rows[0].twist or STANDING
@@ -94,10 +95,6 @@ class AsRecorded:
 
 
 Piece = DrivenLeg | GivenPoses | AsRecorded
-
-
-def _time_of(row: Waypoint) -> int:
-    return row.t_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +138,9 @@ class Way:
         self.forget_driven()
 
     def forget_places(self) -> None:
-        """Know no place any more."""
         self._knots.clear()
 
     def forget_driven(self) -> None:
-        """Show no driven path any more."""
         self.driven.clear()
         self.changes += 1
 
@@ -160,10 +155,9 @@ class Way:
         self.changes += 1
 
     def prune(self, before_ns: int) -> None:
-        """Forget the places that nobody asks for any more."""
         knots = self._knots
         if len(knots) > 1 and knots[1].t_ns <= before_ns:
-            del knots[: bisect_right(knots, before_ns, key=_tied) - 1]
+            del knots[: bisect_right(knots, before_ns, key=attrgetter('t_ns')) - 1]
 
     def pose(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> tuple[Vector, Quaternion]:
         if isinstance(piece, GivenPoses):
@@ -179,7 +173,7 @@ class Way:
 
     def place(self, piece: DrivenLeg | GivenPoses, t_ns: int, x: float, y: float) -> float:
         """Return the place of the recorded path that is nearest, from the knot before on."""
-        knot = self._knots[max(bisect_right(self._knots, t_ns, key=_tied) - 1, 0)]
+        knot = self._knots[max(bisect_right(self._knots, t_ns, key=attrgetter('t_ns')) - 1, 0)]
         if x == knot.x and y == knot.y:
             return knot.s_m
         free = isinstance(piece, GivenPoses) and math.hypot(x - knot.x, y - knot.y) > JUMP_M
@@ -239,7 +233,3 @@ class Way:
                 half = MOST_DRIVEN // 2
                 driven[:half] = driven[:half:2]
             self.changes += 1
-
-
-def _tied(knot: _Knot) -> int:
-    return knot.t_ns

@@ -107,7 +107,6 @@ class PlaybackClock:
 
     @property
     def done(self) -> bool:
-        """Return whether the position is the end."""
         return self._position == self._end
 
     @property
@@ -240,5 +239,4 @@ class PlaybackClock:
 
 
 def _whole(t_ns: int) -> int:
-    """Round down to a whole microsecond."""
     return t_ns // MICROSECOND * MICROSECOND

@@ -22,66 +22,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from nurec_ros.playback.clock import Advance, PlaybackClock
 from nurec_ros.playback.effects import DrivenState, Passed, Show, Step
 from nurec_ros.playback.schedule import Due, Schedule
 
 
-class Ego(Protocol):
-    """The ego that somebody may drive by inputs; the clock tells it what has passed."""
+class Ego:
+    """The ego on the way: the clock tells it what has passed. This one nobody can drive."""
 
     @property
     def reach_ns(self) -> int | None:
         """Return up to when its poses are known, None where they follow from commands."""
+        return None
 
     def missing(self, until_ns: int) -> str:
         """Return what a movement to a time lacks of an input, '' where nothing is missing."""
+        return ''
 
     def state(self, t_ns: int) -> DrivenState | None:
         """Return what is told of a moment, None of the recorded ego."""
+        return None
 
     def put(self, item: object, *, halted: bool) -> tuple[bool, str, str]:
-        """Take an input; return whether the moment shows it, and a reason and sentence to say."""
+        """
+        Take an input; return whether the moment shows it, and a reason and sentence to say.
+
+        InputError for one that cannot be used. One that is an InputError itself is noted as such.
+        """
+        return False, '', ''
 
     def change_source(self, source: str, *, halted: bool) -> float:
         """Let another source move the ego; return how far it jumps by that."""
+        return 0.0
 
     def go_on(self) -> None:
-        """Tell no more of why it was stopped."""
+        """Tell no more of why it was stopped: somebody goes on from there."""
 
     def jump(self, t_ns: int) -> None:
         """Stand where the recorded ego does: the clock has jumped."""
 
     def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
-        """Pass the time up to a moment, or stop on the way; `collect`: tell whom it met."""
+        """
+        Pass the time up to a moment, or to the first on the way at which to stop.
 
-
-class RecordedEgo:
-    """An ego that nobody can drive."""
-
-    reach_ns = None
-
-    def missing(self, until_ns: int) -> str:
-        return ''
-
-    def state(self, t_ns: int) -> DrivenState | None:
-        return None
-
-    def put(self, item: object, *, halted: bool) -> tuple[bool, str, str]:
-        return False, '', ''
-
-    def change_source(self, source: str, *, halted: bool) -> float:
-        return 0.0
-
-    def go_on(self) -> None:
-        """Nothing stops it."""
-
-    def jump(self, t_ns: int) -> None:
-        """Stay where it is recorded."""
-
-    def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
+        `collect`: tell of all whom the ego met on the way.
+        """
         return Passed(until_ns)
 
 
@@ -128,7 +114,7 @@ class Course:
     ) -> None:
         self.clock = clock
         self.schedule = schedule
-        self.ego: Ego = ego or RecordedEgo()
+        self.ego: Ego = ego or Ego()
         self.lockstep = lockstep
         self.outrun: dict[str, int] = dict.fromkeys(schedule.names, 0)
         self.lapped: dict[str, int] = dict.fromkeys(schedule.names, 0)

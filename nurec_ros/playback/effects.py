@@ -90,7 +90,6 @@ class PlaybackState:
         }
 
     def to_json(self) -> str:
-        """Return all fields as one line of JSON."""
         return json.dumps(self._shown(), ensure_ascii=False)
 
     def _shown(self) -> dict[str, object]:

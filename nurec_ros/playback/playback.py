@@ -115,7 +115,6 @@ class Playback:
 
     @property
     def done(self) -> bool:
-        """Return whether the position is the end."""
         return self._clock.done
 
     @property
@@ -377,7 +376,6 @@ class Playback:
     # Jumps.
 
     def _jumped(self, before_ns: int, by: str) -> Effects:
-        """Take note of where a reset or a seek led to."""
         self.course.place_ego()
         if self._clock.position_ns < before_ns:
             effects = self._jump_back(by)

@@ -51,17 +51,14 @@ def time_message(t_ns: int) -> Time:
 
 
 def set_vector(message: Vector3 | Point, values: Iterable[float]) -> None:
-    """Put three numbers into a Vector3 or a Point."""
     message.x, message.y, message.z = (float(value) for value in values)
 
 
 def set_quaternion(message: Quaternion, values: Iterable[float]) -> None:
-    """Put x y z w into a quaternion message."""
     message.x, message.y, message.z, message.w = (float(value) for value in values)
 
 
 def set_pose(message: Pose, pose: poses.Pose) -> None:
-    """Put one pose into a pose message."""
     at, to = message.position, message.orientation
     at.x, at.y, at.z = pose.position.tolist()
     to.x, to.y, to.z, to.w = pose.quaternion.tolist()
@@ -110,7 +107,6 @@ def path_message(trajectory: Trajectory, frame: str) -> Path:
 
 
 def points(positions: np.ndarray) -> list[Point]:
-    """Return positions (M, 3) as points."""
     return [Point(x=x, y=y, z=z) for x, y, z in np.asarray(positions, dtype=np.float64).tolist()]
 
 

@@ -331,21 +331,30 @@ class Diagnostics:
             'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
             'latency_p95_ms': round(1000 * status.latency_p95_s, 1),
         }
-        if name in loaded.clouds:
-            topic = loaded.clouds[name]
-            values['subscribers'] = sum(topic.audience)
-            values['points'] = 'unknown' if topic.points is None else topic.points
-            values['last_error'] = status.last_error
-            return self._status(name, level, message, values)
-        width, height = loaded.pipeline.frame_size(name)
-        values['subscribers'] = sum(loaded.topics[name].audience)
-        values['size'] = f'{width}x{height}'
-        values['last_error'] = status.last_error
-        residual = loaded.topics[name].calibration.residual
-        if residual is not None:
-            values['fit_rms_px'] = round(residual.rms_px, 3)
-            values['fit_max_px'] = round(residual.max_px, 3)
+        values |= _own_values(loaded, name, status.last_error)
         return self._status(name, level, message, values)
+
+
+def _own_values(loaded: Loaded, name: str, last_error: str) -> dict[str, object]:
+    """Return what there is to tell of a lidar, or of a camera."""
+    if name in loaded.clouds:
+        topic = loaded.clouds[name]
+        return {
+            'subscribers': sum(topic.audience),
+            'points': 'unknown' if topic.points is None else topic.points,
+            'last_error': last_error,
+        }
+    width, height = loaded.pipeline.frame_size(name)
+    values: dict[str, object] = {
+        'subscribers': sum(loaded.topics[name].audience),
+        'size': f'{width}x{height}',
+        'last_error': last_error,
+    }
+    residual = loaded.topics[name].calibration.residual
+    if residual is not None:
+        values['fit_rms_px'] = round(residual.rms_px, 3)
+        values['fit_max_px'] = round(residual.max_px, 3)
+    return values
 
 
 def _add(status: DiagnosticStatus, level: bytes, text: str) -> None:

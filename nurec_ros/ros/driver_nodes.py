@@ -72,11 +72,9 @@ class ToolParameters:
             )
 
     def text(self, name: str) -> str:
-        """Return the value of a string."""
         return str(self._values[name])
 
     def number(self, name: str) -> float:
-        """Return the value of a double."""
         value = self._values[name]
         assert isinstance(value, float)
         return value

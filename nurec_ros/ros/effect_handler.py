@@ -94,7 +94,6 @@ class EffectHandler:
         return self.loaded.playback.state()
 
     def announce(self) -> None:
-        """Publish the state."""
         if self.loaded is None:
             self._reporter.publish_state(self.state())
         else:

@@ -150,7 +150,6 @@ class EgoInputs:
             self._note(reason, sentence)
 
     def _note(self, reason: str, sentence: str) -> None:
-        """Say a sentence once for its reason."""
         if reason not in self._told:
             self._told.add(reason)
             self._warn(sentence)

@@ -69,7 +69,6 @@ def new_marker(header: Header, namespace: str, number: int, kind: int) -> Marker
 
 
 def delete_marker(header: Header, marker: Marker) -> Marker:
-    """Return the marker that takes `marker` away."""
     return Marker(header=header, ns=marker.ns, id=marker.id, action=Marker.DELETE)
 
 

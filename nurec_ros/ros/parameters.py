@@ -138,7 +138,6 @@ class Parameters:
 
     @property
     def settings(self) -> Settings:
-        """Return the values of the table."""
         return self.values.settings
 
     def _composed(self) -> Values:

@@ -125,7 +125,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     @property
     def is_playing(self) -> bool:
-        """Return whether the clock runs."""
         loaded = self._effects.loaded
         return loaded is not None and loaded.playback.is_playing
 
@@ -210,7 +209,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         return replace(step.state, failed_images=step.failed_images)
 
     def _take_input(self, item: Input | InputError) -> None:
-        """Give an input to whatever drives the ego."""
         loaded = self._effects.loaded
         if not self._open or loaded is None:
             return
@@ -268,7 +266,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._effects.close(self.context.ok)
 
     def destroy_node(self) -> None:
-        """Close, and remove the node from the graph."""
         self.close()
         super().destroy_node()
 

@@ -57,7 +57,7 @@ class Reporter:
         self._node = node
         self._parameters = parameters
         self._graph = graph
-        self._state = StateTopic(graph)
+        self.publish_state = StateTopic(graph).publish
         self._publication = graph.advertise(DiagnosticArray, '/diagnostics', reliable(10))
         namespaced = node.get_namespace() != '/'
         self._diagnostics = Diagnostics(graph.name if namespaced else node.get_name(), graph.name)
@@ -75,10 +75,6 @@ class Reporter:
             error = self.failed(f'answering ~/{name}', error)
         self._node.get_logger().warning(f'~/{name} refused: {error}')
         return str(error)
-
-    def publish_state(self, state: PlaybackState) -> None:
-        """Publish the state."""
-        self._state.publish(state)
 
     def publish_diagnostics(
         self,

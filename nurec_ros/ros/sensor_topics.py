@@ -241,7 +241,6 @@ class CameraTopics:
         self._raw.publish(message)
 
     def destroy(self) -> None:
-        """Take the topics away."""
         for publication in self._publications:
             publication.destroy()
 
@@ -310,7 +309,6 @@ class LidarTopic:
         self._publication.publish(message)
 
     def destroy(self) -> None:
-        """Take the topic away."""
         self._publication.destroy()
 
 

@@ -12,20 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The services: adapters of a few lines each over the player's methods.
+The services: adapters of a line or a few over the player's methods.
 
 `~/tick`, `~/play_next` and `~/load` answer when their work is done, and the executor goes on
 meanwhile: they are coroutines in callback groups of their own. In the default group a pending
 service would keep timers and parameters from running. Whatever is raised, known or not, becomes a
-refusal.
+refusal; where an answer has no room for the reason, as those of `ros2 bag play`, it is in the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 import inspect
-from typing import Protocol
+from typing import Any, Protocol
 
 from nurec_ros.errors import NurecError
 from nurec_ros.playback.effects import PlaybackState, StepState
@@ -70,6 +69,9 @@ class Player(Protocol):
 
 # Takes the service's name and what was raised; logs and returns why it did not succeed.
 Refuse = Callable[[str, Exception], str]
+# Does what a request asks for, and fills in what the response has besides `success`. The types of
+# services have nothing in common.
+Act = Callable[[Any, Any], object]
 
 
 class OvertakenError(NurecError):
@@ -81,146 +83,89 @@ def create_services(node: Node, player: Player, refuse: Refuse) -> None:
     # Each waits for something else, and a tick that waits for a renderer must not keep the
     # scenario from being changed.
     stepping, loading = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-    trigger = _TriggerServices(node, refuse)
-    trigger.offer('play', player.play)
-    trigger.offer('stop', player.stop)
-    trigger.offer('reset', player.reset)
-    trigger.offer('tick', player.tick, stepping)
-    trigger.offer('load', player.load, loading)
-    if rosbag2 is None:
-        node.get_logger().warning(WITHOUT_ROSBAG2)
-    else:
-        _Rosbag2Services(node, player, refuse).offer_all(stepping)
-
-
-class _TriggerServices:
-    """Services that answer with the state, or with the reason why not."""
-
-    def __init__(self, node: Node, refused: Refuse) -> None:
-        self._node = node
-        self._refused = refused
 
     def offer(
-        self,
-        name: str,
-        action: Callable[[], PlaybackState | Awaitable[PlaybackState]],
-        group: MutuallyExclusiveCallbackGroup | None = None,
+        kind: type, name: str, act: Act, group: MutuallyExclusiveCallbackGroup | None = None
     ) -> None:
-        async def answer_later(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            try:
-                return self._confirm(response, await action())  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001, no service may end the node
-                return self._refuse(name, response, error)
+        answer = _answer(name, act, refuse)
+        node.create_service(kind, f'~/{name}', answer, qos_profile=QUEUE, callback_group=group)
 
-        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            try:
-                return self._confirm(response, action())  # type: ignore[arg-type]
-            except Exception as error:  # noqa: BLE001, no service may end the node
-                return self._refuse(name, response, error)
+    offer(Trigger, 'play', lambda _, response: _tell(response, player.play()))
+    offer(Trigger, 'stop', lambda _, response: _tell(response, player.stop()))
+    offer(Trigger, 'reset', lambda _, response: _tell(response, player.reset()))
 
-        callback = answer_later if inspect.iscoroutinefunction(action) else answer
-        self._node.create_service(
-            Trigger, f'~/{name}', callback, qos_profile=QUEUE, callback_group=group
-        )
+    async def tick(_: Trigger.Request, response: Trigger.Response) -> None:
+        _tell(response, await player.tick())
 
-    def _confirm(self, response: Trigger.Response, state: PlaybackState) -> Trigger.Response:
-        response.success = True
-        response.message = state.to_json()
-        return response
+    async def load(_: Trigger.Request, response: Trigger.Response) -> None:
+        _tell(response, await player.load())
 
-    def _refuse(self, name: str, response: Trigger.Response, error: Exception) -> Trigger.Response:
-        response.success = False
-        response.message = self._refused(name, error)
-        return response
+    offer(Trigger, 'tick', tick, stepping)
+    offer(Trigger, 'load', load, loading)
+    if rosbag2 is None:
+        node.get_logger().warning(WITHOUT_ROSBAG2)
+        return
 
+    def toggle(_: rosbag2.TogglePaused.Request, response: rosbag2.TogglePaused.Response) -> None:
+        (player.stop if player.is_playing else player.play)()
 
-class _Rosbag2Services:
-    """
-    The control surface of `ros2 bag play`.
+    def seek(request: rosbag2.Seek.Request, response: rosbag2.Seek.Response) -> None:
+        player.seek(request.time.sec * NS_PER_S + request.time.nanosec)
 
-    Its answers have no room for a reason, so that goes to the log.
-    """
-
-    def __init__(self, node: Node, player: Player, refused: Refuse) -> None:
-        self._node = node
-        self._player = player
-        self._refused = refused
-
-    def offer_all(self, stepping: MutuallyExclusiveCallbackGroup) -> None:
-        create = partial(self._node.create_service, qos_profile=QUEUE)
-        create(rosbag2.Pause, '~/pause', self.pause)
-        create(rosbag2.Resume, '~/resume', self.resume)
-        create(rosbag2.TogglePaused, '~/toggle_paused', self.toggle_paused)
-        create(rosbag2.IsPaused, '~/is_paused', self.is_paused)
-        create(rosbag2.GetRate, '~/get_rate', self.get_rate)
-        create(rosbag2.SetRate, '~/set_rate', self.set_rate)
-        create(rosbag2.Seek, '~/seek', self.seek)
-        create(rosbag2.PlayNext, '~/play_next', self.play_next, callback_group=stepping)
-
-    def _done(self, name: str, action: Callable[[], object]) -> bool:
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001, no service may end the node
-            self._refused(name, error)
-            return False
-        return True
-
-    def pause(
-        self, _: rosbag2.Pause.Request, response: rosbag2.Pause.Response
-    ) -> rosbag2.Pause.Response:
-        self._done('pause', self._player.stop)
-        return response
-
-    def resume(
-        self, _: rosbag2.Resume.Request, response: rosbag2.Resume.Response
-    ) -> rosbag2.Resume.Response:
-        self._done('resume', self._player.play)
-        return response
-
-    def toggle_paused(
-        self, _: rosbag2.TogglePaused.Request, response: rosbag2.TogglePaused.Response
-    ) -> rosbag2.TogglePaused.Response:
-        def toggle() -> None:
-            (self._player.stop if self._player.is_playing else self._player.play)()
-
-        self._done('toggle_paused', toggle)
-        return response
-
-    def is_paused(
-        self, _: rosbag2.IsPaused.Request, response: rosbag2.IsPaused.Response
-    ) -> rosbag2.IsPaused.Response:
-        self._done('is_paused', lambda: setattr(response, 'paused', not self._player.is_playing))
-        return response
-
-    def get_rate(
-        self, _: rosbag2.GetRate.Request, response: rosbag2.GetRate.Response
-    ) -> rosbag2.GetRate.Response:
-        self._done('get_rate', lambda: setattr(response, 'rate', self._player.rate))
-        return response
-
-    def set_rate(
-        self, request: rosbag2.SetRate.Request, response: rosbag2.SetRate.Response
-    ) -> rosbag2.SetRate.Response:
-        response.success = self._done('set_rate', lambda: self._player.set_rate(request.rate))
-        return response
-
-    def seek(
-        self, request: rosbag2.Seek.Request, response: rosbag2.Seek.Response
-    ) -> rosbag2.Seek.Response:
-        t_ns = request.time.sec * NS_PER_S + request.time.nanosec
-        response.success = self._done('seek', lambda: self._player.seek(t_ns))
-        return response
-
-    async def play_next(
-        self, _: rosbag2.PlayNext.Request, response: rosbag2.PlayNext.Response
-    ) -> rosbag2.PlayNext.Response:
-        try:
-            state = await self._player.play_next()
-        except Exception as error:  # noqa: BLE001, no service may end the node
-            self._refused('play_next', error)
-            response.success = False
-            return response
+    async def play_next(_: rosbag2.PlayNext.Request, response: rosbag2.PlayNext.Response) -> None:
+        state = await player.play_next()
         for camera, reason in state.failed_images.items():
-            self._node.get_logger().warning(f'~/play_next, {camera}: {reason}')
-        response.success = True
+            node.get_logger().warning(f'~/play_next, {camera}: {reason}')
+
+    def is_paused(_: rosbag2.IsPaused.Request, response: rosbag2.IsPaused.Response) -> None:
+        response.paused = not player.is_playing
+
+    def get_rate(_: rosbag2.GetRate.Request, response: rosbag2.GetRate.Response) -> None:
+        response.rate = player.rate
+
+    def set_rate(request: rosbag2.SetRate.Request, _: rosbag2.SetRate.Response) -> None:
+        player.set_rate(request.rate)
+
+    offer(rosbag2.Pause, 'pause', lambda *_: player.stop())
+    offer(rosbag2.Resume, 'resume', lambda *_: player.play())
+    offer(rosbag2.TogglePaused, 'toggle_paused', toggle)
+    offer(rosbag2.IsPaused, 'is_paused', is_paused)
+    offer(rosbag2.GetRate, 'get_rate', get_rate)
+    offer(rosbag2.SetRate, 'set_rate', set_rate)
+    offer(rosbag2.Seek, 'seek', seek)
+    offer(rosbag2.PlayNext, 'play_next', play_next, stepping)
+
+
+def _tell(response: Trigger.Response, state: PlaybackState) -> None:
+    response.message = state.to_json()
+
+
+def _answer(name: str, act: Act, refuse: Refuse) -> Callable[[Any, Any], Any]:
+    """Return a service's callback: it does what is asked for, or refuses."""
+
+    def succeeded(response: Any) -> Any:
+        if hasattr(response, 'success'):
+            response.success = True
         return response
+
+    def refused(response: Any, error: Exception) -> Any:
+        reason = refuse(name, error)
+        if hasattr(response, 'message'):
+            response.message = reason
+        return response
+
+    async def answer_later(request: Any, response: Any) -> Any:
+        try:
+            await act(request, response)  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001, no service may end the node
+            return refused(response, error)
+        return succeeded(response)
+
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            act(request, response)
+        except Exception as error:  # noqa: BLE001, no service may end the node
+            return refused(response, error)
+        return succeeded(response)
+
+    return answer_later if inspect.iscoroutinefunction(act) else answer

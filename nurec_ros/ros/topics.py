@@ -207,7 +207,6 @@ class ScenarioTopics:
     # Effects.
 
     def show(self, moment: Show) -> None:
-        """Show what of a moment is asked for."""
         if moment.clock and self._clock is not None:
             set_time(self._clock_message.clock, moment.t_ns)
             self._clock.publish(self._clock_message)
@@ -378,7 +377,6 @@ class StateTopic:
         self._publication = outlet.advertise(DiagnosticStatus, '~/state', latched())
 
     def publish(self, state: PlaybackState) -> None:
-        """Publish `state`."""
         message = DiagnosticStatus(
             level=DiagnosticStatus.OK, name=self._name, message=state.summary
         )
