@@ -235,8 +235,6 @@ class _Canvas:
     def draw_lines(self, lines: Sequence[Array], colour: tuple[int, ...], width: float) -> None:
         """Draw polylines (M, 2) of a width in metres."""
         for line in lines:
-            if len(line) < 2:
-                continue
             thickness = max(1, round(width / self.pixel))
             points = [self._fixed(line)]
             cv2.polylines(self.image, points, False, colour, thickness, cv2.LINE_AA, _SHIFT)

@@ -90,13 +90,14 @@ def test_it_serves_what_it_is_told_to_and_says_where(
     assert re.fullmatch(SERVING, process.output)
 
 
-@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_quietly(serving, scenario_path, scenario, second):
+@pytest.mark.parametrize('first', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_quietly(serving, scenario_path, scenario, first):
+    """`ros2 launch` sends a second one while it ends."""
     process, client = serving('--usdz', scenario_path, '--latency', '1000')
     frame = client.start('render_rgb', request(scenario), timeout=60.0)
     client.health()
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(second)
+    process.send_signal(first)
+    process.send_signal(signal.SIGINT)
     assert process.wait() == 0
     assert re.fullmatch(SERVING, process.output)
     assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)

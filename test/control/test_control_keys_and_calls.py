@@ -16,16 +16,7 @@
 from dataclasses import replace
 import json
 
-from nurec_ros.control.remote import (
-    Act,
-    Command,
-    PlayerCall,
-    PlayerState,
-    PlayerView,
-    Remote,
-    Status,
-    Wrong,
-)
+from nurec_ros.control.remote import PlayerCall, PlayerState, PlayerView, Remote, Status, Wrong
 from nurec_ros.control.terminal import COMMANDS, compose, HELP, KeyReader
 import pytest
 
@@ -75,27 +66,6 @@ def test_a_sequence_without_an_end_does_not_swallow_keys_for_ever():
     reader.feed(b'\x1b[' + b'1;' * 100)
     assert not reader.pending
     assert reader.feed(b'q')[-1] == 'q'
-
-
-@pytest.mark.parametrize(
-    ('key', 'command'),
-    [
-        (' ', Command(Act.TOGGLE)),
-        ('right', Command(Act.NEXT)),
-        ('shift-left', Command(Act.SEEK_BY, -1.0)),
-        ('shift-right', Command(Act.SEEK_BY, 1.0)),
-        ('left', Command(Act.SEEK_BY, -5.0)),
-        ('up', Command(Act.RATE, 1.1)),
-        ('down', Command(Act.RATE, 1 / 1.1)),
-        ('r', Command(Act.RESET)),
-        ('0', Command(Act.SEEK_TO, 0.0)),
-        ('3', Command(Act.SEEK_TO, 0.3)),
-        ('9', Command(Act.SEEK_TO, 0.9)),
-        ('q', Command(Act.QUIT)),
-    ],
-)
-def test_keys_are_commands(key, command):
-    assert COMMANDS[key] == command
 
 
 def test_the_help_fits_a_terminal():
