@@ -72,11 +72,6 @@ CHANNEL_OPTIONS: dict[str, Row] = {
 # What gRPC reads, in its order; it knows neither all_proxy nor the names in capitals.
 PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
 NO_PROXY_VARIABLES = ('no_grpc_proxy', 'no_proxy')
-# A proxy between gRPC and the addresses that a name resolves to, for those that a list names.
-ADDRESS_PROXY_VARIABLES = (
-    'GRPC_ADDRESS_HTTP_PROXY',
-    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
-)
 ROUND_ROBIN = json.dumps({'loadBalancingConfig': [{'round_robin': {}}]})
 
 # gRPC's Python watches a channel's state in steps of 0.2 s, from a thread that fails loudly when
@@ -119,6 +114,7 @@ def open_channel(
     options.append(('grpc.enable_http_proxy', int(use_proxy)))
     extra: list[tuple[str, object]] = []
     if not use_proxy:
+        # GRPC_ADDRESS_HTTP_PROXY: between gRPC and the addresses that a name resolves to.
         extra.append(('grpc.address_http_proxy_enabled_addresses', ''))
     if target.servers > 1 or target.host:
         extra.append(('grpc.service_config', ROUND_ROBIN))

@@ -159,7 +159,8 @@ class Dispatcher:
         while True:
             with self._wake:
                 while not self._work and not self._closed:
-                    self._wake.wait(self._until_look())
+                    waits = [self._until_retry(), policy.LOOK_S if self._calls else None]
+                    self._wake.wait(min((s for s in waits if s is not None), default=None))
                     self._work = self._work or self._until_retry() == 0.0
                     self._tell_what_takes_long()
                 if self._closed:
@@ -173,11 +174,6 @@ class Dispatcher:
     def _until_retry(self) -> float | None:
         """Return the seconds until a job that waits for its next attempt may go."""
         return max(min(self._retry_at) - time.monotonic(), 0.0) if self._retry_at else None
-
-    def _until_look(self) -> float | None:
-        """Return how long the sending thread may sleep."""
-        waits = [self._until_retry(), policy.LOOK_S if self._calls else None]
-        return min((wait for wait in waits if wait is not None), default=None)
 
     def _tell_what_takes_long(self) -> None:
         """Log that a first frame, or a batch, is waited for; under the lock."""

@@ -48,8 +48,6 @@ from nurec_ros.rendering.server_errors import problem_of, remedy_of
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
-__all__ = ['Failure', 'Frame', 'RenderPipeline']
-
 RUN_TIME_OPTIONS = (
     'resolution_scale',
     'camera_scales',

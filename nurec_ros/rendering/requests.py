@@ -38,7 +38,6 @@ from nurec_ros.scenario.cameras import (
     FisheyeCamera,
     FthetaCamera,
     PinholeCamera,
-    Windshield,
 )
 
 Array = NDArray[np.float64]
@@ -298,7 +297,14 @@ def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec
         shutter_type=model.shutter_type if model.shutter_type in shutters else 'SHUTTER_UNKNOWN',
     )
     if isinstance(model, FthetaCamera):
-        _fill_ftheta(spec.ftheta_param, model)
+        ftheta = spec.ftheta_param
+        ftheta.principal_point_x, ftheta.principal_point_y = model.nurec_principal_point
+        ftheta.reference_poly = getattr(ftheta, model.reference_poly)
+        ftheta.pixeldist_to_angle_poly.extend(model.pixeldist_to_angle_poly)
+        ftheta.angle_to_pixeldist_poly.extend(model.angle_to_pixeldist_poly)
+        ftheta.max_angle = model.max_angle
+        c, d, e = model.linear_cde
+        ftheta.linear_cde.CopyFrom(sensorsim_pb2.LinearCde(linear_c=c, linear_d=d, linear_e=e))
     elif isinstance(model, PinholeCamera):
         param = spec.opencv_pinhole_param
         _fill_opencv(param, model)
@@ -314,7 +320,11 @@ def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec
     else:
         raise RenderError(f'{logical_id} has a camera model that no server knows: {model.kind}')
     if model.windshield is not None:
-        _fill_windshield(spec.bivariate_windshield_model_param, model.windshield)
+        glass = spec.bivariate_windshield_model_param
+        glass.reference_poly = getattr(glass, model.windshield.reference_poly)
+        for axis in ('horizontal', 'vertical'):
+            for name in (f'{axis}_poly', f'{axis}_poly_inverse'):
+                getattr(glass, name).extend(getattr(model.windshield, name))
     return spec
 
 
@@ -396,31 +406,12 @@ def _fill_pair(message: sensorsim_pb2.PosePair, T_start: Array, T_end: Array) ->
         pose.quat.w, pose.quat.x, pose.quat.y, pose.quat.z = w, x, y, z
 
 
-def _fill_ftheta(param: sensorsim_pb2.FthetaCameraParam, model: FthetaCamera) -> None:
-    param.principal_point_x, param.principal_point_y = model.nurec_principal_point
-    param.reference_poly = getattr(param, model.reference_poly)
-    param.pixeldist_to_angle_poly.extend(model.pixeldist_to_angle_poly)
-    param.angle_to_pixeldist_poly.extend(model.angle_to_pixeldist_poly)
-    param.max_angle = model.max_angle
-    c, d, e = model.linear_cde
-    param.linear_cde.linear_c, param.linear_cde.linear_d, param.linear_cde.linear_e = c, d, e
-
-
 def _fill_opencv(
     param: sensorsim_pb2.OpenCVPinholeCameraParam | sensorsim_pb2.OpenCVFisheyeCameraParam,
     model: PinholeCamera | FisheyeCamera,
 ) -> None:
     param.principal_point_x, param.principal_point_y = model.nurec_principal_point
     param.focal_length_x, param.focal_length_y = model.focal_length
-
-
-def _fill_windshield(
-    param: sensorsim_pb2.BivariateWindshieldModelParameters, windshield: Windshield
-) -> None:
-    param.reference_poly = getattr(param, windshield.reference_poly)
-    for axis in ('horizontal', 'vertical'):
-        for name in (f'{axis}_poly', f'{axis}_poly_inverse'):
-            getattr(param, name).extend(getattr(windshield, name))
 
 
 def _padded(values: Iterable[float], count: int, camera: str, name: str) -> list[float]:

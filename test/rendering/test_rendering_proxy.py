@@ -25,13 +25,17 @@ import threading
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering.address import Target
 from nurec_ros.rendering.channel import (
-    ADDRESS_PROXY_VARIABLES,
     NO_PROXY_VARIABLES,
     open_channel,
     proxies_in_force,
     PROXY_VARIABLES,
 )
 import pytest
+
+ADDRESS_PROXY_VARIABLES = (
+    'GRPC_ADDRESS_HTTP_PROXY',
+    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
+)
 
 
 @pytest.fixture(autouse=True)
