@@ -26,7 +26,6 @@ from nurec_ros.driving.inputs import (
 )
 from nurec_ros.driving.motion import Limits
 from nurec_ros.driving.recorded_path import Deviation, RecordedPath
-from nurec_ros.driving.watch import collisions
 
 __all__ = [
     'AckermannCommand',
@@ -37,5 +36,4 @@ __all__ = [
     'RecordedPath',
     'TimedPose',
     'TwistCommand',
-    'collisions',
 ]

@@ -19,6 +19,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from nurec_ros.driving.recorded_path import thinned
 
 Array = NDArray[np.float64]
 
@@ -57,10 +58,7 @@ class PurePursuit:
         self.wheelbase_m = wheelbase_m
         self.offset_m = offset_m
         xy = np.asarray(positions, dtype=np.float64).reshape(-1, 3)[:, :2]
-        kept = [0] if len(xy) else []
-        for row in range(1, len(xy)):
-            if math.dist(xy[row], xy[kept[-1]]) >= SPACING_M:
-                kept.append(row)
+        kept = thinned(xy, SPACING_M)
         self._xy = xy[kept]
         steps = np.hypot(*np.diff(self._xy, axis=0).T)
         self._s = np.concatenate(([0.0], np.cumsum(steps)))

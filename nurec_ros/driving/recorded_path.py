@@ -135,7 +135,7 @@ class RecordedPath:
     """The way of a recorded ego by arc length."""
 
     def __init__(self, ego: Trajectory) -> None:
-        kept = _thinned(ego.positions)
+        kept = thinned(ego.positions, SPACING_M)
         self._times_ns: list[int] = ego.times_ns[kept].tolist()
         positions = ego.positions[kept]
         steps = np.hypot(*(positions[1:, :2] - positions[:-1, :2]).T)
@@ -345,12 +345,12 @@ def _standing(quaternion: Quaternion, yaw: float) -> Quaternion:
     return (sign * turned[0], sign * turned[1], sign * turned[2], sign * turned[3])
 
 
-def _thinned(positions: Array) -> list[int]:
-    """Return the rows of positions (N, 3) that lie apart in the plane, the first one always."""
-    kept = [0]
-    at_x, at_y = positions[0, :2].tolist()
-    for row, (x, y) in enumerate(positions[:, :2].tolist()):
-        if math.hypot(x - at_x, y - at_y) >= SPACING_M:
+def thinned(positions: Array, spacing_m: float) -> list[int]:
+    """Return the rows of positions (N, 2 or 3) that lie apart in the plane, the first always."""
+    kept: list[int] = []
+    at: list[float] = []
+    for row, xy in enumerate(positions[:, :2].tolist()):
+        if not kept or math.dist(xy, at) >= spacing_m:
             kept.append(row)
-            at_x, at_y = x, y
+            at = xy
     return kept

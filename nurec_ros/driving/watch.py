@@ -32,7 +32,7 @@ from nurec_ros.playback.effects import DrivenState, Passed
 from nurec_ros.poses import Pose, Quaternion, rotation_rows, Vector
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.rig import Box
-from nurec_ros.scenario.tracks import ActiveTracks, Tracks
+from nurec_ros.scenario.tracks import Tracks
 from nurec_ros.settings import Settings
 
 Array = NDArray[np.float64]
@@ -91,30 +91,14 @@ class _EgoBox:
         return True
 
 
-def collisions(ego: Pose, box: Box, tracks: ActiveTracks) -> tuple[str, ...]:
-    """
-    Return the ids of the tracks that the ego's box meets, in the tracks' order.
-
-    In the plane both are rectangles turned by their yaw, which must overlap by more than 1 cm
-    along every one of their axes; their heights must overlap too.
-    """
-    ours = _EgoBox(ego, box)
-    others = zip(
-        tracks.ids,
-        tracks.positions.tolist(),
-        tracks.quaternions.tolist(),
-        tracks.dims.tolist(),
-        strict=True,
-    )
-    return tuple(name for name, *other in others if ours.meets(*other))
-
-
 class Encounters:
     """
-    What `collisions` finds, for many moments: few tracks are ever near.
+    The tracks that the ego's box meets, in their order; few are ever near.
 
-    Known is, of each track and each second, the box of its ways then; where the ego is outside of
-    it, they do not meet. The few others are tested one by one.
+    In the plane both are rectangles turned by their yaw, which must overlap by more than 1 cm
+    along every one of their axes; their heights must overlap too. Known is, of each track and each
+    second, the box of its ways then; where the ego is outside of it, they do not meet. The few
+    others are tested one by one.
     """
 
     def __init__(self, tracks: Tracks, box: Box) -> None:

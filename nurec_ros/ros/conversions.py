@@ -43,13 +43,6 @@ def set_time(message: Time, t_ns: int) -> None:
     message.sec, message.nanosec = divmod(int(t_ns) or 1, NS_PER_S)
 
 
-def time_message(t_ns: int) -> Time:
-    """Return nanoseconds as a time message, 0 as 1 ns."""
-    message = Time()
-    set_time(message, t_ns)
-    return message
-
-
 def set_vector(message: Vector3 | Point, values: Iterable[float]) -> None:
     message.x, message.y, message.z = (float(value) for value in values)
 
@@ -80,6 +73,18 @@ def transform_stamped(t_ns: int, parent: str, child: str, pose: poses.Pose) -> T
     return message
 
 
+def pose_stamped(
+    t_ns: int, frame: str, position: Iterable[float], quaternion: Iterable[float]
+) -> PoseStamped:
+    """Return a new pose in a frame at a moment."""
+    message = PoseStamped()
+    message.header.frame_id = frame
+    set_time(message.header.stamp, t_ns)
+    set_vector(message.pose.position, position)
+    set_quaternion(message.pose.orientation, quaternion)
+    return message
+
+
 def path_message(trajectory: Trajectory, frame: str) -> Path:
     """
     Return a trajectory as a path, each pose with its own stamp.
@@ -94,15 +99,9 @@ def path_message(trajectory: Trajectory, frame: str) -> Path:
         trajectory.quaternions.tolist(),
         strict=True,
     )
-    for t_ns, position, quaternion in rows:
-        pose = PoseStamped()
-        pose.header.frame_id = frame
-        set_time(pose.header.stamp, t_ns)
-        set_vector(pose.pose.position, position)
-        set_quaternion(pose.pose.orientation, quaternion)
-        message.poses.append(pose)
+    message.poses = [pose_stamped(t_ns, frame, *pose) for t_ns, *pose in rows]
     if message.poses:
-        message.header.stamp = time_message(int(trajectory.times_ns[0]))
+        message.header.stamp = message.poses[0].header.stamp
     return message
 
 

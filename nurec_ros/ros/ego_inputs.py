@@ -40,9 +40,8 @@ from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
-    set_quaternion,
+    pose_stamped,
     set_time,
-    set_transform,
     set_vector,
     transform_stamped,
 )
@@ -281,14 +280,13 @@ class DrivenTopics:
     ) -> list[TransformStamped]:
         """Return map to the recorded ego, at each of the times."""
         poses = scenario.ego.pose(np.array(times_ns, dtype=np.int64))
-        rows = zip(times_ns, poses.position, poses.quaternion, strict=True)
-        found = []
-        for t_ns, position, quaternion in rows:
-            pose = Pose(position, quaternion)
-            child = frames.prefix + RECORDED_FRAME
-            found.append(transform_stamped(t_ns, frames.map_frame, child, pose))
-            set_transform(found[-1], t_ns, pose)
-        return found
+        child = frames.prefix + RECORDED_FRAME
+        return [
+            transform_stamped(t_ns, frames.map_frame, child, Pose(position, quaternion))
+            for t_ns, position, quaternion in zip(
+                times_ns, poses.position, poses.quaternion, strict=True
+            )
+        ]
 
     def show_box(self, scenario: Scenario, frames: FrameNames, t_ns: int) -> None:
         """Publish the box of the recorded ego in its own frame."""
@@ -314,17 +312,11 @@ class DrivenTopics:
         message = self._message
         message.header.frame_id = map_frame
         known = dict(zip(map(id, self._rows), message.poses, strict=True))
-        message.poses = [known.get(id(row)) or _stamped_pose(map_frame, row) for row in rows]
+        message.poses = [
+            known.get(id(row)) or pose_stamped(row.t_ns, map_frame, row.position, row.quaternion)
+            for row in rows
+        ]
         if message.poses:
             message.header.stamp = message.poses[0].header.stamp
         self._changes, self._rows, self._sent_s = changes, list(rows), now_s
         self._path.publish(message)
-
-
-def _stamped_pose(map_frame: str, row: Waypoint) -> PoseStamped:
-    pose = PoseStamped()
-    pose.header.frame_id = map_frame
-    set_time(pose.header.stamp, row.t_ns)
-    set_vector(pose.pose.position, row.position)
-    set_quaternion(pose.pose.orientation, row.quaternion)
-    return pose

@@ -131,21 +131,17 @@ class FrameNames:
         """Return the token of a camera or lidar by its logical name."""
         return self.tokens.get(sensor) or topic_name(sensor)
 
-    def camera(self, name: str) -> str:
-        """Return the camera's body frame: x forward, y left, z up."""
-        return self.prefix + self.token(name)
-
-    def lidar(self, name: str) -> str:
-        """Return the lidar's frame, of its own axes."""
+    def body(self, name: str) -> str:
+        """Return a camera's frame, x forward, y left, z up, or a lidar's of its own axes."""
         return self.prefix + self.token(name)
 
     def optical(self, name: str) -> str:
         """Return the camera's optical frame: z forward, x right, y down."""
-        return self.camera(name) + OPTICAL_SUFFIX
+        return self.body(name) + OPTICAL_SUFFIX
 
     def names(self) -> tuple[str, ...]:
         """List every frame's name, those of the cameras last."""
         named = [self.earth_frame, self.map_frame, self.odom_frame, self.base_frame]
         for camera in self.tokens:
-            named += [self.camera(camera), self.optical(camera)]
+            named += [self.body(camera), self.optical(camera)]
         return tuple(name for name in named if name)

@@ -270,7 +270,7 @@ class LidarTopic:
         topic = f'~/{frames.token(lidar.name)}/points'
         self._publication = outlet.advertise(PointCloud2, topic, reliable(DEPTH))
         self._message = PointCloud2(height=1, is_bigendian=False, is_dense=True)
-        self._message.header.frame_id = frames.lidar(lidar.name)
+        self._message.header.frame_id = frames.body(lidar.name)
         self._message.point_step = self._dtype.itemsize
         self._message.fields = [
             PointField(name=name, offset=offset, datatype=_KINDS[kind.str], count=1)

@@ -364,7 +364,7 @@ class ScenarioTopics:
             for camera in scenario.cameras.values():
                 transforms += _camera_transforms(frames, camera.name, camera.T_rig_camera, t_ns)
             for lidar in scenario.lidars.values():
-                place, child = Pose.from_matrix(lidar.T_rig_lidar), frames.lidar(lidar.name)
+                place, child = Pose.from_matrix(lidar.T_rig_lidar), frames.body(lidar.name)
                 transforms.append(transform_stamped(t_ns, frames.base_frame, child, place))
         self._tf_static.publish(TFMessage(transforms=transforms))
 
@@ -404,7 +404,7 @@ def _camera_transforms(
     T_body_optical[:3, :3] = R_BODY_OPTICAL
     T_base_body = np.array(T_rig_camera, dtype=np.float64)
     T_base_body[:3, :3] = T_base_body[:3, :3] @ R_BODY_OPTICAL.T
-    body, optical = frames.camera(name), frames.optical(name)
+    body, optical = frames.body(name), frames.optical(name)
     return [
         transform_stamped(t_ns, frames.base_frame, body, Pose.from_matrix(T_base_body)),
         transform_stamped(t_ns, body, optical, Pose.from_matrix(T_body_optical)),

@@ -20,7 +20,6 @@ from test.support.archives import build_archive
 import numpy as np
 from nurec_ros.driving import (
     AckermannCommand,
-    collisions,
     DrivenEgo,
     InputError,
     TimedPose,
@@ -30,7 +29,7 @@ from nurec_ros.driving.watch import Encounters
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.rig import Box
-from nurec_ros.scenario.tracks import ActiveTracks
+from nurec_ros.scenario.schema.sequence_tracks import parse_tracks
 import pytest
 from scipy.optimize import linprog
 from scipy.spatial.transform import Rotation
@@ -199,23 +198,27 @@ def test_no_input_leads_to_a_place_that_is_not_finite():
 # Collisions.
 
 
-def tracks(*boxes, rotations=None):
-    """Return tracks of boxes (x, y, z, yaw, length, width, height)."""
-    rows = np.array(boxes, dtype=float).reshape(-1, 7)
-    count = len(rows)
-    if rotations is None:
-        rotations = Rotation.from_euler('Z', rows[:, 3:4]) if count else None
-    return ActiveTracks(
-        t_ns=T0,
-        indices=np.arange(count),
-        ids=tuple(f'track {k}' for k in range(count)),
-        labels=('automobile',) * count,
-        dims=rows[:, 4:],
-        positions=rows[:, :3],
-        quaternions=rotations.as_quat() if count else np.zeros((0, 4)),
-        static=np.zeros(count, dtype=bool),
-        controllable=np.zeros(count, dtype=bool),
-    )
+def met(ego, *boxes):
+    """Return which of standing boxes (x, y, z, yaw, length, width, height) the ego meets."""
+    rows = [
+        [float(x), float(y), z, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)]
+        for x, y, z, yaw, *_ in boxes
+    ]
+    document = {
+        'dummy_chunk_id': {
+            'tracks_data': {
+                'tracks_id': [f'track {k}' for k in range(len(boxes))],
+                'tracks_label_class': ['automobile'] * len(boxes),
+                'tracks_flags': ['DYNAMIC'] * len(boxes),
+                'tracks_timestamps_us': [[0, 2_000_000]] * len(boxes),
+                'tracks_poses': [[row, row] for row in rows],
+            },
+            'cuboidtracks_data': {
+                'cuboids_dims': [[float(side) for side in box[4:]] for box in boxes]
+            },
+        }
+    }
+    return Encounters(parse_tracks(document, print), BOX).at(SECOND, ego)
 
 
 BOX = Box(np.array((1.4, 0.0, 0.8)), np.array((4.6, 1.9, 1.6)))
@@ -227,33 +230,27 @@ def ego_at(x=0.0, y=0.0, z=0.0, yaw=0.0):
 
 def test_touching_by_a_centimetre_is_no_collision():
     # The ego reaches from -0.9 to 3.7 m; a box of 2 m beyond its nose.
-    for overlap, met in ((-0.1, ()), (0.0, ()), (0.009, ()), (0.011, ('track 0',))):
-        found = collisions(ego_at(), BOX, tracks((4.7 - overlap, 0, 0.8, 0, 2, 2, 2)))
-        assert found == met, overlap
+    for overlap, expected in ((-0.1, ()), (0.0, ()), (0.009, ()), (0.011, ('track 0',))):
+        found = met(ego_at(), (4.7 - overlap, 0, 0.8, 0, 2, 2, 2))
+        assert found == expected, overlap
 
 
 def test_corners_that_pass_one_another_do_not_meet():
     # At 45 degrees a square of 2 m reaches 1.414 m, but its corner lies beside the ego's.
     beside = math.sqrt(2) * 0.5
-    for shift, met in ((beside + 0.02, ()), (beside - 0.02, ('track 0',))):
-        found = collisions(
-            ego_at(), BOX, tracks((3.7 + shift, 0.95 + shift, 0.8, math.pi / 4, 2, 2, 2))
-        )
-        assert found == met
+    for shift, expected in ((beside + 0.02, ()), (beside - 0.02, ('track 0',))):
+        found = met(ego_at(), (3.7 + shift, 0.95 + shift, 0.8, math.pi / 4, 2, 2, 2))
+        assert found == expected
 
 
 def test_heights_must_meet_too():
-    for z, met in ((2.59, ('track 0',)), (2.61, ()), (-0.99, ('track 0',)), (-1.01, ())):
-        assert collisions(ego_at(), BOX, tracks((1, 0, z, 0, 2, 2, 2))) == met, z
+    for z, expected in ((2.59, ('track 0',)), (2.61, ()), (-0.99, ('track 0',)), (-1.01, ())):
+        assert met(ego_at(), (1, 0, z, 0, 2, 2, 2)) == expected, z
 
 
 def test_on_a_hill_the_ego_is_higher():
-    assert collisions(ego_at(z=5.0), BOX, tracks((1, 0, 0.8, 0, 2, 2, 2))) == ()
-    assert collisions(ego_at(z=5.0), BOX, tracks((1, 0, 5.8, 0, 2, 2, 2))) == ('track 0',)
-
-
-def test_without_tracks_nothing_is_met():
-    assert collisions(ego_at(), BOX, tracks()) == ()
+    assert met(ego_at(z=5.0), (1, 0, 0.8, 0, 2, 2, 2)) == ()
+    assert met(ego_at(z=5.0), (1, 0, 5.8, 0, 2, 2, 2)) == ('track 0',)
 
 
 def _half_planes(x, y, yaw, length, width):
@@ -276,43 +273,38 @@ def _room(*rectangles):
     return found.x[2]
 
 
-def test_random_rectangles_meet_where_there_is_room_in_both():
-    random = np.random.default_rng(11)
-    seen = []
-    for _ in range(5):
-        x, y, yaw = random.uniform((-3, -3, -4), (3, 3, 4))
-        boxes = [
-            (*random.uniform(-6, 6, 2), 0.8, random.uniform(-4, 4), *random.uniform(0.3, 5, 3))
-            for _ in range(20)
-        ]
-        found = collisions(ego_at(x, y, 0.0, yaw), BOX, tracks(*boxes))
-        mine = (x + 1.4 * math.cos(yaw), y + 1.4 * math.sin(yaw), yaw, 4.6, 1.9)
-        for k, (at_x, at_y, _, turned, length, width, _) in enumerate(boxes):
-            room = _room(mine, (at_x, at_y, turned, length, width))
-            hit = f'track {k}' in found
-            if room > 0.01:
-                assert hit
-            elif room < 0.0:
-                assert not hit
-            seen.append(hit)
-    assert 15 < sum(seen) < 85
-
-
-def test_who_is_met_at_many_moments_is_who_is_met_at_each(tmp_path):
+def test_who_is_met_is_whose_rectangle_has_room_in_common(tmp_path):
     """Known beforehand is only where tracks are not: nobody near is lost by it."""
     found = Scenario.load(build_archive(tmp_path)).tracks
     encounters = Encounters(found, BOX)
     random = np.random.default_rng(5)
     begin_ns, end_ns = int(found.start_ns.min()), int(found.end_ns.max())
-    met = 0
-    for t_ns in random.integers(begin_ns - 10**9, end_ns + 10**9, 800).tolist():
+    hits = misses = 0
+    for t_ns in random.integers(begin_ns - 10**9, end_ns + 10**9, 250).tolist():
         there = found.at(t_ns)
-        near = random.choice(there.positions) if len(there) else np.zeros(3)
-        ego = ego_at(*(near + random.uniform(-4, 4, 3)), yaw=random.uniform(-4, 4))
-        expected = collisions(ego, BOX, there)
-        assert encounters.at(t_ns, ego) == expected
-        met += len(expected)
-    assert met > 50
+        place = random.choice(there.positions) if len(there) else np.zeros(3)
+        yaw = random.uniform(-4, 4)
+        ego = ego_at(*(place + random.uniform((-4, -4, -2), (4, 4, 1))), yaw=yaw)
+        x, y, z = ego.position
+        mine = (x + 1.4 * math.cos(yaw), y + 1.4 * math.sin(yaw), yaw, 4.6, 1.9)
+        expected, seen = [], list(encounters.at(t_ns, ego))
+        for row, name in enumerate(there.ids):
+            (at_x, at_y, at_z), (length, width, height) = there.positions[row], there.dims[row]
+            apart_m = math.hypot(at_x - x, at_y - y) - math.hypot(length, width)
+            if apart_m > 5.0 or abs(at_z - z - 0.8) >= (height + 1.6) / 2:
+                misses += 1
+                continue
+            turned = Rotation.from_quat(there.quaternions[row]).as_euler('ZYX')[0]
+            room = _room(mine, (at_x, at_y, turned, length, width))
+            if 0.0 <= room <= 0.01:
+                # Either may be said of boxes that touch.
+                seen = [one for one in seen if one != name]
+            elif room > 0.0:
+                expected.append(name)
+        assert seen == expected
+        hits += len(expected)
+    assert hits > 50
+    assert misses > 50
 
 
 def test_nobody_is_met_where_nobody_is(tmp_path):

@@ -16,6 +16,7 @@
 import json
 from types import SimpleNamespace
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Pose, Vector3
 import numpy as np
@@ -27,8 +28,8 @@ from nurec_ros.ros.conversions import (
     R_BODY_OPTICAL,
     set_bytes,
     set_pose,
+    set_time,
     set_vector,
-    time_message,
     transform_stamped,
 )
 import pytest
@@ -56,7 +57,8 @@ def angle_between(q: np.ndarray, R: np.ndarray) -> float:
     ],
 )
 def test_time_is_exact_and_never_zero(t_ns: int, sec: int, nanosec: int):
-    message = time_message(t_ns)
+    message = Time()
+    set_time(message, t_ns)
     assert (message.sec, message.nanosec) == (sec, nanosec)
 
 

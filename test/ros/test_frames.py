@@ -95,7 +95,7 @@ def test_the_default_frames():
         'earth',
     )
     assert frames.parent == 'map'
-    assert frames.camera(SIX[0]) == SIX[0]
+    assert frames.body(SIX[0]) == SIX[0]
     assert frames.optical(SIX[0]) == f'{SIX[0]}_optical_frame'
     assert frames.token(SIX[0]) == SIX[0]
 
@@ -111,7 +111,7 @@ def test_the_prefix_goes_before_all_but_the_map():
         'earth',
     )
     assert frames.parent == 'p2/odo'
-    assert frames.camera('a b') == 'p2/a_b'
+    assert frames.body('a b') == 'p2/a_b'
     assert frames.optical('a b') == 'p2/a_b_optical_frame'
 
 
@@ -131,4 +131,4 @@ def test_two_frames_of_one_name_are_refused(names: dict):
 
 
 def test_a_camera_that_was_not_announced_is_mended_alone():
-    assert FrameNames().camera('a b') == 'a_b'
+    assert FrameNames().body('a b') == 'a_b'
