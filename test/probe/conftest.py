@@ -14,7 +14,7 @@
 """The two small scenes, and a probe of a preview server of any behaviour."""
 
 from test.preview.preview_client import serve
-from test.probe.reports import probe_at
+from test.probe.reports import probe_at, with_small_cameras
 from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
 
 from nurec_ros.preview.behaviour import Behaviour
@@ -23,12 +23,19 @@ import pytest
 __all__ = ['other_path', 'other_scenario', 'scenario', 'scenario_path']
 
 
+@pytest.fixture(scope='session')
+def small(scenario):
+    """Return the scene with cameras of 480x270 pixels."""
+    return with_small_cameras(scenario)
+
+
 @pytest.fixture
-def probe(scenario, tmp_path):
+def probe(scenario, small, tmp_path):
     """Return a function that probes a server of a behaviour; `options` are the probe's."""
 
     def probed(served=None, options=(), **behaviour):
-        with serve(served or scenario, behaviour=Behaviour(**behaviour)) as server:
-            return probe_at(scenario, server.address, tmp_path, **dict(options))
+        ours = scenario if served else small
+        with serve(served or small, behaviour=Behaviour(**behaviour)) as server:
+            return probe_at(ours, server.address, tmp_path, **dict(options))
 
     return probed

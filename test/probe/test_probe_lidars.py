@@ -15,7 +15,7 @@
 
 import json
 from test.preview.preview_client import serve
-from test.probe.reports import failed, probe_at, stage, statuses, with_one_small_camera
+from test.probe.reports import failed, probe_at, stage, statuses, with_small_cameras
 from test.rendering.fake_server import FakeServer, png
 from test.support.archives import build_archive, SEQUENCE_ID, START_US
 from test.support.lidars import add_lidar, field, LIDAR, new_reply, old_reply, SPINS
@@ -55,7 +55,8 @@ def spinning(tmp_path_factory):
         add_lidar(rig)
         add_lidar(rig, name=OTHER, model=None)
 
-    return Scenario.load(build_archive(tmp_path_factory.mktemp('lidars'), edit_rig=edit))
+    path = build_archive(tmp_path_factory.mktemp('lidars'), edit_rig=edit)
+    return with_small_cameras(Scenario.load(path), 1)
 
 
 @pytest.fixture
@@ -226,9 +227,8 @@ def test_without_a_server_a_lidar_is_not_tried(spinning, tmp_path):
 @pytest.mark.parametrize('behaviour', [{}, {'api': 'v1'}])
 def test_the_preview_s_spins_pass(spinning, tmp_path, behaviour):
     behaviour = Behaviour(lidar_beams=(16, 90), **behaviour)
-    small = with_one_small_camera(spinning)
-    with PreviewServer([small], behaviour=behaviour) as server:
-        report = probe_at(small, server.address, tmp_path)
+    with PreviewServer([spinning], behaviour=behaviour) as server:
+        report = probe_at(spinning, server.address, tmp_path)
     found = stage(report, 'lidar', 'pass')
     _, rows = read_pcd(report.clouds[0])
     assert len(rows) == found.details['points'] > 200
