@@ -176,7 +176,7 @@ def command(name: str) -> list[str]:
     # as the package is.
     code = (
         'import sys; sys.path = [folder for folder in sys.path if folder]; '
-        f'from nurec_ros.cli.{name} import main; sys.exit(main())'
+        f'from nurec_ros.cli.entry import {name}; sys.exit({name}())'
     )
     return [sys.executable, '-c', code]
 

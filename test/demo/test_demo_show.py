@@ -43,7 +43,7 @@ from nurec_ros.demo.show import (
     table,
 )
 from nurec_ros.demo.show import run as run_demo
-from nurec_ros.errors import ConfigurationError, ScenarioError
+from nurec_ros.errors import ScenarioError
 from nurec_ros.example import write_example
 from nurec_ros.scenario import Scenario
 import pytest
@@ -68,17 +68,6 @@ def environment() -> dict[str, str]:
 
 def demo(*arguments: object) -> list[str]:
     return [sys.executable, '-m', 'nurec_ros.cli.demo', *map(str, arguments)]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        demo(*arguments),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
 
 
 def processes_that_name(text: object) -> dict[int, str]:
@@ -138,38 +127,30 @@ def shown(street: Path, tmp_path_factory: pytest.TempPathFactory):
     """Return the folder that a demo of two cameras filled, and what it said."""
     folder = tmp_path_factory.mktemp('shown') / 'demo'
     # Faster than a busy machine draws: it has to wait.
-    choices = ('--rate', 5, '--resolution-scale', 0.125)
-    result = run('--usdz', street, '--output', folder, '--cameras', ','.join(CAMERAS), *choices)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder, result
+    choices = ('--rate', 5, '--resolution-scale', 0.125, '--cameras', ','.join(CAMERAS))
+    with started('--usdz', street, '--output', folder, *choices) as process:
+        said, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, said + errors
+    assert 'Traceback' not in errors
+    return folder, said
 
 
 def test_everything_is_left_in_the_folder(shown):
-    folder, result = shown
-    names = {path.name for path in folder.iterdir()}
-    assert names == {
-        'contact_sheet.png',
-        'overview.png',
-        'recording',
-        'player.log',
-        'preview.log',
-    }
-    for name in ('contact_sheet.png', 'overview.png', 'recording'):
-        assert str(folder / name) in result.stdout
-    assert 'Traceback' not in result.stdout + result.stderr
-    assert 'playing 100 %' in result.stdout
-
-
-def test_nothing_is_left_running(shown):
-    folder, _ = shown
+    folder, said = shown
+    results = ('contact_sheet.png', 'overview.png', 'recording')
+    assert {path.name for path in folder.iterdir()} == {*results, 'player.log', 'preview.log'}
+    for name in results:
+        assert str(folder / name) in said
+    assert 'Traceback' not in said
+    assert 'playing 100 %' in said
     assert not processes_that_name(folder.parent)
 
 
 def test_the_table_counts_what_the_recording_holds(shown):
-    folder, result = shown
+    folder, said = shown
     with AnyReader([folder / 'recording']) as reader:
         counts = Counter(connection.topic for connection, _, _ in reader.messages())
-    lines = [line.split() for line in result.stdout.splitlines() if line.startswith('/')]
+    lines = [line.split() for line in said.splitlines() if line.startswith('/')]
     table = {line[0]: line[1:] for line in lines if len(line) == 5}
     expected = {'/clock', '/tf', '/tf_static', '/diagnostics'}
     expected |= {f'/nurec/{name}' for name in ('odom', 'path', 'ego', 'tracks', 'state')}
@@ -185,7 +166,7 @@ def test_the_table_counts_what_the_recording_holds(shown):
 
 
 def test_every_picture_that_is_due_is_recorded_with_a_transform_of_its_moment(shown, street):
-    folder, result = shown
+    folder, said = shown
     stamps: dict[str, set[int]] = {'tf': set()}
     with AnyReader([folder / 'recording']) as reader:
         for connection, _, data in reader.messages():
@@ -205,7 +186,7 @@ def test_every_picture_that_is_due_is_recorded_with_a_transform_of_its_moment(sh
         assert came == set(range(scenario.start_ns, scenario.end_ns + 1, step_ns)), topic
         assert came <= tf
     for what, count in (('images', 2 * len(stamps[PICTURES])), ('clouds', len(stamps[POINTS]))):
-        found = re.search(rf'^{what}: (\d+) came of (\d+) that were due$', result.stdout, re.M)
+        found = re.search(rf'^{what}: (\d+) came of (\d+) that were due$', said, re.M)
         assert found
         came, due = map(int, found.groups())
         # The frame of the halted start once more, for whom the player found later.
@@ -262,7 +243,8 @@ def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path, monkeypatch
 def playing(tmp_path: Path):
     """Return a demo in the middle of its playing, and its folder."""
     # By its folder its processes are told from others.
-    street = write_example(tmp_path / 'street.usdz', duration_s=12.0, road_users=2)
+    place = tmp_path / 'street.usdz'
+    street = write_example(place, duration_s=10.0, road_users=2, has_map=False)
     small = ('--cameras', CAMERAS[1], '--camera-rate', 2, '--resolution-scale', 0.05)
     with started('--usdz', street, '--output', tmp_path / 'demo', *small) as process:
         wait_for_line('playing  25 %', process)
@@ -271,7 +253,7 @@ def playing(tmp_path: Path):
 
 def test_a_player_that_dies_is_named(playing):
     process, folder = playing
-    players = [pid for pid, line in processes_that_name(folder).items() if 'cli.player' in line]
+    players = [pid for pid, line in processes_that_name(folder).items() if 'import player' in line]
     assert len(players) == 1
     os.kill(players[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=TIMEOUT_S)
@@ -314,43 +296,34 @@ def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):
         assert end_by((signal.SIGHUP, signal.SIGINT), process, tmp_path) == 129
 
 
-def test_the_player_is_told_what_was_chosen(street: Path):
+def test_the_player_is_told_what_was_chosen():
+    """Any name reaches it, read as YAML, which ROS takes parameters for."""
+    odd = Path('/a b/it\'s: $x # "quoted" [1].usdz')
     options = Options(rate=2, camera_rate=0, lidar_rate=0, resolution_scale=0.5)
-    line = player_command(options, street, '127.0.0.1:9', ('a', 'b'))
+    line = player_command(options, odd, '127.0.0.1:9', ("it's", 'b'))
     assert line[0] == sys.executable
     assert line[3] == '--ros-args'
     assert set(line[4::2]) == {'-p'}
-    pairs = line[5::2]
-    assert set(pairs) == {
-        f"usdz_path:='{street}'",
-        'server:=127.0.0.1:9',
-        'mode:=lockstep',
-        'batch:=never',
-        'clock_rate:=50.0',
-        'marker_rate:=5.0',
-        'rate:=2.0',
-        'camera_rate:=0.0',
-        'lidar_rate:=0.0',
-        'resolution_scale:=0.5',
-        "cameras:=['a', 'b']",
-    }
-
-
-def test_any_name_of_a_file_reaches_the_player(street: Path):
-    """Read the parameters back as YAML, which ROS takes them for."""
-    odd = Path('/a b/it\'s: $x # "quoted" [1].usdz')
-    line = player_command(Options(), odd, '127.0.0.1:9', ("it's", 'b'))
     pairs = dict(pair.split(':=', 1) for pair in line[5::2])
-    assert yaml.safe_load(pairs['usdz_path']) == str(odd)
-    assert yaml.safe_load(pairs['cameras']) == ["it's", 'b']
+    assert {name: yaml.safe_load(value) for name, value in pairs.items()} == {
+        'usdz_path': str(odd),
+        'server': '127.0.0.1:9',
+        'mode': 'lockstep',
+        'batch': 'never',
+        'clock_rate': 50.0,
+        'marker_rate': 5.0,
+        'rate': 2.0,
+        'camera_rate': 0.0,
+        'lidar_rate': 0.0,
+        'resolution_scale': 0.5,
+        'cameras': ["it's", 'b'],
+    }
 
 
 def test_all_cameras_are_chosen_unless_some_are_named(street: Path):
     scenario = Scenario.load(street)
     assert chosen_cameras(scenario, ()) == tuple(scenario.cameras)
     assert chosen_cameras(scenario, CAMERAS) == CAMERAS
-    with pytest.raises(ConfigurationError, match="'nose'"):
-        chosen_cameras(scenario, ('nose',))
 
 
 def test_a_missing_file_costs_no_earlier_result(tmp_path: Path):
@@ -360,15 +333,6 @@ def test_a_missing_file_costs_no_earlier_result(tmp_path: Path):
     with pytest.raises(ScenarioError, match='no such file'):
         run_demo(Options(usdz=str(tmp_path / 'typo.usdz'), output=str(tmp_path)))
     assert earlier.read_bytes() == b'earlier'
-
-
-def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, street: Path):
-    mine = tmp_path / 'recording' / 'mine.txt'
-    mine.parent.mkdir()
-    mine.write_text('mine')
-    with pytest.raises(ConfigurationError, match=r'mine\.txt'):
-        run_demo(Options(usdz=str(street), output=str(tmp_path)))
-    assert mine.read_text() == 'mine'
 
 
 def test_a_folder_named_as_the_package_does_not_hide_it(tmp_path: Path):
@@ -410,33 +374,27 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     assert said[1]['span_ns'] == (scenario.start_ns, scenario.end_ns)
 
 
-@pytest.mark.parametrize('domain', ['999', '233', '-1', 'x'])
-def test_a_domain_out_of_range_is_refused_with_the_range(domain: str, capsys):
-    from nurec_ros.cli.demo import main
-
-    with pytest.raises(SystemExit) as caught:
-        main([f'--domain-id={domain}'])
-    assert caught.value.code == 2
-    assert f'--domain-id: {domain!r}, expected a number from 0 to 232' in capsys.readouterr().err
+DOMAINS = "--domain-id: '{}', expected a number from 0 to 232"
 
 
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
-        (['--rate', '0'], "--rate: '0', expected a number from 0.01 to 100"),
-        (['--rate', 'nan'], "--rate: 'nan', expected a number from 0.01 to 100"),
-        (['--lidar-rate', '1001'], "--lidar-rate: '1001', expected a number from 0 to 1000"),
-        (['--camera-rate=-1'], "--camera-rate: '-1', expected a number from 0 to 1000"),
-        (['--resolution-scale', 'x'], "--resolution-scale: 'x', expected a number from 0.01 to 2"),
-        (['--usdz', ''], '--usdz: the path is empty'),
-        (['--output', ''], '--output: the path is empty'),
+        *((f'--domain-id={domain}', DOMAINS.format(domain)) for domain in ('233', '-1', 'x')),
+        ('--rate=0', "--rate: '0', expected a number from 0.01 to 100"),
+        ('--rate=nan', "--rate: 'nan', expected a number from 0.01 to 100"),
+        ('--lidar-rate=1001', "--lidar-rate: '1001', expected a number from 0 to 1000"),
+        ('--camera-rate=-1', "--camera-rate: '-1', expected a number from 0 to 1000"),
+        ('--resolution-scale=x', "--resolution-scale: 'x', expected a number from 0.01 to 2"),
+        ('--usdz=', '--usdz: the path is empty'),
+        ('--output=', '--output: the path is empty'),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_started(words, reason, capsys):
     from nurec_ros.cli.demo import main
 
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main([words])
     assert caught.value.code == 2
     assert reason in capsys.readouterr().err
 
@@ -450,20 +408,12 @@ def test_the_speed_is_said():
 
 
 @pytest.mark.parametrize(
-    ('count', 'seconds', 'text'),
-    [
-        (2000, 20.0, '100'),
-        (1975, 20.0, '98.8'),
-        (202, 20.0, '10.1'),
-        (3, 20.0, '0.1'),
-        (1, 20.0, '-'),
-        (2, 20.0, '-'),
-        (0, 20.0, '-'),
-        (50, 0.0, '-'),
-    ],
+    ('count', 'text'),
+    [(2000, '100'), (1975, '98.8'), (202, '10.1'), (3, '0.1'), (2, '-'), (0, '-')],
 )
-def test_rates(count: int, seconds: float, text: str):
-    assert rate_text(count, seconds) == text
+def test_rates(count: int, text: str):
+    assert rate_text(count, 20.0) == text
+    assert rate_text(count, 0.0) == '-'
 
 
 def test_columns_line_up():
@@ -477,9 +427,6 @@ def test_columns_line_up():
     assert lines[2][:end_of_messages].endswith(' 2000')
     assert lines[3][:end_of_messages].endswith('    1')
     assert len(lines[2]) == len(lines[0])
-
-
-def test_no_topics_is_a_table_too():
     assert len(table([]).splitlines()) == 2
 
 
@@ -488,13 +435,8 @@ def test_files_that_are_not_there_are_not_named(tmp_path: Path):
     (tmp_path / 'bag').mkdir()
     (tmp_path / 'bag' / 'x').write_bytes(bytes(1500))
     (tmp_path / 'bag' / 'y').write_bytes(bytes(1000))
-    text = file_lines(
-        {
-            tmp_path / 'a.png': 'a picture',
-            tmp_path / 'bag': 'a folder',
-            tmp_path / 'missing': 'nothing',
-        }
-    )
+    names = {'a.png': 'a picture', 'bag': 'a folder', 'missing': 'nothing'}
+    text = file_lines({tmp_path / name: what for name, what in names.items()})
     assert 'missing' not in text
     first, second = text.splitlines()
     assert '2.3 MB  a picture' in first
