@@ -276,7 +276,11 @@ def test_labels_stay_the_files_text(tmp_path):
     assert scenario.tracks.labels == tuple(labels)
 
 
-@pytest.mark.parametrize('tracks', [{}, {'dummy_chunk_id': {}}, tracks_document([])])
+KEYS = ('tracks_id', 'tracks_poses', 'tracks_timestamps_us', 'tracks_label_class')
+BARE = {'tracks_data': {key: [] for key in KEYS}}
+
+
+@pytest.mark.parametrize('tracks', [{}, {'dummy_chunk_id': {}}, tracks_document([]), BARE])
 def test_no_tracks(tmp_path, tracks):
     scenario = Scenario.load(build_archive(tmp_path, edit_tracks=lambda _: tracks))
     assert scenario.warnings == ('scenario.usdz: sequence_tracks.json: it has no tracks',)

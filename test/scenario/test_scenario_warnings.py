@@ -95,7 +95,7 @@ def test_everything_else_missing(tmp_path):
     usable(scenario)
 
 
-@pytest.mark.parametrize('sequence_id', [None, 5, '\ud800'])
+@pytest.mark.parametrize('sequence_id', [None, 5, '', '\ud800'])
 def test_sequence_id_broken(tmp_path, sequence_id):
     scenario = warned(
         tmp_path, 'data_info.json: sequence_id is', edit_info={'sequence_id': sequence_id}

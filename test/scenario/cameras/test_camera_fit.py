@@ -168,6 +168,12 @@ def test_a_model_that_sees_nothing_of_its_image_is_refused():
         model.fit('equidistant')
 
 
+def test_a_mirror_image_is_like_no_lens():
+    model = parse_camera_model('ftheta', {**FRONT_WIDE, 'linear_cde': [-1.0, 0.0, 0.0]})
+    with pytest.raises(ValueError, match='no equidistant lens sees the image'):
+        model.fit('equidistant')
+
+
 def test_a_fit_is_made_once_for_equal_models():
     first = parse_camera_model('ftheta', FRONT_WIDE).fit('equidistant')
     assert parse_camera_model('ftheta', FRONT_WIDE).fit('equidistant') is first
