@@ -59,32 +59,24 @@ MAX_QUEUED = 48
 
 
 @dataclass(frozen=True, slots=True)
-class PictureRequest:
-    """One picture to draw: all that a request says, checked; poses are T_map_camera."""
+class PictureOrder:
+    """What there is to draw of a request that was checked; poses are T_map_camera."""
 
-    scene_id: str
-    camera: str
     model: CameraModel
     width: int
     height: int
-    start_us: int
-    end_us: int
-    T_map_camera_start: NDArray[np.float64]
-    T_map_camera_end: NDArray[np.float64]
+    T_start: NDArray[np.float64]
+    T_end: NDArray[np.float64]
     tracks: TrackPoses
-    image_format: int
-    quality: float
 
 
 @dataclass(frozen=True, slots=True)
-class SpinRequest:
-    """One spin of a lidar: all that a request says, checked; poses are T_map_sensor."""
+class SpinOrder:
+    """What a lidar's request that was checked asks for; poses are T_map_sensor."""
 
-    scene_id: str
     device: LidarDevice
-    end_us: int
-    T_map_sensor_start: NDArray[np.float64]
-    T_map_sensor_end: NDArray[np.float64]
+    T_start: NDArray[np.float64]
+    T_end: NDArray[np.float64]
     tracks: TrackPoses
 
 
@@ -100,7 +92,7 @@ def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
 
 def check(
     request: sim.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
-) -> PictureRequest:
+) -> PictureOrder:
     """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
@@ -116,26 +108,13 @@ def check(
     check_format(request.image_format, request.image_quality)
     if request.insert_ego_mask:
         raise invalid('insert_ego_mask is set, but get_available_ego_masks lists none')
-    start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
-    return PictureRequest(
-        scene_id=request.scene_id,
-        camera=spec.logical_id,
-        model=model,
-        width=width,
-        height=height,
-        start_us=request.frame_start_us,
-        end_us=request.frame_end_us,
-        T_map_camera_start=start,
-        T_map_camera_end=end,
-        tracks=_tracks(request, scenario, behaviour),
-        image_format=request.image_format,
-        quality=request.image_quality,
-    )
+    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return PictureOrder(model, width, height, *poses, _tracks(request, scenario, behaviour))
 
 
 def check_spin(
     request: sim.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
-) -> SpinRequest:
+) -> SpinOrder:
     """Check a LidarRenderRequest likewise."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
@@ -143,15 +122,8 @@ def check_spin(
     if device is None:
         known = ', '.join(sim.LidarDeviceType.Name(number) for number in DEVICES)
         raise invalid(f'lidar_type is {request.lidar_config.lidar_type}, expected one of {known}')
-    start, end = _pose_pair(request, 'sensor_pose', 'sensor_pose')
-    return SpinRequest(
-        scene_id=request.scene_id,
-        device=device,
-        end_us=request.frame_end_us,
-        T_map_sensor_start=start,
-        T_map_sensor_end=end,
-        tracks=_tracks(request, scenario, behaviour),
-    )
+    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return SpinOrder(device, *poses, _tracks(request, scenario, behaviour))
 
 
 def _check_time(request: Request, scenario: Scenario) -> None:

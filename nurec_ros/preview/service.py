@@ -29,7 +29,7 @@ from nurec_ros.preview.admission import (
     check,
     check_spin,
     find_scene,
-    PictureRequest,
+    PictureOrder,
     Workers,
 )
 from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
@@ -210,31 +210,31 @@ class PreviewService:
         order = check(request, self._scenes, self._behaviour)
         replies = self._behaviour.replies
         with self._workers.turn():
-            self._begin(order.scene_id, order.width * order.height, context)
+            self._begin(request.scene_id, order.width * order.height, context)
             if replies == 'black':
                 picture = np.zeros((order.height, order.width, 3), np.uint8)
             else:
-                picture = self._draw(order)
-            encoded = encode(picture, order.image_format, order.quality)
+                picture = self._draw(request, order)
+            encoded = encode(picture, request.image_format, request.image_quality)
         return sim.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
 
     def _render_lidar(
         self, request: sim.LidarRenderRequest, context: grpc.ServicerContext
     ) -> sim.LidarRenderReturn:
         asked = check_spin(request, self._scenes, self._behaviour)
-        renderer = self._renderers[asked.scene_id]
+        renderer = self._renderers[request.scene_id]
         if not hasattr(renderer, 'spin'):
             raise RefusalError(grpc.StatusCode.UNIMPLEMENTED, 'this drawing has no spin')
         with self._workers.turn():
-            self._begin(asked.scene_id, 0, context)
+            self._begin(request.scene_id, 0, context)
             points, intensities = self._drawn(
                 'a spin',
                 lambda: renderer.spin(
                     asked.device,
                     self._behaviour.lidar_beams,
-                    end_ns=asked.end_us * 1000,
-                    T_map_sensor_start=asked.T_map_sensor_start,
-                    T_map_sensor_end=asked.T_map_sensor_end,
+                    end_ns=request.frame_end_us * 1000,
+                    T_map_sensor_start=asked.T_start,
+                    T_map_sensor_end=asked.T_end,
                     tracks=asked.tracks,
                     noise_m=self._behaviour.lidar_noise_m,
                     seed=self._behaviour.seed,
@@ -286,21 +286,23 @@ class PreviewService:
             raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
         self._workers.begin_frame(scene_id, pixels)
 
-    def _draw(self, order: PictureRequest) -> NDArray[np.uint8]:
+    def _draw(self, request: sim.RGBRenderRequest, order: PictureOrder) -> NDArray[np.uint8]:
+        size = f'{order.width}x{order.height}'
         caption = ''
         if self._caption:
-            seconds = (order.end_us - self._scenes[order.scene_id].start_ns // 1000) / 1e6
-            caption = f'{order.camera}  {seconds:.3f} s  {order.width}x{order.height}'
+            start_us = self._scenes[request.scene_id].start_ns // 1000
+            seconds = (request.frame_end_us - start_us) / 1e6
+            caption = f'{request.camera_intrinsics.logical_id}  {seconds:.3f} s  {size}'
         return self._drawn(
-            f'a picture of {order.width}x{order.height}',
-            lambda: self._renderers[order.scene_id].render(
+            f'a picture of {size}',
+            lambda: self._renderers[request.scene_id].render(
                 order.model,
                 order.width,
                 order.height,
-                start_ns=order.start_us * 1000,
-                end_ns=order.end_us * 1000,
-                T_map_camera_start=order.T_map_camera_start,
-                T_map_camera_end=order.T_map_camera_end,
+                start_ns=request.frame_start_us * 1000,
+                end_ns=request.frame_end_us * 1000,
+                T_map_camera_start=order.T_start,
+                T_map_camera_end=order.T_end,
                 tracks=order.tracks,
                 caption=caption,
             ),
