@@ -20,12 +20,12 @@ Their parameters are checked and refused as the player's are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-import math
 from typing import Any
 
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros.driving.pursuit import PurePursuit
+from nurec_ros.driving.recorded_path import yaw_of
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import latched, reliable
 from nurec_ros.ros.parameters import descriptor, no_such_parameter, unused_overrides
@@ -182,10 +182,7 @@ class Follower(Node):  # type: ignore[misc]
         t_ns = stamp.sec * 10**9 + stamp.nanosec
         driver.offset_m = self._values.number('offset_m')
         at, to = message.pose.pose.position, message.pose.pose.orientation
-        yaw = math.atan2(
-            2.0 * (to.x * to.y + to.z * to.w),
-            to.w * to.w + to.x * to.x - to.y * to.y - to.z * to.z,
-        )
+        yaw = yaw_of((to.x, to.y, to.z, to.w))
         command = AckermannDriveStamped()
         command.header.stamp = stamp
         speed, steering = driver.command(t_ns, at.x, at.y, yaw, message.twist.twist.linear.x)

@@ -68,10 +68,6 @@ def new_marker(header: Header, namespace: str, number: int, kind: int) -> Marker
     return marker
 
 
-def delete_marker(header: Header, marker: Marker) -> Marker:
-    return Marker(header=header, ns=marker.ns, id=marker.id, action=Marker.DELETE)
-
-
 def delete_all_marker(header: Header) -> Marker:
     """Return the marker that clears every namespace of a display."""
     return Marker(header=header, action=Marker.DELETEALL)
@@ -152,7 +148,10 @@ class _Track:
         """Return the markers that delete what is shown, except for those in `keep`."""
         kept = {marker.ns for marker in keep if marker is not None}
         gone = [namespace for namespace in self.shown if namespace not in kept]
-        return [delete_marker(self._header, self.shown.pop(namespace)) for namespace in gone]
+        return [
+            Marker(header=self._header, ns=one.ns, id=one.id, action=Marker.DELETE)
+            for one in map(self.shown.pop, gone)
+        ]
 
     def _opaque(self) -> ColorRGBA:
         colour = self._colour

@@ -126,12 +126,9 @@ def reliable(depth: int) -> QoSProfile:
 
 def latched() -> QoSProfile:
     """Keep the last message, for subscribers that come later too."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=1,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    )
+    qos = reliable(1)
+    qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return qos
 
 
 class Graph:

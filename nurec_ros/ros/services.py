@@ -24,14 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import inspect
-from typing import Any, Protocol
+from typing import Any, TYPE_CHECKING
 
 from nurec_ros.errors import NurecError
-from nurec_ros.playback.effects import PlaybackState, StepState
+from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.ros.outlet import reliable
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
+
+if TYPE_CHECKING:
+    from nurec_ros.ros.player_node import NurecPlayer
 
 try:
     from rosbag2_interfaces import srv as rosbag2
@@ -50,23 +53,6 @@ NS_PER_S = 1_000_000_000
 QUEUE = reliable(1000)
 
 
-class Player(Protocol):
-    """What the services call."""
-
-    @property
-    def is_playing(self) -> bool: ...
-    @property
-    def rate(self) -> float: ...
-    def play(self) -> PlaybackState: ...
-    def stop(self) -> PlaybackState: ...
-    def reset(self) -> PlaybackState: ...
-    def seek(self, t_ns: int) -> PlaybackState: ...
-    def set_rate(self, rate: float) -> PlaybackState: ...
-    async def tick(self) -> StepState: ...
-    async def play_next(self) -> StepState: ...
-    async def load(self) -> PlaybackState: ...
-
-
 # Takes the service's name and what was raised; logs and returns why it did not succeed.
 Refuse = Callable[[str, Exception], str]
 # Does what a request asks for, and fills in what the response has besides `success`. The types of
@@ -78,7 +64,7 @@ class OvertakenError(NurecError):
     """Something else moved the clock before a step was done."""
 
 
-def create_services(node: Node, player: Player, refuse: Refuse) -> None:
+def create_services(node: Node, player: NurecPlayer, refuse: Refuse) -> None:
     """Offer all services of `player` on its node."""
     # Each waits for something else, and a tick that waits for a renderer must not keep the
     # scenario from being changed.

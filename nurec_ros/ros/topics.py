@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TransformStamped
@@ -50,7 +49,7 @@ from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.localization import InertialMotion
 from nurec_ros.scenario.tracks import ActiveTracks
-from nurec_ros.scenario.trajectory import Twist
+from nurec_ros.scenario.trajectory import Trajectory
 from nurec_ros.settings import Settings
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -68,16 +67,6 @@ IDENTITY = Pose(np.zeros(3), np.array((0.0, 0.0, 0.0, 1.0)))
 # So many poses are computed faster one by one than as an array.
 FEW = 6
 EGO_COLOUR = (0.46, 0.73, 0.0, 0.8)
-
-
-class ShownEgo(Protocol):
-    """Where the ego is, in map: `Scenario.ego`, or who drives in its place."""
-
-    def pose(self, t_ns: int | NDArray[np.int64]) -> Pose:
-        """Return the pose at a moment, or the poses at moments (N,)."""
-
-    def velocity(self, t_ns: int) -> Twist:
-        """Return the velocity in the frame of the rig, per scenario second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +95,7 @@ class ScenarioTopics:
     ) -> None:
         self._settings = settings
         self._scenario = scenario
-        self._ego: ShownEgo = scenario.ego
+        self._ego: Trajectory | DrivenEgo = scenario.ego
         self._frames = frame_names(settings(), scenario)
         self._shown = self._box_shown = False
         made: list[Publication] = []
