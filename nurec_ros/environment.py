@@ -19,7 +19,7 @@ The core is the player's: a step here asks the renderer for what the same `~/tic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,7 +44,7 @@ from nurec_ros.rendering.replies import decode_rgb
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
-from nurec_ros.setting_values import convert, no_lidars_wanted, Value
+from nurec_ros.setting_values import chosen_names, convert, no_lidars_wanted, Value
 from nurec_ros.settings import Settings, TABLE, Values
 
 SECOND = 1_000_000_000
@@ -158,10 +158,10 @@ class Environment:
         self.lidars: tuple[str, ...] = ()
         if server:
             renderable = [name for name, one in scenario.cameras.items() if one.renderable]
-            self.cameras = _chosen(renderable, scenario.cameras, settings.cameras, 'camera')
+            self.cameras = chosen_names(renderable, scenario.cameras, settings.cameras, 'camera')
             lidars = scenario.lidars
             if not no_lidars_wanted(lidars, settings.lidars):
-                self.lidars = _chosen(lidars, lidars, settings.lidars, 'lidar')
+                self.lidars = chosen_names(lidars, lidars, settings.lidars, 'lidar')
         self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
         self._wall_ns = 0
         self._lock = threading.Lock()
@@ -376,17 +376,3 @@ def _settings(named: Mapping[str, Any]) -> Settings:
             f'expected one of {", ".join(SOURCES)}'
         )
     return replace(Settings(), **values)  # type: ignore[arg-type]
-
-
-def _chosen(
-    usable: Iterable[str], known: Collection[str], wanted: tuple[str, ...], noun: str
-) -> tuple[str, ...]:
-    """Return the sensors to render, in the file's order; ConfigurationError for unknown names."""
-    names = [name for name in wanted if name]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigurationError(
-            f'{noun}s names {", ".join(unknown)}; expected some of '
-            f'{", ".join(known) or f"none: the scenario has no {noun}"}'
-        )
-    return tuple(name for name in usable if not names or name in names)

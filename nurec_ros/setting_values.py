@@ -22,7 +22,7 @@ integer beside a floating-point range; these functions take over both.
 from __future__ import annotations
 
 import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 import math
 import re
@@ -154,6 +154,20 @@ def check_scene_url(url: str) -> None:
             f'scene_url is {url!r}, expected a URL that begins with file:, http: or https:, '
             'without blanks, such as file:///data/scene.usdz'
         )
+
+
+def chosen_names(
+    usable: Iterable[str], known: Collection[str], wanted: tuple[str, ...], noun: str
+) -> tuple[str, ...]:
+    """Return the sensors to render, in the file's order; ConfigurationError for unknown names."""
+    names = [name for name in wanted if name]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f'{noun}s names {", ".join(unknown)}; expected some of '
+            f'{", ".join(known) or f"none: the scenario has no {noun}"}'
+        )
+    return tuple(name for name in usable if not names or name in names)
 
 
 def no_lidars_wanted(known: Collection[str], wanted: Sequence[str]) -> bool:

@@ -48,7 +48,7 @@ from nurec_ros.rendering.address import (
 from nurec_ros.rendering.channel import open_channel, proxies_in_force, scene_metadata
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.scenario import Scenario
-from nurec_ros.setting_values import no_lidars_wanted
+from nurec_ros.setting_values import chosen_names, no_lidars_wanted
 
 STAGES = (
     *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
@@ -198,7 +198,9 @@ class _Probe:
         self._options = options
         self._patience = patience
         self._cameras = _chosen(scenario, options.cameras)
-        self._lidars = _chosen_lidars(scenario, options.lidars)
+        lidars = scenario.lidars
+        unwanted = no_lidars_wanted(lidars, options.lidars)
+        self._lidars = () if unwanted else chosen_names(lidars, lidars, options.lidars, 'lidar')
         addresses(options.server)
         check_proxy(options.server, options.use_proxy)
         self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
@@ -317,7 +319,7 @@ def _problems(scenario: Scenario) -> dict[str, str]:
     }
 
 
-def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
+def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
     problems = _problems(scenario)
     known = [name for name in scenario.cameras if name not in problems]
     if not known:
@@ -327,21 +329,7 @@ def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
             raise ConfigurationError(
                 f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
             )
-        if name not in known:
-            raise ConfigurationError(
-                f'cameras names {name!r}, expected some of {", ".join(known)}'
-            )
-    return [name for name in known if not wanted or name in wanted]
-
-
-def _chosen_lidars(scenario: Scenario, wanted: tuple[str, ...]) -> list[str]:
-    if no_lidars_wanted(scenario.lidars, wanted):
-        return []
-    for name in wanted:
-        if name not in scenario.lidars:
-            known = ', '.join(scenario.lidars) or 'none: the scenario has no lidar'
-            raise ConfigurationError(f'lidars names {name!r}, expected some of {known}')
-    return [name for name in scenario.lidars if not wanted or name in wanted]
+    return chosen_names(known, known, wanted, 'camera')
 
 
 def _untried(stages: list[Stage], names: tuple[str, ...]) -> Iterator[Stage]:

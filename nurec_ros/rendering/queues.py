@@ -23,7 +23,7 @@ holds no lock.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -84,7 +84,6 @@ class Job:
 class FrameQueue:
     """One source's jobs, oldest first; `delivering` while a thread takes from its head."""
 
-    source: str
     jobs: deque[Job] = field(default_factory=deque)
     sent: int = 0
     delivering: bool = False
@@ -103,12 +102,10 @@ class FrameQueues:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self._queues: dict[str, FrameQueue] = {}
+        self._queues: dict[str, FrameQueue] = defaultdict(FrameQueue)
         self._ranks = 0
 
     def queue(self, source: str) -> FrameQueue:
-        if source not in self._queues:
-            self._queues[source] = FrameQueue(source)
         return self._queues[source]
 
     def add(self, job: Job) -> list[Job]:

@@ -302,7 +302,7 @@ def test_no_scene_url_no_metadata(scenario, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'cameras': ('camera_x',)}, "cameras names 'camera_x', expected some of camera_front"),
+        ({'cameras': ('camera_x',)}, 'cameras names camera_x; expected some of camera_front'),
         ({'scale': 0.0}, 'resolution_scale'),
         ({'tls_root_certificate': '/no/such.pem'}, '/no/such.pem'),
         ({'tls_root_certificate': __file__}, 'holds no certificate in PEM format'),

@@ -212,7 +212,7 @@ def test_lidars_are_chosen(spinning, tmp_path, probe_raw):
         report = probe_at(spinning, server.address, tmp_path, lidars=('none',))
         assert statuses(report, 'lidar') == []
         assert server.requests('render_lidar') == []
-        with pytest.raises(ConfigurationError, match=f"lidars names 'top', expected .*{LIDAR}"):
+        with pytest.raises(ConfigurationError, match=f'lidars names top; expected .*{LIDAR}'):
             probe_at(spinning, server.address, tmp_path, lidars=('top',))
 
 
