@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import math
 from typing import TypeAlias
@@ -94,21 +94,16 @@ def street_length(duration_s: float, cruise: float) -> float:
     return duration_s * cruise + 200.0
 
 
-def pose_times(start_us: int, duration_s: float, jitter: Sequence[float]) -> NDArray[np.int64]:
+def pose_times(start_us: int, duration_s: float, jitter: Callable[[], float]) -> NDArray[np.int64]:
     """
     Return the pose times in microseconds: the first off the grid, then 10 Hz with the jitter.
 
-    `jitter` holds numbers from -1 to 1, one for each pose; 1 is 3 ms.
+    `jitter` returns -1 to 1 (of 3 ms).
     """
-    count = pose_count(duration_s)
+    count = round(10 * duration_s) + 2
+    shifts = np.rint(3000 * np.array([jitter() for _ in range(count)])).astype(np.int64)
     nominal = start_us + 37_000 + 100_000 * np.arange(count - 1)
-    shifted = nominal + np.rint(3000 * np.asarray(jitter[: count - 1])).astype(np.int64)
-    return np.concatenate([[start_us], shifted])
-
-
-def pose_count(duration_s: float) -> int:
-    """Return how many poses a drive has: 202 for 20 s."""
-    return round(10 * duration_s) + 2
+    return np.concatenate([[start_us], nominal + shifts[:-1]])
 
 
 def ego_poses(road: Road, s: NDArray[np.float64]) -> NDArray[np.float64]:

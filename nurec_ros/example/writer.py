@@ -59,7 +59,6 @@ from nurec_ros.example.traffic import (
     ego_poses,
     make_pace,
     Pace,
-    pose_count,
     pose_times,
     record,
     spin_times,
@@ -135,14 +134,13 @@ def make_example(
     """
     low, high = DURATIONS
     if not low <= duration_s <= high:
-        message = f'duration is {duration_s:g} s, expected {low:g} to {high:g}'
-        raise ConfigurationError(message)
+        raise ConfigurationError(f'duration is {duration_s:g} s, expected {low:g} to {high:g}')
     if seed < 0:
-        message = f'seed is {seed}, expected 0 or more'
-        raise ConfigurationError(message)
+        raise ConfigurationError(f'seed is {seed}, expected 0 or more')
     if camera_model not in CAMERA_MODELS:
-        message = f'camera-model is {camera_model}, expected one of {", ".join(CAMERA_MODELS)}'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'camera-model is {camera_model}, expected one of {", ".join(CAMERA_MODELS)}'
+        )
     rng = Random(seed)
     # A render server knows drives by this name: it tells all drives of one seed apart.
     of_duration = Random(repr(float(duration_s))).getrandbits(128)
@@ -159,12 +157,9 @@ def make_example(
     def jitter() -> float:
         return 2 * rng.random() - 1
 
-    times_us = pose_times(START_US, duration_s, [jitter() for _ in range(pose_count(duration_s))])
+    times_us = pose_times(START_US, duration_s, jitter)
     spins_us = spin_times(START_US, int(times_us[-1]), jitter)
-    actors = [
-        *vehicles(street, pace, duration_s, rng),
-        *people(street, pace, rng),
-    ]
+    actors = [*vehicles(street, pace, duration_s, rng), *people(street, pace, rng)]
     ego_at_spins = _ego(street, pace, spins_us)[:, :3, 3]
     tracks = _chosen(record(actors, spins_us, START_US, ego_at_spins), road_users)
     poses = _ego(street, pace, times_us)
@@ -178,8 +173,9 @@ def _chosen(tracks: list[Track], count: int | None) -> list[Track]:
     if count is None:
         return tracks
     if not 0 <= count <= len(tracks):
-        message = f'road-users is {count}, expected 0 to {len(tracks)} (more on a longer drive)'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'road-users is {count}, expected 0 to {len(tracks)} (more on a longer drive)'
+        )
     seen: Counter[str] = Counter()
     turns = []
     for index, track in enumerate(tracks):
@@ -342,15 +338,12 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
     its folder is missing; an OSError of the file system is passed on.
     """
     if not os.fspath(path):
-        message = 'the path of the file to write is empty'
-        raise ConfigurationError(message)
+        raise ConfigurationError('the path of the file to write is empty')
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
-        message = f'{path} is there and is no ordinary file; nothing is written'
-        raise ConfigurationError(message)
+        raise ConfigurationError(f'{path} is there and is no ordinary file; nothing is written')
     if not target.parent.is_dir():
-        message = f'{path} cannot be written: there is no folder {target.parent}'
-        raise ConfigurationError(message)
+        raise ConfigurationError(f'{path} cannot be written: there is no folder {target.parent}')
     handle, temporary = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
     try:
         with os.fdopen(handle, 'wb') as file, zipfile.ZipFile(file, 'w') as archive:

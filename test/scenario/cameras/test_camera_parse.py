@@ -199,6 +199,12 @@ def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters, moved
     assert model.max_angle == pytest.approx(farthest + math.radians(0.1), abs=1e-9)
 
 
+def test_missing_max_angle_is_where_a_lens_ends_within_the_image():
+    # 3000 theta - 3000 theta^2 rises until 0.5 rad, 750 px off the axis.
+    lens = {**_without(REAR, 'max_angle'), 'angle_to_pixeldist_poly': [0.0, 3000.0, -3000.0]}
+    assert parse_camera_model('ftheta', lens).max_angle == pytest.approx(0.5, abs=1e-3)
+
+
 @pytest.mark.parametrize('value', [0, 0.0, -1.3, 'wide', math.nan, math.inf, True, [1.3]])
 @pytest.mark.parametrize(('kind', 'parameters'), [('ftheta', REAR), ('fisheye', OPENCV_FISHEYE)])
 def test_max_angle_must_be_above_zero(kind, parameters, value):
