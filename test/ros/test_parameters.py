@@ -16,7 +16,6 @@
 import array
 from collections.abc import Callable
 import json
-from pathlib import Path
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
@@ -26,7 +25,7 @@ from nurec_ros.ros.parameters import ParameterGate, Parameters
 from nurec_ros.settings import CAMERA_TABLE, TABLE
 import pytest
 from rcl_interfaces.msg import Log
-from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import ParameterNotDeclaredException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -76,17 +75,6 @@ def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
     return started
 
 
-@pytest.fixture
-def start_with_file(make_node: Callable[..., Any], tmp_path: Path) -> Callable[..., Started]:
-    def started(*lines: str) -> Started:
-        path = tmp_path / 'parameters.yaml'
-        text = '/**:\n  ros__parameters:\n' + ''.join(f'    {line}\n' for line in lines)
-        path.write_text(text)
-        return Started(make_node('--params-file', str(path), node_class=GatedNode))
-
-    return started
-
-
 # At start.
 
 
@@ -96,27 +84,6 @@ def test_without_overrides_the_defaults_hold(start):
         assert getattr(started.settings, spec.name) == spec.default
     assert started.changes == []
     assert started.parameters.unused_overrides() == []
-
-
-def test_numbers_serve_for_doubles_and_strings_and_are_stored_in_the_tables_type(start):
-    started = start('rate:=2', 'scene_id:=1234', 'rig_offset:=[0,0,1,0,0,0]', 'cameras:=[1, 2]')
-    assert started.settings.rate == 2.0
-    assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
-    assert started.settings.scene_id == '1234'
-    assert started.stored('scene_id') == (Parameter.Type.STRING, '1234')
-    assert started.settings.rig_offset == (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-    kind, value = started.stored('rig_offset')
-    assert kind == Parameter.Type.DOUBLE_ARRAY
-    assert list(value) == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    assert started.settings.cameras == ('1', '2')
-    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, ['1', '2'])
-
-
-@pytest.mark.parametrize('text', ['[]', "['']"])
-def test_an_empty_list_of_cameras_means_all(start_with_file, text):
-    started = start_with_file(f'cameras: {text}')
-    assert started.settings.cameras == ('',)
-    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
 
 
 @pytest.mark.parametrize(
@@ -465,45 +432,23 @@ def test_a_qos_override_that_was_not_taken_comes_with_what_may_be_meant(make_nod
 # From another process's point of view.
 
 
-@pytest.fixture
-def served(start, listener):
+def test_the_services_refuse_and_accept_as_the_node_does(start, listener):
     started = start()
     executor = SingleThreadedExecutor(context=started.node.context)
     executor.add_node(started.node)
 
-    def call(service_type: type, name: str, request: Any) -> Any:
-        return listener.call(service_type, f'/nurec/{name}', request, executor)
+    def messages(**values: Any) -> list[Any]:
+        return [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
 
-    yield started, call
-    executor.shutdown()
-
-
-def test_the_services_refuse_and_accept_as_the_node_does(served):
-    started, call = served
-    request = SetParameters.Request()
-    request.parameters = [
-        Parameter('rate', value=2).to_parameter_msg(),
-        Parameter('rate', value=300.0).to_parameter_msg(),
-        Parameter('clock_rate', value=10.0).to_parameter_msg(),
-        Parameter('raet', value=10.0).to_parameter_msg(),
-    ]
-    results = call(SetParameters, 'set_parameters', request).results
-    assert [result.successful for result in results] == [True, False, False, False]
-    assert results[1].reason == "parameter 'rate' is 300.0; expected a number, 0.01 to 100"
-    assert 'can be set at start only' in results[2].reason
-    assert results[3].reason == "there is no parameter 'raet'; did you mean 'rate'?"
+    request = SetParameters.Request(parameters=messages(rate=2, clock_rate=10.0, raet=10.0))
+    results = listener.call(SetParameters, '/nurec/set_parameters', request, executor).results
+    assert [result.successful for result in results] == [True, False, False]
+    assert 'can be set at start only' in results[1].reason
+    assert results[2].reason == "there is no parameter 'raet'; did you mean 'rate'?"
     assert started.settings.rate == 2.0
-
-    request = SetParametersAtomically.Request()
-    request.parameters = [
-        Parameter('loop', value=True).to_parameter_msg(),
-        Parameter('rate', value='fast').to_parameter_msg(),
-    ]
-    result = call(SetParametersAtomically, 'set_parameters_atomically', request).result
+    request = SetParametersAtomically.Request(parameters=messages(loop=True, rate='fast'))
+    name = '/nurec/set_parameters_atomically'
+    result = listener.call(SetParametersAtomically, name, request, executor).result
     assert result.reason == "parameter 'rate' is 'fast'; expected a number, 0.01 to 100"
     assert started.settings.loop is False
-
-    request = DescribeParameters.Request(names=['rate'])
-    (descriptor,) = call(DescribeParameters, 'describe_parameters', request).descriptors
-    assert descriptor.description == 'Scenario seconds per wall second.'
-    assert descriptor.additional_constraints == '0.01 to 100; changes at once'
+    executor.shutdown()
