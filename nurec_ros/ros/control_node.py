@@ -25,7 +25,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nurec_ros.control.remote import PlayerCall, Remote, Status
 from nurec_ros.ros.executor import begin_ros
-from nurec_ros.ros.outlet import latched, reliable
+from nurec_ros.ros.outlet import latched, players, reliable
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity, set_logger_level
@@ -41,7 +41,6 @@ except ImportError:
 LOOK_S = 0.5
 # Discovery takes a moment: before, nobody is missing.
 FIRST_LOOK_S = 2.0
-STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 
 
 # From the value of a call to its request.
@@ -135,16 +134,10 @@ class PlayerLink:
         there = self._node.count_publishers(self._topic) > 0
         if not there and self._looks * LOOK_S < FIRST_LOOK_S:
             return
-        others: list[str] = []
-        if not there:
-            others = [
-                name.removesuffix('/state')
-                for name, types in self._node.get_topic_names_and_types()
-                if name.endswith('/state') and STATE_TYPE in types and name != self._topic
-            ]
+        others = [] if there else players(self._node)
 
         def take() -> None:
-            self._remote.take_presence(there, sorted(others))
+            self._remote.take_presence(there, others)
             self._remote.look(time.monotonic())
 
         self._post(take)

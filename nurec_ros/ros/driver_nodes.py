@@ -27,7 +27,7 @@ import numpy as np
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.driving.recorded_path import yaw_of
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros.outlet import latched, reliable
+from nurec_ros.ros.outlet import latched, players, reliable
 from nurec_ros.ros.parameters import descriptor, no_such_parameter, unused_overrides
 from nurec_ros.setting_values import convert, RUNTIME, Spec, Value
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -106,7 +106,6 @@ FOLLOWER_SPECS = (
     ),
     Spec('wheelbase_m', 'double', 2.85, "As the player's, in metres.", between=(0.1, 20.0)),
 )
-STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 LOOK_S = 1.0
 # So long it may take to find a player, and a player to subscribe.
 PATIENT_LOOKS = 5
@@ -158,12 +157,8 @@ class Follower(Node):  # type: ignore[misc]
         player = topic.removesuffix('/path')
         if self.count_publishers(f'{player}/state'):
             return f'nothing has come on {topic}: the player has no scenario yet'
-        others = sorted(
-            name.removesuffix('/state')
-            for name, kinds in self.get_topic_names_and_types()
-            if name.endswith('/state') and STATE_TYPE in kinds and self.count_publishers(name)
-        )
-        hint = f'; there is {", ".join(others)}' if others else ''
+        others = ', '.join(players(self))
+        hint = f'; there is {others}' if others else ''
         return f"there is no player {player}, which parameter 'player' names{hint}"
 
     def _on_path(self, message: Path) -> None:

@@ -58,6 +58,7 @@ FAREWELL_S = 0.1
 
 MAXIMUM_DEPTH = 1_000_000
 MOST_TOLD = 200
+STATE_TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 QOS = 'qos_overrides.'
 POLICIES = ('history', 'depth', 'reliability')
@@ -112,6 +113,15 @@ def take_away(publication: Publication, last: object) -> None:
     publication.publish(last)
     publication.flush(FAREWELL_S)
     publication.destroy()
+
+
+def players(node: Node) -> list[str]:
+    """Return the full names of the players in the graph: of those who publish a ~/state."""
+    return sorted(
+        name.removesuffix('/state')
+        for name, kinds in node.get_topic_names_and_types()
+        if name.endswith('/state') and STATE_TYPE in kinds and node.count_publishers(name)
+    )
 
 
 def reliable(depth: int) -> QoSProfile:
