@@ -38,6 +38,7 @@ class Listener:
         self.node = Node(name, context=context)
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
+        self._subscriptions: list[Any] = []
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe, reliably; give the list that the messages will be in."""
@@ -67,10 +68,29 @@ class Listener:
     ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+        try:
+            from rclpy.event_handler import SubscriptionEventCallbacks
+        except ImportError:  # before Iron
+            from rclpy.qos_event import SubscriptionEventCallbacks
+
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        self.node.create_subscription(message_type, topic, hear, qos)
+        # Each look of rclpy's executor costs by the entities that there are, and events are such.
+        silent = SubscriptionEventCallbacks(use_default_callbacks=False)
+        self._subscriptions.append(
+            self.node.create_subscription(message_type, topic, hear, qos, event_callbacks=silent)
+        )
+
+    @property
+    def subscriptions(self) -> int:
+        """Return how many there are."""
+        return len(self._subscriptions)
+
+    def keep(self, count: int) -> None:
+        """End all subscriptions but the first ones."""
+        while len(self._subscriptions) > count:
+            self.node.destroy_subscription(self._subscriptions.pop())
 
     def until(self, condition: Callable[[], Any], what: str = 'what was waited for') -> Any:
         """Spin until `condition` gives something true, and give that; fail after a while."""

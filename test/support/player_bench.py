@@ -59,6 +59,7 @@ class Bench:
         self.player = RunningPlayer(folder, parameters, *rules)
         self.player.name = name
         self.domain = 0
+        self._parsed: tuple[Any, dict[str, Any]] = (None, {})
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe; `~/…` is the player's own namespace. Gives the list of what comes."""
@@ -143,7 +144,9 @@ class Bench:
     @property
     def state(self) -> dict[str, Any]:
         """Return the last state, its values parsed."""
-        return state_of(self.states[-1])
+        if self.states[-1] is not self._parsed[0]:
+            self._parsed = self.states[-1], state_of(self.states[-1])
+        return dict(self._parsed[1])
 
     @property
     def clock_ns(self) -> int:

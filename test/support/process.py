@@ -52,6 +52,8 @@ MESSAGES = (
 )
 # What else a player imports while it starts, and this module, which a fork begins with.
 LATER = ['rosidl_generator_py', 'numpy.ma', __name__]
+# Who drives a player.
+LATER += ['nurec_ros.ros.driver_nodes', 'test.support.driver']
 IMPORTED = COMMANDS + LATER + [f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES]
 
 

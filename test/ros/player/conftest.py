@@ -57,12 +57,15 @@ def benches() -> Iterator[list[Bench]]:
 
 @pytest.fixture(autouse=True)
 def players_of_a_test(benches: list[Bench]) -> Iterator[None]:
-    """End with each test the players that it started: many at once would slow all of them."""
+    """End with each test the players and subscriptions of its own, which would slow all others."""
     # Fixtures of the module come before.
-    before = list(benches)
+    before = {bench: bench.listener.subscriptions for bench in benches}
     yield
-    for bench in [one for one in benches if one not in before]:
-        _close(bench, benches)
+    for bench in list(benches):
+        if bench in before:
+            bench.listener.keep(before[bench])
+        else:
+            _close(bench, benches)
 
 
 def _close(bench: Bench, benches: list[Bench]) -> None:

@@ -73,6 +73,7 @@ def take(player, tmp_path, monkeypatch):
     for process in processes:
         process.end()
     player.trigger('stop')
+    player.configure(rate=1.0)
 
 
 def play(player, source):
@@ -122,7 +123,8 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
     player.until(
         lambda: f'{sentence} after that of {last_us} us' in player.player.output, 'the log'
     )
-    # What the ego does from then on, by closed forms; it is told of at 100 Hz.
+    # What the ego does from then on, by closed forms; it is told of 25 times a second.
+    player.configure(rate=4.0)
     end_ns = last_us * 1000 + round(TIMEOUT_S * SECOND)
     player.passes(end_ns + SECOND)
     player.until(lambda: stamp_ns(odometry[-1]) > end_ns + SECOND, 'odometry')
@@ -145,6 +147,7 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
         )
     assert player.state['is_playing']
     assert player.player.output.count(f'{sentence} after') == 1
+    player.configure(rate=1.0)
     take(source, 50.0)
     player.until(lambda: drives(player, last_us), 'the next driver')
     player.until(
@@ -155,7 +158,7 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
 @pytest.mark.parametrize('source', SOURCES)
 def test_a_thousand_inputs_a_second_stop_nothing(player, take, source):
     play(player, source)
-    driver = take(source, 1000.0, 2000)
+    driver = take(source, 1000.0, 1000)
     player.until(lambda: player.state.get('ego_input_stamp_us'), 'the first input')
     before = len(player.clocks)
     answers = 0

@@ -13,7 +13,6 @@
 # limitations under the License.
 """Driving a player over DDS: inputs, steps that wait for them, and what is shown meanwhile."""
 
-from pathlib import Path as FilePath
 from test.support.archives import CAMERAS, START_US
 from test.support.driver import (
     Driver,
@@ -42,7 +41,6 @@ from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-ROOT = FilePath(__file__).resolve().parents[3]
 BEGIN_NS = START_US * 1000
 
 
@@ -64,7 +62,7 @@ def pictures_of(calls):
 
 
 def drive_a_circle(start, usdz, source, seed, log):
-    """Return the requests of a drive by ticks; the driver is a Python of its own."""
+    """Return the requests of a drive by ticks; the driver is a process of its own."""
     with serve(usdz) as server:
         bench = start(
             usdz_path=usdz,
@@ -80,9 +78,7 @@ def drive_a_circle(start, usdz, source, seed, log):
         before = len(server.calls)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
-            # Python has a package called test as well.
-            patch.setenv('PYTHONPATH', str(ROOT))
-            driver = Process('test.support.driver', ['steps', source, 20, seed], log, fresh=True)
+            driver = Process('test.support.driver', ['steps', source, 20, seed], log)
         bench.until(lambda: driver.code is not None, 'the end of the drive')
         assert driver.code == 0, driver.output
         assert bench.clock_ns == BEGIN_NS + 1_000_000_000

@@ -71,7 +71,7 @@ def followed(start, follower):
 
 def test_by_ticks_it_stays_on_the_example_street(followed, tmp_path):
     usdz = tmp_path / 'street.usdz'
-    assert example([str(usdz), '--duration', '8']) == 0
+    assert example([str(usdz), '--duration', '5']) == 0
     bench = followed(usdz, mode='lockstep', tick_us=50_000, ego_wait_s=120.0)
     done, deviations = False, []
     while not done:
@@ -79,7 +79,7 @@ def test_by_ticks_it_stays_on_the_example_street(followed, tmp_path):
         done = state['done']
         deviations.append(abs(state['deviation_m']))
         assert state['ego_source'] == 'ackermann'
-    assert len(deviations) >= 160
+    assert len(deviations) >= 100
     assert max(deviations) < 0.3
     # The street begins at 12 m/s; whoever stood would be on the path too.
     assert 2.0 < state['ego_speed'] < 13.0
@@ -87,7 +87,7 @@ def test_by_ticks_it_stays_on_the_example_street(followed, tmp_path):
 
 def test_in_real_time_it_stays_on_an_arc(followed, tmp_path):
     # Commands may come late, or not for a while: the ego brakes then, on the arc that it is on.
-    usdz = build_archive(tmp_path, duration_s=6.0, tracks=[])
+    usdz = build_archive(tmp_path, duration_s=3.5, tracks=[])
     bench = followed(usdz)
     odometry = bench.listen(Odometry, '~/odom')
     bench.states.clear()
