@@ -23,6 +23,8 @@ from __future__ import annotations
 Rgb = tuple[int, int, int]
 
 UNKNOWN: Rgb = (150, 150, 150)
+# Of boxes as markers.
+ALPHA, STATIC_ALPHA = 0.8, 0.4
 
 PALETTE: dict[str, Rgb] = {
     'automobile': (66, 133, 244),
@@ -76,3 +78,11 @@ def kind_of(label: str) -> str:
 def colour_of(label: str) -> Rgb:
     """Return the colour of a class, red, green and blue from 0 to 255."""
     return PALETTE.get(kind_of(label), UNKNOWN)
+
+
+def marker_colour(label: str, *, static: bool) -> tuple[float, float, float, float]:
+    """Return a box's colour and alpha; of what never moves half way to white and see-through."""
+    red, green, blue = (
+        (value / 255.0 + 1.0) / 2.0 if static else value / 255.0 for value in colour_of(label)
+    )
+    return red, green, blue, STATIC_ALPHA if static else ALPHA

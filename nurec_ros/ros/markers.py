@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from geometry_msgs.msg import Point
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.palette import colour_of, LANES
+from nurec_ros.palette import LANES, marker_colour
 from nurec_ros.ros.conversions import points, set_time
 from nurec_ros.ros.outlet import latched, Outlet, Publication, take_away
 from nurec_ros.scenario import RoadMap
@@ -38,7 +38,6 @@ TEXT_NS, VELOCITY_NS, TRAIL_NS = 'text', 'velocity', 'trail'
 
 TEXT_HEIGHT = 0.5
 TEXT_GAP = 0.2
-ALPHA, STATIC_ALPHA = 0.8, 0.4
 # rviz refuses a marker without extent.
 SMALLEST_SIDE = 1e-3
 # An arrow is as long as the way of this time, and not drawn for what all but stands.
@@ -50,15 +49,6 @@ TRAIL_WIDTH = 0.12
 
 Floats = Sequence[float]
 LINE_WIDTH = 0.15
-
-
-def track_colour(label: str, *, static: bool) -> ColorRGBA:
-    """Return the class's colour; what never moves is half way to white and lets more through."""
-    rgb = np.array(colour_of(label), dtype=np.float64) / 255.0
-    if static:
-        rgb = (rgb + 1.0) / 2.0
-    r, g, b = (float(value) for value in rgb)
-    return ColorRGBA(r=r, g=g, b=b, a=STATIC_ALPHA if static else ALPHA)
 
 
 def new_marker(header: Header, namespace: str, number: int, kind: int) -> Marker:
@@ -86,7 +76,8 @@ class _Track:
         self._header = header
         self._number = number
         self._label = label
-        self._colour = track_colour(label, static=static)
+        r, g, b, a = marker_colour(label, static=static)
+        self._colour = ColorRGBA(r=r, g=g, b=b, a=a)
         self.box = new_marker(header, label, number, Marker.CUBE)
         self.box.color = self._colour
         self.text = new_marker(header, f'{label}/{TEXT_NS}', number, Marker.TEXT_VIEW_FACING)

@@ -24,8 +24,7 @@ from pathlib import Path
 import sys
 import textwrap
 
-from nurec_ros.palette import LANES, PALETTE, UNKNOWN
-from nurec_ros.ros.markers import track_colour
+from nurec_ros.palette import LANES, marker_colour, PALETTE, UNKNOWN
 from nurec_ros.setting_values import LOAD, RUNTIME, Spec, START, Value
 from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, TABLE
 
@@ -160,10 +159,10 @@ def legend_svg() -> str:
         x = 10 + WIDTH * (number // rows)
         y = 8 + HEIGHT * (number % rows)
         moving = _hex(PALETTE.get(label, UNKNOWN))
-        colour = track_colour(label, static=True)
-        standing = _hex(tuple(round(255 * c) for c in (colour.r, colour.g, colour.b)))
+        *pale, alpha = marker_colour(label, static=True)
+        standing = _hex(tuple(round(255 * value) for value in pale))
         square = f'y="{y}" width="{SWATCH}" height="{SWATCH}"'
-        paler = f'fill="{standing}" fill-opacity="{colour.a:.1f}"'
+        paler = f'fill="{standing}" fill-opacity="{alpha:.1f}"'
         lines += [
             f'<rect x="{x}" {square} fill="{moving}"/>',
             f'<rect x="{x + SWATCH + 4}" {square} {paler}/>',

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from nurec_ros.palette import colour_of, LANES, PALETTE, SYNONYMS, UNKNOWN
+from nurec_ros.palette import colour_of, LANES, marker_colour, PALETTE, SYNONYMS, UNKNOWN
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros import written_docs
-from nurec_ros.ros.markers import track_colour
 from nurec_ros.ros.parameters import Parameters
 from nurec_ros.ros.player_node import NurecPlayer
 from nurec_ros.scenario.road_map import KINDS
@@ -175,9 +174,7 @@ def test_the_colours_differ():
 
 
 def test_a_static_colour_is_half_way_to_white():
-    moving = track_colour('person', static=False)
-    static = track_colour('person', static=True)
-    for channel in 'rgb':
-        expected = (getattr(moving, channel) + 1) / 2
-        assert getattr(static, channel) == pytest.approx(expected, abs=1e-6)
-    assert 0 < static.a < moving.a <= 1
+    *moving, alpha = marker_colour('person', static=False)
+    *static, static_alpha = marker_colour('person', static=True)
+    assert static == pytest.approx([(value + 1) / 2 for value in moving], abs=1e-6)
+    assert 0 < static_alpha < alpha <= 1
