@@ -27,6 +27,7 @@ from nurec_ros.demo.drawing import (
     GREY,
     Image,
     INK,
+    outline,
     PAPER,
     Points,
     polyline,
@@ -188,12 +189,10 @@ def draw_cloud(
             inside = shown & (x >= 0) & (x < width) & (y >= 0) & (y < height)
             image[y[inside], x[inside]] = colours[inside]
     if ego_box is not None:
+        polyline(image, pixels(outline((0, 0, 0), ego_box)), EGO, 1, closed=True)
         middle_x, middle_y, length, across = ego_box
-        centre = [middle_x, middle_y]
-        corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * [length / 2, across / 2]
-        polyline(image, pixels(corners + centre), EGO, 1, closed=True)
         nose = np.array([[0.2, 0.5], [0.5, 0.0], [0.2, -0.5]]) * [length, across]
-        polyline(image, pixels(nose + centre), EGO, 1)
+        polyline(image, pixels(nose + [middle_x, middle_y]), EGO, 1)
     return image
 
 

@@ -103,6 +103,20 @@ def mixed(colour: Rgb, other: Rgb, share: float) -> Rgb:
     return r, g, b
 
 
+def outline(pose: Sequence[float], box: Sequence[float]) -> Points:
+    """
+    Return the corners (4, 2) of a box on the ground, the front two first.
+
+    `pose` is x, y, yaw of its frame; `box` centre x, centre y, length, width in that frame.
+    """
+    x, y, yaw = pose
+    cx, cy, length, width = box
+    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * [length / 2, width / 2] + [cx, cy]
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    turned: Points = corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+    return turned
+
+
 def write_png(path: str, image: Image) -> None:
     """Write an image; OSError where that is not possible."""
     done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

@@ -30,6 +30,7 @@ from nurec_ros.demo.drawing import (
     Image,
     INK,
     mixed,
+    outline,
     PAPER,
     Points,
     polygon,
@@ -136,20 +137,6 @@ class View:
 def turn(points: Points, *, turned: bool) -> Points:
     """Turn points (N, 2) by a quarter to the right, where a drive is longer along y than x."""
     return np.column_stack([points[:, 1], -points[:, 0]]) if turned else points
-
-
-def outline(pose: Sequence[float], box: Sequence[float]) -> Points:
-    """
-    Return the corners (4, 2) of a box on the ground, the front two first.
-
-    `pose` is x, y, yaw of its frame; `box` centre x, centre y, length, width in that frame.
-    """
-    x, y, yaw = pose
-    cx, cy, length, width = box
-    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * [length / 2, width / 2] + [cx, cy]
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    turned: Points = corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
-    return turned
 
 
 def draw_overview(

@@ -218,9 +218,6 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """Finish the recording and leave ROS."""
         try:
             self.recorder.close()

@@ -19,12 +19,11 @@ from itertools import combinations
 import math
 
 import numpy as np
-from nurec_ros.demo.drawing import PAPER, tick_labels, tick_seconds
+from nurec_ros.demo.drawing import outline, PAPER, tick_labels, tick_seconds
 from nurec_ros.demo.overview import (
     draw_overview,
     Drive,
     EGO,
-    outline,
     RECORDED,
     RoadUser,
     WIDTH,
