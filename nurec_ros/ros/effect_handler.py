@@ -95,7 +95,7 @@ class EffectHandler:
 
     def announce(self) -> None:
         if self.loaded is None:
-            self._reporter.publish_state(self.state())
+            self._reporter.state_topic.publish(self.state())
         else:
             self.carry_out(self.loaded, [self.loaded.playback.announce()])
 
@@ -195,7 +195,7 @@ class EffectHandler:
     def _carry_out_one(self, loaded: Loaded, effect: Effect) -> None:
         topics = self.topics
         if isinstance(effect, Announce):
-            self._reporter.publish_state(effect.state)
+            self._reporter.state_topic.publish(effect.state)
         elif isinstance(effect, Render):
             self._render(loaded, effect)
         elif isinstance(effect, Discard):

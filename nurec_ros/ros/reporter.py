@@ -57,7 +57,7 @@ class Reporter:
         self._node = node
         self._parameters = parameters
         self._graph = graph
-        self.publish_state = StateTopic(graph).publish
+        self.state_topic = StateTopic(graph)
         self._publication = graph.advertise(DiagnosticArray, '/diagnostics', reliable(10))
         namespaced = node.get_namespace() != '/'
         self._diagnostics = Diagnostics(graph.name if namespaced else node.get_name(), graph.name)
