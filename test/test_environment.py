@@ -128,9 +128,9 @@ def test_what_cannot_be_used(usdz, tmp_path, blind):
     for duration_s, found in ((0, '0'), (-1.0, '-1'), (1e-7, '1e-07')):
         with pytest.raises(InputError, match=rf'duration_s is {found}, expected at least a micro'):
             blind.step((1.0, 0.0), duration_s)
-    for duration_s in (math.nan, math.inf, 'long'):
-        with pytest.raises(InputError, match=rf'duration_s is .?{duration_s}.?, expected a finit'):
-            blind.step((1.0, 0.0), duration_s)
+    for wrong in (math.nan, math.inf, 'long'):
+        with pytest.raises(InputError, match=rf'duration_s is .?{wrong}.?, expected a finit'):
+            blind.step((1.0, 0.0), wrong)
     for start_s in (-1, 2.1, 1e9):
         sentence = re.escape(f'start_s is {start_s:g}, expected 0 to 2: seconds after begin')
         with pytest.raises(InputError, match=sentence):

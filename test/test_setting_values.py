@@ -157,8 +157,8 @@ def test_long_values_are_shortened():
     assert describe('') == "''"
 
 
-def frames(**changes: str) -> dict:
-    return {name: SPECS[name].default for name in SPECS} | changes
+def frames(**changes: str) -> dict[str, object]:
+    return {**{name: SPECS[name].default for name in SPECS}, **changes}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def frames(**changes: str) -> dict:
         ),
     ],
 )
-def test_frames_must_differ(changes: dict, pair: str):
+def test_frames_must_differ(changes: dict[str, str], pair: str):
     with pytest.raises(ConfigurationError) as caught:
         check_together(frames(**changes))
     assert pair in str(caught.value)

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from argparse import Action
 from importlib import import_module
 import importlib.util
 from pathlib import Path
@@ -73,7 +74,7 @@ def run(name: str, *arguments: str) -> int:
     return import_module(f'nurec_ros.cli.{name}').main(list(arguments))
 
 
-def options(parser: Parser) -> dict[str, object]:
+def options(parser: Parser) -> dict[str, Action]:
     return {flag: action for action in parser._actions for flag in action.option_strings}
 
 
@@ -129,7 +130,7 @@ def test_an_option_that_it_does_not_have_is_exit_code_2(name, capsys):
 
 def test_one_thing_has_one_word_in_all_of_them(parse):
     """Options of the same name take and say the same, down to the letter that stands for it."""
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Action]] = {}
     for name in COMMANDS:
         parser, _ = parse(name, *REQUIRED.get(name, []))
         for flag, action in options(parser).items():
@@ -188,6 +189,7 @@ def test_a_mistake_is_one_sentence(name, arguments, code, words, capsys, monkeyp
     if name in ('player', 'follow', 'export', 'demo') and not HAS_ROS and code == 1:
         pytest.skip('needs rclpy')
     monkeypatch.chdir(tmp_path)
+    ended: object
     try:
         ended = run(name, *arguments)
     except SystemExit as end:

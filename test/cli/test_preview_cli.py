@@ -37,6 +37,7 @@ def run(capsys):
 
     def call(*arguments):
         before = {number: signal.getsignal(number) for number in SIGNALS}
+        code: object
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as end:

@@ -39,6 +39,7 @@ def run(*arguments, folder=None, encoding='utf-8'):
     """Run the command to its end in this process; a slow machine's notes are taken off stderr."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
     with chdir(folder or '.'), redirect_stdout(out), redirect_stderr(err):
+        code: object
         try:
             code = main([*map(str, arguments)])
         except SystemExit as end:

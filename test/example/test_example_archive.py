@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import struct
+from typing import Any
 import zipfile
 
 import numpy as np
@@ -120,6 +121,7 @@ def test_equal_wishes_give_equal_bytes_and_others_another_name(tmp_path: Path):
     first = write_example(tmp_path / 'a.usdz', seed=5, duration_s=1).read_bytes()
     assert write_example(tmp_path / 'b.usdz', seed=5, duration_s=1.0).read_bytes() == first
     assert write_example(tmp_path / 'c.usdz', seed=6, duration_s=1).read_bytes() != first
+    others: list[dict[str, Any]]
     others = [{'seed': 2}, {'duration_s': 2.0}, {'seed': 2, 'duration_s': 2.0}]
     others += [{'road_users': 5}, {'camera_model': 'pinhole'}, {'has_map': False}]
     wishes = [{'duration_s': 1, **wish} for wish in ({}, {'duration_s': 1.0}, *others)]
@@ -212,7 +214,7 @@ def test_static_ones_are_those_that_do_not_move(loaded: Scenario, example):
 
 def test_ego_drives_between_lane_boundaries_of_the_map(loaded: Scenario):
     assert loaded.road_map is not None
-    assert '+lat_0=59.35' in loaded.road_map.geo_reference
+    assert '+lat_0=59.35' in (loaded.road_map.geo_reference or '')
     lines = [line[:, :2] for line in loaded.road_map.boundaries]
     begins = np.vstack([line[:-1] for line in lines])
     ways = np.vstack([np.diff(line, axis=0) for line in lines])

@@ -31,9 +31,8 @@ def play(scenario):
     def start(painter=None, **behaviour):
         server = serve(scenario, painter, behaviour=Behaviour(**behaviour))
         server.start()
-        client = Client(server.address)
+        client = Client(server.address, server=server)
         running.append((server, client))
-        client.server = server
         return client
 
     yield start

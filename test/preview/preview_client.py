@@ -56,8 +56,9 @@ _REPLIES = {
 class Client:
     """Calls by path, as any gRPC client would; a failed call raises grpc.RpcError."""
 
-    def __init__(self, address: str, prefix: str = PREFIX) -> None:
+    def __init__(self, address: str, prefix: str = PREFIX, server: Any = None) -> None:
         self.prefix = prefix
+        self.server = server
         self.channel = grpc.insecure_channel(
             address,
             options=[
@@ -186,6 +187,6 @@ def decoded(data: bytes) -> Any:
 def serve(scenario: Any, painter: Painter | None = None, **options: Any) -> PreviewServer:
     """Return a server, not yet started, that draws with a Painter."""
     scenarios = scenario if isinstance(scenario, list) else [scenario]
-    return PreviewServer(
-        scenarios, renderer_factory=lambda entry: painter or Painter(entry), **options
-    )
+    # A Painter has of a SceneRenderer what the server calls.
+    factory: Any = lambda entry: painter or Painter(entry)  # noqa: E731
+    return PreviewServer(scenarios, renderer_factory=factory, **options)

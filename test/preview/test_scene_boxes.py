@@ -32,6 +32,7 @@ from test.preview.drawn_world import (
     yaw,
 )
 from test.support.lenses import archive_cameras, ftheta_project, ftheta_unproject
+from typing import Any
 
 import numpy as np
 from nurec_ros.palette import colour_of
@@ -126,10 +127,10 @@ def test_corners_land_where_the_formula_projects_them(pittsburgh, street):
             local = (corners + active.poses[i, :3, 3] - T[:3, 3]) @ T[:3, :3]
             if local[:, 2].min() < 1.0 or np.linalg.norm(local, axis=1).max() > 45.0:
                 continue
-            pixels = [ftheta_project(parameters, point) for point in local]
-            if None in pixels:
+            projected = [ftheta_project(parameters, point) for point in local]
+            if None in projected:
                 continue
-            pixels = (np.array(pixels) + 0.5) / 2 - 0.5
+            pixels = (np.array(projected) + 0.5) / 2 - 0.5
             if not ((pixels > 4) & (pixels < (955, 535))).all():
                 continue
             shown += 1
@@ -334,7 +335,7 @@ def test_what_is_in_view(position, dims, seen):
 
 CUBE, APART = (1.0, 1.0, 1.0), ((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10))
 # Of each box, the first to be drawn first: its place in the map, half its size.
-ORDERED = {
+ORDERED: dict[str, Any] = {
     'a row': [((x, 0, 0), CUBE) for x in (15.0, 10.0, 5.0)],
     'a long wall whose centre is nearer': [
         ((6.0, 2.0, 0.0), (12.0, 0.5, 2.0)),
@@ -391,13 +392,13 @@ def test_order_agrees_with_every_ray(seed):
             dims.append(size)
         if rng.uniform() < 0.01:
             break
-    poses, dims = np.array(poses), np.array(dims)
-    drawn = back_to_front(poses, dims / 2, np.zeros(3), np.tile(EVERYWHERE, (len(poses), 1)))
-    place = {box: rank for rank, box in enumerate(drawn)}
+    halves, reach = np.array(dims) / 2, np.tile(EVERYWHERE, (len(poses), 1))
+    drawn = back_to_front(np.array(poses), halves, np.zeros(3), reach)
+    ranks = {box: rank for rank, box in enumerate(drawn)}
     angles = np.linspace(-1.2, 1.2, 400)
     rays = np.stack([np.cos(angles), np.sin(angles), np.zeros(400)], axis=1)
-    for near in hits(np.zeros(3), rays, poses, dims)[0]:
-        met = [place[box] for box in np.argsort(near) if np.isfinite(near[box])]
+    for near in hits(np.zeros(3), rays, np.array(poses), np.array(dims))[0]:
+        met = [ranks[box] for box in np.argsort(near) if np.isfinite(near[box])]
         assert met == sorted(met, reverse=True)
 
 

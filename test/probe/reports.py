@@ -14,11 +14,15 @@
 """Probes of a test's own, and what is asked about their reports."""
 
 from dataclasses import replace
+from typing import Any
 
 from nurec_ros.probe.stages import ProbeOptions, run
 
 # A loaded machine may take a second or three for what is at once elsewhere.
-AT_ANY_PACE = {'slow_s': 60.0, 'patience_s': 60.0, 'timeout_s': 60.0, 'timeouts': {'alive': 60.0}}
+AT_ANY_PACE: dict[str, Any] = {
+    **dict.fromkeys(('slow_s', 'patience_s', 'timeout_s'), 60.0),
+    'timeouts': {'alive': 60.0},
+}
 
 
 def probe_at(scenario, server, folder, *, on_stage=lambda _: None, **options):

@@ -61,14 +61,19 @@ def spinning(tmp_path_factory):
 
 @pytest.fixture
 def probe_raw(spinning, tmp_path):
-    """Return a function that probes a server whose spins are these bytes, or what aborts."""
+    """
+    Return a function that probes a server whose spins are these bytes, or what aborts.
 
-    def probed(answer, **options):
+    The list `asked` gets what the server was asked for.
+    """
+
+    def probed(answer, asked=None, **options):
         with FakeServer(grey, scenes=[SEQUENCE_ID]) as server:
             if answer is not None:
                 server.spin = answer if callable(answer) else lambda *_: answer
             report = probe_at(spinning, server.address, tmp_path, lidars=(LIDAR,), **options)
-            probed.requests = server.requests('render_lidar')
+            if asked is not None:
+                asked += server.requests('render_lidar')
         return report
 
     return probed
@@ -124,8 +129,9 @@ def test_the_cloud_of_either_generation_is_judged_and_saved(probe_raw, tmp_path,
 
 
 def test_the_spin_asked_for_is_a_recorded_one_near_the_middle(probe_raw):
-    probe_raw(of_2026())
-    (asked,) = probe_raw.requests
+    requests = []
+    probe_raw(of_2026(), requests)
+    (asked,) = requests
     window = [asked.frame_start_us, asked.frame_end_us]
     assert window in SPINS
     assert abs(window[1] - START_US - 1_000_000) <= 100_000

@@ -67,6 +67,11 @@ def listed(spec=None, mount=MOUNT):
     )
 
 
+def differences(stage):
+    """Return what the stage lists by camera."""
+    return stage.details['differences']
+
+
 def ours(kind, **parameters):
     """Return what the archive holds of one camera, by its name."""
     model = parse_camera_model(kind, {'shutter_type': 'ROLLING_TOP_TO_BOTTOM', **parameters})
@@ -122,7 +127,7 @@ def test_a_camera_that_is_missing_hides_no_other_difference():
     assert 'the server lacks left; it has front, rear; ' in stage.message
     assert 'front: mounted 0.500 m elsewhere' in stage.message
     assert stage.details['missing'] == ['left']
-    assert list(stage.details['differences']) == ['front']
+    assert [*differences(stage)] == ['front']
 
 
 def test_a_camera_that_cannot_be_rendered_is_named_and_is_no_extra():
@@ -160,7 +165,7 @@ def test_every_difference_is_named(spec, mount, words):
     assert words in stage.message
     assert stage.message.startswith('front: ')
     assert stage.remedy
-    assert len(stage.details['differences']['front']) == 1
+    assert len(differences(stage)['front']) == 1
 
 
 def test_another_shutter_and_a_windshield_are_differences():

@@ -282,7 +282,7 @@ class ItemError(Exception):
     """Raised by a render function to fail one item of a batch, not the whole call."""
 
 
-class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+class _Handler(grpc.GenericRpcHandler):
     """Looks every method up anew."""
 
     def __init__(self, server: FakeServer) -> None:

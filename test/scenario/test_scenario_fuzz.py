@@ -31,6 +31,7 @@ from test.support.archives import (
     rig_document,
     tracks_document,
 )
+from typing import Any
 import warnings
 import zipfile
 
@@ -125,7 +126,8 @@ EDITS = strategies.lists(
 
 def mutated(document, steps, value):
     """Change one value; the steps choose the way down to it."""
-    parent, key, inner = None, None, document
+    parent: Any = None
+    key, inner = None, document
     for step in steps:
         if isinstance(inner, dict) and inner:
             parent, key = inner, list(inner)[step % len(inner)]

@@ -17,21 +17,30 @@ The lens formulas once more, point by point in plain Python, as a truth for test
 Nothing here is shared with the package: inverses are bisections, polynomials are sums of powers.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
 import json
 import math
+from pathlib import Path
+from typing import Any
 import zipfile
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Parameters = Mapping[str, Any]
 
 
-def power_sum(coefficients, x):
+def power_sum(coefficients: Iterable[float], x: Array) -> Array:
     """Evaluate a polynomial, lowest order first."""
-    return sum(c * x**i for i, c in enumerate(coefficients))
+    return np.asarray(sum(c * x**i for i, c in enumerate(coefficients)))
 
 
-def bisect(function, target, lower, upper):
+def bisect(function: Callable[[Array], Array], target: Array, least: float, most: float) -> Array:
     """Solve function(x) = target, of any shape, for an increasing function, to the last bit."""
-    lower, upper = np.full_like(target, lower), np.full_like(target, upper)
+    lower, upper = np.full_like(target, least), np.full_like(target, most)
     for _ in range(64):
         middle = 0.5 * (lower + upper)
         below = function(middle) < target
@@ -39,7 +48,7 @@ def bisect(function, target, lower, upper):
     return 0.5 * (lower + upper)
 
 
-def ftheta_radius(parameters, angle, longest=4000.0):
+def ftheta_radius(parameters: Parameters, angle: Array, longest: float = 4000.0) -> Array:
     """Return the pixel distance of an angle, by the reference polynomial alone."""
     if parameters['reference_poly'] == 'ANGLE_TO_PIXELDIST':
         return power_sum(parameters['angle_to_pixeldist_poly'], angle)
@@ -48,7 +57,7 @@ def ftheta_radius(parameters, angle, longest=4000.0):
     )
 
 
-def ftheta_angle(parameters, radius):
+def ftheta_angle(parameters: Parameters, radius: Array) -> Array:
     """Return the angle of a pixel distance, by the reference polynomial alone."""
     if parameters['reference_poly'] == 'PIXELDIST_TO_ANGLE':
         return power_sum(parameters['pixeldist_to_angle_poly'], radius)
@@ -60,14 +69,17 @@ def ftheta_angle(parameters, radius):
     )
 
 
-def ftheta_project(parameters, point, longest=4000.0):
+def ftheta_project(
+    parameters: Parameters, point: Iterable[float], longest: float = 4000.0
+) -> tuple[float, float] | None:
     """Project one point in optical coordinates; None beyond max_angle."""
     x, y, z = (float(value) for value in point)
     sideways = math.hypot(x, y)
     angle = math.atan2(sideways, z)
     if angle > parameters['max_angle']:
         return None
-    factor = ftheta_radius(parameters, angle, longest) / sideways if sideways else 0.0
+    radius = float(ftheta_radius(parameters, np.array(angle), longest))
+    factor = radius / sideways if sideways else 0.0
     c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
     u0, v0 = parameters['principal_point']
     return (
@@ -76,7 +88,7 @@ def ftheta_project(parameters, point, longest=4000.0):
     )
 
 
-def ftheta_unproject(parameters, u, v):
+def ftheta_unproject(parameters: Parameters, u: Array, v: Array) -> tuple[Array, Array, Array]:
     """Return the unit rays x, y, z of pixels."""
     c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
     u0, v0 = parameters['principal_point']
@@ -89,7 +101,7 @@ def ftheta_unproject(parameters, u, v):
     return (x * factor, y * factor, np.cos(angle))
 
 
-def archive_cameras(path):
+def archive_cameras(path: Path) -> dict[str, Any]:
     """Read the raw calibrations of an archive: logical name -> entry."""
     with zipfile.ZipFile(path) as archive:
         rig = json.loads(archive.read('rig_trajectories.json'))

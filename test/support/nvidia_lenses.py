@@ -27,19 +27,23 @@ from test.scenario.cameras.lens_samples import (
     SHEARED,
     WINDSHIELD,
 )
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 RAYS = np.array([[0.0, 0.0, 1.0], [0.3, -0.2, 1.0], [-0.25, 0.15, 1.0], [0.12, 0.3, 1.0]])
 RAYS /= np.linalg.norm(RAYS, axis=1, keepdims=True)
 
 
-def behind_glass(parameters):
+def behind_glass(parameters: dict[str, Any]) -> dict[str, Any]:
     return {**parameters, 'external_distortion_parameters': WINDSHIELD}
 
 
 # Name: type, parameters, and by the image's size where the rays are seen.
-NVIDIA = {
+NVIDIA: dict[
+    str, tuple[str, dict[str, Any], dict[tuple[int, int], list[tuple[float, float]]]]
+] = {
     'ftheta by pixel distance': ('ftheta', FRONT_WIDE, {
         (1920, 1080): [
             (958.8, 752.1), (1229.8365, 571.409), (729.6402, 889.5958), (1068.104, 1025.36),
@@ -133,7 +137,7 @@ NVIDIA = {
 }  # fmt: skip
 
 
-def nvidia_pixels(name, size):
+def nvidia_pixels(name: str, size: tuple[int, int]) -> NDArray[np.float64]:
     """Return the pixels (4, 2) of RAYS with pixel centres at integers, ours."""
     return np.array(NVIDIA[name][2][size]) - 0.5
 

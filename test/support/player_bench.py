@@ -32,7 +32,7 @@ SECOND = 1_000_000_000
 def stamp_ns(message: Any) -> int:
     """Return the time of a message, of its header or of its clock, in nanoseconds."""
     stamp = message.clock if hasattr(message, 'clock') else message.header.stamp
-    return stamp.sec * SECOND + stamp.nanosec
+    return int(stamp.sec * SECOND + stamp.nanosec)
 
 
 class Bench:
@@ -113,7 +113,7 @@ class Bench:
         """Seek, which must succeed."""
         self.player.seek(self.listener, t_ns)
 
-    def start_call(self, service_type: type, name: str) -> Any:
+    def start_call(self, service_type: Any, name: str) -> Any:
         """Call `~/name`, and give the future of its answer."""
         client = self.player.client(self.listener, service_type, name)
         return client.call_async(service_type.Request())

@@ -102,12 +102,10 @@ class Process:
 
     def says(self, pattern: str) -> re.Match[str]:
         """Wait until a line of the output matches."""
-        found = until(
-            lambda: self.alive() and re.search(pattern, self.output, re.MULTILINE),
+        return until(
+            lambda: re.search(pattern, self.output, re.MULTILINE) if self.alive() else None,
             lambda: f'{pattern!r} in {self.output!r}',
         )
-        assert found
-        return found
 
     def wait(self) -> int:
         """Wait for its end and return the exit code."""

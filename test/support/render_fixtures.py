@@ -13,6 +13,7 @@
 # limitations under the License.
 """Two small scenes for the tests of the render service."""
 
+from pathlib import Path
 from test.support.render_scene import write_scene
 
 from nurec_ros.scenario import Scenario
@@ -20,23 +21,23 @@ import pytest
 
 
 @pytest.fixture(scope='session')
-def scenario_path(tmp_path_factory):
+def scenario_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the archive of a scene of two cameras."""
     return write_scene(tmp_path_factory.mktemp('scene') / 'scene.usdz')
 
 
 @pytest.fixture(scope='session')
-def scenario(scenario_path):
+def scenario(scenario_path: Path) -> Scenario:
     return Scenario.load(scenario_path)
 
 
 @pytest.fixture(scope='session')
-def other_path(tmp_path_factory):
+def other_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the archive of another scene."""
     path = tmp_path_factory.mktemp('scene') / 'other.usdz'
     return write_scene(path, scene_id='clipgt-other', start_us=5_000_000)
 
 
 @pytest.fixture(scope='session')
-def other_scenario(other_path):
+def other_scenario(other_path: Path) -> Scenario:
     return Scenario.load(other_path)

@@ -48,7 +48,7 @@ class RunningPlayer(Process):
         listener.until(lambda: self.alive() and messages, 'the first message')
         return messages[0]
 
-    def call(self, listener: Listener, service_type: type, name: str, request: Any = None) -> Any:
+    def call(self, listener: Listener, service_type: Any, name: str, request: Any = None) -> Any:
         """Call `~/name` and return the answer."""
         client = self.client(listener, service_type, name)
         future = client.call_async(service_type.Request() if request is None else request)
@@ -68,7 +68,7 @@ class RunningPlayer(Process):
 
         answer = self.call(listener, Trigger, name)
         assert answer.success, answer.message
-        return answer.message
+        return str(answer.message)
 
     def seek(self, listener: Listener, t_ns: int) -> None:
         """Seek, which must succeed."""

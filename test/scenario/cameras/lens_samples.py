@@ -14,11 +14,12 @@
 """Calibrations for the camera tests: of the size that real ones have, all numbers invented."""
 
 from test.support.archives import ftheta_parameters
+from typing import Any
 
 import numpy as np
 
-FRONT_WIDE = {**ftheta_parameters(), 'principal_point': [958.3, 751.6]}
-REAR = {
+FRONT_WIDE: dict[str, Any] = {**ftheta_parameters(), 'principal_point': [958.3, 751.6]}
+REAR: dict[str, Any] = {
     **FRONT_WIDE,
     'principal_point': [957.0, 539.0],
     'reference_poly': 'ANGLE_TO_PIXELDIST',
@@ -26,7 +27,7 @@ REAR = {
     'angle_to_pixeldist_poly': [0.0, 1576.0, -26.0, 186.0, -541.0, 620.0],
     'max_angle': 0.695,
 }
-TELE = {
+TELE: dict[str, Any] = {
     **REAR,
     'principal_point': [946.0, 541.0],
     'angle_to_pixeldist_poly': [0.0, 3690.0, -60.0, 250.0, -700.0, 800.0],
@@ -39,8 +40,8 @@ FISHEYE_200 = {
     'angle_to_pixeldist_poly': [0.0, 540.0, 3.0, -12.0, 6.0, -2.0],
     'max_angle': 1.75,
 }
-SHEARED = {**FRONT_WIDE, 'linear_cde': [1.0013, -0.0021, 0.0008]}
-SHEARED_REAR = {**REAR, 'linear_cde': [0.97, 0.012, -0.02]}
+SHEARED: dict[str, Any] = {**FRONT_WIDE, 'linear_cde': [1.0013, -0.0021, 0.0008]}
+SHEARED_REAR: dict[str, Any] = {**REAR, 'linear_cde': [0.97, 0.012, -0.02]}
 FTHETAS = {
     'front': FRONT_WIDE,
     'rear': REAR,
@@ -50,7 +51,7 @@ FTHETAS = {
     'sheared_rear': SHEARED_REAR,
 }
 
-PINHOLE = {
+PINHOLE: dict[str, Any] = {
     'resolution': [1920, 1080],
     'shutter_type': 'GLOBAL',
     'principal_point': [951.2, 547.9],
@@ -59,7 +60,7 @@ PINHOLE = {
     'tangential_coeffs': [0.0011, -0.0007],
     'thin_prism_coeffs': [0.0009, -0.0002, -0.0006, 0.0004],
 }
-OPENCV_FISHEYE = {
+OPENCV_FISHEYE: dict[str, Any] = {
     'resolution': [1280, 800],
     'shutter_type': 'ROLLING_LEFT_TO_RIGHT',
     'principal_point': [644.0, 396.5],
@@ -67,7 +68,7 @@ OPENCV_FISHEYE = {
     'radial_coeffs': [0.031, -0.012, 0.0041, -0.0009],
     'max_angle': 1.6,
 }
-WINDSHIELD = {
+WINDSHIELD: dict[str, Any] = {
     'external_distortion_type': 'bivariate-windshield',
     'reference_poly': 'FORWARD',
     'horizontal_poly': [-0.0005, 0.9995, 0.0002, 0.0002, 0.0055, 0.0009],

@@ -34,6 +34,11 @@ from nurec_ros.scenario.cameras import (
 import pytest
 
 
+def parsed(kind, parameters):
+    """Return a model whose own parameters are asked for."""
+    return parse_camera_model(kind, parameters)
+
+
 def _without(parameters, *names):
     return {key: value for key, value in parameters.items() if key not in names}
 
@@ -87,7 +92,7 @@ def test_parameters_must_be_an_object(parameters):
 
 def test_unknown_parameters_are_ignored_and_null_is_absent():
     more = {**FRONT_WIDE, 'colour': 'blue', 'linear_cde': None, 'shutter_type': None}
-    model = parse_camera_model('ftheta', more)
+    model = parsed('ftheta', more)
     assert model.linear_cde == (1.0, 0.0, 0.0)
     assert model.shutter_type == 'GLOBAL'
 
@@ -106,14 +111,14 @@ def test_unknown_parameters_are_ignored_and_null_is_absent():
     ],
 )
 def test_linear_cde(given, expected):
-    assert parse_camera_model('ftheta', {**FRONT_WIDE, 'linear_cde': given}).linear_cde == expected
+    assert parsed('ftheta', {**FRONT_WIDE, 'linear_cde': given}).linear_cde == expected
 
 
 def test_reference_in_any_case_and_found_where_there_is_one_polynomial():
     lower = {**FRONT_WIDE, 'reference_poly': 'pixeldist-to-angle'}
-    assert parse_camera_model('ftheta', lower).reference_poly == 'PIXELDIST_TO_ANGLE'
+    assert parsed('ftheta', lower).reference_poly == 'PIXELDIST_TO_ANGLE'
     only = _without(REAR, 'reference_poly')
-    assert parse_camera_model('ftheta', only).reference_poly == 'ANGLE_TO_PIXELDIST'
+    assert parsed('ftheta', only).reference_poly == 'ANGLE_TO_PIXELDIST'
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model('ftheta', _without(FRONT_WIDE, 'reference_poly'))
     assert caught.value.key == 'parameters.reference_poly'
@@ -157,13 +162,13 @@ def test_short_names_of_pinholes():
 
 def test_missing_and_short_coefficients_are_zero():
     bare = _without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs')
-    assert parse_camera_model('pinhole', bare).distortion == (0.0,) * 12
-    three = parse_camera_model('pinhole', {**bare, 'radial_coeffs': [0.1, 0.2, 0.3]})
+    assert parsed('pinhole', bare).distortion == (0.0,) * 12
+    three = parsed('pinhole', {**bare, 'radial_coeffs': [0.1, 0.2, 0.3]})
     assert three.radial_coeffs == (0.1, 0.2, 0.3, 0.0, 0.0, 0.0)
-    five = parse_camera_model('pinhole', {**bare, 'dist_coeffs': [0.1, 0.2, 0.01, 0.02, 0.3]})
+    five = parsed('pinhole', {**bare, 'dist_coeffs': [0.1, 0.2, 0.01, 0.02, 0.3]})
     assert five.radial_coeffs == (0.1, 0.2, 0.3, 0.0, 0.0, 0.0)
     assert five.tangential_coeffs == (0.01, 0.02)
-    scalar = parse_camera_model('pinhole', {**bare, 'focal_length': 900})
+    scalar = parsed('pinhole', {**bare, 'focal_length': 900})
     assert scalar.focal_length == (900.0, 900.0)
 
 
@@ -171,9 +176,9 @@ def test_fisheye_coefficients():
     bare = _without(OPENCV_FISHEYE, 'radial_coeffs')
     expected = tuple(OPENCV_FISHEYE['radial_coeffs'])
     single = {**bare, **{f'k{i + 1}': value for i, value in enumerate(expected)}}
-    assert parse_camera_model('fisheye', single).radial_coeffs == expected
+    assert parsed('fisheye', single).radial_coeffs == expected
     padded = {**bare, 'radial_coeffs': [*expected, 0.0, 0.0]}
-    assert parse_camera_model('fisheye', padded).radial_coeffs == expected
+    assert parsed('fisheye', padded).radial_coeffs == expected
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model('fisheye', {**bare, 'radial_coeffs': [*expected, 0.1]})
     assert caught.value.key == 'parameters.radial_coeffs'
@@ -186,7 +191,7 @@ def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters, moved
     centre = [0.5 * side + by for side, by in zip(parameters['resolution'], moved, strict=True)]
     parameters = {**parameters, 'principal_point': centre}
     wide = {**parameters, 'max_angle': 3.0}
-    model = parse_camera_model(kind, _without(parameters, 'max_angle'))
+    model = parsed(kind, _without(parameters, 'max_angle'))
     width, height = parameters['resolution']
     corners = [
         (-0.5, -0.5),
@@ -202,7 +207,7 @@ def test_missing_max_angle_reaches_just_past_the_corners(kind, parameters, moved
 def test_missing_max_angle_is_where_a_lens_ends_within_the_image():
     # 3000 theta - 3000 theta^2 rises until 0.5 rad, 750 px off the axis.
     lens = {**_without(REAR, 'max_angle'), 'angle_to_pixeldist_poly': [0.0, 3000.0, -3000.0]}
-    assert parse_camera_model('ftheta', lens).max_angle == pytest.approx(0.5, abs=1e-3)
+    assert parsed('ftheta', lens).max_angle == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize('value', [0, 0.0, -1.3, 'wide', math.nan, math.inf, True, [1.3]])
