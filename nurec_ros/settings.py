@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import cast
 
+from nurec_ros.playback.clock import MAX_RATE, MIN_RATE
 from nurec_ros.setting_values import KINDS, LOAD, parameter, RUNTIME, Spec, Value
 
 
@@ -157,7 +158,7 @@ class Settings:
         choices=('realtime', 'lockstep'),
     )
     rate: float = parameter(
-        1.0, 'Scenario seconds per wall second.', RUNTIME, between=(0.01, 100.0)
+        1.0, 'Scenario seconds per wall second.', RUNTIME, between=(MIN_RATE, MAX_RATE)
     )
     tick_us: int = parameter(
         100000,

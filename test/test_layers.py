@@ -49,7 +49,7 @@ MAY_IMPORT = {
     'preview': {'scenario', 'rendering'},
     'example': set(),
     'probe': {'scenario', 'rendering'},
-    'control': set(),
+    'control': {'playback'},
     'ros': {'scenario', 'playback', 'driving', 'rendering', 'control'},
 }
 

@@ -26,6 +26,8 @@ import json
 import math
 from typing import Any
 
+from nurec_ros.playback.clock import MAX_RATE, MIN_RATE
+
 # ~/state comes once a second at least.
 SILENT_S = 3.0
 # So does /diagnostics.
@@ -33,7 +35,6 @@ HEALTH_KEPT_S = 5.0
 ANSWER_S = 5.0
 NOTE_S = 4.0
 
-SLOWEST, FASTEST = 0.01, 100.0
 # The levels of diagnostic_msgs.
 OK = 0
 
@@ -271,7 +272,7 @@ class Remote:
             wanted = self._wanted('set_rate')
             rate = (wanted.value if wanted is not None else state.speed) * command.value
             # Three digits: so many ups and downs come back to where they began.
-            return PlayerCall('set_rate', min(max(float(f'{rate:.3g}'), SLOWEST), FASTEST))
+            return PlayerCall('set_rate', min(max(float(f'{rate:.3g}'), MIN_RATE), MAX_RATE))
         if command.act is Act.SEEK_BY:
             wanted = self._wanted('seek')
             from_us = wanted.value if wanted is not None else self.position_us(now_s)

@@ -81,7 +81,8 @@ def clouds_of(timeline: Timeline, bag: Path, lidar: str) -> Iterator[tuple[int, 
     """Yield stamp and points of a lidar's clouds as KITTI has them: x y z intensity, float32."""
     for _, t_ns, data in _messages(bag, f'{timeline.node}/{timeline.tokens[lidar]}/points'):
         cloud = deserialize_message(data, PointCloud2)
-        layout = LAYOUTS['xyzirc' if len(cloud.fields) > len(KITTI) else 'xyzi']
+        names = tuple(field.name for field in cloud.fields)
+        layout = next(layout for layout in LAYOUTS.values() if layout.names == names)
         points = np.frombuffer(cloud.data, layout)
         rows = np.stack([points[name] for name in KITTI], axis=1).astype('<f4')
         if layout['intensity'] == np.uint8:

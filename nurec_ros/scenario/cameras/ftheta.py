@@ -17,6 +17,7 @@ NVIDIA's F-theta model: a polynomial between pixel distance and angle, then a sm
 With theta = atan2(|xy|, z) and delta = a(theta), a pixel is A (delta / |xy|) (x, y) + principal
 point, A = [[c, d], [e, 1]]. Either a (angle to pixel distance) or b (pixel distance to angle) is
 the reference, the other only a fit of its inverse: it is kept for the wire and never used.
+RoundLens in base.py computes it.
 """
 
 from __future__ import annotations
