@@ -23,13 +23,17 @@ What the arguments ask for is looked up before anything is started: where an act
 leaves behind the processes that the actions before it were about to start.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 import os
 from pathlib import Path
 import shutil
 import socket
 import tempfile
+from typing import Any, TypeVar
 
-from launch import LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -45,6 +49,8 @@ from rclpy.exceptions import NameValidationException
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_node_name import validate_node_name
 import yaml
+
+Read = TypeVar('Read')
 
 PACKAGE = 'nurec_ros'
 DEFAULT_NAME = 'nurec'
@@ -63,7 +69,7 @@ WITH_FIRST = ('humble', 'iron', 'jazzy')
 TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
 
 # What the player is told for each driver that `drive` may name.
-DRIVERS = {
+DRIVERS: dict[str, dict[str, object]] = {
     'follow': {'ego_source': 'ackermann'},
     # It publishes Twist unless told otherwise.
     'teleop': {'ego_source': 'twist', 'cmd_vel_stamped': False},
@@ -78,12 +84,12 @@ MOUNTS = '/proc/self/mounts'
 NETWORK = '/sys/class/net'
 
 
-def a_path(text):
+def a_path(text: str) -> str:
     """Make a path absolute; no shell expands the tilde behind `:=`."""
     return os.path.abspath(os.path.expanduser(text))
 
 
-def a_number(text):
+def a_number(text: str) -> float:
     """Read a number, always as a double."""
     try:
         return float(text)
@@ -91,7 +97,7 @@ def a_number(text):
         raise ValueError(f'{text!r} is not a number') from None
 
 
-def a_flag(text):
+def a_flag(text: str) -> bool:
     """Read what YAML takes for a boolean, and 1 and 0."""
     if text.strip().lower() in ('true', 'yes', 'on', '1'):
         return True
@@ -100,7 +106,7 @@ def a_flag(text):
     raise ValueError(f'{text!r} is neither true nor false')
 
 
-def names(text):
+def names(text: str) -> list[str]:
     """Read names separated by commas, or a YAML list of them; without text all, as `['']`."""
     if text.strip().startswith('['):
         try:
@@ -120,7 +126,7 @@ def names(text):
 # The arguments that become parameters of the player, and how their text is read: str keeps what
 # was typed, also where it looks like a number. Empty text leaves a parameter to params_file, else
 # to the player's default.
-PARAMETERS = {
+PARAMETERS: dict[str, tuple[Callable[[str], object], str]] = {
     'usdz_path': (a_path, 'The scenario, a NuRec USDZ file'),
     'server': (str, 'HOST:PORT of the render server'),
     'cameras': (names, 'The cameras to render, as a,b or [a, b]'),
@@ -171,7 +177,7 @@ OTHERS = {
 }
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, and start what they ask for once they are known."""
     arguments = [
         DeclareLaunchArgument(argument, default_value='', description=f'{description}. {LEFT}')
@@ -184,13 +190,13 @@ def generate_launch_description():
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])
 
 
-def start(context):
+def start(context: LaunchContext) -> list[Action]:
     """Return the actions that the arguments ask for."""
     given = {
         argument: LaunchConfiguration(argument).perform(context).strip()
         for argument in (*PARAMETERS, *OTHERS)
     }
-    parameters = {
+    parameters: dict[str, Any] = {
         argument: read(argument, convert, given[argument])
         for argument, (convert, _) in PARAMETERS.items()
         if given[argument]
@@ -250,7 +256,7 @@ def start(context):
     return [*(LogInfo(msg=f'[WARNING] {remark}') for remark in remarks if remark), *actions]
 
 
-def look_up_executables(context, flags, drive):
+def look_up_executables(context: LaunchContext, flags: Mapping[str, bool], drive: str) -> None:
     """Fail where an executable that the arguments ask for is not installed."""
     again = 'build the workspace again'
     needed = (
@@ -269,7 +275,7 @@ def look_up_executables(context, flags, drive):
             raise ValueError(f'{executable} is not installed ({remedy})') from None
 
 
-def check_names(name, player_name):
+def check_names(name: str, player_name: str) -> None:
     """Fail where the node's name or namespace is not a legal one."""
     try:
         validate_node_name(name)
@@ -279,7 +285,7 @@ def check_names(name, player_name):
         raise ValueError(f'{player_name}: {str(error).splitlines()[0].rstrip(":")}') from None
 
 
-def read(argument, convert, text):
+def read(argument: str, convert: Callable[[str], Read], text: str) -> Read:
     """Convert an argument's text; errors say which argument it was."""
     try:
         return convert(text)
@@ -287,7 +293,7 @@ def read(argument, convert, text):
         raise ValueError(f'{argument}: {error}') from None
 
 
-def ours(executable, who, name, namespace, **options):
+def ours(executable: str, who: str, name: str, namespace: str, /, **options: Any) -> Node:
     """
     Return a node of this package, which takes the whole launch with it when it ends.
 
@@ -305,23 +311,18 @@ def ours(executable, who, name, namespace, **options):
     )
 
 
-def preview_server(usdz_path, port):
+def preview_server(usdz_path: str, port: int) -> ExecuteProcess:
     """Return the preview server; it is no node, so launch_ros's Node would confuse it."""
+    executable = ExecutableInPackage(package=PACKAGE, executable='nurec_preview')
     return ExecuteProcess(
-        cmd=[
-            ExecutableInPackage(package=PACKAGE, executable='nurec_preview'),
-            '--usdz',
-            usdz_path,
-            '--port',
-            str(port),
-        ],
+        cmd=[executable, '--usdz', usdz_path, '--port', str(port)],
         name='nurec_preview',
         output='screen',
         on_exit=lambda event, context: end(event, context, 'the preview server'),
     )
 
 
-def teleop(topic):
+def teleop(topic: str) -> Action:
     """Return what starts the keyboard in a window, or says how where there can be none."""
     lacking = [] if shutil.which(TERMINAL) else [f'{TERMINAL} is not installed']
     lacking += [] if os.environ.get('DISPLAY') else ['DISPLAY is not set']
@@ -339,7 +340,7 @@ def teleop(topic):
     )
 
 
-def end(event, context, who):
+def end(event: Any, context: LaunchContext, who: str) -> EmitEvent | None:
     """
     End the launch because one of its processes ended.
 
@@ -353,25 +354,25 @@ def end(event, context, who):
     return EmitEvent(event=Shutdown(reason=reason))
 
 
-def preview_port(server):
+def preview_port(server: str) -> int:
     """Return the port that `server` names, else one that is free now."""
     if not server:
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
-            return probe.getsockname()[1]
+            return int(probe.getsockname()[1])
     _, _, port = server.rpartition(':')
     if ',' in server or not port.isdigit():
         raise ValueError(f'server: preview:=true needs one HOST:PORT, not {server!r}')
     return int(port)
 
 
-def is_elsewhere(server):
+def is_elsewhere(server: str) -> bool:
     """Return whether `server`, HOST:PORT or empty, names another machine than this one."""
     host = server.rpartition(':')[0].strip('[]').lower()
     return host not in HERE and host != socket.gethostname().lower()
 
 
-def shm_profile():
+def shm_profile() -> tuple[dict[str, str], str]:
     """Return the environment that selects the profile, and a remark where it is left out."""
     if any(os.environ.get(variable) for variable in (*PROFILE_VARIABLES, TRANSPORTS_VARIABLE)):
         return {}, ''
@@ -391,7 +392,7 @@ def shm_profile():
     return {variable: str(profile)}, ''
 
 
-def container_remark():
+def container_remark() -> str:
     """
     Return a remark where nodes outside of this container would see topics without messages.
 
@@ -420,7 +421,7 @@ def container_remark():
     )
 
 
-def full_name(*parts):
+def full_name(*parts: str) -> str:
     """Join namespaces and a name as ROS does: one that begins with a slash starts anew."""
     joined = ''
     for part in parts:
@@ -428,12 +429,12 @@ def full_name(*parts):
     return joined
 
 
-def rviz(player_name):
+def rviz(player_name: str) -> Node:
     """Return rviz2 with our configuration, its topics those of the player of that full name."""
-    config = CONFIG / 'nurec.rviz'
+    config = str(CONFIG / 'nurec.rviz')
     if player_name != f'/{DEFAULT_NAME}':
         # Remapping would leave rviz2 showing names that do not exist.
-        text = config.read_text().replace(f'/{DEFAULT_NAME}/', f'{player_name}/')
+        text = Path(config).read_text().replace(f'/{DEFAULT_NAME}/', f'{player_name}/')
         handle, config = tempfile.mkstemp(prefix='nurec_', suffix='.rviz')
         with open(handle, 'w') as copy:
             copy.write(text)
@@ -442,7 +443,7 @@ def rviz(player_name):
         executable='rviz2',
         name='nurec_rviz',
         namespace='',
-        arguments=['-d', str(config)],
+        arguments=['-d', config],
         parameters=[{'use_sim_time': True}],
         output='screen',
     )

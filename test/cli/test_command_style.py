@@ -189,6 +189,8 @@ def test_a_mistake_is_one_sentence(name, arguments, code, words, capsys, monkeyp
     if name in ('player', 'follow', 'export', 'demo') and not HAS_ROS and code == 1:
         pytest.skip('needs rclpy')
     monkeypatch.chdir(tmp_path)
+    # It ends its process at once, which is the tests' own here.
+    monkeypatch.setattr('nurec_ros.cli.control.leave', sys.exit)
     ended: object
     try:
         ended = run(name, *arguments)

@@ -62,7 +62,7 @@ def test_moments_are_spread_evenly_and_close_to_the_ends():
 )
 def test_nearest_is_the_nearest(t: int, expected: int):
     entries = [(stamp, b'') for stamp in (0, 10, 20, 30)]
-    assert nearest(entries, t)[0] == expected
+    assert nearest(entries, t) == (expected, b'')
     assert nearest([], t) is None
 
 

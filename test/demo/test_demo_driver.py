@@ -75,16 +75,16 @@ def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
             pursuit.offset_m = OFFSET_M * part_at(pursuit.near_m / pursuit.length_m)
             x, y, z, w = seen.pose.quaternion
             yaw = np.arctan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
-            place = (*seen.pose.position[:2], float(yaw))
-            expected.append((seen.t_ns, *place))
+            place = [*seen.pose.position[:2], float(yaw)]
+            expected.append((seen.t_ns, place))
             speed = float(seen.twist.linear[0])
-            command = np.float32(pursuit.command(seen.t_ns, *place, speed))
+            command = np.float32(pursuit.command(seen.t_ns, *place, speed=speed))
             seen = environment.step(tuple(command.tolist()), duration_s=TICK_US / 1e6)
             lateral.append(seen.deviation.lateral_m)
             met |= set(seen.collisions)
     rows = dict(zip(drive.odometry_ns.tolist(), drive.odometry.tolist(), strict=True))
-    assert {t for t, *_ in expected} <= set(rows)
-    for t_ns, *place in expected:
+    assert {t_ns for t_ns, _ in expected} <= set(rows)
+    for t_ns, place in expected:
         assert rows[t_ns] == pytest.approx(place, abs=1e-6)
     assert min(lateral) == pytest.approx(OFFSET_M, abs=0.15)
     assert abs(lateral[-1]) < 0.005
@@ -98,8 +98,9 @@ def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
 
 def test_the_overview_has_both_ways(driven):
     _, folder, _ = driven
-    overview = cv2.imread(str(folder / 'overview.png'))[:, :, ::-1]
-    near = np.abs(overview.astype(int) - RECORDED).max(axis=2) < 12
+    overview = cv2.imread(str(folder / 'overview.png'))
+    assert overview is not None
+    near = np.abs(overview[:, :, ::-1].astype(int) - RECORDED).max(axis=2) < 12
     # The way and the box beside the driven one, and the legend's square of 14 by 13.
     assert near[:-90].sum() > 300
     assert near[-90:].sum() > 150

@@ -188,14 +188,15 @@ def test_every_picture_that_is_due_is_recorded_with_a_transform_of_its_moment(sh
     for what, count in (('images', 2 * len(stamps[PICTURES])), ('clouds', len(stamps[POINTS]))):
         found = re.search(rf'^{what}: (\d+) came of (\d+) that were due$', said, re.M)
         assert found
-        came, due = map(int, found.groups())
+        shown, due = map(int, found.groups())
         # The frame of the halted start once more, for whom the player found later.
-        assert count <= came == due
+        assert count <= shown == due
 
 
 def test_pictures_show_something(shown):
     folder, _ = shown
     sheet = cv2.imread(str(folder / 'contact_sheet.png'))
+    assert sheet is not None
     assert sheet.shape[1] > 1500
     cells = sheet[130:330, 30:1900].reshape(-1, 3)
     assert len(np.unique(cells, axis=0)) > 500, 'a street has many colours'
@@ -364,7 +365,7 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     path = times_ns[:2], np.zeros((2, 3))
     recorded = overview.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
     monkeypatch.setattr(recording, 'read_drive', lambda *_: recorded)
-    said: list[dict] = []
+    said = []
     for module, name in ((contact_sheet, 'draw_contact_sheet'), (overview, 'draw_overview')):
         monkeypatch.setattr(module, name, lambda *_, **words: said.append(words))
     monkeypatch.setattr(drawing, 'write_png', lambda *_: None)

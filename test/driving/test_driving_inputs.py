@@ -176,6 +176,7 @@ def test_no_input_leads_to_a_place_that_is_not_finite():
                 [0.0, 1e-300, -1e-12, 0.3, -5.0, 999.0, -1000.0, 1e300, NAN, INF], size=8
             ).tolist()
             stamp = int(random.choice([0, 1, ego.passed_ns - 10**8, ego.passed_ns + 10**8]))
+            item: TwistCommand | AckermannCommand | TimedPose
             try:
                 if source == 'twist':
                     item = TwistCommand.checked(stamp, *numbers[:2])

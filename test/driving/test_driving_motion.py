@@ -193,7 +193,7 @@ CUTS = {
     'rate 100': by_clock(100.0, END),
     'at random': random_cuts(1, END),
 }
-COMMANDS = {
+COMMANDS: dict[str, list[TwistCommand] | list[AckermannCommand]] = {
     'twist': [
         TwistCommand(T0, 9.0, 0.3),
         TwistCommand(T0 + 314_159_265, 7.0, -0.8),
@@ -348,7 +348,12 @@ def test_rate_100_costs_no_more_than_rate_1():
         ego.put(TwistCommand(T0, 9.0, 0.3), halted=True)
         asked = []
         nearest = ego.path.nearest
-        ego.path.nearest = lambda *where: asked.append(where) or nearest(*where)
+
+        def counted(*where):
+            asked.append(where)
+            return nearest(*where)
+
+        ego.path.nearest = counted
         for t_ns in cuts:
             ego.advance_to(t_ns)
         return len(asked)

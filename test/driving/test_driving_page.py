@@ -24,7 +24,7 @@ import sys
 from test.rendering.fake_server import FakeServer, picture
 from test.support.domain import claim_domain
 from test.support.process import Process
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 from nurec_ros import Environment
@@ -138,9 +138,9 @@ def check_env(monkeypatch):
     try:
         from gymnasium.utils.env_checker import check_env
     except ImportError:
-        package = ModuleType('gymnasium')
-        package.Env = type('Env', (), {'reset': lambda self, *, seed=None, options=None: None})
-        package.spaces = SimpleNamespace(Box=lambda *values: values)
+        env = type('Env', (), {'reset': lambda self, *, seed=None, options=None: None})
+        spaces = SimpleNamespace(Box=lambda *values: values)
+        package = SimpleNamespace(Env=env, spaces=spaces)
         monkeypatch.setitem(sys.modules, 'gymnasium', package)
         return None
     return lambda drive: check_env(drive, skip_render_check=True)
@@ -228,7 +228,7 @@ def test_the_fields_of_autowares_commands_are_those_that_are_passed_on():
 
     row = next(line for line in TEXT.splitlines() if 'autoware_control_msgs/Control |' in line)
     topic, how = row.split(' | ')
-    assert {spec.name: spec.default for spec in ADAPTER_SPECS}['control_topic'] in topic
+    assert str({spec.name: spec.default for spec in ADAPTER_SPECS}['control_topic']) in topic
     fields = set(re.findall(r'`([\w.]+)`', how)) - {'nurec_autoware'}
     assert len(fields) == 6
     source = inspect.getsource(drive_of)

@@ -33,10 +33,10 @@ TICK_NS = 50_000_000
 class Followed:
     """What was after each tick: m to the left, degrees, m from the recorded ego, and m/s."""
 
-    lateral: list = field(default_factory=list)
-    heading: list = field(default_factory=list)
-    apart: list = field(default_factory=list)
-    speed: list = field(default_factory=list)
+    lateral: list[float] = field(default_factory=list)
+    heading: list[float] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
+    speed: list[float] = field(default_factory=list)
 
     def arrays(self):
         found = self.lateral, self.heading, self.apart, self.speed
@@ -59,8 +59,8 @@ def follow(recorded, offset_m=lambda seconds: 0.0, seconds=None, held_s=0.0, ste
         if t_ns < begin_ns + held_s * SECOND:
             ego.put(AckermannCommand(t_ns, 0.0, 0.0), halted=True)
         elif number % step == 0:
-            command = driver.command(t_ns, *pose.position[:2], yaw, speed)
-            ego.put(AckermannCommand(t_ns, *command), halted=True)
+            x, y, _ = pose.position
+            ego.put(AckermannCommand(t_ns, *driver.command(t_ns, x, y, yaw, speed)), halted=True)
         after_ns = t_ns + TICK_NS
         ego.advance_to(after_ns)
         deviation = ego.deviation(after_ns)
@@ -186,8 +186,8 @@ def follow_in(usdz):
         while not seen.done:
             x_axis = seen.pose.matrix[:2, 0]
             yaw = math.atan2(x_axis[1], x_axis[0])
-            place, speed = seen.pose.position[:2], float(seen.twist.linear[0])
-            seen = environment.step(driver.command(seen.t_ns, *place, yaw, speed), 0.05)
+            (x, y, _), speed = seen.pose.position, float(seen.twist.linear[0])
+            seen = environment.step(driver.command(seen.t_ns, x, y, yaw, speed), 0.05)
             apart = seen.pose.position - recorded.pose(seen.t_ns).position
             found.append((abs(seen.deviation.lateral_m), math.hypot(*apart[:2])))
             met |= set(seen.collisions)

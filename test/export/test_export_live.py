@@ -132,7 +132,7 @@ def test_a_bag_holds_what_a_live_player_sends(
     assert code == 0
     heard['~/state'], kinds['~/state'] = bench.states, DiagnosticStatus
     names = {(f'/nurec{topic[1:]}' if topic[0] == '~' else topic): topic for topic in kinds}
-    ours: dict[str, list] = {topic: [] for topic in kinds}
+    ours: dict[str, list[object]] = {topic: [] for topic in kinds}
     for name, _, data in messages(out / 'drive'):
         if name in names:
             topic = names[name]

@@ -81,7 +81,7 @@ def test_next_after(schedule):
 
 
 def test_times_are_sorted_and_unique():
-    schedule = Schedule({'a': [3, 1, 2, 1]})
+    schedule = Schedule({'a': np.array([3, 1, 2, 1])})
     assert schedule.names == ('a',)
     assert schedule.times('a').tolist() == [1, 2, 3]
     with pytest.raises(KeyError):

@@ -15,6 +15,7 @@
 
 from test.playback.world import BEGIN, frames, kinds, MS, World
 
+import numpy as np
 from nurec_ros.playback.effects import (
     Discard,
     Render,
@@ -23,6 +24,8 @@ from nurec_ros.playback.effects import (
 )
 from nurec_ros.playback.schedule import Due, Schedule
 import pytest
+
+NOTHING_DUE = Schedule({'wide': np.empty(0, np.int64)})
 
 
 def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
@@ -174,7 +177,7 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
             'the position is the end; go back with ~/seek or ~/reset',
         ),
         (
-            lambda world: setattr(world.playback.course, 'schedule', Schedule({'wide': []})),
+            lambda world: setattr(world.playback.course, 'schedule', NOTHING_DUE),
             'no camera has a frame between the position and the end',
         ),
     ],

@@ -21,6 +21,7 @@ import threading
 import grpc
 from nurec_ros.rendering import dispatcher, policy
 from nurec_ros.rendering import pipeline as pipeline_module
+from nurec_ros.rendering.calls import late_error
 import pytest
 
 CODE = grpc.StatusCode
@@ -207,8 +208,8 @@ def test_batch_that_takes_longer_than_a_frame_may_is_said_before_it_is_given_up(
     pipeline = make_pipeline(make_server(gate), render_timeout_s=15.0)
     pipeline.submit(due(*CAMERAS), keep=True).result(60)
     gate.hold()
-    monkeypatch.setattr(dispatcher, 'late_error', early(dispatcher.late_error))
-    monkeypatch.setattr(pipeline_module, 'late_error', early(pipeline_module.late_error))
+    for module in (dispatcher, pipeline_module):
+        monkeypatch.setattr(module, 'late_error', early(late_error))
     late = pipeline.submit(due(*CAMERAS, t_us=1), keep=True)
     delivered.wait(lambda: bool(delivered.texts('warn')))
     said = delivered.texts('warn')[0]

@@ -21,6 +21,7 @@ import threading
 
 import grpc
 from nurec_ros.rendering import dispatcher, policy
+from nurec_ros.rendering.calls import first_frame_waited_s, results_of
 import pytest
 
 CODE = grpc.StatusCode
@@ -278,10 +279,9 @@ def test_first_frame_that_takes_long_is_logged_once_for_a_connection(
     monkeypatch.setattr(policy, 'LOOK_S', 0.01)
     monkeypatch.setattr(policy, 'FIRST_FRAME_SAID_S', 0.0)
     looks: list[float] = []
-    real = dispatcher.first_frame_waited_s
 
     def look(*arguments):
-        looks.append(real(*arguments))
+        looks.append(first_frame_waited_s(*arguments))
         return looks[-1]
 
     monkeypatch.setattr(dispatcher, 'first_frame_waited_s', look)
@@ -408,12 +408,11 @@ def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
 
 def test_fault_of_our_own_loses_the_frame_only(make_server, make_pipeline, delivered, monkeypatch):
     pipeline = make_pipeline(make_server(), batch='never')
-    real = dispatcher.results_of
 
     def broken(call, *rest):
         if call.jobs[0].source == 'wide':
             raise ZeroDivisionError('a bug')
-        return real(call, *rest)
+        return results_of(call, *rest)
 
     monkeypatch.setattr(dispatcher, 'results_of', broken)
     for t_us in range(5):

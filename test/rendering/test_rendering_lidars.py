@@ -133,14 +133,17 @@ def build(scenario, lidar, t_us, **options):
     ],
 )
 def test_requests_are_the_bytes_that_the_protocol_asks_for(scenario, lidar, t_us, window, device):
-    assert build(scenario, lidar, t_us) == request_bytes(*window, device)
+    assert build(scenario, lidar, t_us) == request_bytes(*window, device=device)
 
 
 def test_a_spin_shorter_than_a_turn_is_taken_as_recorded(scenario, tmp_path):
     spins = [[START_US + 100_000, START_US + 160_000]]
-    path = build_archive(
-        tmp_path, edit_rig=lambda rig: (edit_rig(rig), add_lidar(rig, spins=spins), rig)[-1]
-    )
+
+    def edit(rig):
+        edit_rig(rig)
+        add_lidar(rig, spins=spins)
+
+    path = build_archive(tmp_path, edit_rig=edit)
     assert build(Scenario.load(path), LIDAR, spins[0][1]) == request_bytes(*spins[0])
 
 

@@ -342,9 +342,9 @@ def anything(seed):
         for one in flying:
             queues.finish(one, result(one))
         flying = []
-        taken = [found for name in 'ab' if (found := queues.take(queues.queue(name)))]
-        delivered += taken
-        if not taken and not list(queues.waiting()):
+        rest = [found for name in 'ab' if (found := queues.take(queues.queue(name)))]
+        delivered += rest
+        if not rest and not list(queues.waiting()):
             break
     assert len(delivered) + len(gone) == len(added)
     assert all(one.state == FINISHED for one in delivered)

@@ -215,8 +215,8 @@ def test_servers_and_clients_that_cannot_agree_on_tls_are_told_why(
 ):
     credentials, root = server_credentials(tmp_path)
     server = make_server(credentials=credentials if server_tls else None)
-    root = str(root) if client_tls else ''
-    pipeline = make_pipeline(f'127.0.0.1:{server.port}', tls_root_certificate=root)
+    given = str(root) if client_tls else ''
+    pipeline = make_pipeline(f'127.0.0.1:{server.port}', tls_root_certificate=given)
     delivered.wait(lambda: bool(delivered.texts('error')))
     found = delivered.texts('error')[0]
     assert f'cannot agree on TLS with 127.0.0.1:{server.port}: ' in found

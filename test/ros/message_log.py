@@ -352,7 +352,7 @@ class Era:
 
     def log(self) -> dict[str, Any]:
         """Return all of it."""
-        found = {
+        found: dict[str, Any] = {
             'clock': self._clock(),
             'tf': self._tf(),
             'twist': self._twist(),
@@ -484,10 +484,9 @@ class Era:
         rows = []
         for t_ns, raw in {stamp_ns(message): message for message in topics_of[0]}.items():
             pixels = np.array(raw.data, np.uint8).reshape(raw.height, raw.width, 3)
-            decoded = cv2.imdecode(np.array(compressed[t_ns].data, np.uint8), cv2.IMREAD_COLOR)[
-                ..., ::-1
-            ]
-            assert np.abs(decoded.astype(int) - pixels).mean() < 4.0, 'both show the same'
+            jpeg = np.array(compressed[t_ns].data, np.uint8)
+            bgr: Any = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+            assert np.abs(bgr[..., ::-1].astype(int) - pixels).mean() < 4.0, 'both show the same'
             rows.append([t_ns, _cells(pixels)])
         return rows
 

@@ -94,6 +94,7 @@ def test_compressed_bytes_pass_untouched(encoding: str, text: str):
     decoded = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR)
     target, _, source = text.partition('; ')
     assert (target, source.split()[-1]) == ('rgb8', 'bgr8')
+    assert decoded is not None
     np.testing.assert_allclose(decoded[..., ::-1], red_picture(), atol=12)
 
 

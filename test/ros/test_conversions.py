@@ -62,7 +62,7 @@ def test_time_is_exact_and_never_zero(t_ns: int, sec: int, nanosec: int):
     assert (message.sec, message.nanosec) == (sec, nanosec)
 
 
-def matrix(rotvec: tuple, translation: tuple) -> np.ndarray:
+def matrix(rotvec: tuple[float, ...], translation: tuple[float, ...]) -> np.ndarray:
     T = np.eye(4)
     T[:3, :3] = Rotation.from_rotvec(rotvec).as_matrix()
     T[:3, 3] = translation
@@ -134,7 +134,7 @@ def test_points():
 
 
 @pytest.mark.parametrize('shape', [(0,), (6,), (2, 3, 3)])
-def test_bytes_reach_a_message_in_order(shape: tuple):
+def test_bytes_reach_a_message_in_order(shape: tuple[int, ...]):
     pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     for data in (pixels, pixels.tobytes(), memoryview(pixels)):
         message = Image(data=[9] * 30)

@@ -230,7 +230,7 @@ def test_each_axis_scales_by_itself_about_the_images_edge():
 )
 def test_an_overlay_is_where_nvidias_library_draws_it(name, kind, parameters, size):
     described = calibration(parse_camera_model(kind, parameters))
-    message = camera_info(described, *size, 'camera')
+    message = camera_info(described, *size, frame='camera')
     matrix, d = np.array(message.k).reshape(3, 3), np.array(message.d)
     if message.distortion_model == 'equidistant':
         pixels, _ = cv2.fisheye.projectPoints(RAYS[:, None], np.zeros(3), np.zeros(3), matrix, d)

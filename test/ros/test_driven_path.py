@@ -61,7 +61,8 @@ def test_it_is_that_of_the_ego_whatever_became_of_it(ego):
 
 
 def test_while_the_clock_plays_a_long_one_waits(ego, monkeypatch):
-    clock = SimpleNamespace(monotonic=lambda: clock.now_s, now_s=100.0)
+    clock = SimpleNamespace(now_s=100.0)
+    clock.monotonic = lambda: clock.now_s
     monkeypatch.setattr(ego_inputs, 'time', clock)
     outlet = RecordingOutlet()
     topics = DrivenTopics(outlet)

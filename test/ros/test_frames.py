@@ -125,7 +125,7 @@ def test_the_prefix_goes_before_all_but_the_map():
         {'odom_frame': 'front_optical_frame', 'cameras': ['front']},
     ],
 )
-def test_two_frames_of_one_name_are_refused(names: dict):
+def test_two_frames_of_one_name_are_refused(names: dict[str, Any]):
     with pytest.raises(ConfigurationError, match="two frames would be called '"):
         FrameNames.create(**names)
 

@@ -211,7 +211,7 @@ def test_tf2_ros_sends_tf_where_it_is_installed(
         def __init__(self, node: Any) -> None:
             self.node = node
 
-        def sendTransform(self, transforms: list) -> None:  # noqa: N802
+        def sendTransform(self, transforms: list[Any]) -> None:  # noqa: N802
             sent.append([one.child_frame_id for one in transforms])
 
     monkeypatch.setattr(outlet, 'TransformBroadcaster', Broadcaster)

@@ -84,7 +84,7 @@ def test_the_profile_is_the_default_one_with_shared_memory_and_udp():
 
 
 @pytest.fixture
-def sender() -> Iterator[subprocess.Popen]:
+def sender() -> Iterator[subprocess.Popen[str]]:
     environment = os.environ | dict.fromkeys(VARIABLES, str(PROFILE))
     process = subprocess.Popen(
         [sys.executable, '-c', PUBLISHER],
@@ -104,7 +104,7 @@ def sender() -> Iterator[subprocess.Popen]:
     'fastrtps' not in get_rmw_implementation_identifier(), reason='the profile is of Fast DDS'
 )
 @pytest.mark.skipif(free_shared_memory() < 2 * SEGMENT, reason='/dev/shm is too small')
-def test_only_the_publisher_needs_it(sender: subprocess.Popen, listener: Any):
+def test_only_the_publisher_needs_it(sender: subprocess.Popen[str], listener: Any):
     assert int(sender.stdout.readline()) >= SEGMENT
     received: list[Image] = []
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -122,7 +122,7 @@ def test_all_again_is_without_a_word_about_a_jump(stage: Stage):
         ),
     ],
 )
-def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict, expected: list[str]):
+def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict[str, Any], expected: list[str]):
     stage.shown().topics.show(Show(MOMENT_NS, **shown))
     assert stage.outlet.order == expected
 
@@ -131,7 +131,9 @@ def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict, expected: list
     ('settings', 'missing'),
     [({'publish_tf': False}, {'/tf', '~/odom'}), ({'publish_clock': False}, {'/clock'})],
 )
-def test_what_is_switched_off_is_not_there(scenario: Scenario, settings: dict, missing: set[str]):
+def test_what_is_switched_off_is_not_there(
+    scenario: Scenario, settings: dict[str, Any], missing: set[str]
+):
     everything = Stage(scenario).outlet.offered
     stage = Stage(scenario, **settings)
     stage.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
@@ -166,7 +168,7 @@ def test_a_topic_that_cannot_be_leaves_none_of_the_others(scenario: Scenario):
 
 
 def test_another_scenario(stage: Stage, tmp_path: Path):
-    def without_box(document: dict) -> None:
+    def without_box(document: dict[str, Any]) -> None:
         del document['rig_trajectories'][0]['rig_bbox']
 
     path = build_archive(tmp_path, start_us=5_000_000, cameras=('roof',), edit_rig=without_box)
@@ -220,7 +222,7 @@ def test_the_clock_is_exact_and_never_zero(stage: Stage):
     ],
 )
 def test_the_pose_is_the_arcs_on_tf_and_odometry(
-    scenario: Scenario, settings: dict, parent: str, child: str
+    scenario: Scenario, settings: dict[str, Any], parent: str, child: str
 ):
     stage = Stage(scenario, **settings)
     stage.topics.show(Show(MOMENT_NS, pose=True))
@@ -319,7 +321,7 @@ def test_earth_is_the_parent_of_map_where_it_is_known_and_wanted(scenario: Scena
     ],
 )
 def test_frames_that_others_publish_are_left_to_them(
-    scenario: Scenario, settings: dict, frames: int
+    scenario: Scenario, settings: dict[str, Any], frames: int
 ):
     tree = Stage(scenario, **settings).static_tree()
     assert len(tree) == frames
@@ -416,5 +418,5 @@ def test_the_state_is_a_status_with_values_in_json(state_message: Callable[..., 
         ({'scenario': 'x', 'is_playing': True}, 'playing'),
     ],
 )
-def test_the_state_in_a_word(state_message: Callable[..., Any], values: dict, word: str):
+def test_the_state_in_a_word(state_message: Callable[..., Any], values: dict[str, Any], word: str):
     assert state_message(**values).message == word

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.ros
 LABELS = {'1': 'automobile', '2': 'person', '3': 'Alien Craft', '4': 'automobile'}
 
 
-def active(*ids: str, t_ns: int = 1_000_000_000, labels: dict | None = None) -> Any:
+def active(*ids: str, t_ns: int = 1_000_000_000, labels: dict[str, str] | None = None) -> Any:
     count = len(ids)
     numbers = [int(track_id) for track_id in ids]
     return SimpleNamespace(

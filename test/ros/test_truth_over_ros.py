@@ -187,7 +187,9 @@ class Observer:
             message = until(lambda m=messages: self._stamped(m, t_ns), f'the image of {name}')
             assert message.header.frame_id == f'{name}_optical_frame'
             data = np.frombuffer(message.data, np.uint8)
-            pictures[name] = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1].astype(float)
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            assert picture is not None, name
+            pictures[name] = picture[:, :, ::-1].astype(float)
         return (*found, pictures)
 
 

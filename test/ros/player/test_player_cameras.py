@@ -17,6 +17,7 @@ import math
 from test.rendering.fake_server import FakeServer
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
 from test.support.player_bench import stamp_ns
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ FISHEYE = {
     'radial_coeffs': [0.031, -0.012, 0.0041, -0.0009],
     'max_angle': 1.6,
 }
-MODELS = {
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     'simple': ('opencv-pinhole', SIMPLE),
     'rational': ('opencv-pinhole', RATIONAL),
     'fisheye': ('opencv-fisheye', FISHEYE),
@@ -223,7 +224,7 @@ def test_a_camera_without_frame_times_is_due_at_10_hz(start, server, tmp_path):
 
 
 def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, usdz):
-    size = {'bytes': None}
+    size: dict[str, int | None] = {'bytes': None}
 
     def render(request, _context):
         count = request.resolution_w * request.resolution_h

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import re
 from types import SimpleNamespace
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.playback.effects import DrivenState, PlaybackState
@@ -77,15 +78,15 @@ class Course:
     """What they ask the course of a playback."""
 
     played_ns: int = 0
-    outrun: dict = field(default_factory=lambda: {'front': 0})
-    lapped: dict = field(default_factory=lambda: {'front': 0})
+    outrun: dict[str, int] = field(default_factory=lambda: {'front': 0})
+    lapped: dict[str, int] = field(default_factory=lambda: {'front': 0})
 
 
 @dataclass
 class Playback:
     """What they ask a playback."""
 
-    subscribed: tuple = ('front',)
+    subscribed: tuple[str, ...] = ('front',)
     held: bool = False
     course: Course = field(default_factory=Course)
 
@@ -96,11 +97,11 @@ class Loaded:
 
     pipeline: Pipeline = field(default_factory=Pipeline)
     playback: Playback = field(default_factory=Playback)
-    cameras: tuple = ('front',)
-    lidars: tuple = ()
-    clouds: dict = field(default_factory=dict)
-    discarded: dict = field(default_factory=lambda: {'front': 0})
-    topics: dict = field(
+    cameras: tuple[str, ...] = ('front',)
+    lidars: tuple[str, ...] = ()
+    clouds: dict[str, Any] = field(default_factory=dict)
+    discarded: dict[str, int] = field(default_factory=lambda: {'front': 0})
+    topics: dict[str, Any] = field(
         default_factory=lambda: {
             'front': SimpleNamespace(
                 audience=(1, 0, 1),

@@ -113,7 +113,7 @@ class Host:
         count = len(messages)
         self.until(lambda: len(messages) >= count + 2, what)
 
-    def call(self, service_type: type, name: str, request: Any = None) -> Any:
+    def call(self, service_type: Any, name: str, request: Any = None) -> Any:
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, f'/nurec/{name}')
             self.until(self._clients[name].service_is_ready, name)
@@ -389,7 +389,7 @@ def test_in_a_service_of_rosbag2(
     ids=['rate', 'resolution_scale', 'camera_rate', 'convert'],
 )
 def test_in_a_change_of_a_parameter(
-    host: Host, fault: Any, values: dict, owner: Any, name: str, how: str
+    host: Host, fault: Any, values: dict[str, Any], owner: Any, name: str, how: str
 ):
     (parameter,) = values
     before = host.player.get_parameter(parameter).value

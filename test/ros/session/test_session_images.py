@@ -171,6 +171,7 @@ def test_raw_images_are_the_same_pictures(recording, camera):
         if entry.stamp_ns not in compressed:
             continue
         bgr = cv2.imdecode(compressed[entry.stamp_ns].data, cv2.IMREAD_COLOR)
+        assert bgr is not None
         # Decoders may interpolate colour differently.
         assert np.abs(raw.astype(int) - bgr[..., ::-1]).mean() < 2.0
         compared += 1
