@@ -276,8 +276,16 @@ def unforeseen() -> None:
 @pytest.mark.parametrize('name', [pytest.param('player', marks=ROS), 'preview', 'probe'])
 def test_an_error_that_nobody_foresaw_is_one_line(start, scenario_path, name):
     process = start(name, *play_arguments(name, scenario_path), change=unforeseen)
+    words = [f'unforeseen error while reading {scenario_path}: KeyError'] * (name == 'player')
     assert_one_line(
-        name, process.ended(), 'unforeseen', 'KeyError', ' at nurec_ros/', "'lens'", 'TRACEBACK=1'
+        name,
+        process.ended(),
+        *words,
+        'unforeseen',
+        'KeyError',
+        ' at nurec_ros/',
+        "'lens'",
+        'TRACEBACK=1',
     )
 
 
