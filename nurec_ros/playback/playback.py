@@ -160,18 +160,16 @@ class Playback:
             effects += self._jump_back('~/play')
         return [*effects, self.announce()]
 
-    def stop(self, now_ns: int) -> Effects:
+    def stop(self) -> Effects:
         """Halt the clock and keep its position."""
-        self._now_ns = now_ns
         if not self._clock.is_playing:
             return []
         self._clock.stop()
         self._showing.jump()
         return [self.announce()]
 
-    def reset(self, now_ns: int) -> Effects:
+    def reset(self) -> Effects:
         """Go back to begin and halt; the rate stays."""
-        self._now_ns = now_ns
         before_ns = self._clock.position_ns
         self._clock.reset()
         self._teller.list_all()
@@ -261,7 +259,6 @@ class Playback:
 
     def again(self, now_ns: int) -> Effects:
         """Show everything once more, half a second after a jump back."""
-        self._now_ns = now_ns
         if not self._showing.settled:
             return []
         self._showing.posed(now_ns)

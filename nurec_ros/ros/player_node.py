@@ -139,11 +139,11 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     def stop(self) -> PlaybackState:
         """Halt the clock where it is."""
-        return self._command(lambda playback: playback.stop(_now_ns()))
+        return self._command(lambda playback: playback.stop())
 
     def reset(self) -> PlaybackState:
         """Put the position back to begin and halt."""
-        return self._command(lambda playback: playback.reset(_now_ns()))
+        return self._command(lambda playback: playback.reset())
 
     def seek(self, t_ns: int) -> PlaybackState:
         """Set the position, clamped to begin and end; playing goes on."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 """What playback tells to do: docs/playback.md as tables, with an invented wall clock."""
 
-from test.playback.world import BEGIN, END, frames, kinds, MS, states, World
+from test.playback.world import active_ids, BEGIN, END, frames, kinds, MS, states, TIMES, World
 
 from nurec_ros.playback.effects import (
     Discard,
@@ -23,7 +23,8 @@ from nurec_ros.playback.effects import (
     ShowAll,
     ShowJump,
 )
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.playback import Playback
+from nurec_ros.playback.schedule import Due, Schedule
 import pytest
 
 # --- a load -------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ def test_what_a_playback_and_its_states_tell():
     world.play()
     world.advance(500)
     assert playback.state().sentence == "'drive' is playing at 0.500000 s (1500000 us)"
-    world.do(playback.stop)
+    world.stop()
     assert not playback.is_playing
     world.advance(700)
     assert world.position_ms == 1500
@@ -71,6 +72,16 @@ def test_play_and_a_seek_on_the_way_go_on_from_their_own_moments():
     assert world.position_ms == 2020
 
 
+def test_what_a_playback_is_not_told_is_off():
+    playback = Playback(
+        BEGIN, END, Schedule(TIMES), scenario='', active_ids=active_ids, audiences=dict
+    )
+    assert playback.advance(0)[0] == ShowJump(BEGIN, loaded=True)
+    course = playback.course
+    assert not (course.loop or course.lockstep or playback.always_render)
+    assert playback.state().speed == 1.0
+
+
 def test_what_an_effect_does_not_name_is_off():
     assert Show(1) == Show(1, clock=False, pose=False, stamps=(), tracks=False)
     assert ShowJump(1) == ShowJump(1, loaded=False)
@@ -80,6 +91,7 @@ def test_what_an_effect_does_not_name_is_off():
 def test_an_ego_that_nobody_can_drive_shows_no_input():
     world = World()
     assert world.playback.put(world.wall_ns, object()) == ([], '', '')
+    assert world.playback.change_ego_source(world.wall_ns, 'twist')[1] == 0.0
 
 
 def test_what_is_shown_again_after_a_jump_back_counts_as_a_transform():
@@ -169,6 +181,15 @@ def test_the_rate_multiplies_the_wall_time_and_not_a_step(rate):
     assert world.position_ms == pytest.approx(before + 70, abs=1e-6)
 
 
+def test_a_change_of_the_rate_counts_from_its_own_moment():
+    world = World()
+    world.play()
+    world.wall_ns += 300 * MS
+    world.playback.set_rate(world.wall_ns, 2.0)
+    world.advance(100)
+    assert world.position_ms == 1500
+
+
 def test_played_time_is_without_jumps_and_steps():
     world = World()
     world.step(500)
@@ -241,15 +262,15 @@ def test_play_while_playing_and_stop_while_halted_do_nothing(command):
     world = World()
     if command == 'play':
         world.play()
-    assert world.do(getattr(world.playback, command)) == []
+    assert getattr(world, command)() == []
 
 
 # --- jumps --------------------------------------------------------------------------------------
 
 FORWARD = [
     ('seek', lambda world: world.seek(2500), 2500),
-    ('stop', lambda world: (world.play(), world.advance(30), world.do(world.playback.stop)), 1030),
-    ('reset at begin', lambda world: world.do(world.playback.reset), 1000),
+    ('stop', lambda world: (world.play(), world.advance(30), world.stop()), 1030),
+    ('reset at begin', lambda world: world.reset(), 1000),
 ]
 
 
@@ -268,7 +289,7 @@ def test_a_jump_that_goes_not_back_is_shown_with_the_next_clock_message(name, ju
 
 BACK = [
     ('seek', lambda world: world.seek(1500), 1500),
-    ('reset', lambda world: world.do(world.playback.reset), 1000),
+    ('reset', lambda world: world.reset(), 1000),
     ('play at the end', lambda world: (world.seek(3000), world.advance(5), world.play()), 1000),
 ]
 
@@ -365,7 +386,7 @@ def test_the_first_state_after_a_load_and_a_jump_back_lists_all_tracks_as_new():
     assert state.removed_track_ids == ('second',)
     # A reset lists them even where it goes nowhere.
     for _ in range(2):
-        (state,) = states(world.do(world.playback.reset))
+        (state,) = states(world.reset())
         assert state.new_track_ids == ('all', 'first')
 
 

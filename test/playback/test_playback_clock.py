@@ -379,6 +379,14 @@ def test_a_limit_holds_the_clock_and_held_time_is_not_caught_up(clock, wall):
     assert clock.advance(None).position_ns == limit + 110 * MS
 
 
+def test_a_limit_that_is_just_reached_costs_no_time(clock, wall):
+    clock.play()
+    wall += 1_500
+    assert clock.advance(BEGIN + 1_500).position_ns == BEGIN + 1_000
+    wall += 500
+    assert clock.advance().position_ns == BEGIN + 2_000
+
+
 @pytest.mark.parametrize(
     ('from_ns', 'waited_s', 'limit_ns', 'loop', 'expected'),
     [

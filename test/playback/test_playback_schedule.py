@@ -159,6 +159,7 @@ def test_rate_beyond_a_microsecond_gives_each_microsecond_once():
 def test_range_without_a_whole_microsecond_gives_nothing():
     assert camera_times(np.array([]), 1_001, 1_999, 10).tolist() == []
     assert camera_times(np.array([]), 2_000, 1_000, 0).tolist() == []
+    assert camera_times(np.array([]), 1_999, 2_001, 10).tolist() == [2_000]
 
 
 @pytest.mark.parametrize('rate', [-1.0, float('nan'), float('inf')])

@@ -47,6 +47,13 @@ def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
     assert step.failed_images == {}
 
 
+def test_whoever_came_since_the_last_look_gets_the_frames_of_a_step():
+    world = World()
+    world.audiences = {'wide': (0, 0), 'tele': (1, 0)}
+    world.step(300)
+    assert frames(world.renders()[-1]) == [('tele', 1250)]
+
+
 def test_a_step_without_frames_is_done_in_the_same_breath():
     world = World()
     step = world.step(30)
@@ -113,7 +120,7 @@ def test_a_step_says_how_many_frames_it_lost_and_why_the_last_one():
     [
         (lambda world: world.seek(2500), '~/seek'),
         (lambda world: world.seek(500), '~/seek'),
-        (lambda world: world.do(world.playback.reset), '~/reset'),
+        (lambda world: world.reset(), '~/reset'),
     ],
     ids=['seek forward', 'seek back', 'reset'],
 )
@@ -131,7 +138,7 @@ def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
 def test_play_and_stop_overtake_nothing(command):
     world = World()
     step = world.step(250)
-    world.do(getattr(world.playback, command))
+    getattr(world, command)()
     assert not step.over
 
 

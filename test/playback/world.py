@@ -69,7 +69,9 @@ class World:
         self.log.clear()
 
     def do(self, command, *arguments):
-        effects = command(self.wall_ns, *arguments)
+        return self.logged(command(self.wall_ns, *arguments))
+
+    def logged(self, effects):
         self.log += effects
         return effects
 
@@ -79,6 +81,12 @@ class World:
 
     def play(self):
         return self.do(self.playback.play)
+
+    def stop(self):
+        return self.logged(self.playback.stop())
+
+    def reset(self):
+        return self.logged(self.playback.reset())
 
     def seek(self, t_ms):
         return self.do(self.playback.seek, t_ms * MS)
