@@ -78,8 +78,8 @@ def test_what_a_playback_is_not_told_is_off():
     )
     assert playback.advance(0)[0] == ShowJump(BEGIN, loaded=True)
     course = playback.course
-    assert not (course.loop or course.lockstep or playback.always_render)
-    assert playback.state().speed == 1.0
+    told = (course.loop, course.lockstep, playback.always_render, playback.state().speed)
+    assert told == (False, False, False, 1.0)
 
 
 def test_what_an_effect_does_not_name_is_off():
