@@ -63,7 +63,7 @@ help:
 	@echo 'make demo DRIVE=1    the same, driven half a lane beside the recording and back'
 	@echo 'make test            set up and run the tests'
 	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
-	@echo '  PURE=-pure         without ROS; QUICK=1: without what takes long'
+	@echo '  PURE=-pure         without ROS'
 	@echo 'make lint            ruff, mypy, the linters of ROS'
 	@echo 'make setup           only create $(VENV) and install everything into it'
 	@echo 'make bench           the side-by-side benchmarks'
@@ -105,7 +105,7 @@ demo: $(VENV)/.demo $(interfaces)
 	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ") $(if $(filter-out 0,$(DRIVE)),--drive)
 
 test: $(VENV)/.test $(interfaces)
-	@$(bin)/python -m pytest -m 'not linter$(if $(QUICK), and not slow)' $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -m 'not linter' $(PYTEST_ARGS)
 
 test-all:
 	@lacking=; for version in $(PYTHONS); do \

@@ -49,21 +49,6 @@ DRIVES = {
 MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 
 
-# What takes longest of the tests that need no ROS, and is of no other Python than the one that the
-# whole suite runs on: pictures drawn and measured, commands in processes, documents by the
-# hundred. `-m "not slow"` leaves them out.
-SLOW = (
-    'cli/test_command.py',
-    'cli/test_probe_cli.py',
-    'driving/test_driving_pursuit.py',
-    'packaging/test_packaging.py',
-    'probe/test_probe_endpoint.py',
-    'probe/test_probe_run.py',
-    'rendering/test_rendering_shutdown.py',
-    'scenario/test_scenario_fuzz.py',
-)
-
-
 # What takes longest of all, the longest first: begun last, they would keep one worker busy while
 # the others have nothing left to do.
 LONG = (
@@ -114,12 +99,8 @@ def _turn(item: pytest.Item) -> tuple[int, str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of real drives that are not here; mark the slow ones, the longest first."""
+    """Leave out tests of real drives that are not here; the longest first."""
     items.sort(key=_turn)
-    slow = {ROOT / 'test' / name for name in SLOW}
-    for item in items:
-        if item.path in slow:
-            item.add_marker('slow')
     out = [item for item in items if not _needs(item).isdisjoint(MISSING)]
     if out:
         config.hook.pytest_deselected(items=out)
