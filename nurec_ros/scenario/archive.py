@@ -110,7 +110,6 @@ class Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._zip.close()
         self._file.close()
 
     def __contains__(self, member: str) -> bool:
@@ -197,7 +196,7 @@ class _BoundedFile(io.FileIO):
             raise zipfile.BadZipFile(
                 f'its list of members has {size} bytes, at most {LARGEST_DIRECTORY} are read'
             )
-        return super().read(-1 if size is None else size) or b''
+        return super().read(size) or b''
 
 
 def _open_file(path: Path) -> _BoundedFile:

@@ -238,6 +238,8 @@ def test_swapped_resolutions_are_recognised(resolution, point):
         ([1000, 1000], [500.0, 900.0]),
         ([1920, 1080], [958.0, 1300.0]),
         ([1920, 1080], [400.0, 500.0]),
+        ([1, 1], [0.0, 0.0]),
+        ([65535, 65535], [32767.0, 32767.0]),
     ],
 )
 def test_sound_resolutions_are_not_suspected(resolution, point):
@@ -250,46 +252,113 @@ def test_the_key_that_says_height_first():
     assert parse_camera_model('ftheta', parameters).resolution == (1920, 1080)
 
 
+PAIR, PIXELS = 'a list of 2 numbers', '[width, height] in whole pixels'
+FINITE, ABOVE_0 = 'a finite number', 'two numbers above 0'
+RISING = 'the reference polynomial, with a positive linear coefficient'
+REFERENCE = 'PIXELDIST_TO_ANGLE or ANGLE_TO_PIXELDIST'
+SHUTTER = (
+    'one of ROLLING_TOP_TO_BOTTOM, ROLLING_LEFT_TO_RIGHT, ROLLING_BOTTOM_TO_TOP, '
+    'ROLLING_RIGHT_TO_LEFT, GLOBAL'
+)
+
+
 @pytest.mark.parametrize(
-    ('kind', 'parameters', 'change', 'key'),
+    ('kind', 'parameters', 'change', 'key', 'expected'),
     [
-        ('ftheta', FRONT_WIDE, {'resolution': [1920]}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'resolution': [1920.5, 1080]}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'resolution': [0, 0]}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'resolution': [10**8, 10**8]}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'resolution': [10**12, 10**12]}, 'resolution[0]'),
-        ('ftheta', FRONT_WIDE, {'resolution': '1920x1080'}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'resolution': ['1920', '1080']}, 'resolution[0]'),
-        ('ftheta', FRONT_WIDE, {'resolution': None}, 'resolution'),
-        ('ftheta', FRONT_WIDE, {'principal_point': [958.0, None]}, 'principal_point[1]'),
-        ('ftheta', FRONT_WIDE, {'principal_point': [[958.0], 752.0]}, 'principal_point[0]'),
-        ('ftheta', FRONT_WIDE, {'principal_point': None}, 'principal_point'),
-        ('ftheta', FRONT_WIDE, {'principal_point': [10**400, 1]}, 'principal_point[0]'),
-        ('ftheta', FRONT_WIDE, {'reference_poly': 3}, 'reference_poly'),
-        ('ftheta', FRONT_WIDE, {'reference_poly': 'UNKNOWN'}, 'reference_poly'),
-        ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': []}, 'pixeldist_to_angle_poly'),
-        ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': {}}, 'pixeldist_to_angle_poly'),
-        ('ftheta', REAR, {'angle_to_pixeldist_poly': [0.0, -3.0]}, 'angle_to_pixeldist_poly'),
-        ('ftheta', REAR, {'angle_to_pixeldist_poly': [0.0] * 7}, 'angle_to_pixeldist_poly'),
-        ('ftheta', FRONT_WIDE, {'linear_cde': [1, 0]}, 'linear_cde'),
-        ('ftheta', FRONT_WIDE, {'linear_cde': [0.0, 1.0, 0.0]}, 'linear_cde'),
-        ('ftheta', FRONT_WIDE, {'principal_point': [1.0, math.inf]}, 'principal_point[1]'),
-        ('ftheta', FRONT_WIDE, {'shutter_type': 5}, 'shutter_type'),
-        ('ftheta', FRONT_WIDE, {'shutter_type': 'ROLLING'}, 'shutter_type'),
-        ('pinhole', PINHOLE, {'focal_length': None}, 'focal_length'),
-        ('pinhole', PINHOLE, {'radial_coeffs': [0.1] * 7}, 'radial_coeffs'),
-        ('pinhole', PINHOLE, {'tangential_coeffs': [0.1, math.nan]}, 'tangential_coeffs[1]'),
-        ('pinhole', PINHOLE, {'focal_length': [0.0, 1.0]}, 'focal_length'),
-        ('pinhole', PINHOLE, {'thin_prism_coeffs': [math.nan] * 4}, 'thin_prism_coeffs[0]'),
-        ('fisheye', OPENCV_FISHEYE, {'focal_length': [0, 0]}, 'focal_length'),
-        ('fisheye', OPENCV_FISHEYE, {'focal_length': 'long'}, 'focal_length'),
+        ('ftheta', FRONT_WIDE, {'resolution': [1920]}, 'resolution', PAIR),
+        ('ftheta', FRONT_WIDE, {'resolution': [1920.5, 1080]}, 'resolution', PIXELS),
+        ('ftheta', FRONT_WIDE, {'resolution': [1920, 0]}, 'resolution', PIXELS),
+        ('ftheta', FRONT_WIDE, {'resolution': [65536, 1]}, 'resolution', PIXELS),
+        (
+            'ftheta',
+            FRONT_WIDE,
+            {'resolution': [10**12, 10**12]},
+            'resolution[0]',
+            'a number of at most 1e+09',
+        ),
+        ('ftheta', FRONT_WIDE, {'resolution': '1920x1080'}, 'resolution', PAIR),
+        ('ftheta', FRONT_WIDE, {'resolution': ['1920', '1080']}, 'resolution[0]', FINITE),
+        ('ftheta', FRONT_WIDE, {'resolution': None}, 'resolution', PAIR),
+        ('ftheta', FRONT_WIDE, {'principal_point': [958.0, None]}, 'principal_point[1]', FINITE),
+        (
+            'ftheta',
+            FRONT_WIDE,
+            {'principal_point': [[958.0], 752.0]},
+            'principal_point[0]',
+            FINITE,
+        ),
+        ('ftheta', FRONT_WIDE, {'principal_point': None}, 'principal_point', PAIR),
+        ('ftheta', FRONT_WIDE, {'principal_point': [10**400, 1]}, 'principal_point[0]', FINITE),
+        ('ftheta', FRONT_WIDE, {'reference_poly': 3}, 'reference_poly', 'a name'),
+        ('ftheta', FRONT_WIDE, {'reference_poly': 'UNKNOWN'}, 'reference_poly', REFERENCE),
+        ('ftheta', FRONT_WIDE, {'pixeldist_to_angle_poly': []}, 'pixeldist_to_angle_poly', RISING),
+        (
+            'ftheta',
+            FRONT_WIDE,
+            {'pixeldist_to_angle_poly': {}},
+            'pixeldist_to_angle_poly',
+            'a list of numbers',
+        ),
+        (
+            'ftheta',
+            REAR,
+            {'angle_to_pixeldist_poly': [0.0, -3.0]},
+            'angle_to_pixeldist_poly',
+            RISING,
+        ),
+        (
+            'ftheta',
+            REAR,
+            {'angle_to_pixeldist_poly': [0.0] * 7},
+            'angle_to_pixeldist_poly',
+            'at most 6',
+        ),
+        ('ftheta', FRONT_WIDE, {'linear_cde': [1, 0]}, 'linear_cde', 'a list of 3 numbers'),
+        (
+            'ftheta',
+            FRONT_WIDE,
+            {'linear_cde': [0.0, 1.0, 0.0]},
+            'linear_cde',
+            'an invertible [[c, d], [e, 1]]',
+        ),
+        ('ftheta', FRONT_WIDE, {'principal_point': [1.0, math.inf]}, 'principal_point[1]', FINITE),
+        ('ftheta', FRONT_WIDE, {'shutter_type': 5}, 'shutter_type', 'a name'),
+        ('ftheta', FRONT_WIDE, {'shutter_type': 'ROLLING'}, 'shutter_type', SHUTTER),
+        ('pinhole', PINHOLE, {'focal_length': None}, 'focal_length', PAIR),
+        ('pinhole', PINHOLE, {'radial_coeffs': [0.1] * 7}, 'radial_coeffs', 'at most 6'),
+        (
+            'pinhole',
+            PINHOLE,
+            {'tangential_coeffs': [0.1, math.nan]},
+            'tangential_coeffs[1]',
+            FINITE,
+        ),
+        ('pinhole', PINHOLE, {'focal_length': [0.0, 1.0]}, 'focal_length', ABOVE_0),
+        (
+            'pinhole',
+            PINHOLE,
+            {'thin_prism_coeffs': [math.nan] * 4},
+            'thin_prism_coeffs[0]',
+            FINITE,
+        ),
+        ('fisheye', OPENCV_FISHEYE, {'focal_length': [0, 0]}, 'focal_length', ABOVE_0),
+        ('fisheye', OPENCV_FISHEYE, {'focal_length': 'long'}, 'focal_length', PAIR),
+        ('fisheye', OPENCV_FISHEYE, {'max_angle': 0}, 'max_angle', 'an angle above 0 rad'),
+        (
+            'ftheta',
+            REAR,
+            {'angle_to_pixeldist_poly': [9e8, 3.0]},
+            'angle_to_pixeldist_poly[0]',
+            '0: what is on the axis is seen at the principal point',
+        ),
     ],
 )
-def test_broken_parameters_are_named(kind, parameters, change, key):
+def test_broken_parameters_are_named(kind, parameters, change, key, expected):
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model(kind, {**parameters, **change})
     assert caught.value.key == f'parameters.{key}'
     assert str(caught.value).startswith(f'parameters.{key}: found ')
+    assert str(caught.value).endswith(f', expected {expected}')
     assert len(str(caught.value)) < 300
     assert '\n' not in str(caught.value)
 
