@@ -14,6 +14,8 @@
 """What is made of a model: the equidistant fit, judged by OpenCV's projection; ray maps."""
 
 from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from dataclasses import replace
 import math
 from test.scenario.cameras.lens_samples import (
     FISHEYE_200,
@@ -22,6 +24,7 @@ from test.scenario.cameras.lens_samples import (
     OPENCV_FISHEYE,
     PINHOLE,
     pixel_grid,
+    REAR,
     SHEARED,
     SHEARED_REAR,
     WINDSHIELD,
@@ -145,6 +148,11 @@ def test_pinholes_and_glass_are_fitted():
     fitted, residual = plain.fit('equidistant')
     assert residual.max_px < 0.1
     assert fitted.max_angle == pytest.approx(math.atan(math.hypot(320, 240) / 320), abs=1e-3)
+    # To the outer corners of the image, whichever is the farthest.
+    for u, v in ((300.0, 200.0), (340.0, 280.0)):
+        fitted, _ = replace(plain, principal_point=(u, v)).fit('equidistant')
+        farthest = math.hypot(max(u + 0.5, 639.5 - u), max(v + 0.5, 479.5 - v))
+        assert fitted.max_angle == pytest.approx(math.atan(farthest / 320), abs=1e-12)
 
 
 def test_the_fit_never_folds_inside_the_image():
@@ -166,6 +174,16 @@ def test_a_model_that_sees_nothing_of_its_image_is_refused():
     model = parse_camera_model('ftheta', parameters)
     with pytest.raises(ValueError, match='sees nothing'):
         model.fit('equidistant')
+
+
+def test_a_model_that_sees_five_of_the_samples_can_be_fitted_and_says_so():
+    # Every tenth pixel is a sample; to the fifth nearest it is hypot(4, 13), to the sixth more.
+    lens = {**REAR, 'principal_point': [963.5, 542.5], 'angle_to_pixeldist_poly': [0.0, 1000.0]}
+    for reach_px, seen in ((13.0, False), (14.0, True)):
+        model = parse_camera_model('ftheta', {**lens, 'max_angle': reach_px / 1000.0})
+        assert model.sees_its_image() is seen
+        with contextlib.nullcontext() if seen else pytest.raises(ValueError, match='nothing'):
+            model.fit('equidistant')
 
 
 def test_a_mirror_image_is_like_no_lens():
