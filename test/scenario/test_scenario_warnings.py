@@ -42,6 +42,7 @@ def entry(document):
 OPTIONAL = ('sequence_tracks.json', 'data_info.json', 'metadata.yaml')
 INFO = '{"sequence_id": "a", "pose-range": %s}'
 RANGE = INFO % '{"start-timestamp_us": %d, "end-timestamp_us": %d}'
+THEIRS = 'expected some of the time of the poses (27567868848 to 27569868848), so theirs is used'
 # What stands in a member, and words of the warning about it.
 ODD_MEMBERS = [
     *((member, REMOVED, 'is missing') for member in OPTIONAL),
@@ -49,29 +50,29 @@ ODD_MEMBERS = [
         ('data_info.json', content, words)
         for content, words in (
             ('', 'is not JSON'),
-            ('[]', 'the top level is an empty list'),
+            ('[]', 'the top level is an empty list, expected an object, so the id is that of the'),
             (b'\x80', 'is not UTF-8'),
-            ('{"sequence_id": "a"}', 'pose-range is missing'),
+            ('{"sequence_id": "a"}', 'pose-range is missing, expected an object, so the range is'),
             (INFO % '[]', 'pose-range is an empty list'),
             (INFO % '{}', 'pose-range.start-timestamp_us is missing'),
-            (RANGE % (5, 0), 'pose-range.end-timestamp_us is 0'),
+            (RANGE % (5, 0), 'pose-range.end-timestamp_us is 0, expected a time not before 5, so'),
             (RANGE % (5, 3), 'pose-range.end-timestamp_us is 3, expected a time not before 5'),
-            (RANGE % (5, 9), 'pose-range is 5 to 9, expected some of the time of the poses'),
+            (RANGE % (5, 9), f'pose-range is 5 to 9, {THEIRS}'),
         )
     ),
     *(
         ('metadata.yaml', content, words)
         for content, words in (
             ('', 'is '),
-            ('[1', 'is not YAML'),
+            ('[1', "is not YAML: expected ',' or ']', but got"),
             ('just text', 'is '),
-            (b'\xff\xfe\x00', 'is not YAML'),
+            (b'\xff\xfe\x00', 'is not YAML: it cannot be decoded, so the scene id and'),
             (r'a: "\U00110000"', 'is not YAML that can be read'),
             (r'a: "\UFFFFFFFF"', 'is not YAML that can be read'),
             ('a: &a [*a, *a]\nb: *c\n', 'is not YAML'),
-            ('scene_id: [x]\n', 'scene_id is a list of 1'),
+            ('scene_id: [x]\n', 'scene_id is a list of 1, expected a text, so it is not used'),
             ('scene_id: {a: b}\n', 'scene_id is an object of 1'),
-            ('[' * 1000, 'is nested too deeply'),
+            ('[' * 1000, 'is nested too deeply to be read, so the scene id and the'),
             ('a: ' + 'x' * 200_000, 'has 200003 bytes or more, expected at most 131072'),
         )
     ),
@@ -169,7 +170,9 @@ def test_rigs_that_are_fine(tmp_path, path, value, is_so):
     assert is_so(scenario)
 
 
-TAKEN = 'it is taken as [1920, 1080]'
+UNSEEN = 'its principal_point is [958, -3000], the image 1920 x 1080'
+MISFIT = 'does not go with the principal point'
+TAKEN = 'expected [width, height]: it is taken as [1920, 1080]'
 FRAMES = f'{ENTRY}.cameras_frame_timestamps_us'
 
 
@@ -184,56 +187,75 @@ ODD_RIGS = [
         lambda s: s.T_earth_map is None,
         [
             ('', None, ' is null, so the scenario has no place on Earth'),
-            ('', [[NAN] * 4] * 4, '[0][0] is nan'),
-            ('', [[1, 2], [3, 4]], ' is a list of 2'),
+            ('', [[NAN] * 4] * 4, '[0][0] is nan, expected a finite number'),
+            ('', [[1, 2], [3, 4]], ' is a list of 2, expected a list of 4 lists of 4 numbers'),
             ('', 'x', " is 'x'"),
             ('', [[0.0] * 4] * 4, ' is singular'),
-            ('', translation(5, 5, 5), ' is a pose 8.66025 m from the centre of the'),
+            ('', translation(5, 5, 5), '8.66025 m from the centre of the Earth, expected one'),
             ('', translation(6.5e6, 0, 0), ' is a pose 6.5e+06 m from the centre'),
             # Near the surface, but its z axis lies in it.
             ('', translation(6378137, 0, 0), ' is a pose 6.37814e+06 m from'),
-            ('', translation(1e9, 0, 0), ' is at [1'),
+            (
+                '',
+                translation(1e9, 0, 0),
+                ' is at [1e+09, 0, 0], expected coordinates within 1e+07',
+            ),
         ],
     ),
     (
         'T_world_base',
         lambda s: np.allclose(s.T_earth_map, ON_EARTH, rtol=0, atol=1e-8),
-        [('', np.linalg.inv(ON_EARTH).tolist(), 'it is inverted')],
+        [('', np.linalg.inv(ON_EARTH).tolist(), 'T_world_base leads from the Earth to')],
     ),
     (
         'world_to_nre',
         lambda s: s.world_to_nre is None,
-        [('', value, '') for value in ([[NAN] * 4] * 4, {}, {'matrix': 5}, 'x', [[0.0] * 4] * 4)],
+        [
+            ('', [[NAN] * 4] * 4, 'a finite number, so it is not known (nothing but information'),
+            *(('', value, '') for value in ({}, {'matrix': 5}, 'x', [[0.0] * 4] * 4)),
+        ],
     ),
     (
         f'{ENTRY}.rig_bbox',
         lambda s: s.rig_bbox is None,
         [
-            ('', None, ' is null, so'),
+            ('', None, ' is null, so the ego is drawn without a box'),
             ('', REMOVED, ' is missing, so'),
-            ('', [], ' is an empty list'),
+            ('', [], ' is an empty list, expected an object'),
             ('', {}, '.centroid is missing, expected a list of 3 numbers'),
             ('.dim', [4, 2], '.dim is a list of 2'),
-            ('.centroid', [1, 0, NAN], '.centroid[2] is nan'),
-            ('.dim', [4, 0, 1], '.dim is [4.0, 0.0, 1.0], expected above 0 and below 1000'),
-            ('.centroid', [1, 0, 1e4], '.centroid is [1.0, 0.0, 10000.0], expected less than'),
-            ('.rot', [0, 0, 0.5], '.rot is [0.0, 0.0, 0.5], expected zeros: a box along the'),
+            ('.centroid', [1, 0, NAN], '.centroid[2] is nan, expected a finite number'),
+            ('.dim', [4, 0, 1], '.dim is [4.0, 0.0, 1.0], expected above 0 and below 1000 m'),
+            (
+                '.centroid',
+                [1, 0, 1e4],
+                '.centroid is [1.0, 0.0, 10000.0], expected less than 1000',
+            ),
+            ('.rot', [0, 0, 0.5], '.rot is [0.0, 0.0, 0.5], expected zeros: a box along the rig'),
             ('.rot', 5, '.rot is 5'),
         ],
     ),
     (
         'camera_calibrations',
         lambda s: not s.cameras,
-        [('', value, 'no cameras') for value in (None, REMOVED, [], 'x', {})],
+        [('', value, 'so there are no cameras') for value in (None, REMOVED, [], 'x', {})],
     ),
     (
         CALIBRATION,
         lambda s: list(s.cameras) == [CAMERAS[1]],
         [
-            ('', {}, '.T_sensor_rig is missing'),
+            ('', {}, '.T_sensor_rig is missing, expected a 4x4 matrix, so the camera is left out'),
             ('.T_sensor_rig', [[NAN] * 4] * 4, '.T_sensor_rig[0][0] is nan'),
-            ('.T_sensor_rig', [[0.0] * 4] * 4, '.T_sensor_rig is singular'),
-            ('.T_sensor_rig', translation(1e6, 0, 0), '.T_sensor_rig is at'),
+            (
+                '.T_sensor_rig',
+                [[0.0] * 4] * 4,
+                '.T_sensor_rig is singular, expected a rotation and',
+            ),
+            (
+                '.T_sensor_rig',
+                translation(1e6, 0, 0),
+                '.T_sensor_rig is at [1e+06, 0, 0], expected',
+            ),
         ],
     ),
     (
@@ -242,8 +264,8 @@ ODD_RIGS = [
         [
             ('', None, ' is null'),
             ('', REMOVED, ' is missing'),
-            ('', [], ' is an empty list'),
-            ('.type', REMOVED, '.type is missing'),
+            ('', [], ' is an empty list, expected an object'),
+            ('.type', REMOVED, '.type is missing, expected the name of a camera model'),
             ('.type', None, '.type is null'),
             ('.type', 5, '.type is 5'),
             ('.type', 'mystery-lens', '.type is '),
@@ -255,7 +277,7 @@ ODD_RIGS = [
         PARAMETERS,
         not_rendered,
         [
-            ('.max_angle', NAN, '.max_angle'),
+            ('.max_angle', NAN, '.max_angle is nan, expected a finite number'),
             *(
                 (f'.{key}', value, f'.{key} is {words}')
                 for key in ('principal_point', 'reference_poly', 'resolution')
@@ -287,7 +309,7 @@ ODD_RIGS = [
         f'{MODEL} sees nothing of its own image',
         not_rendered,
         [
-            (f'{PARAMETERS}.principal_point', [958.0, -3000.0], ''),
+            (f'{PARAMETERS}.principal_point', [958.0, -3000.0], f' ({UNSEEN}), so'),
             (f'{PARAMETERS}.principal_point', [958.0, 5000.0], ''),
             (f'{PARAMETERS}.max_angle', 1e-7, ''),
             (f'{PARAMETERS}.pixeldist_to_angle_poly', [0, 1e-3, -1e9], ''),
@@ -297,19 +319,19 @@ ODD_RIGS = [
         PARAMETERS,
         renders(1920, 1080),
         [
-            ('', sized([1080, 1920], [958.0, 752.0]), TAKEN),
+            ('', sized([1080, 1920], [958.0, 752.0]), f', which {MISFIT} [958, 752], {TAKEN}'),
             ('', sized([1080, 1920], [958.0, 1000.0]), TAKEN),
             ('', sized([1080, 1920], [1500.0, 541.0]), TAKEN),
             ('', {**WITHOUT_SIZE, 'width': 1080, 'height': 1920}, TAKEN),
             ('', sized([1920, 1080], [958.0, 1300.0]), 'outside of the image of 1920 x 1080'),
-            ('', sized([1920, 1080], [958.0, 1500.0]), 'outside of the image of 1920 x'),
+            ('', sized([1920, 1080], [958.0, 1500.0]), 'outside of the image of 1920 x 1080'),
         ],
     ),
     (
         PARAMETERS,
         renders(3789, 2435),
         # Neither order goes well with these; the width is what a lens is centred on.
-        [('', sized([3789, 2435], [1843.4, 3311.6]), 'outside of the image of 3789 x')],
+        [('', sized([3789, 2435], [1843.4, 3311.6]), 'outside of the image of 3789 x 2435')],
     ),
     (
         f'{MODEL}.type',
@@ -326,7 +348,7 @@ ODD_RIGS = [
         FRAMES,
         lambda s: all(camera.frame_times_ns.shape == (0, 2) for camera in s.cameras.values()),
         [
-            ('', None, ' is null'),
+            ('', None, ' is null, expected an object, so no camera has times'),
             ('', REMOVED, ' is missing'),
             ('', [], ' is'),
             ('', 7, ' is 7'),
@@ -335,9 +357,13 @@ ODD_RIGS = [
     (
         f'{FRAMES}.{FRONT}',
         lambda s: not len(s.cameras[CAMERAS[0]].frame_times_ns),
-        [('', 'x', " is 'x'")],
+        [('', 'x', " is 'x', expected a list, so the camera has no frame times")],
     ),
-    (f'{ENTRY}.sequence_id', lambda s: s.sequence_id == SEQUENCE_ID, [('', 5, ' is 5')]),
+    (
+        f'{ENTRY}.sequence_id',
+        lambda s: s.sequence_id == SEQUENCE_ID,
+        [('', 5, ' is 5, expected a text, so')],
+    ),
 ]
 
 

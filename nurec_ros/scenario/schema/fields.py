@@ -291,11 +291,8 @@ def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST
     wrong = np.flatnonzero(np.abs(positions).max(axis=1, initial=0.0) > farthest)
     if len(wrong):
         i = int(wrong[0])
-        raise FieldError(
-            f'{path}[{i}]',
-            f'at {np.array2string(positions[i], precision=6, separator=", ")}',
-            f'coordinates within {farthest:g} m',
-        )
+        found = ', '.join(f'{number:.6g}' for number in positions[i])
+        raise FieldError(f'{path}[{i}]', f'at [{found}]', f'coordinates within {farthest:g} m')
     return positions
 
 
