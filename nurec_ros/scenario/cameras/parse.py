@@ -47,6 +47,8 @@ _MARGIN = math.radians(0.1)
 _WIDEST = 3.2
 # How far off the middle of the width the principal point makes [height, width] likelier.
 _FAR_OFF, _NEAR = 0.25, 0.05
+# What lists of OpenCV's coefficients, in its own order, are called.
+_DISTORTION = ('dist_coeffs', 'distortion_coeffs', 'distortion')
 
 
 def parse_camera_model(
@@ -108,7 +110,7 @@ def _ftheta(given: Parameters, warn: Warn | None) -> CameraModel:
 
 
 def _pinhole(given: Parameters, warn: Warn | None) -> CameraModel:
-    bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 12)
+    bent = _list(given, _DISTORTION, 12)
     k1, k2, p1, p2, k3, k4, k5, k6, *prism = bent
     return PinholeCamera(
         **_shared(given, PinholeCamera, warn),  # type: ignore[arg-type]
@@ -120,7 +122,7 @@ def _pinhole(given: Parameters, warn: Warn | None) -> CameraModel:
 
 
 def _fisheye(given: Parameters, warn: Warn | None) -> CameraModel:
-    bent = _list(given, ('dist_coeffs', 'distortion_coeffs', 'distortion'), 4)
+    bent = _list(given, _DISTORTION, 4)
     k1, k2, k3, k4 = _coefficients(given, 'radial', 'k', 4, bent)
     model = FisheyeCamera(
         **_shared(given, FisheyeCamera, warn),  # type: ignore[arg-type]

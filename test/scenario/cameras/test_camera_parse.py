@@ -147,8 +147,9 @@ def test_short_names_of_pinholes():
     }
     assert parse_camera_model('opencv_pinhole', words) == expected
     bare = _without(PINHOLE, 'radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs')
-    opencv = {**bare, 'dist_coeffs': list(expected.distortion)}
-    assert parse_camera_model('pinhole', opencv) == expected
+    for name in ('dist_coeffs', 'distortion_coeffs', 'distortion'):
+        opencv = {**bare, name: list(expected.distortion)}
+        assert parse_camera_model('pinhole', opencv) == expected
     wire = {
         **_without(PINHOLE, 'focal_length', 'principal_point', 'resolution'),
         'focal_length_x': 1120.5,
@@ -171,6 +172,8 @@ def test_missing_and_short_coefficients_are_zero():
     assert five.tangential_coeffs == (0.01, 0.02)
     scalar = parsed('pinhole', {**bare, 'focal_length': 900})
     assert scalar.focal_length == (900.0, 900.0)
+    short = parsed('pinhole', {**bare, 'focal_length': [0.5, 0.25]})
+    assert short.focal_length == (0.5, 0.25)
 
 
 def test_fisheye_coefficients():
@@ -178,11 +181,13 @@ def test_fisheye_coefficients():
     expected = tuple(OPENCV_FISHEYE['radial_coeffs'])
     single = {**bare, **{f'k{i + 1}': value for i, value in enumerate(expected)}}
     assert parsed('fisheye', single).radial_coeffs == expected
+    opencv = {**bare, 'distortion_coeffs': list(expected)}
+    assert parsed('fisheye', opencv).radial_coeffs == expected
     padded = {**bare, 'radial_coeffs': [*expected, 0.0, 0.0]}
     assert parsed('fisheye', padded).radial_coeffs == expected
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model('fisheye', {**bare, 'radial_coeffs': [*expected, 0.1]})
-    assert caught.value.key == 'parameters.radial_coeffs'
+    assert str(caught.value) == 'parameters.radial_coeffs: found 5 numbers, expected at most 4'
 
 
 @pytest.mark.parametrize(('kind', 'parameters'), [('ftheta', REAR), ('fisheye', OPENCV_FISHEYE)])
@@ -221,7 +226,14 @@ def test_max_angle_must_be_above_zero(kind, parameters, value):
 
 @pytest.mark.parametrize(
     ('resolution', 'point'),
-    [([1080, 1920], [958.0, 752.0]), ([1080, 1920], [946.0, 541.0]), ([800, 1280], [1000, 396])],
+    [
+        ([1080, 1920], [958.0, 752.0]),
+        ([1080, 1920], [946.0, 541.0]),
+        ([800, 1280], [1000, 396]),
+        # From the first row of pixels to the last.
+        ([1080, 1920], [958.0, 0.0]),
+        ([1080, 1920], [958.0, 1079.0]),
+    ],
 )
 def test_swapped_resolutions_are_recognised(resolution, point):
     parameters = {**FRONT_WIDE, 'resolution': resolution, 'principal_point': point}
@@ -239,6 +251,7 @@ def test_swapped_resolutions_are_recognised(resolution, point):
         ([1000, 1000], [500.0, 900.0]),
         ([1920, 1080], [958.0, 1300.0]),
         ([1920, 1080], [400.0, 500.0]),
+        ([1080, 1920], [958.0, 1080.0]),
         ([1, 1], [0.0, 0.0]),
         ([65535, 65535], [32767.0, 32767.0]),
     ],
@@ -433,3 +446,13 @@ def test_what_was_found_is_said_in_the_words_of_json(value, found):
     with pytest.raises(CameraModelError) as caught:
         parse_camera_model('ftheta', {**FRONT_WIDE, 'max_angle': value})
     assert caught.value.found == found
+
+
+def test_of_a_list_of_another_length_it_is_said_how_many_there_are():
+    for change, found in (
+        ({'resolution': [1920]}, '1 numbers'),
+        ({'angle_to_pixeldist_poly': [0.0] * 7}, '7 coefficients'),
+    ):
+        with pytest.raises(CameraModelError) as caught:
+            parse_camera_model('ftheta', {**REAR, **change})
+        assert caught.value.found == found
