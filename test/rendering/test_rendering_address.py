@@ -135,7 +135,7 @@ def test_nothing_that_resolves_is_an_error_to_retry():
         (' , ', ' , '),
         ('localhost', 'localhost'),
         ('localhost:', 'localhost:'),
-        ('localhost:99999', 'localhost:99999'),
+        ('localhost:65536', 'localhost:65536'),
         ('localhost:0', 'localhost:0'),
         ('localhost:-1', 'localhost:-1'),
         ('localhost:\u0661', 'localhost:\u0661'),

@@ -29,6 +29,36 @@ UNREACHABLE = (
     'it needs 10-30 s after a restart'
 )
 
+# How the problem and the remedy of each kind begin.
+BEGINS = {
+    'transient': ('the renderer was not ready for this frame (', 'it was tried again and failed'),
+    'tracks refused': ('the server takes no poses of other', 'start it with --enable-editing-'),
+    'message size': ('a message is too large for gRPC (', 'lower resolution_scale or ask for'),
+    'memory': ('the ', 'lower resolution_scale, take fewer cameras, restart the container with'),
+    'encoder': ('the image encoder of the server failed (', 'set image_quality to 1 … 100, or'),
+    'gpu': ('the GPU of the server failed (', 'restart the container: a CUDA process does not'),
+    'renderer': ('the renderer failed (', 'lower resolution_scale, take fewer cameras, restart'),
+    'camera': ('the server does not know this camera (', 'the scenario file and the scene on'),
+    'tls': ('cannot agree on TLS with gpu:46435 (', 'NuRec servers speak plaintext unless a'),
+    'name': ('cannot resolve the name of gpu:46435 (', 'is the host name in the parameter server'),
+    'foreign': ('what answers at gpu:46435 speaks no gRPC (', 'something else than a gRPC server'),
+    'unreachable': ('cannot reach gpu:46435', 'is the NuRec container running and port 46435'),
+    'starting': ('gpu:46435 answers, but is not ready', 'it is still loading: wait, a container'),
+    'timeout': ('gpu:46435 ', 'it'),
+    'range': ('the time lies outside of the scene on', 'the scenario file and the scene on the'),
+    'scene': ('the server has no scene a (no scene a)', 'it has a, b: set scene_id, start it'),
+    'version': (
+        'the server does not have render_rgb under p.S',
+        'is it a NuRec render server? set',
+    ),
+    'request': ('the server refuses the request (', 'try projection native, shutter instant and'),
+    'feature': ('the server has this feature switched off (', 'start it with the flag that the'),
+    'access': ('gpu:46435 denies access (', 'is a proxy in between? NuRec servers ask for no'),
+    'assertion': ('the server failed (', 'its log tells more; servers before 26.02 know no'),
+    'cancelled': ('the server gave the call up (', 'was it stopped, or is a proxy in between?'),
+    'server': ('the server failed (', 'its log tells more; restart the container if it goes on'),
+}
+
 
 def test_every_row_has_its_reason():
     rows = [*CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
@@ -100,7 +130,13 @@ def test_back_off_is_jittered_and_at_most_a_second():
             'tls_root_certificate',
         ),
         (CODE.DEADLINE_EXCEEDED, 'Deadline Exceeded', 'timeout', 'fail', 'within 10 s'),
-        (CODE.DEADLINE_EXCEEDED, '', 'timeout', 'fail', 'within 10 s'),
+        (
+            CODE.DEADLINE_EXCEEDED,
+            '',
+            'timeout',
+            'fail',
+            'gpu:46435 did not answer render_rgb within 10 s: it may be compiling its kernels',
+        ),
         (CODE.DEADLINE_EXCEEDED, 'busy for 3 s', 'timeout', 'fail', 'its own (busy for 3 s)'),
         (CODE.RESOURCE_EXHAUSTED, 'cache full', 'memory', 'fail', 'lower resolution_scale'),
         (
@@ -174,6 +210,9 @@ def test_classification(code, details, kind, action, said):
     assert said in str(error)
     assert str(error) == f'{error.problem}: {error.remedy}'
     assert '{' not in str(error)
+    problem, remedy = BEGINS[kind]
+    assert error.problem.startswith(problem)
+    assert error.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(

@@ -63,15 +63,15 @@ def test_each_way_to_disagree(port):
         assert of('localhost', CERTIFICATE) is None
         problem, remedy = of('gpu.example', CERTIFICATE) or ('', '')
         assert 'gpu.example' in problem
-        assert 'type a name that is in the certificate' in remedy
+        assert remedy.startswith('type a name that is in the certificate')
         problem, remedy = of('localhost', None) or ('', '')
         assert problem == 'the server speaks TLS, and no certificate is given'
-        assert 'tls_root_certificate' in remedy
+        assert remedy.startswith('give tls_root_certificate: the PEM file of the root')
     else:
         assert of('localhost', None) is None
         problem, remedy = of('localhost', CERTIFICATE) or ('', '')
         assert problem == 'a TLS certificate is given, but the server does not speak TLS'
-        assert 'leave tls_root_certificate empty' in remedy
+        assert remedy.startswith('NuRec servers speak plaintext unless a proxy adds TLS: leave')
 
 
 @pytest.mark.parametrize('certificate', [None, CERTIFICATE])
@@ -152,7 +152,9 @@ def test_other_errors_are_left_alone(looks):
     assert looks.count == 0
 
 
-@pytest.mark.parametrize('words', ['connect timed out', 'No route to host', 'unreachable'])
+@pytest.mark.parametrize(
+    'words', ['connect timed out', 'Timeout', 'No route to host', 'unreachable']
+)
 def test_silence_is_not_looked_into(looks, words):
     one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
