@@ -292,6 +292,7 @@ def test_what_does_not_fit_is_dropped_counted_and_named(spinning, delivered, rep
     assert failure.camera == LIDAR
     assert str(failure.error).startswith(f'{LIDAR}: ')
     assert words in str(failure.error)
+    assert failure.error.remedy.startswith('is the server of a newer version than those known?')
     assert not delivered.frames
     status = pipeline.camera_status(LIDAR)
     assert (status.received, status.failed) == (0, 1)
@@ -305,6 +306,7 @@ def test_three_million_points_are_too_many(spinning, delivered, reply):
     pipeline.submit(due(LIDAR)).result(120)
     (failure,) = delivered.failures
     assert '3000000 points, expected 2000000 at most' in str(failure.error)
+    assert failure.error.remedy.startswith('is it the device that the lidar is rendered as')
 
 
 @pytest.mark.parametrize(('warm', 'limit_s'), [(False, 300.0), (True, 10.0)])
@@ -398,4 +400,5 @@ def test_an_unknown_device_is_said_once(spinning, delivered):
         pipeline.submit(due('nameless', LIDAR, t_us=100_000 * (k + 1))).result(60)
     eventually(lambda: delivered.texts('warn'))
     (text,) = delivered.texts('warn')
-    assert "the name of lidar 'nameless' tells no device" in text
+    assert "the name of lidar 'nameless' tells no device that servers render (" in text
+    assert text.endswith('; set <lidar>.device')

@@ -109,7 +109,7 @@ def test_jpeg_without_a_header(before):
 def test_png_without_a_header():
     data = png(3, 4)
     for spoiled in (data[:23], b'\x88' + data[1:], data[:12] + b'IDAT' + data[16:]):
-        with pytest.raises(RenderError, match=r'^the PNG has no header in its'):
+        with pytest.raises(RenderError, match=r'^the PNG has no header in its \d+ bytes$'):
             image_size(spoiled, 'png')
 
 
@@ -150,8 +150,27 @@ def test_the_other_image_format_is_an_image_too():
 @pytest.mark.parametrize('keep', [0.1, 0.5, 0.9, 0.999])
 def test_truncated_images(keep):
     for data, name in ((jpeg(photo(200, 100)), 'JPEG'), (png_of(photo(200, 100)), 'PNG')):
-        with pytest.raises(RenderError, match=name):
-            replies.check_reply(data[: int(len(data) * keep)], 'jpeg', (200, 100))
+        cut = data[: int(len(data) * keep)]
+        said = f'^the {name} (is cut off after|has no (frame )?header in its) {len(cut)} bytes'
+        with pytest.raises(RenderError, match=said):
+            replies.check_reply(cut, 'jpeg', (200, 100))
+
+
+@pytest.mark.parametrize(
+    ('data', 'image_format', 'remedy'),
+    [
+        (b'', 'jpeg', 'its encoder may fail silently: try image_format png or a lower'),
+        (b'garbage', 'png', 'every server knows image_format png and jpeg: try the other one'),
+        (bytes(2553), 'jpeg', 'it has the length of RGB planes: set image_format to rgb'),
+        (png(3, 4)[:40], 'png', 'a proxy or the network may cut long messages: try a lower'),
+        (bytes(5), 'rgb', 'set image_format to jpeg or png, which carry their size'),
+        (png(3, 4), 'rgb', 'set image_format to jpeg or png: only servers from 26.04 on are'),
+    ],
+)
+def test_each_fault_of_an_image_has_its_remedy(data, image_format, remedy):
+    with pytest.raises(replies.ReplyError) as caught:
+        replies.check_reply(data, image_format, SIZE)
+    assert caught.value.remedy.startswith(remedy)
 
 
 def test_padding_behind_the_end_is_no_harm():
@@ -269,5 +288,5 @@ def test_planes_become_pixels():
     rgb = decode_rgb(frame(planes, 'rgb8'))
     assert rgb.flags.c_contiguous
     np.testing.assert_array_equal(rgb, photo())
-    with pytest.raises(RenderError, match='no RGB planes of 37x23'):
+    with pytest.raises(RenderError, match=r'^2552 bytes are no RGB planes of 37x23$'):
         decode_rgb(frame(planes[1:], 'rgb8'))
