@@ -15,6 +15,9 @@
 
 from __future__ import annotations
 
+from test.support.waiting import until
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nurec_ros.demo.play import (
     drain,
     DRAIN_S,
@@ -26,9 +29,16 @@ from nurec_ros.demo.play import (
     PlayProgress,
     SAID_AFTER_S,
     SAID_AGAIN_S,
+    Watch,
 )
+from nurec_ros.demo.processes import DemoError
 from nurec_ros.demo.recording import rendering
+from nurec_ros.ros.outlet import latched
 import pytest
+import rclpy
+from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 
 def test_without_a_terminal_there_is_a_line_at_each_quarter():
@@ -226,3 +236,45 @@ def test_a_flood_is_given_up():
     queue = Queue(clock, 0, endless=True)
     drain(queue.spin, lambda: queue.taken, lambda: True, clock)
     assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1
+
+
+def missing(watch: Watch) -> str:
+    """Return what is missing, as it is said after a moment; '' if it can begin."""
+    try:
+        watch.wait_ready(['front'], 0.1, print)
+    except DemoError as error:
+        return str(error)
+    return ''
+
+
+def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    player = rclpy.create_node('nurec', context=context)
+
+    def publish(kind: type, topic: str, message: object) -> None:
+        player.create_publisher(kind, topic, latched()).publish(message)
+
+    with Watch(tmp_path / 'recording', lambda: None) as watch:
+
+        def comes(words: str) -> None:
+            until(lambda: words in missing(watch), words)
+
+        comes('the player says nothing on /nurec/state after 0.1 s')
+        document = KeyValue(key='scenario', value='"street"')
+        publish(DiagnosticStatus, '/nurec/state', DiagnosticStatus(values=[document]))
+        comes('the player has no service /nurec/play')
+        player.create_service(Trigger, '/nurec/play', lambda _, response: response)
+        comes('no image of front (the player says of the renderer: nothing)')
+        renderer = DiagnosticStatus(name='nurec: renderer', message='connecting')
+        publish(DiagnosticArray, '/diagnostics', DiagnosticArray(status=[renderer]))
+        comes('no image of front (the player says of the renderer: connecting)')
+        publish(CompressedImage, '/nurec/front/image_raw/compressed', CompressedImage())
+        comes('nothing on /tf')
+        publish(TFMessage, '/tf', TFMessage())
+        until(lambda: not missing(watch), 'the beginning')
+        # It offers the service, and is not spun: nobody answers.
+        with pytest.raises(DemoError, match=r'^/nurec/play did not answer in 0\.1 s$'):
+            watch.call('play', 0.1)
+    player.destroy_node()
+    rclpy.try_shutdown(context=context)

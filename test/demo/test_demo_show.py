@@ -245,10 +245,11 @@ def playing(tmp_path: Path):
     """Return a demo in the middle of its playing, and its folder."""
     # By its folder its processes are told from others.
     place = tmp_path / 'street.usdz'
-    street = write_example(place, duration_s=10.0, road_users=2, has_map=False)
+    street = write_example(place, duration_s=20.0, road_users=2, has_map=False)
     small = ('--cameras', CAMERAS[1], '--camera-rate', 2, '--resolution-scale', 0.05)
     with started('--usdz', street, '--output', tmp_path / 'demo', *small) as process:
-        wait_for_line('playing  25 %', process)
+        # Whichever quarter is told first on a busy machine.
+        wait_for_line('playing ', process)
         yield process, tmp_path
 
 

@@ -25,6 +25,8 @@ from typing import Any
 
 import grpc
 from mcap.reader import make_reader
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.export.wishes import read_overrides
 from nurec_ros.scenario import Scenario
 import pytest
 from rclpy.serialization import deserialize_message
@@ -334,6 +336,10 @@ NO_FIT = [
     (['--cameras', 'none'], "parameter 'cameras' names 'none'"),
     (['--start', '100'], 'leave nothing of the scenario'),
     (['-p', 'rear.rate:=5'], "'rear.…' is for a sensor that"),
+    (
+        ['-p', f'{CAMERAS[0]}.device:=at128'],
+        f"no parameter '{CAMERAS[0]}.device', expected one of ",
+    ),
     (['--params-file', '/nowhere.yaml'], 'cannot read /nowhere.yaml'),
     (['--topics', '/tf', '/nope'], "--topics '/nope' is no topic of "),
     (['--topics', f'~/{CAMERAS[1]}/*', '--cameras', CAMERAS[0]], 'expected some of /clock, '),
@@ -404,3 +410,37 @@ def test_the_shipped_parameters_are_taken(export, make_server, tmp_path):
 
     data = next(data for topic, _, data in messages(out / 'drive') if topic == '/nurec/odom')
     assert deserialize_message(data, Odometry).child_frame_id == 'car'
+
+
+def test_a_parameters_file_is_read_as_rclpy_reads_it(tmp_path):
+    path = tmp_path / 'own.yaml'
+    path.write_text(
+        '/**:\n  ros__parameters: {rate: 2.0, hfov_deg: 60, map_frame: world}\n'
+        'other:\n  ros__parameters: {map_frame: elsewhere}\n'
+        '/me:\n  ros__parameters:\n    map_frame: mine\n    camera_rat: 5\n'
+        '    front: {rate: 4}\n    qos_overrides: {/tf: {publisher: {depth: 7}}}\n'
+    )
+    found, unknown = read_overrides(['hfov_deg:=70'], [path], 'me')
+    assert found.table == {'map_frame': 'mine', 'hfov_deg': 70.0}
+    assert found.sensors == {'front': {'rate': 4.0}}
+    assert unknown == [
+        f"{path}: parameter 'camera_rat' is unknown; do you mean 'camera_rate'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a: [', 'is no YAML'),
+        ('[1, 2]', 'expected a mapping of nodes to ros__parameters'),
+        ('me: 5', 'me has no ros__parameters'),
+        ('me: {parameters: {}}', 'me has no ros__parameters'),
+    ],
+)
+def test_a_parameters_file_of_another_kind_is_named(tmp_path, text, words):
+    path = tmp_path / 'own.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        read_overrides([], [path], 'me')
+    assert str(error.value).startswith(str(path))
+    assert words in str(error.value)

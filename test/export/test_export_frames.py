@@ -158,6 +158,19 @@ def test_images_of_a_complete_bag_without_a_server(export, copied, tmp_path):
     assert list((images / 'drive' / CAMERAS[0]).glob('*.png'))
 
 
+def test_images_of_a_bag_of_decoded_ones_have_the_same_pixels(
+    export, exported, make_server, tmp_path
+):
+    images = tmp_path / 'images'
+    options = ['--topics', '/tf', '~/*/image_raw', '--frames', images]
+    assert export(make_server(), options=options)[0] == 0
+    of_encoded = sorted((exported / 'images' / 'drive' / CAMERAS[0]).iterdir())
+    of_decoded = sorted((images / 'drive' / CAMERAS[0]).iterdir())
+    assert [path.name for path in of_decoded] == [path.name for path in of_encoded]
+    for first, second in zip(of_encoded, of_decoded, strict=True):
+        np.testing.assert_array_equal(cv2.imread(str(first)), cv2.imread(str(second)))
+
+
 @pytest.mark.skipif(importlib.util.find_spec('av') is None, reason='needs PyAV')
 def test_a_video_shows_each_image_at_its_time(export, make_server, usdz):
     import av

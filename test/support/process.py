@@ -110,7 +110,10 @@ class Process:
     def wait(self) -> int:
         """Wait for its end and return the exit code."""
         code = self._process.wait(END_S)
-        assert code is not None, f'{self._log.stem} does not end:\n{self.output}'
+        if code is None:
+            # Left alone it would meet others in its domain.
+            self.send_signal(signal.SIGKILL)
+            pytest.fail(f'{self._log.stem} does not end:\n{self.output}')
         return code
 
     def send_signal(self, number: int) -> None:
