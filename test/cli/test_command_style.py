@@ -155,6 +155,8 @@ def test_its_page_names_every_option(name, parse):
             assert flag in text, flag
 
 
+# Those that say so where there is none.
+NEED_ROS = ('player', 'follow', 'export', 'demo', 'control')
 # As a user types them: exit code, and words of the one sentence on stderr.
 MISTAKES = [
     ('preview', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
@@ -186,7 +188,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(('name', 'arguments', 'code', 'words'), MISTAKES)
 def test_a_mistake_is_one_sentence(name, arguments, code, words, capsys, monkeypatch, tmp_path):
-    if name in ('player', 'follow', 'export', 'demo') and not HAS_ROS and code == 1:
+    if name in NEED_ROS and not HAS_ROS and code == 1:
         pytest.skip('needs rclpy')
     monkeypatch.chdir(tmp_path)
     # It ends its process at once, which is the tests' own here.
