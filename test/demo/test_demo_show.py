@@ -292,9 +292,10 @@ def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):
     arguments = ('--usdz', street, '--output', tmp_path / 'demo', '--server', '127.0.0.1:9')
     # Without patience.
     imports = 'import nurec_ros.demo.play as play, nurec_ros.cli.demo as demo'
-    code = f'{imports}; play.SAID_AFTER_S = 0; exit(demo.main())'
+    code = f'{imports}; play.SAID_AFTER_S = play.SAID_AGAIN_S = 0; exit(demo.main())'
     with started(*arguments, '--cameras', CAMERAS[0], code=code) as process:
-        wait_for_line('waiting: ', process)
+        # The player runs then: a Python that only begins takes no signal well.
+        wait_for_line('waiting: no image', process)
         assert end_by((signal.SIGHUP, signal.SIGINT), process, tmp_path) == 129
 
 
