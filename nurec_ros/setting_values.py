@@ -24,8 +24,8 @@ from __future__ import annotations
 import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-import math
 import re
+import sys
 from typing import Any, TypeAlias, TypeGuard
 
 from nurec_ros.errors import ConfigurationError, shortened
@@ -80,8 +80,9 @@ class Spec:
 
     def holds(self, number: float) -> bool:
         """Return whether a number is one that is allowed."""
-        low, high = self.between or (-math.inf, math.inf)
-        return number in self.extra or (abs(number) < math.inf and low <= number <= high)
+        # An int may lie beyond every double.
+        low, high = self.between or (-sys.float_info.max, sys.float_info.max)
+        return number in self.extra or low <= number <= high
 
 
 def _number(value: float) -> str:

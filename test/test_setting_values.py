@@ -118,6 +118,7 @@ def test_a_wrong_rate_is_refused_with_the_range(name: str, value: object, found:
             'is [1.0, 1.0, 1.0, 1.0, 1.0]; expected a list of 6 finite numbers',
         ),
         ('rig_offset', [math.nan] + [0.0] * 5, 'expected a list of 6 finite numbers'),
+        ('rig_offset', [10**400] + [0.0] * 5, 'expected a list of 6 finite numbers'),
         ('rig_offset', [True] * 6, 'expected a list of 6 finite numbers'),
         ('rig_offset', ['1'] * 6, 'expected a list of 6 finite numbers'),
         ('rig_offset', 1.0, 'is 1.0; expected a list of 6 finite numbers'),
