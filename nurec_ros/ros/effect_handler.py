@@ -32,7 +32,6 @@ from nurec_ros.playback.effects import (
     Render,
     Show,
     ShowAll,
-    ShowJump,
     Step,
     StepDone,
 )
@@ -194,6 +193,7 @@ class EffectHandler:
 
     def _carry_out_one(self, loaded: Loaded, effect: Effect) -> None:
         topics = self.topics
+        assert topics is not None  # they are made with the first scenario
         if isinstance(effect, Announce):
             self._reporter.state_topic.publish(effect.state)
         elif isinstance(effect, Render):
@@ -202,13 +202,11 @@ class EffectHandler:
             loaded.discard()
         elif isinstance(effect, StepDone):
             self._stepping.pop(effect.step).set_result(None)
-        elif topics is None:
-            return
         elif isinstance(effect, Show):
             topics.show(effect)
         elif isinstance(effect, ShowAll):
             topics.show_all(effect)
-        elif isinstance(effect, ShowJump):
+        else:
             # Those who wait go on whatever becomes of it.
             self._shown()
             self._again.reset()

@@ -316,7 +316,7 @@ class DrivenTopics:
             known.get(id(row)) or pose_stamped(row.t_ns, map_frame, row.position, row.quaternion)
             for row in rows
         ]
-        if message.poses:
-            message.header.stamp = message.poses[0].header.stamp
+        # One is where the driving began.
+        message.header.stamp = message.poses[0].header.stamp
         self._changes, self._rows, self._sent_s = changes, list(rows), now_s
         self._path.publish(message)

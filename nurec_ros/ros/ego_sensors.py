@@ -116,9 +116,10 @@ class EgoSensors:
 
     def _publish_fix(self, publication: Publication, t_ns: int) -> None:
         scenario, driver = self._scenario, self._driver
-        if scenario is None or scenario.T_earth_map is None:
-            return
+        # The topic is there while this is.
+        assert scenario is not None
         T_earth_map = scenario.T_earth_map
+        assert T_earth_map is not None
         ego = scenario.ego if driver is None or driver.is_recorded else driver
         place = T_earth_map[:3, :3] @ ego.pose(t_ns).position + T_earth_map[:3, 3]
         message = self._fix_message

@@ -219,8 +219,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def _change_source(self, loaded: Loaded) -> None:
         source = self.parameters.settings.ego_source
         effects, jumped_m = loaded.playback.change_ego_source(_now_ns(), source)
-        if self._effects.topics is not None:
-            self._effects.topics.change_driver()
+        assert self._effects.topics is not None  # they are made with the first scenario
+        self._effects.topics.change_driver()
         if jumped_m:
             self.get_logger().info(
                 f'the ego is the recorded one again: it jumped by {jumped_m:.2f} m'

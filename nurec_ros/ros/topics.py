@@ -170,8 +170,7 @@ class ScenarioTopics:
         self._scenario = scenario
         self._ego = scenario.ego
         self._driver = ego
-        if ego is not None:
-            self.change_driver()
+        self.change_driver()
         self._sensors.change(scenario, made.motion, self._frames.base_frame, ego)
 
     def change_driver(self) -> None:

@@ -15,6 +15,7 @@
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -22,10 +23,13 @@ from test.support.archives import build_archive, START_US
 from test.support.player_bench import NOWHERE
 from test.support.pseudo_terminal import PseudoTerminal
 from test.support.running_player import RunningPlayer
+from test.support.waiting import until
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.cli import control
+from nurec_ros.control.remote import PlayerCall, Remote
 from nurec_ros.control.terminal import HELP
+from nurec_ros.ros import control_node
 import pytest
 
 CONTROL = 'nurec_ros.cli.control'
@@ -206,6 +210,24 @@ def test_on_a_pipe_it_prints_lines_until_nobody_reads(usdz, tmp_path):
         process.stdout.close()
         assert process.wait() == 0
         assert process.stderr.read() == ''
+
+
+def test_what_a_player_does_not_offer_is_answered_at_once(monkeypatch, ros_environment):
+    monkeypatch.setattr(control_node, 'rosbag2', None)
+    remote, calls = Remote('/nurec'), queue.Queue()
+    link = control_node.PlayerLink('/nurec', remote, calls.put)
+    try:
+        answers = []
+        monkeypatch.setattr(remote, 'answered', lambda *answer: answers.append(answer[1:3]))
+        for name in ('seek', 'play'):
+            link.send(PlayerCall(name))
+        until(lambda: calls.get()() or len(answers) == 2, 'the answers')
+        assert answers == [
+            (False, 'seek needs rosbag2_interfaces, which is not installed here'),
+            (False, '/nurec offers no service play now'),
+        ]
+    finally:
+        link.close()
 
 
 def test_the_help_names_every_key():

@@ -18,10 +18,12 @@ from test.support.outlet import RecordingOutlet
 from test.support.player_bench import stamp_ns
 from types import SimpleNamespace
 
+import numpy as np
 from nurec_ros.driving import TwistCommand, way
 from nurec_ros.driving.ego import DrivenEgo
 from nurec_ros.ros import ego_inputs
 from nurec_ros.ros.ego_inputs import DrivenTopics
+from nurec_ros.ros.names import FrameNames
 import pytest
 
 pytestmark = pytest.mark.ros
@@ -76,3 +78,16 @@ def test_while_the_clock_plays_a_long_one_waits(ego, monkeypatch):
     assert counts == [1, 1, 2, 2]
     topics.show_path(ego, 'map', all_of_it=True)
     assert len(shown(outlet)) == 3
+
+
+def test_the_box_of_the_recorded_ego_is_shown_where_there_is_one():
+    outlet = RecordingOutlet()
+    topics = DrivenTopics(outlet)
+    frames = FrameNames.create(cameras=[], prefix='two/')
+    box = SimpleNamespace(centre=np.array([1.5, 0.0, 0.8]), dims=np.array([4.5, 1.9, 1.6]))
+    for found in (None, box):
+        topics.show_box(SimpleNamespace(rig_bbox=found), frames, T0)
+    (message,) = outlet.messages('~/ego_recorded')
+    (marker,) = message.markers
+    assert (marker.scale.x, marker.pose.position.x) == (4.5, 1.5)
+    assert marker.header.frame_id == 'two/recorded_base_link'

@@ -206,3 +206,14 @@ def test_an_ego_that_is_put_from_pose_to_pose_has_no_imu(outlet, scenario, sourc
     topics.show(Show(BEGIN_NS + 500 * MS, clock=True, after_ns=BEGIN_NS))
     assert outlet.messages('~/imu') == []
     assert len(outlet.messages('~/fix')) == 5
+
+
+def test_the_imu_of_a_driven_ego_begins_with_the_driving(outlet, scenario):
+    ego = DrivenEgo(scenario.ego, BEGIN_NS, source='odometry', command_timeout_ns=0)
+    ego.advance_to(BEGIN_NS + 400 * MS)
+    ego.change_source('twist', halted=True)
+    ego.put(TwistCommand(BEGIN_NS, 5.0, 0.4), halted=True)
+    ego.advance_to(BEGIN_NS + 1000 * MS)
+    topics = shown(outlet, scenario, ego, imu_rate=10.0)
+    topics.show(Show(BEGIN_NS + 1000 * MS, clock=True, after_ns=BEGIN_NS))
+    assert stamps(outlet, '~/imu') == [BEGIN_NS + ms * MS for ms in range(400, 1001, 100)]

@@ -33,7 +33,13 @@ from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import PinholeCamera
 from nurec_ros.settings import Settings
 import pytest
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    qos_profile_sensor_data,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rosgraph_msgs.msg import Clock
 from visualization_msgs.msg import MarkerArray
 
@@ -172,6 +178,25 @@ def test_a_name_that_ros_does_not_take_is_one_sentence(make_node: Callable[..., 
     assert '\n' not in str(caught.value)
 
 
+def test_what_is_no_override_s_fault_is_passed_on(node: Any, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError('out of memory')
+
+    monkeypatch.setattr(node, 'create_publisher', fail)
+    with pytest.raises(RuntimeError, match=r'^out of memory$'):
+        Graph(node).advertise(Clock, '/clock', reliable(10))
+
+
+def test_a_middleware_that_cannot_wait_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    sent: list[object] = []
+    publisher = SimpleNamespace(publish=sent.append, topic_name='/clock')
+    node: Any = SimpleNamespace(create_publisher=lambda *_, **__: publisher)
+    publication = Graph(node).advertise(Clock, '/clock', reliable(10))
+    publication.publish(Clock())
+    publication.flush(60.0)
+    assert sent == [Clock()]
+
+
 def test_two_topics_share_no_profile():
     for make in (latched, lambda: reliable(10)):
         one, other = make(), make()
@@ -256,31 +281,40 @@ def test_namesakes_are_nodes_of_the_same_full_name(make_node: Callable[..., Any]
 
 
 def test_a_reader_that_gets_nothing_is_told_of_once(node: Any, listener: Any):
-    """Ask for latched tracks, twice: the offer is volatile."""
+    """Ask for latched tracks, twice: the offer is volatile. And for every message of a clock."""
     told: list[str] = []
     node.get_logger = lambda: SimpleNamespace(warning=told.append)
     received: list[object] = []
     watched = Graph(node)
     watched.advertise(MarkerArray, '~/tracks', reliable(10))
     watched.advertise(Odometry, '~/odom', reliable(10))
+    watched.advertise(Clock, '/clock', qos_profile_sensor_data)
     for topic in ('/nurec/tracks', '/nurec/odom'):
         kind = MarkerArray if topic == '/nurec/tracks' else Odometry
         listener.node.create_subscription(kind, topic, received.append, QoSProfile(depth=1))
     wrong = QoSProfile(depth=1, durability=LATCHED)
     for _ in range(2):
         listener.node.create_subscription(MarkerArray, '/nurec/tracks', received.append, wrong)
-    listener.until(lambda: node.count_subscribers('/nurec/tracks') == 3, 'the readers')
+    listener.node.create_subscription(Clock, '/clock', received.append, reliable(1))
+    listener.until(
+        lambda: (
+            node.count_subscribers('/nurec/tracks') == 3 and node.count_subscribers('/clock') == 1
+        ),
+        'the readers',
+    )
     publishers = publishers_of(node)
     for topic in ('/nurec/tracks', '/nurec/odom'):
         listener.matched(publishers[topic])
 
     def look() -> bool:
         watched.watch()
-        return bool(told)
+        return len(told) > 1
 
-    listener.until(look, 'the warning')
+    listener.until(look, 'the warnings')
     watched.watch()
-    (text,) = told
+    lost, text = sorted(told)
+    assert lost.startswith('/listener subscribes to /clock with a QoS that is not offered')
+    assert lost.endswith('it wants reliable delivery, offered is best_effort')
     assert text.startswith('/listener subscribes to /nurec/tracks with a QoS that is not offered')
     assert text.endswith('it wants transient_local durability, offered is volatile')
     assert publishers['/nurec/tracks'].get_subscription_count() == 1

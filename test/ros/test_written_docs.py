@@ -142,6 +142,8 @@ def test_write_updates_only_what_lies_between_the_markers(tmp_path: Path):
     assert written.endswith(f'{written_docs.END}\n\nmore\n')
     assert written_docs.markdown_text() in written
     assert written_docs.write(tmp_path) == []
+    # Nor anything of a document without them.
+    assert written_docs.replaced('# Title\n') == '# Title\n'
 
 
 def test_the_shipped_legend_is_of_this_palette():
