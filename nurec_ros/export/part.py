@@ -36,7 +36,7 @@ from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, 
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
-from nurec_ros.ros.ego_sensors import due_times
+from nurec_ros.ros.ego_topics import due_times
 from nurec_ros.ros.loading import ReadScenario
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.sensor_topics import CameraTopics, FORMATS, LidarTopic

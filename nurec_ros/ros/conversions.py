@@ -43,6 +43,11 @@ def set_time(message: Time, t_ns: int) -> None:
     message.sec, message.nanosec = divmod(int(t_ns) or 1, NS_PER_S)
 
 
+def time_of(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+
+
 def set_vector(message: Vector3 | Point, values: Iterable[float]) -> None:
     message.x, message.y, message.z = (float(value) for value in values)
 

@@ -29,7 +29,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.playback.effects import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import RendererStatus
 from nurec_ros.ros.conversions import diagnostic
-from nurec_ros.ros.ego_inputs import OddInputs
+from nurec_ros.ros.ego_topics import OddInputs
 from nurec_ros.ros.loading import Loaded
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -27,9 +27,10 @@ from geometry_msgs.msg import Point
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.palette import LANES, marker_colour
-from nurec_ros.ros.conversions import points, set_time
+from nurec_ros.ros.conversions import points, set_time, set_vector
 from nurec_ros.ros.outlet import latched, Outlet, Publication, take_away
 from nurec_ros.scenario import RoadMap
+from nurec_ros.scenario.rig import Box
 from nurec_ros.scenario.tracks import ActiveTracks
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -58,6 +59,22 @@ def new_marker(header: Header, namespace: str, number: int, kind: int) -> Marker
     return marker
 
 
+def _colour(rgb: Sequence[float], alpha: float = 1.0) -> ColorRGBA:
+    red, green, blue = rgb
+    return ColorRGBA(r=red, g=green, b=blue, a=alpha)
+
+
+def ego_marker(box: Box, frame: str, namespace: str, colour: Sequence[float], t_ns: int) -> Marker:
+    """Return the ego's box in the frame of its rig, which it moves with."""
+    marker = new_marker(Header(frame_id=frame), namespace, 0, Marker.CUBE)
+    set_time(marker.header.stamp, t_ns)
+    marker.frame_locked = True
+    marker.color = _colour(colour[:3], colour[3])
+    set_vector(marker.pose.position, box.centre)
+    set_vector(marker.scale, box.dims)
+    return marker
+
+
 def delete_all_marker(header: Header) -> Marker:
     """Return the marker that clears every namespace of a display."""
     return Marker(header=header, action=Marker.DELETEALL)
@@ -76,12 +93,12 @@ class _Track:
         self._header = header
         self._number = number
         self._label = label
-        r, g, b, a = marker_colour(label, static=static)
-        self._colour = ColorRGBA(r=r, g=g, b=b, a=a)
+        *rgb, alpha = marker_colour(label, static=static)
+        self._opaque = _colour(rgb)
         self.box = new_marker(header, label, number, Marker.CUBE)
-        self.box.color = self._colour
+        self.box.color = _colour(rgb, alpha)
         self.text = new_marker(header, f'{label}/{TEXT_NS}', number, Marker.TEXT_VIEW_FACING)
-        self.text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+        self.text.color = _colour((1.0, 1.0, 1.0))
         self.text.scale.z = TEXT_HEIGHT
         self.text.text = f'{label} {track_id[:8]}'
         self.arrow: Marker | None = None
@@ -112,7 +129,7 @@ class _Track:
         if self.arrow is None:
             namespace = f'{self._label}/{VELOCITY_NS}'
             self.arrow = new_marker(self._header, namespace, self._number, Marker.ARROW)
-            self.arrow.color = self._opaque()
+            self.arrow.color = self._opaque
             self.arrow.points = [Point(), Point()]
             scale = self.arrow.scale
             scale.x, scale.y, scale.z = ARROW_SCALE
@@ -129,7 +146,7 @@ class _Track:
         if self.trail is None:
             namespace = f'{self._label}/{TRAIL_NS}'
             self.trail = new_marker(self._header, namespace, self._number, Marker.LINE_STRIP)
-            self.trail.color = self._opaque()
+            self.trail.color = self._opaque
             self.trail.scale.x = TRAIL_WIDTH
         self.trail.points = points(positions)
         self.shown[self.trail.ns] = self.trail
@@ -143,10 +160,6 @@ class _Track:
             Marker(header=self._header, ns=one.ns, id=one.id, action=Marker.DELETE)
             for one in map(self.shown.pop, gone)
         ]
-
-    def _opaque(self) -> ColorRGBA:
-        colour = self._colour
-        return ColorRGBA(r=colour.r, g=colour.g, b=colour.b, a=1.0)
 
 
 class TrackMarkers:
@@ -228,10 +241,7 @@ class Lanes:
     @classmethod
     def of(cls, road_map: RoadMap | None) -> Lanes:
         """Make a line strip of each boundary, in a namespace and a colour of its kind."""
-        colours = {
-            kind: ColorRGBA(r=red / 255.0, g=green / 255.0, b=blue / 255.0, a=1.0)
-            for kind, (red, green, blue) in LANES.items()
-        }
+        colours = {kind: _colour([value / 255.0 for value in rgb]) for kind, rgb in LANES.items()}
         lanes = cls(Header(), [])
         if road_map is None:
             return lanes

@@ -12,13 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The node: wiring between ROS and the playback.
+The node, and its services.
 
 Timers, services, parameters and the mailbox put commands and time into `Playback`; what comes out
 is carried out by the `EffectHandler`. All of it happens in callbacks of the node's default group,
 whichever program its executor belongs to; what other threads and the coroutine services have to
 say comes through the mailbox. No callback waits for the network or for a file, and whatever one
 raises ends in a refusal, or in the log and the diagnostics.
+
+`~/tick`, `~/play_next` and `~/load` answer when their work is done, and the executor goes on
+meanwhile: they are coroutines in callback groups of their own. In the default group a pending
+service would keep timers and parameters from running. Where an answer has no room for the reason
+of a refusal, as those of `ros2 bag play`, it is in the log.
 """
 
 from __future__ import annotations
@@ -26,35 +31,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+import inspect
 import time
 from typing import Any
 
 from nurec_ros.driving.inputs import Input, InputError
 from nurec_ros.errors import ConfigurationError, doing
-from nurec_ros.playback.effects import (
-    Announce,
-    Effect,
-    PlaybackState,
-    Step,
-    StepState,
-)
+from nurec_ros.playback.effects import Announce, Effect, PlaybackState, Step, StepState
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.address import root_certificate
 from nurec_ros.rendering.policy import RenderOptions
+from nurec_ros.ros.conversions import time_of
 from nurec_ros.ros.effect_handler import EffectHandler, NO_SCENARIO
-from nurec_ros.ros.ego_inputs import check_source, EgoInputs
+from nurec_ros.ros.ego_topics import check_source, EgoInputs
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 from nurec_ros.ros.loading import Loaded, read
-from nurec_ros.ros.outlet import Graph
+from nurec_ros.ros.outlet import Graph, reliable
 from nurec_ros.ros.parameters import ParameterGate, Parameters
-from nurec_ros.ros.reporter import Reporter
-from nurec_ros.ros.services import create_services, OvertakenError
+from nurec_ros.ros.reporter import OvertakenError, Reporter
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+try:
+    from rosbag2_interfaces import srv as rosbag2
+except ImportError:
+    rosbag2 = None
 
 LOOK_PERIOD_S = 0.05
 REPEAT_PERIOD_S = 0.5
 REPORT_PERIOD_S = 1.0
+
+WITHOUT_ROSBAG2 = (
+    'rosbag2_interfaces is not installed: ~/pause, ~/resume, ~/toggle_paused, ~/is_paused, '
+    '~/get_rate, ~/set_rate, ~/seek and ~/play_next are not offered'
+)
+# Calls that wait for their turn: of those that come at once the middleware keeps the last ten
+# unless it is told otherwise, and the others are never answered.
+QUEUE = reliable(1000)
 
 
 class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
@@ -100,7 +115,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             lambda text: self._reporter.log('warn', text),
         )
         self._inputs.select(settings.ego_source)
-        create_services(self, self, self._reporter.refused)
+        create_services(self, self._reporter.refused)
         # Playback is told this, so often.
         tells: dict[str, tuple[float, Callable[[Playback], list[Effect]]]] = {
             'advancing the clock': (1.0 / settings.clock_rate, lambda it: it.advance(_now_ns())),
@@ -272,3 +287,73 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
 def _now_ns() -> int:
     return time.monotonic_ns()
+
+
+def create_services(player: NurecPlayer, refuse: Callable[[str, Exception], str]) -> None:
+    """
+    Offer all services of a player on its node: adapters over its methods.
+
+    `refuse` takes the service's name and what was raised, known or not; it logs and returns why
+    it did not succeed.
+    """
+    # Each waits for something else, and a tick that waits for a renderer must not keep the
+    # scenario from being changed.
+    stepping, loading = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+
+    def offer(
+        kind: type,
+        name: str,
+        act: Callable[[Any], object],
+        fill: Callable[[Any, Any], None] = lambda response, result: None,
+        group: MutuallyExclusiveCallbackGroup | None = None,
+    ) -> None:
+        """Offer what `act` does of a request; `fill` puts its result into the response."""
+
+        async def answer(request: Any, response: Any) -> Any:
+            try:
+                result = act(request)
+                fill(response, await result if inspect.isawaitable(result) else result)
+            except Exception as error:  # noqa: BLE001, no service may end the node
+                reason = refuse(name, error)
+                if hasattr(response, 'message'):
+                    response.message = reason
+                return response
+            if hasattr(response, 'success'):
+                response.success = True
+            return response
+
+        player.create_service(kind, f'~/{name}', answer, qos_profile=QUEUE, callback_group=group)
+
+    def tell(response: Trigger.Response, state: PlaybackState) -> None:
+        response.message = state.to_json()
+
+    offer(Trigger, 'play', lambda _: player.play(), tell)
+    offer(Trigger, 'stop', lambda _: player.stop(), tell)
+    offer(Trigger, 'reset', lambda _: player.reset(), tell)
+    offer(Trigger, 'tick', lambda _: player.tick(), tell, stepping)
+    offer(Trigger, 'load', lambda _: player.load(), tell, loading)
+    if rosbag2 is None:
+        player.get_logger().warning(WITHOUT_ROSBAG2)
+        return
+
+    def warn_of_lost(_: rosbag2.PlayNext.Response, state: StepState) -> None:
+        for camera, reason in state.failed_images.items():
+            player.get_logger().warning(f'~/play_next, {camera}: {reason}')
+
+    def fill_paused(response: rosbag2.IsPaused.Response, is_playing: bool) -> None:
+        response.paused = not is_playing
+
+    def fill_rate(response: rosbag2.GetRate.Response, rate: float) -> None:
+        response.rate = rate
+
+    def toggle(_: rosbag2.TogglePaused.Request) -> object:
+        return player.stop() if player.is_playing else player.play()
+
+    offer(rosbag2.Pause, 'pause', lambda _: player.stop())
+    offer(rosbag2.Resume, 'resume', lambda _: player.play())
+    offer(rosbag2.TogglePaused, 'toggle_paused', toggle)
+    offer(rosbag2.IsPaused, 'is_paused', lambda _: player.is_playing, fill_paused)
+    offer(rosbag2.GetRate, 'get_rate', lambda _: player.rate, fill_rate)
+    offer(rosbag2.SetRate, 'set_rate', lambda request: player.set_rate(request.rate))
+    offer(rosbag2.Seek, 'seek', lambda request: player.seek(time_of(request.time)))
+    offer(rosbag2.PlayNext, 'play_next', lambda _: player.play_next(), warn_of_lost, stepping)

@@ -19,16 +19,15 @@ import time
 import traceback
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nurec_ros.errors import NurecError, UnforeseenError
+from nurec_ros.errors import counted, NurecError, UnforeseenError
 from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.ros.conversions import set_time
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
-from nurec_ros.ros.ego_inputs import OddInputs
+from nurec_ros.ros.ego_topics import OddInputs
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.outlet import Graph, reliable
 from nurec_ros.ros.parameters import no_such_parameter, Parameters
-from nurec_ros.ros.services import OvertakenError
 from nurec_ros.ros.topics import StateTopic
 from rclpy.node import Node
 
@@ -48,6 +47,10 @@ NAMESAKE = (
 # For so long an unforeseen error is shown in the diagnostics.
 FAILURE_SHOWN_S = 10.0
 MOST_FAILURES_TOLD = 100
+
+
+class OvertakenError(NurecError):
+    """Something else moved the clock before a step was done."""
 
 
 class Reporter:
@@ -149,12 +152,12 @@ class Reporter:
             logger.warning(NO_EARTH)
         if settings.fix_rate and scenario.T_earth_map is None:
             logger.info(NO_FIX)
-        lidars = f'{_counted(len(loaded.lidars), "lidar")}, ' if loaded.lidars else ''
+        lidars = f'{counted(len(loaded.lidars), "lidar")}, ' if loaded.lidars else ''
         logger.info(
             f"loaded {loaded.asked.usdz_path}: scenario '{scenario.sequence_id}', "
             f'{(loaded.playback.end_ns - loaded.playback.begin_ns) / 1e9:.2f} s, '
-            f'{_counted(len(loaded.cameras), "camera")}, {lidars}'
-            f'{_counted(len(scenario.tracks.ids), "road user")}, rendered by {settings.server}'
+            f'{counted(len(loaded.cameras), "camera")}, {lidars}'
+            f'{counted(len(scenario.tracks.ids), "road user")}, rendered by {settings.server}'
         )
 
     def log(self, level: str, text: str) -> None:
@@ -195,7 +198,3 @@ class Reporter:
             trace = ''.join(traceback.format_exception(type(cause), cause, cause.__traceback__))
             self._node.get_logger().error(f'{self._failure}\n{trace}')
         return unforeseen
-
-
-def _counted(number: int, noun: str) -> str:
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

@@ -41,9 +41,8 @@ from nurec_ros.ros.conversions import (
     set_vector,
     transform_stamped,
 )
-from nurec_ros.ros.ego_inputs import DrivenTopics
-from nurec_ros.ros.ego_sensors import EgoSensors
-from nurec_ros.ros.markers import delete_all_marker, Lanes, LaneTopic, new_marker, TrackMarkers
+from nurec_ros.ros.ego_topics import DrivenTopics, EgoSensors
+from nurec_ros.ros.markers import delete_all_marker, ego_marker, Lanes, LaneTopic, TrackMarkers
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
@@ -53,9 +52,9 @@ from nurec_ros.scenario.trajectory import Trajectory
 from nurec_ros.settings import Settings
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import ColorRGBA, Header
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import MarkerArray
 
 try:
     from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
@@ -128,12 +127,6 @@ class ScenarioTopics:
         self._tf_message = TFMessage()
         self._odom_message = Odometry(child_frame_id=self._frames.base_frame)
         self._odom_message.header.frame_id = self._frames.parent
-        self._box_marker = new_marker(
-            Header(frame_id=self._frames.base_frame), 'ego', 0, Marker.CUBE
-        )
-        self._box_marker.frame_locked = True
-        red, green, blue, alpha = EGO_COLOUR
-        self._box_marker.color = ColorRGBA(r=red, g=green, b=blue, a=alpha)
         self._path_of: object = None
         self._path_message = Path()
         self._markers = TrackMarkers(self._frames.map_frame)
@@ -327,14 +320,14 @@ class ScenarioTopics:
 
     def _publish_box(self, t_ns: int) -> None:
         """Publish the ego's box in base; late subscribers get it until the next one."""
-        box, marker = self._scenario.rig_bbox, self._box_marker
-        set_time(marker.header.stamp, t_ns)
+        box, frame = self._scenario.rig_bbox, self._frames.base_frame
         if box is not None:
-            set_vector(marker.pose.position, box.centre)
-            set_vector(marker.scale, box.dims)
+            marker = ego_marker(box, frame, 'ego', EGO_COLOUR, t_ns)
             self._box.publish(MarkerArray(markers=[marker]))
         elif self._box_shown:
-            self._box.publish(MarkerArray(markers=[delete_all_marker(marker.header)]))
+            header = Header(frame_id=frame)
+            set_time(header.stamp, t_ns)
+            self._box.publish(MarkerArray(markers=[delete_all_marker(header)]))
         self._box_shown = box is not None
 
     def _publish_static(self, t_ns: int) -> None:

@@ -21,8 +21,8 @@ from types import SimpleNamespace
 import numpy as np
 from nurec_ros.driving import TwistCommand, way
 from nurec_ros.driving.ego import DrivenEgo
-from nurec_ros.ros import ego_inputs
-from nurec_ros.ros.ego_inputs import DrivenTopics
+from nurec_ros.ros import ego_topics
+from nurec_ros.ros.ego_topics import DrivenTopics
 from nurec_ros.ros.names import FrameNames
 import pytest
 
@@ -65,7 +65,7 @@ def test_it_is_that_of_the_ego_whatever_became_of_it(ego):
 def test_while_the_clock_plays_a_long_one_waits(ego, monkeypatch):
     clock = SimpleNamespace(now_s=100.0)
     clock.monotonic = lambda: clock.now_s
-    monkeypatch.setattr(ego_inputs, 'time', clock)
+    monkeypatch.setattr(ego_topics, 'time', clock)
     outlet = RecordingOutlet()
     topics = DrivenTopics(outlet)
     counts = []

@@ -21,7 +21,7 @@ import numpy as np
 from nurec_ros.driving import AckermannCommand, DrivenEgo, TwistCommand
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Show, ShowJump
-from nurec_ros.ros.ego_sensors import due_times
+from nurec_ros.ros.ego_topics import due_times
 from nurec_ros.ros.loading import read
 from nurec_ros.ros.topics import ScenarioTopics
 from nurec_ros.scenario import Scenario

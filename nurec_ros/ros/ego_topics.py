@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Driving over ROS: the inputs of the ego, and what is shown while it is not the recorded one.
+The ego over ROS: inputs that drive it, what is shown beside it meanwhile, and ~/imu and ~/fix.
 
 An input is subscribed only while `ego_source` names it. What cannot be used is counted by its
-reason, and said once.
+reason, and said once. IMU and fix are derived from the drive as sensors in it would see it.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+import math
 import time
 
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
-from nurec_ros.driving import (
-    AckermannCommand,
-    DrivenEgo,
-    InputError,
-    TimedPose,
-    TwistCommand,
-)
+from nurec_ros.driving import AckermannCommand, DrivenEgo, InputError, TimedPose, TwistCommand
+from nurec_ros.driving.ego import BY_POSE
 from nurec_ros.driving.inputs import Input
 from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.playback.schedule import moved_inward
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     pose_stamped,
+    set_quaternion,
     set_time,
     set_vector,
+    time_of,
     transform_stamped,
 )
-from nurec_ros.ros.markers import new_marker
+from nurec_ros.ros.markers import ego_marker
 from nurec_ros.ros.names import FrameNames
-from nurec_ros.ros.outlet import latched, Outlet, reliable, take_away
+from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable, take_away
 from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.localization import geodetic, Inertial, InertialMotion, measured
 from nurec_ros.settings import Settings
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from std_msgs.msg import ColorRGBA, Header
+from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 from visualization_msgs.msg import Marker, MarkerArray
 
 try:
@@ -60,7 +60,8 @@ try:
 except ImportError:
     AckermannDriveStamped = None
 
-SECOND = 1_000_000_000
+MICROSECOND = 1000
+# One step of the clock may hold many.
 DEPTH = 100
 RECORDED_FRAME = 'recorded_base_link'
 GHOST_COLOUR = (0.6, 0.6, 0.65, 0.35)
@@ -204,7 +205,7 @@ class EgoInputs:
     def _pose(self, message: PoseStamped) -> TimedPose:
         at, to = message.pose.position, message.pose.orientation
         return TimedPose.checked(
-            _stamp_ns(message.header),
+            time_of(message.header.stamp),
             (at.x, at.y, at.z),
             (to.x, to.y, to.z, to.w),
             frame=message.header.frame_id,
@@ -216,7 +217,7 @@ class EgoInputs:
         linear, angular = message.twist.twist.linear, message.twist.twist.angular
         map_frame, odom_frame, base_frame = self._frames()
         return TimedPose.checked(
-            _stamp_ns(message.header),
+            time_of(message.header.stamp),
             (at.x, at.y, at.z),
             (to.x, to.y, to.z, to.w),
             twist=(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z),
@@ -231,7 +232,7 @@ class EgoInputs:
 
     def _twist_stamped(self, message: TwistStamped) -> TwistCommand:
         return TwistCommand.checked(
-            _stamp_ns(message.header),
+            time_of(message.header.stamp),
             message.twist.linear.x,
             message.twist.angular.z,
             frame=message.header.frame_id,
@@ -241,7 +242,7 @@ class EgoInputs:
     def _ackermann(self, message: AckermannDriveStamped) -> AckermannCommand:
         drive = message.drive
         return AckermannCommand.checked(
-            _stamp_ns(message.header),
+            time_of(message.header.stamp),
             drive.speed,
             drive.steering_angle,
             acceleration=drive.acceleration,
@@ -249,10 +250,6 @@ class EgoInputs:
             frame=message.header.frame_id,
             frames=self._frames()[2:],
         )
-
-
-def _stamp_ns(header: Header) -> int:
-    return int(header.stamp.sec) * SECOND + int(header.stamp.nanosec)
 
 
 class DrivenTopics:
@@ -292,14 +289,8 @@ class DrivenTopics:
         """Publish the box of the recorded ego in its own frame."""
         if scenario.rig_bbox is None:
             return
-        header = Header(frame_id=frames.prefix + RECORDED_FRAME)
-        set_time(header.stamp, t_ns)
-        marker = new_marker(header, 'ego_recorded', 0, Marker.CUBE)
-        marker.frame_locked = True
-        set_vector(marker.pose.position, scenario.rig_bbox.centre)
-        set_vector(marker.scale, scenario.rig_bbox.dims)
-        red, green, blue, alpha = GHOST_COLOUR
-        marker.color = ColorRGBA(r=red, g=green, b=blue, a=alpha)
+        frame = frames.prefix + RECORDED_FRAME
+        marker = ego_marker(scenario.rig_bbox, frame, 'ego_recorded', GHOST_COLOUR, t_ns)
         self._box.publish(MarkerArray(markers=[marker]))
 
     def show_path(self, ego: DrivenEgo, map_frame: str, *, all_of_it: bool) -> None:
@@ -320,3 +311,109 @@ class DrivenTopics:
         message.header.stamp = message.poses[0].header.stamp
         self._changes, self._rows, self._sent_s = changes, list(rows), now_s
         self._path.publish(message)
+
+
+class EgoSensors:
+    """
+    The topics, as far as their rates are above 0, of the scenario that was given last.
+
+    Used by one thread alone.
+    """
+
+    def __init__(self, outlet: Outlet, settings: Settings) -> None:
+        self._outlet = outlet
+        self._settings = settings
+        self._scenario: Scenario | None = None
+        self._driver: DrivenEgo | None = None
+        self._first_us = 0
+        self._motion: InertialMotion | None = None
+        self._imu: Publication | None = None
+        self._fix: Publication | None = None
+        self._imu_message = Imu()
+        self._fix_message = NavSatFix()
+        self._fix_message.status.status = NavSatStatus.STATUS_FIX
+        self._fix_message.status.service = NavSatStatus.SERVICE_GPS
+        self._fix_message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_UNKNOWN
+
+    def change(
+        self,
+        scenario: Scenario,
+        motion: InertialMotion | None,
+        frame: str,
+        driver: DrivenEgo | None,
+    ) -> None:
+        """
+        Show another scenario.
+
+        motion: along its recorded poses, for an IMU; `driver` is who may drive in their place.
+        """
+        settings = self._settings
+        begin_ns, _ = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        on_earth = scenario.T_earth_map is not None
+        if settings.imu_rate and self._imu is None:
+            self._imu = self._outlet.advertise(Imu, '~/imu', reliable(DEPTH))
+        if settings.fix_rate and on_earth and self._fix is None:
+            self._fix = self._outlet.advertise(NavSatFix, '~/fix', reliable(DEPTH))
+        elif self._fix is not None and not on_earth:
+            self._fix.destroy()
+            self._fix = None
+        self._first_us = -(-begin_ns // MICROSECOND)
+        self._scenario, self._driver, self._motion = scenario, driver, motion
+        self._imu_message.header.frame_id = self._fix_message.header.frame_id = frame
+
+    def publish(self, after_ns: int, until_ns: int) -> None:
+        """Publish what is due in (after, until], for those who subscribe."""
+        imu_rate, fix_rate = self._settings.imu_rate, self._settings.fix_rate
+        if self._imu is not None and self._imu.subscribers:
+            for t_ns in due_times(self._first_us, imu_rate, after_ns, until_ns):
+                self._publish_imu(self._imu, t_ns)
+        if self._fix is not None and self._fix.subscribers:
+            for t_ns in due_times(self._first_us, fix_rate, after_ns, until_ns):
+                self._publish_fix(self._fix, t_ns)
+
+    def _publish_imu(self, publication: Publication, t_ns: int) -> None:
+        found = self._inertial(t_ns)
+        if found is None:
+            return
+        message = self._imu_message
+        set_time(message.header.stamp, t_ns)
+        set_quaternion(message.orientation, found.quaternion)
+        set_vector(message.angular_velocity, found.angular_velocity)
+        set_vector(message.linear_acceleration, found.acceleration)
+        publication.publish(message)
+
+    def _inertial(self, t_ns: int) -> Inertial | None:
+        """Return what is measured; None for an ego that is put from pose to pose."""
+        driver = self._driver
+        if driver is not None and driver.source in BY_POSE:
+            return None
+        if driver is None or driver.is_recorded:
+            return self._motion.at(t_ns) if self._motion is not None else None
+        acceleration = driver.acceleration(t_ns)
+        if acceleration is None:
+            return None
+        angular = driver.velocity(t_ns).angular
+        return measured(driver.pose(t_ns).quaternion, angular, acceleration)
+
+    def _publish_fix(self, publication: Publication, t_ns: int) -> None:
+        scenario, driver = self._scenario, self._driver
+        # The topic is there while this is.
+        assert scenario is not None
+        T_earth_map = scenario.T_earth_map
+        assert T_earth_map is not None
+        ego = scenario.ego if driver is None or driver.is_recorded else driver
+        place = T_earth_map[:3, :3] @ ego.pose(t_ns).position + T_earth_map[:3, 3]
+        message = self._fix_message
+        set_time(message.header.stamp, t_ns)
+        message.latitude, message.longitude, message.altitude = geodetic(*place.tolist())
+        publication.publish(message)
+
+
+def due_times(first_us: int, rate_hz: float, after_ns: int, until_ns: int) -> list[int]:
+    """Return begin + k / rate in (after, until], as whole microseconds in ns."""
+    first_k = max(math.floor((after_ns / MICROSECOND - first_us) * 1e-6 * rate_hz) - 1, 0)
+    last_k = math.ceil((until_ns / MICROSECOND - first_us) * 1e-6 * rate_hz) + 1
+    times = (
+        (first_us + round(k * 1e6 / rate_hz)) * MICROSECOND for k in range(first_k, last_k + 1)
+    )
+    return [t_ns for t_ns in times if after_ns < t_ns <= until_ns]
