@@ -15,7 +15,7 @@
 
 from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros import driver_nodes, ego_inputs, services
+from nurec_ros.ros import driver_nodes, ego_topics, player_node
 from nurec_ros.ros.executor import begin_ros, spin_node
 from nurec_ros.ros.player_node import NurecPlayer
 import pytest
@@ -53,7 +53,7 @@ def test_an_idle_player_takes_a_source_and_lets_its_inputs_go(make_node):
 
 
 def test_without_rosbag2_its_services_are_missing_and_the_others_are_there(make_node, monkeypatch):
-    monkeypatch.setattr(services, 'rosbag2', None)
+    monkeypatch.setattr(player_node, 'rosbag2', None)
     player = make_node(node_class=NurecPlayer)
     offered = services_of(player)
     assert {f'/nurec/{name}' for name in ('play', 'stop', 'reset', 'tick', 'load')} <= offered
@@ -61,10 +61,10 @@ def test_without_rosbag2_its_services_are_missing_and_the_others_are_there(make_
 
 
 def test_a_source_whose_package_is_missing_is_refused(monkeypatch):
-    monkeypatch.setattr(ego_inputs, 'AckermannDriveStamped', None)
-    ego_inputs.check_source('twist')
+    monkeypatch.setattr(ego_topics, 'AckermannDriveStamped', None)
+    ego_topics.check_source('twist')
     with pytest.raises(ConfigurationError, match=r"'ackermann', which needs .* ackermann_msgs; "):
-        ego_inputs.check_source('ackermann')
+        ego_topics.check_source('ackermann')
 
 
 # A driver.

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from nurec_ros.playback.effects import PlaybackState
 from nurec_ros.ros.diagnostics import SECOND_CLOCK
 from nurec_ros.ros.effect_handler import EffectHandler
-from nurec_ros.ros.ego_inputs import OddInputs
+from nurec_ros.ros.ego_topics import OddInputs
 from nurec_ros.ros.reporter import Reporter
 from nurec_ros.settings import Settings
 import pytest
