@@ -306,9 +306,8 @@ class Nowhere:
 
 def measure_parts() -> None:
     """Print what the steps of a cloud's way take of a processor."""
-    from nurec_ros.rendering.frames import Cloud
+    from nurec_ros.rendering.frames import check_cloud, Cloud
     from nurec_ros.rendering.protos import sensorsim_pb2
-    from nurec_ros.rendering.replies import check_cloud
     from nurec_ros.ros.names import FrameNames
     from nurec_ros.ros.sensor_topics import channels_of, LidarTopic
     from nurec_ros.scenario import Lidar

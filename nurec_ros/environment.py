@@ -33,14 +33,13 @@ from nurec_ros.driving import Deviation, InputError
 from nurec_ros.driving.inputs import Action, input_of, nanoseconds_of
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, NurecError, RenderError
+from nurec_ros.playback.clock import camera_times, moved_inward, Schedule
 from nurec_ros.playback.effects import Effect, Render, Step
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import camera_times, moved_inward, Schedule
 from nurec_ros.poses import Pose
-from nurec_ros.rendering.frames import Cloud, Failure, Frame
+from nurec_ros.rendering.frames import Cloud, decode_rgb, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.rendering.replies import decode_rgb
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist

@@ -40,14 +40,19 @@ from nurec_ros.driving.inputs import (
     TimedPose,
 )
 from nurec_ros.driving.motion import (
+    AsRecorded,
+    DrivenLeg,
     ending,
     following,
+    GivenPoses,
     grid_within,
     keeping,
     Limits,
     NEVER,
+    Piece,
     Planar,
     PlanarPose,
+    Way,
 )
 from nurec_ros.driving.recorded_path import (
     Deviation,
@@ -55,7 +60,6 @@ from nurec_ros.driving.recorded_path import (
     Waypoint,
     yaw_of,
 )
-from nurec_ros.driving.way import AsRecorded, DrivenLeg, GivenPoses, Piece, Way
 from nurec_ros.poses import Pose
 from nurec_ros.scenario.trajectory import many_times, Trajectory, Twist
 
@@ -255,7 +259,8 @@ class DrivenEgo:
         self._passed_ns = t_ns
         self._since_ns = None
         self._pieces.clear()
-        self._way.forget()
+        self._way.forget_places()
+        self._way.forget_driven()
         self._forget()
         if self._source != RECORDED:
             pose, velocity = self.recorded.pose(t_ns), self.recorded.velocity(t_ns)
@@ -356,9 +361,8 @@ class DrivenEgo:
             speed, yaw_rate = float(velocity.linear[0]), float(velocity.angular[2])
             # Of one that turns on the spot nothing can be said.
             curvature = yaw_rate / speed if speed else 0.0
-            steering = self.limits.steering_of(curvature)
-            origin = Planar(x, y, yaw, speed, steering)
-            piece = DrivenLeg(from_ns, keeping(at_ns, origin, curvature, self.limits))
+            origin = Planar(x, y, yaw, speed, self.limits.steering_of(curvature))
+            piece = DrivenLeg(from_ns, keeping(at_ns, origin, self.limits))
         self._pieces.append(piece)
         if anew:
             self._way.begin(at_ns, from_ns, (x, y, z), (a, b, c, d))

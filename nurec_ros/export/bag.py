@@ -29,7 +29,7 @@ import sys
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.clock import Due
 from nurec_ros.ros.bag_topics import definition, NoDefinitionError, recorded_qos
 from nurec_ros.ros.outlet import Publication
 from rclpy.qos import QoSProfile

@@ -29,7 +29,7 @@ import threading
 import time
 
 from nurec_ros.errors import RenderError
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.clock import Due
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions

@@ -32,9 +32,9 @@ import numpy as np
 from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
 from nurec_ros.export.bag import BagOutlet, Kept, Offered
 from nurec_ros.export.farm import Farm
+from nurec_ros.playback.clock import camera_times, Due, moved_inward, Schedule
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.ros.ego_topics import due_times
 from nurec_ros.ros.loading import ReadScenario

@@ -40,7 +40,7 @@ from nurec_ros.export.data_sets import driven, read_ego, write_frames, write_vid
 from nurec_ros.export.farm import Farm, NoServerError
 from nurec_ros.export.part import Part, Timeline, write_part
 from nurec_ros.export.wishes import Progress, Wishes
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.clock import Due
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.loading import read
 from nurec_ros.settings import CameraSettings, LidarSettings

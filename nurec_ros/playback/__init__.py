@@ -13,7 +13,6 @@
 # limitations under the License.
 """Playback time: what the position is and what is due, in pure Python and integers."""
 
-from nurec_ros.playback.clock import Advance, PlaybackClock
-from nurec_ros.playback.schedule import camera_times, Due, Schedule
+from nurec_ros.playback.clock import Advance, camera_times, Due, PlaybackClock, Schedule
 
 __all__ = ['Advance', 'Due', 'PlaybackClock', 'Schedule', 'camera_times']

@@ -23,9 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nurec_ros.playback.clock import Advance, PlaybackClock
+from nurec_ros.playback.clock import Advance, Due, PlaybackClock, Schedule
 from nurec_ros.playback.effects import DrivenState, Passed, Show, Step
-from nurec_ros.playback.schedule import Due, Schedule
 
 
 class Ego:

@@ -26,8 +26,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import json
 from typing import TypeAlias
 
-from nurec_ros.playback.clock import PlaybackClock
-from nurec_ros.playback.schedule import Due, Schedule
+from nurec_ros.playback.clock import Due, PlaybackClock, Schedule
 
 PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
 AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from nurec_ros.playback.clock import PlaybackClock
+from nurec_ros.playback.clock import Due, PlaybackClock, Schedule
 from nurec_ros.playback.course import Course, Ego
 from nurec_ros.playback.effects import (
     Announce,
@@ -39,7 +39,6 @@ from nurec_ros.playback.effects import (
     StepDone,
     StepState,
 )
-from nurec_ros.playback.schedule import Due, Schedule
 from nurec_ros.playback.waiting import Effects, Orders, QUIET_NS, Showing, StepQueue, StillFrames
 
 NEXT_LAP = 'the start of the next lap'

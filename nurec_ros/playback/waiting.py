@@ -30,8 +30,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count, zip_longest
 
+from nurec_ros.playback.clock import Due
 from nurec_ros.playback.effects import Effect, Render, Show, ShowJump, Step, StepDone
-from nurec_ros.playback.schedule import Due
 
 Effects = list[Effect]
 # Between the last transform of the time before a jump and the first message of the time after.

@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.palette import colour_of, kind_of
-from nurec_ros.preview.admission import TrackPoses
 from nurec_ros.preview.boxes import Boxes, BoxPicture, buried, in_view
 from nurec_ros.preview.landscape import Ground, HAZE, meet, Plane, Sky, sun_direction, Terrain
 from nurec_ros.preview.lidar import beams, Cloud, LidarDevice, reflectivities, Spin
 from nurec_ros.preview.optics import Exposure, Lens, ray_table, RayTable, turned
 from nurec_ros.preview.paint import paint_ground
+from nurec_ros.preview.wire import TrackPoses
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 

@@ -31,9 +31,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.preview.admission import MAX_QUEUED, Workers
 from nurec_ros.preview.behaviour import Behaviour
-from nurec_ros.preview.service import PreviewService
+from nurec_ros.preview.service import MAX_QUEUED, PreviewService, Workers
 from nurec_ros.rendering.protos import health_pb2
 from nurec_ros.scenario import Scenario
 

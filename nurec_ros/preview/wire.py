@@ -11,14 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""NuRec's messages to ours and back: refusals, poses, cameras, pictures."""
+"""
+NuRec's messages to ours and back: poses, cameras, pictures, and requests that are checked.
+
+A request is refused with the code that servers use.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 import math
-from typing import Any, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING, TypeAlias
 
 import cv2
 import grpc
@@ -26,9 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import RenderError
 from nurec_ros.poses import matrices, quaternion_of
+from nurec_ros.preview.lidar import DEVICES, LidarDevice
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
-from nurec_ros.rendering.requests import camera_spec
+from nurec_ros.rendering.requests import camera_spec, FISHEYE_COEFFICIENTS, PINHOLE_COEFFICIENTS
+from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,
     CameraModelError,
@@ -37,9 +44,11 @@ from nurec_ros.scenario.cameras import (
     PinholeCamera,
     Windshield,
 )
+from nurec_ros.scenario.cameras.nvidia import POLYNOMIALS
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from nurec_ros.preview.behaviour import Behaviour
 
 try:
     import simplejpeg
@@ -49,15 +58,9 @@ except ImportError:  # an extra; OpenCV does the same, somewhat slower
 # The kinds of the wire, and their lists with the counts that servers assert.
 _COUNTS: Mapping[str, Mapping[str, int]] = {
     'ftheta_param': {},
-    'opencv_pinhole_param': {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4},
-    'opencv_fisheye_param': {'radial_coeffs': 4},
+    'opencv_pinhole_param': PINHOLE_COEFFICIENTS,
+    'opencv_fisheye_param': {'radial_coeffs': FISHEYE_COEFFICIENTS},
 }
-_WINDSHIELD_POLYNOMIALS = (
-    'horizontal_poly',
-    'vertical_poly',
-    'horizontal_poly_inverse',
-    'vertical_poly_inverse',
-)
 _FORMATS = (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR)
 _PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
@@ -209,7 +212,7 @@ def _windshield(spec: sim.CameraSpec) -> Windshield | None:
     message = spec.bivariate_windshield_model_param
     return Windshield(
         reference_poly=_enum_name(message, message.reference_poly),
-        **{name: tuple(getattr(message, name)) for name in _WINDSHIELD_POLYNOMIALS},
+        **{name: tuple(getattr(message, name)) for name in POLYNOMIALS},
     )
 
 
@@ -286,3 +289,145 @@ def check_format(image_format: int, quality: float) -> None:
         raise raised(
             f'nvJPEG error: encoder parameter quality = {quality:g} is not in the range 1 to 100'
         )
+
+
+# Requests.
+
+Request: TypeAlias = sim.RGBRenderRequest | sim.LidarRenderRequest
+
+# One 8K picture: what a client may cost us in memory and time with one request.
+MAX_PIXELS = 7680 * 4320
+
+TrackPoses = Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOrder:
+    """What there is to draw of a request that was checked; poses are T_map_camera."""
+
+    model: CameraModel
+    width: int
+    height: int
+    T_start: NDArray[np.float64]
+    T_end: NDArray[np.float64]
+    tracks: TrackPoses
+
+
+@dataclass(frozen=True, slots=True)
+class SpinOrder:
+    """What a lidar's request that was checked asks for; poses are T_map_sensor."""
+
+    device: LidarDevice
+    T_start: NDArray[np.float64]
+    T_end: NDArray[np.float64]
+    tracks: TrackPoses
+
+
+def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
+    """Return the scenario of that name; NOT_FOUND lists the names that there are."""
+    try:
+        return scenes[scene_id]
+    except KeyError:
+        known = ', '.join(sorted(scenes))
+        text = f'scene_id {scene_id!r} is not available; this server has: {known}'
+        raise RefusalError(grpc.StatusCode.NOT_FOUND, text) from None
+
+
+def check(
+    request: sim.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+) -> PictureOrder:
+    """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
+    scenario = find_scene(scenes, request.scene_id)
+    _check_time(request, scenario)
+    spec = request.camera_intrinsics
+    if not spec.ListFields():  # left out, or sent without anything in it
+        raise invalid('camera_intrinsics is missing')
+    if spec.logical_id not in scenario.cameras:
+        raise raised(
+            f'Missing camera {spec.logical_id}@{scenario.sequence_id} in camera calibration'
+        )
+    model = camera_model(spec, pinhole_known=behaviour.api != 'v1')
+    width, height = _size(request, model, behaviour)
+    check_format(request.image_format, request.image_quality)
+    if request.insert_ego_mask:
+        raise invalid('insert_ego_mask is set, but get_available_ego_masks lists none')
+    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return PictureOrder(model, width, height, *poses, _tracks(request, scenario, behaviour))
+
+
+def check_spin(
+    request: sim.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
+) -> SpinOrder:
+    """Check a LidarRenderRequest likewise."""
+    scenario = find_scene(scenes, request.scene_id)
+    _check_time(request, scenario)
+    device = DEVICES.get(request.lidar_config.lidar_type)
+    if device is None:
+        known = ', '.join(sim.LidarDeviceType.Name(number) for number in DEVICES)
+        raise invalid(f'lidar_type is {request.lidar_config.lidar_type}, expected one of {known}')
+    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
+    return SpinOrder(device, *poses, _tracks(request, scenario, behaviour))
+
+
+def _check_time(request: Request, scenario: Scenario) -> None:
+    start, end = request.frame_start_us, request.frame_end_us
+    if start >= end:
+        raise invalid(
+            f'frame_start_us {start} is not before frame_end_us {end}: the exposure is half-open'
+        )
+    first, last = scenario.start_ns // 1000, scenario.end_ns // 1000
+    if start < first or end > last:
+        raise RefusalError(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f'exposure [{start}, {end}) us is outside the scene, [{first}, {last}) us',
+        )
+
+
+def _size(
+    request: sim.RGBRenderRequest, model: CameraModel, behaviour: Behaviour
+) -> tuple[int, int]:
+    asked = request.resolution_w, request.resolution_h
+    if min(asked) < 1:
+        raise invalid(f'the size asked for is {asked[0]}x{asked[1]}, expected at least 1x1')
+    width, height = behaviour.output_size(asked, model.resolution)
+    if width * height > MAX_PIXELS:
+        raise RefusalError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f'a picture of {width}x{height} is more than this server draws, {MAX_PIXELS} pixels',
+        )
+    return width, height
+
+
+def _tracks(request: Request, scenario: Scenario, behaviour: Behaviour) -> TrackPoses:
+    """
+    Return the client's poses of the tracks that may be moved; the others are drawn as recorded.
+
+    As on real servers only CONTROLLABLE tracks follow, and unknown ids are passed over.
+    """
+    if not request.dynamic_objects:
+        return ()
+    if not behaviour.editing:
+        raise RefusalError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            'dynamic_objects need a server that runs with --enable-editing-actors',
+        )
+    tracks = scenario.tracks
+    movable = {name for name, moves in zip(tracks.ids, tracks.controllable, strict=True) if moves}
+    return [
+        (item.track_id, *_pose_pair(item, 'pose_pair', f'dynamic_objects of {item.track_id}'))
+        for item in request.dynamic_objects
+        if item.track_id in movable
+    ]
+
+
+def _pose_pair(
+    message: Message, field: str, where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    pair = getattr(message, field)
+    for name in ('start_pose', 'end_pose'):
+        if not pair.HasField(name):
+            raise invalid(f'{where}: {name} is missing')
+    try:
+        return matrix_of(pair.start_pose), matrix_of(pair.end_pose)
+    except ValueError as error:
+        raise invalid(f'{where}: {error}') from None

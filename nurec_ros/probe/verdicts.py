@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, counted, RenderError
 from nurec_ros.poses import matrices
 from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
-from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
-from nurec_ros.rendering.replies import (
+from nurec_ros.rendering.frames import (
     check_cloud,
     check_reply,
     decode_rgb,
+    Frame,
     OTHER_FORMAT,
     ReplyError,
 )
+from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
 from nurec_ros.scenario import Camera
 

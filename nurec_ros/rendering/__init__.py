@@ -16,14 +16,15 @@
 from nurec_ros.rendering.frames import (
     CameraStatus,
     Cloud,
+    decode_rgb,
     DueFrame,
     Failure,
     Frame,
+    image_size,
     RendererStatus,
 )
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.rendering.replies import decode_rgb, image_size
 
 __all__ = [
     'CameraStatus',

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import grpc
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.connection import Server
-from nurec_ros.rendering.frames import Cloud, Frame
+from nurec_ros.rendering.frames import check_cloud, check_reply, Cloud, Frame, ReplyError
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.queues import Job
-from nurec_ros.rendering.replies import check_cloud, check_reply, ReplyError
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import ALONE, classify, FAIL, OVERLOADED, ServerError
 

@@ -16,7 +16,7 @@ One monitor between the queues, the server and whoever takes the frames.
 
 The sending thread builds requests and sends them. Replies come on gRPC's thread, which sends the
 next frame itself: a hand-over to another thread would cost more than the request. The threads of
-`delivery.py` hand out what is finished. Queues, counters, calls in flight and what was learned
+`queues.py` hand out what is finished. Queues, counters, calls in flight and what was learned
 about the server are touched under the one lock; building requests, gRPC, delivering and logging
 happen outside of it.
 """

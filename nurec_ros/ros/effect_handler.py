@@ -24,6 +24,7 @@ from functools import partial
 from time import monotonic, monotonic_ns
 
 from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
+from nurec_ros.playback.clock import Due
 from nurec_ros.playback.effects import (
     Announce,
     Discard,
@@ -36,7 +37,6 @@ from nurec_ros.playback.effects import (
     StepDone,
 )
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Due
 from nurec_ros.ros.executor import Mailbox, Timers
 from nurec_ros.ros.loading import Loaded, ReadScenario
 from nurec_ros.ros.outlet import Outlet

@@ -34,7 +34,7 @@ from nurec_ros.driving.ego import BY_POSE
 from nurec_ros.driving.inputs import Input
 from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.schedule import moved_inward
+from nurec_ros.playback.clock import moved_inward
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     pose_stamped,

@@ -28,9 +28,9 @@ import threading
 
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, doing, NurecError
+from nurec_ros.playback.clock import camera_times, Due, moved_inward, Schedule
 from nurec_ros.playback.effects import Render
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import camera_times, Due, moved_inward, Schedule
 from nurec_ros.playback.waiting import QUIET_NS
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.rendering.frames import Cloud, Frame
-from nurec_ros.rendering.replies import decode_rgb
+from nurec_ros.rendering.frames import Cloud, decode_rgb, Frame
 from nurec_ros.ros.conversions import set_bytes, set_time
 from nurec_ros.ros.names import FrameNames
 from nurec_ros.ros.outlet import Outlet, Publication, reliable

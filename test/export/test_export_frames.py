@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from nurec_ros.export.data_sets import box_2d, edge_points, ImageView
 from nurec_ros.scenario import Scenario
-from nurec_ros.scenario.cameras.pinhole import PinholeCamera
+from nurec_ros.scenario.cameras.opencv import PinholeCamera
 import pytest
 from scipy.spatial.transform import Rotation
 

@@ -15,6 +15,7 @@
 
 from test.playback.world import active_ids, BEGIN, END, frames, kinds, MS, states, TIMES, World
 
+from nurec_ros.playback.clock import Due, Schedule
 from nurec_ros.playback.effects import (
     Discard,
     PlaybackState,
@@ -24,7 +25,6 @@ from nurec_ros.playback.effects import (
     ShowJump,
 )
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Due, Schedule
 import pytest
 
 # --- a load -------------------------------------------------------------------------------------

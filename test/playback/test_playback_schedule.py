@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback import camera_times, Due, Schedule
-from nurec_ros.playback.schedule import moved_inward
+from nurec_ros.playback.clock import moved_inward
 import pytest
 
 MS = 1_000_000

@@ -16,13 +16,13 @@
 from test.playback.world import BEGIN, frames, kinds, MS, World
 
 import numpy as np
+from nurec_ros.playback.clock import Due, Schedule
 from nurec_ros.playback.effects import (
     Discard,
     Render,
     Show,
     StepDone,
 )
-from nurec_ros.playback.schedule import Due, Schedule
 import pytest
 
 NOTHING_DUE = Schedule({'wide': np.empty(0, np.int64)})

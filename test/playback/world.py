@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import numpy as np
+from nurec_ros.playback.clock import Schedule
 from nurec_ros.playback.effects import (
     Announce,
     Effect,
@@ -23,7 +24,6 @@ from nurec_ros.playback.effects import (
     Step,
 )
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Schedule
 
 MS = 1_000_000
 BEGIN, END = 1_000 * MS, 3_000 * MS

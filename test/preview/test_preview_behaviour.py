@@ -20,8 +20,8 @@ from test.support.waiting import until
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.preview.admission import MAX_QUEUED, Workers
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.preview.service import MAX_QUEUED, Workers
 from nurec_ros.preview.wire import RefusalError
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest

@@ -22,7 +22,8 @@ import zlib
 import cv2
 import numpy as np
 from nurec_ros.errors import RenderError
-from nurec_ros.rendering import decode_rgb, Frame, image_size, replies
+from nurec_ros.rendering import decode_rgb, Frame, image_size
+from nurec_ros.rendering import frames as replies
 import pytest
 
 SIZE = (37, 23)

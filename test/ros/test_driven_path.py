@@ -19,7 +19,7 @@ from test.support.player_bench import stamp_ns
 from types import SimpleNamespace
 
 import numpy as np
-from nurec_ros.driving import TwistCommand, way
+from nurec_ros.driving import motion, TwistCommand
 from nurec_ros.driving.ego import DrivenEgo
 from nurec_ros.ros import ego_topics
 from nurec_ros.ros.ego_topics import DrivenTopics
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.ros
 @pytest.fixture
 def ego(monkeypatch):
     """Return an ego that drives 100 m/s, and keeps 400 poses of its way."""
-    monkeypatch.setattr(way, 'MOST_DRIVEN', 400)
+    monkeypatch.setattr(motion, 'MOST_DRIVEN', 400)
     found = DrivenEgo(straight(speed=0.0), T0, source='twist', command_timeout_ns=0)
     found.put(TwistCommand(0, 100.0, 0.0), halted=True)
     return found

@@ -19,7 +19,7 @@ from test.support.outlet import RecordingOutlet
 import threading
 
 from nurec_ros.errors import RenderError
-from nurec_ros.playback.schedule import Due
+from nurec_ros.playback.clock import Due
 from nurec_ros.rendering.frames import Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros import loading

@@ -11,14 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Camera models, one per file: project, unproject, scale, and fit to another model."""
+"""Camera models: project, unproject, scale, and fit to another model."""
 
 from nurec_ros.scenario.cameras.base import CameraModel, CameraModelError, RayMap
-from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
-from nurec_ros.scenario.cameras.ftheta import FthetaCamera
+from nurec_ros.scenario.cameras.nvidia import FthetaCamera, Windshield
+from nurec_ros.scenario.cameras.opencv import FisheyeCamera, FitResidual, PinholeCamera
 from nurec_ros.scenario.cameras.parse import parse_camera_model
-from nurec_ros.scenario.cameras.pinhole import PinholeCamera
-from nurec_ros.scenario.cameras.windshield import Windshield
 
 __all__ = [
     'CameraModel',

@@ -32,12 +32,11 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import shortened
-from nurec_ros.scenario.cameras.polynomial import Monotone
 from nurec_ros.scenario.schema.fields import described
 
 if TYPE_CHECKING:
-    from nurec_ros.scenario.cameras.fisheye import FisheyeCamera, FitResidual
-    from nurec_ros.scenario.cameras.windshield import Windshield
+    from nurec_ros.scenario.cameras.nvidia import Monotone, Windshield
+    from nurec_ros.scenario.cameras.opencv import FisheyeCamera, FitResidual
     from typing_extensions import Self
 
 
@@ -231,7 +230,7 @@ class CameraModel(ABC):
 
     def sees_its_image(self) -> bool:
         """Return whether the field of view covers anything of the image, enough for a fit."""
-        from nurec_ros.scenario.cameras.fisheye import sees_its_image
+        from nurec_ros.scenario.cameras.opencv import sees_its_image
 
         return sees_its_image(self)
 
@@ -243,7 +242,7 @@ class CameraModel(ABC):
         """
         if distortion != 'equidistant':
             raise ValueError(f"cannot fit '{distortion}', only 'equidistant'")
-        from nurec_ros.scenario.cameras.fisheye import fit_equidistant
+        from nurec_ros.scenario.cameras.opencv import fit_equidistant
 
         return fit_equidistant(self)
 

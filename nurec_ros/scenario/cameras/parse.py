@@ -28,14 +28,14 @@ from nurec_ros.scenario.cameras.base import (
     RoundLens,
     shown,
 )
-from nurec_ros.scenario.cameras.fisheye import FisheyeCamera
-from nurec_ros.scenario.cameras.ftheta import (
+from nurec_ros.scenario.cameras.nvidia import (
     ANGLE_TO_PIXELDIST,
     FthetaCamera,
     PIXELDIST_TO_ANGLE,
+    POLYNOMIALS,
+    Windshield,
 )
-from nurec_ros.scenario.cameras.pinhole import PinholeCamera
-from nurec_ros.scenario.cameras.windshield import POLYNOMIALS, Windshield
+from nurec_ros.scenario.cameras.opencv import FisheyeCamera, PinholeCamera
 
 Parameters = Mapping[str, object]
 Warn = Callable[[str], None]

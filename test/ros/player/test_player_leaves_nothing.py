@@ -27,8 +27,8 @@ import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from nurec_ros.playback.clock import Schedule
 from nurec_ros.playback.playback import Playback
-from nurec_ros.playback.schedule import Schedule
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.player_node import NurecPlayer
