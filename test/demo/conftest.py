@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import importlib.util
+import os
 from test.support.domain import claim_domain
 
 import pytest
@@ -36,3 +37,9 @@ def demo_ros_environment() -> Iterator[None]:
     patch.setenv('ROS_LOCALHOST_ONLY', '1')
     yield
     patch.undo()
+
+
+def own_domain(patch: pytest.MonkeyPatch) -> None:
+    """Let a demo in this process take a ROS domain of its own, until the patch is undone."""
+    for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+        patch.setenv(name, os.environ[name])

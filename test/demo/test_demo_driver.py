@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from test.demo.conftest import own_domain
+from test.rendering.fake_server import FakeServer
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from nurec_ros.demo.driver import (
 )
 from nurec_ros.demo.overview import RECORDED
 from nurec_ros.demo.recording import read_drive
+from nurec_ros.demo.show import Options, run
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.example import write_example
 from nurec_ros.scenario import Scenario
@@ -49,17 +50,13 @@ def driven(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp('driven')
     usdz = write_example(folder / 'street.usdz', duration_s=DURATION_S)
     few = ('--resolution-scale', '0.05', '--camera-rate', '1', '--lidar-rate', '0.2')
-    choices = ('--rate', '20', '--cameras', CAMERA, *few)
-    command = [sys.executable, '-m', 'nurec_ros.cli.demo', '--drive', '--usdz', str(usdz)]
-    done = subprocess.run(
-        [*command, '--output', str(folder / 'demo'), *choices],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Scenario.load(usdz), folder / 'demo', done.stdout
+    scenario, said = Scenario.load(usdz), list[str]()
+    few = {'resolution_scale': 0.05, 'camera_rate': 1.0, 'lidar_rate': 0.2, 'cameras': (CAMERA,)}
+    with pytest.MonkeyPatch.context() as patch, FakeServer(scenes=[scenario.scene_id]) as server:
+        own_domain(patch)
+        places = {'usdz': str(usdz), 'output': str(folder / 'demo'), 'server': server.address}
+        run(Options(**places, **few, rate=20.0, drive=True), said.append)
+    return scenario, folder / 'demo', '\n'.join(said)
 
 
 def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
@@ -90,7 +87,6 @@ def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
     assert abs(lateral[-1]) < 0.005
     # What was chosen by it beforehand was driven.
     assert met == set()
-    assert f'driver: {choose_offset(scenario).text}\n' in said
     assert 'driver: drives 1 m to the right of the recording; 1.75 m to the right' in said
     assert f'driven by ~/ackermann_cmd: up to {-min(lateral):.2f} m to the right' in said
     assert 'nobody was met' in said

@@ -24,6 +24,8 @@ import re
 import signal
 import subprocess
 import sys
+from test.demo.conftest import own_domain
+from test.rendering.fake_server import FakeServer, Gate
 
 import cv2
 import numpy as np
@@ -230,41 +232,33 @@ def test_one_line_and_1_for_what_cannot_be_used(tmp_path: Path, street: Path, ca
 
 def test_the_player_refusing_is_quoted(tmp_path: Path, street: Path, monkeypatch):
     """It refuses what the command would have refused before."""
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
-    for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
-        monkeypatch.setenv(name, os.environ[name])
+    own_domain(monkeypatch)
     with pytest.raises(DemoError, match='player ended with exit code 1') as caught:
         run_demo(Options(usdz=str(street), output=str(tmp_path / 'demo'), server='no port'))
     assert 'expected HOST:PORT' in str(caught.value)
     assert not processes_that_name(tmp_path / 'demo')
 
 
-@pytest.fixture
-def playing(tmp_path: Path):
-    """Return a demo in the middle of its playing, and its folder."""
-    # By its folder its processes are told from others.
-    place = tmp_path / 'street.usdz'
-    street = write_example(place, duration_s=20.0, road_users=2, has_map=False)
-    small = ('--cameras', CAMERAS[1], '--camera-rate', 2, '--resolution-scale', 0.05)
-    with started('--usdz', street, '--output', tmp_path / 'demo', *small) as process:
-        # Whichever quarter is told first on a busy machine.
-        wait_for_line('playing ', process)
-        yield process, tmp_path
+def test_a_player_that_dies_is_named(tmp_path: Path, street: Path, monkeypatch):
+    """It is killed while the demo plays, in the middle of a picture."""
+    scenario, output = Scenario.load(street), tmp_path / 'demo'
+    # The last quarter never comes.
+    gate = Gate(lambda request: request.frame_end_us > scenario.start_ns // 1000 + 1_400_000)
 
+    def say(line: str) -> None:
+        if line.startswith('playing '):
+            (player,) = processes_that_name(street)
+            os.kill(player, signal.SIGKILL)
 
-def test_a_player_that_dies_is_named(playing):
-    process, folder = playing
-    players = [pid for pid, line in processes_that_name(folder).items() if 'import player' in line]
-    assert len(players) == 1
-    os.kill(players[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 1
-    assert 'player ended with signal SIGKILL' in errors
-    log = (folder / 'demo' / 'player.log').read_text().splitlines()
-    assert log[-1] in errors, 'the end of its log'
-    assert 'Traceback' not in errors
-    assert not processes_that_name(folder)
+    own_domain(monkeypatch)
+    with FakeServer(gate, scenes=[scenario.scene_id]) as server:
+        places = {'usdz': str(street), 'output': str(output), 'server': server.address}
+        options = Options(**places, cameras=CAMERAS[:1], resolution_scale=0.02)
+        with pytest.raises(DemoError, match='player ended with signal SIGKILL') as caught:
+            run_demo(options, say)
+    log = (output / 'player.log').read_text().splitlines()
+    assert log[-1] in str(caught.value), 'the end of its log'
+    assert not processes_that_name(street)
 
 
 def end_by(numbers: tuple[int, ...], process: subprocess.Popen[str], folder: Path) -> int:
@@ -284,8 +278,15 @@ def end_by(numbers: tuple[int, ...], process: subprocess.Popen[str], folder: Pat
 # Of two that come at once the system hands on the lower one first.
 
 
-def test_the_first_signal_ends_everything(playing):
-    assert end_by((signal.SIGINT, signal.SIGTERM), *playing) == 130
+def test_the_first_signal_ends_everything(tmp_path: Path):
+    # By its folder its processes are told from others.
+    place = tmp_path / 'street.usdz'
+    street = write_example(place, duration_s=20.0, road_users=2, has_map=False)
+    small = ('--cameras', CAMERAS[1], '--camera-rate', 2, '--resolution-scale', 0.05)
+    with started('--usdz', street, '--output', tmp_path / 'demo', *small) as process:
+        # Whichever quarter is told first on a busy machine.
+        wait_for_line('playing ', process)
+        assert end_by((signal.SIGINT, signal.SIGTERM), process, tmp_path) == 130
 
 
 def test_a_silent_server_is_said_while_waiting(street: Path, tmp_path: Path):

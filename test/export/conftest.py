@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -82,6 +83,18 @@ def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> in
     return main([str(argument) for argument in arguments])
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Restore this process's handlers: a command leaves its signals ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.fixture
 def export(usdz: Path, tmp_path: Path, short_parts: None) -> Callable[..., tuple[int, Path]]:
     """Return a function that runs the command and returns exit code and output folder."""
@@ -96,16 +109,13 @@ def export(usdz: Path, tmp_path: Path, short_parts: None) -> Callable[..., tuple
 def exported(usdz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an export with nothing but defaults, and its image set in `images`."""
     out = tmp_path_factory.mktemp('exported')
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
     with (
+        handlers_kept(),
         pytest.MonkeyPatch.context() as patch,
         FakeServer(picture, scenes=[Scenario.load(usdz).scene_id]) as server,
     ):
         patch.setattr('nurec_ros.export.part.PART_NS', 10**9)
         assert run_command(out, [server], [usdz], ['--frames', out / 'images']) == 0
-    for number, handler in before.items():
-        signal.signal(number, handler)
     return out
 
 
@@ -121,9 +131,6 @@ def copied(exported: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Restore this process's handlers: a command leaves its signals ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    """Restore this process's handlers after a test."""
+    with handlers_kept():
+        yield

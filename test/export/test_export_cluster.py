@@ -11,21 +11,22 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Exports on a Ray cluster: a local one of two workers, against one process."""
+"""Exports on a Ray cluster: a local one of one worker, against one process."""
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
 import importlib.util
+from io import StringIO
 import json
 import os
 from pathlib import Path
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from test.export.conftest import picture, run_command
+from test.export.conftest import handlers_kept, picture, run_command
 from test.export.test_export_bags import frame_times
 from test.export.test_export_resume import everything
 from test.support.archives import build_archive
@@ -34,7 +35,6 @@ import threading
 from typing import Any
 
 import grpc
-from nurec_ros.errors import ConfigurationError
 from nurec_ros.export.wishes import Wishes
 import pytest
 
@@ -49,7 +49,7 @@ import ray
 for attempt in range(10):
     try:
         found = ray.init(
-            num_cpus=2, include_dashboard=False, object_store_memory=80_000_000,
+            num_cpus=1, include_dashboard=False, object_store_memory=80_000_000,
             log_to_driver=False, logging_level='ERROR', _temp_dir=sys.argv[1],
             _node_ip_address='127.0.0.1',
         )
@@ -75,7 +75,7 @@ def folder():
 
 @pytest.fixture(scope='module')
 def cluster(folder):
-    """Return the address of a cluster of this machine's, with two workers."""
+    """Return the address of a cluster of this machine's, with one worker at a time."""
     process = subprocess.Popen(
         [sys.executable, '-c', CLUSTER, str(folder)],
         stdin=subprocess.PIPE,
@@ -111,6 +111,11 @@ def long_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
 
 
+def logs(folder: Path) -> dict[Path, bytes]:
+    """Return what Ray has written down."""
+    return {path: path.read_bytes() for path in folder.glob('session_2*/logs/*') if path.is_file()}
+
+
 def entries_of(folder: Path) -> dict[str, Any]:
     """Return what export.json says, by bag."""
     entries = json.loads((folder / 'export.json').read_text())['scenarios']
@@ -128,18 +133,18 @@ def interrupted(make_servers, cluster, usdz, other, tmp_path_factory):
             over.wait(PATIENCE_S)
         return picture(request)
 
+    def interrupt():
+        assert reached.wait(PATIENCE_S)
+        os.kill(os.getpid(), signal.SIGINT)
+
     server, output = make_servers(render), tmp_path_factory.mktemp('interrupted') / 'out'
-    command = [
-        *(sys.executable, '-m', 'nurec_ros.cli.export', usdz, other, '--ray', cluster),
-        *('--server', server.address, '--output', output),
-        *('-p', 'image_format:=png', '-p', 'resolution_scale:=0.02'),
-    ]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
-    assert reached.wait(PATIENCE_S)
-    process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=PATIENCE_S)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with handlers_kept(), redirect_stderr(StringIO()) as printed:
+        code = run_command(output, [server], [usdz, other], ['--ray', cluster])
     over.set()
-    return output, process.returncode, printed
+    thread.join()
+    return output, code, printed.getvalue()
 
 
 @RAY
@@ -153,12 +158,22 @@ def test_ctrl_c_says_how_to_go_on(interrupted):
 
 @RAY
 def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
-    interrupted, long_parts, make_server, cluster, usdz, other, tmp_path, capsys, monkeypatch
+    interrupted,
+    long_parts,
+    make_server,
+    cluster,
+    folder,
+    usdz,
+    other,
+    tmp_path,
+    capsys,
+    monkeypatch,
 ):
     """
     After the Ctrl-C: a worker is killed, frames fail, parts get no server, and files are none.
 
-    Ray tries the killed one again, the command what got no server, --resume what failed.
+    Ray tries the killed one again, the command what got no server, --resume what failed. In Ray's
+    own logs, too, there is no traceback for a user's mistake.
     """
     bad, lost, alone = (tmp_path / f'{name}.usdz' for name in ('bad', 'lost', 'alone'))
     bad.write_bytes(b'no zip')
@@ -191,11 +206,12 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
         os.kill(int((tmp_path / 'rendering').read_text().split()[0]), signal.SIGKILL)
         killed.set()
 
-    out, files, options = interrupted[0], [usdz, other], ['--ray', cluster, '--resume']
+    out, files, written = interrupted[0], [usdz, other], logs(folder)
     monkeypatch.setattr(on_cluster, 'render', render_part)
     server = make_server(render)
     thread = threading.Thread(target=kill)
     thread.start()
+    options = ['--ray', cluster, '--resume']
     assert run_command(out, [server], [lost, bad, alone, *files], options) == 3
     thread.join()
     assert len((tmp_path / 'rendering').read_text().split()) == 3
@@ -216,9 +232,14 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
         assert entries[name]['complete'] is True
         missing = {(lack['sensor'], lack['stamp_ns']) for lack in entries[name]['missing']}
         assert missing == failed
+    after = logs(folder)
+    assert after
+    for path, data in after.items():
+        assert b'Traceback' not in data.removeprefix(written.get(path, b'')), path
     monkeypatch.undo()
     server = make_server()
-    assert run_command(out, [server], files, options) == 0
+    # Any process goes on.
+    assert run_command(out, [server], files, ['--resume']) == 0
     assert len(server.requests()) == 2 * len(failed)
     assert run_command(tmp_path / 'one', [make_server()], files) == 0
     for name, entry in entries_of(tmp_path / 'one').items():
@@ -226,27 +247,15 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
         assert everything(out / name) == everything(tmp_path / 'one' / name)
 
 
-def logs(folder: Path) -> dict[Path, bytes]:
-    """Return what Ray has written down."""
-    return {path: path.read_bytes() for path in folder.glob('session_2*/logs/*') if path.is_file()}
-
-
 @RAY
-def test_mistakes_are_one_sentence(export, cluster, folder, capsys):
-    """In Ray's own logs, too, there is no traceback for a user's mistake."""
-    before = logs(folder)
+def test_mistakes_are_one_sentence(export, capsys, usdz, tmp_path):
     assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
     printed = capsys.readouterr().err
     assert 'no Ray cluster is at 127.0.0.1:1' in printed
     assert '`ray start --head` begins one' in printed
-    assert export(options=['--ray', cluster, '--cameras', 'nope'])[0] == 1
-    printed = capsys.readouterr().err
-    assert "parameter 'cameras' names 'nope'; expected some of" in printed
-    assert 'Traceback' not in printed
-    after = logs(folder)
-    assert after
-    for path, data in after.items():
-        assert b'Traceback' not in data.removeprefix(before.get(path, b'')), path
+    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), cameras=('nope',))
+    refused = on_cluster.begin(wishes, usdz, None).refused
+    assert "parameter 'cameras' names 'nope'; expected some of" in refused
 
 
 @RAY
@@ -270,38 +279,6 @@ def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
     assert line.startswith(f'nurec_export: no token for the Ray cluster at {cluster}: ')
     assert 'set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` prints' in line
     assert not (tmp_path / 'out').exists()
-
-
-@RAY
-@pytest.mark.parametrize('known', [True, False], ids=['now', 'before 2.52'])
-def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
-    """As it does where a token is wrong; Ray has not always had an error for that."""
-    import ray
-
-    if not known:
-        monkeypatch.delattr('ray.exceptions.AuthenticationError', raising=False)
-
-    def refuse(**_):
-        raise ConnectionError('Failed to connect to Ray cluster')
-
-    monkeypatch.setattr(ray, 'init', refuse)
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        port = server.getsockname()[1]
-        with pytest.raises(ConfigurationError) as caught:
-            on_cluster._connect(f'127.0.0.1:{port}')
-    words = str(caught.value)
-    assert words.startswith(f'the Ray cluster at 127.0.0.1:{port} does not let this command in: ')
-    assert 'if it has a token, set RAY_AUTH_MODE=token' in words
-
-
-@RAY
-def test_where_nobody_renders_a_task_says_so_and_raises_nothing(usdz, tmp_path):
-    """Ray would print a traceback of its own for what a task raises."""
-    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), wait_s=0.0)
-    told = on_cluster.begin(wishes, usdz, None)
-    assert [number for number, _ in told.parts] == [0]
-    assert on_cluster.render(wishes, usdz, 0).early.startswith('no server gives frames: ')
-    assert 'is no file on ' in on_cluster.begin(wishes, tmp_path / 'lost.usdz', None).refused
 
 
 def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):
