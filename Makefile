@@ -53,7 +53,7 @@ build_tools := setuptools wheel grpcio-tools
 package := setup.py setup.cfg pyproject.toml nurec_ros/__init__.py $(wildcard nurec_ros/rendering/protos/*.proto)
 install = bash scripts/pip_install.sh $(bin)/python --no-build-isolation
 
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo test ready test-all ready-all lint bench clean
 # Two pips at once in one environment do not get on.
 .NOTPARALLEL:
 
@@ -104,22 +104,27 @@ $(VENV)/.lint: $(VENV)/.demo
 demo: $(VENV)/.demo $(interfaces)
 	@$(bin)/nurec_demo $(if $(USDZ),--usdz "$$USDZ") $(if $(filter-out 0,$(DRIVE)),--drive)
 
-test: $(VENV)/.test $(interfaces)
+ready: $(VENV)/.test $(interfaces)
+
+test: ready
 	@$(bin)/python -m pytest -m 'not linter' $(PYTEST_ARGS)
 
-test-all:
+# `test` or what it needs, with every Python that is here.
+test-all ready-all:
 	@lacking=; for version in $(PYTHONS); do \
 	  python=$$(bash scripts/find_python.sh $$version) || { lacking+=" $$version"; continue; }; \
 	  echo "== Python $$version"; \
-	  $(MAKE) --no-print-directory test VENV=.venvs/$$version$(PURE) PYTHON=$$python || exit 1; \
+	  $(MAKE) --no-print-directory $(@:-all=) VENV=.venvs/$$version$(PURE) PYTHON=$$python || exit 1; \
 	done; \
 	[ -z "$$lacking" ] || echo "Not tested, not found here: Python$$lacking"
 
+# mypy has one core to itself, and the linters of ROS the others.
 lint: $(VENV)/.lint
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
-	@$(bin)/mypy
-	@$(bin)/python -m pytest -q -m linter test/test_ament_lint.py
+	@$(bin)/mypy & \
+	  $(bin)/python -m pytest -q -m linter test/test_ament_lint.py; linted=$$?; \
+	  wait $$! && exit $$linted
 
 bench: $(VENV)/.test $(interfaces)
 	@for bench in bench/bench_*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
