@@ -33,7 +33,7 @@ from nurec_ros.driving import Deviation, InputError
 from nurec_ros.driving.inputs import Action, input_of, nanoseconds_of
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, NurecError, RenderError
-from nurec_ros.playback.clock import camera_times, moved_inward, Schedule
+from nurec_ros.playback.clock import moved_inward
 from nurec_ros.playback.effects import Effect, Render, Step
 from nurec_ros.playback.playback import Playback
 from nurec_ros.poses import Pose
@@ -259,17 +259,10 @@ class Environment:
             raise NurecError('this Environment is closed; expected a new one to be made')
 
     def _new_playback(self) -> Playback:
-        settings, scenario = self._settings, self.scenario
-        times_ns: dict[str, NDArray[np.int64]] = {}
-        for name in self.cameras:
-            ends = scenario.cameras[name].frame_times_ns[:, 1]
-            times_ns[name] = camera_times(ends, *self._range_ns, settings.camera_rate)
-        for name in self.lidars:
-            ends = scenario.lidars[name].spin_times_ns[:, 1]
-            times_ns[name] = camera_times(ends, *self._range_ns, settings.lidar_rate)
+        values, scenario = Values(self._settings), self.scenario
         return Playback(
             *self._range_ns,
-            Schedule(times_ns, self.lidars),
+            values.schedule(scenario, self.cameras, self.lidars, self._range_ns),
             scenario=scenario.sequence_id,
             active_ids=scenario.tracks.active_ids,
             audiences=lambda: dict.fromkeys((*self.cameras, *self.lidars), (1,)),

@@ -20,12 +20,15 @@ and the options of rendering all come from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import cast
+from typing import cast, TYPE_CHECKING
 
-from nurec_ros.playback.clock import MAX_RATE, MIN_RATE
+from nurec_ros.playback.clock import camera_times, MAX_RATE, MIN_RATE, Schedule
 from nurec_ros.setting_values import KINDS, LOAD, parameter, RUNTIME, Spec, Value
+
+if TYPE_CHECKING:
+    from nurec_ros.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +355,26 @@ class Values:
         """Return the rate of a lidar's clouds in Hz; 0 for the recorded spins."""
         own = self.lidars.get(lidar, LidarSettings()).rate
         return self.settings.lidar_rate if own == -1.0 else own
+
+    def schedule(
+        self,
+        scenario: Scenario,
+        cameras: Iterable[str],
+        lidars: Sequence[str],
+        range_ns: tuple[int, int],
+    ) -> Schedule:
+        """Return when frames of some cameras and clouds of some lidars are due, within a range."""
+        due = {
+            name: (scenario.cameras[name].frame_times_ns, self.camera_rate(name))
+            for name in cameras
+        }
+        for name in lidars:
+            due[name] = scenario.lidars[name].spin_times_ns, self.lidar_rate(name)
+        times_ns = {
+            name: camera_times(spans_ns[:, 1], *range_ns, rate_hz)
+            for name, (spans_ns, rate_hz) in due.items()
+        }
+        return Schedule(times_ns, lidars)
 
 
 def _specs(table: type) -> tuple[Spec, ...]:

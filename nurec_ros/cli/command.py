@@ -269,6 +269,15 @@ def say(text: str = '') -> OSError | None:
     return None
 
 
+def can_print(text: str) -> bool:
+    """Return whether stdout's encoding has what a text holds."""
+    try:
+        text.encode(sys.stdout.encoding or 'ascii')
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def complain(text: str) -> None:
     """Print a line on stderr, if anybody takes it."""
     try:

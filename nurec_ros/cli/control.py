@@ -27,13 +27,21 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nurec_ros.cli.command import leave, run_command, say, Signals
+from nurec_ros.cli.command import can_print, leave, run_command, say, Signals
 from nurec_ros.cli.options import Parser, split_ros_arguments
 from nurec_ros.control.remote import Act, Remote
-from nurec_ros.control.terminal import COMMANDS, compose, HELP, printable, Terminal, usable
+from nurec_ros.control.terminal import (
+    COMMANDS,
+    compose,
+    HELP,
+    MARKS,
+    printable,
+    Terminal,
+    usable,
+)
 
 if TYPE_CHECKING:
-    from nurec_ros.ros.control_node import PlayerLink
+    from nurec_ros.ros.tool_nodes import PlayerLink
 
 EXAMPLES = """
 nurec_control
@@ -88,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = Signals(signal.SIGHUP, signal.SIGQUIT)
 
     def work(_: Signals) -> int:
-        own, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+        own, ros = split_ros_arguments(arguments)
         _run(parser().parse_args(own).node, ros, signals)
         return 0
 
@@ -100,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(player: str, ros_arguments: Sequence[str], signals: Signals) -> None:
-    from nurec_ros.ros.control_node import PlayerLink
+    from nurec_ros.ros.tool_nodes import PlayerLink
 
     # From here on the loops look, so that the terminal is never left half way.
     signals.interrupt_no_more()
@@ -117,17 +125,9 @@ def _run(player: str, ros_arguments: Sequence[str], signals: Signals) -> None:
     signals.check()
 
 
-def _unicode() -> bool:
-    try:
-        '━─…'.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _print_lines(remote: Remote, inbox: Inbox, signals: Signals) -> None:
     """Print a line each second, for as long as somebody reads."""
-    unicode = _unicode()
+    unicode = can_print(''.join(MARKS))
     next_s = time.monotonic() + LINE_S
     while not signals.came:
         inbox.wait(max(next_s - time.monotonic(), 0.0))
@@ -154,7 +154,7 @@ def _turn(
     terminal.follow()
     now_s = time.monotonic()
     view = remote.view(now_s)
-    terminal.show(compose(view, terminal.columns, unicode=_unicode()))
+    terminal.show(compose(view, terminal.columns, unicode=can_print(''.join(MARKS))))
     playing = view.state is not None and view.state.is_playing
     wait_s = ESCAPE_S if terminal.keys.pending else PLAYING_S if playing else LINE_S
     ready = inbox.wait(wait_s, terminal.fileno if terminal.taken else None)

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 import sys
 
 from nurec_ros.cli.command import run_command, Signals
-from nurec_ros.cli.options import RosParser, split_ros_arguments
+from nurec_ros.cli.options import ros_arguments
 
+NAME = 'nurec_follow'
 DESCRIPTION = "Drive a player's ego along the recorded path, by ~/ackermann_cmd (pure pursuit)."
 MORE = """
 The player has to have ego_source:=ackermann. Parameters are set the ROS way, and
@@ -35,20 +36,16 @@ CODES = '0 after SIGINT or SIGTERM, 1 it cannot start, 2 wrong arguments'
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Follow until a signal comes; return the process' exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
 
     def work(_: Signals) -> int:
-        own, ros = split_ros_arguments(arguments)
-        RosParser(
-            'nurec_follow', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
-        ).parse_args(own)
-        from nurec_ros.ros.driver_nodes import Follower
+        ros = ros_arguments(NAME, DESCRIPTION, argv, more=MORE, examples=EXAMPLES, codes=CODES)
         from nurec_ros.ros.executor import spin_node
+        from nurec_ros.ros.tool_nodes import Follower
 
-        spin_node('nurec_follow', Follower, ros)
+        spin_node(NAME, Follower, ros)
         return 0
 
-    return run_command('nurec_follow', work, stopped=lambda _: 0)
+    return run_command(NAME, work, stopped=lambda _: 0)
 
 
 if __name__ == '__main__':

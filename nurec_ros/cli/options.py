@@ -19,6 +19,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+import sys
 from typing import Any, Protocol, TypeVar
 
 from nurec_ros import __version__
@@ -79,24 +80,20 @@ class Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
-class RosParser(Parser):
-    """The command line of a command whose other arguments are ROS's, after --ros-args."""
-
-    def __init__(self, name: str, description: str, **texts: str) -> None:
-        usage = '%(prog)s [--help] [--version] [--ros-args ...]'
-        super().__init__(name, description, **{'usage': usage, **texts})
-
-
 def _indented(text: str) -> str:
     return '\n'.join(f'  {line.strip()}' for line in text.strip().splitlines())
 
 
-def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the command's own arguments from those between `--ros-args` and `--` or the end."""
+def split_ros_arguments(arguments: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """
+    Return the command's own arguments, and those between `--ros-args` and `--` or the end.
+
+    None: what was typed.
+    """
     own: list[str] = []
     ros: list[str] = []
     current = own
-    for argument in arguments:
+    for argument in sys.argv[1:] if arguments is None else arguments:
         if argument == '--ros-args':
             current = ros
         if current is ros and argument == '--':
@@ -105,6 +102,16 @@ def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
             continue
         current.append(argument)
     return own, ros
+
+
+def ros_arguments(
+    name: str, description: str, arguments: Sequence[str] | None, **texts: str
+) -> list[str]:
+    """Return the arguments of a command that takes none of its own but those of ROS's."""
+    own, ros = split_ros_arguments(arguments)
+    usage = '%(prog)s [--help] [--version] [--ros-args ...]'
+    Parser(name, description, usage=usage, **texts).parse_args(own)
+    return ros
 
 
 def need(*modules: str) -> None:

@@ -28,9 +28,10 @@ import sys
 import threading
 
 from nurec_ros.cli.command import leave, run_command, Signals, TRACEBACK
-from nurec_ros.cli.options import RosParser, split_ros_arguments
+from nurec_ros.cli.options import ros_arguments
 from nurec_ros.errors import ConfigurationError
 
+NAME = 'nurec_player'
 DESCRIPTION = 'Play a NuRec scenario (USDZ) as a live ROS 2 system.'
 MORE = """
 Everything is set the ROS way; without usdz_path the player waits for the service ~/load.
@@ -61,24 +62,15 @@ _ARENAS = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the player until a signal ends it; return the process' exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     stop = _Stop()
 
     def work(_: Signals) -> int:
-        own, ros = split_ros_arguments(arguments)
-        RosParser(
-            'nurec_player', DESCRIPTION, more=MORE, examples=EXAMPLES, codes=CODES
-        ).parse_args(own)
+        ros = ros_arguments(NAME, DESCRIPTION, argv, more=MORE, examples=EXAMPLES, codes=CODES)
         _run(ros, stop)
         return 0
 
     code = run_command(
-        'nurec_player',
-        work,
-        signals=stop,
-        stopped=lambda _: 0,
-        threads=THREADS,
-        megabytes=MEGABYTES,
+        NAME, work, signals=stop, stopped=lambda _: 0, threads=THREADS, megabytes=MEGABYTES
     )
     if stop.came:
         leave(code)
@@ -138,7 +130,7 @@ def keep_freed_memory() -> bool:
     return bool(kept and mallopt(_M_ARENA_MAX, _ARENAS))
 
 
-def _run(ros_arguments: list[str], stop: _Stop) -> None:
+def _run(arguments: list[str], stop: _Stop) -> None:
     keep_freed_memory()
     from nurec_ros.ros.executor import begin_ros, without_place
     from nurec_ros.ros.player_node import NurecPlayer
@@ -146,7 +138,7 @@ def _run(ros_arguments: list[str], stop: _Stop) -> None:
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.logging import get_logger_effective_level, LoggingSeverity
 
-    context = begin_ros('nurec_player', ros_arguments)
+    context = begin_ros(NAME, arguments)
     if get_logger_effective_level('nurec') == LoggingSeverity.DEBUG:
         os.environ.setdefault(TRACEBACK, '1')
     player = None

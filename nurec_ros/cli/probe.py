@@ -22,7 +22,7 @@ import sys
 from typing import NoReturn
 
 from nurec_ros import __version__
-from nurec_ros.cli.command import complain, run_command, say, Signals
+from nurec_ros.cli.command import can_print, complain, run_command, say, Signals
 from nurec_ros.cli.options import Parser, seconds
 from nurec_ros.errors import ConfigurationError, counted
 
@@ -95,9 +95,10 @@ def _parser(as_json: bool) -> Parser:
     )
     parser.add('--cameras')
     parser.add('--lidars')
-    parser.add('--resolution-scale', default=defaults.scale)
+    parser.add('--resolution-scale', dest='scale', default=defaults.scale)
     parser.add(
         '--timeout',
+        dest='timeout_s',
         type=seconds(LEAST_S),
         default=defaults.timeout_s,
         metavar='S',
@@ -105,6 +106,7 @@ def _parser(as_json: bool) -> Parser:
     )
     parser.add(
         '--first-timeout',
+        dest='first_timeout_s',
         type=seconds(LEAST_S),
         default=defaults.first_timeout_s,
         metavar='S',
@@ -143,22 +145,11 @@ def _probe(arguments: argparse.Namespace) -> int:
     from nurec_ros.probe.stages import ProbeOptions, run
     from nurec_ros.scenario import Scenario
 
-    options = ProbeOptions(
-        server=arguments.server,
-        use_proxy=arguments.use_proxy,
-        scene_id=arguments.scene_id,
-        scene_url=arguments.scene_url,
-        service_prefix=arguments.service_prefix,
-        tls_root_certificate=arguments.tls_root_certificate,
-        cameras=arguments.cameras,
-        lidars=arguments.lidars,
-        scale=arguments.resolution_scale,
-        timeout_s=arguments.timeout,
-        first_timeout_s=arguments.first_timeout,
-        output=arguments.output,
-    )
-    scenario = Scenario.load(arguments.usdz)
-    plain = not _can_print('✓·✗–→')
+    typed = vars(arguments)
+    usdz, as_json = typed.pop('usdz'), typed.pop('json')
+    options = ProbeOptions(**typed)
+    scenario = Scenario.load(usdz)
+    plain = not can_print('✓·✗–→')
 
     def show(stage: Stage) -> None:
         for line in stage.lines(plain=plain):
@@ -167,9 +158,9 @@ def _probe(arguments: argparse.Namespace) -> int:
     def patience() -> None:
         complain('waiting for the first picture; a server may compile its kernels')
 
-    for warning in scenario.warnings if not arguments.json else ():
+    for warning in () if as_json else scenario.warnings:
         complain(f'{NAME}: warning: {warning}')
-    if not arguments.json:
+    if not as_json:
         _print(f'{NAME} {__version__}: {scenario.scene_id} on {options.server}')
         report = run(scenario, options, on_stage=show, patience=patience)
         saved = len(report.pictures) + len(report.clouds)
@@ -180,7 +171,7 @@ def _probe(arguments: argparse.Namespace) -> int:
         report = run(scenario, options, patience=patience)
         code = 0 if report.ok else 1
         head = {
-            'usdz': arguments.usdz,
+            'usdz': usdz,
             'server': options.server,
             'scenario': scenario.scene_id,
             'warnings': list(scenario.warnings),
@@ -204,14 +195,6 @@ def _print(text: str) -> None:
 
 class _UnreadError(Exception):
     """Nobody reads any more, as after `| head`."""
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or 'ascii')
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,13 +20,14 @@ It is told of messages, answers and the time, and returns the calls to make.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 import json
 import math
 from typing import Any
 
 from nurec_ros.playback.clock import MAX_RATE, MIN_RATE
+from nurec_ros.playback.effects import PlaybackState
 
 # ~/state comes once a second at least.
 SILENT_S = 3.0
@@ -34,6 +35,9 @@ SILENT_S = 3.0
 HEALTH_KEPT_S = 5.0
 ANSWER_S = 5.0
 NOTE_S = 4.0
+
+# A state with the fields' defaults.
+NOTHING = PlaybackState()
 
 # The levels of diagnostic_msgs.
 OK = 0
@@ -63,43 +67,26 @@ class Command:
     value: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class PlayerState:
-    """What is needed of ~/state; a field that it lacks has its default."""
+# What is needed of ~/state.
+NEEDED = (
+    *('is_playing', 'speed', 'current_time_us', 'done', 'scenario', 'active_tracks'),
+    *('start_us', 'end_us'),
+)
 
-    is_playing: bool = False
-    speed: float = 1.0
-    current_time_us: int = 0
-    done: bool = False
-    scenario: str = ''
-    active_tracks: int = 0
-    start_us: int = 0
-    end_us: int = 0
 
-    @classmethod
-    def parse(cls, values: Mapping[str, str]) -> PlayerState:
-        """Return the state that has these fields, as JSON texts; ValueError where one is wrong."""
-        parsed: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name not in values:
-                continue
-            value = json.loads(values[field.name])
-            expected = type(field.default)
-            if expected is float and type(value) is int:
-                value = float(value)
-            if type(value) is not expected:
-                raise ValueError(f'{field.name} is {value!r}, expected {expected.__name__}')
-            parsed[field.name] = value
-        return cls(**parsed)
-
-    @property
-    def summary(self) -> str:
-        """Return one word: idle, playing, done or halted."""
-        if not self.scenario:
-            return 'idle'
-        if self.is_playing:
-            return 'playing'
-        return 'done' if self.done else 'halted'
+def parsed_state(values: Mapping[str, str]) -> PlaybackState:
+    """Return the state that has these fields, as JSON texts; ValueError where one is wrong."""
+    parsed: dict[str, Any] = {}
+    for name in NEEDED:
+        if name not in values:
+            continue
+        value, expected = json.loads(values[name]), type(getattr(NOTHING, name))
+        if expected is float and type(value) is int:
+            value = float(value)
+        if type(value) is not expected:
+            raise ValueError(f'{name} is {value!r}, expected {expected.__name__}')
+        parsed[name] = value
+    return PlaybackState(**parsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +132,7 @@ class PlayerView:
     worst first. note: what a key came to, for a few seconds.
     """
 
-    state: PlayerState | None
+    state: PlaybackState | None
     position_us: int = 0
     achieved: float | None = None
     images_hz: float | None = None
@@ -158,7 +145,7 @@ class Remote:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._state: PlayerState | None = None
+        self._state: PlaybackState | None = None
         self._heard_s = 0.0
         self._health: tuple[Status, ...] = ()
         self._health_s = -math.inf
@@ -185,7 +172,7 @@ class Remote:
         self._there = True
         self._heard_s = now_s
         try:
-            self._state = PlayerState.parse(values)
+            self._state = parsed_state(values)
         except ValueError as error:
             self._tell(f"{self._node}/state is not a player's: {error}", now_s)
 
@@ -252,7 +239,7 @@ class Remote:
             return None
         return self._send(call, now_s)
 
-    def _call(self, command: Command, state: PlayerState, now_s: float) -> PlayerCall | None:
+    def _call(self, command: Command, state: PlaybackState, now_s: float) -> PlayerCall | None:
         playing = self._wanted('play')
         is_playing = playing.service == 'play' if playing is not None else state.is_playing
         if command.act is Act.TOGGLE:
@@ -283,7 +270,7 @@ class Remote:
             )
         return None
 
-    def _seek(self, state: PlayerState, to_us: float) -> PlayerCall:
+    def _seek(self, state: PlaybackState, to_us: float) -> PlayerCall:
         return PlayerCall('seek', round(min(max(to_us, state.start_us), state.end_us)))
 
     def _wanted(self, lane: str) -> PlayerCall | None:

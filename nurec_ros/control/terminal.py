@@ -54,6 +54,8 @@ _LONGEST_BAR = 40
 # A speed that is this far from the rate is shown.
 _SLOW = 0.9
 _GAP = '  '
+# Done, to come, and cut off.
+MARKS = ('━', '─', '…')
 
 _HIDE_CURSOR, _SHOW_CURSOR = '\x1b[?25l', '\x1b[?25h'
 _CLEAR = '\r\x1b[K'
@@ -192,7 +194,7 @@ def _rate(view: PlayerView) -> str:
 
 def _bar(share: float, width: int, *, unicode: bool) -> str:
     full = round(min(max(share, 0.0), 1.0) * width)
-    done, to_come = ('━', '─') if unicode else ('=', '-')
+    done, to_come = MARKS[:2] if unicode else ('=', '-')
     return done * full + to_come * (width - full)
 
 
@@ -209,7 +211,7 @@ def cut(text: str, width: int, *, unicode: bool = True) -> str:
         text = text.encode('ascii', 'replace').decode()
     if sum(map(_columns, text)) <= width:
         return text
-    mark = '…' if unicode else '~'
+    mark = MARKS[2] if unicode else '~'
     room, kept = width - 1, ''
     for one in text:
         room -= _columns(one)

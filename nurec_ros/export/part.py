@@ -32,7 +32,7 @@ import numpy as np
 from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
 from nurec_ros.export.bag import BagOutlet, Kept, Offered
 from nurec_ros.export.farm import Farm
-from nurec_ros.playback.clock import camera_times, Due, moved_inward, Schedule
+from nurec_ros.playback.clock import Due, moved_inward
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
@@ -87,19 +87,8 @@ class Timeline:
         # A sensor of which nothing is recorded is not rendered.
         self.cameras = tuple(name for name in found.cameras if self.topics_of(name))
         self.lidars = tuple(name for name in found.lidars if self.topics_of(name))
-        due = {
-            name: (scenario.cameras[name].frame_times_ns, values.camera_rate(name))
-            for name in self.cameras
-        }
-        for name in self.lidars:
-            due[name] = scenario.lidars[name].spin_times_ns, values.lidar_rate(name)
-        self.schedule = Schedule(
-            {
-                name: camera_times(times_ns[:, 1], self.begin_ns, self.end_ns, rate_hz)
-                for name, (times_ns, rate_hz) in due.items()
-            },
-            self.lidars,
-        )
+        range_ns = self.begin_ns, self.end_ns
+        self.schedule = values.schedule(scenario, self.cameras, self.lidars, range_ns)
         rates = {'imu': (Imu, settings.imu_rate), 'fix': (NavSatFix, settings.fix_rate)}
         if scenario.T_earth_map is None:
             del rates['fix']

@@ -20,7 +20,7 @@ old scenario plays on, and stays when something fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ import threading
 
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, doing, NurecError
-from nurec_ros.playback.clock import camera_times, Due, moved_inward, Schedule
+from nurec_ros.playback.clock import Due, moved_inward, Schedule
 from nurec_ros.playback.effects import Render
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.waiting import QUIET_NS
@@ -174,12 +174,6 @@ class Loaded:
         self.lidars = read_scenario.lidars
         # By sensor, frames that the renderer had and that a jump made worthless.
         self.discarded: dict[str, int] = dict.fromkeys((*self.cameras, *self.lidars), 0)
-        self._frame_ends = {
-            name: self.scenario.cameras[name].frame_times_ns[:, 1] for name in self.cameras
-        }
-        self._spin_ends = {
-            name: self.scenario.lidars[name].spin_times_ns[:, 1] for name in self.lidars
-        }
         self._range_ns = read_scenario.begin_ns, read_scenario.end_ns
         self.watch = EgoWatch.of(self.scenario, self._range_ns[0], values.settings)
         self.playback: Playback
@@ -270,19 +264,15 @@ class Loaded:
             future.add_done_callback(lambda _: out())
 
     def _audiences(self) -> dict[str, tuple[int, ...]]:
-        audiences = {name: topics.audience for name, topics in self.topics.items()}
-        audiences.update((name, topic.audience) for name, topic in self.clouds.items())
-        return audiences
+        return {name: one.audience for name, one in self._sensor_topics()}
+
+    def _sensor_topics(self) -> Iterator[tuple[str, CameraTopics | LidarTopic]]:
+        yield from self.topics.items()
+        yield from self.clouds.items()
 
     def schedule(self, values: Values) -> Schedule:
         """Return when the frames of cameras and the clouds of lidars are due."""
-        times_ns = {
-            name: camera_times(ends, *self._range_ns, values.camera_rate(name))
-            for name, ends in self._frame_ends.items()
-        }
-        for name, ends in self._spin_ends.items():
-            times_ns[name] = camera_times(ends, *self._range_ns, values.lidar_rate(name))
-        return Schedule(times_ns, self.lidars)
+        return values.schedule(self.scenario, self.cameras, self.lidars, self._range_ns)
 
     def update(self, values: Values, changed: Collection[str]) -> None:
         """Take run-time changes of the parameters, but for who drives and how fast time runs."""
@@ -335,10 +325,8 @@ class Loaded:
 
     def destroy_topics(self) -> None:
         """Take the sensors' topics away; in the executor's thread."""
-        for topics in self.topics.values():
+        for _, topics in self._sensor_topics():
             topics.destroy()
-        for topic in self.clouds.values():
-            topic.destroy()
 
     def close(self, timeout_s: float = 0.3) -> None:
         """Cancel what is under way and leave the server; takes at most `timeout_s`."""

@@ -16,8 +16,9 @@
 from dataclasses import replace
 import json
 
-from nurec_ros.control.remote import PlayerCall, PlayerState, PlayerView, Remote, Status, Wrong
+from nurec_ros.control.remote import PlayerCall, PlayerView, Remote, Status, Wrong
 from nurec_ros.control.terminal import COMMANDS, compose, HELP, KeyReader
+from nurec_ros.playback.effects import PlaybackState
 import pytest
 
 
@@ -72,7 +73,7 @@ def test_the_help_fits_a_terminal():
     assert max(map(len, HELP.splitlines())) < 80
 
 
-PLAYER = PlayerState(
+PLAYER = PlaybackState(
     scenario='street', active_tracks=34, start_us=100_000_000, end_us=120_000_000, speed=1.1
 )
 VIEW = PlayerView(PLAYER, position_us=105_000_000, images_hz=22.14)
@@ -119,7 +120,7 @@ AWAY = Wrong('cannot reach localhost:46435', 'renderer')
             'there is no player /nurec',
         ),
         (PlayerView(None, wrong=(Wrong('there is no player /nurec'),)), 12, 'there is no…'),
-        (PlayerView(PlayerState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
+        (PlayerView(PlaybackState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
     ],
 )
 def test_the_line(view, width, line):

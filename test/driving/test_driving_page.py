@@ -187,10 +187,10 @@ def parameters(words):
 
 def test_the_parameters_of_commands_are_there():
     pytest.importorskip('rclpy')
-    from nurec_ros.ros import driver_nodes
+    from nurec_ros.ros import tool_nodes
 
-    known = {'nurec_player': TABLE, 'nurec_follow': driver_nodes.FOLLOWER_SPECS}
-    known['nurec_autoware'] = driver_nodes.ADAPTER_SPECS
+    known = {'nurec_player': TABLE, 'nurec_follow': tool_nodes.FOLLOWER_SPECS}
+    known['nurec_autoware'] = tool_nodes.ADAPTER_SPECS
     met = set()
     for words in commands():
         program = next((word for word in words if word in known), None)
@@ -224,7 +224,7 @@ def test_the_topics_are_there():
 
 def test_the_fields_of_autowares_commands_are_those_that_are_passed_on():
     pytest.importorskip('rclpy')
-    from nurec_ros.ros.driver_nodes import ADAPTER_SPECS, drive_of
+    from nurec_ros.ros.tool_nodes import ADAPTER_SPECS, drive_of
 
     row = next(line for line in TEXT.splitlines() if 'autoware_control_msgs/Control |' in line)
     topic, how = row.split(' | ')

@@ -20,7 +20,7 @@ import sys
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TwistStamped
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros import driver_nodes
+from nurec_ros.ros import tool_nodes
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 
@@ -80,7 +80,7 @@ def control(*, defined: bool) -> Control:
 
 @pytest.mark.parametrize(('defined', 'rest'), [(True, (-0.5, 1.5, 0.75)), (False, (0.0,) * 3)])
 def test_each_field_goes_where_it_belongs(defined, rest):
-    message = driver_nodes.drive_of(control(defined=defined))
+    message = tool_nodes.drive_of(control(defined=defined))
     assert isinstance(message, AckermannDriveStamped)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (27568, 848000)
     assert message.header.frame_id == ''
@@ -91,9 +91,9 @@ def test_each_field_goes_where_it_belongs(defined, rest):
 
 def test_what_comes_goes_on_to_the_player(make_node, listener, monkeypatch):
     # Only Autoware's workspace has the type: one that is here goes over the wire in its place.
-    monkeypatch.setattr(driver_nodes, 'Control', TwistStamped)
-    monkeypatch.setattr(driver_nodes, 'drive_of', _by_twist)
-    node = make_node('-p', 'player:=/two/', node_class=driver_nodes.AutowareAdapter)
+    monkeypatch.setattr(tool_nodes, 'Control', TwistStamped)
+    monkeypatch.setattr(tool_nodes, 'drive_of', _by_twist)
+    node = make_node('-p', 'player:=/two/', node_class=tool_nodes.AutowareAdapter)
     received = listener.listen(AckermannDriveStamped, '/two/ackermann_cmd')
     publisher = listener.node.create_publisher(TwistStamped, '/control/command/control_cmd', 10)
     listener.matched(publisher)
@@ -119,11 +119,11 @@ def _by_twist(message):
 
 
 def test_without_the_package_it_is_named(make_node, monkeypatch):
-    monkeypatch.setattr(driver_nodes, 'Control', None)
+    monkeypatch.setattr(tool_nodes, 'Control', None)
     with pytest.raises(
         ConfigurationError, match=r'^autoware_control_msgs not installed; expected'
     ):
-        make_node(node_class=driver_nodes.AutowareAdapter)
+        make_node(node_class=tool_nodes.AutowareAdapter)
 
 
 def test_the_command_says_what_it_is_for():

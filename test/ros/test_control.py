@@ -29,7 +29,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.cli import control
 from nurec_ros.control.remote import PlayerCall, Remote
 from nurec_ros.control.terminal import HELP
-from nurec_ros.ros import control_node
+from nurec_ros.ros import tool_nodes
 import pytest
 
 CONTROL = 'nurec_ros.cli.control'
@@ -213,9 +213,9 @@ def test_on_a_pipe_it_prints_lines_until_nobody_reads(usdz, tmp_path):
 
 
 def test_what_a_player_does_not_offer_is_answered_at_once(monkeypatch, ros_environment):
-    monkeypatch.setattr(control_node, 'rosbag2', None)
+    monkeypatch.setattr(tool_nodes, 'rosbag2', None)
     remote, calls = Remote('/nurec'), queue.Queue()
-    link = control_node.PlayerLink('/nurec', remote, calls.put)
+    link = tool_nodes.PlayerLink('/nurec', remote, calls.put)
     try:
         answers = []
         monkeypatch.setattr(remote, 'answered', lambda *answer: answers.append(answer[1:3]))

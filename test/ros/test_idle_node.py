@@ -15,7 +15,7 @@
 
 from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.ros import driver_nodes, ego_topics, player_node
+from nurec_ros.ros import ego_topics, player_node, tool_nodes
 from nurec_ros.ros.executor import begin_ros, spin_node
 from nurec_ros.ros.player_node import NurecPlayer
 import pytest
@@ -71,9 +71,9 @@ def test_a_source_whose_package_is_missing_is_refused(monkeypatch):
 
 
 def test_a_follower_needs_its_package(make_node, monkeypatch):
-    monkeypatch.setattr(driver_nodes, 'AckermannDriveStamped', None)
+    monkeypatch.setattr(tool_nodes, 'AckermannDriveStamped', None)
     with pytest.raises(ConfigurationError, match=r'^the package ackermann_msgs is not installed'):
-        make_node(node_class=driver_nodes.Follower)
+        make_node(node_class=tool_nodes.Follower)
 
 
 def test_a_follower_without_a_path_sends_nothing_and_takes_parameters_of_rclpy(
@@ -82,7 +82,7 @@ def test_a_follower_without_a_path_sends_nothing_and_takes_parameters_of_rclpy(
     message_type = pytest.importorskip('ackermann_msgs.msg').AckermannDriveStamped
     sent = []
     monkeypatch.setattr(Publisher, 'publish', lambda _, message: sent.append(message))
-    node = make_node(node_class=driver_nodes.Follower, name='nurec_follow')
+    node = make_node(node_class=tool_nodes.Follower, name='nurec_follow')
     received(node, '/nurec/odom', Odometry())
     (result,) = node.set_parameters([Parameter('use_sim_time', value=True)])
     assert result.successful

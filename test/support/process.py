@@ -42,7 +42,7 @@ import pytest
 
 END_S = 120.0
 COMMANDS = ['nurec_ros.cli.player', 'nurec_ros.ros.player_node']
-COMMANDS += ['nurec_ros.cli.control', 'nurec_ros.ros.control_node']
+COMMANDS += ['nurec_ros.cli.control', 'nurec_ros.ros.tool_nodes']
 COMMANDS += [f'nurec_ros.{name}' for name in ('preview.server', 'probe.stages', 'example.writer')]
 # The C code of these packages' messages, which rclpy imports with their first publisher.
 MESSAGES = (
@@ -53,7 +53,7 @@ MESSAGES = (
 # What else a player imports while it starts, and this module, which a fork begins with.
 LATER = ['rosidl_generator_py', 'numpy.ma', __name__]
 # Who drives a player.
-LATER += ['nurec_ros.ros.driver_nodes', 'test.support.driver']
+LATER += ['test.support.driver']
 IMPORTED = COMMANDS + LATER + [f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES]
 
 

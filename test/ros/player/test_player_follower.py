@@ -26,7 +26,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros.cli.example import main as example
-from nurec_ros.ros.driver_nodes import Follower
+from nurec_ros.ros.tool_nodes import Follower
 import pytest
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header

@@ -12,28 +12,41 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The two nodes that drive a player's ego: nurec_follow, along its path, and nurec_autoware.
+The nodes beside the player: nurec_follow and nurec_autoware, which drive, and nurec_control's.
 
-Their parameters are checked and refused as the player's are.
+The drivers' parameters are checked and refused as the player's are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+import os
+import threading
+import time
 from typing import Any
 
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry, Path
 import numpy as np
+from nurec_ros.control.remote import PlayerCall, Remote, Status
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.driving.recorded_path import yaw_of
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.ros.conversions import time_of
+from nurec_ros.ros.executor import begin_ros
 from nurec_ros.ros.outlet import latched, players, reliable
 from nurec_ros.ros.parameters import descriptor, no_such_parameter, unused_overrides
 from nurec_ros.setting_values import convert, RUNTIME, Spec, Value
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 try:
     from ackermann_msgs.msg import AckermannDriveStamped
@@ -162,10 +175,9 @@ class Follower(Node):  # type: ignore[misc]
         return f"there is no player {player}, which parameter 'player' names{hint}"
 
     def _on_path(self, message: Path) -> None:
-        stamps = [pose.header.stamp for pose in message.poses]
         points = [pose.pose.position for pose in message.poses]
         self._driver = PurePursuit(
-            np.array([stamp.sec * 10**9 + stamp.nanosec for stamp in stamps], dtype=np.int64),
+            np.array([time_of(pose.header.stamp) for pose in message.poses], dtype=np.int64),
             np.array([(point.x, point.y, point.z) for point in points]).reshape(-1, 3),
             wheelbase_m=self._values.number('wheelbase_m'),
         )
@@ -174,13 +186,13 @@ class Follower(Node):  # type: ignore[misc]
         driver, stamp = self._driver, message.header.stamp
         if driver is None:
             return
-        t_ns = stamp.sec * 10**9 + stamp.nanosec
         driver.offset_m = self._values.number('offset_m')
         at, to = message.pose.pose.position, message.pose.pose.orientation
         yaw = yaw_of((to.x, to.y, to.z, to.w))
         command = AckermannDriveStamped()
         command.header.stamp = stamp
-        speed, steering = driver.command(t_ns, at.x, at.y, yaw, message.twist.twist.linear.x)
+        ahead = message.twist.twist.linear.x
+        speed, steering = driver.command(time_of(stamp), at.x, at.y, yaw, ahead)
         command.drive.speed, command.drive.steering_angle = speed, steering
         self._commands.publish(command)
 
@@ -241,3 +253,152 @@ class AutowareAdapter(Node):  # type: ignore[misc]
 
     def _pass_on(self, message: Control) -> None:
         self._commands.publish(drive_of(message))
+
+
+try:
+    from rosbag2_interfaces import srv as rosbag2
+except ImportError:
+    rosbag2 = None
+
+LOOK_S = 0.5
+# Discovery takes a moment: before, nobody is missing.
+FIRST_LOOK_S = 2.0
+
+
+# From the value of a call to its request.
+MakeRequest = Callable[[float], object]
+
+
+class PlayerLink:
+    """
+    A node of its own, spun by a thread of its own, that watches and calls one player.
+
+    The remote control is told what the player says; `post` has that done in its own thread.
+    """
+
+    def __init__(
+        self,
+        player: str,
+        remote: Remote,
+        post: Callable[[Callable[[], None]], None],
+        ros_arguments: Sequence[str] = (),
+    ) -> None:
+        self._player = player
+        self._remote = remote
+        self._post = post
+        self._context = begin_ros('nurec_control', ros_arguments)
+        # Lines of rcl's would come into the one that is written over.
+        set_logger_level('rcl', LoggingSeverity.FATAL)
+        # Several may steer one player.
+        self._node = Node(
+            f'nurec_control_{os.getpid()}',
+            context=self._context,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        self._services = {
+            name: (self._node.create_client(kind, f'{player}/{name}'), request)
+            for name, (kind, request) in _services().items()
+        }
+        self._topic = self._node.resolve_topic_name(f'{player}/state')
+        self._looks = 0
+        self._node.create_subscription(DiagnosticStatus, self._topic, self._hear_state, latched())
+        self._node.create_subscription(
+            DiagnosticArray, '/diagnostics', self._hear_diagnostics, reliable(10)
+        )
+        self._node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name='nurec-link', daemon=True)
+        self._thread.start()
+
+    def send(self, call: PlayerCall | None) -> None:
+        """Make a call, from the remote's thread; its answer may bring the next one."""
+        if call is None:
+            return
+
+        def answered(success: bool, message: str) -> None:
+            def take() -> None:
+                self.send(self._remote.answered(call, success, message, time.monotonic()))
+
+            self._post(take)
+
+        if call.service not in self._services:
+            text = f'{call.service} needs rosbag2_interfaces, which is not installed here'
+            answered(False, text)
+            return
+        client, request = self._services[call.service]
+        if not client.service_is_ready():
+            answered(False, f'{self._player} offers no service {call.service} now')
+            return
+
+        def done(future: Future) -> None:
+            response = future.result()
+            answered(bool(response.success), str(getattr(response, 'message', '')))
+
+        client.call_async(request(call.value)).add_done_callback(done)
+
+    def close(self) -> None:
+        """End the node; its thread ends with the context."""
+        self._context.try_shutdown()
+        self._thread.join(1.0)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+        except BaseException as error:  # noqa: BLE001, the main thread has to know
+            self._post(partial(_raise, error))
+
+    def _look(self) -> None:
+        self._looks += 1
+        there = self._node.count_publishers(self._topic) > 0
+        if not there and self._looks * LOOK_S < FIRST_LOOK_S:
+            return
+        others = [] if there else players(self._node)
+
+        def take() -> None:
+            self._remote.take_presence(there, others)
+            self._remote.look(time.monotonic())
+
+        self._post(take)
+
+    def _hear_state(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        self._post(lambda: self._remote.take_state(values, time.monotonic()))
+
+    def _hear_diagnostics(self, message: DiagnosticArray) -> None:
+        statuses = [
+            Status(
+                one.name.rpartition(': ')[2],
+                one.level[0],
+                one.message,
+                {pair.key: pair.value for pair in one.values},
+            )
+            for one in message.status
+            if one.hardware_id == self._player
+        ]
+        if statuses:
+            self._post(lambda: self._remote.take_health(statuses, time.monotonic()))
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _services() -> dict[str, tuple[type, MakeRequest]]:
+    """Return each service's type, and how its request is made from a call's value."""
+    services: dict[str, tuple[type, MakeRequest]] = {
+        name: (Trigger, lambda _: Trigger.Request()) for name in ('play', 'stop', 'reset')
+    }
+    if rosbag2 is not None:
+        services['play_next'] = (rosbag2.PlayNext, lambda _: rosbag2.PlayNext.Request())
+        services['set_rate'] = (rosbag2.SetRate, lambda rate: rosbag2.SetRate.Request(rate=rate))
+        services['seek'] = (rosbag2.Seek, _seek_request)
+    return services
+
+
+def _seek_request(t_us: float) -> rosbag2.Seek.Request:
+    seconds, microseconds = divmod(round(t_us), 1_000_000)
+    return rosbag2.Seek.Request(time=Time(sec=seconds, nanosec=1000 * microseconds))
