@@ -13,9 +13,8 @@
 # limitations under the License.
 """The server's life: ports, scenes, preparation, new starts, stops while it works; its health."""
 
+import os
 import signal
-import subprocess
-import sys
 from test.preview.preview_client import Client, HEALTH, Painter, PREFIX, refused, request, serve
 from test.support.ports import claim_port
 from test.support.waiting import until
@@ -277,34 +276,19 @@ def test_painting_ends_where_it_is_told_to(scenario):
         assert len(steps) == last
 
 
-SERVE = """
-import os, sys
-from nurec_ros.cli import preview
-from nurec_ros.preview import paint, scene
+def test_the_command_ends_cleanly_amid_the_preparation(scenario_path, monkeypatch, capfd):
+    painted = []
 
-real = paint.paint_ground
+    def begun(scenario, step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        # Goes on until its server tells it to end.
+        while True:
+            painted.append(paint.paint_ground(scenario, step))
 
-def painted(scenario, step):
-    os.write(1, b'painting\\n')  # one call, so that nothing comes between
-    return real(scenario, step)
-
-scene.paint_ground = painted
-sys.exit(preview.main(sys.argv[1:]))
-"""
-
-
-def test_the_command_ends_cleanly_amid_the_preparation(scenario_path):
-    process = subprocess.Popen(
-        [sys.executable, '-c', SERVE, '--usdz', str(scenario_path), '--port', str(claim_port())],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    # The command's own line may come in between, or be cut in two.
-    assert any('painting' in process.stdout.readline() for _ in range(3))
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, '')
+    monkeypatch.setattr(scene, 'paint_ground', begun)
+    assert preview.main(['--usdz', str(scenario_path), '--port', '0']) == 0
+    assert capfd.readouterr().err == ''
+    assert not [each for each in threading.enumerate() if each.name.startswith('preview')]
 
 
 def test_a_signal_while_the_server_starts_ends_its_preparation_too(

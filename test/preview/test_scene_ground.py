@@ -23,6 +23,8 @@ from nurec_ros.preview.landscape import HAZE, Terrain
 from nurec_ros.preview.scene import SceneRenderer
 import pytest
 
+pytestmark = pytest.mark.usefixtures('coarse_paint')
+
 ASIDE = ((-20.0, -90.0, 0.0), (20.0, -90.0, 0.0))
 
 
@@ -41,8 +43,13 @@ def _peaks(profile, expected, reach):
     return np.array(found)
 
 
+@pytest.fixture
+def finest_paint(monkeypatch):
+    monkeypatch.setattr(paint, 'FINEST', 0.04)
+
+
 @pytest.fixture(scope='module')
-def aside():
+def aside(coarse_paint):
     """Return the drawing of a drive that passes far beside: about the origin there is grid."""
     return SceneRenderer(world(drive=ASIDE))
 
@@ -111,7 +118,7 @@ def test_the_ground_fades_into_haze(aside):
     assert contrast[-1] < 0.12 * contrast[0]
 
 
-def test_the_drive_is_painted_where_it_went():
+def test_the_drive_is_painted_where_it_went(finest_paint):
     """Straight down on the drive: a band 0.9 m wide about y = 0 in the path's colour."""
     turn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
     picture = draw(SceneRenderer(world()), pinhole(), pose((30.0, 0.0, 8.0), turn)).astype(int)
@@ -128,7 +135,7 @@ def test_the_drive_is_painted_where_it_went():
     assert verge.mean() > road.mean() + 25
 
 
-def test_lane_boundaries_of_a_map_are_drawn_and_stand_in_for_dashes():
+def test_lane_boundaries_of_a_map_are_drawn_and_stand_in_for_dashes(finest_paint):
     line = np.stack([np.linspace(0, 60, 61), np.full(61, 2.25), np.zeros(61)], axis=1)
     turn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
     scale = 500.0 / 8.0
@@ -177,7 +184,7 @@ def test_roads_are_where_vehicles_drove_and_paving_where_people_walked():
         assert nearest == surface, (place, colour)
 
 
-def test_every_level_of_the_paint_shows_the_same_place():
+def test_every_level_of_the_paint_shows_the_same_place(finest_paint):
     mark = np.array([[20.0, 3.0, 0.0], [20.0, 9.0, 0.0]])
     ground = paint.paint_ground(world(boundaries=(mark,)))
     for level, image in enumerate(ground.levels[:5]):

@@ -34,8 +34,9 @@ def probe(scenario, small, tmp_path):
     """Return a function that probes a server of a behaviour; `options` are the probe's."""
 
     def probed(served=None, options=(), **behaviour):
-        ours = scenario if served else small
-        with serve(served or small, behaviour=Behaviour(**behaviour)) as server:
-            return probe_at(ours, server.address, tmp_path, **dict(options))
+        scenes = served if isinstance(served, list) else [served or scenario]
+        scenes = [with_small_cameras(scene) for scene in scenes]
+        with serve(scenes, behaviour=Behaviour(**behaviour)) as server:
+            return probe_at(small, server.address, tmp_path, **dict(options))
 
     return probed
