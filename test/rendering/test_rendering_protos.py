@@ -16,6 +16,8 @@
 from __future__ import annotations
 
 import importlib
+from importlib.abc import Loader
+from importlib.util import spec_from_loader
 import os
 from pathlib import Path
 import shutil
@@ -68,49 +70,55 @@ def run(folder, command, *arguments, **environment):
     )
 
 
-@pytest.mark.parametrize(
-    ('command', 'code', 'spoiled', 'sentence'),
-    [
-        ('player', 1, OLD, '(TypeError: Descriptors cannot be created directly): ' + REMEDY),
-        (
-            'probe',
-            2,
-            NEW,
-            '(VersionError: Detected incompatible versions: gencode 99.1 runtime 7.3): ',
-        ),
-    ],
-    ids=['old', 'new'],
-)
-def test_one_line(copy, command, code, spoiled, sentence):
-    if command == 'player':
-        pytest.importorskip('rclpy')
+def test_a_command_says_it_in_one_line(copy):
     generated = copy / 'nurec_ros' / 'rendering' / 'protos' / 'common_pb2.py'
-    generated.write_text((PROTOS / 'common_pb2.py').read_text() + spoiled)
-    ended = run(copy, command, *(() if command == 'player' else ('--usdz', 'none.usdz')))
-    assert ended.returncode == code, ended.stderr
+    generated.write_text((PROTOS / 'common_pb2.py').read_text() + NEW)
+    ended = run(copy, 'probe', '--usdz', 'none.usdz')
+    assert ended.returncode == 2, ended.stderr
     assert ended.stderr.count('\n') == 1, ended.stderr
-    assert ended.stderr.startswith(f'nurec_{command}: ')
-    assert sentence in ended.stderr
+    assert ended.stderr.startswith('nurec_probe: ')
+    words = 'Detected incompatible versions: gencode 99.1 runtime 7.3'
+    assert f'(VersionError: {words}): {REMEDY}' in ended.stderr
 
 
-def test_implementation_that_the_runtime_does_not_have_is_named(tmp_path):
-    chosen = {'PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION': 'rust'}
-    ended = run(PROTOS.parents[2], 'preview', '--usdz', 'none.usdz', **chosen)
-    assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.count('\n') == 1, ended.stderr
-    assert "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION is 'rust'" in ended.stderr
-    assert 'unset it' in ended.stderr
+class Spoiled(Loader):
+    """Finds one module, which holds some text."""
+
+    def __init__(self, name, text):
+        self._name, self._text = name, text
+
+    def find_spec(self, name, path=None, target=None):
+        return spec_from_loader(name, self) if name == self._name else None
+
+    def exec_module(self, module):
+        exec(self._text, vars(module))  # noqa: S102, it is ours
 
 
-def imported_anew(monkeypatch, missing):
-    """Import the messages once more, in this process, where one module is missing."""
+def imported_anew(monkeypatch, missing='', *, spoiled=''):
+    """Import protobuf and the messages once more, one module missing or holding another text."""
     for name in list(sys.modules):
-        if name == 'google.protobuf' or name.startswith(protos.__name__):
+        if name.startswith(('google.protobuf', protos.__name__)):
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    if spoiled:
+        finder = Spoiled(f'{protos.__name__}.common_pb2', spoiled)
+        monkeypatch.setattr(sys, 'meta_path', [finder, *sys.meta_path])
     with pytest.raises(ConfigurationError) as caught:
         importlib.import_module(protos.__name__)
     return str(caught.value)
+
+
+def test_messages_of_an_older_generator(monkeypatch):
+    said = imported_anew(monkeypatch, spoiled=OLD)
+    assert '(TypeError: Descriptors cannot be created directly): ' + REMEDY in said
+
+
+def test_implementation_that_the_runtime_does_not_have_is_named(monkeypatch):
+    monkeypatch.setenv('PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION', 'rust')
+    said = imported_anew(monkeypatch)
+    assert said.startswith("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION is 'rust' in the environment")
+    assert said.endswith(': unset it')
 
 
 def test_messages_that_were_not_generated(monkeypatch):
