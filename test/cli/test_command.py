@@ -141,8 +141,9 @@ def play_arguments(name, usdz, port=1):
 # --- streams that take nothing -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('stdout', DEAF)
-@pytest.mark.parametrize('name', ['player', 'export'])
+@pytest.mark.parametrize(
+    ('name', 'stdout'), [('export', 'closed'), ('player', 'unread'), ('export', 'full')]
+)
 def test_nobody_reads_the_version(name, stdout):
     assert fresh(name, '--version', stdout=stdout) == (0, '')
 
@@ -313,31 +314,6 @@ def test_an_unforeseen_error_is_json_where_json_is_asked_for(start, scenario_pat
     value = json.loads(process.out)
     assert (code, value['exit_code'], value['ok']) == (1, 1, False)
     assert 'KeyError' in value['error']
-
-
-# --- what rcl refuses ----------------------------------------------------------------------------
-
-
-@ROS
-@pytest.mark.parametrize(
-    ('arguments', 'words'),
-    [
-        (['--foo'], ['--ros-args does not know --foo;', '-p NAME:=VALUE', '-r FROM:=TO']),
-        (
-            ['-p', 'server:=[::1]:46435'],
-            ['if it is a text, quote it for YAML: -p "server:=\'[::1]:46435\'"'],
-        ),
-        (['-p', 'cameras:=[,]'], ['cameras:=[,]', 'a list is written -p "cameras:=[a, b]"']),
-    ],
-)
-def test_what_rcl_does_not_take_is_a_sentence(start, arguments, words):
-    assert_one_line('player', start('player', '--ros-args', *arguments).ended(), *words)
-
-
-@ROS
-def test_what_is_recommended_is_taken(start, tmp_path):
-    arguments = ['-p', "server:='[::1]:46435'", '-p', f'usdz_path:={tmp_path / "none.usdz"}']
-    assert_one_line('player', start('player', '--ros-args', *arguments).ended(), 'none.usdz')
 
 
 # --- signals -------------------------------------------------------------------------------------

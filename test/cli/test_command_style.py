@@ -164,7 +164,31 @@ MISTAKES = [
     ('example', ['no/folder.usdz'], 1, 'no/folder.usdz cannot be written: there is no folder'),
     ('info', ['none.usdz'], 1, 'none.usdz'),
     ('player', ['--ros-args', '-p', 'usdz_path:=none.usdz'], 1, 'none.usdz'),
-    ('player', ['--ros-args', '--foo'], 1, '--ros-args does not know --foo; after it come'),
+    (
+        'player',
+        ['--ros-args', '--foo'],
+        1,
+        '--ros-args does not know --foo; after it come -p NAME:=VALUE, ',
+    ),
+    (
+        'player',
+        ['--ros-args', '-p', 'server:=[::1]:46435'],
+        1,
+        'if it is a text, quote it for YAML: -p "server:=\'[::1]:46435\'"',
+    ),
+    # As is recommended.
+    (
+        'player',
+        ['--ros-args', '-p', "server:='[::1]:46435'", '-p', 'usdz_path:=none.usdz'],
+        1,
+        'none.usdz',
+    ),
+    (
+        'player',
+        ['--ros-args', '-p', 'cameras:=[,]'],
+        1,
+        'a list is written -p "cameras:=[a, b]"',
+    ),
     ('follow', ['--ros-args', '--foo'], 1, '--ros-args does not know --foo; after it come'),
     ('export', ['none.usdz', '--output', 'bags'], 1, 'none.usdz: there is no such file'),
     ('demo', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
@@ -203,7 +227,8 @@ def test_a_mistake_is_one_sentence(name, arguments, code, words, capsys, monkeyp
     last = errors.splitlines()[-1]
     assert last.startswith(f'nurec_{name}: ')
     assert words in last
-    assert 'Traceback' not in errors
+    said = [line for line in errors.splitlines() if not line.startswith('[INFO]')]
+    assert code == 2 or said == [last]
 
 
 EARLY = """

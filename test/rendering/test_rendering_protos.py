@@ -91,7 +91,7 @@ class Spoiled(Loader):
         return spec_from_loader(name, self) if name == self._name else None
 
     def exec_module(self, module):
-        exec(self._text, vars(module))  # noqa: S102, it is ours
+        exec(self._text, vars(module))
 
 
 def imported_anew(monkeypatch, missing='', *, spoiled=''):
