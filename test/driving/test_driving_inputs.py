@@ -171,7 +171,7 @@ def test_no_input_leads_to_a_place_that_is_not_finite():
     recorded = straight(speed=5.0, seconds=60.0)
     for source in ('twist', 'ackermann', 'pose'):
         ego = DrivenEgo(recorded, T0, source=source, command_timeout_ns=0)
-        for _ in range(200):
+        for _ in range(80):
             numbers = random.choice(
                 [0.0, 1e-300, -1e-12, 0.3, -5.0, 999.0, -1000.0, 1e300, NAN, INF], size=8
             ).tolist()
@@ -281,7 +281,7 @@ def test_who_is_met_is_whose_rectangle_has_room_in_common(tmp_path):
     random = np.random.default_rng(5)
     begin_ns, end_ns = int(found.start_ns.min()), int(found.end_ns.max())
     hits = misses = 0
-    for t_ns in random.integers(begin_ns - 10**9, end_ns + 10**9, 250).tolist():
+    for t_ns in random.integers(begin_ns - 10**9, end_ns + 10**9, 100).tolist():
         there = found.at(t_ns)
         place = random.choice(there.positions) if len(there) else np.zeros(3)
         yaw = random.uniform(-4, 4)
@@ -304,8 +304,8 @@ def test_who_is_met_is_whose_rectangle_has_room_in_common(tmp_path):
                 expected.append(name)
         assert seen == expected
         hits += len(expected)
-    assert hits > 50
-    assert misses > 50
+    assert hits > 15
+    assert misses > 15
 
 
 def test_nobody_is_met_where_nobody_is(tmp_path):

@@ -147,7 +147,7 @@ def test_turning_steering_equals_scipys_solution(start, command):
 
     asked = np.linspace(0.0, seconds, 26)
     truth = solve_ivp(
-        slope, (0, seconds), (0, 0, 0), t_eval=asked, rtol=1e-11, atol=1e-11, max_step=0.01
+        slope, (0, seconds), (0, 0, 0), 'DOP853', asked, rtol=1e-11, atol=1e-11, max_step=0.1
     )
     for t, x, y, yaw in zip(asked, *truth.y, strict=True):
         found = after(ego, t)

@@ -72,21 +72,23 @@ def follow(recorded, offset_m=lambda seconds: 0.0, seconds=None, held_s=0.0, ste
     return found.arrays()
 
 
-def with_a_stop(speed=6.0, seconds=24.0):
-    """Return a straight drive that brakes from 6 s to 9 s, stands until 15 s, and goes on."""
+def with_a_stop(speed=6.0, seconds=18.0):
+    """Return a straight drive that brakes from 3 s to 5 s, stands until 10 s, and goes on."""
     t = np.arange(0.0, seconds, 0.1)
-    speeds = np.interp(t, [6.0, 9.0, 15.0, 18.0], [speed, 0.0, 0.0, speed])
+    speeds = np.interp(t, [3.0, 5.0, 10.0, 12.0], [speed, 0.0, 0.0, speed])
     x = np.concatenate(([0.0], np.cumsum(0.5 * (speeds[1:] + speeds[:-1]) * 0.1)))
     points = np.column_stack((x, np.zeros_like(x), np.zeros_like(x)))
     return through(points, Rotation.from_euler('Z', np.zeros((len(t), 1))))
 
 
-def slalom():
-    x = np.arange(0.0, 200.0, 0.8)
+def slalom(length_m):
+    x = np.arange(0.0, length_m, 0.8)
     return by_heading(np.column_stack((x, 4.0 * np.sin(x / 15.0))))
 
 
-@pytest.mark.parametrize('recorded', [straight(), level_circle(), slalom(), with_a_stop()])
+@pytest.mark.parametrize(
+    'recorded', [straight(seconds=6.0), level_circle(seconds=8.0), slalom(100.0), with_a_stop()]
+)
 def test_goes_with_the_recording(recorded):
     found = follow(recorded)
     assert np.abs(found.lateral).max() < 0.3
@@ -95,7 +97,7 @@ def test_goes_with_the_recording(recorded):
 
 @pytest.mark.parametrize('offset_m', [1.5, -1.5])
 def test_keeps_beside_it(offset_m):
-    found = follow(straight(), lambda _: offset_m).lateral
+    found = follow(straight(seconds=10.0), lambda _: offset_m).lateral
     half = len(found) // 2
     np.testing.assert_allclose(found[half:], offset_m, atol=0.05)
     assert np.abs(found).max() < 1.5 + 0.3
@@ -104,13 +106,13 @@ def test_keeps_beside_it(offset_m):
 def test_where_the_recording_waited_it_stands():
     found = follow(with_a_stop(), lambda _: 1.5)
     after = np.arange(1, len(found.speed) + 1) * TICK_NS / SECOND
-    waiting = (after > 11.0) & (after < 14.4)
-    assert waiting.sum() > 60
+    waiting = (after > 7.0) & (after < 9.4)
+    assert waiting.sum() > 40
     assert np.all(found.speed[waiting] == 0.0)
-    assert found.speed[(after > 19.0) & (after < 23.0)] == pytest.approx(6.0, abs=0.2)
+    assert found.speed[(after > 13.0) & (after < 17.0)] == pytest.approx(6.0, abs=0.2)
 
 
-@pytest.mark.parametrize('recorded', [slalom(), with_a_stop()])
+@pytest.mark.parametrize('recorded', [slalom(200.0), with_a_stop()])
 def test_who_lags_catches_up_on_the_path(recorded):
     found = follow(recorded, held_s=2.0)
     assert found.apart.max() > 6.0
@@ -166,7 +168,7 @@ def test_after_a_jump_it_looks_elsewhere(seconds):
 def test_where_the_path_crosses_itself_the_time_tells_which_way():
     angle = np.linspace(0.0, math.tau, 400, endpoint=False)
     eight = by_heading(np.column_stack((30 * np.sin(angle), 10 * np.sin(2 * angle))))
-    assert np.abs(follow(eight, seconds=25.0).lateral).max() < 0.3
+    assert np.abs(follow(eight, seconds=22.0).lateral).max() < 0.3
     driver = PurePursuit(eight.times_ns, eight.positions)
     for row in (200, 0):
         x, y, _ = eight.positions[row]
@@ -183,7 +185,7 @@ def follow_in(usdz):
         seen = environment.reset()
         driver = PurePursuit(recorded.times_ns, recorded.positions)
         found, met = [], set()
-        while not seen.done:
+        while not seen.done and len(found) < 150:
             x_axis = seen.pose.matrix[:2, 0]
             yaw = math.atan2(x_axis[1], x_axis[0])
             (x, y, _), speed = seen.pose.position, float(seen.twist.linear[0])
@@ -201,7 +203,7 @@ def example_street(tmp_path_factory):
     from nurec_ros.cli.example import main
 
     path = tmp_path_factory.mktemp('example') / 'street.usdz'
-    assert main([str(path), '--duration', '10']) == 0
+    assert main([str(path), '--duration', '6']) == 0
     return path
 
 

@@ -73,7 +73,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return read_example(write_example(tmp_path_factory.mktemp('example') / 'example.usdz'))
 
 
-@pytest.fixture(scope='session', params=[1, 7, 29])
+@pytest.fixture(scope='session', params=[1, 7])
 def drive(
     request: pytest.FixtureRequest,
     example: SimpleNamespace,

@@ -52,10 +52,10 @@ def tracks_of(path: Path) -> list[str]:
 
 
 def test_as_many_road_users_as_asked_for_of_each_class_in_turn(tmp_path: Path, capsys):
-    path, everybody = tmp_path / 'a.usdz', make_example(duration_s=5).tracks
+    path, everybody = tmp_path / 'a.usdz', make_example(duration_s=2).tracks
     classes = {track.label for track in everybody}
     for count in (0, 1, len(classes), 40):
-        assert main([str(path), '--duration', '5', '--road-users', str(count)]) == 0
+        assert main([str(path), '--duration', '2', '--road-users', str(count)]) == 0
         labels = tracks_of(path)
         assert len(labels) == count
         assert len(set(labels)) == min(count, len(classes))

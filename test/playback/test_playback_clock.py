@@ -438,7 +438,7 @@ ACTION = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ACTION, max_size=40))
 def test_invariants(actions):
     wall = Wall()

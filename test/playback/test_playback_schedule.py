@@ -17,7 +17,7 @@ import itertools
 import math
 from types import SimpleNamespace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 from nurec_ros.errors import ConfigurationError
@@ -95,6 +95,7 @@ def test_large_times_stay_exact():
     assert isinstance(schedule.due(0, t)[0].t_ns, int)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(st.sampled_from('abc'), st.lists(st.integers(0, 50)), max_size=3),
     st.integers(-1, 51),

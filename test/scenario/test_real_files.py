@@ -73,12 +73,12 @@ def drive(request):
     return Scenario.load(path), Truth(path)
 
 
-def test_ego_at_a_thousand_times(drive):
+def test_ego_at_random_times(drive):
     scenario, truth = drive
     matrices = np.array(truth.entry['T_rig_worlds'])
     quaternions = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()
     times = truth.entry['T_rig_world_timestamps_us']
-    asked = np.random.default_rng(1).integers(times[0], times[-1] + 1, 1000)
+    asked = np.random.default_rng(1).integers(times[0], times[-1] + 1, 200)
     seconds, at = (np.array(times) - times[0]) * 1e-6, (asked - times[0]) * 1e-6
     found = scenario.ego.at(asked * 1000)
     rotations = Slerp(seconds, Rotation.from_quat(quaternions))(at)
@@ -91,7 +91,7 @@ def test_ego_at_a_thousand_times(drive):
 def test_tracks_at_random_times(drive):
     scenario, truth = drive
     low, high = scenario.start_ns // 1000, scenario.end_ns // 1000
-    for t_us in np.random.default_rng(2).integers(low, high, 5).tolist():
+    for t_us in np.random.default_rng(2).integers(low, high, 2).tolist():
         active = scenario.tracks.at(t_us * 1000)
         expected = truth.tracks_at(t_us)
         assert list(active.ids) == [truth.data['tracks_id'][i] for i in expected]

@@ -191,17 +191,17 @@ def test_members_and_their_list_are_bounded(tmp_path, monkeypatch):
 
 
 def test_deflate_bomb(tmp_path, monkeypatch):
-    monkeypatch.setitem(LARGEST_MEMBER, TRACKS, 30 * MEBIBYTE)
+    monkeypatch.setitem(LARGEST_MEMBER, TRACKS, 22 * MEBIBYTE)
     path = build_archive(tmp_path, leave_out=[TRACKS])
     with (
-        zipfile.ZipFile(path, 'a', zipfile.ZIP_DEFLATED) as target,
+        zipfile.ZipFile(path, 'a', zipfile.ZIP_DEFLATED, compresslevel=1) as target,
         target.open(TRACKS, 'w', force_zip64=True) as stream,
     ):
-        for _ in range(40):
+        for _ in range(24):
             stream.write(b'[' * MEBIBYTE)
     assert path.stat().st_size < MEBIBYTE
     with little_memory():
-        assert f'{TRACKS}: has {40 * MEBIBYTE} bytes or more' in refusal(path)
+        assert f'{TRACKS}: has {24 * MEBIBYTE} bytes or more' in refusal(path)
 
 
 @pytest.mark.parametrize('claimed', [10, 10_000_000])
@@ -322,10 +322,10 @@ def test_many_threads_ask_at_once(tmp_path):
     path = build_archive(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         scenario = pool.submit(Scenario.load, path).result()
-        times = np.linspace(scenario.start_ns, scenario.end_ns, 200).astype(int).tolist()
+        times = np.linspace(scenario.start_ns, scenario.end_ns, 50).astype(int).tolist()
         expected = [scenario.tracks.at(t).poses for t in times]
         egos = list(pool.map(scenario.ego.at, times * 3))
         sets = list(pool.map(scenario.tracks.at, times * 3))
     for i, active in enumerate(sets):
-        np.testing.assert_array_equal(active.poses, expected[i % 200])
-        np.testing.assert_array_equal(egos[i], egos[i % 200])
+        np.testing.assert_array_equal(active.poses, expected[i % 50])
+        np.testing.assert_array_equal(egos[i], egos[i % 50])

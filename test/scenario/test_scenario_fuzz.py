@@ -14,7 +14,7 @@
 """
 Mutated archives: `Scenario.load` gives a usable scenario or raises ScenarioError, nothing else.
 
-NUREC_FUZZ_EXAMPLES sets how many mutations are tried; the usual hundred are for every day.
+NUREC_FUZZ_EXAMPLES sets how many mutations are tried; the usual forty are for every day.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Scenario
 import pytest
 
-EXAMPLES = int(os.environ.get('NUREC_FUZZ_EXAMPLES', '100'))
+EXAMPLES = int(os.environ.get('NUREC_FUZZ_EXAMPLES', '40'))
 SETTINGS = hypothesis.settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -77,12 +77,12 @@ def test_linear_lens_is_the_closed_form(reference):
 def test_every_lens_is_the_formula_there_and_back(name):
     parameters = FTHETAS[name]
     model = _model(parameters)
-    rays = random_rays(300, parameters['max_angle'])
+    rays = random_rays(60, parameters['max_angle'])
     uv, valid = model.project(rays * 7.5)
     assert valid.all()
     expected = [ftheta_project(parameters, ray) for ray in rays]
     np.testing.assert_allclose(uv, expected, rtol=0, atol=1e-9)
-    rays = random_rays(2000, model.view_angle, seed=3)
+    rays = random_rays(500, model.view_angle, seed=3)
     back, valid = model.unproject(model.project(rays)[0])
     assert valid.all()
     np.testing.assert_allclose(back, rays, atol=1e-12)
@@ -90,7 +90,7 @@ def test_every_lens_is_the_formula_there_and_back(name):
     pixels = pixel_grid(parameters['resolution'], 31)
     rays, valid = model.unproject(pixels)
     assert valid.mean() > 0.5
-    some = slice(None, None, 40)
+    some = slice(None, None, 160)
     expected = [ftheta_unproject(parameters, u, v) for u, v in pixels[valid][some]]
     np.testing.assert_allclose(rays[valid][some], expected, rtol=0, atol=1e-13)
     back, again = model.project(rays[valid] * 42.0)
@@ -256,12 +256,12 @@ def test_data_files_project_as_the_formula_says(request, fixture):
     for entry in cameras.values():
         parameters = entry['camera_model']['parameters']
         model = parse_camera_model(entry['camera_model']['type'], parameters)
-        points = random_rays(60, parameters['max_angle'], seed=2) * 20.0
+        points = random_rays(12, parameters['max_angle'], seed=2) * 20.0
         uv, valid = model.project(points)
         assert valid.all()
         expected = [ftheta_project(parameters, point) for point in points]
         np.testing.assert_allclose(uv, expected, rtol=0, atol=1e-9)
-        pixels = pixel_grid(model.resolution)
+        pixels = pixel_grid(model.resolution, 31)
         rays, valid = model.unproject(pixels)
         assert valid.mean() > 0.99
         assert np.abs(model.project(rays[valid])[0] - pixels[valid]).max() < 1e-9
