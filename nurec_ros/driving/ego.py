@@ -419,7 +419,6 @@ class DrivenEgo:
             self._pieces.pop()
 
     def _prune(self, before_ns: int) -> None:
-        """Forget what nobody asks for any more."""
         pieces = self._pieces
         if self._source == RECORDED and pieces and pieces[-1].from_ns <= before_ns:
             pieces.clear()

@@ -211,12 +211,10 @@ class Taken:
 
 
 def not_the_source(what: str, source: str) -> InputError:
-    """Return that an input came which another source takes."""
     return InputError('another source', f"{what} came while ego_source is '{source}'")
 
 
 def check_pose_stamp(t_ns: int, position_ns: int, end_ns: int) -> None:
-    """Raise InputError where a pose is of another time than the scenario's."""
     if t_ns < position_ns - KEPT_NS:
         raise InputError(
             'a stamp of long ago',
@@ -286,7 +284,6 @@ class ReceivedPoses:
             del self._rows[:stale], self._times[:stale]
 
     def around(self, from_ns: int, to_ns: int) -> tuple[Waypoint, ...]:
-        """Return the rows that the poses of a span come from."""
         first = max(bisect_left(self._times, from_ns) - 1, 0)
         last = bisect_left(self._times, to_ns) + 1
         return tuple(self._rows[first:last])

@@ -108,7 +108,6 @@ class Leg:
 
     @property
     def stands(self) -> bool:
-        """Return whether the pose stays what it is."""
         return not (self.speed or self.acceleration or self.spin)
 
     @property
@@ -148,7 +147,6 @@ class Leg:
         return speed, self.spin + speed * self._curvature(steering)
 
     def state(self, t_ns: int) -> Planar:
-        """Return the state at a time from the anchor on."""
         seconds = (t_ns - self.t_ns) * 1e-9
         speed = self.speed + self.acceleration * seconds
         steering = self.steering + self.steering_rate * seconds
@@ -199,7 +197,6 @@ def grid_within(after_ns: int, until_ns: int) -> range:
 
 
 def following(t_ns: int, origin: Planar, command: Command, limits: Limits) -> Leg:
-    """Return the leg from a state on, under a command."""
     if isinstance(command, TwistCommand):
         return Leg(t_ns, origin, limits, command.speed, spin=command.yaw_rate)
     steering, goal = origin.steering, limits.clipped(command.steering)
@@ -223,7 +220,6 @@ def following(t_ns: int, origin: Planar, command: Command, limits: Limits) -> Le
 
 
 def keeping(t_ns: int, origin: Planar, limits: Limits) -> Leg:
-    """Return the leg that keeps the speed and the curvature of a state."""
     return Leg(t_ns, origin, limits, origin.speed, final=origin.speed, steering=origin.steering)
 
 
@@ -344,7 +340,6 @@ class Way:
 
     @property
     def path(self) -> RecordedPath:
-        """Return the recorded path, made when it is needed first."""
         if self._path is None:
             self._path = RecordedPath(self._recorded)
         return self._path

@@ -123,7 +123,6 @@ class PurePursuit:
         return wanted if wanted >= STILL else 0.0
 
     def _place(self, seconds: float) -> float:
-        """Return where on the way the recording is at a time."""
         over_s = max(seconds - float(self._times_s[-1]), 0.0)
         place_m = float(np.interp(seconds, self._times_s, self._places))
         if over_s:

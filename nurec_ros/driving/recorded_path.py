@@ -66,7 +66,6 @@ def _short_way(start: Quaternion, end: Quaternion) -> tuple[Quaternion, float]:
 
 
 def slerp(start: Quaternion, end: Quaternion, share: float) -> Quaternion:
-    """Return the rotation on the short way between two."""
     end, half_angle = _short_way(start, end)
     half_angle = max(half_angle, SMALLEST_HALF_ANGLE)
     along = share * half_angle
@@ -174,7 +173,6 @@ class RecordedPath:
         return len(self._s) == 1
 
     def at_time(self, t_ns: int) -> float:
-        """Return the place at which the ego was recorded at a moment."""
         times, lengths = self._times_ns, self._s
         after = bisect_right(times, t_ns)
         if after == 0:

@@ -149,7 +149,6 @@ class Encounters:
         }
 
     def at(self, t_ns: int, ego: Pose) -> tuple[str, ...]:
-        """Return the ids of the tracks that the ego's box meets at a moment."""
         span = self._spans.get(t_ns // SPAN_NS)
         if span is None:
             return ()
@@ -239,7 +238,6 @@ class EgoWatch(Ego):
 
     @property
     def driven(self) -> bool:
-        """Return whether the ego is another than the recorded one."""
         return self.ego.source != RECORDED
 
     def state(self, t_ns: int, passed: tuple[str, ...] | None = None) -> DrivenState | None:
@@ -257,7 +255,6 @@ class EgoWatch(Ego):
         )
 
     def collisions(self, t_ns: int) -> tuple[str, ...]:
-        """Return the ids of the tracks that the ego meets at a moment."""
         if self._box is None or not self.driven:
             return ()
         if self._encounters is None:

@@ -20,6 +20,7 @@ import itertools
 import math
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 WIDTH = 1920
@@ -92,11 +93,6 @@ CAMERAS = (
 )  # fmt: skip
 
 
-def evaluate(polynomial: tuple[float, ...], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evaluate a polynomial whose coefficients stand lowest order first."""
-    return np.polyval(np.array(polynomial[::-1]), x)
-
-
 def farthest_corner(principal_point: tuple[float, float]) -> float:
     """Return the distance (px) from the principal point to the farthest corner's pixel centre."""
     u, v = principal_point
@@ -111,7 +107,7 @@ def fit_inverse(polynomial: tuple[float, ...], limit: float) -> tuple[float, ...
     interval, without which a fit over pixels to the sixth power loses every digit.
     """
     x = np.linspace(0.0, limit, 4001)
-    y = evaluate(polynomial, x)
+    y = polyval(x, polynomial)
     scale = y[-1]
     powers = np.arange(1, DEGREE)
     solution = np.linalg.lstsq((y[:, None] / scale) ** powers, x, rcond=None)[0]
@@ -124,12 +120,12 @@ def lens(design: CameraDesign) -> tuple[tuple[float, ...], tuple[float, ...], fl
     if design.reference == TO_ANGLE:
         to_angle = design.polynomial
         to_pixel = fit_inverse(to_angle, corner)
-        angle = float(evaluate(to_angle, np.array(corner)))
+        angle = float(polyval(corner, to_angle))
     else:
         to_pixel = design.polynomial
         # The angle of the corner: where the reference polynomial reaches it, by bisection.
         grid = np.linspace(0.0, 1.6, 160_001)
-        angle = float(np.interp(corner, evaluate(to_pixel, grid), grid))
+        angle = float(np.interp(corner, polyval(grid, to_pixel), grid))
         to_angle = fit_inverse(to_pixel, angle)
     return to_angle, to_pixel, round(angle + CORNER_MARGIN, 5)
 
@@ -187,7 +183,7 @@ def _pinhole(design: CameraDesign) -> tuple[str, dict[str, object]]:
     """Return an OpenCV pinhole as wide as the F-theta lens, from the middle to the right edge."""
     to_angle, _, _ = lens(design)
     reach = WIDTH - 1 - design.principal_point[0]
-    focal = reach / math.tan(float(evaluate(to_angle, np.array(reach))))
+    focal = reach / math.tan(float(polyval(reach, to_angle)))
     return 'opencv-pinhole', {
         'principal_point': _from_corner(design),
         'focal_length': [round(focal, 6), round(focal, 6)],
@@ -202,7 +198,7 @@ def _fisheye(design: CameraDesign) -> tuple[str, dict[str, object]]:
     _, to_pixel, max_angle = lens(design)
     angle = np.linspace(0.0, max_angle, 2001)
     focal = to_pixel[1]
-    rest = evaluate(to_pixel, angle) / focal - angle
+    rest = polyval(angle, to_pixel) / focal - angle
     radial = np.linalg.lstsq(angle[:, None] ** [3, 5, 7, 9], rest, rcond=None)[0]
     return 'opencv-fisheye', {
         'principal_point': _from_corner(design),

@@ -131,7 +131,6 @@ class Road:
 
     @property
     def length(self) -> float:
-        """Length of the reference line in metres."""
         return math.fsum(segment.length for segment in self.segments)
 
     def stretch(self, s: float, t: float) -> float:

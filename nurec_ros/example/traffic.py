@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from nurec_ros.example.street import CROSSING, KERB, KERB_HEIGHT, LANE, Road
+from nurec_ros.example.street import CROSSING, KERB, KERB_HEIGHT, Road
 from nurec_ros.poses import quaternions_of
 
 Motion: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -89,11 +89,6 @@ def make_pace(road: Road, cruise: float) -> Pace:
     return Pace(s, np.concatenate([[0.0], np.cumsum(steps)]))
 
 
-def street_length(duration_s: float, cruise: float) -> float:
-    """Return a length of street that suffices for a drive of `duration_s` and for those ahead."""
-    return duration_s * cruise + 200.0
-
-
 def pose_times(start_us: int, duration_s: float, jitter: Callable[[], float]) -> NDArray[np.int64]:
     """
     Return the pose times in microseconds: the first off the grid, then 10 Hz with the jitter.
@@ -104,13 +99,6 @@ def pose_times(start_us: int, duration_s: float, jitter: Callable[[], float]) ->
     shifts = np.rint(3000 * np.array([jitter() for _ in range(count)])).astype(np.int64)
     nominal = start_us + 37_000 + 100_000 * np.arange(count - 1)
     return np.concatenate([[start_us], nominal + shifts[:-1]])
-
-
-def ego_poses(road: Road, s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return T_map_rig (N, 4, 4) of a car in the right lane whose rear axle is at s (N,)."""
-    poses = np.tile(np.eye(4), (len(s), 1, 1))
-    poses[:, :3, 3], poses[:, :3, :3] = road.standing(s, -LANE)
-    return poses
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +149,6 @@ class Track:
 
 
 def still(value: float) -> Motion:
-    """Return a motion that stays at `value`."""
     return lambda seconds: np.full(len(seconds), value)
 
 

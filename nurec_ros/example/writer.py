@@ -22,7 +22,7 @@ the same members make the same bytes on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import hashlib
 import json
@@ -31,6 +31,7 @@ import os
 from pathlib import Path
 from random import Random
 import tempfile
+from typing import Concatenate, ParamSpec, TypeAlias
 import uuid
 import zipfile
 
@@ -50,19 +51,18 @@ from nurec_ros.example.sensors import (
 from nurec_ros.example.street import (
     earth_pose,
     EGO_BEGIN,
+    LANE,
     make_street,
     road_map,
     Site,
     Street,
 )
 from nurec_ros.example.traffic import (
-    ego_poses,
     make_pace,
     Pace,
     pose_times,
     record,
     spin_times,
-    street_length,
     Track,
 )
 import yaml
@@ -84,6 +84,9 @@ def Xform "World"
 }
 """
 DURATIONS = (1.0, 120.0)
+
+Wishes = ParamSpec('Wishes')
+AnyPath: TypeAlias = str | os.PathLike[str]
 
 ALIGNMENT = 64
 LOCAL_HEADER_SIZE = 30
@@ -108,13 +111,11 @@ class Example:
 
     @property
     def path_length(self) -> float:
-        """Length of the ego's path in metres."""
         steps = np.diff(self.poses[:, :3, 3], axis=0)
         return float(np.linalg.norm(steps, axis=1).sum())
 
     @property
     def seconds(self) -> float:
-        """Time from the first pose to the last."""
         return float(self.times_us[-1] - self.times_us[0]) / 1e6
 
 
@@ -150,7 +151,9 @@ def make_example(
         number ^= Random(repr(options)).getrandbits(128)
     sequence_id = f'clipgt-{uuid.UUID(int=number, version=4)}'
     cruise = 11.6 + 0.8 * rng.random()
-    street = make_street(street_length(duration_s, cruise), math.radians(62 + 24 * rng.random()))
+    # Long enough for the drive and for those ahead.
+    turn = math.radians(62 + 24 * rng.random())
+    street = make_street(duration_s * cruise + 200.0, turn)
     pace = make_pace(street.main, cruise)
     site = Site(59.35, 17.96, 31.5, math.radians(24 + 20 * rng.random()))
 
@@ -184,28 +187,17 @@ def _chosen(tracks: list[Track], count: int | None) -> list[Track]:
     return [tracks[index] for index in sorted(index for _, index in sorted(turns)[:count])]
 
 
-def write_example(
-    path: str | os.PathLike[str],
-    *,
-    seed: int = 1,
-    duration_s: float = 20.0,
-    road_users: int | None = None,
-    camera_model: str = 'ftheta',
-    has_map: bool = True,
-) -> Path:
-    """
-    Write a USDZ of a made-up street at `path`; equal arguments give equal bytes.
+def _written(make: Callable[Wishes, Example]) -> Callable[Concatenate[AnyPath, Wishes], Path]:
+    """Return what writes an example at a path, and takes besides what makes the example."""
 
-    Raise ConfigurationError for arguments out of range, OSError where the file cannot be written.
-    """
-    example = make_example(
-        seed=seed,
-        duration_s=duration_s,
-        road_users=road_users,
-        camera_model=camera_model,
-        has_map=has_map,
-    )
-    return write_usdz(path, members(example))
+    def write(path: AnyPath, /, *args: Wishes.args, **wishes: Wishes.kwargs) -> Path:
+        return write_usdz(path, members(make(*args, **wishes)))
+
+    return write
+
+
+# A USDZ of a made-up street: equal arguments give equal bytes.
+write_example = _written(make_example)
 
 
 def members(example: Example) -> Mapping[str, bytes | str]:
@@ -225,8 +217,11 @@ def members(example: Example) -> Mapping[str, bytes | str]:
 
 
 def _ego(street: Street, pace: Pace, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
-    seconds = (times_us - START_US) / 1e6
-    return ego_poses(street.main, pace.distance(pace.time(EGO_BEGIN) + seconds))
+    """Return T_map_rig (N, 4, 4) of a car in the right lane."""
+    s = pace.distance(pace.time(EGO_BEGIN) + (times_us - START_US) / 1e6)
+    poses = np.tile(np.eye(4), (len(s), 1, 1))
+    poses[:, :3, 3], poses[:, :3, :3] = street.main.standing(s, -LANE)
+    return poses
 
 
 def _json(value: object) -> str:

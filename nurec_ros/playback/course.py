@@ -88,7 +88,6 @@ class Movement:
     collisions: tuple[str, ...] = ()
 
     def shown(self, *, tracks: bool) -> Show:
-        """Return how it is shown, `tracks`: with the road users."""
         return Show(
             self.position_ns,
             clock=True,
@@ -193,7 +192,6 @@ class Course:
         return '' if target_ns is None else self.ego.missing(min(target_ns, clock.end_ns))
 
     def _limit(self, subscribed: tuple[str, ...], *, held: bool) -> int | None:
-        """Return what the clock must not pass."""
         if not self.lockstep:
             return None
         limits = [self.ego.reach_ns]  # not beyond the poses that have come

@@ -251,11 +251,9 @@ class Step:
 
     @property
     def stamps(self) -> tuple[int, ...]:
-        """Return the times of its frames, each once."""
         return tuple(dict.fromkeys(frame.t_ns for frame in self.frames))
 
     def lose(self, frame: Due, reason: str) -> None:
-        """Note that a frame failed, if it is one of this step's."""
         if not self.over and frame in self.frames:
             self._lost[frame.name] += 1
             self._reasons[frame.name] = reason

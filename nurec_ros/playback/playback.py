@@ -118,7 +118,6 @@ class Playback:
 
     @property
     def settled(self) -> bool:
-        """Return whether the last jump has been shown."""
         return self._showing.settled
 
     @property
@@ -128,7 +127,6 @@ class Playback:
 
     @property
     def held(self) -> bool:
-        """Return whether lockstep holds the clock for frames."""
         return self._held > 0
 
     def state(self) -> PlaybackState:
@@ -160,7 +158,6 @@ class Playback:
         return [*effects, self.announce()]
 
     def stop(self) -> Effects:
-        """Halt the clock and keep its position."""
         if not self._clock.is_playing:
             return []
         self._clock.stop()
@@ -168,7 +165,6 @@ class Playback:
         return [self.announce()]
 
     def reset(self) -> Effects:
-        """Go back to begin and halt; the rate stays."""
         before_ns = self._clock.position_ns
         self._clock.reset()
         self._teller.list_all()
@@ -279,12 +275,10 @@ class Playback:
         return [*shown, self._orders.order(frames, partial(self._stills_out, cameras))]
 
     def frame_lost(self, frame: Due, reason: str) -> None:
-        """Note that a frame failed; before the end of its ticket."""
         if self._steps.current is not None:
             self._steps.current.lose(frame, reason)
 
     def frames_done(self, now_ns: int, ticket: int) -> Effects:
-        """Go on after all frames of a ticket are out or lost."""
         self._now_ns = now_ns
         return self._orders.out(ticket)
 
@@ -306,7 +300,6 @@ class Playback:
     # Moving on.
 
     def _go_on(self) -> Effects:
-        """Let the clock follow the wall, and show where it led to."""
         moved = self.course.follow_wall(self.subscribed, held=self.held)
         if moved.wrapped:
             return [*self._jump_back(NEXT_LAP), *self._showing.clock_again(), self.announce()]
@@ -338,7 +331,6 @@ class Playback:
         return effects
 
     def _begin(self, step: Step) -> Effects:
-        """Move by a step and show where it led, or refuse it."""
         clock = self._clock
         duration_ns = None if step.refusal else step.way(clock, self.course.schedule)
         if duration_ns is None:

@@ -61,7 +61,6 @@ class Orders:
         return Render(frames, keep=True, fail_if_down=fail_if_down, ticket=ticket)
 
     def out(self, ticket: int) -> Effects:
-        """Note that all frames of a ticket are out or lost."""
         when_out = self._when_out.pop(ticket, None)
         return when_out() if when_out is not None else []
 
@@ -77,12 +76,10 @@ class StepQueue:
         self._until_ns: int | None = None
 
     def add(self, step: Step) -> None:
-        """Have a step served after all those before it."""
         self._waiting.append(step)
 
     @property
     def pending(self) -> bool:
-        """Return whether a step waits and none is under way."""
         return bool(self._waiting) and self.current is None
 
     def overdue(self, now_ns: int) -> bool:
@@ -116,12 +113,10 @@ class StepQueue:
         return None if asked else self.current
 
     def end(self, *, overtaken_by: str = '') -> Effects:
-        """End the step under way, if there is one."""
         step, self.current = self.current, None
         return [] if step is None else [_over(step, overtaken_by)]
 
     def leave(self, by: str) -> Effects:
-        """End all steps, those that wait too."""
         waiting, self._waiting = self._waiting, deque()
         return [*self.end(overtaken_by=by), *(_over(step, by) for step in waiting)]
 
@@ -150,7 +145,6 @@ class Showing:
 
     @property
     def settled(self) -> bool:
-        """Return whether there is no jump to be shown."""
         return self._jump is None
 
     def jump(self) -> None:
@@ -158,7 +152,6 @@ class Showing:
         self._jump = self._jump or Show(0)
 
     def jump_back(self) -> None:
-        """Note that the position lies before what was shown last."""
         if not isinstance(self._jump, ShowJump):
             self._jump = ShowJump(0)
 
@@ -243,5 +236,4 @@ class StillFrames:
         return ready
 
     def end(self, cameras: Iterable[str]) -> None:
-        """Note that the frames of these cameras are out or lost."""
         self._under_way.difference_update(cameras)

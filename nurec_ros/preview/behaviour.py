@@ -145,17 +145,14 @@ class Behaviour:
 
     @property
     def batch_served(self) -> bool:
-        """Return whether the version has batch_render_rgb and get_server_config."""
         return self.api != 'v1'
 
     @property
     def health_served(self) -> bool:
-        """Return whether the standard health service is there."""
         return self.health and self.api != 'v1'
 
     @property
     def lidar_floats(self) -> bool:
-        """Return whether clouds are sent as repeated floats."""
         return self.lidar_replies == 'floats' or self.api == 'v1'
 
     def output_size(self, asked: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:

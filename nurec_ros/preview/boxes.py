@@ -155,7 +155,6 @@ class Boxes:
         return len(self.dims)
 
     def chosen(self, keep: NDArray[np.intp] | Mask) -> Boxes:
-        """Return some of the boxes."""
         return Boxes(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def middle(self) -> Array:

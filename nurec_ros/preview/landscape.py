@@ -185,6 +185,16 @@ class Plane(NamedTuple):
     normal: Array
 
 
+def arc_length(way: Array) -> Array:
+    """Return how far each point of a way (N, 2 or 3) lies along it, in the plane."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way[:, :2], axis=0).T))])
+
+
+def along(way: Array, arc: Array, wanted: Array) -> Array:
+    """Return the points at some lengths along a way, `arc` being those of its own points."""
+    return np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
+
+
 class Terrain:
     """
     The ground about a way (N, 3), metres, in the map frame.
@@ -195,14 +205,12 @@ class Terrain:
 
     def __init__(self, positions: Array) -> None:
         self._positions = positions
-        steps = np.hypot(*np.diff(positions[:, :2], axis=0).T)
-        self._arc = np.concatenate([[0.0], np.cumsum(steps)])
+        self._arc = arc_length(positions)
 
     def plane_near(self, position: Array) -> Plane:
         """Return the ground's plane at the place of the way that is nearest to the position."""
         origin, arc = self._nearest(position)
-        before = self._at(arc - _REACH)
-        after = self._at(arc + _REACH)
+        before, after = along(self._positions, self._arc, arc + np.array([-_REACH, _REACH]))
         across = after - before
         run = float(np.hypot(across[0], across[1]))
         if run < _SHORTEST:
@@ -211,19 +219,16 @@ class Terrain:
         normal = np.array([-rise * across[0] / run, -rise * across[1] / run, 1.0])
         return Plane(origin, normal / np.linalg.norm(normal))
 
-    def _at(self, arc: float) -> Array:
-        return np.array([np.interp(arc, self._arc, column) for column in self._positions.T])
-
     def _nearest(self, position: Array) -> tuple[Array, float]:
         """Return the nearest point of the way's segments and its length along the way."""
         if len(self._positions) == 1:
             return self._positions[0], 0.0
         first, last = self._positions[:-1], self._positions[1:]
-        along = last - first
-        squared = np.maximum(np.einsum('ij,ij->i', along, along), 1e-18)
-        part = np.einsum('ij,ij->i', position - first, along) / squared
+        steps = last - first
+        squared = np.maximum(np.einsum('ij,ij->i', steps, steps), 1e-18)
+        part = np.einsum('ij,ij->i', position - first, steps) / squared
         part = np.clip(part, 0.0, 1.0)
-        points = first + part[:, np.newaxis] * along
+        points = first + part[:, np.newaxis] * steps
         best = int(np.argmin(((points - position) ** 2).sum(axis=1)))
         arc = self._arc[best] + part[best] * (self._arc[best + 1] - self._arc[best])
         return points[best], float(arc)

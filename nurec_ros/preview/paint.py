@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.palette import kind_of
-from nurec_ros.preview.landscape import GroundPaint, seamless, VERGE
+from nurec_ros.preview.landscape import along, arc_length, GroundPaint, seamless, VERGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +135,6 @@ class _Canvas:
         self.image: Image = np.empty((height, width, 3), dtype=np.uint8)
 
     def touches(self, line: Array) -> bool:
-        """Return whether a line (M, 2) may have a part in the picture."""
         low = np.array([self.x0, self.y0])
         return bool(
             (line.max(axis=0) >= low).all() and (line.min(axis=0) <= low + self._size).all()
@@ -207,7 +206,7 @@ class _Canvas:
 
     def draw_lane(self, way: Array) -> None:
         """Draw the ego's lane where no map tells the real ones: dashes on both sides."""
-        arc = _arc_length(way)
+        arc = arc_length(way)
         dashes: list[Array] = []
         for side in (-_LANE_HALF_WIDTH, _LANE_HALF_WIDTH):
             shifted = _beside(way, side)
@@ -220,7 +219,7 @@ class _Canvas:
         over = self.image.copy()
         thickness = round(2.0 * _PATH_HALF_WIDTH / self.pixel)
         cv2.polylines(over, [self._fixed(way[:, :2])], False, PATH, thickness, cv2.LINE_AA, _SHIFT)
-        arc = _arc_length(way)
+        arc = arc_length(way)
         for at in np.arange(_CHEVRON_EVERY / 2, arc[-1] - 1.0, _CHEVRON_EVERY):
             tip, tail = _cut(way[:, :2], arc, at, at + 0.5)[[-1, 0]]
             ahead = (tip - tail) / max(float(np.hypot(*(tip - tail))), 1e-9)
@@ -245,10 +244,6 @@ class _Canvas:
         return np.asarray(np.rint(scaled * 2**_SHIFT), dtype=np.int32)
 
 
-def _arc_length(way: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way[:, :2], axis=0).T))])
-
-
 def _smooth_way(positions: Array) -> Array:
     """
     Return a way as points some half a metre apart, without the jitter of standing still.
@@ -261,9 +256,9 @@ def _smooth_way(positions: Array) -> Array:
             kept.append(position)
     kept.append(positions[-1])
     way = np.array(kept)
-    arc = _arc_length(way)
+    arc = arc_length(way)
     wanted = np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / _STEP) + 1))
-    way = np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
+    way = along(way, arc, wanted)
     inner = way.copy()
     for _ in range(4):
         inner[1:-1] = 0.25 * way[:-2] + 0.5 * way[1:-1] + 0.25 * way[2:]
@@ -273,7 +268,7 @@ def _smooth_way(positions: Array) -> Array:
 
 def _extended(way: Array) -> Array:
     """Lead a way on straight at both ends."""
-    arc = _arc_length(way)
+    arc = arc_length(way)
     if arc[-1] < 1.0:
         return way
     reach = min(5.0, arc[-1])
@@ -286,12 +281,10 @@ def _extended(way: Array) -> Array:
 def _cut(way: Array, arc: Array, start: float, end: float) -> Array:
     """Return the part of a way between two lengths along it."""
     inner = arc[(arc > start) & (arc < end)]
-    wanted = np.concatenate([[start], inner, [end]])
-    return np.stack([np.interp(wanted, arc, column) for column in way.T], axis=1)
+    return along(way, arc, np.concatenate([[start], inner, [end]]))
 
 
 def _beside(way: Array, distance: float) -> Array:
-    """Return the line (M, 2) at a distance to the left of a way."""
     tangent = np.gradient(way[:, :2], axis=0)
     length = np.maximum(np.hypot(*tangent.T), 1e-9)
     normal: Array = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) / length[:, np.newaxis]

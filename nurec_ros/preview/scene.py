@@ -81,13 +81,16 @@ class SceneRenderer:
         self._reflectivities = reflectivities(tracks.labels)
         self._index_of = {track: index for index, track in enumerate(tracks.ids)}
 
-    def prepare(self, step: Callable[[], None] = lambda: None) -> None:
+    def prepare(self, step: Callable[[], None] = lambda: None) -> Ground:
         """
         Paint the ground, which the first picture would else wait for: a second or so.
 
         `step` is called every so often; what it raises ends the work, and is raised here.
         """
-        self._painted(step)
+        with self._painting:
+            if self._ground is None:
+                self._ground = Ground(paint_ground(self._scenario, step))
+            return self._ground
 
     def render(
         self,
@@ -190,15 +193,9 @@ class SceneRenderer:
         shade = np.full(picture.shape[:2], _SUNLIT, dtype=np.uint8)
         placed.cast_shadows(shade)
         soft = cv2.blur(shade[first:], (3, 3))
-        seen = self._painted().draw(spots, table.pixel_angle, soft)
+        seen = self.prepare().draw(spots, table.pixel_angle, soft)
         below = (directions[:, 2] < 0.0).view(np.uint8)
         cv2.copyTo(seen, below, picture[first:])
-
-    def _painted(self, step: Callable[[], None] = lambda: None) -> Ground:
-        with self._painting:
-            if self._ground is None:
-                self._ground = Ground(paint_ground(self._scenario, step))
-            return self._ground
 
     def spin(
         self,
@@ -231,7 +228,7 @@ class SceneRenderer:
         near &= ~buried(poses, dims, plane)
         for i in np.flatnonzero(near):
             spin.meet_box(poses[i], dims[i], float(self._reflectivities[index[i]]))
-        spin.meet_ground(plane, self._painted().paint)
+        spin.meet_ground(plane, self.prepare().paint)
         noise = None
         if noise_m > 0.0:
             shape = fired.directions.shape[:2]

@@ -33,6 +33,7 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.service import MAX_QUEUED, PreviewService, Workers
+from nurec_ros.rendering.address import Endpoint
 from nurec_ros.rendering.protos import health_pb2
 from nurec_ros.scenario import Scenario
 
@@ -93,12 +94,10 @@ class PreviewServer:
 
     @property
     def address(self) -> str:
-        """Return HOST:PORT as a gRPC client takes it."""
-        return _address(self.host, self.port)
+        return str(Endpoint(self.host, self.port))
 
     @property
     def calls(self) -> Counter[str]:
-        """Return how often each method was called since the last start."""
         return Counter() if self._last is None else Counter(self._last.service.calls)
 
     @property
@@ -108,7 +107,6 @@ class PreviewServer:
 
     @property
     def blocked(self) -> bool:
-        """Return whether the first frame of a scene holds every call."""
         return self._run is not None and self._run.workers.blocked
 
     def start(self) -> int:
@@ -209,7 +207,6 @@ class Health:
         self._stopped = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Return the generic handler of both methods."""
         request = health_pb2.HealthCheckRequest.FromString
         return grpc.method_handlers_generic_handler(
             HEALTH_SERVICE,
@@ -365,10 +362,6 @@ def _threads() -> ThreadPoolExecutor:
     return pool
 
 
-def _address(host: str, port: int) -> str:
-    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-
-
 def _check_free(host: str, port: int) -> None:
     """Fail with the system's reason; gRPC's own is some lines of its log."""
     try:
@@ -379,4 +372,5 @@ def _check_free(host: str, port: int) -> None:
                 probe.bind(address)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, 'strerror', None) or error
-        raise ConfigurationError(f'cannot listen on {_address(host, port)}: {reason}') from None
+        place = Endpoint(host, port)
+        raise ConfigurationError(f'cannot listen on {place}: {reason}') from None

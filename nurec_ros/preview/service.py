@@ -36,7 +36,7 @@ from nurec_ros.preview.wire import (
     encode,
     find_scene,
     PictureOrder,
-    pose_at,
+    pose_message,
     pose_of,
     raised,
     RefusalError,
@@ -96,11 +96,9 @@ class Workers:
 
     @property
     def frames(self) -> int:
-        """Return how many frames were begun."""
         return self._frames
 
     def stop(self) -> None:
-        """End every wait, now and later."""
         self._stopping.set()
         self._open.set()
 
@@ -109,7 +107,6 @@ class Workers:
         self._open.wait()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, unless the server stops."""
         if seconds > 0.0:
             self._stopping.wait(seconds)
 
@@ -246,7 +243,6 @@ class PreviewService:
         return handle
 
     def count(self, method: str) -> None:
-        """Count one call of a method."""
         with self._lock:
             self.calls[method] += 1
 
@@ -293,10 +289,10 @@ class PreviewService:
         self, request: sim.AvailableTrajectoriesRequest, _context: object
     ) -> sim.AvailableTrajectoriesReturn:
         ego = find_scene(self._scenes, request.scene_id).ego
-        samples = zip(ego.times_ns, ego.positions, ego.quaternions, strict=True)
+        samples = zip(ego.times_ns.tolist(), ego.positions, ego.quaternions, strict=True)
         poses = [
-            pose_at(position, quaternion, int(t_ns) // 1000)
-            for t_ns, position, quaternion in samples
+            common_pb2.PoseAtTime(pose=pose_message(*pose), timestamp_us=t_ns // 1000)
+            for t_ns, *pose in samples
         ]
         trajectory = sim.AvailableTrajectory(trajectory=common_pb2.Trajectory(poses=poses))
         return sim.AvailableTrajectoriesReturn(available_trajectories=[trajectory])

@@ -34,14 +34,12 @@ from nurec_ros.poses import matrices, quaternion_of
 from nurec_ros.preview.lidar import DEVICES, LidarDevice
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
-from nurec_ros.rendering.requests import camera_spec, FISHEYE_COEFFICIENTS, PINHOLE_COEFFICIENTS
+from nurec_ros.rendering.requests import camera_spec, LENSES
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import (
     CameraModel,
     CameraModelError,
-    FisheyeCamera,
     FthetaCamera,
-    PinholeCamera,
     Windshield,
 )
 from nurec_ros.scenario.cameras.nvidia import POLYNOMIALS
@@ -58,8 +56,8 @@ except ImportError:  # an extra; OpenCV does the same, somewhat slower
 # The kinds of the wire, and their lists with the counts that servers assert.
 _COUNTS: Mapping[str, Mapping[str, int]] = {
     'ftheta_param': {},
-    'opencv_pinhole_param': PINHOLE_COEFFICIENTS,
-    'opencv_fisheye_param': {'radial_coeffs': FISHEYE_COEFFICIENTS},
+    'opencv_pinhole_param': {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4},
+    'opencv_fisheye_param': {'radial_coeffs': 4},
 }
 _FORMATS = (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR)
 _PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -111,20 +109,13 @@ def matrix_of(pose: common_pb2.Pose) -> NDArray[np.float64]:
 
 
 def pose_of(matrix: NDArray[np.float64]) -> common_pb2.Pose:
-    """Return the Pose message of a 4x4 rigid transform."""
-    return _pose(matrix[:3, 3], quaternion_of(matrix))
+    return pose_message(matrix[:3, 3], quaternion_of(matrix))
 
 
-def pose_at(
-    position: NDArray[np.float64], quaternion: NDArray[np.float64], t_us: int
-) -> common_pb2.PoseAtTime:
-    """Return the PoseAtTime message of a position (3,) and a quaternion (4,) x y z w."""
-    return common_pb2.PoseAtTime(pose=_pose(position, quaternion), timestamp_us=t_us)
-
-
-def _pose(
+def pose_message(
     position: NDArray[np.float64], quaternion: Sequence[float] | NDArray[np.float64]
 ) -> common_pb2.Pose:
+    """Return the Pose message of a position (3,) and a quaternion (4,) x y z w."""
     x, y, z, w = quaternion
     return common_pb2.Pose(
         vec=common_pb2.Vec3(x=position[0], y=position[1], z=position[2]),
@@ -172,19 +163,8 @@ def _camera_model(encoded: bytes, pinhole_known: bool) -> CameraModel:
         raise raised(f'AssertionError: {field}: {error}') from None
 
 
-# The lenses, and the fields of their messages that they take as they are.
-_LENSES: Mapping[str, tuple[type[CameraModel], tuple[str, ...]]] = {
-    'ftheta_param': (
-        FthetaCamera,
-        ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly', 'max_angle'),
-    ),
-    'opencv_pinhole_param': (PinholeCamera, tuple(_COUNTS['opencv_pinhole_param'])),
-    'opencv_fisheye_param': (FisheyeCamera, ('radial_coeffs', 'max_angle')),
-}
-
-
 def _built(spec: sim.CameraSpec, field: str, message: Message) -> CameraModel:
-    lens, names = _LENSES[field]
+    lens, names = next((lens, names) for lens, (name, names) in LENSES.items() if name == field)
     values = {name: getattr(message, name) for name in names}
     parameters: dict[str, Any] = {
         name: value if isinstance(value, float) else tuple(value) for name, value in values.items()
@@ -246,12 +226,7 @@ def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> sim
 
 
 def encode(rgb: NDArray[np.uint8], image_format: int, quality: float) -> bytes:
-    """
-    Encode an (H, W, 3) RGB picture; `image_format` is the wire's enum, `quality` 1 to 100.
-
-    Raises RefusalError as `check_format` does.
-    """
-    check_format(image_format, quality)
+    """Encode an (H, W, 3) RGB picture as was checked by `check_format`."""
     if image_format == sim.RGB_UINT8_PLANAR:
         return b''.join(cv2.split(rgb))
     if image_format == sim.JPEG and simplejpeg is not None:
@@ -358,7 +333,6 @@ def check(
 def check_spin(
     request: sim.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
 ) -> SpinOrder:
-    """Check a LidarRenderRequest likewise."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
     device = DEVICES.get(request.lidar_config.lidar_type)

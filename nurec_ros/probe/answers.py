@@ -11,7 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a probe asks and what comes of it: its calls, and one record per stage with a remedy."""
+"""
+What a probe asks and what comes of it: its calls, and one record per stage with a remedy.
+
+And the stages that ask what the server is and has: from health to scenes.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,12 @@ from types import MappingProxyType
 from typing import Any, TYPE_CHECKING
 
 import grpc
+import numpy as np
+from nurec_ros.rendering.channel import ANY_SCENE, choose_scene, version_text
+from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError, short, STARTING
+from nurec_ros.scenario import Scenario
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -59,7 +67,6 @@ class Stage:
             raise ValueError(f'the failed stage {self.name} has no remedy: {self.message}')
 
     def to_json(self) -> dict[str, object]:
-        """Return the stage in JSON's own types."""
         latency = None if self.latency_s is None else round(self.latency_s * 1000, 3)
         return {
             'stage': self.name,
@@ -88,7 +95,6 @@ def passed(stages: Iterable[Stage]) -> bool:
 
 
 def summary(stages: Iterable[Stage]) -> str:
-    """Return the verdict in one line."""
     failed = list(dict.fromkeys(stage.name for stage in stages if stage.status == FAIL))
     if failed:
         return f'failed: {", ".join(failed)}'
@@ -125,7 +131,6 @@ class Answer:
 
     @property
     def unknown_method(self) -> bool:
-        """Return whether the server does not have the method."""
         return self.code is grpc.StatusCode.UNIMPLEMENTED
 
     @property
@@ -198,7 +203,6 @@ class Calls:
 
 
 def failure(name: str, answer: Answer) -> Stage:
-    """Return the failed stage of an answer that is an error."""
     error = answer.error
     problem, remedy = (error.problem, error.remedy) if error is not None else ('no error', '-')
     if answer.code is grpc.StatusCode.UNAVAILABLE:
@@ -211,3 +215,139 @@ def failure(name: str, answer: Answer) -> Stage:
     elif answer.code is grpc.StatusCode.DEADLINE_EXCEEDED and name != 'render':
         remedy = BLOCKED
     return Stage(name, FAIL, problem, remedy, answer.latency_s)
+
+
+HEALTH_SERVICE = 'grpc.health.v1.Health'
+_SAME_PLACE_M = 1.0
+_OTHER_SCENE = (
+    'start the server with --artifact-glob for this archive, or give the probe and the player the '
+    'archive that the server has'
+)
+
+
+def health_stage(calls: Calls) -> tuple[Stage, bool]:
+    """
+    Ask the standard health service; servers of 2025 do not have it.
+
+    Also tells whether the server is silent, so that nothing else would be answered either.
+    """
+    answer = calls.ask('health', 'Check', health_pb2.HealthCheckRequest(), prefix=HEALTH_SERVICE)
+    latency = answer.latency_s
+    if answer.unknown_method:
+        message = 'no health service on this port, as with servers of 2025 or --health-port'
+        return Stage('health', NOTE, message, latency_s=latency), False
+    if answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        message = 'connected, but even health is not answered'
+        return Stage('health', FAIL, message, BLOCKED, latency), True
+    if answer.error is not None:
+        return failure('health', answer), answer.no_answer
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.reply.status)
+    if status != 'SERVING':
+        return Stage('health', FAIL, f'the server says {status}', STARTING, latency), False
+    return Stage('health', PASS, status, latency_s=latency), False
+
+
+def service_stages(calls: Calls, wanted: str) -> list[Stage]:
+    """Find the name of the service by asking for the version; set it in `calls`."""
+    names = (wanted,) if wanted else SERVICE_PREFIXES
+    for name in names:
+        answer = calls.ask('service', 'get_version', prefix=name)
+        if answer.unknown_method:
+            continue
+        if answer.error is not None:
+            return [failure('service', answer)]
+        calls.prefix = name
+        renamed = wanted == '' and name != SERVICE_PREFIXES[0]
+        version = version_text(answer.reply)
+        return [
+            Stage(
+                'service',
+                PASS,
+                f'{name}{" (renamed)" if renamed else ""}',
+                details={'service_prefix': name},
+            ),
+            Stage(
+                'version',
+                PASS,
+                version,
+                latency_s=answer.latency_s,
+                details={'version': version, 'git_hash': answer.reply.git_hash},
+            ),
+        ]
+    message = f'the server has none of {", ".join(names)}'
+    remedy = (
+        'is it a NuRec render server, and its gRPC port? if so, set service_prefix to the name '
+        f'of its service (grpcurl -plaintext {calls.server} list)'
+    )
+    return [Stage('service', FAIL, message, remedy)]
+
+
+def config_stage(calls: Calls) -> Stage:
+    """Ask how the server runs; servers before 26.02 cannot say."""
+    answer = calls.ask('config', 'get_server_config')
+    if answer.unknown_method:
+        message = 'no get_server_config, as with servers before 26.02'
+        return Stage('config', NOTE, message, latency_s=answer.latency_s)
+    if answer.error is not None:
+        return failure('config', answer)
+    config = dict(sorted(answer.reply.server_config.items()))
+    message = ', '.join(f'{key}={value}' for key, value in config.items()) or 'empty'
+    details = {'config': config}
+    return Stage('config', PASS, message, latency_s=answer.latency_s, details=details)
+
+
+def scenes_stage(
+    calls: Calls, scenario: Scenario, wanted: str, scene_url: str = ''
+) -> tuple[Stage, str]:
+    """
+    Look for our scene among the server's; return the name to ask with too, '' where none fits.
+
+    scene_url: where the server loads it from, if need be.
+    """
+    answer = calls.ask('scenes', 'get_available_scenes')
+    if answer.error is not None:
+        return failure('scenes', answer), ''
+    scenes = tuple(answer.reply.scene_ids)
+    details: dict[str, object] = {'scenes': list(scenes)}
+    if scene_url:
+        ours = wanted or scenario.scene_id
+        message = f'{ours} is loaded from {scene_url}'
+        return Stage('scenes', PASS, message, '', answer.latency_s, details), ours
+    try:
+        chosen = choose_scene(scenario, scenes, wanted)
+    except ServerError as error:
+        stage = Stage('scenes', FAIL, error.problem, error.remedy, answer.latency_s, details)
+        return stage, ''
+    calls.context = {'scene_id': chosen, 'scenes': ', '.join(sorted(scenes))}
+    message = f'{chosen} is one of {len(scenes)}' if len(scenes) > 1 else f'{chosen} is there'
+    if ANY_SCENE in scenes:
+        message = f'the server takes any scene ({ANY_SCENE}); {chosen} is asked for'
+    if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
+        return Stage('scenes', PASS, message, '', answer.latency_s, details), chosen
+    # A server's only scene is taken under whatever name, if it is the same drive.
+    if _same_drive(calls, scenario, chosen):
+        message = f'{chosen} stands for {scenario.scene_id}: another name, the same drive'
+        return Stage('scenes', NOTE, message, '', answer.latency_s, details), chosen
+    message = f'the server has {chosen}, which is not the drive of {scenario.scene_id}'
+    return Stage('scenes', FAIL, message, _OTHER_SCENE, answer.latency_s, details), ''
+
+
+def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
+    request = sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=scene_id)
+    answer = calls.ask('scenes', 'get_available_trajectories', request)
+    if answer.error is not None:
+        return False
+    for entry in answer.reply.available_trajectories:
+        poses = [
+            pose
+            for pose in entry.trajectory.poses
+            if scenario.start_ns <= pose.timestamp_us * 1000 <= scenario.end_ns
+        ]
+        if not poses:
+            continue
+        times = np.array([pose.timestamp_us * 1000 for pose in poses], dtype=np.int64)
+        theirs = np.array([[p.pose.vec.x, p.pose.vec.y, p.pose.vec.z] for p in poses])
+        ours = scenario.ego.at(times)[:, :3, 3]
+        if float(np.median(np.linalg.norm(ours - theirs, axis=1))) < _SAME_PLACE_M:
+            return True
+    return False

@@ -11,19 +11,22 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The stages that render: each camera, the batch, and a spin of each lidar."""
+"""The stages that render: each camera, the batch, a spin of each lidar; what is kept of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+import re
+import tempfile
 import threading
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import counted
+from nurec_ros.errors import ConfigurationError, counted
 from nurec_ros.probe.answers import Answer, Calls, FAIL, failure, NOTE, PASS, SKIP, Stage
 from nurec_ros.probe.verdicts import judge, judge_spin, Picture, ProbedSpin
 from nurec_ros.rendering.calls import no_lidars
@@ -32,6 +35,7 @@ from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import classify
 from nurec_ros.scenario import Scenario
+from nurec_ros.setting_values import chosen_names
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -215,6 +219,27 @@ def moment(scenario: Scenario, ends: NDArray[np.int64]) -> int:
     return middle // 1000 * 1000
 
 
+def problems_of(scenario: Scenario) -> dict[str, str]:
+    return {
+        name: camera.problem or 'it has no camera model'
+        for name, camera in scenario.cameras.items()
+        if not camera.renderable
+    }
+
+
+def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    problems = problems_of(scenario)
+    known = [name for name in scenario.cameras if name not in problems]
+    if not known:
+        raise ConfigurationError(f'{scenario.path} has no camera that can be rendered')
+    for name in wanted:
+        if name in problems:
+            raise ConfigurationError(
+                f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
+            )
+    return chosen_names(known, known, wanted, 'camera')
+
+
 def lidar_stages(
     renders: Renders, lidars: Sequence[str], spins: list[ProbedSpin]
 ) -> Iterator[Stage]:
@@ -259,3 +284,47 @@ def lidar_stages(
             status, message = NOTE, '; '.join(filter(None, [message, spin.note, unnamed]))
         warm = True
         yield Stage('lidar', status, message, remedy, answer.latency_s, details)
+
+
+def check_folder(folder: Path) -> None:
+    """
+    Raise ConfigurationError if nothing can be written to the folder; leave nothing behind.
+
+    A folder that does not exist yet is tried where it would be made.
+    """
+    try:
+        there = folder.absolute()
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
+
+
+def save(folder: Path, name: str, data: bytes) -> Path:
+    """Write what came under a name that stays in the folder; return the path."""
+    path = folder / re.sub(r'[^\w.-]', '_', name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
+    return path
+
+
+class Folder:
+    """Saves what came, each once, as soon as it is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: list[Path] = []
+        self._folder = folder
+        self._seen = 0
+
+    def keep(self, found: Sequence[Picture | ProbedSpin]) -> None:
+        """Save what is new of a list that grows; what is empty is not saved."""
+        for number in range(self._seen, len(found)):
+            each = found[number]
+            if each.data:
+                self.paths.append(save(self._folder, each.file_name, each.data))
+        self._seen = len(found)

@@ -11,37 +11,50 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The probe from the first stage to the last, and what it leaves behind."""
+"""The probe, from the first stage, which reaches for the server below gRPC, to the last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+import errno
 from pathlib import Path
-import re
-import tempfile
+import socket
+import threading
 import time
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.answers import Calls, FAIL, NOTE, passed, SKIP, Stage, summary
-from nurec_ros.probe.endpoint import (
-    cameras_stage,
-    channel_stage,
+from nurec_ros.probe.answers import (
+    Calls,
     config_stage,
-    connect,
+    FAIL,
     health_stage,
-    resolve_stage,
+    NOTE,
+    PASS,
+    passed,
     scenes_stage,
     service_stages,
-    silent_socket,
+    SKIP,
+    Stage,
+    summary,
 )
-from nurec_ros.probe.renders import lidar_stages, Renders
-from nurec_ros.probe.verdicts import images_stage, Picture, ProbedSpin, sizes_stage
+from nurec_ros.probe.renders import (
+    check_folder,
+    chosen_cameras,
+    Folder,
+    lidar_stages,
+    problems_of,
+    Renders,
+)
+from nurec_ros.probe.verdicts import cameras_stage, images_stage, Picture, ProbedSpin, sizes_stage
 from nurec_ros.rendering.address import (
     addresses,
     check_proxy,
+    Endpoint,
+    endpoints,
     fault_among,
+    look_up,
     resolve,
     root_certificate,
 )
@@ -53,6 +66,23 @@ from nurec_ros.setting_values import chosen_names, no_lidars_wanted
 STAGES = (
     *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
     *('render', 'batch', 'sizes', 'images', 'lidar'),
+)
+# A listener answers within a round trip; only packets that a firewall drops take longer.
+_CONNECT_TIMEOUT_S = 3.0
+
+NOT_RUNNING = (
+    'is the NuRec container running and is its port published (docker run -p or --network host)? '
+    'it needs 10-30 s after a restart; inside a container the server must listen on 0.0.0.0'
+)
+_TYPE_ADDRESS = 'type HOST:PORT; NuRec containers publish 46435'
+_NO_GRPC = (
+    'something listens there that does not speak gRPC: is it the port of serve-grpc (not of a web '
+    'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)? A '
+    'port that docker publishes is open before the server in the container is up (10-30 s)'
+)
+_PROXY = (
+    'is the server reached by that proxy, and does it let CONNECT to its port through? leave out '
+    '--use-proxy (parameter use_proxy), or name the server in no_proxy'
 )
 
 
@@ -98,11 +128,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Return whether every stage passed."""
         return passed(self.stages)
 
     def to_json(self) -> dict[str, object]:
-        """Return the report in JSON's own types."""
         return {
             'ok': self.ok,
             'summary': summary(self.stages),
@@ -129,7 +157,7 @@ def run(
     began = time.perf_counter()
     stages: list[Stage] = []
     probe = _Probe(scenario, options, patience)
-    pictures, clouds = _Folder(options.output), _Folder(options.output)
+    pictures, clouds = Folder(options.output), Folder(options.output)
     for stage in probe.stages():
         stages.append(stage)
         on_stage(stage)
@@ -140,50 +168,6 @@ def run(
         on_stage(stage)
     took_s = time.perf_counter() - began
     return Report(tuple(stages), tuple(pictures.paths), tuple(clouds.paths), took_s)
-
-
-def check_folder(folder: Path) -> None:
-    """
-    Raise ConfigurationError if nothing can be written to the folder; leave nothing behind.
-
-    A folder that does not exist yet is tried where it would be made.
-    """
-    try:
-        there = folder.absolute()
-        while not there.exists():
-            there = there.parent
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
-
-
-def save(folder: Path, name: str, data: bytes) -> Path:
-    """Write what came under a name that stays in the folder; return the path."""
-    path = folder / re.sub(r'[^\w.-]', '_', name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
-    return path
-
-
-class _Folder:
-    """Saves what came, each once, as soon as it is there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.paths: list[Path] = []
-        self._folder = folder
-        self._seen = 0
-
-    def keep(self, found: Sequence[Picture | ProbedSpin]) -> None:
-        """Save what is new of a list that grows; what is empty is not saved."""
-        for number in range(self._seen, len(found)):
-            each = found[number]
-            if each.data:
-                self.paths.append(save(self._folder, each.file_name, each.data))
-        self._seen = len(found)
 
 
 class _Probe:
@@ -197,10 +181,12 @@ class _Probe:
         self._scenario = scenario
         self._options = options
         self._patience = patience
-        self._cameras = _chosen(scenario, options.cameras)
+        self._cameras = chosen_cameras(scenario, options.cameras)
         lidars = scenario.lidars
         unwanted = no_lidars_wanted(lidars, options.lidars)
         self._lidars = () if unwanted else chosen_names(lidars, lidars, options.lidars, 'lidar')
+        # The names of the stages that there are for this archive.
+        self.names = STAGES if self._lidars else STAGES[:-1]
         addresses(options.server)
         check_proxy(options.server, options.use_proxy)
         self._metadata = scene_metadata(options.scene_url, options.scene_id or scenario.scene_id)
@@ -213,11 +199,6 @@ class _Probe:
         )
         self._certificate = root_certificate(options.tls_root_certificate)
         check_folder(options.output)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the stages that there are for this archive."""
-        return STAGES if self._lidars else STAGES[:-1]
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages; end early where a failure leaves nothing to try."""
@@ -290,7 +271,7 @@ class _Probe:
         yield stage
         if not scene_id:
             return
-        problems = {} if options.cameras else _problems(scenario)
+        problems = {} if options.cameras else problems_of(scenario)
         yield cameras_stage(calls, scenario, scene_id, self._cameras, problems)
         renders = Renders(
             scenario=scenario,
@@ -310,28 +291,6 @@ class _Probe:
         yield from lidar_stages(renders, self._lidars, self.spins)
 
 
-def _problems(scenario: Scenario) -> dict[str, str]:
-    """Return why some of the archive's cameras cannot be rendered."""
-    return {
-        name: camera.problem or 'it has no camera model'
-        for name, camera in scenario.cameras.items()
-        if not camera.renderable
-    }
-
-
-def _chosen(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    problems = _problems(scenario)
-    known = [name for name in scenario.cameras if name not in problems]
-    if not known:
-        raise ConfigurationError(f'{scenario.path} has no camera that can be rendered')
-    for name in wanted:
-        if name in problems:
-            raise ConfigurationError(
-                f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
-            )
-    return chosen_names(known, known, wanted, 'camera')
-
-
 def _untried(stages: list[Stage], names: tuple[str, ...]) -> Iterator[Stage]:
     """Yield the stages that were not come to, each as skipped."""
     seen = {stage.name for stage in stages}
@@ -341,3 +300,151 @@ def _untried(stages: list[Stage], names: tuple[str, ...]) -> Iterator[Stage]:
         for name in names:
             if name not in seen:
                 yield Stage(name, SKIP, f'not tried, because {cause} failed')
+
+
+def resolve_stage(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endpoint, list[str]]]]:
+    """Return the stage, and each address typed with the numbers that it stands for."""
+    began = time.perf_counter()
+    try:
+        typed = endpoints(server)
+    except ConfigurationError as error:
+        return Stage('resolve', FAIL, str(error), _TYPE_ADDRESS), []
+    if not typed:
+        return Stage('resolve', NOTE, f"{server} is gRPC's own syntax, left to gRPC"), []
+    resolved = []
+    for endpoint in typed:
+        try:
+            found = _look_up(endpoint, timeout_s)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            remedy = (
+                f'check the spelling of {endpoint.host}, or type its number; between containers '
+                "a name is the service's name on a network that both are in"
+            )
+            message = f'{endpoint.host} is unknown: {reason}'
+            return Stage('resolve', FAIL, message, remedy), []
+        resolved.append((endpoint, list(dict.fromkeys(number for _, number in found))))
+    message = '; '.join(
+        endpoint.host if names == [endpoint.host] else f'{endpoint.host} is {", ".join(names)}'
+        for endpoint, names in resolved
+    )
+    latency = time.perf_counter() - began
+    details = {'addresses': {str(endpoint): numbers for endpoint, numbers in resolved}}
+    return Stage('resolve', PASS, message, latency_s=latency, details=details), resolved
+
+
+def _look_up(endpoint: Endpoint, timeout_s: float) -> list[tuple[int, str]]:
+    """Look the name up in a thread, because the resolver knows no time limit."""
+    found: list[tuple[int, str]] = []
+    errors: list[OSError | UnicodeError] = []
+
+    def ask() -> None:
+        try:
+            found.extend(look_up(endpoint.host, endpoint.port))
+        except (OSError, UnicodeError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, name='probe-resolve', daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not found:
+        raise TimeoutError(errno.ETIMEDOUT, f'the name service is silent for {timeout_s:g} s')
+    return found
+
+
+def connect(resolved: list[tuple[Endpoint, list[str]]], timeout_s: float) -> tuple[Stage, bool]:
+    """
+    Open and close a TCP connection to each address; one number of each has to answer.
+
+    Also tells whether any address did.
+    """
+    answered, slowest = [], 0.0
+    unreachable = None
+    for endpoint, numbers in resolved:
+        failures = []
+        for number in numbers:
+            began = time.perf_counter()
+            try:
+                place, limit_s = (number, endpoint.port), min(timeout_s, _CONNECT_TIMEOUT_S)
+                socket.create_connection(place, timeout=limit_s).close()
+            except OSError as error:
+                failures.append((number, error))
+                continue
+            slowest = max(slowest, time.perf_counter() - began)
+            answered.append(f'{number} port {endpoint.port}')
+            break
+        else:
+            unreachable = unreachable or _unreachable(endpoint, failures)
+    if unreachable is not None:
+        return unreachable, bool(answered)
+    message = f'{", ".join(answered)} accepts connections'
+    return Stage('tcp', PASS, message, latency_s=slowest), True
+
+
+def _unreachable(endpoint: Endpoint, failures: list[tuple[str, OSError]]) -> Stage:
+    reasons = '; '.join(
+        f'{number}: {"no answer" if _silent(error) else error.strerror or error}'
+        for number, error in failures
+    )
+    remedy = NOT_RUNNING
+    if all(_silent(error) for _, error in failures):
+        remedy = (
+            f'packets to {endpoint} are lost: check address, firewall and VPN, and that the '
+            'machine is on'
+        )
+    return Stage('tcp', FAIL, f'cannot reach {endpoint}: {reasons}', remedy)
+
+
+def _silent(error: OSError) -> bool:
+    return isinstance(error, TimeoutError) or error.errno in (
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    )
+
+
+def silent_socket(server: str) -> tuple[str, str] | None:
+    """Return problem and remedy of a Unix socket that no connection stands on, None for others."""
+    if not server.startswith('unix'):
+        return None
+    return (
+        f'no gRPC server answers on the socket {server}',
+        'is the server running, and may this user open its socket? expected unix:/absolute/path',
+    )
+
+
+def channel_stage(
+    channel: grpc.Channel,
+    timeout_s: float,
+    explain: Callable[[], tuple[str, str] | None],
+    proxies: Mapping[str, str],
+    *,
+    use_proxy: bool,
+) -> Stage:
+    """
+    Wait until the HTTP/2 connection stands; `explain` may know problem and remedy if not.
+
+    proxies: what of the environment gRPC would obey; use_proxy: whether it is asked to.
+    """
+    named = ' '.join(f'{name}={value}' for name, value in proxies.items())
+    details = {'proxies': dict(proxies), 'use_proxy': use_proxy}
+    ready = grpc.channel_ready_future(channel)
+    try:
+        ready.result(timeout=timeout_s)
+    except grpc.FutureTimeoutError:
+        if use_proxy and proxies:
+            message = f'no gRPC connection stands through {named} after {timeout_s:g} s'
+            return Stage('channel', FAIL, message, _PROXY, details=details)
+        message = f'no gRPC connection stands after {timeout_s:g} s'
+        problem, remedy = explain() or (f'the port is open, but {message}', _NO_GRPC)
+        return Stage('channel', FAIL, problem, remedy, details=details)
+    finally:
+        ready.cancel()
+    message = 'gRPC connection stands'
+    if proxies:
+        how = 'through' if use_proxy else 'past'
+        unasked = '' if use_proxy else ', which is not obeyed unasked (--use-proxy)'
+        message += f', {how} {named}{unasked}'
+    return Stage('channel', PASS, message, details=details)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, counted, RenderError
 from nurec_ros.poses import matrices
-from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.probe.answers import Calls, FAIL, failure, NOTE, PASS, SKIP, Stage
 from nurec_ros.rendering.frames import (
     check_cloud,
     check_reply,
@@ -36,7 +36,7 @@ from nurec_ros.rendering.frames import (
 )
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.requests import camera_spec
-from nurec_ros.scenario import Camera
+from nurec_ros.scenario import Camera, Scenario
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -142,6 +142,26 @@ def compare(
         return Stage('cameras', NOTE, '; '.join(notes), details=details)
     message = f'{counted(len(ours), "camera")}, calibrations equal'
     return Stage('cameras', PASS, message, details=details)
+
+
+def cameras_stage(
+    calls: Calls,
+    scenario: Scenario,
+    scene_id: str,
+    names: Sequence[str],
+    problems: Mapping[str, str],
+) -> Stage:
+    """Ask the server for its cameras and compare those of some names to the archive's."""
+    request = sensorsim_pb2.AvailableCamerasRequest(scene_id=scene_id)
+    answer = calls.ask('cameras', 'get_available_cameras', request)
+    if answer.unknown_method:
+        message = 'no get_available_cameras: the calibrations cannot be compared'
+        return Stage('cameras', NOTE, message, '', answer.latency_s)
+    if answer.error is not None:
+        return failure('cameras', answer)
+    listed = {camera.logical_id: camera for camera in answer.reply.available_cameras}
+    ours = {name: scenario.cameras[name] for name in names}
+    return compare(ours, listed, unasked=tuple(scenario.cameras), problems=problems)
 
 
 def _differences(

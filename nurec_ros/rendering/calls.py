@@ -182,7 +182,6 @@ def prepare(
 
 
 def no_lidars(address: str) -> ServerError:
-    """Return the error of a server that has no method for lidars."""
     return ServerError(
         'no lidars',
         f'{address} renders no lidars (it has no {SPIN})',

@@ -307,7 +307,6 @@ def find_scene(
 
 
 def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
-    """Ask a server for the names of its scenes."""
     reply = common_pb2.AvailableScenesReturn
     return tuple(channel.ask(prefix, 'get_available_scenes', reply, least_s=least_s).scene_ids)
 

@@ -152,7 +152,6 @@ class Connection:
         self._thread = threading.Thread(target=self._run, name='nurec-connect', daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
         self._began = time.monotonic()
         self.state = replace(self.state, away_since=self._began)
         if self._metadata:

@@ -296,7 +296,6 @@ class Dispatcher:
         return error
 
     def _over(self, call: Call, reply: Reply | None, error: ServerError | None) -> None:
-        """Deal with every job of a call that ended."""
         results: Sequence[Frame | Cloud | ServerError]
         strange = ''
         if error is None:

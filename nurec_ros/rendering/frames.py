@@ -212,7 +212,6 @@ class Statistics:
         )
 
     def totals(self) -> dict[str, int]:
-        """Return the sum of each count over all of them."""
         return {name: sum(one.counts[name] for one in self._cameras.values()) for name in COUNTED}
 
     def current_error(self) -> RenderError | None:

@@ -194,7 +194,6 @@ class RenderPipeline:
         return self._dispatcher.builder.output_model(camera)
 
     def status(self) -> RendererStatus:
-        """Return what is known about the server now."""
         return self._dispatcher.read(self._status)
 
     def _status(
@@ -229,7 +228,6 @@ class RenderPipeline:
         )
 
     def camera_status(self, camera: str) -> CameraStatus:
-        """Return the counters and latencies of one camera or lidar."""
         return self._dispatcher.read(lambda statistics, _, __: statistics.camera(camera))
 
     def close(self, timeout_s: float = 0.3) -> None:

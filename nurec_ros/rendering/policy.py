@@ -87,7 +87,6 @@ class RenderOptions:
 
     @classmethod
     def of(cls, values: Values) -> RenderOptions:
-        """Return the options that the parameters ask for."""
         cameras, lidars = values.cameras.items(), values.lidars.items()
         return cls(
             **{name: getattr(values.settings, name) for name in _SPECS},

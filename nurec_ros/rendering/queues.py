@@ -196,11 +196,9 @@ class FrameQueues:
 
     @property
     def delivering(self) -> bool:
-        """Whether a thread takes from any of them."""
         return any(queue.delivering for queue in self._queues.values())
 
     def waiting(self) -> Iterator[Job]:
-        """Go through the jobs that wait, in any order."""
         for queue in self._queues.values():
             yield from (job for job in queue.jobs if job.state == WAITING)
 
@@ -259,7 +257,6 @@ class Delivery:
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end after what was put before."""
         for _ in self.threads:
             self._items.put(None)
 

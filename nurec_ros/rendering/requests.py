@@ -21,10 +21,10 @@ that. The exposure is a half-open interval of microseconds, kept inside the scen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
-from typing import Protocol
+from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,12 @@ from nurec_ros.scenario.cameras import (
     FisheyeCamera,
     FthetaCamera,
     PinholeCamera,
+    Windshield,
 )
+from nurec_ros.scenario.cameras.nvidia import POLYNOMIALS
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 Array = NDArray[np.float64]
 
@@ -49,9 +54,19 @@ IMAGE_FORMATS = {
 }
 LIDAR_TYPES = {'pandar128': sensorsim_pb2.PANDAR128, 'at128': sensorsim_pb2.AT128}
 DEFAULT_SPIN_US = 100_000
-# Servers assert exactly these lengths; empty lists end in a Python assertion there.
-PINHOLE_COEFFICIENTS = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
-FISHEYE_COEFFICIENTS = 4
+# The lenses: the wire's name, and the fields that it takes as the model has them. Servers assert
+# the lengths of OpenCV's lists, which are the model's; empty ones end in an assertion there.
+LENSES: Mapping[type[CameraModel], tuple[str, tuple[str, ...]]] = {
+    FthetaCamera: (
+        'ftheta_param',
+        ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly', 'max_angle'),
+    ),
+    PinholeCamera: (
+        'opencv_pinhole_param',
+        ('radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs'),
+    ),
+    FisheyeCamera: ('opencv_fisheye_param', ('radial_coeffs', 'max_angle')),
+}
 
 
 class EgoMotion(Protocol):
@@ -97,7 +112,6 @@ class RequestBuilder:
         self._kept: dict[str, _PerCamera] = {}
 
     def with_options(self, options: RenderOptions) -> RequestBuilder:
-        """Return a builder for the same scenario under other options."""
         return RequestBuilder(self._scenario, options)
 
     def output_model(self, camera: str) -> CameraModel:
@@ -154,7 +168,6 @@ class RequestBuilder:
         return request
 
     def is_lidar(self, name: str) -> bool:
-        """Return whether a sensor is a lidar, which no batch takes."""
         return name in self._scenario.lidars
 
     def build_spin(
@@ -283,48 +296,28 @@ def _moved_inside(end_us: int, length_us: int, first_us: int, last_us: int) -> t
 
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:
-    """
-    Return a camera model as the server takes it: native resolution, native intrinsics.
-
-    RenderError where the model has more coefficients than servers accept.
-    """
+    """Return a camera model as the server takes it: native resolution, native intrinsics."""
+    field, names = LENSES[type(model)]
     width, height = model.resolution
-    shutters = sensorsim_pb2.ShutterType.keys()
     spec = sensorsim_pb2.CameraSpec(
         logical_id=logical_id,
         resolution_h=height,
         resolution_w=width,
-        shutter_type=model.shutter_type if model.shutter_type in shutters else 'SHUTTER_UNKNOWN',
+        shutter_type=model.shutter_type,
     )
+    lens = getattr(spec, field)
+    lens.principal_point_x, lens.principal_point_y = model.nurec_principal_point
+    _fill(lens, model, names)
     if isinstance(model, FthetaCamera):
-        ftheta = spec.ftheta_param
-        ftheta.principal_point_x, ftheta.principal_point_y = model.nurec_principal_point
-        ftheta.reference_poly = getattr(ftheta, model.reference_poly)
-        ftheta.pixeldist_to_angle_poly.extend(model.pixeldist_to_angle_poly)
-        ftheta.angle_to_pixeldist_poly.extend(model.angle_to_pixeldist_poly)
-        ftheta.max_angle = model.max_angle
+        lens.reference_poly = getattr(lens, model.reference_poly)
         c, d, e = model.linear_cde
-        ftheta.linear_cde.CopyFrom(sensorsim_pb2.LinearCde(linear_c=c, linear_d=d, linear_e=e))
-    elif isinstance(model, PinholeCamera):
-        param = spec.opencv_pinhole_param
-        _fill_opencv(param, model)
-        for name, count in PINHOLE_COEFFICIENTS.items():
-            getattr(param, name).extend(_padded(getattr(model, name), count, logical_id, name))
-    elif isinstance(model, FisheyeCamera):
-        fisheye = spec.opencv_fisheye_param
-        _fill_opencv(fisheye, model)
-        fisheye.radial_coeffs.extend(
-            _padded(model.radial_coeffs, FISHEYE_COEFFICIENTS, logical_id, 'radial_coeffs')
-        )
-        fisheye.max_angle = model.max_angle
-    else:
-        raise RenderError(f'{logical_id} has a camera model that no server knows: {model.kind}')
+        lens.linear_cde.CopyFrom(sensorsim_pb2.LinearCde(linear_c=c, linear_d=d, linear_e=e))
+    elif isinstance(model, PinholeCamera | FisheyeCamera):
+        lens.focal_length_x, lens.focal_length_y = model.focal_length
     if model.windshield is not None:
         glass = spec.bivariate_windshield_model_param
         glass.reference_poly = getattr(glass, model.windshield.reference_poly)
-        for axis in ('horizontal', 'vertical'):
-            for name in (f'{axis}_poly', f'{axis}_poly_inverse'):
-                getattr(glass, name).extend(getattr(model.windshield, name))
+        _fill(glass, model.windshield, POLYNOMIALS)
     return spec
 
 
@@ -406,19 +399,14 @@ def _fill_pair(message: sensorsim_pb2.PosePair, T_start: Array, T_end: Array) ->
         pose.quat.w, pose.quat.x, pose.quat.y, pose.quat.z = w, x, y, z
 
 
-def _fill_opencv(
-    param: sensorsim_pb2.OpenCVPinholeCameraParam | sensorsim_pb2.OpenCVFisheyeCameraParam,
-    model: PinholeCamera | FisheyeCamera,
-) -> None:
-    param.principal_point_x, param.principal_point_y = model.nurec_principal_point
-    param.focal_length_x, param.focal_length_y = model.focal_length
-
-
-def _padded(values: Iterable[float], count: int, camera: str, name: str) -> list[float]:
-    found = list(values)
-    if len(found) > count:
-        raise RenderError(f'{camera} has {len(found)} {name}, servers take {count}')
-    return found + [0.0] * (count - len(found))
+def _fill(message: Message, model: CameraModel | Windshield, names: Iterable[str]) -> None:
+    """Fill in the fields that have the model's names."""
+    for name in names:
+        value = getattr(model, name)
+        if isinstance(value, tuple):
+            getattr(message, name).extend(value)
+        else:
+            setattr(message, name, value)
 
 
 def _recorded_length(camera: Camera, t_us: int) -> int:

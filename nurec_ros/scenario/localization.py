@@ -142,7 +142,6 @@ def geodetic(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 
 def geo_origin(proj: str) -> GeoOrigin | None:
-    """Return the origin that a proj string names, None where it names none."""
     try:
         values = {key: float(text) for key, text in _PROJ.findall(proj)}
     except ValueError:

@@ -209,7 +209,6 @@ def _integral(curvature: float, rate: float, begin: Array, length: Array) -> Arr
 
 
 def reference_line(road: Xml.Element) -> ReferenceLine:
-    """Return the line that a road is measured along; raises BrokenRoadError."""
     geometries = []
     for plan in children(road, 'planView'):
         for element in children(plan, 'geometry'):
@@ -272,5 +271,4 @@ def children(element: Xml.Element, name: str) -> Iterator[Xml.Element]:
 
 
 def tag_of(element: Xml.Element) -> str:
-    """Return an element's name without its namespace; '' for comments and the like."""
     return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''

@@ -26,7 +26,7 @@ import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.endpoint import resolve_stage
+from nurec_ros.probe.stages import resolve_stage
 from nurec_ros.rendering import address
 import pytest
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.answers import FAIL, NOTE, PASS, passed, SKIP, Stage, summary
-from nurec_ros.probe.stages import save
+from nurec_ros.probe.renders import save
 from nurec_ros.probe.verdicts import compare, images_stage, judge, sizes_stage
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim

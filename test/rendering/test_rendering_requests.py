@@ -279,34 +279,6 @@ def test_shutter_types_by_name(name):
     assert sensorsim_pb2.ShutterType.Name(spec.shutter_type) == name
 
 
-def test_unknown_model_is_refused(scenario):
-    with pytest.raises(RenderError, match=r'^cam has a camera model that no server knows: '):
-        camera_spec('cam', _OtherModel())
-
-
-class _OtherModel:
-    """Has what is asked of any model, and nothing that a server takes."""
-
-    kind = 'origami'
-    resolution = (4, 4)
-    shutter_type = 'FOLDED'
-    windshield = None
-
-
-def test_more_coefficients_than_servers_take_are_refused():
-    model = parse_camera_model(
-        'opencv-pinhole',
-        {
-            'resolution': [640, 480],
-            'principal_point': [319.0, 241.0],
-            'focal_length': [500.0, 500.0],
-        },
-    )
-    object.__setattr__(model, 'tangential_coeffs', (0.0, 0.0, 0.0))
-    with pytest.raises(RenderError, match='cam has 3 tangential_coeffs, servers take 2'):
-        camera_spec('cam', model)
-
-
 # --- pinhole view -------------------------------------------------------------------------------
 
 

@@ -178,7 +178,6 @@ class CameraModel(ABC):
 
     @property
     def nurec_principal_point(self) -> tuple[float, float]:
-        """Return the principal point as NuRec's files and wire count it."""
         u, v = self.principal_point
         return u + self.NUREC_FIRST_PIXEL, v + self.NUREC_FIRST_PIXEL
 

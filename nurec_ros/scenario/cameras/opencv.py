@@ -133,7 +133,6 @@ class PinholeCamera(CameraModel):
 
     @property
     def distortion(self) -> tuple[float, ...]:
-        """Return the twelve coefficients in OpenCV's order."""
         k1, k2, k3, k4, k5, k6 = self.radial_coeffs
         return (k1, k2, *self.tangential_coeffs, k3, k4, k5, k6, *self.thin_prism_coeffs)
 

@@ -60,7 +60,6 @@ class FieldError(MemberError):
 
 
 def described(value: object) -> str:
-    """Return in a few words what a parsed value is."""
     if value is None:
         return 'null'
     if isinstance(value, bool):
@@ -124,7 +123,6 @@ def as_text(value: object, path: str) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Return whether a text can go out as UTF-8."""
     if text.isascii():
         return True
     try:
