@@ -78,10 +78,14 @@ def slerp(start: Quaternion, end: Quaternion, share: float) -> Quaternion:
 def between(start: Waypoint, end: Waypoint, t_ns: int) -> tuple[Vector, Quaternion]:
     """Return the pose at a time between two rows: lerp and slerp, w >= 0."""
     span = end.t_ns - start.t_ns
-    share = (t_ns - start.t_ns) / span if span else 0.0
+    position, quaternion = _blended(start, end, (t_ns - start.t_ns) / span if span else 0.0)
+    return position, with_positive_w(quaternion)
+
+
+def _blended(start: Waypoint, end: Waypoint, share: float) -> tuple[Vector, Quaternion]:
     rest = 1.0 - share
     x, y, z = (rest * a + share * b for a, b in zip(start.position, end.position, strict=True))
-    return (x, y, z), with_positive_w(slerp(start.quaternion, end.quaternion, share))
+    return (x, y, z), slerp(start.quaternion, end.quaternion, share)
 
 
 def with_positive_w(quaternion: Quaternion) -> Quaternion:
@@ -281,12 +285,7 @@ class RecordedPath:
         after = bisect_right(lengths, s_m)
         before = after - 1
         share = (s_m - lengths[before]) / (lengths[after] - lengths[before])
-        start, end_row = rows[before], rows[after]
-        x, y, z = (
-            (1.0 - share) * one + share * other
-            for one, other in zip(start.position, end_row.position, strict=True)
-        )
-        return (x, y, z), slerp(start.quaternion, end_row.quaternion, share)
+        return _blended(rows[before], rows[after], share)
 
     def on_ground(self, x: float, y: float, yaw: float, s_m: float) -> tuple[Vector, Quaternion]:
         """

@@ -82,7 +82,7 @@ class Call:
         )
 
     def failed(self, job: Job, *, whole_call: bool) -> policy.Failed:
-        """Return how a frame of this call failed, for `policy.judge`."""
+        """Return how a frame of this call failed, for `policy`."""
         return policy.Failed(
             whole_call=whole_call,
             batch=self.batch,

@@ -184,7 +184,7 @@ class Connection:
         self._wake.set()
 
     def judged(self, server: Server, verdict: str, error: ServerError) -> None:
-        """Take what `policy.judge` says of the connection on which a call failed."""
+        """Take what `policy.connection_after` says of the connection on which a call failed."""
         if verdict == policy.LOST:
             self.lost(server, error)
         elif verdict == policy.CHANGED:

@@ -311,8 +311,8 @@ class Dispatcher:
             self._connection.heard(call.server, frame=came)
         else:
             results = [error] * len(call.jobs)
-            verdict = policy.judge(error, call.failed(call.jobs[0], whole_call=True))
-            self._connection.judged(call.server, verdict.connection, error)
+            verdict = policy.connection_after(error, call.failed(call.jobs[0], whole_call=True))
+            self._connection.judged(call.server, verdict, error)
         with self._lock:
             self._load -= call.weight
             if strange:
@@ -330,7 +330,7 @@ class Dispatcher:
 
     def _settle(self, job: Job, error: ServerError, call: Call, *, whole_call: bool) -> None:
         """Deal with a frame that failed as the policy says: once more, or not; under the lock."""
-        again = policy.judge(error, call.failed(job, whole_call=whole_call)).again
+        again = policy.again_after(error, call.failed(job, whole_call=whole_call))
         if again is None:
             self._finish(job, error)
             return

@@ -15,7 +15,7 @@
 How the client behaves towards a server: what a user sets of it, and what is settled here.
 
 RenderOptions is what the parameters say. Names, deadlines and limits are data with the reason
-beside each row, what follows a failed call is one pure function; the other modules only apply
+beside each row, what follows a failed call are two pure functions; the other modules only apply
 them. What a server's errors mean stands in server_errors.py.
 """
 
@@ -232,20 +232,8 @@ class Again:
     dropped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is to be done: about the connection, and about the frame; again None: it is lost."""
-
-    connection: str = STANDS
-    again: Again | None = None
-
-
-def judge(error: ServerError, failed: Failed) -> Verdict:
-    """Return what is to be done about a frame that failed with this error."""
-    return Verdict(_connection_after(error, failed), _again(error, failed))
-
-
-def _connection_after(error: ServerError, failed: Failed) -> str:
+def connection_after(error: ServerError, failed: Failed) -> str:
+    """Return what is to be done about the connection on which a frame failed with this error."""
     if not failed.whole_call:
         return STANDS
     if error.action == RECONNECT:
@@ -257,7 +245,8 @@ def _connection_after(error: ServerError, failed: Failed) -> str:
     return STANDS
 
 
-def _again(error: ServerError, failed: Failed) -> Again | None:
+def again_after(error: ServerError, failed: Failed) -> Again | None:
+    """Return how the frame is sent once more; None where it is lost."""
     whole_batch = failed.whole_call and failed.batch
     if error.action == ALONE or (whole_batch and error.kind == 'version'):
         # No fault of the frame: it goes as a single call, or a newer one does.

@@ -144,7 +144,7 @@ class Tracks:
         controllable = np.array(['CONTROLLABLE' in flags for flags in self.flags], dtype=np.bool_)
         dynamic = np.array(['DYNAMIC' in flags for flags in self.flags], dtype=np.bool_)
         static = ~(dynamic | controllable)
-        names, labels = _objects(self.ids), _objects(self.labels)
+        names, labels = np.array(self.ids, dtype=object), np.array(self.labels, dtype=object)
         changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist() or [0]
         by_start = np.argsort(start_ns, kind='stable')
         starts = start_ns[by_start]
@@ -278,12 +278,6 @@ class Tracks:
         # At its last sample a track is still on its last segment.
         low = np.maximum(np.minimum(low, last - 1), first)
         return low, np.minimum(low + 1, last)
-
-
-def _objects(texts: tuple[str, ...]) -> NDArray[np.object_]:
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
-    return array
 
 
 def with_smooth_heights(tracks: Tracks) -> Tracks:

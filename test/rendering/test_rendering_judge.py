@@ -27,7 +27,7 @@ from nurec_ros.rendering.calls import (
     weight_of,
 )
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.policy import Again, Failed, judge
+from nurec_ros.rendering.policy import Again, again_after, connection_after, Failed
 from nurec_ros.rendering.server_errors import (
     ALONE,
     ASK_AGAIN,
@@ -108,8 +108,8 @@ def error(action, kind='server'):
     ],
 )
 def test_verdicts(action, kind, how, connection, again):
-    verdict = judge(error(action, kind), Failed(**how))
-    assert (verdict.connection, verdict.again) == (connection, again)
+    of = error(action, kind), Failed(**how)
+    assert (connection_after(*of), again_after(*of)) == (connection, again)
 
 
 # --- what batches teach --------------------------------------------------------------------------

@@ -34,7 +34,7 @@ import grpc
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TwistCommand
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import Cloud, RenderOptions, replies
+from nurec_ros.rendering import Cloud, frames, RenderOptions
 from nurec_ros.rendering.calls import Learned, prepare
 from nurec_ros.rendering.channel import FoundScene
 from nurec_ros.rendering.queues import Job, Ticket
@@ -301,8 +301,8 @@ def test_what_does_not_fit_is_dropped_counted_and_named(spinning, delivered, rep
 
 @REPLIES
 def test_more_points_than_two_million_are_too_many(spinning, delivered, monkeypatch, reply):
-    assert replies.MOST_POINTS == 2_000_000
-    monkeypatch.setattr(replies, 'MOST_POINTS', 2000)
+    assert frames.MOST_POINTS == 2_000_000
+    monkeypatch.setattr(frames, 'MOST_POINTS', 2000)
     count = 2001
     _, pipeline = spinning(lambda *_: reply(b'\0' * (12 * count), b'\0' * (4 * count)))
     pipeline.submit(due(LIDAR)).result(120)

@@ -306,19 +306,20 @@ class Windshield:
 
     def distort(self, points: Array) -> tuple[Array, Mask]:
         """Bend rays (N, 3) of any length as the glass does, world to lens; unit rays, valid."""
-        forward = (self.horizontal_poly, self.vertical_poly)
-        backward = (self.horizontal_poly_inverse, self.vertical_poly_inverse)
-        if self.reference_poly == FORWARD:
-            return _bent(points, *forward)
-        return _bent_back(points, backward, forward)
+        return self._bend(points, FORWARD)
 
     def undistort(self, points: Array) -> tuple[Array, Mask]:
         """Bend rays (N, 3) of any length back, lens to world; unit rays, valid."""
-        forward = (self.horizontal_poly, self.vertical_poly)
-        backward = (self.horizontal_poly_inverse, self.vertical_poly_inverse)
-        if self.reference_poly == BACKWARD:
-            return _bent(points, *backward)
-        return _bent_back(points, forward, backward)
+        return self._bend(points, BACKWARD)
+
+    def _bend(self, points: Array, way: str) -> tuple[Array, Mask]:
+        ways = {
+            FORWARD: (self.horizontal_poly, self.vertical_poly),
+            BACKWARD: (self.horizontal_poly_inverse, self.vertical_poly_inverse),
+        }
+        if way == self.reference_poly:
+            return _bent(points, *ways[way])
+        return _bent_back(points, ways[self.reference_poly], ways[way])
 
 
 def _angles(points: Array) -> tuple[Array, Array]:
