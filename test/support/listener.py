@@ -28,6 +28,19 @@ AGAIN_S = 3.0
 DEPTH = 1000
 
 
+def silent() -> Any:
+    """
+    Return the callbacks of a subscription that hears of no events.
+
+    Each look of rclpy's executor costs by the entities that there are, and events are such.
+    """
+    try:
+        from rclpy.event_handler import SubscriptionEventCallbacks
+    except ImportError:  # before Iron
+        from rclpy.qos_event import SubscriptionEventCallbacks
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
 class Listener:
     """A node of its own in a context of its own, spun only while a test waits for something."""
 
@@ -68,18 +81,11 @@ class Listener:
     ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-        try:
-            from rclpy.event_handler import SubscriptionEventCallbacks
-        except ImportError:  # before Iron
-            from rclpy.qos_event import SubscriptionEventCallbacks
-
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        # Each look of rclpy's executor costs by the entities that there are, and events are such.
-        silent = SubscriptionEventCallbacks(use_default_callbacks=False)
         self._subscriptions.append(
-            self.node.create_subscription(message_type, topic, hear, qos, event_callbacks=silent)
+            self.node.create_subscription(message_type, topic, hear, qos, event_callbacks=silent())
         )
 
     @property

@@ -14,8 +14,8 @@
 """
 One recorded session for all tests of this folder.
 
-It is played once: player, preview server and recorder in processes of their own, steered from
-this one through everything that a player can be asked for. What the contract says about messages
+It is played once: player and recorder in processes of their own, steered and rendered for from
+this one, through everything that a player can be asked for. What the contract says about messages
 is then checked on what the file holds, one test per rule; each test module begins with a table of
 its rules.
 """

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A whole session: a player, a preview server, a recorder and a client, each its own process.
+A whole session: a player and a recorder in their own processes, a render server and a client.
 
 `run` plays it and gives what a test needs: the recording's folder, what the client did and was
 told, and the truth about the scenarios.
@@ -27,12 +27,14 @@ import json
 from pathlib import Path
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
-from test.support.player_bench import Bench, stamp_ns
+from test.support.player_bench import Bench, serve, stamp_ns
 from test.support.process import Process
 from test.support.waiting import until
 import time
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 SCALE = 0.1
@@ -112,19 +114,16 @@ class Client:
     """Steers the player, waits for what the recorder has, and keeps a log of it."""
 
     def __init__(self, bench: Bench, counts: Path) -> None:
-        from rosgraph_msgs.msg import Clock
         from sensor_msgs.msg import CompressedImage
 
         self.acts: list[Act] = []
         self._bench = bench
         self._path = counts
+        self._read: tuple[tuple[int, int], Any] = ((0, 0), None)
         self._images = {
             camera: bench.listen(CompressedImage, f'~/{camera}/image_raw/compressed')
             for camera in (FRONT, REAR, CROSS)
         }
-        # All of the time that it shows, however long this process may not run.
-        bench.clocks = []
-        bench.listener.node.create_subscription(Clock, '/clock', bench.clocks.append, DEPTH)
         # Each jump shows the path twice, and so does the start.
         self._paths = 0
 
@@ -186,14 +185,22 @@ class Client:
 
     # What it waits for.
 
+    def _told(self) -> Any:
+        """Return what the recorder told last; it writes a new file each time."""
+        found = self._path.stat()
+        written = found.st_ino, found.st_mtime_ns
+        if written != self._read[0]:
+            self._read = written, json.loads(self._path.read_text())
+        return self._read[1]
+
     @property
     def counts(self) -> dict[str, int]:
         """Return how many messages of each topic the recorder has."""
-        return dict(json.loads(self._path.read_text())['counts'])
+        return dict(self._told()['counts'])
 
     def sent_since(self, moment_ns: int) -> dict[str, int]:
         """Return how many, up to ten, it has of those sent after a moment of the wall."""
-        last = json.loads(self._path.read_text())['last']
+        last = self._told()['last']
         return {name: sum(one > moment_ns for one in times) for name, times in last.items()}
 
     @property
@@ -354,6 +361,15 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.recorded({'/diagnostics': 1, '/nurec/state': 1})
 
 
+def picture(request: Any, _context: Any) -> bytes:
+    """Return a JPEG: columns get redder and rows greener, and it is as blue as it is late."""
+    bgr = np.empty((request.resolution_h, request.resolution_w, 3), dtype=np.uint8)
+    bgr[..., 0] = request.frame_end_us // 10_000 % 256
+    bgr[..., 1] = np.linspace(0, 255, request.resolution_h)[:, None]
+    bgr[..., 2] = np.linspace(0, 255, request.resolution_w)
+    return cv2.imencode('.jpg', bgr)[1].tobytes()
+
+
 def run(folder: Path) -> Session:
     """Play the session; everything it leaves is in `folder`."""
     import rclpy
@@ -367,12 +383,7 @@ def run(folder: Path) -> Session:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(domain))
-            server = Process(
-                'nurec_ros.cli.preview',
-                ['--port', 0, '--no-caption', '--usdz', *(truth.path for truth in truths)],
-                folder / 'preview.log',
-            )
-            children.callback(server.end)
+            server = children.enter_context(serve(*(one.path for one in truths), render=picture))
             recorder = Process(
                 'test.ros.session.recorder',
                 [folder / 'bag', folder / 'topics.json'],
@@ -380,10 +391,9 @@ def run(folder: Path) -> Session:
             )
             children.callback(recorder.end)
             until(lambda: recorder.alive() and (folder / 'counts.json').exists(), 'the recorder')
-            address = server.says(r'^serving on (\S+)$')[1]
             parameters = {
                 'usdz_path': truths[0].path,
-                'server': address,
+                'server': server.address,
                 'resolution_scale': SCALE,
                 **depths(),
             }

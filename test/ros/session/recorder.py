@@ -29,6 +29,7 @@ import json
 import os
 from pathlib import Path
 import signal
+from test.support.listener import silent
 import time
 from typing import Any
 
@@ -66,7 +67,12 @@ class Recorder:
             if latched:
                 qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
             node.create_subscription(
-                message_class(kind), name, self._receiver(name), qos, raw=True
+                message_class(kind),
+                name,
+                self._receiver(name),
+                qos,
+                raw=True,
+                event_callbacks=silent(),
             )
 
     def _receiver(self, topic: str) -> Any:
