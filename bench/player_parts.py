@@ -197,7 +197,7 @@ def holds(pid: int) -> tuple[float, int, int]:
 
 def play_listener() -> None:
     """Listen to all that is not an image, as rviz does."""
-    from nurec_ros.ros.bag_topics import message_class
+    from nurec_ros.export.bag import message_class
 
     rclpy.init()
     node = Node('listener')

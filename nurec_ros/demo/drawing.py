@@ -11,13 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Text, shapes and labels for the demo's pictures: colours are red, green, blue; images too."""
+"""
+Drawing for the demo's pictures, and one of them: the contact sheet.
+
+It shows what each camera and lidar published at some moments of the drive. Colours are red, green,
+blue; images too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -192,3 +199,175 @@ def _label(
         base + BELOW * size,
     )
     return Label(text, (left, base), ground)
+
+
+CELL_WIDTH = 384
+GAP = 6
+MARGIN = 22
+TITLE = 64
+HEADING = 26
+EMPTY = (226, 227, 229)
+# Of the clouds.
+NIGHT: Rgb = (16, 18, 24)
+EGO: Rgb = (240, 240, 236)
+# What is seen ahead of the ego and behind it.
+REACH_M = 36.0
+# Heights that colours are given to; the street is grey, paint on it white.
+STREET_M, HIGHEST_M = 0.3, 3.5
+STREET, PAINT = (62, 70, 84), (244, 244, 238)
+# The street's intensities from dark to white; above the middle it is paint, and drawn larger.
+DARKEST, BRIGHTEST = 0.05, 0.5
+PAINTED = 0.5 * (DARKEST + BRIGHTEST)
+# The pixels of a point that is to be seen, columns and rows.
+LARGE = ((0, 0), (1, 0), (0, 1))
+_LEVELS = np.arange(256, dtype=np.uint8).reshape(-1, 1)
+_RAINBOW = cv2.applyColorMap(_LEVELS, cv2.COLORMAP_TURBO)[:, 0, ::-1]
+
+Seen = TypeVar('Seen')
+Images = Mapping[str, Sequence[tuple[int, bytes]]]
+
+
+def moments(begin_ns: int, end_ns: int, count: int = 5) -> list[int]:
+    """
+    Return moments spread evenly over the drive, the first and the last close to its ends.
+
+    Not the ends themselves: in many scenarios the road users come a little later than the ego.
+    """
+    near = (end_ns - begin_ns) // 40
+    first, last = begin_ns + near, end_ns - near
+    return [first + (last - first) * k // max(count - 1, 1) for k in range(count)]
+
+
+def nearest(entries: Sequence[tuple[int, Seen]], t_ns: int) -> tuple[int, Seen] | None:
+    """Return the entry, of some sorted by stamp, whose stamp is nearest to a moment."""
+    if not entries:
+        return None
+    index = bisect_left(entries, t_ns, key=lambda entry: entry[0])
+    first, last = max(index - 1, 0), index + 1
+    return min(entries[first:last], key=lambda entry: abs(entry[0] - t_ns))
+
+
+def draw_contact_sheet(
+    images: Images,
+    times_ns: Sequence[int],
+    *,
+    begin_ns: int,
+    title: str,
+    subtitle: str = '',
+    clouds: Mapping[str, Sequence[tuple[int, Points]]] | None = None,
+    ego_box: Sequence[float] | None = None,
+) -> Image:
+    """
+    Draw cameras as rows and moments as columns; `images` are sorted (stamp ns, JPEG or PNG) each.
+
+    A cell shows the image nearest to its column's moment, with its own time above it. `clouds` of
+    points and intensities are further rows, drawn from above with the ego's box.
+    """
+    coded = [[nearest(entries, t_ns) for t_ns in times_ns] for entries in images.values()]
+    height = _cell_height(coded)
+    rows = [[found and (found[0], _decoded(found[1])) for found in row] for row in coded]
+    for entries in (clouds or {}).values():
+        seen = [nearest(entries, t_ns) for t_ns in times_ns]
+        size = CELL_WIDTH, height
+        rows.append([found and (found[0], draw_cloud(found[1], size, ego_box)) for found in seen])
+    width = 2 * MARGIN + len(times_ns) * (CELL_WIDTH + GAP) - GAP
+    total = TITLE + 2 * MARGIN + len(rows) * (height + GAP + HEADING) - GAP
+    sheet = np.full((total, width, 3), PAPER, dtype=np.uint8)
+    put_text(sheet, title, (MARGIN, MARGIN + 24), size=26, weight=BOLD)
+    put_text(sheet, subtitle, (MARGIN, MARGIN + 52), size=17, colour=GREY)
+    y = MARGIN + TITLE
+    names = [*images, *(f'{name}, from above' for name in clouds or {})]
+    for name, row in zip(names, rows, strict=True):
+        for column, found in enumerate(row):
+            x = MARGIN + column * (CELL_WIDTH + GAP)
+            if column == 0:
+                put_text(sheet, name, (x, y + 19), size=17, weight=BOLD)
+            time = 'no image' if found is None else f'{(found[0] - begin_ns) / 1e9:.2f} s'
+            right = x + CELL_WIDTH - text_width(time, size=16)
+            put_text(sheet, time, (right, y + 19), size=16, colour=INK if found else GREY)
+            rows_of_cell = slice(y + HEADING, y + HEADING + height)
+            columns_of_cell = slice(x, x + CELL_WIDTH)
+            sheet[rows_of_cell, columns_of_cell] = _cell(found and found[1], height)
+        y += HEADING + height + GAP
+    return sheet
+
+
+def _cell_height(rows: Sequence[Sequence[tuple[int, bytes] | None]]) -> int:
+    """Return the height at which the first image that can be decoded keeps its shape."""
+    for entry in (entry for row in rows for entry in row if entry is not None):
+        image = _decoded(entry[1])
+        if image is not None:
+            height, width = image.shape[:2]
+            return max(1, round(CELL_WIDTH * int(height) / int(width)))
+    return round(CELL_WIDTH * 9 / 16)
+
+
+def _decoded(data: bytes) -> Image | None:
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _cell(image: Image | None, height: int) -> Image:
+    """Return an image fitted into a cell, its shape kept; grey where there is none."""
+    cell = np.full((height, CELL_WIDTH, 3), EMPTY, dtype=np.uint8)
+    if image is None:
+        return cell
+    scale = min(CELL_WIDTH / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(image, size, interpolation=how)
+    top, left = (height - size[1]) // 2, (CELL_WIDTH - size[0]) // 2
+    bottom, right = top + size[1], left + size[0]
+    cell[top:bottom, left:right] = small
+    return cell
+
+
+# A cloud of a lidar from above, the ego in the middle and ahead of it to the right.
+
+
+def draw_cloud(
+    points: Points, size: tuple[int, int], ego_box: Sequence[float] | None = None
+) -> Image:
+    """
+    Draw points into a picture of a width and height, by their height, on the street by intensity.
+
+    points (K, 4): x, y, z on the rig, and intensity from 0 to 1; `ego_box` is centre x, centre y,
+    length, width.
+    """
+    width, height = size
+    image = np.full((height, width, 3), NIGHT, dtype=np.uint8)
+    scale, middle = width / (2 * REACH_M), np.array([width / 2, height / 2])
+
+    def pixels(place: Points) -> Points:
+        return middle + place[:, :2] * [scale, -scale]
+
+    # The highest are drawn last, and of the street what shines.
+    raised = points[:, 2] >= STREET_M
+    order = np.argsort(np.where(raised, points[:, 2], points[:, 3] - 1.0), kind='stable')
+    points, raised = points[order], raised[order]
+    colours = colours_of(points[:, 2], points[:, 3])
+    columns, rows = np.floor(pixels(points)).astype(int).T
+    painted = ~raised & (points[:, 3] > PAINTED)
+    for shown, large in ((~raised & ~painted, False), (painted, True), (raised, True)):
+        for right, down in LARGE if large else LARGE[:1]:
+            x, y = columns + right, rows + down
+            inside = shown & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            image[y[inside], x[inside]] = colours[inside]
+    if ego_box is not None:
+        polyline(image, pixels(outline((0, 0, 0), ego_box)), EGO, 1, closed=True)
+        middle_x, middle_y, length, across = ego_box
+        nose = np.array([[0.2, 0.5], [0.5, 0.0], [0.2, -0.5]]) * [length, across]
+        polyline(image, pixels(nose + [middle_x, middle_y]), EGO, 1)
+    return image
+
+
+def colours_of(heights: Points, intensities: Points) -> NDArray[np.uint8]:
+    """Return the colours (K, 3) of heights (m) above the street, and of intensities on it."""
+    share = np.clip((heights - STREET_M) / (HIGHEST_M - STREET_M), 0, 1)
+    # The ends of this map are too dark for a dark ground.
+    coloured = _RAINBOW[np.rint(40 + 200 * share).astype(int)]
+    street = heights < STREET_M
+    bright = np.clip((intensities[street] - DARKEST) / (BRIGHTEST - DARKEST), 0, 1)
+    coloured[street] = np.rint(STREET + np.outer(bright**2, np.subtract(PAINT, STREET)))
+    found: NDArray[np.uint8] = coloured
+    return found

@@ -31,8 +31,8 @@ from nav_msgs.msg import Odometry
 import numpy as np
 from nurec_ros.demo.drawing import Pose2D
 from nurec_ros.demo.play import Report, STALL_S, Watch
-from nurec_ros.demo.processes import DemoError
 from nurec_ros.demo.recording import flat_pose, stamp_of
+from nurec_ros.demo.resources import DemoError
 from nurec_ros.driving import AckermannCommand
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.driving.watch import EgoWatch

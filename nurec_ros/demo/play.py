@@ -30,7 +30,6 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from nurec_ros.demo.processes import DemoError
 from nurec_ros.demo.recording import (
     Diagnostics,
     fields_of,
@@ -39,6 +38,8 @@ from nurec_ros.demo.recording import (
     skipped_text,
     Topic,
 )
+from nurec_ros.demo.resources import DemoError
+from nurec_ros.ros.conversions import time_of
 from nurec_ros.scenario import Scenario
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -323,11 +324,9 @@ class Watch:
     def _is_complete(self) -> bool:
         if not self.transforms:
             return False
-        stamps = [
-            t.header.stamp for t in deserialize_message(self.transforms, TFMessage).transforms
-        ]
-        newest_us = max((s.sec * 10**6 + s.nanosec // 1000 for s in stamps), default=0)
-        return newest_us >= int(self.state['current_time_us'])
+        found = deserialize_message(self.transforms, TFMessage).transforms
+        newest_ns = max((time_of(one.header.stamp) for one in found), default=0)
+        return newest_ns // 1000 >= int(self.state['current_time_us'])
 
     def _on_state(self, data: bytes) -> None:
         status = deserialize_message(data, DiagnosticStatus)

@@ -28,14 +28,13 @@ import struct
 import time
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Pose, Transform
 import numpy as np
-from nurec_ros.demo.contact_sheet import nearest
-from nurec_ros.demo.drawing import Points, Pose2D
+from nurec_ros.demo.drawing import nearest, Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
-from nurec_ros.ros.bag_topics import definition, message_class, NoDefinitionError, recorded_qos
+from nurec_ros.export.bag import definition, message_class, NoDefinitionError, recorded_qos
+from nurec_ros.ros.conversions import time_of
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -369,11 +368,6 @@ def stamp_of(data: bytes, at: int = 4) -> int:
     """
     seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, at)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
-
-
-def time_of(stamp: Time) -> int:
-    """Return a stamp in ns."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def flat_pose(pose: Pose) -> Pose2D:

@@ -27,8 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nurec_ros.demo.files import Files
-from nurec_ros.demo.processes import Child, Children, command, DemoError, free_domain
+from nurec_ros.demo.resources import Child, Children, command, DemoError, Files, free_domain
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
 
@@ -231,8 +230,7 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
 
     How long the drive is comes from the scenario: under load the last messages may be missing.
     """
-    from nurec_ros.demo.contact_sheet import draw_contact_sheet, moments
-    from nurec_ros.demo.drawing import write_png
+    from nurec_ros.demo.drawing import draw_contact_sheet, moments, write_png
     from nurec_ros.demo.overview import draw_overview
     from nurec_ros.demo.recording import read_drive
     from nurec_ros.ros.names import topic_names

@@ -12,30 +12,44 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A bag as the place where messages go.
+A bag as the place where messages go, and what any bag says of its topics.
 
 Each part of an export is a rosbag2 folder of its own until it is finished; then its file moves to
 those of the parts before, and the metadata of all are merged. The messages of a moment are written
 in the order in which their topics were advertised, whoever published them first.
+
+With the definitions of their types readers need no message packages. The `.msg` files lie under
+share/<package>/msg of a prefix: a distribution's, a workspace's or, with the wheels from PyPI, the
+virtual environment's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+import importlib
+import os
 from pathlib import Path
+import re
 import struct
 import sys
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.clock import Due
-from nurec_ros.ros.bag_topics import definition, NoDefinitionError, recorded_qos
 from nurec_ros.ros.outlet import Publication
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
-from rosbags.interfaces import Connection, Nodetype
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer, writer
+from rosbags.interfaces import (
+    Connection,
+    Nodetype,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer, writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
@@ -52,6 +66,11 @@ SIZES = {
     **dict.fromkeys(('int32', 'uint32', 'float32'), 4),
     **dict.fromkeys(('int64', 'uint64', 'float64'), 8),
 }
+
+# Of a publisher whose depth is not known.
+DEPTH = 10
+NO_LIMIT = QosTime(0, 0)
+SEPARATOR = '=' * 80
 
 Wanted = Callable[[str, type], bool]
 Closer = Callable[[bytearray], None]
@@ -167,49 +186,6 @@ class _Channel(_Nowhere):
     def publish(self, message: object) -> None:
         if self._bag.recording:
             self._bag.take(self._rank, serialized(message, self.connection.msgtype))
-
-
-class Kept:
-    """
-    The messages of some topics in a bag, to be taken in the order of their times.
-
-    lacking: frames that the bag does not hold, by sensor and time.
-    """
-
-    def __init__(self, bag: Path, topics: Collection[str], lacking: Collection[Due]) -> None:
-        self._lacking = frozenset(lacking)
-        self._reader = Reader(bag)
-        self._reader.open()
-        wanted = [one for one in self._reader.connections if one.topic in topics]
-        # Where none is wanted, rosbags would give all.
-        self._messages = self._reader.messages(connections=wanted) if wanted else iter(())
-        self._t_ns = 0
-        self._moment: dict[str, bytes] = {}
-        self._next = next(self._messages, None)
-
-    def has(self, frame: Due) -> bool:
-        """Return whether a frame is here, and need not be rendered."""
-        return frame not in self._lacking
-
-    def take(self, topic: str, t_ns: int) -> bytes | None:
-        """Return a message, None where the frame came without it."""
-        while self._t_ns < t_ns:
-            self._read_moment()
-        return self._moment.get(topic) if self._t_ns == t_ns else None
-
-    def _read_moment(self) -> None:
-        self._moment.clear()
-        if self._next is None:
-            self._t_ns = sys.maxsize
-            return
-        self._t_ns = self._next[1]
-        while self._next is not None and self._next[1] == self._t_ns:
-            self._moment[self._next[0].topic] = bytes(self._next[2])
-            self._next = next(self._messages, None)
-
-    def close(self) -> None:
-        """Leave the bag."""
-        self._reader.close()
 
 
 class Offered:
@@ -375,3 +351,82 @@ def _aligned(size: int, indent: str) -> Iterator[str]:
         yield f'{indent}if q != p:'
         yield f'{indent}    data[p + {HEAD}:q + {HEAD}] = bytes(q - p)'
         yield f'{indent}    p = q'
+
+
+# What bags say of topics.
+
+
+class NoDefinitionError(Exception):
+    """A type without a `.msg` file in any of the places known."""
+
+
+def prefixes() -> Iterator[Path]:
+    """Yield the places that hold a `share` folder, the most particular first."""
+    for name in ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH'):
+        yield from (Path(entry) for entry in os.environ.get(name, '').split(os.pathsep) if entry)
+    yield Path(sys.prefix)
+
+
+def message_file(name: str) -> Path:
+    """Return the file that defines a type, by its name `package/msg/Type`."""
+    package, _, kind = name.split('/')
+    places = [prefix / 'share' / package / 'msg' / f'{kind}.msg' for prefix in prefixes()]
+    # A package from a wheel may lie anywhere that Python finds it: <prefix>/lib/python/<package>.
+    module = sys.modules.get(package)
+    if module is not None and module.__file__:
+        parents = Path(module.__file__).resolve().parents
+        places += [parent / 'share' / package / 'msg' / f'{kind}.msg' for parent in parents]
+    for place in places:
+        if place.is_file():
+            return place
+    message = f'no definition of {name} in {", ".join(str(place) for place in places)}'
+    raise NoDefinitionError(message)
+
+
+def definition(name: str) -> str:
+    """
+    Return a type's definition in the form `ros2msg`: its own text, then that of each type in it.
+
+    Raise NoDefinitionError where a `.msg` file is not to be found.
+    """
+    texts: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        other = waiting.pop(0)
+        if other not in texts:
+            texts[other] = message_file(other).read_text()
+            fields = message_class(other).get_fields_and_field_types()  # type: ignore[attr-defined]
+            # Such as sequence<geometry_msgs/Point>.
+            used = re.findall(r'(\w+)/(\w+)', ' '.join(fields.values()))
+            waiting += [f'{package}/msg/{kind}' for package, kind in used]
+    first, *others = texts
+    parts = [texts[first].rstrip('\n')]
+    for other in others:
+        package, _, kind = other.split('/')
+        parts += [SEPARATOR, f'MSG: {package}/{kind}', texts[other].rstrip('\n')]
+    return '\n'.join(parts) + '\n'
+
+
+def message_class(name: str) -> type:
+    """Return the Python class of a type; ImportError or AttributeError where it is not there."""
+    package, _, kind = name.split('/')
+    found: type = getattr(importlib.import_module(f'{package}.msg'), kind)
+    return found
+
+
+def recorded_qos(profile: QoSProfile) -> Qos:
+    """Return what a publisher offers as bags keep it, so that players offer it again."""
+    durability = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    reliable = profile.reliability == ReliabilityPolicy.RELIABLE
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        # DDS does not tell a remote publisher's depth; 0 would be refused by a player.
+        depth=profile.depth or DEPTH,
+        reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
+        durability=QosDurability.TRANSIENT_LOCAL if durability else QosDurability.VOLATILE,
+        deadline=NO_LIMIT,
+        lifespan=NO_LIMIT,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=NO_LIMIT,
+        avoid_ros_namespace_conventions=False,
+    )

@@ -21,16 +21,17 @@ markers before it, unrecorded, and so does not depend on the parts before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from heapq import merge
 from itertools import groupby
 from pathlib import Path
+import sys
 
 import numpy as np
 from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
-from nurec_ros.export.bag import BagOutlet, Kept, Offered
+from nurec_ros.export.bag import BagOutlet, Offered
 from nurec_ros.export.farm import Farm
 from nurec_ros.playback.clock import Due, moved_inward
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
@@ -43,6 +44,7 @@ from nurec_ros.ros.sensor_topics import CameraTopics, FORMATS, LidarTopic
 from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.settings import Values
+from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
 
 SECOND = 1_000_000_000
@@ -213,6 +215,49 @@ class Timeline:
         before = [int(t[t < part.begin_ns][-1]) for t in times if np.any(t < part.begin_ns)]
         # Without a frame before, the state was published at begin alone.
         return min(last, max(before)) if before else self.begin_ns
+
+
+class Kept:
+    """
+    The messages of some topics in a bag, to be taken in the order of their times.
+
+    lacking: frames that the bag does not hold, by sensor and time.
+    """
+
+    def __init__(self, bag: Path, topics: Collection[str], lacking: Collection[Due]) -> None:
+        self._lacking = frozenset(lacking)
+        self._reader = Reader(bag)
+        self._reader.open()
+        wanted = [one for one in self._reader.connections if one.topic in topics]
+        # Where none is wanted, rosbags would give all.
+        self._messages = self._reader.messages(connections=wanted) if wanted else iter(())
+        self._t_ns = 0
+        self._moment: dict[str, bytes] = {}
+        self._next = next(self._messages, None)
+
+    def has(self, frame: Due) -> bool:
+        """Return whether a frame is here, and need not be rendered."""
+        return frame not in self._lacking
+
+    def take(self, topic: str, t_ns: int) -> bytes | None:
+        """Return a message, None where the frame came without it."""
+        while self._t_ns < t_ns:
+            self._read_moment()
+        return self._moment.get(topic) if self._t_ns == t_ns else None
+
+    def _read_moment(self) -> None:
+        self._moment.clear()
+        if self._next is None:
+            self._t_ns = sys.maxsize
+            return
+        self._t_ns = self._next[1]
+        while self._next is not None and self._next[1] == self._t_ns:
+            self._moment[self._next[0].topic] = bytes(self._next[2])
+            self._next = next(self._messages, None)
+
+    def close(self) -> None:
+        """Leave the bag."""
+        self._reader.close()
 
 
 def write_part(

@@ -35,10 +35,10 @@ import sqlite3
 from typing import Any
 
 from nurec_ros.errors import ConfigurationError, NurecError
-from nurec_ros.export.bag import Kept, merged_metadata, SUFFIXES
+from nurec_ros.export.bag import merged_metadata, SUFFIXES
 from nurec_ros.export.data_sets import driven, read_ego, write_frames, write_videos
 from nurec_ros.export.farm import Farm, NoServerError
-from nurec_ros.export.part import Part, Timeline, write_part
+from nurec_ros.export.part import Kept, Part, Timeline, write_part
 from nurec_ros.export.wishes import Progress, Wishes
 from nurec_ros.playback.clock import Due
 from nurec_ros.rendering.policy import RenderOptions

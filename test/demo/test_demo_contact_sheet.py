@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from nurec_ros.demo.contact_sheet import (
+from nurec_ros.demo.drawing import (
     CELL_WIDTH,
     draw_cloud,
     draw_contact_sheet,

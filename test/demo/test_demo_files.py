@@ -22,7 +22,7 @@ import subprocess
 import sys
 
 import nurec_ros
-from nurec_ros.demo.files import Files
+from nurec_ros.demo.resources import Files
 from nurec_ros.errors import ConfigurationError
 import pytest
 
@@ -90,7 +90,7 @@ def unfinished(folder: Path) -> subprocess.Popen[str]:
     """Start a process that is in the middle of a recording."""
     code = (
         'import pathlib, sys\n'
-        'from nurec_ros.demo.files import Files\n'
+        'from nurec_ros.demo.resources import Files\n'
         f'files = Files(pathlib.Path({str(folder)!r}))\n'
         'files.prepare()\n'
         'with files.new_recording() as fresh:\n'

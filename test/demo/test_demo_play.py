@@ -31,8 +31,8 @@ from nurec_ros.demo.play import (
     SAID_AGAIN_S,
     Watch,
 )
-from nurec_ros.demo.processes import DemoError
 from nurec_ros.demo.recording import rendering
+from nurec_ros.demo.resources import DemoError
 from nurec_ros.ros.outlet import latched
 import pytest
 import rclpy

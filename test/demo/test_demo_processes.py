@@ -24,7 +24,7 @@ import sys
 import textwrap
 import threading
 
-from nurec_ros.demo.processes import (
+from nurec_ros.demo.resources import (
     Children,
     DemoError,
     FIRST_PARTICIPANT,
@@ -132,10 +132,10 @@ def test_all_are_ended_the_last_one_first(tmp_path: Path):
 
 
 def test_the_stubborn_are_ended_too(tmp_path: Path, monkeypatch):
-    from nurec_ros.demo import processes
+    from nurec_ros.demo import resources
 
-    monkeypatch.setitem(processes.PATIENCE_S, signal.SIGINT, 0.1)
-    monkeypatch.setitem(processes.PATIENCE_S, signal.SIGTERM, 120.0)
+    monkeypatch.setitem(resources.PATIENCE_S, signal.SIGINT, 0.1)
+    monkeypatch.setitem(resources.PATIENCE_S, signal.SIGTERM, 120.0)
     with Children(tmp_path, os.environ) as several:
         child = several.start('server', STUBBORN)
         child.wait_for('^deaf', 30)
@@ -160,7 +160,7 @@ def test_an_error_in_the_block_ends_them(tmp_path: Path):
 def test_a_killed_parent_takes_its_children_along(tmp_path: Path):
     code = f"""
         import os, pathlib, time
-        from nurec_ros.demo.processes import Children
+        from nurec_ros.demo.resources import Children
         child = Children(pathlib.Path({str(tmp_path)!r}), os.environ).start(
             'server', {SLEEPER!r})
         child.wait_for('^ready', 30)
@@ -186,12 +186,12 @@ def test_a_killed_parent_takes_its_children_along(tmp_path: Path):
 def test_a_domain_in_use_is_not_taken(monkeypatch):
     import socket
 
-    from nurec_ros.demo import processes
+    from nurec_ros.demo import resources
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
         with free_domain() as first:
             assert first in range(215, 233)
-            monkeypatch.setattr(processes, 'DOMAINS', (first,))
+            monkeypatch.setattr(resources, 'DOMAINS', (first,))
             # A demo whose participants are still to come.
             with pytest.raises(DemoError, match='in use'), free_domain():
                 pass

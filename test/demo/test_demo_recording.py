@@ -30,13 +30,12 @@ from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 import numpy as np
 from nurec_ros.demo.recording import flat_pose, matching_qos, read_drive, Recorder
-from nurec_ros.ros.bag_topics import (
+from nurec_ros.export.bag import (
     definition,
     message_class,
     message_file,
     NoDefinitionError,
     recorded_qos,
-    used_types,
 )
 import pytest
 import rclpy
@@ -274,29 +273,6 @@ def test_a_type_used_twice_is_given_once_and_the_main_one_first():
         'MSG: geometry_msgs/PoseStamped',
         'MSG: geometry_msgs/Quaternion',
     } <= set(heads)
-
-
-def test_fields_of_every_form_are_understood():
-    text = """
-# std_msgs/Fake comment
-int32 X=5
-string<=10 name
-string[<=4] names
-float64[9] k
-wstring w "default text"
-Header header
-Time stamp # not std_msgs/Other
-geometry_msgs/Point[] points
-other_msgs/Thing[<=3] things
-Local  local
-"""
-    assert used_types(text, 'mine') == [
-        'std_msgs/msg/Header',
-        'mine/msg/Time',
-        'geometry_msgs/msg/Point',
-        'other_msgs/msg/Thing',
-        'mine/msg/Local',
-    ]
 
 
 def test_what_is_nowhere_is_said_with_the_places(tmp_path: Path, monkeypatch):

@@ -30,8 +30,8 @@ from test.rendering.fake_server import FakeServer, Gate
 import cv2
 import numpy as np
 import nurec_ros
-from nurec_ros.demo.contact_sheet import NIGHT
-from nurec_ros.demo.processes import command, DemoError
+from nurec_ros.demo.drawing import NIGHT
+from nurec_ros.demo.resources import command, DemoError
 from nurec_ros.demo.show import (
     chosen_cameras,
     draw,
@@ -356,8 +356,8 @@ def test_a_folder_named_as_the_package_does_not_hide_it(tmp_path: Path):
 
 def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatch):
     """Let a recording end a second too early: the same length and duration are written."""
-    from nurec_ros.demo import contact_sheet, drawing, overview, recording
-    from nurec_ros.demo.files import Files
+    from nurec_ros.demo import drawing, overview, recording
+    from nurec_ros.demo.resources import Files
     from nurec_ros.example import make_example
 
     scenario = Scenario.load(street)
@@ -369,7 +369,7 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
     recorded = overview.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
     monkeypatch.setattr(recording, 'read_drive', lambda *_: recorded)
     said = []
-    for module, name in ((contact_sheet, 'draw_contact_sheet'), (overview, 'draw_overview')):
+    for module, name in ((drawing, 'draw_contact_sheet'), (overview, 'draw_overview')):
         monkeypatch.setattr(module, name, lambda *_, **words: said.append(words))
     monkeypatch.setattr(drawing, 'write_png', lambda *_: None)
     draw(Files(tmp_path), scenario, street)

@@ -33,7 +33,7 @@ from test.support.listener import silent
 import time
 from typing import Any
 
-from nurec_ros.ros.bag_topics import definition, message_class, recorded_qos
+from nurec_ros.export.bag import definition, message_class, recorded_qos
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
