@@ -395,7 +395,8 @@ def definition(name: str) -> str:
         other = waiting.pop(0)
         if other not in texts:
             texts[other] = message_file(other).read_text()
-            fields = message_class(other).get_fields_and_field_types()  # type: ignore[attr-defined]
+            found = message_class(other)
+            fields = found.get_fields_and_field_types()  # type: ignore[attr-defined]
             # Such as sequence<geometry_msgs/Point>.
             used = re.findall(r'(\w+)/(\w+)', ' '.join(fields.values()))
             waiting += [f'{package}/msg/{kind}' for package, kind in used]
