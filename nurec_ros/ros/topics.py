@@ -14,7 +14,7 @@
 """
 What a moment looks like on the scenario-wide topics; images apart.
 
-The cameras' own topics stand in `camera_topics`. Everything here goes to an outlet: the ROS graph,
+The sensors' own topics stand in `sensor_topics`. Everything here goes to an outlet: the ROS graph,
 or a bag.
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
@@ -33,6 +33,7 @@ from nurec_ros.driving.ego import RECORDED
 from nurec_ros.playback.effects import PlaybackState, Show, ShowAll, ShowJump
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
+    diagnostic,
     path_message,
     R_BODY_OPTICAL,
     set_pose,
@@ -358,11 +359,8 @@ class StateTopic:
         self._publication = outlet.advertise(DiagnosticStatus, '~/state', latched())
 
     def publish(self, state: PlaybackState) -> None:
-        message = DiagnosticStatus(
-            level=DiagnosticStatus.OK, name=self._name, message=state.summary
-        )
-        message.values = [KeyValue(key=key, value=value) for key, value in state.values().items()]
-        self._publication.publish(message)
+        level, values = DiagnosticStatus.OK, state.values()
+        self._publication.publish(diagnostic(self._name, level, state.summary, values))
 
 
 def frame_names(settings: Settings, scenario: Scenario) -> FrameNames:
