@@ -419,10 +419,8 @@ def _jpeg_frame(data: bytes) -> int:
         elif marker == _SCAN_MARKER:
             break
         else:
-            segment = data[offset + 2] << 8 | data[offset + 3]
-            if segment < 2:
-                break
-            offset += 2 + segment
+            # One that is too short for its own length ends at what is no marker.
+            offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
     raise RenderError(f'the JPEG has no frame header in its {length} bytes')
 
 

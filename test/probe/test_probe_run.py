@@ -230,7 +230,8 @@ def test_a_server_blocked_by_somebody_else_s_first_frame(scenario, tmp_path):
         report = probe_at(scenario, server.address, tmp_path, timeouts={'health': 0.3})
         frame.cancel()
     assert failed(report) == ['health']
-    assert 'blocked' in stage(report, 'health', 'fail').remedy
+    remedy = stage(report, 'health', 'fail').remedy
+    assert remedy.startswith('the whole server is blocked')
     assert set(statuses(report, 'render')) == {'skip'}
 
 

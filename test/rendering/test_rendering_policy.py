@@ -14,6 +14,7 @@
 """Options that are refused, tables that are complete, and which remedy each error gets."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import grpc
 from nurec_ros.errors import ConfigurationError, RenderError
@@ -24,6 +25,7 @@ from nurec_ros.settings import TABLE
 import pytest
 
 CODE = grpc.StatusCode
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'rendering.md'
 UNREACHABLE = (
     'cannot reach gpu:46435: is the NuRec container running and port 46435 published? '
     'it needs 10-30 s after a restart'
@@ -81,6 +83,25 @@ def test_the_facts_that_the_issue_names():
         'sensorsim.SensorsimService',
     )
     assert 2 <= policy.MAX_IN_FLIGHT.value <= 3
+
+
+DEADLINES = [policy.DEADLINES[f'get_{name}'].value for name in ('version', 'available_scenes')]
+
+
+@pytest.mark.parametrize(
+    'said',
+    [
+        f'for a second at most and every {policy.HANDSHAKE_EVERY_S:g} s at most',
+        f'when it is still away {policy.START_GRACE_S:g} s after the start',
+        f'its list is looked at every {policy.SCENE_CHECK_S:g} s.',
+        '| `get_version`, `get_available_scenes` | {:g} s, {:g} s |'.format(*DEADLINES),
+        f'_trajectories` | {policy.DEADLINES["get_available_trajectories"].value:g} s |',
+        'the same frame again after {:g} s and {:g} s,'.format(*policy.TRANSIENT_DELAYS_S),
+        f'the log has it after {policy.FIRST_FRAME_SAID_S:g} s)',
+    ],
+)
+def test_the_page_tells_how_long_it_takes(said):
+    assert said in PAGE.read_text()
 
 
 def test_back_off_is_jittered_and_at_most_a_second():

@@ -34,9 +34,10 @@ from nurec_ros.rendering.requests import (
     pinhole_view,
     RequestBuilder,
     rig_offset,
+    spin_window,
     track_poses,
 )
-from nurec_ros.scenario import Camera, Scenario
+from nurec_ros.scenario import Camera, Lidar, Scenario
 from nurec_ros.scenario.cameras import parse_camera_model
 import pytest
 from scipy.spatial.transform import Rotation
@@ -165,6 +166,11 @@ def test_windows_are_half_open_and_inside():
         t_ns = some.randint(-10, 1100) * 1000
         start_us, end_us = exposure(camera, t_ns, some.random() < 0.5, first, last)
         assert first <= start_us < end_us <= max(last, first + 1)
+
+
+def test_a_spin_that_took_no_time_is_not_empty():
+    spin = Lidar('l', 'l', np.eye(4), None, np.array([(700_000, 700_000)]))
+    assert spin_window(spin, 700_000, 0, 1000) == (699, 700)
 
 
 def test_request_at_the_very_end_keeps_its_stamp(scenario):
@@ -340,6 +346,11 @@ def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path):
 
 
 # --- what cannot be rendered --------------------------------------------------------------------
+
+
+def test_unknown_lidar(scenario):
+    with pytest.raises(RenderError, match=r'^the scene has no lidar attic$'):
+        RequestBuilder(scenario, RenderOptions()).build_spin('s', 'attic', FRAME_US * 1000)
 
 
 def test_unknown_camera(scenario):

@@ -95,6 +95,11 @@ def test_first_fault_of_several_addresses_counts(port):
     assert 'TLS' in found[0]
 
 
+def test_what_is_left_of_a_second_is_taken(monkeypatch):
+    monkeypatch.setattr(address, 'fault', lambda *_: FAULT)
+    assert fault_among([('localhost', '127.0.0.1', 1)], None, 0.9) == FAULT
+
+
 def test_time_is_for_all_addresses_together():
     with socket.create_server(('127.0.0.1', 0)) as listener:
         silent = ('localhost', '127.0.0.1', listener.getsockname()[1])
