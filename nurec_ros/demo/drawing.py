@@ -126,10 +126,7 @@ def outline(pose: Sequence[float], box: Sequence[float]) -> Points:
 
 def write_png(path: str, image: Image) -> None:
     """Write an image; OSError where that is not possible."""
-    done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        message = f'cannot encode {path}'
-        raise OSError(message)
+    _, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     with open(path, 'wb') as file:
         file.write(data.tobytes())
 

@@ -140,8 +140,7 @@ def record_drive(
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
         watch.settle()
         remarks = [*added, *rendering(watch.diagnostics, names)]
-        if lidars:
-            remarks += rendering(watch.diagnostics, lidars, 'clouds')
+        remarks += rendering(watch.diagnostics, lidars, 'clouds')
         remarks += skipped_text(recorder.skipped)
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
@@ -322,10 +321,8 @@ class Watch:
         )
 
     def _is_complete(self) -> bool:
-        if not self.transforms:
-            return False
-        found = deserialize_message(self.transforms, TFMessage).transforms
-        newest_ns = max((time_of(one.header.stamp) for one in found), default=0)
+        last = deserialize_message(self.transforms, TFMessage) if self.transforms else TFMessage()
+        newest_ns = max((time_of(one.header.stamp) for one in last.transforms), default=0)
         return newest_ns // 1000 >= int(self.state['current_time_us'])
 
     def _on_state(self, data: bytes) -> None:

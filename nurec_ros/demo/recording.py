@@ -135,8 +135,6 @@ class Recorder:
         listener = self._listeners.get(name)
 
         def received(data: bytes) -> None:
-            if not self._open:
-                return
             self._writer.write(connection, time.time_ns(), data)
             topic.count += 1
             topic.measured += self.measuring
@@ -182,10 +180,12 @@ def fields_of(status: DiagnosticStatus) -> dict[str, str]:
 
 def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'images') -> list[str]:
     """
-    Sum up what became of the frames of cameras or lidars, from the player's diagnostics.
+    Sum up what became of the frames of cameras or lidars, if any, from the player's diagnostics.
 
     From their counters: their messages tell of the last second.
     """
+    if not sensors:
+        return []
     asked = received = dropped = 0
     failed: dict[str, str] = {}
     for name, (_, values) in sorted(diagnostics.items()):

@@ -67,10 +67,7 @@ def images_of(timeline: Timeline, bag: Path, camera: str) -> Iterator[tuple[int,
         if topic == base:
             image = deserialize_message(data, Image)
             rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
-            done, encoded = cv2.imencode('.png', rgb[..., ::-1])
-            if not done:
-                raise RenderError(f'{topic}: the image at {t_ns} ns cannot be encoded')
-            yield t_ns, 'png', encoded.tobytes()
+            yield t_ns, 'png', cv2.imencode('.png', rgb[..., ::-1])[1].tobytes()
         else:
             compressed = deserialize_message(data, CompressedImage)
             ending = 'png' if 'png' in compressed.format else 'jpg'

@@ -34,7 +34,7 @@ from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
 from nurec_ros.export.bag import BagOutlet, Offered
 from nurec_ros.export.farm import Farm
 from nurec_ros.playback.clock import Due, moved_inward
-from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowAll, ShowJump
+from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowJump
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.ros.ego_topics import due_times
@@ -362,8 +362,6 @@ class _Player:
                 rendered.append(effect)
             elif isinstance(effect, Show):
                 self._topics.show(effect)
-            elif isinstance(effect, ShowAll):
-                self._topics.show_all(effect)
             elif isinstance(effect, ShowJump):
                 self._topics.show_jump(effect)
         for order in rendered:

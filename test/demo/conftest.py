@@ -18,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 import importlib.util
 import os
+from pathlib import Path
 from test.support.domain import claim_domain
 
+from nurec_ros.example import write_example
 import pytest
 
 HAS_ROS = all(importlib.util.find_spec(name) for name in ('rclpy', 'rosbags', 'mcap'))
 
-NEED_ROS = ('driver', 'play', 'recording', 'show')
+NEED_ROS = ('driver', 'play', 'recording', 'report', 'show')
 collect_ignore_glob = [] if HAS_ROS else [f'test_demo_{name}.py' for name in NEED_ROS]
 
 
@@ -43,3 +45,9 @@ def own_domain(patch: pytest.MonkeyPatch) -> None:
     """Let a demo in this process take a ROS domain of its own, until the patch is undone."""
     for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
         patch.setenv(name, os.environ[name])
+
+
+@pytest.fixture(scope='session')
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a short example."""
+    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=2.0)

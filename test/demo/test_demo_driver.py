@@ -17,10 +17,15 @@ from __future__ import annotations
 
 from test.demo.conftest import own_domain
 from test.rendering.fake_server import FakeServer
+from types import SimpleNamespace
+from typing import Any
 
+from ackermann_msgs.msg import AckermannDriveStamped
 import cv2
+from nav_msgs.msg import Odometry
 import numpy as np
 from nurec_ros import Environment
+from nurec_ros.demo import driver
 from nurec_ros.demo.driver import (
     choose_offset,
     driven_text,
@@ -30,11 +35,13 @@ from nurec_ros.demo.driver import (
 )
 from nurec_ros.demo.overview import RECORDED
 from nurec_ros.demo.recording import read_drive
+from nurec_ros.demo.resources import DemoError
 from nurec_ros.demo.show import Options, run
 from nurec_ros.driving.pursuit import PurePursuit
 from nurec_ros.example import write_example
 from nurec_ros.scenario import Scenario
 import pytest
+from rclpy.serialization import serialize_message
 
 pytest.importorskip('ackermann_msgs', reason='there is nothing to drive with')
 
@@ -49,13 +56,21 @@ def driven(tmp_path_factory: pytest.TempPathFactory):
     """Return the scenario, the folder that a driven demo of one camera filled, what it said."""
     folder = tmp_path_factory.mktemp('driven')
     usdz = write_example(folder / 'street.usdz', duration_s=DURATION_S)
-    few = ('--resolution-scale', '0.05', '--camera-rate', '1', '--lidar-rate', '0.2')
     scenario, said = Scenario.load(usdz), list[str]()
-    few = {'resolution_scale': 0.05, 'camera_rate': 1.0, 'lidar_rate': 0.2, 'cameras': (CAMERA,)}
     with pytest.MonkeyPatch.context() as patch, FakeServer(scenes=[scenario.scene_id]) as server:
         own_domain(patch)
-        places = {'usdz': str(usdz), 'output': str(folder / 'demo'), 'server': server.address}
-        run(Options(**places, **few, rate=20.0, drive=True), said.append)
+        options = Options(
+            usdz=str(usdz),
+            output=str(folder / 'demo'),
+            server=server.address,
+            cameras=(CAMERA,),
+            resolution_scale=0.05,
+            camera_rate=1.0,
+            lidar_rate=0.2,
+            rate=20.0,
+            drive=True,
+        )
+        run(options, said.append)
     return scenario, folder / 'demo', '\n'.join(said)
 
 
@@ -121,6 +136,73 @@ def test_on_the_side_where_a_bus_waits_nobody_drives(pittsburgh):
         '1.75 m to the right it would meet road user 42'
     )
     assert rehearse(scenario, 1.75) == ()
+
+
+def test_where_everybody_meets_somebody_the_fewest_are_met(monkeypatch):
+    best_m = driver.OFFSETS_M[2]
+    met = {one: ('9',) if one == best_m else ('8', '7') for one in driver.OFFSETS_M}
+    monkeypatch.setattr(driver, 'rehearse', lambda _, offset_m: met[offset_m])
+    choice = choose_offset(None)
+    assert (choice.offset_m, choice.met) == (best_m, ('9',))
+    assert choice.text.count('it would meet road users 8, 7') == len(driver.OFFSETS_M) - 1
+
+
+class Road:
+    """A player that drives on by a second each tick, and whose odometry comes a step later."""
+
+    def __init__(self, begin_ns: int, *, odometry_comes: bool = True) -> None:
+        self.t_ns, self.odometry = begin_ns, b''
+        self.state: dict[str, Any] = {'current_time_us': begin_ns // 1000}
+        self.state |= {'seconds_since_start': 0.0}
+        self.state |= {'done': False, 'deviation_m': 0.0, 'collisions': []}
+        self.commands: list[AckermannDriveStamped] = []
+        self._comes = odometry_comes
+
+    def publisher(self, kind, name):
+        assert (kind, name) == (AckermannDriveStamped, 'ackermann_cmd')
+        return SimpleNamespace(publish=self.commands.append)
+
+    def step(self, _):
+        if self._comes:
+            message = Odometry()
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(self.t_ns, 10**9)
+            message.pose.pose.orientation.w = 1.0
+            self.odometry = serialize_message(message)
+
+    def call(self, name, *_):
+        assert name == 'tick'
+        self.t_ns += 10**9
+        passed_s = self.state['seconds_since_start'] + 1.0
+        self.state |= {'current_time_us': self.t_ns // 1000, 'seconds_since_start': passed_s}
+        self.state['done'] = passed_s == 3.0
+
+
+def test_each_tick_has_a_command_of_its_moment_and_none_comes_too_early(pittsburgh, monkeypatch):
+    scenario, now = Scenario.load(pittsburgh), [100.0]
+    road, reports = Road(scenario.start_ns), []
+
+    def monotonic() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    monkeypatch.setattr(driver, 'time', SimpleNamespace(monotonic=monotonic))
+    (said,) = driver.driver(scenario, 1.0, 2.0)(road, lambda: reports.append(road.t_ns))
+    moments = [scenario.start_ns + k * 10**9 for k in range(4)]
+    stamps = [one.header.stamp.sec * 10**9 + one.header.stamp.nanosec for one in road.commands]
+    assert stamps == moments[:3]
+    assert reports == moments[1:]
+    # Three seconds, at two a second.
+    assert now[0] - 100.0 == pytest.approx(1.5, abs=0.1)
+    assert said.endswith('nobody was met')
+
+
+def test_without_odometry_nobody_drives(pittsburgh, monkeypatch):
+    scenario = Scenario.load(pittsburgh)
+    monkeypatch.setattr(driver, 'STALL_S', 0.05)
+    drive = driver.driver(scenario, 1.0, 2.0)
+    words = f'no odometry of {scenario.start_ns // 1000} us in 0.05 s'
+    with pytest.raises(DemoError, match=words):
+        drive(Road(scenario.start_ns, odometry_comes=False), lambda: None)
 
 
 def test_what_is_said():

@@ -16,8 +16,10 @@
 from __future__ import annotations
 
 from test.support.waiting import until
+from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from nurec_ros.demo import play
 from nurec_ros.demo.play import (
     drain,
     DRAIN_S,
@@ -36,6 +38,7 @@ from nurec_ros.demo.resources import DemoError
 from nurec_ros.ros.outlet import latched
 import pytest
 import rclpy
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -130,6 +133,10 @@ def test_the_frames_of_all_cameras_are_summed_up_and_those_of_lidars():
         'clouds: 39 came of 40 that were due',
         'top: 1 clouds failed: too late',
     ]
+
+
+def test_of_sensors_that_a_scenario_lacks_nothing_is_said():
+    assert rendering({'nurec: left': camera(5, 3)}, [], 'clouds') == []
 
 
 def test_failures_are_told_of_each_camera():
@@ -247,7 +254,22 @@ def missing(watch: Watch) -> str:
     return ''
 
 
-def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
+def test_a_player_that_stands_still_is_given_up(monkeypatch):
+    steps = []
+
+    def step():
+        steps.append(len(steps))
+        # It comes from the halted begin to a place, and no further.
+        watch.state['current_time_us'] = min(len(steps), 5)
+
+    state = {'current_time_us': 0, 'done': False, 'speed': 1.0}
+    watch = SimpleNamespace(state=state, call=lambda _: None, step=step)
+    monkeypatch.setattr(play, 'STALL_S', 0.0)
+    with pytest.raises(DemoError, match=r'^the player has stood still at 5 us for 0 s$'):
+        play._play_to_the_end(watch, 1.0, lambda: None)
+
+
+def test_what_is_missing_before_it_can_begin_is_named(tmp_path, monkeypatch):
     context = rclpy.Context()
     rclpy.init(context=context)
     player = rclpy.create_node('nurec', context=context)
@@ -276,5 +298,12 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
         # It offers the service, and is not spun: nobody answers.
         with pytest.raises(DemoError, match=r'^/nurec/play did not answer in 0\.1 s$'):
             watch.call('play', 0.1)
+        refusal = Future()
+        refusal.set_result(Trigger.Response(success=False, message='no scenario'))
+        client = SimpleNamespace(call_async=lambda _: refusal)
+        with monkeypatch.context() as patch:
+            patch.setitem(watch._clients, 'play', client)
+            with pytest.raises(DemoError, match=r'^/nurec/play refused: no scenario$'):
+                watch.call('play')
     player.destroy_node()
     rclpy.try_shutdown(context=context)

@@ -29,6 +29,7 @@ from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 import numpy as np
+from nurec_ros.demo import recording
 from nurec_ros.demo.recording import flat_pose, matching_qos, read_drive, Recorder
 from nurec_ros.export.bag import (
     definition,
@@ -41,6 +42,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
@@ -353,6 +355,18 @@ def test_a_recorded_drive_is_read_back(street: Street, tmp_path: Path):
     assert drive.path.shape == (0, 3)
     assert not drive.is_driven
     assert drive.clouds == {}
+
+
+def test_of_markers_that_come_late_or_show_nobody_nothing_is_kept():
+    reading = recording._Reading()
+    for sec in (2, None, 1, 3):
+        markers = [] if sec is None else [marker(7, 'person', 5.0 + sec, sec)]
+        for topic in ('tracks', 'ego'):
+            data = serialize_message(MarkerArray(markers=markers))
+            reading.add(topic, 'visualization_msgs/msg/MarkerArray', data)
+    (person,) = reading.users.values()
+    assert person.times_ns == [2 * 10**9, 3 * 10**9]
+    assert reading.ego_box == (8.0, 0.0, 4.5, 1.8)
 
 
 def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):

@@ -34,15 +34,8 @@ from nurec_ros.demo.drawing import NIGHT
 from nurec_ros.demo.resources import command, DemoError
 from nurec_ros.demo.show import (
     chosen_cameras,
-    draw,
-    file_lines,
     Options,
-    path_length,
     player_command,
-    rate_text,
-    size_text,
-    speed_text,
-    table,
 )
 from nurec_ros.demo.show import run as run_demo
 from nurec_ros.errors import ScenarioError
@@ -116,12 +109,6 @@ def wait_for_line(begin: str, process: subprocess.Popen[str]) -> None:
         if line.startswith(begin):
             return
     pytest.fail(f'no {begin!r} in {said}: {process.stderr.read()}')
-
-
-@pytest.fixture(scope='module')
-def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a short example."""
-    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=2.0)
 
 
 @pytest.fixture(scope='module')
@@ -354,30 +341,6 @@ def test_a_folder_named_as_the_package_does_not_hide_it(tmp_path: Path):
     assert nurec_ros.__version__ in done.stdout
 
 
-def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatch):
-    """Let a recording end a second too early: the same length and duration are written."""
-    from nurec_ros.demo import drawing, overview, recording
-    from nurec_ros.demo.resources import Files
-    from nurec_ros.example import make_example
-
-    scenario = Scenario.load(street)
-    example = make_example(duration_s=2.0)
-    assert path_length(scenario) == pytest.approx(example.path_length, rel=2e-3)
-    begin_ns = scenario.start_ns
-    times_ns = begin_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
-    path = times_ns[:2], np.zeros((2, 3))
-    recorded = overview.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
-    monkeypatch.setattr(recording, 'read_drive', lambda *_: recorded)
-    said = []
-    for module, name in ((drawing, 'draw_contact_sheet'), (overview, 'draw_overview')):
-        monkeypatch.setattr(module, name, lambda *_, **words: said.append(words))
-    monkeypatch.setattr(drawing, 'write_png', lambda *_: None)
-    draw(Files(tmp_path), scenario, street)
-    header = f'street.usdz: {example.seconds:.1f} s, {example.path_length:.0f} m, 0 road users'
-    assert all(words['subtitle'].startswith(header) for words in said)
-    assert said[1]['span_ns'] == (scenario.start_ns, scenario.end_ns)
-
-
 DOMAINS = "--domain-id: '{}', expected a number from 0 to 232"
 
 
@@ -401,48 +364,3 @@ def test_wrong_arguments_are_refused_before_anything_is_started(words, reason, c
         main([words])
     assert caught.value.code == 2
     assert reason in capsys.readouterr().err
-
-
-# --- what is said at the end ---------------------------------------------------------------------
-
-
-def test_the_speed_is_said():
-    assert speed_text(1.99, 2.0).startswith('as fast as asked for')
-    assert speed_text(0.234, 1.0).startswith('0.23 times real time where 1 was asked for')
-
-
-@pytest.mark.parametrize(
-    ('count', 'text'),
-    [(2000, '100'), (1975, '98.8'), (202, '10.1'), (3, '0.1'), (2, '-'), (0, '-')],
-)
-def test_rates(count: int, text: str):
-    assert rate_text(count, 20.0) == text
-    assert rate_text(count, 0.0) == '-'
-
-
-def test_columns_line_up():
-    rows = [('/clock', 'rosgraph_msgs/Clock', '2000', '100', '100'), ('/a', 'b/C', '1', '-', '-')]
-    lines = table(rows).splitlines()
-    assert lines[0].split() == ['topic', 'type', 'messages', 'Hz', 'wall', 'Hz', 'scenario']
-    assert set(lines[1]) == {'-', ' '}
-    assert [line.index(kind) for line, kind in zip(lines[2:], ('rosgraph', 'b/C'), strict=True)]
-    assert lines[2].index('rosgraph_msgs') == lines[3].index('b/C') == lines[0].index('type')
-    end_of_messages = lines[0].index('messages') + len('messages')
-    assert lines[2][:end_of_messages].endswith(' 2000')
-    assert lines[3][:end_of_messages].endswith('    1')
-    assert len(lines[2]) == len(lines[0])
-    assert len(table([]).splitlines()) == 2
-
-
-def test_files_that_are_not_there_are_not_named(tmp_path: Path):
-    (tmp_path / 'a.png').write_bytes(bytes(2_340_000))
-    (tmp_path / 'bag').mkdir()
-    (tmp_path / 'bag' / 'x').write_bytes(bytes(1500))
-    (tmp_path / 'bag' / 'y').write_bytes(bytes(1000))
-    names = {'a.png': 'a picture', 'bag': 'a folder', 'missing': 'nothing'}
-    text = file_lines({tmp_path / name: what for name, what in names.items()})
-    assert 'missing' not in text
-    first, second = text.splitlines()
-    assert '2.3 MB  a picture' in first
-    assert '2.5 kB  a folder' in second
-    assert size_text(tmp_path / 'bag') == '2.5 kB'

@@ -15,12 +15,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import csv
 import importlib.util
 import json
 from pathlib import Path
+import sys
+from test.export.conftest import picture
 from test.export.test_export_bags import frame_times
 from test.support.archives import build_archive, CAMERAS
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -172,20 +178,108 @@ def test_images_of_a_bag_of_decoded_ones_have_the_same_pixels(
 
 
 @pytest.mark.skipif(importlib.util.find_spec('av') is None, reason='needs PyAV')
-def test_a_video_shows_each_image_at_its_time(export, make_server, usdz):
+def test_a_video_shows_each_image_at_its_time(export, copied, usdz):
     import av
 
-    code, out = export(make_server(), options=['--video', '-p', 'resolution_scale:=0.05'])
-    assert code == 0
+    assert export(options=['--resume', '--video'])[0] == 0
     for camera, times in frame_times(usdz).items():
-        with av.open(str(out / f'drive.{camera}.mp4')) as container:
+        with av.open(str(copied / f'drive.{camera}.mp4')) as container:
             shown = [float(frame.time) for frame in container.decode(video=0)]
         expected = [(t - times[0]) / 1e9 for t in times]
         assert shown == pytest.approx(expected, abs=1e-4)
 
 
+class FakeAv:
+    """PyAV (36 MB), as far as it is used: what it encodes is written down."""
+
+    VideoFrame = SimpleNamespace(from_ndarray=lambda image, **_: SimpleNamespace(image=image))
+
+    def __init__(self) -> None:
+        self.open = self._open
+        self.written: dict[str, list[Any]] = {}
+        self.streams: list[Any] = []
+
+    @contextmanager
+    def _open(self, path: str, mode: str, **form: str) -> Iterator[Any]:
+        # Of the name's end, which is another one, PyAV could not tell.
+        assert (mode, form, Path(path).exists()) == ('w', {'format': 'mp4'}, False)
+        frames: list[Any] = []
+        # It keeps the last frame back until it is told that none follows.
+        stream = SimpleNamespace(codec_context=SimpleNamespace(), kept=[])
+
+        def encode(frame: Any = None) -> list[Any]:
+            ready, stream.kept = stream.kept, [] if frame is None else [frame]
+            return ready
+
+        stream.encode = encode
+        self.streams.append(stream)
+        yield SimpleNamespace(add_stream=lambda codec, rate: stream, mux=frames.extend)
+        Path(path).write_text('encoded')
+        self.written[path.removesuffix('.new')] = frames
+
+
+def test_a_video_is_made_of_each_image_and_its_time(
+    export, copied, exported, usdz, monkeypatch, capsys
+):
+    encoder = FakeAv()
+    monkeypatch.setitem(sys.modules, 'av', encoder)
+    paths = {camera: copied / f'drive.{camera}.mp4' for camera in CAMERAS}
+    # Of one that was ended.
+    left_over = copied / f'drive.{CAMERAS[0]}.mp4.new'
+    left_over.touch()
+    assert export(options=['--resume', '--video'])[0] == 0
+    assert not left_over.exists()
+    told = capsys.readouterr().err
+    for (camera, times), stream in zip(frame_times(usdz).items(), encoder.streams, strict=True):
+        assert f'drive.usdz: wrote {paths[camera]}\n' in told
+        assert paths[camera].read_text() == 'encoded'
+        frames = encoder.written[str(paths[camera])]
+        shown = [float(frame.pts * frame.time_base) for frame in frames]
+        assert shown == pytest.approx([(t - times[0]) / 1e9 for t in times], abs=1e-5)
+        images = sorted((exported / 'images' / 'drive' / camera).iterdir())
+        assert stream.pix_fmt == 'yuv420p'
+        for frame, path in zip(frames, images, strict=True):
+            image = np.asarray(cv2.imread(str(path)))
+            # Both sides even.
+            height, width = (side - side % 2 for side in image.shape[:2])
+            assert (stream.width, stream.height) == (width, height)
+            np.testing.assert_array_equal(frame.image, image[:height, :width])
+
+
+def test_of_a_camera_without_images_there_is_no_video(export, make_server, monkeypatch):
+    encoder = FakeAv()
+    monkeypatch.setitem(sys.modules, 'av', encoder)
+    options = ['--topics', f'~/{CAMERAS[0]}/*', '--duration', '0.3', '--video']
+    code, out = export(make_server(), options=options)
+    assert code == 0
+    assert [*encoder.written] == [str(out / f'drive.{CAMERAS[0]}.mp4')]
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('--video', f'{CAMERAS[0]}: the image at '),
+        ('--frames', 'the first image of a camera cannot be decoded'),
+    ],
+)
+def test_an_image_that_is_none_is_one_sentence(
+    export, make_server, tmp_path, monkeypatch, capsys, option, words
+):
+    """It begins and ends as a picture of its size does, which is all that an export looks at."""
+
+    def render(request, _):
+        whole = picture(request)
+        return whole[:33] + bytes(len(whole) - 45) + whole[-12:]
+
+    monkeypatch.setitem(sys.modules, 'av', FakeAv())
+    server = make_server(render)
+    options = [option, *([tmp_path / 'images'] if option == '--frames' else [])]
+    assert export(server, options=[*options, '--duration', '0.3'])[0] in (1, 3)
+    assert words in capsys.readouterr().err
+
+
 def test_video_without_pyav_is_a_sentence(export, make_server, monkeypatch, capsys):
-    monkeypatch.setitem(__import__('sys').modules, 'av', None)
+    monkeypatch.setitem(sys.modules, 'av', None)
     assert export(make_server(), options=['--video'])[0] == 1
     assert '--video needs PyAV: pip install av' in capsys.readouterr().err
 

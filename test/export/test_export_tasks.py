@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import importlib
 import shutil
 import socket
 from test.export.test_export_cluster import entries_of
@@ -27,8 +28,7 @@ from nurec_ros.export.wishes import Progress, read_overrides, Wishes
 import pytest
 
 ray = pytest.importorskip('ray', reason="needs Ray: pip install 'nurec_ros[cluster]'")
-
-from nurec_ros.export import cluster as on_cluster  # noqa: E402, needs it
+on_cluster = importlib.import_module('nurec_ros.export.cluster')
 
 
 class Here:
@@ -138,7 +138,7 @@ def test_a_process_that_ray_cannot_keep_alive_costs_its_scenario_alone(two, run_
 
     def render(wishes, path, number):
         if path.stem == 'two':
-            raise on_cluster.RayError('the worker\n died')
+            raise ray.exceptions.RayError('the worker\n died')
         return on_cluster.Told(frames=1)
 
     def finish(wishes, path, known):
