@@ -106,7 +106,7 @@ class GeoOrigin:
 
     latitude: float
     longitude: float
-    altitude: float = 0.0
+    altitude: float
     false_easting: float = 0.0
     false_northing: float = 0.0
 

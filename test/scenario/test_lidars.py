@@ -107,7 +107,7 @@ def without_model(scenario):
 
 
 def no_lidars(scenario):
-    return not scenario.lidars and 'lidar' not in repr(scenario)
+    return scenario.lidars == {} and 'lidar' not in repr(scenario)
 
 
 def spins_but(*left_out):
@@ -158,6 +158,7 @@ ODD = [
         (f'{PARAMETERS}.{key}', value, f'{PARAMETERS}.{key} is {words}', without_model)
         for key, value, words in (
             ('spinning_frequency_hz', 0, '0, expected Hz from 0.001 to 10000'),
+            ('spinning_frequency_hz', REMOVED, 'missing, expected a frequency'),
             ('spinning_direction', 'left', "'left', expected cw or ccw"),
             ('n_rows', 5, '5, expected 4, the length of row_elevations_rad'),
             ('row_elevations_rad', REMOVED, 'missing, expected a list of angles'),
@@ -172,6 +173,7 @@ ODD = [
         f'{PARAMETERS}.row_azimuth_offsets_rad is a list of 3, expected 4 numbers',
         without_model,
     ),
+    (PARAMETERS, {**SHORT, 'row_elevations_rad': [0.1]}, '', lambda s: s.lidars[LIDAR].model),
     (f'{SPIN_TIMES}[3]', SPINS[3][::-1], f'{SPIN_TIMES}: 1 of 19 entries are', spins_but(3)),
     (
         'rig_trajectories[0].lidars_frame_timestamps_us',

@@ -120,6 +120,10 @@ def test_param_poly3(reach):
     assert math.tan(heading[1]) == pytest.approx((27 - 8.25) / (30 - 3 - 8.25))
 
 
+def test_what_has_no_length_does_not_bend():
+    assert Geometry(0.0, 1.0, 2.0, 0.0, 0.0, 'poly3', (0.0, 0.0, 0.1, 0.0)).bend() == 0.0
+
+
 def test_reference_line_of_several_geometries():
     turn = math.pi / 2 / 0.1
     line = ReferenceLine(

@@ -20,7 +20,7 @@ from test.support.archives import build_archive
 import numpy as np
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.archive import MemberError
-from nurec_ros.scenario.road_map import parse_opendrive
+from nurec_ros.scenario.road_map import parse_opendrive, RoadMap
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -155,6 +155,7 @@ def test_edges_keep_their_distance_from_any_shape(shape):
     middle, edge = lines(road(geometry))
     np.testing.assert_allclose(np.linalg.norm(middle - edge, axis=1), 3.5)
     along = np.diff(middle, axis=0)
+    assert np.linalg.norm(along, axis=1).sum() == pytest.approx(100.0, abs=1.5)
     across = (edge - middle)[1:]
     side = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
     assert (side < 0).all()
@@ -246,7 +247,7 @@ def test_the_paint_is_that_of_the_lane_within(mark, kind):
 
 
 def test_a_mark_that_changes_on_the_way_cuts_the_line():
-    marks = [(40, 'broken'), (0, 'solid'), (62.5, 'broken broken'), (80, 'none')]
+    marks = [(40, 'broken'), (0, 'solid'), (62.5, 'broken broken'), (80, 'none'), (100, 'solid')]
     found = kinds(lane(0, 'none', (30, 'solid')), lane(-1, 'driving', *marks), lane(1, 'driving'))
     assert found[-3] == [(0, 40, 'solid'), (40, 80, 'broken'), (80, 100, 'edge')]
     assert found[0] == [(0, 30, 'unmarked'), (30, 100, 'solid')]
@@ -267,11 +268,13 @@ def test_where_the_roadway_ends_unpainted_is_its_edge():
         -3: 'unmarked',
         -6: 'edge',
     }
-    # Of a road with one side the reference line is an edge too.
-    assert kinds(lane(0, 'none'), lane(-1, 'driving')) == {
-        0: [(0, 100, 'edge')],
-        -3: [(0, 100, 'edge')],
-    }
+    # Of a road with one side the reference line is an edge too; it need not say that it is in no
+    # junction.
+    for attributes in ('junction="-1"', 'junction=""', ''):
+        assert kinds(lane(0, 'none'), lane(-1, 'driving'), attributes=attributes) == {
+            0: [(0, 100, 'edge')],
+            -3: [(0, 100, 'edge')],
+        }
 
 
 def test_in_a_junction_there_are_no_edges_but_paint():
@@ -329,6 +332,11 @@ def test_a_broken_road_is_left_out_and_counted(case):
     assert len(found.boundaries) == 4
 
 
+def test_repr_is_short():
+    assert repr(RoadMap(None, ())) == 'RoadMap(None, 0 boundaries)'
+    assert repr(RoadMap('+' * 61, ())) == f"RoadMap('{'+' * 59}…', 0 boundaries)"
+
+
 def test_size_is_bounded(monkeypatch):
     monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_MAP_POINTS', 100)
     found = parse_opendrive(xodr(roads=road() * 50).encode())
@@ -338,7 +346,7 @@ def test_size_is_bounded(monkeypatch):
     monkeypatch.undo()
     assert max(map(len, lines(road(geometry, length=1e5)))) <= 4096
     monkeypatch.setattr('nurec_ros.scenario.road_map.MOST_TAGS', 100)
-    with pytest.raises(MemberError, match='has 102 tags, expected at most 100'):
+    with pytest.raises(MemberError, match=r'^has 102 tags, expected at most 100'):
         parse_opendrive(b'<OpenDRIVE>' + b'<a/>' * 100 + b'</OpenDRIVE>')
 
 

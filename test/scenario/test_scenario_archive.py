@@ -82,7 +82,7 @@ def little_memory():
 )
 def test_no_file(tmp_path, name, words):
     os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(ScenarioError, match=words):
+    with pytest.raises(ScenarioError, match=f': {words}'):
         Scenario.load(tmp_path / name)
 
 
@@ -259,8 +259,10 @@ def open_files(folder):
 
 def test_the_file_is_closed(tmp_path):
     path = build_archive(tmp_path)
-    with Archive(path):
+    with Archive(path) as held:
         assert open_files(tmp_path) == [str(path)]
+    assert open_files(tmp_path) == []
+    assert RIG in held
     Scenario.load(path)
     path.write_bytes(b'PK\x03\x04')
     refusal(path)

@@ -20,6 +20,7 @@ from test.support.archives import (
     identity,
     REMOVED,
     rig_document,
+    sample_times,
     START_US,
     tracks_document,
     translation,
@@ -36,6 +37,7 @@ NAN = float('nan')
 RIG, TRACKS = 'rig_trajectories.json', 'sequence_tracks.json'
 POSES = 'rig_trajectories[0].T_rig_worlds'
 TIMES = 'rig_trajectories[0].T_rig_world_timestamps_us'
+SECOND_US = sample_times(2.0, 10.0, START_US)[1]
 DATA = 'dummy_chunk_id.tracks_data'
 DIMS = 'dummy_chunk_id.cuboidtracks_data.cuboids_dims'
 
@@ -98,7 +100,11 @@ EGO = [
     (f'{TIMES}[0]', -1, '-1'),
     (f'{TIMES}[20]', 2**31 * 10**6, '2147483648000000'),
     (f'{TIMES}[20]', 2**70, '1'),
-    (f'{TIMES}[5]', START_US, f'{START_US}, expected a time after the one before it ('),
+    (
+        f'{TIMES}[2]',
+        START_US,
+        f'{START_US}, expected a time after the one before it ({SECOND_US})',
+    ),
     (
         TIMES,
         [START_US + i for i in range(20)],

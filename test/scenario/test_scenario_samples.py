@@ -14,7 +14,7 @@
 """Poses, frames and tracks that are odd: gaps, other forms, what is none, none of the drive."""
 
 import math
-from test.scenario.loading import warned
+from test.scenario.loading import loaded, warned
 from test.support.archives import (
     build_archive,
     camera_calibration,
@@ -28,6 +28,7 @@ from test.support.archives import (
 
 import numpy as np
 from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.schema.fields import times_us
 import pytest
 
 NAN = float('nan')
@@ -77,6 +78,18 @@ def frame_times(rig):
     return rig['rig_trajectories'][0]['cameras_frame_timestamps_us']
 
 
+def test_the_first_and_the_last_time_of_all_are_times(tmp_path):
+    last = (2**31 - 1) * 10**6
+    ends = [[0, 5], [last - 5, last]]
+
+    def edit(rig):
+        frame_times(rig)[FRONT][::19] = ends
+
+    frames = loaded(tmp_path, edit_rig=edit).cameras[CAMERAS[0]].frame_times_ns
+    np.testing.assert_array_equal(frames[::19], np.array(ends) * 1000)
+    assert times_us([0, last], 'times').tolist() == [0, last]
+
+
 @pytest.mark.parametrize('form', ['number', 'list of one', 'both'])
 def test_single_frame_times(tmp_path, form):
     ends = [START_US + 100_000 * i for i in range(1, 10)]
@@ -92,7 +105,7 @@ def test_single_frame_times(tmp_path, form):
     np.testing.assert_array_equal(frames[:, 1] - frames[:, 0], 1000)
 
 
-@pytest.mark.parametrize('bad', [None, 'x', [], ['x'], [NAN], 0.5, -3, [-3], [[5]]])
+@pytest.mark.parametrize('bad', [None, 'x', [], ['x'], [NAN], 0, 0.5, -3, [-3], [[5]]])
 def test_a_broken_single_frame_time_spares_the_others(tmp_path, bad):
     ends = [START_US + 100_000 * i for i in range(1, 10)]
     path = build_archive(
@@ -268,8 +281,7 @@ def test_ego_rotations_of_three_decimals(tmp_path):
     poses = np.array(list(map(ego_pose, seconds)))
     scenario = warned(
         tmp_path,
-        'rig_trajectories[0].T_rig_worlds: ',
-        ' rotations (the first is [',
+        'rig_trajectories[0].T_rig_worlds: 1 of 21 rotations (the first is [19]) are exact',
         'expected 0.001, so the nearest rotation is taken',
         edit_rig={'rig_trajectories[0].T_rig_worlds': poses.round(3).tolist()},
     )

@@ -96,11 +96,18 @@ def test_everything_else_missing(tmp_path):
     usable(scenario)
 
 
-@pytest.mark.parametrize('sequence_id', [None, 5, '', '\ud800'])
-def test_sequence_id_broken(tmp_path, sequence_id):
-    scenario = warned(
-        tmp_path, 'data_info.json: sequence_id is', edit_info={'sequence_id': sequence_id}
-    )
+@pytest.mark.parametrize(
+    ('sequence_id', 'is_what'),
+    [
+        (None, 'null'),
+        (5, '5'),
+        ('', 'an empty text, expected the name of the scene, so'),
+        ('\ud800', ''),
+    ],
+)
+def test_sequence_id_broken(tmp_path, sequence_id, is_what):
+    words = f'data_info.json: sequence_id is {is_what}'
+    scenario = warned(tmp_path, words, edit_info={'sequence_id': sequence_id})
     assert scenario.sequence_id == SEQUENCE_ID
 
 

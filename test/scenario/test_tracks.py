@@ -142,8 +142,8 @@ def test_static_and_controllable():
     assert not active.controllable[active.ids.index('id 3')]
 
 
-def test_velocities_are_those_of_the_way():
-    t = int(TRUTHS[5].times[3]) + 1_234_567
+@pytest.mark.parametrize('t', [int(TRUTHS[5].times[3]) + 1_234_567, int(TRUTHS[5].times[-1])])
+def test_velocities_are_those_of_the_way(t):
     active = TRACKS.at(t)
     velocities = TRACKS.velocities(active)
     assert velocities.shape == (len(active), 3)

@@ -214,6 +214,13 @@ def test_scaled_refuses_what_is_no_scale(factor):
         _model(FRONT_WIDE).scaled(factor)
 
 
+def test_one_pixel_is_the_smallest_image():
+    assert _model(FRONT_WIDE).resized(1, 1).resolution == (1, 1)
+    for size in ((0, 5), (5, 0)):
+        with pytest.raises(ValueError, match='cannot have the size'):
+            _model(FRONT_WIDE).resized(*size)
+
+
 def test_many_points_at_once_equal_few():
     model = _model(FRONT_WIDE)
     rays = random_rays(50_001, 1.6, seed=4)

@@ -137,6 +137,32 @@ def test_barrel_distortion_that_folds_ends_the_view():
     np.testing.assert_allclose(back, np.array(pixels)[valid], atol=1e-6)
 
 
+def test_what_bends_without_a_fold_is_seen_to_the_side():
+    # Of r (1 - 0.4 r^2 + 0.2 r^4) the slope, 1 - 1.2 s + s^2 of s = r^2, has no root.
+    model = PinholeCamera(**SQUARE, radial_coeffs=(-0.4, 0.2, 0.0, 0.0, 0.0, 0.0))
+    uv, valid = model.project([(2, 0, 1)])
+    assert valid.all()
+    np.testing.assert_allclose(uv, [(500 + 400 * 2 * (1 - 1.6 + 3.2), 500)])
+    # Far out Newton must begin where the radial part is: it has twenty steps.
+    model = PinholeCamera(**SQUARE, radial_coeffs=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+    rays, valid = model.unproject([(500 + 400 * 100 * (1 + 0.5e4), 500)])
+    assert valid.all()
+    np.testing.assert_allclose(rays[0] / rays[0, 2], (100, 0, 1), rtol=1e-9)
+
+
+def test_beyond_a_fold_a_second_rise_is_not_seen():
+    # r (1 - r^2 + 0.2 r^4) falls from s = 0.38 to 2.62, and rises again.
+    model = PinholeCamera(**SQUARE, radial_coeffs=(-1.0, 0.2, 0.0, 0.0, 0.0, 0.0))
+    assert model.project([(0.6, 0, 1), (2, 0, 1)])[1].tolist() == [True, False]
+
+
+def test_tangential_distortion_that_folds_ends_the_view():
+    # x + 3 p2 x^2 rises until x = 1 / 1.2.
+    model = PinholeCamera(**SQUARE, tangential_coeffs=(0.0, -0.2))
+    points = [(0.83, 0, 1), (0.84, 0, 1), (2, 0, 1), (-2, 0, 1)]
+    assert model.project(points)[1].tolist() == [True, False, False, True]
+
+
 def test_denominator_through_zero_ends_the_view():
     model = PinholeCamera(**SQUARE, radial_coeffs=(0.0, 0.0, 0.0, -0.25, 0.0, 0.0))
     assert model.project([(1.9, 0, 1), (2.1, 0, 1)])[1].tolist() == [True, False]

@@ -31,6 +31,7 @@ from nurec_ros.scenario.cameras import (
     parse_camera_model,
     PinholeCamera,
 )
+from nurec_ros.scenario.cameras.base import shown
 import pytest
 
 
@@ -252,6 +253,8 @@ def test_swapped_resolutions_are_recognised(resolution, point):
         ([1920, 1080], [958.0, 1300.0]),
         ([1920, 1080], [400.0, 500.0]),
         ([1080, 1920], [958.0, 1080.0]),
+        # On the outer edge of the last pixel, where the other order would fit as well.
+        ([1080, 1920], [1079.5, 960.0]),
         ([1, 1], [0.0, 0.0]),
         ([65535, 65535], [32767.0, 32767.0]),
     ],
@@ -259,6 +262,11 @@ def test_swapped_resolutions_are_recognised(resolution, point):
 def test_sound_resolutions_are_not_suspected(resolution, point):
     parameters = {**FRONT_WIDE, 'resolution': resolution, 'principal_point': point}
     assert parse_camera_model('ftheta', parameters).resolution == tuple(resolution)
+
+
+def test_long_values_are_cut_off_in_sentences():
+    assert shown(['x' * 76]) == f"['{'x' * 76}']"
+    assert shown(['x' * 77]) == f"['{'x' * 77}…"
 
 
 def test_the_key_that_says_height_first():
