@@ -165,3 +165,17 @@ def test_no_two_modules_and_no_two_classes_share_a_name(modules):
     assert [name for name, count in names.items() if count > 1] == []
     classes = Counter(name for path in paths for name in modules[path][1])
     assert [name for name, count in classes.items() if count > 1] == []
+
+
+def test_no_module_gives_one_name_to_two_things(modules):
+    """No linter sees a constant that a second one of its name replaces."""
+    for path in modules:
+        body = ast.parse(path.read_text(encoding='utf-8')).body
+        targets = (
+            target
+            for statement in body
+            if isinstance(statement, ast.Assign)
+            for target in statement.targets
+        )
+        names = Counter(target.id for target in targets if isinstance(target, ast.Name))
+        assert [name for name, count in names.items() if count > 1] == [], path

@@ -119,7 +119,7 @@ FOLLOWER_SPECS = (
     ),
     Spec('wheelbase_m', 'double', 2.85, "As the player's, in metres.", between=(0.1, 20.0)),
 )
-LOOK_S = 1.0
+MISSING_LOOK_S = 1.0
 # So long it may take to find a player, and a player to subscribe.
 PATIENT_LOOKS = 5
 
@@ -146,7 +146,8 @@ class Follower(Node):  # type: ignore[misc]
         self._path = self.create_subscription(Path, f'{player}/path', self._on_path, latched())
         self.create_subscription(Odometry, f'{player}/odom', self._on_odom, reliable(10))
         self._pathless = self._unheard = 0
-        self.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(MISSING_LOOK_S, self._look, clock=steady)
         self.get_logger().info(f'follows {self._path.topic_name} by {self._commands.topic_name}')
 
     def _look(self) -> None:

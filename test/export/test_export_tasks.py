@@ -149,6 +149,12 @@ def test_a_process_that_ray_cannot_keep_alive_costs_its_scenario_alone(two, run_
     assert kept == {'bag': 'one'}
 
 
+def test_what_a_task_refuses_ends_the_export_with_its_sentence(usdz, tmp_path, run_here):
+    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), cameras=('nope',))
+    with pytest.raises(ConfigurationError, match=r"^parameter 'cameras' names 'nope'; expected "):
+        run_here(wishes)
+
+
 def test_a_folder_that_is_not_shared_is_one_sentence(two, run_here):
     shutil.rmtree(two.output)
     with pytest.raises(ConfigurationError, match='is not the same folder here and on the nodes'):
