@@ -42,16 +42,26 @@ def silent() -> Any:
 
 
 class Listener:
-    """A node of its own in a context of its own, spun only while a test waits for something."""
+    """
+    A node of its own in a context of its own, spun only while a test waits for something.
 
-    def __init__(self, context: Any, name: str = 'listener') -> None:
-        from rclpy.executors import SingleThreadedExecutor
+    With `quick` it is spun by rclpy's executor of events, where there is one: that rebuilds no
+    wait set for each message, but fails over a callback that takes a message's details.
+    """
+
+    def __init__(self, context: Any, name: str = 'listener', *, quick: bool = False) -> None:
         from rclpy.node import Node
 
         self.node = Node(name, context=context)
-        self.executor = SingleThreadedExecutor(context=context)
-        self.executor.add_node(self.node)
+        self._spin(_events_executor() if quick else None)
         self._subscriptions: list[Any] = []
+
+    def _spin(self, kind: Any) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.executor = (kind or SingleThreadedExecutor)(context=self.node.context)
+        self.executor.add_node(self.node)
+        self._is_quick = kind is not None
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe, reliably; give the list that the messages will be in."""
@@ -67,6 +77,10 @@ class Listener:
 
         if not hasattr(Subscription, 'CallbackType'):
             pytest.skip('this rclpy does not tell when a message was sent')
+        if self._is_quick:
+            self.executor.remove_node(self.node)
+            self.executor.shutdown()
+            self._spin(None)
         messages: list[tuple[int, Any]] = []
 
         # rclpy looks at the number of parameters.
@@ -173,3 +187,11 @@ class Listener:
         """End node and executor."""
         self.executor.shutdown()
         self.node.destroy_node()
+
+
+def _events_executor() -> Any:
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # before Kilted
+        return None
+    return EventsExecutor

@@ -53,7 +53,7 @@ class Bench:
         from diagnostic_msgs.msg import DiagnosticStatus
         from rosgraph_msgs.msg import Clock
 
-        self.listener = Listener(context)
+        self.listener = Listener(context, quick=True)
         self.clocks = self.listen(Clock, '/clock')
         self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
         self.player = RunningPlayer(folder, parameters, *rules)

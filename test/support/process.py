@@ -48,13 +48,16 @@ COMMANDS += [f'nurec_ros.{name}' for name in ('preview.server', 'probe.stages', 
 MESSAGES = (
     *('builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs', 'nav_msgs', 'rcl_interfaces'),
     *('rosbag2_interfaces', 'rosgraph_msgs', 'sensor_msgs', 'service_msgs', 'std_msgs'),
-    *('std_srvs', 'tf2_msgs', 'vision_msgs', 'visualization_msgs'),
+    *('std_srvs', 'tf2_msgs', 'type_description_interfaces', 'vision_msgs', 'visualization_msgs'),
 )
 # What else a player imports while it starts, and this module, which a fork begins with.
-LATER = ['rosidl_generator_py', 'numpy.ma', __name__]
+LATER = ['rosidl_generator_py', 'numpy.ma', 'scipy.interpolate', 'scipy.spatial.transform']
+LATER += ['encodings.cp437', 'grpc._channel', 'type_description_interfaces.msg', __name__]
 # Who drives a player.
 LATER += ['test.support.driver']
 IMPORTED = COMMANDS + LATER + [f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES]
+# When all are there.
+IMPORTED += ['test.support.before_forks']
 
 
 class Process:

@@ -25,9 +25,8 @@ from test.support.driver import (
     TOPICS,
     twist,
 )
-from test.support.player_bench import serve, stamp_ns
+from test.support.player_bench import NOWHERE, serve, stamp_ns
 from test.support.process import Process
-import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
@@ -61,28 +60,34 @@ def pictures_of(calls):
     }
 
 
-def drive_a_circle(start, usdz, source, seed, log):
-    """Return the requests of a drive by ticks; the driver is a process of its own."""
-    with serve(usdz) as server:
-        bench = start(
-            usdz_path=usdz,
-            server=server.address,
-            ego_source=source,
-            ego_wait_s=120.0,
-            tick_us=50_000,
-            shutter='recorded',
-        ).ready()
-        infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
-        for messages in infos:
-            bench.until(lambda messages=messages: messages, 'the picture of begin')
-        before = len(server.calls)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
-            driver = Process('test.support.driver', ['steps', source, 20, seed], log)
-        bench.until(lambda: driver.code is not None, 'the end of the drive')
-        assert driver.code == 0, driver.output
-        assert bench.clock_ns == BEGIN_NS + 1_000_000_000
-        return pictures_of(list(server.calls)[before:])
+@pytest.fixture(scope='module')
+def stepped(start, usdz, server):
+    """Return a player that is driven by ticks, whose pictures are wanted."""
+    bench = start(
+        usdz_path=usdz,
+        server=server.address,
+        ego_wait_s=120.0,
+        tick_us=50_000,
+        shutter='recorded',
+    ).ready()
+    infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
+    bench.until(lambda: all(infos), 'the pictures of begin')
+    return bench
+
+
+def drive_a_circle(bench, server, source, seed, log):
+    """Return the requests of a drive by ticks from begin; the driver is a process of its own."""
+    bench.configure(ego_source=source)
+    bench.trigger('reset')
+    bench.until(lambda: bench.state['current_time_us'] == START_US, 'begin')
+    before = len(server.calls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
+        driver = Process('test.support.driver', ['steps', source, 20, seed], log)
+    bench.until(lambda: driver.code is not None, 'the end of the drive')
+    assert driver.code == 0, driver.output
+    assert bench.trigger('stop')['current_time_us'] == START_US + 1_000_000
+    return pictures_of(list(server.calls)[before:])
 
 
 @pytest.mark.parametrize(
@@ -101,29 +106,41 @@ def drive_a_circle(start, usdz, source, seed, log):
         ),
     ],
 )
-def test_two_drives_ask_for_the_same_whatever_the_delays(start, usdz, tmp_path, source, action):
+def test_two_drives_ask_for_the_same_whatever_the_delays(
+    stepped, usdz, server, tmp_path, source, action
+):
     one, other = (
-        drive_a_circle(start, usdz, source, seed, tmp_path / f'driver_{seed}.txt')
+        drive_a_circle(stepped, server, source, seed, tmp_path / f'driver_{seed}.txt')
         for seed in (1, 2)
     )
     assert len(one) >= 20
     assert one == other
     # And so does a program without ROS.
     with (
-        serve(usdz) as server,
-        Environment(usdz, server.address, ego_source=source, shutter='recorded') as environment,
+        serve(usdz) as alone,
+        Environment(usdz, alone.address, ego_source=source, shutter='recorded') as environment,
     ):
         seen = environment.reset()
         for _ in range(20):
             seen = environment.step(action(seen.t_ns), 0.05)
-        assert pictures_of(server.calls) == one
+        assert pictures_of(alone.calls) == one
+
+
+@pytest.fixture(scope='module')
+def player(start, usdz, server):
+    return start(usdz_path=usdz, server=server.address, command_timeout_s=0.0).ready()
 
 
 @pytest.fixture
-def driven(start, usdz, server):
-    return start(
-        usdz_path=usdz, server=server.address, ego_source='twist', command_timeout_s=0.0
-    ).ready()
+def driven(player):
+    """Return the shared player at begin; what moved its ego before is forgotten."""
+    player.configure(ego_source='recorded', ego_wait_s=0.0, tick_us=100_000)
+    player.configure(ego_source='twist')
+    player.trigger('reset')
+    player.until(lambda: not player.state.get('ego_input_stamp_us', True), 'no input')
+    player.until(lambda: player.state['current_time_us'] == START_US, 'begin')
+    player.until(lambda: player.clock_ns == BEGIN_NS, 'the clock at begin')
+    return player
 
 
 def test_everything_shows_the_driven_ego(driven, usdz):
@@ -185,36 +202,9 @@ def _levels(diagnostics):
     return {status.name: status for message in diagnostics for status in message.status}
 
 
-def test_bad_inputs_are_dropped_and_said_once(driven):
-    diagnostics = driven.listen(DiagnosticArray, '/diagnostics')
-    driver = Driver(driven.listener, 'twist')
-    for _ in range(5):
-        driver.put(twist(BEGIN_NS, float('nan'), 0.0))
-        driver.put(twist(BEGIN_NS, 1.0, 0.0, 'odom'))
-        driver.put(twist(BEGIN_NS, 1e9, 0.0))
-
-    def dropped():
-        status = _levels(diagnostics).get('nurec: ego')
-        values = {one.key: one.value for one in status.values} if status else {}
-        return values.get('dropped_inputs') == '15'
-
-    driven.until(dropped, 'all that was dropped')
-    # One of the wall clock counts from its arrival.
-    driver.put(twist(time.time_ns(), 2.0, 0.0))
-    driven.until(lambda: driven.state['ego_input_stamp_us'] == START_US, 'the last input')
-    assert driven.trigger('tick')['ego_speed'] == 2.0
-    said = driven.player.output
-    for sentence in (
-        'linear.x is nan, expected a finite number',
-        "frame_id is 'odom', expected 'base_link' or none",
-        'linear.x is 1e+09, expected at most 1000',
-        'set use_sim_time',
-    ):
-        assert said.count(sentence) == 1, sentence
-
-
-def test_poses_of_the_halted_moment_show_at_once(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address, ego_source='pose').ready()
+def test_poses_of_the_halted_moment_show_at_once(driven):
+    bench = driven
+    bench.configure(ego_source='pose')
     infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
     transforms = bench.listen(TFMessage, '/tf')
     bench.until(lambda: infos, 'the picture of begin')
@@ -260,13 +250,11 @@ def test_a_step_without_its_input_is_refused(driven):
     assert driven.state['current_time_us'] == START_US
 
 
-def test_the_other_type_of_twist_is_named(driven):
-    node = driven.listener.node
-    publisher = node.create_publisher(Twist, TOPICS['twist'], 10)
-    driven.until(
-        lambda: 'set cmd_vel_stamped:=false' in driven.player.output, 'a warning of the type'
-    )
-    node.destroy_publisher(publisher)
+def test_the_other_type_of_twist_is_named(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE, ego_source='twist')
+    publisher = bench.listener.node.create_publisher(Twist, TOPICS['twist'], 10)
+    bench.player.says('set cmd_vel_stamped:=false')
+    bench.listener.node.destroy_publisher(publisher)
 
 
 def test_unstamped_twists_count_from_their_arrival(start, usdz, server):

@@ -30,6 +30,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nurec_ros.playback.clock import Schedule
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.pipeline import RenderPipeline
+from nurec_ros.ros import player_node
 from nurec_ros.ros.loading import Loaded
 from nurec_ros.ros.player_node import NurecPlayer
 from nurec_ros.ros.sensor_topics import CameraTopics
@@ -80,14 +81,16 @@ def open_files() -> int:
 
 
 class Host:
-    """A player and a client that hears images, spun by the test."""
+    """A player that reports often, and a client that hears images, spun by the test."""
 
     def __init__(self, context: Any, usdz: Path, server: str) -> None:
         values = {'usdz_path': str(usdz), 'server': server, 'resolution_scale': 0.05}
-        self.player = NurecPlayer(
-            context=context,
-            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(player_node, 'REPORT_PERIOD_S', 0.1)
+            self.player = NurecPlayer(
+                context=context,
+                parameter_overrides=[Parameter(name, value=one) for name, one in values.items()],
+            )
         self.node = Node('client', context=context)
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.player)
