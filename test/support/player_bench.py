@@ -39,7 +39,8 @@ class Bench:
     """
     A player in its own process, and a client that hears its clock and its state.
 
-    `parameters` and `rules` are those of RunningPlayer. Ends with `close`.
+    `parameters` and `rules` are those of RunningPlayer, `quick` is that of Listener. Ends with
+    `close`.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Bench:
         parameters: Mapping[str, Any] | None = None,
         *rules: object,
         name: str = '/nurec',
+        quick: bool = False,
     ) -> None:
         from diagnostic_msgs.msg import DiagnosticStatus
         from rosgraph_msgs.msg import Clock
 
-        self.listener = Listener(context, quick=True)
+        self.listener = Listener(context, quick=quick)
         self.clocks = self.listen(Clock, '/clock')
         self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
         self.player = RunningPlayer(folder, parameters, *rules)

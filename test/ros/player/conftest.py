@@ -100,7 +100,7 @@ def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Cal
         folder = tmp_path_factory.mktemp('player')
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(domain))
-            bench = Bench(folder, context, parameters, *rules, name=name)
+            bench = Bench(folder, context, parameters, *rules, name=name, quick=True)
         bench.domain = domain
         benches.append(bench)
         return bench
