@@ -77,9 +77,10 @@ def stepped(start, usdz, server):
 
 def drive_a_circle(bench, server, source, seed, log):
     """Return the requests of a drive by ticks from begin; the driver is a process of its own."""
-    bench.configure(ego_source=source)
+    # At begin, so that the pictures which another source asks for are those that are left out.
     bench.trigger('reset')
     bench.until(lambda: bench.state['current_time_us'] == START_US, 'begin')
+    bench.configure(ego_source=source)
     before = len(server.calls)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
