@@ -20,7 +20,7 @@ signal or a child's end is noticed at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -30,9 +30,12 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.demo.recording import (
     Diagnostics,
     fields_of,
+    last_due,
     Recorder,
     rendering,
     skipped_text,
@@ -74,6 +77,8 @@ SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 10.0, 5.0, 40.0
 MOST_COLUMNS = 100
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
+# By sensor, starts and ends of its frames, (F, 2), ns.
+Times = Mapping[str, NDArray[np.int64]]
 # Says how far it is.
 Report = Callable[[], None]
 
@@ -138,7 +143,9 @@ def record_drive(
         wall_s = time.monotonic() - began
         recorder.measuring = False
         scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
-        watch.settle()
+        images = {tokens[name]: scenario.cameras[name].frame_times_ns for name in cameras}
+        clouds = {tokens[name]: one.spin_times_ns for name, one in scenario.lidars.items()}
+        watch.settle(first_us * 1000, images, clouds)
         remarks = [*added, *rendering(watch.diagnostics, names)]
         remarks += rendering(watch.diagnostics, lidars, 'clouds')
         remarks += skipped_text(recorder.skipped)
@@ -307,20 +314,26 @@ class Watch:
         request = SetParameters.Request(parameters=[Parameter(name='rate', value=value)])
         self._set.call_async(request)
 
-    def settle(self) -> None:
+    def settle(self, begin_ns: int, images: Times, clouds: Times) -> None:
         """
         Take what is still on its way: for a moment, and on until nothing is left waiting.
 
-        The last transforms are waited for: what a busy machine loses is sent again, but where
-        nothing follows it, only when the publisher's next heartbeat (every 3 s) is missed.
+        The last transforms are waited for, and the last image and cloud since `begin_ns`: what a
+        busy machine loses is sent again, but where nothing follows it, only when the publisher's
+        next heartbeat (every 3 s) is missed.
         """
         drain(
             lambda timeout_s: self._executor.spin_once(timeout_sec=timeout_s),
             lambda: sum(topic.count for topic in self.recorder.topics.values()),
-            self._is_complete,
+            lambda: self._is_complete(begin_ns, images, clouds),
         )
 
-    def _is_complete(self) -> bool:
+    def _is_complete(self, begin_ns: int, images: Times, clouds: Times) -> bool:
+        end_ns = int(self.state['current_time_us']) * 1000
+        for times, topic in (images, 'image_raw/compressed'), (clouds, 'points'):
+            last = last_due(times, begin_ns, end_ns, self.diagnostics)
+            if not self.recorder.has({f'{self._player}/{s}/{topic}': t for s, t in last.items()}):
+                return False
         last = deserialize_message(self.transforms, TFMessage) if self.transforms else TFMessage()
         newest_ns = max((time_of(one.header.stamp) for one in last.transforms), default=0)
         return newest_ns // 1000 >= int(self.state['current_time_us'])

@@ -31,9 +31,11 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Pose, Transform
 import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.demo.drawing import nearest, Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.export.bag import definition, message_class, NoDefinitionError, recorded_qos
+from nurec_ros.playback.clock import camera_times
 from nurec_ros.ros.conversions import time_of
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -68,12 +70,13 @@ Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 
 @dataclass(slots=True)
 class Topic:
-    """A recorded topic: its type, its counts, and those of the stretch that is measured."""
+    """A recorded topic: its type, its counts (all, and in what is measured), its last message."""
 
     name: str
     kind: str
     count: int = 0
     measured: int = 0
+    last: bytes = bytes(12)
 
 
 class Recorder:
@@ -138,6 +141,7 @@ class Recorder:
             self._writer.write(connection, time.time_ns(), data)
             topic.count += 1
             topic.measured += self.measuring
+            topic.last = data
             if listener is not None:
                 listener(data)
 
@@ -153,6 +157,11 @@ class Recorder:
             with subscription.handle:
                 while taken := subscription.handle.take_message(subscription.msg_type, True):
                     subscription.callback(taken[0])
+
+    def has(self, stamps_ns: Mapping[str, int]) -> bool:
+        """Return whether these of its topics have come to these stamps or later ones."""
+        known = ((self.topics.get(name), stamp_ns) for name, stamp_ns in stamps_ns.items())
+        return all(topic is None or stamp_of(topic.last) >= at_ns for topic, at_ns in known)
 
     def close(self) -> None:
         """Finish the file; nothing is recorded any more."""
@@ -201,6 +210,26 @@ def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'ima
     if dropped:
         remarks.append(f'{dropped} {what} were dropped')
     return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
+
+
+def last_due(
+    times_ns: Mapping[str, NDArray[np.int64]], begin_ns: int, end_ns: int, diagnostics: Diagnostics
+) -> dict[str, int]:
+    """
+    Return the last time at which a sensor is due, by name; of those that lost nothing so far.
+
+    times_ns: starts and ends of its frames or spins, (F, 2), ns.
+    """
+    losing = {
+        name.rpartition(': ')[2]
+        for name, (_, values) in diagnostics.items()
+        if int(values.get('failed', 0)) or int(values.get('dropped', 0))
+    }
+    return {
+        sensor: int(camera_times(times[:, 1], begin_ns, end_ns, 0.0)[-1])
+        for sensor, times in times_ns.items()
+        if sensor not in losing
+    }
 
 
 def skipped_text(skipped: dict[str, str]) -> list[str]:

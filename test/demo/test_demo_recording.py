@@ -30,7 +30,7 @@ from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 import numpy as np
 from nurec_ros.demo import recording
-from nurec_ros.demo.recording import flat_pose, matching_qos, read_drive, Recorder
+from nurec_ros.demo.recording import flat_pose, last_due, matching_qos, read_drive, Recorder
 from nurec_ros.export.bag import (
     definition,
     message_class,
@@ -208,6 +208,33 @@ def test_only_the_measured_stretch_is_measured(street: Street):
         street.until(lambda expected=before + 1: street.count('/clock') == expected)
     topic = street.recorder.topics['/clock']
     assert (topic.count, topic.measured) == (4, 2)
+
+
+def test_it_knows_how_far_a_topic_has_come(street: Street):
+    publisher = street.publisher(CompressedImage, '/cam/compressed')
+    image = CompressedImage()
+    image.header.stamp.sec, image.header.stamp.nanosec = 7, 300_000_000
+    assert not street.recorder.has({'/cam/compressed': 1})
+    publisher.publish(image)
+    street.until(lambda: street.recorder.topics['/cam/compressed'].count == 1)
+    assert street.recorder.has({'/cam/compressed': 7_300_000_000})
+    assert not street.recorder.has({'/cam/compressed': 7_300_000_001})
+    # What nobody publishes is not waited for.
+    assert street.recorder.has({'/elsewhere': 7_300_000_001})
+
+
+def test_what_is_due_last_is_known_of_sensors_that_lose_nothing():
+    ends = np.arange(1, 8) * 100_000_000
+    times = {name: np.stack([ends - 30_000_000, ends], axis=-1) for name in 'abcd'}
+    counts = {'asked': '7', 'failed': '0', 'dropped': '0'}
+    diagnostics = {
+        'nurec: renderer': ('', {'connected': 'true'}),
+        'nurec: b': ('', counts),
+        'nurec: c': ('', {**counts, 'failed': '1'}),
+        'nurec: d': ('', {**counts, 'dropped': '1'}),
+    }
+    due = last_due(times, 250_000_000, 640_000_000, diagnostics)
+    assert due == {'a': 600_000_000, 'b': 600_000_000}
 
 
 def test_qos_is_the_most_that_all_offer():
