@@ -135,7 +135,7 @@ def record_drive(
 
         try:
             if drive is None:
-                added = _play_to_the_end(watch, speed, report)
+                added = play_to_the_end(watch, speed, report)
             else:
                 added = drive(watch, report)
         finally:
@@ -152,7 +152,8 @@ def record_drive(
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
-def _play_to_the_end(watch: Watch, speed: float, report: Report) -> Sequence[str]:
+def play_to_the_end(watch: Watch, speed: float, report: Report) -> Sequence[str]:
+    """Play to the end, at a speed where the pictures allow it; return nothing to add."""
     watch.call('play')
     last_us, moved = watch.state['current_time_us'], time.monotonic()
     paced_us, paced = last_us, moved

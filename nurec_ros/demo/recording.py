@@ -216,19 +216,21 @@ def last_due(
     times_ns: Mapping[str, NDArray[np.int64]], begin_ns: int, end_ns: int, diagnostics: Diagnostics
 ) -> dict[str, int]:
     """
-    Return the last time at which a sensor is due, by name; of those that lost nothing so far.
+    Return the last time at which a sensor is due, by name, of those of which all came so far.
 
     times_ns: starts and ends of its frames or spins, (F, 2), ns.
     """
-    losing = {
+    lacking = {
         name.rpartition(': ')[2]
         for name, (_, values) in diagnostics.items()
-        if int(values.get('failed', 0)) or int(values.get('dropped', 0))
+        if any(int(values.get(count, 0)) for count in ('failed', 'dropped'))
+        # As of the lidars of a server that renders none.
+        or values.get('received') == '0'
     }
     return {
         sensor: int(camera_times(times[:, 1], begin_ns, end_ns, 0.0)[-1])
         for sensor, times in times_ns.items()
-        if sensor not in losing
+        if sensor not in lacking
     }
 
 
@@ -243,7 +245,7 @@ def skipped_text(skipped: dict[str, str]) -> list[str]:
 # The drive that a recording holds: the pictures show what came over ROS and not what a file held.
 
 
-class _Reading:
+class Reading:
     """The parts of a drive, as they come message by message."""
 
     def __init__(self) -> None:
@@ -326,7 +328,7 @@ def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') ->
 
     Of each camera and lidar only what is nearest to some moments is kept.
     """
-    parts = _Reading()
+    parts = Reading()
     clouds: dict[str, dict[int, tuple[int, bytes]]] = {}
     coded: dict[str, list[tuple[int, bytes]]] = {}
     with Reader(folder) as reader:
@@ -373,7 +375,7 @@ def _keep_nearest(
             kept[moment_ns] = t_ns, data
 
 
-def _clouds(parts: _Reading, coded: Mapping[int, bytes]) -> list[tuple[int, Points]]:
+def _clouds(parts: Reading, coded: Mapping[int, bytes]) -> list[tuple[int, Points]]:
     kind = message_class(CLOUD)
     return [(t, parts.cloud(deserialize_message(coded[t], kind))) for t in sorted(coded)]
 

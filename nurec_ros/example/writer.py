@@ -190,13 +190,17 @@ def _chosen(tracks: list[Track], count: int | None) -> list[Track]:
 def _written(make: Callable[Wishes, Example]) -> Callable[Concatenate[AnyPath, Wishes], Path]:
     """Return what writes an example at a path, and takes besides what makes the example."""
 
-    def write(path: AnyPath, /, *args: Wishes.args, **wishes: Wishes.kwargs) -> Path:
+    def write_example(path: AnyPath, /, *args: Wishes.args, **wishes: Wishes.kwargs) -> Path:
+        """
+        Write a made-up street to a USDZ file; return its path.
+
+        All other arguments, and errors, are those of make_example; equal ones give equal bytes.
+        """
         return write_usdz(path, members(make(*args, **wishes)))
 
-    return write
+    return write_example
 
 
-# A USDZ of a made-up street: equal arguments give equal bytes.
 write_example = _written(make_example)
 
 

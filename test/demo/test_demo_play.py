@@ -38,7 +38,7 @@ from nurec_ros.demo.resources import DemoError
 from nurec_ros.ros.outlet import latched
 import pytest
 import rclpy
-from rclpy.task import Future
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -266,18 +266,23 @@ def test_a_player_that_stands_still_is_given_up(monkeypatch):
     watch = SimpleNamespace(state=state, call=lambda _: None, step=step)
     monkeypatch.setattr(play, 'STALL_S', 0.0)
     with pytest.raises(DemoError, match=r'^the player has stood still at 5 us for 0 s$'):
-        play._play_to_the_end(watch, 1.0, lambda: None)
+        play.play_to_the_end(watch, 1.0, lambda: None)
 
 
-def test_what_is_missing_before_it_can_begin_is_named(tmp_path, monkeypatch):
+def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
     context = rclpy.Context()
     rclpy.init(context=context)
     player = rclpy.create_node('nurec', context=context)
 
+    def refuse(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = False, 'no scenario'
+        return response
+
     def publish(kind: type, topic: str, message: object) -> None:
         player.create_publisher(kind, topic, latched()).publish(message)
 
-    with Watch(tmp_path / 'recording', lambda: None) as watch:
+    answering = SingleThreadedExecutor(context=context)
+    with Watch(tmp_path / 'recording', lambda: answering.spin_once(timeout_sec=0.0)) as watch:
 
         def comes(words: str) -> None:
             until(lambda: words in missing(watch), words)
@@ -286,7 +291,7 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path, monkeypatch):
         document = KeyValue(key='scenario', value='"street"')
         publish(DiagnosticStatus, '/nurec/state', DiagnosticStatus(values=[document]))
         comes('the player has no service /nurec/play')
-        player.create_service(Trigger, '/nurec/play', lambda _, response: response)
+        player.create_service(Trigger, '/nurec/play', refuse)
         comes('no image of front (the player says of the renderer: nothing)')
         renderer = DiagnosticStatus(name='nurec: renderer', message='connecting')
         publish(DiagnosticArray, '/diagnostics', DiagnosticArray(status=[renderer]))
@@ -298,12 +303,9 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path, monkeypatch):
         # It offers the service, and is not spun: nobody answers.
         with pytest.raises(DemoError, match=r'^/nurec/play did not answer in 0\.1 s$'):
             watch.call('play', 0.1)
-        refusal = Future()
-        refusal.set_result(Trigger.Response(success=False, message='no scenario'))
-        client = SimpleNamespace(call_async=lambda _: refusal)
-        with monkeypatch.context() as patch:
-            patch.setitem(watch._clients, 'play', client)
-            with pytest.raises(DemoError, match=r'^/nurec/play refused: no scenario$'):
-                watch.call('play')
+        answering.add_node(player)
+        with pytest.raises(DemoError, match=r'^/nurec/play refused: no scenario$'):
+            watch.call('play', 60.0)
+    answering.shutdown()
     player.destroy_node()
     rclpy.try_shutdown(context=context)

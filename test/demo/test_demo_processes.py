@@ -143,14 +143,14 @@ def test_the_stubborn_are_ended_too(tmp_path: Path, monkeypatch):
 
 
 def test_one_that_nothing_ends_has_no_exit_code(children: Children, monkeypatch):
-    from nurec_ros.demo import resources as processes
+    from nurec_ros.demo import resources
 
     child = children.start('server', STUBBORN)
     child.wait_for('^deaf', 30)
     with monkeypatch.context() as patch:
-        patch.setattr(processes, 'PATIENCE_S', {signal.SIGINT: 0.1})
+        patch.setattr(resources, 'PATIENCE_S', {signal.SIGINT: 0.1})
         assert child.end() is None
-        patch.setattr(processes, 'PATIENCE_S', {signal.SIGTERM: 120.0})
+        patch.setattr(resources, 'PATIENCE_S', {signal.SIGTERM: 120.0})
         assert child.end() == -signal.SIGTERM
 
 

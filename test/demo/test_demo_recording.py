@@ -29,8 +29,14 @@ from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 import numpy as np
-from nurec_ros.demo import recording
-from nurec_ros.demo.recording import flat_pose, last_due, matching_qos, read_drive, Recorder
+from nurec_ros.demo.recording import (
+    flat_pose,
+    last_due,
+    matching_qos,
+    read_drive,
+    Reading,
+    Recorder,
+)
 from nurec_ros.export.bag import (
     definition,
     message_class,
@@ -223,15 +229,16 @@ def test_it_knows_how_far_a_topic_has_come(street: Street):
     assert street.recorder.has({'/elsewhere': 7_300_000_001})
 
 
-def test_what_is_due_last_is_known_of_sensors_that_lose_nothing():
+def test_what_is_due_last_is_known_of_sensors_of_which_all_came():
     ends = np.arange(1, 8) * 100_000_000
-    times = {name: np.stack([ends - 30_000_000, ends], axis=-1) for name in 'abcd'}
-    counts = {'asked': '7', 'failed': '0', 'dropped': '0'}
+    times = {name: np.stack([ends - 30_000_000, ends], axis=-1) for name in 'abcde'}
+    counts = {'asked': '7', 'received': '7', 'failed': '0', 'dropped': '0'}
     diagnostics = {
         'nurec: renderer': ('', {'connected': 'true'}),
         'nurec: b': ('', counts),
         'nurec: c': ('', {**counts, 'failed': '1'}),
         'nurec: d': ('', {**counts, 'dropped': '1'}),
+        'nurec: e': ('', {**counts, 'received': '0'}),
     }
     due = last_due(times, 250_000_000, 640_000_000, diagnostics)
     assert due == {'a': 600_000_000, 'b': 600_000_000}
@@ -385,7 +392,7 @@ def test_a_recorded_drive_is_read_back(street: Street, tmp_path: Path):
 
 
 def test_of_markers_that_come_late_or_show_nobody_nothing_is_kept():
-    reading = recording._Reading()
+    reading = Reading()
     for sec in (2, None, 1, 3):
         markers = [] if sec is None else [marker(7, 'person', 5.0 + sec, sec)]
         for topic in ('tracks', 'ego'):

@@ -37,6 +37,12 @@ class Here:
     def __init__(self) -> None:
         self.tasks: dict[object, Callable[[], object]] = {}
 
+    def init(self, **_: object) -> None:
+        """Take any address: it is here already."""
+
+    def shutdown(self) -> None:
+        """End nothing."""
+
     def put(self, value: object) -> object:
         return value
 
@@ -88,7 +94,7 @@ def run_here(monkeypatch):
         for kind, task in tasks.items():
             monkeypatch.setattr(on_cluster, kind, task)
         heard = Heard()
-        entries = on_cluster._ClusterRun(wishes, known or {}, heard).entries()
+        entries = on_cluster.on_cluster(wishes, known or {}, heard)
         return [entry for _, entry in entries], heard
 
     return run
@@ -179,7 +185,7 @@ def test_what_is_there_is_not_rendered_again(
 
 
 @pytest.mark.parametrize('known', [True, False], ids=['now', 'before 2.52'])
-def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
+def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, tmp_path, known):
     """As it does where a token is wrong; Ray has not always had an error for that."""
     if not known:
         monkeypatch.delattr('ray.exceptions.AuthenticationError', raising=False)
@@ -187,14 +193,17 @@ def test_a_cluster_that_lets_nobody_in_is_one_sentence(monkeypatch, known):
     def refuse(**_):
         raise ConnectionError('Failed to connect to Ray cluster')
 
+    def asked(address: str) -> Wishes:
+        return Wishes((tmp_path / 'a.usdz',), tmp_path / 'out', ('localhost:1',), ray=address)
+
     monkeypatch.setattr(ray, 'init', refuse)
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ConfigurationError) as caught:
-            on_cluster._connect(f'127.0.0.1:{port}')
+            [*on_cluster.on_cluster(asked(f'127.0.0.1:{port}'), {}, Heard())]
     words = str(caught.value)
     with pytest.raises(ConfigurationError, match=r'^no Ray cluster is here: Failed to connect'):
-        on_cluster._connect('auto')
+        [*on_cluster.on_cluster(asked('auto'), {}, Heard())]
     assert words.startswith(f'the Ray cluster at 127.0.0.1:{port} does not let this command in: ')
     assert 'if it has a token, set RAY_AUTH_MODE=token' in words
 
