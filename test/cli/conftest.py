@@ -13,6 +13,6 @@
 # limitations under the License.
 """The two small scenes that the render service is tested with."""
 
-from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
+from test.support.render_scene import other_path, other_scenario, scenario, scenario_path
 
 __all__ = ['other_path', 'other_scenario', 'scenario', 'scenario_path']

@@ -14,7 +14,7 @@
 """The two small scenes, and a server of any behaviour with its client."""
 
 from test.preview.preview_client import Client, serve
-from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
+from test.support.render_scene import other_path, other_scenario, scenario, scenario_path
 
 from nurec_ros.preview import paint
 from nurec_ros.preview.behaviour import Behaviour

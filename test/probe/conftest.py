@@ -15,7 +15,7 @@
 
 from test.preview.preview_client import serve
 from test.probe.reports import probe_at, with_small_cameras
-from test.support.render_fixtures import other_path, other_scenario, scenario, scenario_path
+from test.support.render_scene import other_path, other_scenario, scenario, scenario_path
 
 from nurec_ros.preview.behaviour import Behaviour
 import pytest

@@ -19,10 +19,9 @@ import queue
 import signal
 import subprocess
 import sys
+from test.ros.pseudo_terminal import PseudoTerminal
 from test.support.archives import build_archive, START_US
-from test.support.player_bench import NOWHERE
-from test.support.pseudo_terminal import PseudoTerminal
-from test.support.running_player import RunningPlayer
+from test.support.player_bench import NOWHERE, running_player
 from test.support.waiting import until
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -58,10 +57,10 @@ def test_keys_steer_a_player(usdz, tmp_path, listener):
         listener.until(fits, str(expected))
 
     with (
-        RunningPlayer(tmp_path, parameters(usdz)) as player,
+        running_player(tmp_path, parameters(usdz)) as player,
         PseudoTerminal(tmp_path, CONTROL) as terminal,
     ):
-        player.first(listener, states)
+        listener.until(lambda: player.alive() and states, 'the first state')
         terminal.shows(r'halted +0\.00/60\.00 s  ─+  x1  \d+ road users  ')
         # The server is nowhere.
         terminal.shows('cannot reach 127.0.0.1:1')
@@ -106,13 +105,13 @@ def test_keys_steer_a_player(usdz, tmp_path, listener):
 def test_it_survives_a_player_that_ends_and_returns(usdz, tmp_path):
     with PseudoTerminal(tmp_path, CONTROL) as terminal:
         terminal.shows('there is no player /nurec')
-        with RunningPlayer(tmp_path, parameters(usdz)) as player:
+        with running_player(tmp_path, parameters(usdz)) as player:
             terminal.shows(r'halted +0\.00')
             terminal.press(b'5')
             terminal.shows(r'halted +30\.00')
             player.interrupt()
             terminal.shows('there is no player /nurec')
-        with RunningPlayer(tmp_path, parameters(usdz)):
+        with running_player(tmp_path, parameters(usdz)):
             terminal.press(b'')
             terminal.shows(r'halted +0\.00')
             terminal.press(b'5')
@@ -120,7 +119,7 @@ def test_it_survives_a_player_that_ends_and_returns(usdz, tmp_path):
 
 
 def test_another_name_is_offered(usdz, tmp_path):
-    with RunningPlayer(tmp_path, parameters(usdz), '-r', '__node:=second', '-r', '__ns:=/car'):
+    with running_player(tmp_path, parameters(usdz), '-r', '__node:=second', '-r', '__ns:=/car'):
         with PseudoTerminal(tmp_path, CONTROL) as terminal:
             terminal.shows(r'there is /car/second \(--node\)')
             terminal.press(b'\x04')
@@ -190,7 +189,7 @@ def test_a_stop_gives_the_terminal_back_until_it_goes_on(tmp_path):
 
 def test_on_a_pipe_it_prints_lines_until_nobody_reads(usdz, tmp_path):
     with (
-        RunningPlayer(tmp_path, parameters(usdz)),
+        running_player(tmp_path, parameters(usdz)),
         subprocess.Popen(
             [sys.executable, '-m', CONTROL],
             stdin=subprocess.DEVNULL,

@@ -14,8 +14,8 @@
 """camera_info of every model, at every size, against OpenCV and the F-theta formula."""
 
 import math
+from test.scenario.cameras.nvidia_lenses import nvidia_pixels, RAYS, SIZED
 from test.support.lenses import ftheta_project
-from test.support.nvidia_lenses import nvidia_pixels, RAYS, SIZED
 from typing import Any
 
 import cv2

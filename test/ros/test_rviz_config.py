@@ -16,7 +16,7 @@
 from pathlib import Path
 import re
 from test.support.listener import Listener
-from test.support.running_player import RunningPlayer
+from test.support.player_bench import running_player
 
 from nurec_ros.example import write_example
 from nurec_ros.ros.sensor_topics import LAYOUTS
@@ -134,9 +134,9 @@ def offer(tmp_path_factory):
     listener = Listener(context)
     usdz_path = write_example(folder / 'street.usdz', duration_s=2.0)
     parameters = {'usdz_path': usdz_path, 'server': 'localhost:1', 'ego_source': 'twist'}
-    with RunningPlayer(folder, parameters) as player:
+    with running_player(folder, parameters) as player:
         found = Offer(listener)
-        player.first(listener, found.tf)
+        listener.until(lambda: player.alive() and found.tf, 'the first transform')
         yield found
     listener.close()
     rclpy.try_shutdown(context=context)

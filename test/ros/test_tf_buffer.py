@@ -20,13 +20,13 @@ tf2's rules on recorded ones, in the worst orders in which the two topics can ar
 """
 
 from bisect import bisect_left
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 import math
 import random
 from test.support.archives import build_archive, ego_pose, START_US
-from test.support.listener import Listener
-from test.support.running_player import RunningPlayer
+from test.support.player_bench import Bench
 import threading
 
 from geometry_msgs.msg import TransformStamped
@@ -72,44 +72,39 @@ def position_of(transform):
 # The journey that both listeners follow.
 
 
-class Journey:
-    """A player that is sent back and forth; `clock` is what /clock said last."""
+class Journey(Bench):
+    """A player at rate 10 whose cameras are due all the time, sent back and forth."""
 
-    def __init__(self, player, listener, folder):
-        self._player = player
-        self._listener = listener
+    def __init__(self, context, folder):
         self._folder = folder
-        self._clocks = listener.listen(Clock, '/clock')
-
-    @property
-    def clock(self):
-        """Return the position that was heard last."""
-        return stamp_of(self._clocks[-1].clock)
-
-    def _until(self, condition, what):
-        self._listener.until(lambda: self._player.alive() and condition(), what)
-
-    def _passes(self, seconds):
-        self._until(lambda: self.clock >= BEGIN + seconds * SECOND, f'position {seconds} s')
+        parameters = {
+            'usdz_path': build_archive(folder, duration_s=DURATION_S),
+            'rate': 10.0,
+            'always_render': True,
+            'server': 'localhost:1',
+        }
+        super().__init__(folder, context, parameters)
 
     def _seek(self, seconds):
-        self._player.seek(self._listener, BEGIN + round(seconds * SECOND))
+        self.seek(BEGIN + round(seconds * SECOND))
+
+    def _passes(self, seconds):
+        self.passes(BEGIN + round(seconds * SECOND))
 
     def _goes_back(self, act):
-        heard = len(self._clocks) - 1
+        heard = len(self.clocks) - 1
 
         def went_back():
-            stamps = [stamp_of(one.clock) for one in self._clocks[heard:]]
+            stamps = [stamp_of(one.clock) for one in self.clocks[heard:]]
             return any(after < before for before, after in pairwise(stamps))
 
         act()
-        self._until(went_back, 'a jump back')
+        self.until(went_back, 'a jump back')
 
     def jumps(self):
         """Go through all kinds of jumps back; yields the name of each right after it."""
-        player, listener = self._player, self._listener
-        player.first(listener, self._clocks)
-        player.trigger(listener, 'play')
+        self.ready()
+        self.trigger('play')
         self._passes(17.0)
         # Farther back than a buffer remembers: there, what it has makes it refuse what comes.
         self._goes_back(lambda: self._seek(2.0))
@@ -118,45 +113,24 @@ class Journey:
         self._goes_back(lambda: self._seek(12.0))
         yield 'seek a little back, playing'
         self._passes(20.0)
-        player.trigger(listener, 'stop')
+        self.trigger('stop')
         self._goes_back(lambda: self._seek(16.0))
         yield 'seek a little back, halted'
-        self._goes_back(lambda: player.trigger(listener, 'reset'))
+        self._goes_back(lambda: self.trigger('reset'))
         yield 'reset'
         self._seek(DURATION_S - 1.0)
-        player.trigger(listener, 'play')
+        self.trigger('play')
         self._passes(DURATION_S)
-        self._goes_back(lambda: player.trigger(listener, 'play'))
+        self._goes_back(lambda: self.trigger('play'))
         yield 'play at the end'
-        set_parameters(player, listener, Parameter('loop', value=True))
+        assert self.configure(loop=True)[0].successful
         self._goes_back(lambda: self._seek(DURATION_S - 3.0))
         yield 'loop'
-        player.trigger(listener, 'stop')
+        self.trigger('stop')
         other = build_archive(self._folder, 'other.usdz', duration_s=DURATION_S, start_us=OTHER_US)
-        set_parameters(player, listener, Parameter('usdz_path', value=str(other)))
-        self._goes_back(lambda: player.trigger(listener, 'load'))
+        assert self.configure(usdz_path=str(other))[0].successful
+        self._goes_back(lambda: self.trigger('load'))
         yield 'load'
-
-
-def set_parameters(player, listener, *parameters):
-    """Set parameters of a running player."""
-    from rcl_interfaces.srv import SetParameters
-
-    request = SetParameters.Request(parameters=[one.to_parameter_msg() for one in parameters])
-    answer = player.call(listener, SetParameters, 'set_parameters', request)
-    assert all(result.successful for result in answer.results), answer
-
-
-def start_player(folder):
-    """Start a player at rate 10 whose cameras are due all the time, with nobody to render."""
-    usdz_path = build_archive(folder, duration_s=DURATION_S)
-    parameters = {
-        'usdz_path': usdz_path,
-        'rate': 10.0,
-        'always_render': True,
-        'server': 'localhost:1',
-    }
-    return RunningPlayer(folder, parameters)
 
 
 # What was recorded.
@@ -188,7 +162,6 @@ def recording(tmp_path_factory):
     folder = tmp_path_factory.mktemp('journey')
     context = rclpy.Context()
     rclpy.init(context=context)
-    listener = Listener(context)
     heard = []
 
     def on_clock(message, info):
@@ -198,18 +171,18 @@ def recording(tmp_path_factory):
         heard.append(Heard(info['source_timestamp'], transforms=tuple(message.transforms)))
 
     many = QoSProfile(depth=1000)
-    listener.node.create_subscription(Clock, '/clock', on_clock, many)
-    listener.node.create_subscription(TFMessage, '/tf', on_tf, many)
-    with start_player(folder) as player:
-        for name in Journey(player, listener, folder).jumps():
+    with closing(Journey(context, folder)) as journey:
+        node = journey.listener.node
+        node.create_subscription(Clock, '/clock', on_clock, many)
+        node.create_subscription(TFMessage, '/tf', on_tf, many)
+        for name in journey.jumps():
             # Two repetitions of the halted player, or 0.4 s of a playing one.
             count = sum(bool(one.transforms) for one in heard)
             enough = count + (3 if name in HALTED else 40)
-            listener.until(
+            journey.until(
                 lambda enough=enough: sum(bool(one.transforms) for one in heard) >= enough,
                 f'transforms after {name}',
             )
-    listener.close()
     rclpy.try_shutdown(context=context)
     return sorted(heard, key=lambda one: one.sent_ns)
 
@@ -448,10 +421,8 @@ def test_tf2_follows_every_jump(tf_listener, make_context, tmp_path):
 
     latest = rclpy.time.Time()
     seen = []
-    listener = Listener(make_context())
     frame = 'camera_front_wide_120fov_optical_frame'
-    with start_player(tmp_path) as player:
-        journey = Journey(player, listener, tmp_path)
+    with closing(Journey(make_context(), tmp_path)) as journey:
         for name in journey.jumps():
 
             def settled():
@@ -461,14 +432,13 @@ def test_tf2_follows_every_jump(tf_listener, make_context, tmp_path):
                     return None
                 # The two listeners are not equally far.
                 stamp = stamp_of(found.header.stamp)
-                return found if abs(stamp - journey.clock) < 2 * SECOND else None
+                return found if abs(stamp - journey.clock_ns) < 2 * SECOND else None
 
-            found = listener.until(settled, f'a transform of the new time after: {name}')
+            found = journey.until(settled, f'a transform of the new time after: {name}')
             stamp = stamp_of(found.header.stamp)
             assert np.linalg.norm(position_of(found) - true_position(stamp)) < CHORD_M
             # The static frames have outlived it.
             camera = tf_listener.lookup_transform('base_link', frame, latest)
             assert math.isclose(camera.transform.translation.z, 1.3)
             seen.append(name)
-    listener.close()
     assert len(seen) == JUMPS

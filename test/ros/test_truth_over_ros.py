@@ -21,13 +21,14 @@ with this test's own F-theta. Player and preview server run in processes of thei
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import product
 import json
 from pathlib import Path
 import random
 from test.support.listener import Listener
+from test.support.player_bench import Bench
 from test.support.process import Process
-from test.support.running_player import RunningPlayer
 from typing import Any
 import zipfile
 
@@ -220,8 +221,6 @@ def seen(pittsburgh: Path, preview: str, tmp_path_factory: Any) -> Iterator[Any]
     truth = Truth(pittsburgh)
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
-    listener = Listener(context)
-    observer = Observer(listener, list(truth.calibrations))
     random_times = random.Random(20261125)
     parameters = {
         'usdz_path': pittsburgh,
@@ -230,15 +229,15 @@ def seen(pittsburgh: Path, preview: str, tmp_path_factory: Any) -> Iterator[Any]
         'resolution_scale': 0.5,
     }
     moments = {}
-    with RunningPlayer(tmp_path_factory.mktemp('player'), parameters) as player:
+    with closing(Bench(tmp_path_factory.mktemp('player'), context, parameters)) as bench:
+        observer = Observer(bench.listener, list(truth.calibrations))
         for _ in range(MOMENTS):
             t_us = random_times.randrange(int(truth.times_us[0]), int(truth.times_us[-1]))
-            player.seek(listener, t_us * 1000)
+            bench.seek(t_us * 1000)
             moments[t_us] = observer.moment(t_us * 1000)
         for latched in (observer.path, observer.tf_static):
-            listener.received(latched)
+            bench.listener.received(latched)
     yield truth, observer, moments
-    listener.close()
     rclpy.try_shutdown(context=context)
 
 

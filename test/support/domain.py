@@ -42,13 +42,16 @@ def shared_domain() -> int:
 
 
 def _claimed() -> int | None:
-    for domain in DOMAINS:
-        lock = (Path(tempfile.gettempdir()) / f'nurec_ros_test_domain_{domain}.lock').open('w')
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        _held.append(lock)
-        return domain
-    return None
+    return next((domain for domain in DOMAINS if locked(f'domain_{domain}')), None)
+
+
+def locked(name: str) -> bool:
+    """Return whether this process has a lock of that name on this machine now, until it ends."""
+    lock = (Path(tempfile.gettempdir()) / f'nurec_ros_test_{name}.lock').open('w')
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _held.append(lock)
+    return True

@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
 from test.support.listener import Listener
-from test.support.running_player import RunningPlayer
+from test.support.process import Process
 from typing import Any
 import zipfile
 
@@ -35,11 +35,24 @@ def stamp_ns(message: Any) -> int:
     return int(stamp.sec * SECOND + stamp.nanosec)
 
 
+def running_player(
+    folder: Path, parameters: Mapping[str, Any] | None = None, *rules: object
+) -> Process:
+    """
+    Start the command `nurec_player`; its output goes to a file in `folder`.
+
+    `parameters` are given as on the command line, `rules` are further ROS arguments.
+    """
+    words = [f'{name}:={value}' for name, value in (parameters or {}).items()]
+    arguments = ['--ros-args', *(part for word in words for part in ('-p', word)), *rules]
+    return Process('nurec_ros.cli.player', arguments, folder / 'player_output.txt')
+
+
 class Bench:
     """
     A player in its own process, and a client that hears its clock and its state.
 
-    `parameters` and `rules` are those of RunningPlayer, `quick` is that of Listener. Ends with
+    `parameters` and `rules` are those of running_player, `quick` is that of Listener. Ends with
     `close`.
     """
 
@@ -58,9 +71,10 @@ class Bench:
         self.listener = Listener(context, quick=quick)
         self.clocks = self.listen(Clock, '/clock')
         self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
-        self.player = RunningPlayer(folder, parameters, *rules)
-        self.player.name = name
+        self.player = running_player(folder, parameters, *rules)
+        self.name = name
         self.domain = 0
+        self._clients: dict[str, Any] = {}
         self._parsed: tuple[Any, dict[str, Any]] = (None, {})
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
@@ -74,7 +88,7 @@ class Bench:
         return self.listener.listen_sent(message_type, self._name_of(topic), latched=latched)
 
     def _name_of(self, topic: str) -> str:
-        return self.player.name + topic[1:] if topic.startswith('~') else topic
+        return self.name + topic[1:] if topic.startswith('~') else topic
 
     def until(self, condition: Any, what: str = 'what was waited for') -> Any:
         """Wait until a condition is true, while the player lives."""
@@ -93,15 +107,33 @@ class Bench:
 
     # Services.
 
-    def call(self, service_type: type, name: str, request: Any = None) -> Any:
+    def call(self, service_type: Any, name: str, request: Any = None) -> Any:
         """Call `~/name` and return the answer."""
-        return self.player.call(self.listener, service_type, name, request)
+        future = self.start_call(service_type, name, request)
+        self.listener.until(
+            lambda: future.done() or not self.player.alive(), f'the answer of {name}'
+        )
+        return future.result()
+
+    def start_call(self, service_type: Any, name: str, request: Any = None) -> Any:
+        """Call `~/name`, and give the future of its answer."""
+        if name not in self._clients:
+            self._clients[name] = self.listener.client(
+                service_type, f'{self.name}/{name}', self.player.alive
+            )
+        return self._clients[name].call_async(
+            service_type.Request() if request is None else request
+        )
 
     def trigger(self, name: str) -> dict[str, Any]:
         """Call a Trigger service that must succeed; give its message, which is JSON."""
-        answer = json.loads(self.player.trigger(self.listener, name))
-        assert isinstance(answer, dict)
-        return answer
+        from std_srvs.srv import Trigger
+
+        answer = self.call(Trigger, name)
+        assert answer.success, answer.message
+        message = json.loads(answer.message)
+        assert isinstance(message, dict)
+        return message
 
     def refusal(self, name: str) -> str:
         """Call a Trigger service that must refuse; give the reason."""
@@ -113,12 +145,12 @@ class Bench:
 
     def seek(self, t_ns: int) -> None:
         """Seek, which must succeed."""
-        self.player.seek(self.listener, t_ns)
+        from builtin_interfaces.msg import Time
+        from rosbag2_interfaces.srv import Seek
 
-    def start_call(self, service_type: Any, name: str) -> Any:
-        """Call `~/name`, and give the future of its answer."""
-        client = self.player.client(self.listener, service_type, name)
-        return client.call_async(service_type.Request())
+        seconds, nanoseconds = divmod(t_ns, SECOND)
+        request = Seek.Request(time=Time(sec=seconds, nanosec=nanoseconds))
+        assert self.call(Seek, 'seek', request).success
 
     def configure(self, **values: Any) -> list[Any]:
         """Set parameters; give the results. A double underscore stands for a dot."""
@@ -162,7 +194,7 @@ class Bench:
     def topics(self) -> set[str]:
         """Return what the player publishes, as far as the client knows; nothing before it does."""
         node = self.listener.node
-        namespace, _, name = self.player.name.rpartition('/')
+        namespace, _, name = self.name.rpartition('/')
         if (name, namespace or '/') not in node.get_node_names_and_namespaces():
             return set()
         found = node.get_publisher_names_and_types_by_node(name, namespace or '/')

@@ -20,33 +20,21 @@ server's end and its next start anybody may get it.
 
 from __future__ import annotations
 
-import fcntl
 from functools import cache
 from itertools import cycle
-from pathlib import Path
 import socket
-import tempfile
-from typing import IO
+from test.support.domain import locked
 
 # Below Linux's ephemeral ports (32768 and up) and clear of NuRec's own 46435.
 FIRST, BLOCK, BLOCKS = 20_000, 100, 100
-
-# The lock is this process's for its whole life, as are the ports of its block.
-_held: list[IO[str]] = []
 
 
 @cache
 def _ports() -> cycle[int]:
     for block in range(BLOCKS):
-        lock = (Path(tempfile.gettempdir()) / f'nurec_ros_test_ports_{block}.lock').open('w')
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        _held.append(lock)
-        first = FIRST + BLOCK * block
-        return cycle(range(first, first + BLOCK))
+        if locked(f'ports_{block}'):
+            first = FIRST + BLOCK * block
+            return cycle(range(first, first + BLOCK))
     raise RuntimeError(f'all {BLOCKS} blocks of test ports are in use')
 
 

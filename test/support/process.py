@@ -23,8 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+import gc
 import importlib
 from importlib.util import find_spec
+import inspect
 import multiprocessing
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -34,7 +36,6 @@ import re
 import signal
 import subprocess
 import sys
-from test.support.middleware import without_middleware
 from test.support.waiting import until
 import threading
 
@@ -50,14 +51,24 @@ MESSAGES = (
     *('rosbag2_interfaces', 'rosgraph_msgs', 'sensor_msgs', 'service_msgs', 'std_msgs'),
     *('std_srvs', 'tf2_msgs', 'type_description_interfaces', 'vision_msgs', 'visualization_msgs'),
 )
-# What else a player imports while it starts, and this module, which a fork begins with.
+# What else a player imports while it starts, who drives one, and last this module, which a fork
+# begins with.
 LATER = ['rosidl_generator_py', 'numpy.ma', 'scipy.interpolate', 'scipy.spatial.transform']
-LATER += ['encodings.cp437', 'grpc._channel', 'type_description_interfaces.msg', __name__]
-# Who drives a player.
-LATER += ['test.support.driver']
-IMPORTED = COMMANDS + LATER + [f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES]
-# When all are there.
-IMPORTED += ['test.support.before_forks']
+LATER += ['encodings.cp437', 'grpc._channel', 'type_description_interfaces.msg']
+LATER += ['test.support.driver', *(f'{one}.{one}_s__rosidl_typesupport_c' for one in MESSAGES)]
+IMPORTED = [*COMMANDS, *LATER, __name__]
+# In the environment of the process that forks.
+FORKS = 'NUREC_TEST_FORKS'
+# "2026-11-28 14:03:12.345 [RTPS_TRANSPORT_SHM Error] Failed init_port fastrtps_port7411: …", which
+# Fast DDS writes on a busy machine, in colours where it likes to: nothing of it is the command's.
+FAST_DDS = re.compile(r'^(?:\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d \S+ (?:\x1b\[[\d;]*m)*\[[A-Z_]+ \w+\]')
+
+if FORKS in os.environ:
+    # What each fork would do anew: with its first line of log rclpy asks for the module of a
+    # caller, for which `inspect` resolves the path of each one that is imported. And what the
+    # garbage collector never looks at stays shared.
+    inspect.getmodule(inspect.currentframe())
+    gc.freeze()
 
 
 class Process:
@@ -95,8 +106,9 @@ class Process:
 
     @property
     def output(self) -> str:
-        """Return what it said so far."""
-        return without_middleware(self._log.read_text(errors='replace'))
+        """Return what it said so far, without the lines of the middleware's own log."""
+        lines = self._log.read_text(errors='replace').splitlines(keepends=True)
+        return ''.join(line for line in lines if not FAST_DDS.match(line))
 
     def alive(self) -> bool:
         """Return True while it runs; its end fails the test."""
@@ -137,6 +149,12 @@ class Process:
         if self._process.wait(END_S) is None:
             self.send_signal(signal.SIGKILL)
             self._process.wait(END_S)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 class _Fresh:
@@ -194,6 +212,7 @@ def forks() -> ForkServerContext:
         # As the commands set them before they import anything.
         patch.setenv('GRPC_VERBOSITY', 'NONE')
         patch.setenv('OPENBLAS_NUM_THREADS', '1')
+        patch.setenv(FORKS, '1')
         ensure_running()
     return context
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The scene of the render service's tests: 2 s, a car ahead that can be moved, one that cannot."""
+"""Scenes for the render service's tests: 2 s, a car ahead that can be moved, one that cannot."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ from test.support.archives import (
     translation,
 )
 from typing import Any
+
+from nurec_ros.scenario import Scenario
+import pytest
 
 
 def _ftheta(focal: float, max_angle: float) -> Document:
@@ -97,3 +100,26 @@ def write_scene(
 def _row(x: float, step: float, count: int) -> list[list[float]]:
     y = 0.0 if step else 5.0
     return [[x + step * i, y, 0.8, 0.0, 0.0, 0.0, 1.0] for i in range(count)]
+
+
+@pytest.fixture(scope='session')
+def scenario_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the archive of a scene of two cameras."""
+    return write_scene(tmp_path_factory.mktemp('scene') / 'scene.usdz')
+
+
+@pytest.fixture(scope='session')
+def scenario(scenario_path: Path) -> Scenario:
+    return Scenario.load(scenario_path)
+
+
+@pytest.fixture(scope='session')
+def other_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the archive of another scene."""
+    path = tmp_path_factory.mktemp('scene') / 'other.usdz'
+    return write_scene(path, scene_id='clipgt-other', start_us=5_000_000)
+
+
+@pytest.fixture(scope='session')
+def other_scenario(other_path: Path) -> Scenario:
+    return Scenario.load(other_path)
