@@ -165,6 +165,11 @@ class Bench:
         )
         return list(self.call(SetParameters, 'set_parameters', request).results)
 
+    def load(self, **values: Any) -> dict[str, Any]:
+        """Set parameters and load, which must succeed; give the state."""
+        self.configure(**values)
+        return self.trigger('load')
+
     def get(self, name: str) -> Any:
         """Return the value of a parameter."""
         from rcl_interfaces.srv import GetParameters

@@ -126,3 +126,10 @@ def bench(running: Bench) -> Iterator[Bench]:
     running.until(lambda: running.clock_ns == begin_ns, 'the clock at begin')
     yield running
     running.configure(loop=False, rate=1.0, tick_us=100_000)
+
+
+@pytest.fixture
+def load(bench: Bench, usdz: Path, server: FakeServer) -> Iterator[Callable[..., Any]]:
+    """Return a function that has the shared player load; after the test it is as it was."""
+    yield bench.load
+    bench.load(usdz_path=str(usdz), server=server.address, scene_id='', cameras=[''], lidars=[''])

@@ -62,36 +62,69 @@ def usdz(tmp_path_factory):
 @pytest.fixture(scope='module')
 def server(usdz):
     with serve(usdz) as running:
-        running.spin = lambda *_: CLOUD
         yield running
 
 
-def statuses(bench):
-    """Return the newest diagnostics, by part."""
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.spin(found, 2)
-    return {status.name.partition(': ')[2]: status for status in found[-1].status}
+@pytest.fixture(scope='module')
+def running(start, usdz, server):
+    server.spin = lambda *_: CLOUD
+    return start(usdz_path=usdz, server=server.address, mode='lockstep', clock_rate=25).ready()
 
 
-@pytest.mark.parametrize(('layout', 'buffers'), [('xyzi', True), ('xyzirc', False)])
-def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(start, usdz, server, layout, buffers):
-    server.spin = lambda *_: (new_reply if buffers else old_reply)(XYZ, INTENSITIES)
+@pytest.fixture
+def clouds(bench, server):
+    """Listen to the shared player's lidar; no cloud of another test is still to come."""
+    server.spin = lambda *_: CLOUD
+    return heard(bench)
+
+
+def heard(bench):
+    clouds = bench.listen(PointCloud2, POINTS)
+    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    assert {stamp_ns(one) for one in clouds} == {BEGIN_NS}
+    return clouds
+
+
+def ends_of_a_tick(bench, clouds, tick_us, count):
+    """Return the stamps of the clouds of a tick, in ms after begin."""
+    bench.configure(tick_us=tick_us)
+    bench.trigger('tick')
+
+    def ends():
+        return [(stamp_ns(one) - BEGIN_NS) / 1e6 for one in clouds if stamp_ns(one) > BEGIN_NS]
+
+    bench.until(lambda: len(ends()) >= count, f'{count} clouds')
+    return ends()
+
+
+def status_of(bench, diagnostics, words):
+    """Return the lidar's status once its message has some words."""
+
+    def found():
+        parts = diagnostics[-1].status if diagnostics else ()
+        return [one for one in parts if one.name.endswith(LIDAR) and words in one.message]
+
+    return bench.until(found, f'{words!r} in the diagnostics')[0]
+
+
+@pytest.mark.parametrize(
+    ('layout', 'reply', 'rests'),
+    [
+        ('xyzi', new_reply, [struct.pack('<f', value) for value in INTENSITIES]),
+        ('xyzirc', old_reply, [struct.pack('<BBH', (0, 64, 128, 255)[k], 1, k) for k in range(4)]),
+    ],
+)
+def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(
+    start, usdz, server, layout, reply, rests
+):
+    server.spin = lambda *_: reply(XYZ, INTENSITIES)
     bench = start(
         usdz_path=usdz, server=server.address, mode='lockstep', rate=5.0, lidar_layout=layout
     ).ready()
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: clouds, 'the cloud of the halted moment')
-    assert stamp_ns(clouds[0]) == BEGIN_NS
+    clouds = heard(bench)
     bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
-    bench.until(lambda: len(clouds) >= 1 + len(SPINS), 'all spins')
+    bench.until(lambda: bench.state['done'] and len(clouds) > len(SPINS), 'the end, and all spins')
     assert [stamp_ns(one) for one in clouds] == [BEGIN_NS, *ENDS_NS]
-    rests = {
-        'xyzi': [struct.pack('<f', value) for value in INTENSITIES],
-        'xyzirc': [
-            struct.pack('<BBH', value, 1, row) for row, value in enumerate((0, 64, 128, 255))
-        ],
-    }[layout]
     expected = b''.join(xyz.tobytes() + rest for xyz, rest in zip(XYZ, rests, strict=True))
     for one in clouds:
         assert bytes(one.data) == expected
@@ -100,66 +133,27 @@ def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(start, usdz, server,
     assert {tuple(spin) for spin in SPINS} <= asked
 
 
-def test_the_frame_is_the_sensors_own_and_stands_at_every_stamp(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address, mode='lockstep').ready()
-    static = bench.listen(TFMessage, '/tf_static', latched=True)
-    moving = bench.listen(TFMessage, '/tf')
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: static and clouds, 'the frames')
-    (found,) = [one for one in static[-1].transforms if one.child_frame_id == LIDAR]
-    assert found.header.frame_id == 'base_link'
-    at, to = found.transform.translation, found.transform.rotation
-    T = np.array(T_RIG_LIDAR)
-    np.testing.assert_allclose([at.x, at.y, at.z], T[:3, 3])
-    np.testing.assert_allclose(
-        Rotation.from_quat([to.x, to.y, to.z, to.w]).as_matrix(), T[:3, :3], atol=1e-12
-    )
-    bench.seek(ENDS_NS[3] - 1_000_000)
-    bench.configure(tick_us=50_000)
-    bench.trigger('tick')
-    stamps = bench.until(
-        lambda: [stamp_ns(one) for one in clouds if stamp_ns(one) == ENDS_NS[3]], 'the cloud'
-    )
-    place = bench.until(
-        lambda: [
-            one
-            for message in moving
-            for one in message.transforms
-            if one.child_frame_id == 'base_link' and stamp_ns(one) == stamps[0]
-        ],
-        'its transform',
-    )[0].transform.translation
-    true = np.array(ego_pose((stamps[0] // 1000 - START_US) * 1e-6))[:3, 3]
-    # Between poses the archive's arc is a chord.
-    np.testing.assert_allclose([place.x, place.y, place.z], true, atol=0.01)
-
-
-def test_nothing_is_rendered_that_nobody_wants(start, usdz, server):
+def test_nothing_is_rendered_that_nobody_wants(bench, server):
+    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
+    status_of(bench, diagnostics, 'nobody listens')
     before = len(server.requests('render_lidar'))
-    bench = start(usdz_path=usdz, server=server.address, mode='lockstep', rate=5.0).ready()
     pictures = bench.listen(CompressedImage, f'~/{CAMERAS[0]}/image_raw/compressed')
+    bench.configure(rate=5.0)
     bench.trigger('play')
     bench.until(lambda: bench.state['done'] and pictures, 'the end')
     assert len(server.requests('render_lidar')) == before
-    status = statuses(bench)[LIDAR]
-    assert status.message == 'nobody listens'
     # They are sensors, and no cameras.
     assert bench.state['cameras'] == list(CAMERAS)
 
 
-def test_a_rate_and_a_device_of_its_own(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address, **{f'{LIDAR}.rate': 4.0}).ready()
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: clouds, 'the cloud of the halted moment')
-    bench.configure(tick_us=1_000_000, **{f'{LIDAR}__device': 'at128'})
-    bench.trigger('tick')
-    wanted = [BEGIN_NS + 250_000_000 * k for k in range(1, 5)]
-    bench.until(lambda: stamp_ns(clouds[-1]) == wanted[-1], 'the last')
-    assert [stamp_ns(one) for one in clouds if stamp_ns(one) > BEGIN_NS] == wanted
+def test_a_rate_and_a_device_of_its_own(bench, clouds, server):
+    bench.configure(**{f'{LIDAR}__rate': 4.0, f'{LIDAR}__device': 'at128'})
+    assert ends_of_a_tick(bench, clouds, 1_000_000, 4) == [250, 500, 750, 1000]
     assert server.requests('render_lidar')[-1].lidar_config.lidar_type == 1
+    bench.configure(**{f'{LIDAR}__rate': -1.0, f'{LIDAR}__device': ''})
 
 
-def test_an_environment_has_the_cloud_of_the_same_moment(start, usdz, server):
+def test_an_environment_has_the_cloud_of_the_same_moment(bench, clouds, usdz, server):
     """Both ask for the same, byte for byte, and show the same points."""
 
     def told(request, _):
@@ -167,18 +161,13 @@ def test_an_environment_has_the_cloud_of_the_same_moment(start, usdz, server):
         return new_reply(points, INTENSITIES)
 
     server.spin = told
-    bench = start(usdz_path=usdz, server=server.address).ready()
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: clouds, 'the cloud of the halted moment')
-    bench.configure(tick_us=300_000)
-    bench.trigger('tick')
-    bench.until(lambda: stamp_ns(clouds[-1]) == ENDS_NS[1], 'the last')
-    by_node = server.requests('render_lidar')
-    count = len(by_node)
+    first = len(server.requests('render_lidar'))
+    assert ends_of_a_tick(bench, clouds, 300_000, 2) == [112, 212]
+    by_node = server.requests('render_lidar')[first:]
     with Environment(usdz, server.address, ego_source='recorded') as environment:
         environment.reset()
         found = environment.step(None, 0.3).clouds[LIDAR]
-    by_environment = server.requests('render_lidar')[count:]
+    by_environment = server.requests('render_lidar')[first + len(by_node) :]
     assert found.t_ns == stamp_ns(clouds[-1])
     assert found.xyzi.tobytes() == bytes(clouds[-1].data)
     # Two spins were due, which may have come in any order, and whoever was late may have had the
@@ -192,78 +181,70 @@ def test_an_environment_has_the_cloud_of_the_same_moment(start, usdz, server):
     assert len(asked[0]) == 1
 
 
-def test_none_wanted_and_a_name_that_is_unknown(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address, lidars='[none]').ready()
+def test_none_wanted_and_a_name_that_is_unknown(bench, load):
+    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
+    load(lidars=['none'])
+    bench.until(lambda: f'/nurec/{LIDAR}/points' not in bench.topics(), 'the end of the topic')
     bench.matched(f'~/{CAMERAS[0]}/camera_info')
-    assert not [topic for topic in bench.topics() if topic.endswith('/points')]
-    assert LIDAR not in statuses(bench)
+    diagnostics.clear()
+    bench.until(lambda: diagnostics, 'diagnostics')
+    assert not [one.name for one in diagnostics[-1].status if LIDAR in one.name]
     bench.configure(lidars=['roof'])
     answer = bench.refusal('load')
     assert f"parameter 'lidars' names 'roof'; expected some of '{LIDAR}'" in answer
 
 
-def test_a_server_without_lidars(start, usdz):
+def test_a_server_without_lidars(bench, load, usdz):
+    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     with serve(usdz) as server:
-        bench = start(usdz_path=usdz, server=server.address).ready()
+        load(server=server.address)
         clouds = bench.listen(PointCloud2, POINTS)
-        bench.matched(POINTS)
         bench.until(lambda: 'refused lidar' in server.methods(), 'the spin of the halted moment')
         bench.configure(tick_us=500_000)
         lost = bench.trigger('tick')['failed_images']
         assert 'renders no lidars' in lost[LIDAR]
         assert server.methods().count('refused lidar') == 1
         assert not clouds
-        status = statuses(bench)[LIDAR]
-        assert 'renders no lidars' in status.message
+        status = status_of(bench, diagnostics, 'renders no lidars')
         assert 'NuRec servers from 25.07 on do' in status.message
 
 
-SPOILT = {
-    '4 intensities, expected 3, one a point': new_reply(XYZ[:3], INTENSITIES),
-    '12 of 12 coordinates of the reply are not finite': new_reply(
-        XYZ * np.float32(np.nan), INTENSITIES
-    ),
-    '3000000 points, expected 2000000 at most': field(4, bytes(36_000_000)),
-}
-
-
 def test_what_does_not_fit_is_dropped_counted_and_named_and_an_empty_cloud_published(
-    start, usdz, server
+    bench, clouds, server
 ):
-    server.spin = lambda *_: new_reply(XYZ[:3], INTENSITIES)
-    bench = start(usdz_path=usdz, server=server.address).ready()
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.matched(POINTS)
+    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     bench.configure(tick_us=200_000)
-    for words, reply in SPOILT.items():
+    nan = XYZ * np.float32(np.nan)
+    spoilt = {
+        '4 intensities, expected 3, one a point': new_reply(XYZ[:3], INTENSITIES),
+        '12 of 12 coordinates of the reply are not finite': new_reply(nan, INTENSITIES),
+        '2000001 points, expected 2000000 at most': field(4, bytes(24_000_012)),
+    }
+    count = len(clouds)
+    for words, reply in spoilt.items():
         server.spin = lambda *_, reply=reply: reply
         assert words in bench.trigger('tick')['failed_images'][LIDAR]
-        bench.until(lambda words=words: words in statuses(bench)[LIDAR].message, 'the diagnostics')
-    values = {one.key: one.value for one in statuses(bench)[LIDAR].values}
-    assert int(values['failed']) >= len(SPOILT)
-    assert clouds == []
+        status = status_of(bench, diagnostics, words)
+    values = {one.key: one.value for one in status.values}
+    assert int(values['failed']) >= len(spoilt)
+    assert len(clouds) == count
     # The next ones are well.
     for reply, width in ((CLOUD, len(XYZ)), (b'', 0)):
         server.spin = lambda *_, reply=reply: reply
         bench.trigger('tick')
-        bench.until(lambda width=width: clouds and clouds[-1].width == width, 'the next cloud')
-        assert len(clouds[-1].data) == 16 * width
+        count += 2
+        bench.until(lambda count=count: len(clouds) == count, 'the next clouds')
+        assert [(one.width, len(one.data)) for one in clouds[-2:]] == [(width, 16 * width)] * 2
 
 
-def test_without_spins_ten_a_second(start, tmp_path, server):
+def test_without_spins_ten_a_second(bench, load, tmp_path, server):
     def edit(rig):
         add_lidar(rig, spins=None)
         rig['rig_trajectories'][0].pop('lidars_frame_timestamps_us')
 
     server.spin = lambda *_: CLOUD
-    bench = start(usdz_path=build_archive(tmp_path, edit_rig=edit), server=server.address).ready()
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: clouds, 'the cloud of the halted moment')
-    bench.configure(tick_us=300_000)
-    bench.trigger('tick')
-    wanted = [BEGIN_NS + 100_000_000 * k for k in range(1, 4)]
-    bench.until(lambda: stamp_ns(clouds[-1]) == wanted[-1], 'the last')
-    assert [stamp_ns(one) for one in clouds if stamp_ns(one) > BEGIN_NS] == wanted
+    load(usdz_path=str(build_archive(tmp_path, edit_rig=edit)))
+    assert ends_of_a_tick(bench, heard(bench), 300_000, 3) == [100, 200, 300]
 
 
 PANDAR = DEVICES[sensorsim_pb2.PANDAR128]
@@ -320,33 +301,40 @@ def matrix_of(transform):
     return pose((at.x, at.y, at.z), turn)
 
 
-def test_points_are_where_rays_of_ones_own_end(start, rays_usdz):
+def test_points_are_where_rays_of_ones_own_end(bench, load, rays_usdz):
+    """By what TF says, which has the sensor's own frame, and a transform of each cloud's stamp."""
     with PreviewServer([rays_usdz]) as server:
-        bench = start(usdz_path=rays_usdz, server=server.address).ready()
+        load(usdz_path=str(rays_usdz), server=server.address)
         fixed = bench.listen(TFMessage, '/tf_static', latched=True)
         moving = bench.listen(TFMessage, '/tf')
-        clouds = bench.listen(PointCloud2, f'~/{LIDAR}/points')
-        bench.until(lambda: fixed and clouds, 'the cloud of the halted moment')
-        bench.configure(tick_us=8 * SPAN_US)
+        clouds = heard(bench)
+        bench.until(lambda: fixed, 'the frames')
+        (mount,) = [one for one in fixed[-1].transforms if one.child_frame_id == LIDAR]
+        assert mount.header.frame_id == 'base_link'
+        np.testing.assert_allclose(matrix_of(mount), T_RIG_LIDAR, atol=1e-12)
         for moment_us in (TIMES_US[8], TIMES_US[16]):
+            bench.configure(tick_us=8 * SPAN_US)
             bench.trigger('tick')
-            (cloud,) = bench.until(
-                lambda stamp=moment_us * 1000: [one for one in clouds if stamp_ns(one) == stamp],
-                'the cloud of the moment',
-            )
-            transforms = bench.until(
-                lambda cloud=cloud: [
+
+            def at_once(messages, stamp=1000 * moment_us):
+                return [one for one in messages if stamp_ns(one) == stamp]
+
+            (cloud,) = bench.until(lambda found=at_once: found(clouds), 'the cloud of the moment')
+            places = bench.until(
+                lambda found=at_once: [
                     one
                     for message in moving
-                    for one in message.transforms
-                    if (one.child_frame_id, stamp_ns(one)) == ('base_link', stamp_ns(cloud))
+                    for one in found(message.transforms)
+                    if one.child_frame_id == 'base_link'
                 ],
                 'its transform',
             )
-            (mount,) = [
-                one for one in fixed[-1].transforms if one.child_frame_id == cloud.header.frame_id
-            ]
-            check(cloud, matrix_of(transforms[0]) @ matrix_of(mount), moment_us)
+            T_map_rig = matrix_of(places[0])
+            true = ego_pose((moment_us - START_US) * 1e-6)
+            # Between poses the archive's arc is a chord.
+            np.testing.assert_allclose(T_map_rig[:3, 3], np.array(true)[:3, 3], atol=0.01)
+            assert cloud.header.frame_id == LIDAR
+            check(cloud, T_map_rig @ matrix_of(mount), moment_us)
 
 
 def check(cloud, T_map_lidar, moment_us):

@@ -50,9 +50,11 @@ def due_between(camera, after_ns, until_ns):
     return [t for t in ends if after_ns < t <= until_ns]
 
 
-@pytest.mark.parametrize('tick_us', [1, 777, 100_000, 999_999])
-def test_advances_exactly(bench, tick_us):
-    bench.configure(tick_us=tick_us)
+@pytest.mark.parametrize(
+    ('tick_us', 'rate'), [(1, 1.0), (777, 0.1), (100_000, 7.0), (999_999, 1.0)]
+)
+def test_advances_exactly_whatever_the_rate(bench, tick_us, rate):
+    bench.configure(tick_us=tick_us, rate=rate)
     for count in (1, 2):
         assert bench.trigger('tick')['current_time_us'] == START_US + count * tick_us
     bench.until(lambda: bench.clock_ns == BEGIN_NS + 2000 * tick_us, 'the clock')
@@ -72,17 +74,13 @@ def test_of_a_hundred_calls_at_once_each_is_answered(bench, name, moved_us):
     assert bench.trigger('stop')['current_time_us'] == START_US + moved_us
 
 
-@pytest.mark.parametrize('rate', [0.1, 7.0])
-def test_rate_does_not_matter(bench, rate):
-    bench.configure(rate=rate)
-    assert bench.trigger('tick')['current_time_us'] == START_US + 100_000
-
-
 def test_images_are_out_before_the_answer(bench, infos):
     """Tick through; every frame due in (before, after], of each camera, and no other."""
     before = BEGIN_NS
     for _ in range(5):
-        after = bench.trigger('tick')['current_time_us'] * 1000
+        state = bench.trigger('tick')
+        assert 'failed_images' not in state
+        after = state['current_time_us'] * 1000
         for name, messages in infos.items():
             due = due_between(name, before, after)
             assert due
@@ -106,18 +104,13 @@ def test_says_which_tracks_came_and_went(bench):
     assert bench.trigger('tick')['removed_track_ids'] == ['2@scene:a']
 
 
-def test_is_clamped_at_the_end(bench):
+def test_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over(bench):
     bench.configure(tick_us=1_500_000)
     assert not bench.trigger('tick')['done']
-    for _ in range(2):
+    for loop in (False, True):
         state = bench.trigger('tick')
         assert (state['done'], state['current_time_us']) == (True, START_US + 2_000_000)
-
-
-def test_with_loop_the_tick_after_the_end_starts_over(bench):
-    bench.configure(tick_us=1_500_000, loop=True)
-    bench.trigger('tick')
-    assert bench.trigger('tick')['done']
+        bench.configure(loop=loop)
     state = bench.trigger('tick')
     assert (state['done'], state['current_time_us']) == (False, START_US + 1_500_000)
     bench.until(lambda: bench.clock_ns == BEGIN_NS + 1_500_000_000, 'the clock')
@@ -140,39 +133,13 @@ def test_ticks_are_served_one_after_another(bench, infos):
     assert bench.trigger('stop')['current_time_us'] == START_US + 600_000
 
 
-def test_nothing_else_waits_for_a_tick_that_waits(start, usdz):
-    """A renderer that is stuck: clock, state, parameters and stop go on; then the tick ends."""
-    gate = Gate(is_open=True)
-    with serve(usdz, render=gate) as server:
-        bench = start(usdz_path=usdz, server=server.address, render_timeout_s=600.0).ready()
-        images = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
-        bench.until(lambda: images, 'the first picture')
-        gate.hold()
-        tick = bench.start_call(Trigger, 'tick')
-        bench.until(lambda: bench.clock_ns == BEGIN_NS + 100_000_000, 'the tick')
-        bench.spin(bench.clocks, 50)
-        bench.trigger('stop')
-        assert bench.configure(rate=3.0)[0].successful
-        bench.trigger('play')
-        assert not tick.done()
-        gate.let_all_go()
-        bench.until(tick.done, 'the answer of tick')
-        assert tick.result().success
-
-
-def listen(bench):
-    """Listen to both cameras."""
-    return [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
-
-
-def test_a_tick_without_a_server_succeeds_and_says_what_is_missing(start, usdz):
+def test_a_tick_without_a_server_succeeds_and_says_what_is_missing(bench, load):
+    load(server=NOWHERE)
     # With a loop a tick never ends for want of frames, however late the player hears of listeners.
-    bench = start(usdz_path=usdz, server=NOWHERE, loop=True).ready()
-    state = bench.trigger('tick')
-    assert 'failed_images' not in state
-    listen(bench)
+    bench.configure(loop=True)
+    bench.until(lambda: 'failed_images' not in bench.trigger('tick'), 'a tick without listeners')
     for name in CAMERAS:
-        bench.matched(f'~/{name}/camera_info')
+        bench.listen(CameraInfo, f'~/{name}/camera_info')
 
     def missing():
         state = bench.trigger('tick')
@@ -193,14 +160,6 @@ def test_a_tick_without_a_server_succeeds_and_says_what_is_missing(start, usdz):
     assert 'failed_images' not in bench.trigger('stop')
 
 
-def test_a_tick_whose_images_come_has_none_missing(bench):
-    infos = listen(bench)
-    bench.until(lambda: all(infos), 'the first pictures')
-    state = bench.trigger('tick')
-    assert 'failed_images' not in state
-    assert state['current_time_us'] == START_US + 100_000
-
-
 @pytest.fixture(scope='module')
 def stuck():
     return Gate(is_open=True)
@@ -211,7 +170,7 @@ def waiting(start, usdz, stuck):
     """Return a player somebody listens to; it does not give up what is held by itself."""
     with serve(usdz, render=stuck) as server:
         bench = start(usdz_path=usdz, server=server.address, render_timeout_s=600.0).ready()
-        bench.infos = listen(bench)
+        bench.infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
         bench.until(lambda: all(bench.infos), 'the first pictures')
         yield bench
 
@@ -225,6 +184,24 @@ def stand(bench, t_ns):
     bench.until(
         lambda: all(t_ns in map(stamp_ns, infos) for infos in bench.infos), 'the pictures of it'
     )
+
+
+def test_nothing_else_waits_for_a_tick_that_waits(waiting, stuck):
+    """A renderer that is stuck: clock, state, parameters and stop go on; then the tick ends."""
+    bench = waiting
+    stuck.hold()
+    tick = bench.start_call(Trigger, 'tick')
+    bench.until(lambda: bench.clock_ns == BEGIN_NS + 100_000_000, 'the tick')
+    bench.spin(bench.clocks, 50)
+    bench.trigger('stop')
+    assert bench.configure(rate=3.0)[0].successful
+    bench.trigger('play')
+    assert not tick.done()
+    stuck.let_all_go()
+    bench.until(tick.done, 'the answer of tick')
+    assert tick.result().success
+    bench.trigger('stop')
+    bench.configure(rate=1.0)
 
 
 @pytest.mark.parametrize(
