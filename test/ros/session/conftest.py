@@ -14,10 +14,9 @@
 """
 One recorded session for all tests of this folder.
 
-It is played once: player and recorder in processes of their own, steered and rendered for from
-this one, through everything that a player can be asked for. What the contract says about messages
-is then checked on what the file holds, one test per rule; each test module begins with a table of
-its rules.
+It is played once: a player in a process of its own is steered, rendered for and recorded from this
+one, through everything that it can be asked for. What the contract says about messages is then
+checked on what was recorded.
 """
 
 import importlib.util

@@ -12,24 +12,22 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A whole session: a player and a recorder in their own processes, a render server and a client.
+A whole session: a player in its own process, a render server, and a client that records.
 
-`run` plays it and gives what a test needs: the recording's folder, what the client did and was
-told, and the truth about the scenarios.
+`run` plays it and gives what a test needs: what was recorded, what the client did and was told,
+and the truth about the scenarios.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 from dataclasses import dataclass
-import json
 from pathlib import Path
+from test.ros.session.recorder import Entry, LATCHED, Recorder, RELIABLE
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
-from test.support.player_bench import Bench, serve, stamp_ns
-from test.support.process import Process
-from test.support.waiting import until
+from test.support.player_bench import Bench, serve
 import time
 from typing import Any
 
@@ -41,7 +39,6 @@ SCALE = 0.1
 TICK_NS = 100_000_000
 DEPTH = 1000
 
-RELIABLE, LATCHED = False, True
 # What the contract's table of topics says: type, and whether late joiners get the last message.
 COMMON_TOPICS = {
     '/clock': ('rosgraph_msgs/msg/Clock', RELIABLE),
@@ -72,16 +69,9 @@ def camera_topics(*cameras: str) -> dict[str, tuple[str, bool]]:
 
 
 TOPICS = COMMON_TOPICS | camera_topics(FRONT, REAR, CROSS)
-
-
-def depths() -> dict[str, int]:
-    """
-    Return overrides that let publishers keep what the recorder has not got yet.
-
-    On a busy machine it may not run for longer than ten messages of /clock take, and a session
-    that is checked message by message must not miss any.
-    """
-    return {f'qos_overrides.{name}.publisher.depth': DEPTH for name in TOPICS}
+# On a busy machine it takes longer than ten messages of /clock until DDS has handed them over, and
+# a session that is checked message by message must not miss any.
+DEPTHS = {f'qos_overrides.{name}.publisher.depth': DEPTH for name in TOPICS}
 
 
 @dataclass(frozen=True)
@@ -98,10 +88,9 @@ class Act:
 class Session:
     """What was left of a session."""
 
-    bag: Path
+    recorder: Recorder
     truths: tuple[Truth, Truth, Truth]
     acts: tuple[Act, ...]
-    unexpected: dict[str, list[str]]
     exit_code: int
     output: str
 
@@ -111,21 +100,23 @@ class Session:
 
 
 class Client:
-    """Steers the player, waits for what the recorder has, and keeps a log of it."""
+    """Steers the player, waits for what is recorded, and keeps a log of it."""
 
-    def __init__(self, bench: Bench, counts: Path) -> None:
-        from sensor_msgs.msg import CompressedImage
-
+    def __init__(self, bench: Bench, recorder: Recorder) -> None:
         self.acts: list[Act] = []
         self._bench = bench
-        self._path = counts
-        self._read: tuple[tuple[int, int], Any] = ((0, 0), None)
-        self._images = {
-            camera: bench.listen(CompressedImage, f'~/{camera}/image_raw/compressed')
-            for camera in (FRONT, REAR, CROSS)
-        }
+        self._recorder = recorder
         # Each jump shows the path twice, and so does the start.
         self._paths = 0
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition is true, and take what comes."""
+
+        def looked() -> object:
+            self._recorder.take()
+            return condition()
+
+        self._bench.until(looked, what)
 
     @contextlib.contextmanager
     def _logged(self, name: str) -> Iterator[list[Any]]:
@@ -148,15 +139,16 @@ class Client:
 
     def seek(self, t_ns: int) -> None:
         """Seek, and wait until the clock is there; the answer that is kept is the moment."""
-        before = len(self._bench.clocks)
+        called_ns = time.time_ns()
         with self._logged('seek') as answer:
             self._bench.seek(t_ns)
             answer[0] = t_ns
 
         def there() -> bool:
-            return any(0 <= stamp_ns(one) - t_ns < SECOND for one in self._bench.clocks[before:])
+            clocks = self._since(called_ns, '/clock')
+            return any(0 <= one.stamp_ns - t_ns < SECOND for one in clocks)
 
-        self._bench.until(there, f'clock at {t_ns}')
+        self.until(there, f'clock at {t_ns}')
 
     def set_rate(self, rate: float) -> None:
         """Set the rate by its service."""
@@ -179,78 +171,67 @@ class Client:
 
     def loop(self, end_ns: int) -> None:
         """Let the clock start over."""
-        before_ns = max(end_ns - SECOND // 5, self._bench.clock_ns)
+        self._recorder.take()
+        before_ns = max(end_ns - SECOND // 5, self._clock_ns)
         with self._logged('loop'):
-            self._bench.until(lambda: self._bench.clock_ns < before_ns, 'the start over')
+            self.until(lambda: self._clock_ns < before_ns, 'the start over')
+
+    def interrupt(self) -> int:
+        """End the player, and take the rest."""
+        self._recorder.look()
+        with self._logged('interrupt') as answer:
+            answer[0] = code = self._bench.player.interrupt()
+            self._bench.listener.until(lambda: self._recorder.ended, 'the end of all topics')
+        return code
 
     # What it waits for.
 
-    def _told(self) -> Any:
-        """Return what the recorder told last; it writes a new file each time."""
-        found = self._path.stat()
-        written = found.st_ino, found.st_mtime_ns
-        if written != self._read[0]:
-            self._read = written, json.loads(self._path.read_text())
-        return self._read[1]
-
     @property
-    def counts(self) -> dict[str, int]:
-        """Return how many messages of each topic the recorder has."""
-        return dict(self._told()['counts'])
+    def _clock_ns(self) -> int:
+        return self._recorder.topics['/clock'][-1].stamp_ns
 
-    def sent_since(self, moment_ns: int) -> dict[str, int]:
-        """Return how many, up to ten, it has of those sent after a moment of the wall."""
-        last = self._told()['last']
-        return {name: sum(one > moment_ns for one in times) for name, times in last.items()}
-
-    @property
-    def listens(self) -> bool:
-        """Return whether the pictures of the start have come here, too."""
-        return all(self._images[camera] for camera in (FRONT, REAR))
+    def _since(self, moment_ns: int, topic: str) -> list[Entry]:
+        """Return what was sent on a topic after a moment of the wall."""
+        return [one for one in self._recorder.topics[topic][-100:] if one.sent_ns > moment_ns]
 
     def passes(self, t_ns: int) -> None:
         """Wait until the clock shows a moment, or a later one."""
-        self._bench.passes(t_ns)
+        self.until(lambda: self._clock_ns >= t_ns, f'the clock at {t_ns}')
 
     def runs(self, seconds: float) -> None:
         """Wait until the clock has run on for some scenario seconds, and has told it often."""
-        before_ns = self._bench.clock_ns
-        self._bench.spin(self._bench.clocks, 30)
+        self._recorder.take()
+        before_ns = self._clock_ns
+        self.recorded({'/clock': 30})
         self.passes(before_ns + round(seconds * SECOND))
 
     def done(self) -> None:
         """Wait until the position is the end."""
-        self._bench.until(lambda: self._bench.state['done'], 'the end')
+        self.until(lambda: self._bench.state['done'], 'the end')
 
     def recorded(self, more: dict[str, int]) -> None:
-        """Wait until the recorder has so many messages of topics that are sent from now on."""
+        """Wait until there are so many messages of topics that are sent from now on."""
         now_ns = time.time_ns()
-
-        def enough() -> bool:
-            sent = self.sent_since(now_ns)
-            return all(sent[name] >= count for name, count in more.items())
-
-        self._bench.until(enough, f'the recorder has {more} more')
+        self.until(
+            lambda: all(len(self._since(now_ns, name)) >= count for name, count in more.items()),
+            f'{more} more',
+        )
 
     def filmed(self, *cameras: str) -> None:
         """Wait for a few pictures of cameras while the clock runs; a busy machine drops many."""
-        self.recorded(dict.fromkeys(camera_topics(*cameras), 8))
+        self.recorded(dict.fromkeys(camera_topics(*cameras), 6))
 
     def settled(self) -> None:
-        """Wait until the recorder has both showings of a jump back, or of a scenario."""
+        """Wait until both showings of a jump back, or of a scenario, are recorded."""
         self._paths += 2
-        self._bench.until(
-            lambda: self.counts['/nurec/path'] >= self._paths, f'{self._paths} paths are recorded'
-        )
+        paths = self._recorder.topics['/nurec/path']
+        self.until(lambda: len(paths) >= self._paths, f'{self._paths} paths')
 
-    def started(self) -> None:
-        """Wait until both showings of a scenario are recorded, and the player is at rest."""
-        self.settled()
-        self.repeated()
-
-    def repeated(self) -> None:
-        """Wait for a few repetitions of a halted player's."""
-        self.recorded({'/nurec/tracks': 3, '/nurec/objects': 3})
+    def rests(self) -> None:
+        """Wait for what a halted player repeats, and for a state that tells nothing new."""
+        self._recorder.look()
+        self.recorded({'/tf': 2, '/nurec/odom': 2, '/nurec/tracks': 2, '/nurec/objects': 2})
+        self.recorded({'/nurec/state': 1})
 
     @contextlib.contextmanager
     def pictures(self, *cameras: str) -> Iterator[None]:
@@ -263,18 +244,14 @@ class Client:
         before_ns = time.time_ns()
 
         def came() -> bool:
-            now_ns, sent = self._bench.clock_ns, self.sent_since(before_ns)
-            recorded = all(sent[name] for name in camera_topics(*cameras))
-            return recorded and all(
-                any(stamp_ns(image) == now_ns for image in self._images[camera])
-                for camera in cameras
+            return all(
+                self._clock_ns in [one.stamp_ns for one in self._since(before_ns, name)]
+                for name in camera_topics(*cameras)
             )
 
         with self._logged('pictures') as answer:
-            for camera in cameras:
-                self._images[camera].clear()
             yield
-            self._bench.until(came, f'pictures of {cameras}')
+            self.until(came, f'pictures of {cameras}')
             answer[0] = cameras
 
 
@@ -288,28 +265,32 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     def at(seconds: float) -> int:
         return begin_ns + round(seconds * 1e6) * 1000
 
-    client.started()
+    client.settled()
+    client.rests()
     client.trigger('play')
-    client.passes(at(1.4))
+    client.passes(at(0.9))
     client.trigger('stop')
-    client.repeated()
+    client.rests()
     for _ in range(3):
         client.trigger('tick')
     with client.pictures(FRONT, REAR):
-        client.seek(at(9.2))
+        client.seek(at(12.2))
     client.trigger('play')
-    client.passes(at(9.9))
     client.filmed(FRONT, REAR)
+    # Farther back than a buffer of tf2 remembers.
     client.seek(at(1.0))
-    client.settled()
     client.set_rate(2.0)
     client.runs(1.0)
+    client.settled()
+    client.seek(at(0.8))
     client.configure(rate=0.5)
     client.runs(0.15)
+    client.settled()
     client.set_rate(1.0)
     with client.pictures(FRONT, REAR):
         client.trigger('reset')
         client.settled()
+    client.rests()
     client.seek(at(1.45))
     client.trigger('tick')
     client.seek(at(4.1))
@@ -329,7 +310,6 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.settled()
     client.configure(loop=False)
     client.call(Pause, 'pause')
-    client.repeated()
     for _ in range(3):
         client.call(PlayNext, 'play_next')
     client.call(Resume, 'resume')
@@ -345,7 +325,7 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
         client.trigger('load')
         client.settled()
     client.trigger('play')
-    client.passes(second.begin_ns + SECOND)
+    client.passes(second.begin_ns + SECOND // 2)
     client.filmed(FRONT, CROSS)
     client.configure(usdz_path=str(third.path))
     client.trigger('stop')
@@ -353,7 +333,8 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
         client.seek(second.end_ns - SECOND)
     with client.pictures(REAR):
         client.trigger('load')
-        client.started()
+        client.settled()
+        client.rests()
     client.trigger('play')
     client.done()
     with client.pictures(REAR):
@@ -370,50 +351,46 @@ def picture(request: Any, _context: Any) -> bytes:
     return cv2.imencode('.jpg', bgr)[1].tobytes()
 
 
-def run(folder: Path) -> Session:
-    """Play the session; everything it leaves is in `folder`."""
+@contextlib.contextmanager
+def recorded_player(
+    folder: Path, topics: dict[str, tuple[str, bool]], parameters: dict[str, Any]
+) -> Iterator[tuple[Bench, Recorder]]:
+    """Start a player in a domain of its own, with who records these topics from its start on."""
     import rclpy
+    from rclpy.node import Node
 
-    truths = build(folder)
     domain = claim_domain()
     context = rclpy.Context()
     rclpy.init(args=['test'], context=context, domain_id=domain)
-    (folder / 'topics.json').write_text(json.dumps(TOPICS))
-    children, bench = contextlib.ExitStack(), None
+    # Before anybody publishes: nothing is missed but what is sent before the two have met.
+    node = Node('recorder', context=context)
+    recorder = Recorder(node, topics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(domain))
+        bench = Bench(folder, context, parameters, quick=True)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv('ROS_DOMAIN_ID', str(domain))
-            server = children.enter_context(serve(*(one.path for one in truths), render=picture))
-            recorder = Process(
-                'test.ros.session.recorder',
-                [folder / 'bag', folder / 'topics.json'],
-                folder / 'recorder.log',
-            )
-            children.callback(recorder.end)
-            until(lambda: recorder.alive() and (folder / 'counts.json').exists(), 'the recorder')
-            parameters = {
-                'usdz_path': truths[0].path,
-                'server': server.address,
-                'resolution_scale': SCALE,
-                **depths(),
-            }
-            bench = Bench(folder, context, parameters)
-        client = Client(bench, folder / 'counts.json')
-        bench.ready()
-        wanted = COMMON_TOPICS | camera_topics(FRONT, REAR)
-        bench.until(
-            lambda: all(client.counts[name] for name in wanted) and client.listens, 'all topics'
-        )
-        perform(client, truths, folder)
-        called_ns = time.time_ns()
-        exit_code = bench.player.interrupt()
-        client.acts.append(Act('interrupt', called_ns, time.time_ns(), exit_code))
-        output = bench.player.output
-        assert recorder.interrupt() == 0, recorder.output
+        yield bench, recorder
     finally:
-        if bench is not None:
-            bench.close()
-        children.close()
+        bench.close()
+        node.destroy_node()
         rclpy.try_shutdown(context=context)
-    unexpected = json.loads((folder / 'unexpected.json').read_text())
-    return Session(folder / 'bag', truths, tuple(client.acts), unexpected, exit_code, output)
+
+
+def run(folder: Path) -> Session:
+    """Play the session."""
+    truths = build(folder)
+    with serve(*(one.path for one in truths), render=picture) as server:
+        parameters = {
+            'usdz_path': truths[0].path,
+            'server': server.address,
+            'resolution_scale': SCALE,
+            **DEPTHS,
+        }
+        with recorded_player(folder, TOPICS, parameters) as (bench, recorder):
+            client = Client(bench, recorder)
+            bench.ready()
+            wanted = COMMON_TOPICS | camera_topics(FRONT, REAR)
+            client.until(lambda: all(recorder.topics[name] for name in wanted), 'all topics')
+            perform(client, truths, folder)
+            code, output = client.interrupt(), bench.player.output
+    return Session(recorder, truths, tuple(client.acts), code, output)

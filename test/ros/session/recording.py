@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The recorded session, read back from its file by rosbags, which knows nothing of ROS or of us.
+The recorded session, as tests ask for it.
 
 All times named `sent_ns` are wall time, all others scenario time.
 """
@@ -27,31 +27,9 @@ from functools import cached_property
 from itertools import pairwise
 import json
 from test.ros.session.drive import Act, Session
-from test.ros.session.scenarios import SECOND, Truth
+from test.ros.session.recorder import Entry, nanoseconds
+from test.ros.session.scenarios import Truth
 from typing import Any
-
-from rosbags.highlevel import AnyReader
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One message, and when it was sent."""
-
-    sent_ns: int
-    topic: str
-    message: Any
-
-    @property
-    def stamp_ns(self) -> int:
-        """Return the stamp: of the clock, the header, the newest transform or the first marker."""
-        message = self.message
-        if hasattr(message, 'clock'):
-            return nanoseconds(message.clock)
-        if hasattr(message, 'transforms'):
-            return nanoseconds(message.transforms[-1].header.stamp)
-        if hasattr(message, 'markers'):
-            return nanoseconds(message.markers[0].header.stamp)
-        return nanoseconds(message.header.stamp)
 
 
 @dataclass(frozen=True)
@@ -77,22 +55,17 @@ class Stretch:
 
 
 class Recording:
-    """Everything in the bag, in the order in which it was sent."""
+    """Everything that was recorded, in the order in which it was sent."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        with AnyReader([session.bag]) as reader:
-            self.offers = {
-                one.topic: (one.msgtype, one.ext.offered_qos_profiles)
-                for one in reader.connections
-            }
-            self.entries = [
-                Entry(sent_ns, one.topic, reader.deserialize(data, one.msgtype))
-                for one, sent_ns, data in reader.messages()
-            ]
-        self._topics: dict[str, list[Entry]] = {name: [] for name in self.offers}
-        for entry in self.entries:
-            self._topics[entry.topic].append(entry)
+        self.offers = session.recorder.offers
+        self._topics = {
+            name: sorted(entries, key=lambda one: one.sent_ns)
+            for name, entries in session.recorder.topics.items()
+        }
+        every = (one for entries in self._topics.values() for one in entries)
+        self.entries = sorted(every, key=lambda one: one.sent_ns)
         self._sent = {
             name: [one.sent_ns for one in entries] for name, entries in self._topics.items()
         }
@@ -227,11 +200,6 @@ class Recording:
 
 def _resolved(topic: str) -> str:
     return f'/nurec{topic[1:]}' if topic.startswith('~') else topic
-
-
-def nanoseconds(stamp: Any) -> int:
-    """Return a time message as integer nanoseconds."""
-    return int(stamp.sec) * SECOND + int(stamp.nanosec)
 
 
 def clears(message: Any) -> bool:

@@ -163,10 +163,10 @@ def build(folder: Path) -> tuple[Truth, Truth, Truth]:
         _write(
             folder,
             'third',
-            duration_s=1.0,
+            duration_s=0.5,
             start_us=0,
             cameras=(REAR,),
-            tracks=[_moving('1', 'person', 0, 1.0, at=(9.0, 2.0), velocity=(0.5, 0.0))],
+            tracks=[_moving('1', 'person', 0, 0.5, at=(9.0, 2.0), velocity=(0.5, 0.0))],
             edit_rig=lambda rig: rig['rig_trajectories'][0].pop('rig_bbox') and rig,
         ),
     )
@@ -174,7 +174,10 @@ def build(folder: Path) -> tuple[Truth, Truth, Truth]:
 
 def _write(folder: Path, name: str, **options: Any) -> Truth:
     rig = rig_document(
-        duration_s=options['duration_s'], start_us=options['start_us'], cameras=options['cameras']
+        duration_s=options['duration_s'],
+        start_us=options['start_us'],
+        cameras=options['cameras'],
+        camera_hz=20.0,
     )
     edit_rig = options.pop('edit_rig', None)
     if edit_rig is not None:
@@ -224,7 +227,7 @@ def _tracks_of_first() -> list[Document]:
         _moving(
             'late', 'Rider On Bike', begin + 3_000_000, LONG_S - 3, at=(25, 1), velocity=(-4.0, 0)
         ),
-        _moving('brief', 'automobile', begin + 800_000, 0.4, at=(40.0, 3.5), velocity=(9.0, 0)),
+        _moving('brief', 'automobile', begin + 200_000, 0.4, at=(40.0, 3.5), velocity=(9.0, 0)),
         _moving('gone', 'person', begin, 2.0, at=(10.0, 6.0), velocity=(0.7, 0.0)),
         # Refused for its short life, by default.
         track('4', 'unheard_of', [yawed(5.0, 5.0, 0.5, 1.0)], [begin + 500_000]),

@@ -31,7 +31,8 @@ Markers and objects, as a recording of a whole session shows them.
 
 from collections import defaultdict
 from itertools import combinations
-from test.ros.session.recording import clears, nanoseconds
+from test.ros.session.recorder import nanoseconds
+from test.ros.session.recording import clears
 
 import numpy as np
 import pytest

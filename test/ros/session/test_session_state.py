@@ -36,7 +36,7 @@ from test.ros.session.drive import TOPICS
 from test.ros.session.scenarios import SECOND
 
 import pytest
-from rosbags.interfaces import QosDurability, QosReliability
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 pytestmark = pytest.mark.contract
 
@@ -76,22 +76,22 @@ def moment(recording, state):
 
 
 def test_topics_are_those_of_the_contract(recording, session):
-    assert {name: kind for name, (kind, _) in recording.offers.items()} == {
+    assert {name: offer.topic_type for name, (offer,) in recording.offers.items()} == {
         name: kind for name, (kind, _) in TOPICS.items()
     }
     assert all(recording.of(name) for name in TOPICS)
     # What every ROS node has.
-    assert set(session.unexpected) <= {'/rosout', '/parameter_events'}
+    assert session.recorder.unexpected <= {'/rosout', '/parameter_events'}
 
 
 @pytest.mark.parametrize('topic', TOPICS)
 def test_quality_of_service_is_that_of_the_contract(recording, topic):
     """Look at what the recorder found offered, of one publisher."""
-    (offer,) = recording.offers[topic][1]
-    assert offer.reliability == QosReliability.RELIABLE
+    qos = recording.offers[topic][0].qos_profile
+    assert qos.reliability == ReliabilityPolicy.RELIABLE
     latched = TOPICS[topic][1]
-    durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
-    assert offer.durability == durability
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    assert qos.durability == durability
 
 
 def test_state_has_the_documented_keys(recording):
