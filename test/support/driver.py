@@ -15,7 +15,7 @@
 Drivers of a player: the inputs of each source, and who sends them from a process of its own.
 
 `steps SOURCE COUNT SEED` sends an input and ticks, so often, dawdling at random before each;
-`stream SOURCE HZ COUNT` sends inputs stamped with /clock, COUNT of them or, with 0, for ever.
+`flood SOURCE HZ COUNT` sends so many inputs stamped with /clock, and then is killed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import json
 import math
+import os
 import random
+import signal
 import sys
 from test.support.archives import START_US
 from test.support.listener import Listener
@@ -43,7 +45,6 @@ except ImportError:
 SECOND = 1_000_000_000
 # What a driver goes for.
 SPEED = 4.0
-STEP_SPEED, STEP_YAW_RATE, STEP_STEERING, STEP_STEERING_RATE = 6.0, 0.5, 0.25, 0.5
 TOPICS = {
     'twist': '/nurec/cmd_vel',
     'ackermann': '/nurec/ackermann_cmd',
@@ -83,14 +84,14 @@ def pose(t_ns: int, x: float, y: float, frame: str = 'map', w: float = 1.0) -> A
 
 
 def ahead_m(t_ns: int) -> float:
-    """Return the x of the pose that `stream pose` sends for a time."""
+    """Return the x of the pose that `flood pose` sends for a time."""
     return SPEED * (t_ns - START_US * 1000) * 1e-9
 
 
 # By source, what drives a circle in steps, and what is streamed.
 CIRCLES: dict[str, Callable[[int], Any]] = {
-    'twist': lambda t_ns: twist(t_ns, STEP_SPEED, STEP_YAW_RATE),
-    'ackermann': lambda t_ns: ackermann(t_ns, STEP_SPEED, STEP_STEERING, STEP_STEERING_RATE),
+    'twist': lambda t_ns: twist(t_ns, 6.0, 0.5),
+    'ackermann': lambda t_ns: ackermann(t_ns, 6.0, 0.25, 0.5),
 }
 STREAMS: dict[str, Callable[[int], Any]] = {
     'twist': lambda t_ns: twist(t_ns, SPEED, 0.0),
@@ -134,28 +135,25 @@ def _steps(listener: Listener, source: str, count: int, seed: int) -> None:
         position_us = json.loads(answer.result().message)['current_time_us']
 
 
-def _stream(listener: Listener, source: str, hz: float, count: int) -> None:
+def _flood(listener: Listener, source: str, hz: int, count: int) -> None:
     from rosgraph_msgs.msg import Clock
 
     clocks = listener.listen(Clock, '/clock')
     listener.received(clocks)
     driver = Driver(listener, source)
     start_s, sent = time.monotonic(), 0
-    while not count or sent < count:
-        listener.executor.spin_once(timeout_sec=0.5 / hz)
-        # The newest of the clock, however many have come meanwhile.
-        heard = 0
-        while heard != len(clocks):
-            heard = len(clocks)
-            listener.executor.spin_once(timeout_sec=0.0)
-        due = math.ceil((time.monotonic() - start_s) * hz)
+    while sent < count:
+        time.sleep(1.0 / hz)
+        listener.executor.spin_once(timeout_sec=0.0)
         # However late this process is, what is due goes out.
-        for _ in range(min(due, count or due) - sent):
+        due = min(math.ceil((time.monotonic() - start_s) * hz), count)
+        for _ in range(due - sent):
             driver.put(STREAMS[source](stamp_ns(clocks[-1])))
-            sent += 1
+        sent = due
     listener.until(lambda: driver.publisher.wait_for_all_acked(), 'the last acknowledgement')
     sys.stdout.write(f'the last input was of {stamp_ns(clocks[-1]) // 1000}\n')
     sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -167,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     if what == 'steps':
         _steps(listener, source, int(numbers[0]), int(numbers[1]))
     else:
-        _stream(listener, source, float(numbers[0]), int(numbers[1]))
+        _flood(listener, source, int(numbers[0]), int(numbers[1]))
     listener.close()
     rclpy.shutdown(context=context)
     return 0

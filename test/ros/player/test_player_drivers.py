@@ -11,12 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Drivers in processes of their own that die, flood the player, or know neither time nor place."""
+"""Drivers that flood the player, die, or know neither time nor place."""
 
+from collections import Counter
 from itertools import pairwise
+import re
 import signal
 from test.support.archives import build_archive, START_US
 from test.support.driver import (
+    ackermann,
     ahead_m,
     Driver,
     needs_ackermann,
@@ -26,7 +29,7 @@ from test.support.driver import (
     STREAMS,
     twist,
 )
-from test.support.player_bench import stamp_ns
+from test.support.player_bench import NOWHERE, stamp_ns
 from test.support.process import Process
 import time
 
@@ -34,13 +37,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
-from std_msgs.msg import Header
 
 SECOND = 1_000_000_000
 BEGIN_NS = START_US * 1000
 DECELERATION = 6.0
 # Longer than a driver that lives may have to wait for its turn.
 TIMEOUT_S = 2.0
+NAN = float('nan')
 SOURCES = ['twist', pytest.param('ackermann', marks=needs_ackermann), 'pose']
 
 pytestmark = pytest.mark.contract
@@ -50,36 +53,12 @@ pytestmark = pytest.mark.contract
 def player(start, tmp_path_factory):
     """Return the player of this module: a drive of two minutes, without pictures."""
     usdz = build_archive(tmp_path_factory.mktemp('long'), duration_s=120.0, tracks=[])
-    return start(usdz_path=usdz, server='127.0.0.1:1', command_timeout_s=TIMEOUT_S).ready()
+    return start(usdz_path=usdz, server=NOWHERE, command_timeout_s=TIMEOUT_S).ready()
 
 
 @pytest.fixture(scope='module')
 def diagnostics(player):
     return player.listen(DiagnosticArray, '/diagnostics')
-
-
-@pytest.fixture
-def take(player, tmp_path, monkeypatch):
-    """Return a function that starts a driver's process; the player plays from begin."""
-    processes = []
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(player.domain))
-
-    def run(source, hz, count=0):
-        log = tmp_path / f'driver_{len(processes)}.txt'
-        processes.append(Process('test.support.driver', ['stream', source, hz, count], log))
-        return processes[-1]
-
-    yield run
-    for process in processes:
-        process.end()
-    player.trigger('stop')
-    player.configure(rate=1.0)
-
-
-def play(player, source):
-    player.configure(ego_source=source)
-    player.trigger('reset')
-    player.trigger('play')
 
 
 def ego_status(diagnostics):
@@ -101,17 +80,35 @@ def drives(player, after_us):
 
 
 @pytest.mark.parametrize('source', SOURCES)
-def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
-    player, diagnostics, take, source
+def test_a_thousand_inputs_a_second_and_their_sudden_end_stop_nothing_and_another_takes_over(
+    player, diagnostics, source, tmp_path, monkeypatch
 ):
     odometry = player.listen(Odometry, '~/odom')
-    play(player, source)
-    driver = take(source, 50.0)
+    player.configure(ego_source=source, rate=1.0)
+    player.trigger('reset')
+    player.trigger('play')
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(player.domain))
+    words = ['flood', source, 1000, 1000]
+    driver = Process('test.support.driver', words, tmp_path / 'driver.txt')
     player.until(lambda: drives(player, 0), 'the driven ego')
     # What an earlier test showed may lie behind.
     odometry.clear()
-    driver.send_signal(signal.SIGKILL)
-    assert driver.wait() == -signal.SIGKILL
+    before = len(player.clocks)
+    answers = 0
+    while driver.code is None:
+        assert player.trigger('play')['is_playing']
+        answers += 1
+        player.spin(player.clocks, 10)
+    assert driver.code == -signal.SIGKILL, driver.output
+    assert answers > 1
+    stamps = [stamp_ns(one) for one in player.clocks[before:]]
+    assert all(one < other for one, other in pairwise(stamps))
+    # None is lost at the end: the last one counts.
+    last_us = int(driver.output.split('the last input was of ')[1])
+    player.until(lambda: player.state['ego_input_stamp_us'] == last_us, 'the last input')
+    # What the ego does from then on, by closed forms; it is told of 25 times a second.
+    player.configure(rate=4.0)
+    end_ns = last_us * 1000 + round(TIMEOUT_S * SECOND)
     sentence = f'no input for ego_source {source}'
 
     def said_of():
@@ -119,13 +116,9 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
         return status.level == DiagnosticStatus.ERROR and f'{sentence} since' in status.message
 
     player.until(said_of, 'the diagnostics')
-    last_us = player.state['ego_input_stamp_us']
     player.until(
         lambda: f'{sentence} after that of {last_us} us' in player.player.output, 'the log'
     )
-    # What the ego does from then on, by closed forms; it is told of 25 times a second.
-    player.configure(rate=4.0)
-    end_ns = last_us * 1000 + round(TIMEOUT_S * SECOND)
     player.passes(end_ns + SECOND)
     player.until(lambda: stamp_ns(odometry[-1]) > end_ns + SECOND, 'odometry')
     rows = {stamp_ns(one): one for one in odometry if stamp_ns(one) > last_us * 1000}
@@ -138,7 +131,7 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
     else:
         assert not speeds.any()
     if source == 'pose':
-        held = [one.pose.pose.position.x for one in (rows[t_ns] for t_ns in late)]
+        held = [rows[t_ns].pose.pose.position.x for t_ns in late]
         np.testing.assert_allclose(held, ahead_m(last_us * 1000), atol=1e-9)
     else:
         # And not a moment sooner.
@@ -148,119 +141,86 @@ def test_a_driver_that_dies_stops_nothing_and_another_one_takes_over(
     assert player.state['is_playing']
     assert player.player.output.count(f'{sentence} after') == 1
     player.configure(rate=1.0)
-    take(source, 50.0)
-    player.until(lambda: drives(player, last_us), 'the next driver')
-    player.until(
-        lambda: ego_status(diagnostics)[0].level != DiagnosticStatus.ERROR, 'the end of the error'
-    )
+    another = Driver(player.listener, source)
+
+    def driven():
+        another.put(STREAMS[source](player.clock_ns))
+        return (
+            drives(player, last_us) and ego_status(diagnostics)[0].level != DiagnosticStatus.ERROR
+        )
+
+    player.until(driven, 'the next driver, and the end of the error')
+    player.trigger('stop')
+
+
+def bad_inputs(source, now_ns):
+    """Return inputs that cannot be used, what is said of each, and as what it is counted."""
+    if source == 'pose':
+        finite = r'position\.x is nan, expected a finite number'
+        length = 'orientation is a quaternion of length 0, expected 1'
+        frame = "frame_id is 'odom', expected 'map' or none"
+        early = 'more than 10 s before the position .*set use_sim_time'
+        late = 'more than 10 s beyond the end .*set use_sim_time'
+        return [
+            (pose(now_ns, NAN, 0.0), finite, 'position.x is not finite'),
+            (pose(now_ns, 9.0, 9.0, w=0.0), length, 'a quaternion of length 0'),
+            (pose(now_ns, 9.0, 9.0, 'odom'), frame, 'another frame_id'),
+            (pose(now_ns - 11 * SECOND, 9.0, 9.0), early, 'a stamp of long ago'),
+            (pose(time.time_ns(), 9.0, 9.0), late, 'a stamp beyond the end'),
+        ]
+    make, key = {'twist': (twist, 'angular.z'), 'ackermann': (ackermann, 'steering_angle')}[source]
+    old_ns = now_ns - 3 * SECOND
+    other = stamped(make(now_ns, 1.0, 0.0), now_ns, 'odom')
+    frame = "frame_id is 'odom', expected 'base_link'"
+    early = f'a command is stamped {old_ns // 1000} us'
+    return [
+        (
+            make(now_ns, 1.0, NAN),
+            f'{key} is nan, expected a finite number',
+            f'{key} is not finite',
+        ),
+        (other, frame, 'another frame_id'),
+        (make(old_ns, 1.0, 0.0), early, 'a stamp of long ago'),
+    ]
 
 
 @pytest.mark.parametrize('source', SOURCES)
-def test_a_thousand_inputs_a_second_stop_nothing(player, take, source):
-    play(player, source)
-    driver = take(source, 1000.0, 1000)
-    player.until(lambda: player.state.get('ego_input_stamp_us'), 'the first input')
-    before = len(player.clocks)
-    answers = 0
-    while driver.code is None:
-        assert player.trigger('play')['is_playing']
-        answers += 1
-        player.spin(player.clocks, 10)
-    assert driver.code == 0, driver.output
-    assert answers > 1
-    stamps = [stamp_ns(one) for one in player.clocks[before:]]
-    assert all(one < other for one, other in pairwise(stamps))
-    # None is lost at the end: the last one counts.
-    last_us = int(driver.output.split('the last input was of ')[1])
-    player.until(lambda: player.state['ego_input_stamp_us'] == last_us, 'the last input')
-
-
-def test_bad_poses_are_dropped_counted_and_said_once(player, diagnostics):
-    player.configure(ego_source='pose')
-    player.trigger('reset')
-    player.seek(BEGIN_NS + 60 * SECOND)
+def test_bad_inputs_are_dropped_counted_and_said_once(player, diagnostics, source):
     now_ns = BEGIN_NS + 60 * SECOND
-    player.until(lambda: player.state['current_time_us'] == now_ns // 1000, 'the middle')
-    driver = Driver(player.listener, 'pose')
-    count = int(ego_status(diagnostics)[1].get('dropped_inputs', 0))
-    driver.put(pose(0, 1.0, 2.0))
-    bad = {
-        'position.x is nan, expected a finite number': pose(now_ns, float('nan'), 0.0),
-        'orientation is a quaternion of length 0, expected 1': pose(now_ns, 9.0, 9.0, w=0.0),
-        "frame_id is 'odom', expected 'map' or none": pose(now_ns, 9.0, 9.0, 'odom'),
-        'more than 10 s before the position': pose(now_ns - 11 * SECOND, 9.0, 9.0),
-        'expected scenario time: set use_sim_time': pose(time.time_ns(), 9.0, 9.0),
-    }
-    for _ in range(3):
-        for message in bad.values():
-            driver.put(message)
-    values = {}
-
-    def counted():
-        values.update(ego_status(diagnostics)[1])
-        return values.get('dropped_inputs') == str(count + 15)
-
-    player.until(counted, 'all that was dropped')
-    for reason in (
-        'position.x is not finite (3)',
-        'a quaternion of length 0 (3)',
-        'another frame_id (3)',
-        'a stamp of long ago (3)',
-        'a stamp beyond the end (3)',
-    ):
-        assert reason in values['dropped_for']
-    said = [line for line in player.player.output.splitlines() if 'it is dropped' in line]
-    for sentence in bad:
-        found = [line for line in said if sentence in line and '/nurec/ego_pose: ' in line]
-        # The one of long ago asks for use_sim_time too.
-        assert len(found) == 1 + ('use_sim_time' in sentence), sentence
-        assert '[WARN]' in found[0]
-    assert player.state['ego_input_stamp_us'] == now_ns // 1000
-
-
-@pytest.mark.parametrize('source', [SOURCES[0], SOURCES[1]])
-def test_bad_commands_are_counted_and_said_once(player, diagnostics, source):
     player.configure(ego_source=source)
     player.trigger('reset')
-    player.seek(BEGIN_NS + 60 * SECOND)
-    now_us = START_US + 60_000_000
-    player.until(lambda: player.state['current_time_us'] == now_us, 'the middle')
+    player.seek(now_ns)
+    player.until(lambda: player.state['current_time_us'] == now_ns // 1000, 'the middle')
     driver = Driver(player.listener, source)
-    before = ego_status(diagnostics)[1]
-    dropped, restamped = (
-        int(before.get(key, 0)) for key in ('dropped_inputs', 'restamped_inputs')
-    )
 
-    def make(t_ns, frame=''):
-        message = STREAMS[source](t_ns)
-        message.header = stamped(type('_', (), {'header': Header()}), t_ns, frame).header
-        return message
+    def value_of(key):
+        return ego_status(diagnostics)[1].get(key, '')
 
-    nan = make(now_us * 1000)
-    if source == 'twist':
-        nan = twist(now_us * 1000, 1.0, float('nan'))
+    def counts():
+        found = re.findall(r'([^;]+) \((\d+)\)(?:; )?', value_of('dropped_for'))
+        return Counter({reason: int(count) for reason, count in found})
+
+    before, restamped = counts(), int(value_of('restamped_inputs') or 0)
+    bad = bad_inputs(source, now_ns)
+    for _ in range(3):
+        for message, _, _ in bad:
+            driver.put(message)
+    wanted = {reason: 3 for _, _, reason in bad}
+    player.until(lambda: counts() - before == wanted, 'all that was dropped')
+    assert value_of('dropped_inputs') == str(counts().total())
+    assert not player.state['ego_input_stamp_us']
+    for _, sentence, _ in bad:
+        line = rf'^.*\[WARN\].*{driver.publisher.topic_name}: .*{sentence}.*; it is dropped'
+        found = re.findall(line, player.player.output, re.MULTILINE)
+        assert len(found) == 1, sentence
+    if source == 'pose':
+        driver.put(pose(0, 1.0, 2.0))
     else:
-        nan.drive.steering_angle = float('nan')
-    for _ in range(3):
-        driver.put(nan)
-        driver.put(make(now_us * 1000, 'odom'))
-        driver.put(make(now_us * 1000 - 3 * SECOND))
-    player.until(
-        lambda: ego_status(diagnostics)[1].get('dropped_inputs') == str(dropped + 9), 'the count'
-    )
-    assert player.state['ego_input_stamp_us'] in (0, None)
-    # A stamp of the wall clock counts from its arrival.
-    for _ in range(3):
-        driver.put(make(time.time_ns()))
-    player.until(
-        lambda: ego_status(diagnostics)[1]['restamped_inputs'] == str(restamped + 3), 'the count'
-    )
-    assert player.state['ego_input_stamp_us'] == now_us
-    assert player.trigger('tick')['ego_speed'] > 0.0
-    said = player.player.output
-    key = 'angular.z' if source == 'twist' else 'steering_angle'
-    assert said.count(f'{key} is nan, expected a finite number') == 1
-    dropped_for = f'{driver.publisher.topic_name}: '
-    assert said.count(f"{dropped_for}frame_id is 'odom', expected 'base_link'") == 1
-    assert said.count(f'{dropped_for}a command is stamped {now_us - 3_000_000} us') == 1
-    assert said.count('it counts from its arrival; expected scenario time: set use_sim_time') == 1
+        # A stamp of the wall clock counts from its arrival.
+        for _ in range(3):
+            driver.put(STREAMS[source](time.time_ns()))
+        player.until(lambda: value_of('restamped_inputs') == str(restamped + 3), 'the count')
+        said = 'it counts from its arrival; expected scenario time: set use_sim_time'
+        assert player.player.output.count(said) == 1
+    player.until(lambda: player.state['ego_input_stamp_us'] == now_ns // 1000, 'the good input')
+    assert source == 'pose' or player.trigger('tick')['ego_speed'] > 0.0
