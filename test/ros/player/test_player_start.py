@@ -17,10 +17,11 @@ import os
 from pathlib import Path
 import subprocess
 import sys
-from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.archives import build_archive, CAMERAS, REMOVED, START_US
 from test.support.player_bench import NOWHERE
 from test.support.process import Process
 
+import nurec_ros
 import pytest
 
 pytestmark = pytest.mark.contract
@@ -37,22 +38,6 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture
-def complaint(run):
-    """Return a function that starts with parameters that cannot be, for the one line of why."""
-
-    def complaint(*parameters):
-        words = [word for parameter in parameters for word in ('-p', parameter)]
-        code, output = run('--ros-args', *words)
-        assert code == 1, output
-        lines = output.splitlines()
-        assert len(lines) == 1, output
-        assert lines[0].startswith('nurec_player: ')
-        return lines[0]
-
-    return complaint
-
-
 def test_help(run):
     code, out = run('--help', fresh=True)
     assert code == 0
@@ -61,9 +46,7 @@ def test_help(run):
 
 
 def test_version(run):
-    from nurec_ros import __version__
-
-    assert run('--version') == (0, f'nurec_player {__version__}\n')
+    assert run('--version') == (0, f'nurec_player {nurec_ros.__version__}\n')
 
 
 def test_unknown_argument(run):
@@ -73,104 +56,157 @@ def test_unknown_argument(run):
     assert 'Traceback' not in err
 
 
-def test_missing_file(complaint, tmp_path):
-    assert 'missing.usdz' in complaint(f'usdz_path:={tmp_path / "missing.usdz"}')
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Return a folder with a scenario and files that are none."""
+    folder = tmp_path_factory.mktemp('files')
+    build_archive(folder, 'good.usdz')
+    (folder / 'folder').mkdir()
+    (folder / 'text.usdz').write_text('this is no archive')
+    build_archive(folder, 'no_rig.usdz', leave_out=['rig_trajectories.json'])
+    cut = build_archive(folder, 'cut.usdz')
+    cut.write_bytes(cut.read_bytes()[:-200])
+    return folder
 
 
-def test_folder(complaint, tmp_path):
-    assert str(tmp_path) in complaint(f'usdz_path:={tmp_path}')
+@pytest.fixture
+def complaint(run, files, monkeypatch):
+    """Return a function that starts with parameters that cannot be, for the one line of why."""
+    monkeypatch.chdir(files)
+
+    def complaint(*arguments):
+        code, output = run('--ros-args', *arguments)
+        assert code == 1, output
+        (line,) = output.splitlines()
+        assert line.startswith('nurec_player: ')
+        return line
+
+    return complaint
 
 
-def test_not_a_zip(complaint, tmp_path):
-    path = tmp_path / 'text.usdz'
-    path.write_text('this is no archive')
-    assert 'text.usdz' in complaint(f'usdz_path:={path}')
-
-
-def test_zip_without_rig_trajectories(complaint, tmp_path):
-    path = build_archive(tmp_path, leave_out=['rig_trajectories.json'])
-    assert 'rig_trajectories.json' in complaint(f'usdz_path:={path}')
-
-
-def test_truncated_archive(complaint, tmp_path):
-    path = build_archive(tmp_path)
-    path.write_bytes(path.read_bytes()[:-200])
-    assert path.name in complaint(f'usdz_path:={path}')
+GOOD = 'usdz_path:=good.usdz'
 
 
 @pytest.mark.parametrize(
-    ('parameter', 'words'),
+    ('parameters', 'words'),
     [
-        ('rate:=fast', ['rate', 'fast', '0.01', '100']),
-        ('rate:=0', ['rate', '0.01', '100']),
-        ('resolution_scale:=3.0', ['resolution_scale', '0.01', '2']),
-        ('image_format:=bmp', ['image_format', 'bmp', 'jpeg', 'png', 'rgb']),
-        ('loop:=maybe', ['loop', 'maybe']),
-        ('image_quality:=101', ['image_quality', '1', '100']),
-        ('rig_offset:=[1.0, 2.0]', ['rig_offset', '6']),
-        ('rig_offset:=[.nan, 0.0, 0.0, 0.0, 0.0, 0.0]', ['rig_offset', 'finite']),
-        ('service_prefix:=a b c', ['service_prefix', 'a b c', 'full name of a gRPC service']),
+        # Files.
+        (['usdz_path:=missing.usdz'], ['missing.usdz']),
+        (['usdz_path:=folder'], ['folder']),
+        (['usdz_path:=text.usdz'], ['text.usdz']),
+        (['usdz_path:=no_rig.usdz'], ['no_rig.usdz', 'rig_trajectories.json']),
+        (['usdz_path:=cut.usdz'], ['cut.usdz']),
+        # Of the wrong type or out of range.
+        (['rate:=fast'], ['rate', 'fast', '0.01', '100']),
+        (['rate:=0'], ['rate', '0.01', '100']),
+        (['resolution_scale:=3.0'], ['resolution_scale', '0.01', '2']),
+        (['image_format:=bmp'], ['image_format', 'bmp', 'jpeg', 'png', 'rgb']),
+        (['loop:=maybe'], ['loop', 'maybe']),
+        (['image_quality:=101'], ['image_quality', '1', '100']),
+        (['rig_offset:=[1.0, 2.0]'], ['rig_offset', '6']),
+        (['rig_offset:=[.nan, 0.0, 0.0, 0.0, 0.0, 0.0]'], ['rig_offset', 'finite']),
+        (['service_prefix:=a b c'], ['service_prefix', 'a b c', 'full name of a gRPC service']),
+        (['use_sim_time:=maybe'], ['use_sim_time']),
+        (['tls_root_certificate:=/nowhere/ca.pem'], ['/nowhere/ca.pem']),
+        # Of no use with the scenario.
+        ([GOOD, 'cameras:=[camera_nobody_knows]'], ['camera_nobody_knows', *CAMERAS]),
+        ([GOOD, 'start_offset_s:=1.5', 'end_offset_s:=1.0'], ['start_offset_s']),
+        (
+            [GOOD, f'{CAMERAS[0]}.resolution_scale:=7.0'],
+            [f'{CAMERAS[0]}.resolution_scale', '0.01', '2'],
+        ),
+        ([GOOD, 'tls_root_certificate:=/nowhere/ca.pem'], ['/nowhere/ca.pem']),
     ],
 )
-def test_parameter_of_the_wrong_type_or_out_of_range(complaint, parameter, words):
-    line = complaint(parameter)
+def test_what_cannot_be_is_one_line(complaint, parameters, words):
+    line = complaint(*(word for one in parameters for word in ('-p', one)))
     assert all(word in line for word in words), line
 
 
 def test_what_rcl_cannot_parse(complaint):
-    line = complaint('rig_offset:=[1, 2.5]')
+    line = complaint('-p', 'rig_offset:=[1, 2.5]')
     assert 'rig_offset' in line
     assert '.c:' not in line
+    assert '/nowhere/params.yaml' in complaint('--params-file', '/nowhere/params.yaml')
 
 
-def test_rclpys_own_parameter_of_the_wrong_type(complaint):
-    assert 'use_sim_time' in complaint('use_sim_time:=maybe')
-
-
-def test_missing_parameter_file(run):
-    code, err = run('--ros-args', '--params-file', '/nowhere/params.yaml')
-    assert code == 1
-    assert len(err.strip().splitlines()) == 1, err
-    assert '/nowhere/params.yaml' in err
-
-
-def test_unknown_cameras(complaint, usdz):
-    line = complaint(f'usdz_path:={usdz}', 'cameras:=[camera_nobody_knows]')
-    assert all(name in line for name in ('camera_nobody_knows', *CAMERAS))
-
-
-def test_offsets_that_leave_nothing(complaint, usdz):
-    line = complaint(f'usdz_path:={usdz}', 'start_offset_s:=1.5', 'end_offset_s:=1.0')
-    assert 'start_offset_s' in line
-
-
-def test_camera_parameter_out_of_range(complaint, usdz):
-    line = complaint(f'usdz_path:={usdz}', f'{CAMERAS[0]}.resolution_scale:=7.0')
-    assert f'{CAMERAS[0]}.resolution_scale' in line
-
-
-def test_missing_certificate(complaint, usdz):
-    line = complaint(f'usdz_path:={usdz}', 'tls_root_certificate:=/nowhere/ca.pem')
-    assert '/nowhere/ca.pem' in line
-
-
-def test_missing_certificate_of_a_player_that_would_idle(complaint):
-    assert '/nowhere/ca.pem' in complaint('tls_root_certificate:=/nowhere/ca.pem')
-
-
-def test_a_camera_that_is_another_in_topics_is_told(start, tmp_path):
-    usdz = build_archive(tmp_path, cameras=('7rear left-70°', 'front'))
-    bench = start(usdz_path=usdz, server='localhost:1', cameras='[camera_7rear_left_70]').ready()
-    bench.until(
-        lambda: '/nurec/camera_7rear_left_70/camera_info' in bench.topics(), 'the legal name'
+def test_without_rclpy_the_way_out_is_named(tmp_path):
+    """A bare Python: one line that says what to install."""
+    (tmp_path / 'rclpy.py').write_text("raise ImportError('No module named rclpy')")
+    done = subprocess.run(
+        [sys.executable, '-m', 'nurec_ros.cli.player'],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        cwd=Path(__file__).parents[3],
     )
-    lines = [one for one in bench.player.output.splitlines() if '7rear left-70°' in one]
-    assert any('camera_7rear_left_70' in line for line in lines)
+    assert done.returncode == 1
+    assert 'make setup' in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
-def test_unused_overrides_are_named_with_the_nearest(start, usdz):
-    bench = start(usdz_path=usdz, server='localhost:1', autplay=True).ready()
-    assert "there is no parameter 'autplay'; did you mean 'autoplay'?" in bench.player.output
+@pytest.fixture(scope='module')
+def odd(start, tmp_path_factory):
+    """Run a player of a scenario about which there is much to say, with a name mistyped."""
+
+    def edit(rig):
+        (trajectory,) = rig['rig_trajectories']
+        for key in ('T_rig_worlds', 'T_rig_world_timestamps_us'):
+            del trajectory[key][20:60]
+
+    usdz = build_archive(
+        tmp_path_factory.mktemp('odd'),
+        duration_s=10.0,
+        cameras=('7rear left-70°', 'front'),
+        edit_rig=edit,
+        leave_out=['sequence_tracks.json'],
+    )
+    bench = start(
+        usdz_path=usdz,
+        server=NOWHERE,
+        cameras='[camera_7rear_left_70]',
+        publish_earth_frame=True,
+        autplay=True,
+    ).ready()
+    bench.until(lambda: 'loaded ' in bench.player.output, 'the end of the load')
+    return bench
+
+
+def lines_of(bench, level, words):
+    lines = bench.player.output.splitlines()
+    return [line for line in lines if f'[{level}]' in line and words in line]
+
+
+def test_a_camera_that_is_another_in_topics_is_told(odd):
+    odd.until(lambda: '/nurec/camera_7rear_left_70/camera_info' in odd.topics(), 'the legal name')
+    assert any('camera_7rear_left_70' in one for one in lines_of(odd, 'INFO', '7rear left-70°'))
+
+
+def test_unused_overrides_are_named_with_the_nearest(odd):
+    assert "there is no parameter 'autplay'; did you mean 'autoplay'?" in odd.player.output
+
+
+def test_each_warning_of_the_scenario_is_said_once(odd):
+    odd.spin(odd.clocks, 20)
+    assert odd.player.output.count('sequence_tracks.json') == 1
+    assert lines_of(odd, 'WARN', 'sequence_tracks.json')
+
+
+def test_a_gap_in_the_poses_is_said_once_with_its_length(odd):
+    (line,) = lines_of(odd, 'WARN', 'gap') or lines_of(odd, 'WARN', 'no pose')
+    assert '4.' in line
+
+
+def test_an_earth_frame_that_cannot_be_is_said(odd, tmp_path):
+    """Of a matrix that is the identity, and of none."""
+    usdz = build_archive(tmp_path, edit_rig={'T_world_base': REMOVED})
+    odd.configure(usdz_path=str(usdz), cameras=[''])
+    odd.trigger('load')
+    odd.until(lambda: f'loaded {usdz}' in odd.player.output, 'the end of the load')
+    lines = lines_of(odd, 'WARN', 'no earth frame')
+    assert ['T_world_base' in line for line in lines] == [True, True]
 
 
 def test_unused_overrides_of_cameras_and_topics_are_told_once_a_scenario_is_there(start, usdz):
@@ -178,7 +214,7 @@ def test_unused_overrides_of_cameras_and_topics_are_told_once_a_scenario_is_ther
     right, wrong = 'qos_overrides./nurec/tracks.publisher', 'qos_overrides./nurec/trakcs.publisher'
     bench = start(
         *('-p', f'{right}.depth:=5', '-p', f'{wrong}.depth:=5', '-p', f'{CAMERAS[0]}x.rate:=5'),
-        server='localhost:1',
+        server=NOWHERE,
     )
     bench.until(lambda: bench.states, 'the state')
     assert 'there is no parameter' not in bench.player.output
@@ -192,75 +228,17 @@ def test_unused_overrides_of_cameras_and_topics_are_told_once_a_scenario_is_ther
 
 
 def test_the_shipped_file_starts_a_player(start, usdz):
-    import nurec_ros
-
     path = Path(nurec_ros.__file__).parent.parent / 'config' / 'nurec.yaml'
     rules = ['--params-file', path, '-p', f'usdz_path:={usdz}', '-r', '__node:=other']
     bench = start(*rules, name='/other').ready()
     assert 'there is no parameter' not in bench.player.output
 
 
-def test_each_warning_of_the_scenario_is_said_once(start, tmp_path):
-    usdz = build_archive(tmp_path, leave_out=['sequence_tracks.json'])
-    bench = start(usdz_path=usdz, server='localhost:1').ready()
-    bench.spin(bench.clocks, 20)
-    assert bench.player.output.count('sequence_tracks.json') == 1
-    assert '[WARN]' in bench.player.output
-
-
-@pytest.mark.parametrize('matrix', ['identity', None])
-def test_an_earth_frame_that_cannot_be_is_said(start, tmp_path, matrix):
-    def edit(rig):
-        if matrix is None:
-            del rig['T_world_base']
-
-    usdz = build_archive(tmp_path, edit_rig=edit)
-    bench = start(usdz_path=usdz, server='localhost:1', publish_earth_frame=True).ready()
-    bench.until(lambda: 'loaded ' in bench.player.output, 'the end of the load')
-    (line,) = [line for line in bench.player.output.splitlines() if 'no earth frame' in line]
-    assert '[WARN]' in line
-    assert 'T_world_base' in line
-
-
-def test_offsets_move_begin_and_end(start, usdz):
-    bench = start(usdz_path=usdz, server='localhost:1', start_offset_s=0.5, end_offset_s=0.25)
-    bench.ready()
-    state = bench.trigger('stop')
+def test_autoplay_plays_and_offsets_move_begin_and_end(start, usdz):
+    bench = start(
+        usdz_path=usdz, server=NOWHERE, autoplay=True, start_offset_s=0.5, end_offset_s=0.25
+    ).ready()
+    bench.until(lambda: bench.state['done'], 'the end')
+    state = bench.trigger('reset')
     assert state['current_time_us'] == START_US + 500_000
     assert state['duration_s'] == pytest.approx(1.25)
-
-
-def test_autoplay(start, usdz):
-    bench = start(usdz_path=usdz, server='localhost:1', autoplay=True).ready()
-    bench.until(lambda: bench.state['done'], 'the end')
-
-
-def test_without_rclpy_the_way_out_is_named(tmp_path):
-    """A bare Python: one line that says what to install."""
-    (tmp_path / 'rclpy.py').write_text("raise ImportError('No module named rclpy')")
-    environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, '-m', 'nurec_ros.cli.player'],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=environment,
-        cwd=Path(__file__).parents[3],
-    )
-    assert done.returncode == 1
-    assert 'make setup' in done.stderr
-    assert 'Traceback' not in done.stderr
-
-
-def test_a_gap_in_the_poses_is_said_once_with_its_length(start, tmp_path):
-    def edit(rig):
-        (trajectory,) = rig['rig_trajectories']
-        for key in ('T_rig_worlds', 'T_rig_world_timestamps_us'):
-            del trajectory[key][20:60]
-
-    usdz = build_archive(tmp_path, duration_s=10.0, edit_rig=edit)
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    lines = [one for one in bench.player.output.splitlines() if '[WARN]' in one]
-    (line,) = [one for one in lines if 'gap' in one or 'no pose' in one]
-    assert '4.' in line
