@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 import json
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
@@ -36,24 +37,36 @@ def stamp_ns(message: Any) -> int:
 
 
 def running_player(
-    folder: Path, parameters: Mapping[str, Any] | None = None, *rules: object
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+    *rules: object,
+    report_s: float = 1.0,
 ) -> Process:
     """
     Start the command `nurec_player`; its output goes to a file in `folder`.
 
-    `parameters` are given as on the command line, `rules` are further ROS arguments.
+    `parameters` are given as on the command line, `rules` are further ROS arguments. It reports
+    every `report_s` seconds.
     """
     words = [f'{name}:={value}' for name, value in (parameters or {}).items()]
     arguments = ['--ros-args', *(part for word in words for part in ('-p', word)), *rules]
-    return Process('nurec_ros.cli.player', arguments, folder / 'player_output.txt')
+    output = folder / 'player_output.txt'
+    before = partial(_report_every, report_s)
+    return Process('nurec_ros.cli.player', arguments, output, before=before)
+
+
+def _report_every(seconds: float) -> None:
+    from nurec_ros.ros import player_node
+
+    player_node.REPORT_PERIOD_S = seconds
 
 
 class Bench:
     """
     A player in its own process, and a client that hears its clock and its state.
 
-    `parameters` and `rules` are those of running_player, `quick` is that of Listener. Ends with
-    `close`.
+    `parameters`, `rules` and `report_s` are those of running_player, `quick` is that of Listener.
+    Ends with `close`.
     """
 
     def __init__(
@@ -64,6 +77,7 @@ class Bench:
         *rules: object,
         name: str = '/nurec',
         quick: bool = False,
+        report_s: float = 1.0,
     ) -> None:
         from diagnostic_msgs.msg import DiagnosticStatus
         from rosgraph_msgs.msg import Clock
@@ -71,7 +85,7 @@ class Bench:
         self.listener = Listener(context, quick=quick)
         self.clocks = self.listen(Clock, '/clock')
         self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
-        self.player = running_player(folder, parameters, *rules)
+        self.player = running_player(folder, parameters, *rules, report_s=report_s)
         self.name = name
         self.domain = 0
         self._clients: dict[str, Any] = {}

@@ -89,7 +89,11 @@ def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Cal
     import rclpy
 
     def run(
-        *rules: str, name: str = '/nurec', beside: Bench | None = None, **parameters: Any
+        *rules: str,
+        name: str = '/nurec',
+        beside: Bench | None = None,
+        report_s: float = 1.0,
+        **parameters: Any,
     ) -> Bench:
         if beside is not None:
             domain = beside.domain
@@ -100,7 +104,9 @@ def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Cal
         folder = tmp_path_factory.mktemp('player')
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('ROS_DOMAIN_ID', str(domain))
-            bench = Bench(folder, context, parameters, *rules, name=name, quick=True)
+            bench = Bench(
+                folder, context, parameters, *rules, name=name, quick=True, report_s=report_s
+            )
         bench.domain = domain
         benches.append(bench)
         return bench

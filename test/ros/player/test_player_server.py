@@ -16,6 +16,7 @@
 from test.rendering.fake_server import FakeServer, Gate, picture, png
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.ports import claim_port
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import grpc
@@ -30,16 +31,8 @@ END_NS = BEGIN_NS + 2_000_000_000
 FRONT, REAR = CAMERAS
 
 
-@pytest.fixture(scope='module')
-def scene():
-    """Return the scene's id."""
-    return SEQUENCE_ID
-
-
-@pytest.fixture(scope='module')
-def long(tmp_path_factory):
-    """Return the same scene for so long that no test plays to its end."""
-    return build_archive(tmp_path_factory.mktemp('long'), duration_s=300.0)
+# Where the clock is not what is looked at; and reports come at once.
+SELDOM = {'clock_rate': 20, 'report_s': 0.2}
 
 
 def status_of(messages, part):
@@ -59,11 +52,15 @@ def info_of(bench, name=FRONT):
     return bench.listen(CameraInfo, f'~/{name}/camera_info')
 
 
-def test_without_a_server_the_scenario_plays(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE, rate=10.0).ready()
+def test_without_a_server_a_picture_is_owed_and_the_scenario_plays(start, usdz):
+    bench = start(usdz_path=usdz, server=NOWHERE, rate=10.0, **SELDOM).ready()
     info_of(bench)
     transforms = bench.listen(TFMessage, '/tf')
     found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.until(lambda: f'cannot reach {NOWHERE}' in status_of(found, FRONT).message, 'the reason')
+    assert status_of(found, FRONT).level == DiagnosticStatus.WARN
+    assert values_of(status_of(found, FRONT))['pending'] == '1'
+    assert status_of(found, REAR).level == DiagnosticStatus.OK
     bench.trigger('play')
     bench.passes(END_NS)
     bench.until(lambda: transforms, '/tf')
@@ -80,36 +77,36 @@ def test_without_a_server_the_scenario_plays(start, usdz):
     )
 
 
-def test_pictures_come_when_the_server_comes(start, usdz, scene):
-    with FakeServer() as placeholder:
-        port = placeholder.port
-    bench = start(usdz_path=usdz, server=f'127.0.0.1:{port}').ready()
+def test_pictures_come_when_the_server_comes_and_when_it_comes_back(start, usdz):
+    port = claim_port()
+    bench = start(usdz_path=usdz, server=f'127.0.0.1:{port}', loop=True, **SELDOM).ready()
     infos = info_of(bench)
     found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.spin(bench.clocks, 50)
+    bench.spin(bench.clocks, 10)
     assert not infos
-    with FakeServer(scenes=[scene], port=port):
+    with FakeServer(scenes=[SEQUENCE_ID], port=port):
         bench.until(lambda: infos, 'the picture')
         assert stamp_ns(infos[0]) == BEGIN_NS
         bench.until(
             lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK, 'all is well'
         )
+        bench.trigger('play')
+        bench.spin(infos, 3)
+    bench.spin(bench.clocks, 10)
+    with FakeServer(scenes=[SEQUENCE_ID], port=port):
+        bench.spin(infos, 5)
 
 
-def test_a_halted_camera_says_that_a_picture_is_owed_and_why(start, usdz):
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    info_of(bench)
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.until(lambda: f'cannot reach {NOWHERE}' in status_of(found, FRONT).message, 'the reason')
-    assert status_of(found, FRONT).level == DiagnosticStatus.WARN
-    assert values_of(status_of(found, FRONT))['pending'] == '1'
-    assert status_of(found, REAR).level == DiagnosticStatus.OK
-
-
-def test_a_server_that_compiles_for_its_first_frame_is_not_called_slow(start, long, scene):
-    gate = Gate()
-    with FakeServer(gate, scenes=[scene]) as server:
-        bench = start(usdz_path=long, server=server.address).ready()
+def test_a_server_is_called_slow_once_it_has_compiled_and_frames_drop_but_not_the_clock(
+    start, tmp_path
+):
+    # No test plays to its end.
+    long = build_archive(tmp_path, duration_s=300.0)
+    gate = Gate(seconds=0.2)
+    with FakeServer(gate, scenes=[SEQUENCE_ID], workers=1) as server:
+        bench = start(
+            usdz_path=long, server=server.address, camera_rate=30, batch='never', **SELDOM
+        ).ready()
         infos = info_of(bench)
         found = bench.listen(DiagnosticArray, '/diagnostics')
         bench.trigger('play')
@@ -124,31 +121,31 @@ def test_a_server_that_compiles_for_its_first_frame_is_not_called_slow(start, lo
         told = [s for m in found for s in m.status if s.name == f'nurec: {FRONT}']
         assert not any('resolution_scale' in status.message for status in told)
         gate.let_all_go()
-        bench.spin(infos, 2)
-        bench.until(
-            lambda: float(values_of(status_of(found, FRONT))['received_hz']) > 0, 'pictures'
-        )
+        bench.until(lambda: infos, 'the first picture')
 
+        def slow():
+            status = status_of(found, FRONT)
+            return status if 'resolution_scale' in status.message else None
 
-def test_images_come_back_with_a_server_that_was_away(start, usdz, scene):
-    first = FakeServer(scenes=[scene])
-    bench = start(usdz_path=usdz, server=first.address, loop=True).ready()
-    infos = info_of(bench)
-    bench.until(lambda: infos, 'the picture')
-    bench.trigger('play')
-    bench.spin(infos, 3)
-    first.stop()
-    bench.spin(bench.clocks, 50)
-    with FakeServer(scenes=[scene], port=first.port):
-        bench.spin(infos, 5)
+        status = bench.until(slow, 'the diagnosis')
+        assert status.level == DiagnosticStatus.WARN
+        values = values_of(status)
+        assert float(values['dropped_hz']) > 0
+        assert float(values['received_hz']) > 0
+        assert float(values['latency_p50_ms']) >= 190
+        # Newest wins: what comes is never older than what came.
+        bench.spin(infos, 3)
+        stamps = [stamp_ns(info) for info in infos]
+        assert stamps == sorted(stamps)
+        assert len(set(stamps)) >= 3
 
 
 class Moody:
     """A server whose answer the test sets: an error code, bytes, or pictures."""
 
-    def __init__(self, scene):
+    def __init__(self):
         self.answer = None
-        self.server = FakeServer(self.render, scenes=[scene])
+        self.server = FakeServer(self.render, scenes=[SEQUENCE_ID])
 
     def render(self, request, context):
         if isinstance(self.answer, tuple):
@@ -157,22 +154,24 @@ class Moody:
 
 
 @pytest.fixture(scope='module')
-def moody(scene):
-    moody = Moody(scene)
+def moody():
+    moody = Moody()
     with moody.server:
         yield moody
 
 
 @pytest.fixture(scope='module')
 def running(start, usdz, moody):
-    """Return a player that plays round and round, with one camera at 20 Hz."""
+    """Return a player that plays round and round, with one camera at 10 Hz."""
     bench = start(
         usdz_path=usdz,
         server=moody.server.address,
         loop=True,
-        camera_rate=20,
+        camera_rate=10,
+        clock_rate=50,
         cameras=f'[{FRONT}]',
         batch='never',
+        report_s=0.2,
     ).ready()
     bench.infos = info_of(bench)
     bench.images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
@@ -209,7 +208,7 @@ def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer
 
     def silent():
         count = len(running.infos)
-        running.spin(running.clocks, 20)
+        running.spin(running.clocks, 10)
         return len(running.infos) == count
 
     running.until(complaint, f'a diagnosis with {words!r}')
@@ -259,78 +258,47 @@ def test_raw_images_are_decoded_for_those_who_want_them(running, moody):
     moody.answer = None
 
 
-def test_a_slow_server_makes_frames_drop_and_not_the_clock(start, long, scene):
-    with FakeServer(Gate(is_open=True, seconds=0.2), scenes=[scene], workers=1) as server:
-        bench = start(usdz_path=long, server=server.address, camera_rate=30, batch='never').ready()
-        infos = info_of(bench)
-        found = bench.listen(DiagnosticArray, '/diagnostics')
-        bench.until(lambda: infos, 'the first picture')
-        bench.trigger('play')
-        bench.until(
-            lambda: 'resolution_scale' in status_of(found, FRONT).message,
-            'the diagnosis',
-        )
-        status = status_of(found, FRONT)
-        assert status.level == DiagnosticStatus.WARN
-        values = values_of(status)
-        assert float(values['dropped_hz']) > 0
-        assert float(values['latency_p50_ms']) >= 190
-        # Newest wins: what comes is never older than what came.
-        bench.spin(infos, 3)
-        stamps = [stamp_ns(info) for info in infos]
-        assert stamps == sorted(stamps)
-        assert len(set(stamps)) >= 3
-
-
-def test_scene_url_takes_effect_with_the_next_load(start, usdz):
+def test_the_url_of_a_scene_goes_along_with_every_call_and_changes_with_the_next_load(start, usdz):
     """The server has no scene yet: it is told where from, and asked for pictures all the same."""
     with FakeServer(scenes=['another']) as server:
-        bench = start(usdz_path=usdz, server=server.address, scene_id='mine').ready()
-        bench.until(lambda: 'get_available_scenes' in server.methods(), 'the first questions')
+        bench = start(
+            usdz_path=usdz,
+            server=server.address,
+            scene_url='file:///data/street.usdz',
+            **SELDOM,
+        ).ready()
+        infos = info_of(bench)
+        bench.until(lambda: infos, 'the picture')
         [refused] = bench.configure(scene_url='/data/a.usdz')
         assert not refused.successful
         assert "scene_url is '/data/a.usdz', expected a URL" in refused.reason
-        [taken] = bench.configure(scene_url='file:///data/a.usdz')
+        [taken, _] = bench.configure(scene_url='file:///data/a.usdz', scene_id='mine')
         assert taken.successful
-        assert not [headers for headers in server.headers if 'x-nre-scene-url' in headers]
-        images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
-        bench.trigger('load')
-        bench.until(lambda: images, 'a picture')
-        assert server.headers[-1]['x-nre-scene-url'] == 'file:///data/a.usdz'
-        assert server.headers[-1]['x-nre-scene-id'] == 'mine'
-
-
-def test_a_server_that_takes_any_scene_is_asked_for_the_archives_own(start, usdz):
-    with FakeServer(scenes=['*']) as server:
-        bench = start(usdz_path=usdz, server=server.address, batch='never').ready()
-        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        found = bench.listen(DiagnosticArray, '/diagnostics')
-        bench.until(lambda: infos and found, 'the picture')
-        assert {request.scene_id for request in server.requests()} == {SEQUENCE_ID}
-        bench.until(
-            lambda: found[-1].status[1].level == DiagnosticStatus.OK, 'a renderer that is well'
-        )
-        assert '[WARN]' not in bench.player.output
-
-
-def test_a_scenes_url_goes_along_with_every_call(start, usdz):
-    with FakeServer(scenes=[]) as server:
-        bench = start(
-            usdz_path=usdz, server=server.address, scene_url='file:///data/street.usdz'
-        ).ready()
-        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        bench.until(lambda: infos, 'the picture')
+        names = ('x-nre-scene-url', 'x-nre-scene-id')
         for headers in server.headers:
-            assert headers['x-nre-scene-url'] == 'file:///data/street.usdz'
-            assert headers['x-nre-scene-id'] == SEQUENCE_ID
+            assert [headers[name] for name in names] == ['file:///data/street.usdz', SEQUENCE_ID]
+        before = len(infos)
+        bench.trigger('load')
+        bench.until(lambda: len(infos) > before, 'a picture')
+        assert [server.headers[-1][name] for name in names] == ['file:///data/a.usdz', 'mine']
 
 
-def test_no_proxy_of_the_environment_is_obeyed(start, usdz, server, monkeypatch):
+def test_a_server_that_takes_any_scene_is_asked_for_the_archives_own_past_any_proxy(
+    start, usdz, monkeypatch
+):
     for name in ('http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'ALL_PROXY'):
         monkeypatch.setenv(name, 'http://127.0.0.1:1')
     for name in ('no_proxy', 'NO_PROXY', 'no_grpc_proxy'):
         monkeypatch.delenv(name, raising=False)
-    bench = start(usdz_path=usdz, server=server.address).ready()
-    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: infos, 'the picture')
-    assert bench.get('use_proxy') is False
+    with FakeServer(scenes=['*']) as server:
+        bench = start(usdz_path=usdz, server=server.address, batch='never', **SELDOM).ready()
+        infos = info_of(bench)
+        found = bench.listen(DiagnosticArray, '/diagnostics')
+        bench.until(lambda: infos, 'the picture')
+        assert {request.scene_id for request in server.requests()} == {SEQUENCE_ID}
+        bench.until(
+            lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK,
+            'a renderer that is well',
+        )
+        assert '[WARN]' not in bench.player.output
+        assert bench.get('use_proxy') is False
