@@ -11,32 +11,37 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two small scenes, and a probe of a preview server of any behaviour."""
+"""The two small scenes, a healthy server of the first, and a probe of one of any behaviour."""
 
 from test.preview.preview_client import serve
 from test.probe.reports import probe_at, with_small_cameras
-from test.support.render_scene import other_path, other_scenario, scenario, scenario_path
+from test.support.render_scene import other_path, other_scenario, scenario_path
 
 from nurec_ros.preview.behaviour import Behaviour
+from nurec_ros.scenario import Scenario
 import pytest
 
-__all__ = ['other_path', 'other_scenario', 'scenario', 'scenario_path']
+__all__ = ['other_path', 'other_scenario', 'scenario_path']
 
 
 @pytest.fixture(scope='session')
-def small(scenario):
-    """Return the scene with cameras of 480x270 pixels."""
-    return with_small_cameras(scenario)
+def scenario(scenario_path):
+    return with_small_cameras(Scenario.load(scenario_path))
+
+
+@pytest.fixture(scope='session')
+def healthy(scenario):
+    with serve(scenario) as server:
+        yield server
 
 
 @pytest.fixture
-def probe(scenario, small, tmp_path):
-    """Return a function that probes a server of a behaviour; `options` are the probe's."""
+def probe(scenario, tmp_path):
+    """Return a function that probes a server of scenes and a behaviour; `asked`: options."""
 
-    def probed(served=None, options=(), **behaviour):
-        scenes = served if isinstance(served, list) else [served or scenario]
-        scenes = [with_small_cameras(scene) for scene in scenes]
+    def probed(*served, asked=None, **behaviour):
+        scenes = [with_small_cameras(scene) for scene in served] or scenario
         with serve(scenes, behaviour=Behaviour(**behaviour)) as server:
-            return probe_at(small, server.address, tmp_path, **dict(options))
+            return probe_at(scenario, server.address, tmp_path, **(asked or {}))
 
     return probed

@@ -14,22 +14,21 @@
 """Probes of a test's own, and what is asked about their reports."""
 
 from dataclasses import replace
+from test.rendering.fake_server import png
+from test.support.ports import claim_port
 from typing import Any
 
 from nurec_ros.probe.stages import ProbeOptions, run
 
 # A loaded machine may take a second or three for what is at once elsewhere.
-AT_ANY_PACE: dict[str, Any] = {
-    **dict.fromkeys(('slow_s', 'patience_s', 'timeout_s'), 60.0),
-    'timeouts': {'alive': 60.0},
-}
+AT_ANY_PACE: dict[str, Any] = dict.fromkeys(('slow_s', 'patience_s', 'timeout_s'), 60.0)
 
 
 def probe_at(scenario, server, folder, *, on_stage=lambda _: None, **options):
     """Probe an address, pictures to the subfolder `out`; return the report."""
-    chosen = {**AT_ANY_PACE, **options}
-    chosen['timeouts'] = {**AT_ANY_PACE['timeouts'], **options.get('timeouts', {})}
     where = {'server': server, 'output': folder / 'out'}
+    chosen = {**AT_ANY_PACE, **options}
+    chosen['timeouts'] = {'alive': 60.0, **options.get('timeouts', {})}
     return run(scenario, ProbeOptions(**where, **chosen), on_stage=on_stage)
 
 
@@ -40,6 +39,16 @@ def with_small_cameras(scenario, count=None):
         width, height = camera.model.resolution
         small[name] = replace(camera, model=camera.model.resized(width // 4, height // 4))
     return replace(scenario, cameras=small)
+
+
+def closed():
+    """Return an address where nothing listens."""
+    return f'127.0.0.1:{claim_port()}'
+
+
+def grey(request, _context):
+    """Return a picture that is not black."""
+    return png(request.resolution_w, request.resolution_h, 128)
 
 
 def statuses(report, name):

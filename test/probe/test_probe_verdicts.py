@@ -67,11 +67,6 @@ def listed(spec=None, mount=MOUNT):
     )
 
 
-def differences(stage):
-    """Return what the stage lists by camera."""
-    return stage.details['differences']
-
-
 def ours(kind, **parameters):
     """Return what the archive holds of one camera, by its name."""
     model = parse_camera_model(kind, {'shutter_type': 'ROLLING_TOP_TO_BOTTOM', **parameters})
@@ -98,25 +93,81 @@ def moved(by=0.0, turned=0.0):
     return mount
 
 
-def test_equal_lists_pass():
-    stage = compare(OURS, {'front': listed()})
-    assert (stage.name, stage.status) == ('cameras', 'pass')
-    assert stage.message == '1 camera, calibrations equal'
+def with_fields(spec=None, **fields):
+    """Return the good spec, or another, with some of its own fields set."""
+    changed = sim.CameraSpec()
+    changed.CopyFrom(spec or ftheta_spec())
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
 
 
-def test_the_other_sign_of_a_quaternion_is_the_same_mounting():
-    other = listed()
-    quat = other.rig_to_camera.quat
+def behind_glass():
+    spec = with_fields(shutter_type=sim.GLOBAL)
+    spec.bivariate_windshield_model_param.horizontal_poly.extend([0.0, 1.0, 0.0])
+    return spec
+
+
+def other_sign():
+    camera = listed()
+    quat = camera.rig_to_camera.quat
     quat.w, quat.x, quat.y, quat.z = -quat.w, -quat.x, -quat.y, -quat.z
-    assert compare(OURS, {'front': other}).status == 'pass'
+    return camera
 
 
-def test_a_camera_that_the_server_lacks_fails():
-    stage = compare(OURS, {'rear': listed()})
-    assert stage.status == 'fail'
-    assert 'lacks front; it has rear' in stage.message
-    assert stage.details['missing'] == ['front']
-    assert 'none' in compare(OURS, {}).message
+def nowhere():
+    camera = listed()
+    camera.rig_to_camera.vec.x = float('nan')
+    return camera
+
+
+FISHEYE = sim.CameraSpec(
+    resolution_w=1920, resolution_h=1080, shutter_type=1, opencv_fisheye_param={}
+)
+ROUNDED = ftheta_spec(principal_point_x=math.nextafter(958.0, 1e9))
+# What a server lists, the verdict, words of its message, and how many differences it has.
+LISTS = {
+    'equal': ({'front': listed()}, 'pass', '1 camera, calibrations equal', 0),
+    # A quaternion of the other sign is the same mounting.
+    'sign': ({'front': other_sign()}, 'pass', 'equal', 0),
+    'rounding': ({'front': listed(ROUNDED, moved(by=1e-5, turned=1e-4))}, 'pass', 'equal', 0),
+    'lacking': ({'rear': listed()}, 'fail', 'lacks front; it has rear', 0),
+    'empty': ({}, 'fail', 'lacks front; it has none', 0),
+    'extra': ({'front': listed(), 'rear': listed()}, 'note', 'the archive lacks rear', 0),
+    # The same view at another native size.
+    'half': ({'front': listed(ftheta_spec(0.5))}, 'note', 'front is listed at 960x540', 0),
+    'double': ({'front': listed(ftheta_spec(2.0))}, 'note', 'front is listed at 3840x2160', 0),
+    **{
+        words: ({'front': listed(spec, mount)}, 'fail', f'front: {words}', count)
+        for spec, mount, words, count in (
+            (ftheta_spec(principal_point_x=960.0), MOUNT, 'principal_point_x 958, server 960', 1),
+            (ftheta_spec(max_angle=1.3), MOUNT, 'max_angle 1.35, server 1.3', 1),
+            (ftheta_spec(max_angle=float('nan')), MOUNT, 'max_angle 1.35, server nan', 1),
+            (ftheta_spec(angle_to_pixeldist_poly=[0.0, 940.0]), MOUNT, 'angle_to_pixeldist_p', 1),
+            (ftheta_spec(pixeldist_to_angle_poly=[]), MOUNT, 'pixeldist_to_angle_poly [', 1),
+            (ftheta_spec(linear_cde=sim.LinearCde(linear_c=1.1)), MOUNT, 'linear_cde.linear_c', 1),
+            (ftheta_spec(reference_poly=1), MOUNT, 'reference_poly 2, server 1', 1),
+            (ftheta_spec(), moved(by=0.25), 'mounted 0.250 m elsewhere', 1),
+            (ftheta_spec(), moved(turned=3.0), 'turned by 3.00 deg', 1),
+            (ftheta_spec(), moved(turned=180.0), 'turned by 180.00 deg', 1),
+            (behind_glass(), MOUNT, 'shutter_type 1, server 5; windshield horizontal_poly', 2),
+            (FISHEYE, MOUNT, 'lens ftheta_param, server opencv_fisheye_param', 1),
+            (with_fields(resolution_w=960), MOUNT, 'resolution_w 1920, server 960', 1),
+        )
+    },
+    'mounted nowhere': ({'front': nowhere()}, 'fail', 'front: mounted nan m elsewhere', 1),
+}
+
+
+@pytest.mark.parametrize('name', LISTS)
+def test_lists_of_cameras_are_compared(name):
+    listing, status, words, count = LISTS[name]
+    stage = compare(OURS, listing)
+    assert (stage.name, stage.status) == ('cameras', status)
+    assert words in stage.message
+    assert bool(stage.remedy) is (status == 'fail')
+    assert len(stage.details['differences'].get('front', [])) == count
+    assert stage.details['missing'] == [name for name in OURS if name not in listing]
 
 
 def test_a_camera_that_is_missing_hides_no_other_difference():
@@ -127,7 +178,7 @@ def test_a_camera_that_is_missing_hides_no_other_difference():
     assert 'the server lacks left; it has front, rear; ' in stage.message
     assert 'front: mounted 0.500 m elsewhere' in stage.message
     assert stage.details['missing'] == ['left']
-    assert [*differences(stage)] == ['front']
+    assert [*stage.details['differences']] == ['front']
 
 
 def test_a_camera_that_cannot_be_rendered_is_named_and_is_no_extra():
@@ -137,67 +188,6 @@ def test_a_camera_that_cannot_be_rendered_is_named_and_is_no_extra():
     assert stage.message == 'rear cannot be rendered: it sees nothing'
     assert stage.details['not_rendered'] == problems
     assert stage.details['extra'] == []
-
-
-def test_a_camera_that_only_the_server_has_is_a_note():
-    stage = compare(OURS, {'front': listed(), 'rear': listed()})
-    assert stage.status == 'note'
-    assert 'the archive lacks rear' in stage.message
-
-
-@pytest.mark.parametrize(
-    ('spec', 'mount', 'words'),
-    [
-        (ftheta_spec(principal_point_x=960.0), MOUNT, 'principal_point_x 958, server 960'),
-        (ftheta_spec(max_angle=1.3), MOUNT, 'max_angle 1.35, server 1.3'),
-        (ftheta_spec(angle_to_pixeldist_poly=[0.0, 940.0]), MOUNT, 'angle_to_pixeldist_poly ['),
-        (ftheta_spec(pixeldist_to_angle_poly=[]), MOUNT, 'pixeldist_to_angle_poly ['),
-        (ftheta_spec(linear_cde=sim.LinearCde(linear_c=1.1)), MOUNT, 'linear_cde.linear_c 1, '),
-        (ftheta_spec(reference_poly=1), MOUNT, 'reference_poly 2, server 1'),
-        (ftheta_spec(), moved(by=0.25), 'mounted 0.250 m elsewhere'),
-        (ftheta_spec(), moved(turned=3.0), 'turned by 3.00 deg'),
-        (ftheta_spec(), moved(turned=180.0), 'turned by 180.00 deg'),
-    ],
-)
-def test_every_difference_is_named(spec, mount, words):
-    stage = compare(OURS, {'front': listed(spec, mount)})
-    assert stage.status == 'fail'
-    assert words in stage.message
-    assert stage.message.startswith('front: ')
-    assert stage.remedy
-    assert len(differences(stage)['front']) == 1
-
-
-def test_another_shutter_and_a_windshield_are_differences():
-    other = ftheta_spec()
-    other.shutter_type = sim.GLOBAL
-    other.bivariate_windshield_model_param.horizontal_poly.extend([0.0, 1.0, 0.0])
-    stage = compare(OURS, {'front': listed(other)})
-    assert 'shutter_type 1, server 5' in stage.message
-    assert 'windshield horizontal_poly' in stage.message
-
-
-def test_another_lens_is_a_difference():
-    other = sim.CameraSpec(
-        resolution_w=1920, resolution_h=1080, shutter_type=1, opencv_fisheye_param={}
-    )
-    stage = compare(OURS, {'front': listed(other)})
-    assert 'lens ftheta_param, server opencv_fisheye_param' in stage.message
-
-
-@pytest.mark.parametrize('scale', [0.5, 2.0])
-def test_the_same_view_at_another_native_size_is_a_note(scale):
-    stage = compare(OURS, {'front': listed(ftheta_spec(scale))})
-    assert stage.status == 'note'
-    assert f'front is listed at {round(1920 * scale)}x{round(1080 * scale)}' in stage.message
-
-
-def test_another_size_alone_is_a_difference():
-    other = ftheta_spec()
-    other.resolution_w, other.resolution_h = 960, 540
-    stage = compare(OURS, {'front': listed(other)})
-    assert stage.status == 'fail'
-    assert 'resolution_w 1920, server 960' in stage.message
 
 
 def test_the_empty_pinhole_of_old_servers_is_no_difference():
@@ -210,20 +200,6 @@ def test_the_empty_pinhole_of_old_servers_is_no_difference():
         focal_length=[500.0, 500.0],
     )
     assert compare(known, {'front': listed(theirs)}).status == 'pass'
-
-
-def test_rounding_on_the_wire_is_no_difference():
-    x = math.nextafter(958.0, 1e9)
-    other = listed(ftheta_spec(principal_point_x=x), moved(by=1e-5, turned=1e-4))
-    assert compare(OURS, {'front': other}).status == 'pass'
-
-
-def test_numbers_that_are_none_are_a_difference():
-    other = ftheta_spec(max_angle=float('nan'))
-    assert compare(OURS, {'front': listed(other)}).status == 'fail'
-    other = listed()
-    other.rig_to_camera.vec.x = float('nan')
-    assert compare(OURS, {'front': other}).status == 'fail'
 
 
 # --- pictures ------------------------------------------------------------------------------------
@@ -245,44 +221,37 @@ def picture(data=GOOD, camera='front', label='low', asked=(48, 27)):
     return judge(camera, label, asked, data)
 
 
-@pytest.mark.parametrize('extension', ['.jpg', '.png'])
-def test_a_good_picture_has_its_size_and_no_fault(extension):
-    found = picture(encoded(gradient(48, 27), extension))
-    assert found.size == (48, 27)
-    assert not found.fault
+NIGHT = np.full((27, 48, 3), 2, np.uint8)
+NIGHT[20:, 20:25] = 40
 
 
 @pytest.mark.parametrize(
     ('data', 'words'),
     [
+        (GOOD, ''),
+        (encoded(gradient(48, 27), '.png'), ''),
+        (encoded(NIGHT, '.png'), ''),
         (b'', 'no image'),
         (b'not a picture', 'neither JPEG nor PNG'),
         (GOOD[: len(GOOD) // 2], 'cut off'),
         (encoded(gradient(48, 27), '.png')[:-20], 'cut off'),
         (b'\xff\xd8\xff\xe0' + bytes(100) + b'\xff\xd9', 'JPEG'),
     ],
+    ids=['jpeg', 'png', 'night', 'empty', 'text', 'half', 'short', 'hollow'],
 )
 def test_what_is_no_whole_picture_is_said(data, words):
     found = picture(data)
-    assert found.size is None
+    assert found.size == (None if words else (48, 27))
     assert words in found.fault
+    assert bool(found.fault) is bool(words)
     assert not found.black
 
 
-def test_black_is_a_fault_but_night_is_not():
-    assert picture(BLACK).fault == 'the picture is black'
-    night = np.full((27, 48, 3), 2, np.uint8)
-    night[20:, 20:25] = 40
-    assert not picture(encoded(night, '.png')).fault
-
-
-def test_images_pass_when_all_are_good():
+def test_pictures_pass_when_all_are_good_and_black_ones_have_another_remedy_than_broken_ones():
     stage = images_stage([picture(), picture(label='full')])
     assert (stage.status, stage.name) == ('pass', 'images')
     assert '2 pictures' in stage.message
-
-
-def test_the_remedy_for_black_pictures_is_another_than_for_broken_ones():
+    assert picture(BLACK).fault == 'the picture is black'
     black, broken = images_stage([picture(BLACK), picture()]), images_stage([picture(b'x')])
     assert black.status == broken.status == 'fail'
     assert '1 of 2' in black.message
@@ -290,60 +259,53 @@ def test_the_remedy_for_black_pictures_is_another_than_for_broken_ones():
     assert 'scene' in black.remedy
     assert 'restart' in broken.remedy
     assert 'saved files' in broken.remedy
-
-
-def test_no_more_than_some_faults_are_named():
-    stage = images_stage([picture(b'', camera=f'camera_{i}') for i in range(9)])
-    assert 'camera_2' in stage.message
-    assert 'camera_3' not in stage.message
-    assert 'and 6 more' in stage.message
+    # No more than some are named.
+    many = images_stage([picture(b'', camera=f'camera_{i}') for i in range(9)]).message
+    assert 'camera_2' in many
+    assert 'camera_3' not in many
+    assert 'and 6 more' in many
 
 
 def test_without_pictures_both_stages_are_skipped():
     assert images_stage([]).status == 'skip'
-    assert sizes_stage([]).status == 'skip'
-    assert sizes_stage([picture(b'x')]).status == 'skip'
+    assert sizes_stage([]).status == sizes_stage([picture(b'x')]).status == 'skip'
 
 
-def test_another_size_than_asked_is_a_note():
-    stage = sizes_stage([picture(), picture(asked=(50, 27), label='full')])
-    assert stage.status == 'note'
-    assert 'front full: 48x27 for 50x27' in stage.message
-    assert 'keeps its own aspect ratio' in stage.message
-    assert sizes_stage([picture()]).status == 'pass'
-    native = sizes_stage([picture(asked=(12, 7))])
-    assert native.status == 'note'
-    assert 'another size than asked for' in native.message
+@pytest.mark.parametrize(
+    ('asked', 'status', 'words'),
+    [
+        ((48, 27), 'pass', '2 pictures of the size asked for'),
+        ((50, 27), 'note', 'keeps its own aspect ratio, camera_info follows it: '),
+        ((12, 7), 'note', 'returns another size than asked for, '),
+        ((27, 48), 'fail', 'swapped: '),
+        ((480, 270), 'fail', 'far from what was asked for: '),
+        ((480, 27), 'fail', 'far from what was asked for: '),
+        ((4800, 48), 'fail', 'far from what was asked for: '),
+    ],
+)
+def test_another_size_than_asked_is_a_note_as_long_as_it_may_be_the_same_view(
+    asked, status, words
+):
+    stage = sizes_stage([picture(), picture(asked=asked, label='full')])
+    assert stage.status == status
+    assert words in stage.message
+    if status != 'pass':
+        assert f'front full: 48x27 for {asked[0]}x{asked[1]}' in stage.message
+    assert bool(stage.remedy) is (status == 'fail')
 
 
-@pytest.mark.parametrize('asked', [(27, 48), (480, 270), (480, 27), (4800, 48)])
-def test_a_size_that_cannot_be_the_same_view_is_a_failure(asked):
-    stage = sizes_stage([picture(), picture(asked=asked)])
-    assert stage.status == 'fail'
-    assert f'front low: 48x27 for {asked[0]}x{asked[1]}' in stage.message
-    assert ('swapped' in stage.message) is (asked == (27, 48))
-    assert stage.remedy
-
-
-def test_pictures_are_saved_as_they_came(tmp_path):
+def test_pictures_are_saved_as_they_came_and_within_their_folder(tmp_path):
     folder = tmp_path / 'new' / 'folder'
     assert saved(picture(), folder) == folder / 'front_low.jpg'
     assert (folder / 'front_low.jpg').read_bytes() == GOOD
     png = encoded(gradient(48, 27), '.png')
     assert saved(picture(png, label='full'), folder).suffix == '.png'
     assert saved(picture(b'garbage'), folder).suffix == '.bin'
-
-
-def test_a_camera_s_name_cannot_leave_the_folder(tmp_path):
     path = saved(picture(camera='../../x/y'), tmp_path)
     assert path.parent == tmp_path
     assert path.is_file()
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(ConfigurationError, match='file'):
-        saved(picture(), tmp_path / 'file')
+    with pytest.raises(ConfigurationError, match=r'front_low\.jpg/front_low\.jpg cannot be'):
+        saved(picture(), folder / 'front_low.jpg')
 
 
 # --- stages --------------------------------------------------------------------------------------
@@ -365,9 +327,6 @@ def test_a_stage_as_json_has_plain_values():
         'latency_ms': 12.346,
         'asked': [480, 270],
     }
-
-
-def test_a_stage_without_latency_says_null():
     assert Stage('sizes', PASS, 'fine').to_json()['latency_ms'] is None
 
 
@@ -392,20 +351,17 @@ def test_the_remedy_is_a_line_of_its_own_and_the_latency_ends_the_first():
 
 
 @pytest.mark.parametrize(
-    ('statuses', 'good'),
+    ('statuses', 'good', 'words'),
     [
-        ([PASS, PASS], True),
-        ([PASS, NOTE], True),
-        ([PASS, FAIL], False),
-        ([FAIL, SKIP], False),
-        ([PASS, SKIP], False),
+        ([PASS, NOTE], True, 'every stage passed'),
+        ([PASS, FAIL, FAIL, NOTE], False, 'failed: 1, 2'),
+        ([FAIL, SKIP], False, 'failed: 0'),
+        ([PASS, SKIP], False, 'every stage passed'),
     ],
 )
-def test_notes_pass_and_skips_do_not(statuses, good):
-    assert passed(Stage('tcp', status, '', 'x') for status in statuses) is good
-
-
-def test_the_summary_names_each_failed_stage_once():
-    stages = [Stage('render', FAIL, '', 'x'), Stage('render', FAIL, '', 'x')]
-    assert summary([*stages, Stage('batch', FAIL, '', 'x')]) == 'failed: render, batch'
-    assert summary([Stage('tcp', PASS, '')]) == 'every stage passed'
+def test_notes_pass_and_skips_do_not_and_the_summary_names_each_failed_stage_once(
+    statuses, good, words
+):
+    stages = [Stage(str(i), status, '', 'x') for i, status in enumerate(statuses)]
+    assert passed(stages) is good
+    assert summary([*stages, *stages]) == words
