@@ -65,7 +65,7 @@ LONG = (
     'ros/test_truth_over_ros.py',
     'demo/test_demo_driver.py',
     'ros/player/test_player_parameters.py',
-    'export/test_export_recipe.py',
+    'export/test_export_command.py',
     'probe/test_probe_run.py',
     'ros/test_control.py',
     'ros/player/',

@@ -15,21 +15,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+import ctypes
 from functools import partial
 import importlib.util
 import json
 import os
 from pathlib import Path
-import resource
+import platform
 import signal
 import subprocess
 import sys
 from test.support.ports import claim_port
 from test.support.process import Process
 import threading
+from types import SimpleNamespace
 
 from nurec_ros.cli.command import Signals, Stopped
+from nurec_ros.cli.player import keep_freed_memory
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -39,50 +42,32 @@ ROS = pytest.mark.skipif(importlib.util.find_spec('rclpy') is None, reason='need
 DEAF = ['closed', 'unread', 'full']
 
 
-def fresh(name, *arguments, stdout='read', limits=()):
-    """Run a command in a Python of its own, with a stdout of some kind; give code and stderr."""
-    run = f'from nurec_ros.cli.{name} import main; import sys; sys.exit(main())'
-    # Within the process and by a shell: a function between fork and exec is not for processes that
-    # have threads of gRPC, as this one has by other tests.
-    limit = ''.join(f'resource.setrlimit({kind}, ({most}, {most}))\n' for kind, most in limits)
-    before = f'import resource\n{limit}' if limit else ''
-    command = [sys.executable, '-c', f'{before}{run}', *map(str, arguments)]
-    if stdout == 'closed':
-        command = ['sh', '-c', 'exec "$@" >&-', 'sh', *command]
-    streams = {'read': subprocess.PIPE, 'closed': None}
-    if stdout == 'unread':
-        reader, streams['unread'] = os.pipe()
-        os.close(reader)
-    elif stdout == 'full':
-        streams['full'] = os.open('/dev/full', os.O_WRONLY)
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=streams[stdout],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            timeout=120,
-            check=False,
-        )
-    finally:
-        if stdout in ('unread', 'full'):
-            os.close(streams[stdout])
+def fresh(code: str, *arguments: object, before: str = '', streams: str = '') -> tuple[int, str]:
+    """Run a Python of its own from a shell; return exit code and stderr."""
+    done = subprocess.run(
+        ['sh', '-c', f'{before} exec "$@" {streams}', 'sh', sys.executable, '-c', code]
+        + [*map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
     return done.returncode, done.stderr
+
+
+def main_of(name: str) -> str:
+    return f'from nurec_ros.cli.{name} import main; import sys; sys.exit(main())'
 
 
 class Started(Process):
     """A command in a fork, with a stdout of some kind; what it writes to stderr is its output."""
 
-    def __init__(self, folder: Path, name: str, arguments: Sequence[object], *before: object):
+    def __init__(self, folder: Path, name: str, arguments: tuple[object, ...], *before: object):
         self._out = folder / 'stdout'
-        super().__init__(
-            f'nurec_ros.cli.{name}',
-            arguments,
-            folder / 'stderr',
-            before=partial(_prepare, self._out, *before),
-        )
+        prepare = partial(_prepare, self._out, *before)
+        super().__init__(f'nurec_ros.cli.{name}', arguments, folder / 'stderr', before=prepare)
 
     @property
     def out(self) -> str:
@@ -90,24 +75,20 @@ class Started(Process):
         return self._out.read_text()
 
     def ended(self) -> tuple[int, str]:
-        """Wait for the end; give exit code and stderr."""
-        try:
-            return self.wait(), self.output
-        finally:
-            self.send_signal(signal.SIGKILL)
+        """Wait for the end; return exit code and stderr."""
+        return self.wait(), self.output
 
 
-def _prepare(out: Path, stdout: str = 'read', change: Callable[[], object] = bool) -> None:
+def _prepare(out: Path, stdout: str, change: Callable[[], object]) -> None:
     """Make stdout one of the kind, as a shell does, and change what is to be different."""
     change()
     if stdout == 'closed':
         os.close(1)
         sys.stdout = None
         return
-    if stdout == 'unread':
-        reader, writer = os.pipe()
-        os.close(reader)
-    else:
+    reader, writer = os.pipe()
+    os.close(reader)
+    if stdout != 'unread':
         writer = os.open('/dev/full' if stdout == 'full' else out, os.O_WRONLY | os.O_CREAT)
     os.dup2(writer, 1)
     os.close(writer)
@@ -119,9 +100,10 @@ def start(tmp_path: Path):
     """Return a function that starts a command in a fork; it ends with the test."""
     started: list[Started] = []
 
-    def run(name: str, *arguments: object, **before: object) -> Started:
-        words = (before.get('stdout', 'read'), before.get('change', bool))
-        started.append(Started(tmp_path, name, arguments, *words))
+    def run(
+        name: str, *arguments: object, stdout: str = 'read', change: Callable[[], object] = bool
+    ) -> Started:
+        started.append(Started(tmp_path, name, arguments, stdout, change))
         return started[-1]
 
     yield run
@@ -141,11 +123,9 @@ def play_arguments(name, usdz, port=1):
 # --- streams that take nothing -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ('name', 'stdout'), [('export', 'closed'), ('player', 'unread'), ('export', 'full')]
-)
-def test_nobody_reads_the_version(name, stdout):
-    assert fresh(name, '--version', stdout=stdout) == (0, '')
+@pytest.mark.parametrize('stream', ['>&-', '>/dev/full'])
+def test_nobody_reads_the_version(stream):
+    assert fresh(main_of('export'), '--version', streams=stream) == (0, '')
 
 
 @pytest.mark.parametrize('stdout', DEAF)
@@ -191,9 +171,9 @@ def test_nobody_reads_what_the_player_logs_to_stdout(start, stdout, monkeypatch)
     process = start('player', stdout=stdout)
     process.says('idle: no scenario is loaded')
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 0
-    (line,) = process.output.splitlines()
-    assert 'idle: no scenario is loaded' in line
+    code, err = process.ended()
+    assert (code, err.count('\n')) == (0, 1)
+    assert 'idle: no scenario is loaded' in err
 
 
 def close_stderr() -> None:
@@ -201,16 +181,18 @@ def close_stderr() -> None:
     sys.stderr = None
 
 
-@pytest.mark.parametrize('name', ['preview', 'probe', 'example'])
-def test_a_closed_stderr_does_not_turn_complaints_into_output(start, name, tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'code'),
+    [
+        ('preview', ['--usdz', 'none.usdz'], 1),
+        ('probe', ['--usdz', 'none.usdz'], 2),
+        ('example', ['/no/folder.usdz'], 1),
+    ],
+)
+def test_a_closed_stderr_does_not_turn_complaints_into_output(start, name, arguments, code):
     """Python prints to stdout where stderr is None."""
-    arguments = {
-        'preview': ['--usdz', tmp_path / 'none.usdz'],
-        'probe': ['--usdz', tmp_path / 'none.usdz'],
-        'example': [tmp_path / 'no' / 'folder.usdz'],
-    }[name]
     process = start(name, *arguments, change=close_stderr)
-    assert process.ended() == (2 if name == 'probe' else 1, '')
+    assert process.ended() == (code, '')
     assert process.out == ''
 
 
@@ -229,8 +211,8 @@ def assert_one_line(name, outcome, *words):
 @pytest.mark.parametrize('megabytes', [200, 400])
 @pytest.mark.parametrize('name', [pytest.param('player', marks=ROS), 'preview', 'probe'])
 def test_too_little_memory_is_one_line(scenario_path, name, megabytes):
-    limits = [(resource.RLIMIT_AS, megabytes << 20)]
-    outcome = fresh(name, *play_arguments(name, scenario_path), limits=limits)
+    arguments = play_arguments(name, scenario_path)
+    outcome = fresh(main_of(name), *arguments, before=f'ulimit -v {megabytes << 10};')
     assert_one_line(name, outcome, 'ulimit -v')
 
 
@@ -260,6 +242,79 @@ def test_too_few_threads_are_one_line(start, scenario_path, name, count):
     arguments = play_arguments(name, scenario_path)
     process = start(name, *arguments, change=partial(no_more_threads, count))
     assert_one_line(name, process.ended(), 'thread', 'raise the limit')
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Return what mallopt was told, in an environment that says nothing about malloc."""
+    calls: list[tuple[int, int]] = []
+
+    def mallopt(*given: int) -> int:
+        calls.append(given)
+        return 1
+
+    for name in [*os.environ]:
+        if name == 'GLIBC_TUNABLES' or name.startswith('MALLOC_'):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=mallopt))
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    return calls
+
+
+def test_the_player_keeps_freed_memory(told, monkeypatch):
+    assert keep_freed_memory()
+    # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; glibc takes no more than 32 MB for the
+    # second, half of what an arena of a thread may grow to. The third is M_ARENA_MAX.
+    assert told == [(-1, 128 << 20), (-3, 32 << 20), (-8, 2)]
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=lambda *_: 0))
+    # Refused.
+    assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize('name', ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX', 'GLIBC_TUNABLES'])
+def test_what_the_user_set_of_malloc_stays(told, monkeypatch, name):
+    monkeypatch.setenv(name, '1')
+    assert not keep_freed_memory()
+    assert told == []
+
+
+def test_malloc_of_other_systems_is_left_alone(told, monkeypatch):
+    monkeypatch.setattr(sys, 'platform', 'darwin')
+    assert not keep_freed_memory()
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
+    assert not keep_freed_memory()
+    assert told == []
+
+
+COUNT_ARENAS = """
+import ctypes, threading
+from nurec_ros.cli.player import keep_freed_memory
+assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+together = threading.Barrier(8)
+def take():
+    together.wait()
+    libc.malloc(100_000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fdopen.restype = libc.malloc_info.restype = ctypes.c_void_p
+libc.malloc_info(0, libc.fdopen(2, b'w'))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not platform.libc_ver()[0], reason='malloc_info is of glibc')
+def test_threads_share_two_arenas(told):
+    """Each of them keeps what is freed; with one for each thread that adds up for ever."""
+    code, info = fresh(COUNT_ARENAS)
+    assert (code, info.count('<heap nr=')) == (0, 2), info
 
 
 # --- errors that nobody foresaw ------------------------------------------------------------------

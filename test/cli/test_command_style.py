@@ -27,7 +27,7 @@ import sys
 
 from nurec_ros import __version__
 from nurec_ros.cli import entry
-from nurec_ros.cli.options import Parser, SHARED
+from nurec_ros.cli.options import Parser, SHARED, split_ros_arguments
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,14 +112,10 @@ def test_help_has_examples_that_can_be_typed_and_says_what_exit_codes_mean(name,
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_the_version(name, capsys):
+def test_the_version_and_an_option_that_it_does_not_have(name, capsys):
     with pytest.raises(SystemExit) as end:
         run(name, '--version')
     assert (end.value.code, capsys.readouterr().out) == (0, f'nurec_{name} {__version__}\n')
-
-
-@pytest.mark.parametrize('name', COMMANDS)
-def test_an_option_that_it_does_not_have_is_exit_code_2(name, capsys):
     with pytest.raises(SystemExit) as end:
         run(name, *REQUIRED.get(name, []), '--no-such-thing')
     out, errors = capsys.readouterr()
@@ -155,6 +151,13 @@ def test_its_page_names_every_option(name, parse):
             assert flag in text, flag
 
 
+def test_arguments_of_ros_are_parted():
+    ros = ['--ros-args', '-p', 'x:=1']
+    assert split_ros_arguments([]) == ([], [])
+    assert split_ros_arguments(['a', *ros]) == (['a'], ros)
+    assert split_ros_arguments([*ros, '--', 'b']) == (['b'], [*ros, '--'])
+
+
 # Those that say so where there is none.
 NEED_ROS = ('player', 'follow', 'export', 'demo', 'control')
 # As a user types them: exit code, and words of the one sentence on stderr.
@@ -165,28 +168,20 @@ MISTAKES = [
     ('info', ['none.usdz'], 1, 'none.usdz'),
     ('player', ['--ros-args', '-p', 'usdz_path:=none.usdz'], 1, 'none.usdz'),
     (
-        'player',
-        ['--ros-args', '--foo'],
-        1,
+        *('player', ['--ros-args', '--foo'], 1),
         '--ros-args does not know --foo; after it come -p NAME:=VALUE, ',
     ),
     (
-        'player',
-        ['--ros-args', '-p', 'server:=[::1]:46435'],
-        1,
+        *('player', ['--ros-args', '-p', 'server:=[::1]:46435'], 1),
         'if it is a text, quote it for YAML: -p "server:=\'[::1]:46435\'"',
     ),
     # As is recommended.
     (
-        'player',
-        ['--ros-args', '-p', "server:='[::1]:46435'", '-p', 'usdz_path:=none.usdz'],
-        1,
-        'none.usdz',
+        *('player', ['--ros-args', '-p', "server:='[::1]:46435'", '-p', 'usdz_path:=none.usdz']),
+        *(1, 'none.usdz'),
     ),
     (
-        'player',
-        ['--ros-args', '-p', 'cameras:=[,]'],
-        1,
+        *('player', ['--ros-args', '-p', 'cameras:=[,]'], 1),
         'a list is written -p "cameras:=[a, b]"',
     ),
     ('follow', ['--ros-args', '--foo'], 1, '--ros-args does not know --foo; after it come'),

@@ -11,41 +11,48 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Exports on a Ray cluster: a local one of one worker, against one process."""
+"""Exports on a cluster: a real one of Ray's on this machine, and what its tasks are told here."""
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr
-import importlib.util
-from io import StringIO
-import json
+from collections.abc import Callable
+import importlib
 import os
 from pathlib import Path
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from test.export.conftest import handlers_kept, picture, run_command
-from test.export.test_export_bags import frame_times
-from test.export.test_export_resume import everything
+from test.export.conftest import (
+    entries_of,
+    everything,
+    failing,
+    frame_times,
+    picture,
+    run_command,
+)
 from test.support.archives import build_archive
 from test.support.waiting import PATIENCE_S
 import threading
+from types import SimpleNamespace
 from typing import Any
 
-import grpc
-from nurec_ros.export.wishes import Wishes
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.export.wishes import Progress, read_overrides, Wishes
 import pytest
 
-HAS_RAY = importlib.util.find_spec('ray') is not None
-RAY = pytest.mark.skipif(not HAS_RAY, reason="needs Ray: pip install 'nurec_ros[cluster]'")
-if HAS_RAY:
-    from nurec_ros.export import cluster as on_cluster
-# A cluster for as long as stdin is open; its workers are children of its raylet.
+ray = pytest.importorskip('ray', reason="needs Ray: pip install 'nurec_ros[cluster]'")
+on_cluster = importlib.import_module('nurec_ros.export.cluster')
+# A cluster for as long as stdin is open; its workers are children of its raylet. What Ray starts
+# for its dashboard, its autoscaler and its logs would take as long as all else.
 CLUSTER = """
 import sys
 import ray
+from ray._private.node import Node
+Node.start_monitor = Node.start_log_monitor = Node.start_api_server = lambda *_, **__: None
+Node._webui_url = None
 for attempt in range(10):
     try:
         found = ray.init(
@@ -100,86 +107,67 @@ def cluster(folder):
     process.wait(PATIENCE_S)
 
 
-@pytest.fixture(scope='module')
-def other(tmp_path_factory) -> Path:
-    return build_archive(tmp_path_factory.mktemp('other'), 'other.usdz')
-
-
-@pytest.fixture
-def long_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Split bags as they are on the nodes, where nothing is patched."""
-    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
-
-
 def logs(folder: Path) -> dict[Path, bytes]:
     """Return what Ray has written down."""
     return {path: path.read_bytes() for path in folder.glob('session_2*/logs/*') if path.is_file()}
 
 
-def entries_of(folder: Path) -> dict[str, Any]:
-    """Return what export.json says, by bag."""
-    entries = json.loads((folder / 'export.json').read_text())['scenarios']
-    return {entry['bag']: entry for entry in entries}
+def when(reached: threading.Event, act: Callable[[], object]) -> threading.Thread:
+    """Return a thread that does something once a moment is reached."""
+
+    def wait() -> None:
+        assert reached.wait(PATIENCE_S)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
-@pytest.fixture(scope='module')
-def interrupted(make_servers, cluster, usdz, other, tmp_path_factory):
-    """Return the folder of an export on the cluster that got a Ctrl-C, its end, what it said."""
+def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
+    make_server, cluster, folder, usdz, tmp_path, capsys, monkeypatch
+):
+    """
+    Ctrl-C; then a worker is killed, frames fail, parts get no server, and files are none.
+
+    Ray tries the killed one again, the command what got no server, --resume what failed. In Ray's
+    own logs, too, there is no traceback for a user's mistake.
+    """
+    out, files = tmp_path / 'out', [usdz, build_archive(tmp_path, 'other.usdz', duration_s=1.0)]
+    # As on the nodes, where nothing is patched.
+    monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10 * 10**9)
     reached, over = threading.Event(), threading.Event()
 
-    def render(request, context):
+    def held(request, context):
         if len(server.requests()) > 10:
             reached.set()
             over.wait(PATIENCE_S)
         return picture(request)
 
-    def interrupt():
-        assert reached.wait(PATIENCE_S)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    server, output = make_servers(render), tmp_path_factory.mktemp('interrupted') / 'out'
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with handlers_kept(), redirect_stderr(StringIO()) as printed:
-        code = run_command(output, [server], [usdz, other], ['--ray', cluster])
+    server = make_server(held)
+    thread = when(reached, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert run_command(out, [server], files, ['--ray', cluster]) == 130
     over.set()
     thread.join()
-    return output, code, printed.getvalue()
-
-
-@RAY
-def test_ctrl_c_says_how_to_go_on(interrupted):
-    output, code, printed = interrupted
-    assert code == 130, printed
-    assert f'what is finished stays in {output}, --resume goes on' in printed
-    assert printed.endswith('nurec_export: interrupted\n')
+    printed = capsys.readouterr().err
+    assert printed.endswith(
+        f'nurec_export: what is finished stays in {out}, --resume goes on\n'
+        'nurec_export: interrupted\n'
+    )
     assert 'Traceback' not in printed
 
-
-@RAY
-def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
-    interrupted,
-    long_parts,
-    make_server,
-    cluster,
-    folder,
-    usdz,
-    other,
-    tmp_path,
-    capsys,
-    monkeypatch,
-):
-    """
-    After the Ctrl-C: a worker is killed, frames fail, parts get no server, and files are none.
-
-    Ray tries the killed one again, the command what got no server, --resume what failed. In Ray's
-    own logs, too, there is no traceback for a user's mistake.
-    """
     bad, lost, alone = (tmp_path / f'{name}.usdz' for name in ('bad', 'lost', 'alone'))
     bad.write_bytes(b'no zip')
     shutil.copy(usdz, alone)
+    failed = {
+        (camera, t // 1000)
+        for camera, times in frame_times(usdz).items()
+        for t in times
+        if t % 7000 == 0
+    }
+    assert failed
+    fails, real, written = failing(failed), on_cluster.render, logs(folder)
     reached, killed = threading.Event(), threading.Event()
-    real = on_cluster.render
 
     def render_part(wishes, path, number):
         """Find no server, twice or always; on the nodes."""
@@ -197,20 +185,15 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
             reached.set()
             # So that there is one to be killed.
             assert killed.wait(PATIENCE_S)
-        if request.frame_start_us % 7 == 0:
-            context.abort(grpc.StatusCode.INTERNAL, 'NRenderer.render failed')
-        return picture(request)
+        return fails(request, context)
 
     def kill():
-        assert reached.wait(PATIENCE_S)
         os.kill(int((tmp_path / 'rendering').read_text().split()[0]), signal.SIGKILL)
         killed.set()
 
-    out, files, written = interrupted[0], [usdz, other], logs(folder)
     monkeypatch.setattr(on_cluster, 'render', render_part)
     server = make_server(render)
-    thread = threading.Thread(target=kill)
-    thread.start()
+    thread = when(reached, kill)
     options = ['--ray', cluster, '--resume']
     assert run_command(out, [server], [lost, bad, alone, *files], options) == 3
     thread.join()
@@ -224,21 +207,17 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
         assert reason in entry['error']
         assert (told + printed).count(entry['error']) == 1
         assert f'{path.name}: not exported\n' in told
-    failed = {
-        (camera, t) for camera, times in frame_times(usdz).items() for t in times if t % 7000 == 0
-    }
-    assert failed
     for name in ('drive', 'other'):
         assert entries[name]['complete'] is True
-        missing = {(lack['sensor'], lack['stamp_ns']) for lack in entries[name]['missing']}
+        missing = {(lack['sensor'], lack['stamp_ns'] // 1000) for lack in entries[name]['missing']}
         assert missing == failed
     after = logs(folder)
     assert after
     for path, data in after.items():
         assert b'Traceback' not in data.removeprefix(written.get(path, b'')), path
-    monkeypatch.undo()
-    server = make_server()
+
     # Any process goes on.
+    server = make_server()
     assert run_command(out, [server], files, ['--resume']) == 0
     assert len(server.requests()) == 2 * len(failed)
     assert run_command(tmp_path / 'one', [make_server()], files) == 0
@@ -247,18 +226,6 @@ def test_whatever_happens_it_goes_on_to_the_result_of_one_process(
         assert everything(out / name) == everything(tmp_path / 'one' / name)
 
 
-@RAY
-def test_mistakes_are_one_sentence(export, capsys, usdz, tmp_path):
-    assert export(options=['--ray', '127.0.0.1:1'])[0] == 1
-    printed = capsys.readouterr().err
-    assert 'no Ray cluster is at 127.0.0.1:1' in printed
-    assert '`ray start --head` begins one' in printed
-    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), cameras=('nope',))
-    refused = on_cluster.begin(wishes, usdz, None).refused
-    assert "parameter 'cameras' names 'nope'; expected some of" in refused
-
-
-@RAY
 def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
     """Ray reads mode and token when it is imported."""
     away = ('RAY_AUTH_TOKEN', 'RAY_AUTH_TOKEN_PATH')
@@ -281,10 +248,185 @@ def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
-def test_without_ray_it_says_what_to_install(export, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'ray', None)
-    assert export(options=['--ray', 'auto'])[0] == 1
-    assert (
-        "needs ray, which is not installed: pip install 'nurec_ros[cluster]'"
-        in capsys.readouterr().err
+# --- with Ray's part played here -----------------------------------------------------------------
+
+
+class Here:
+    """Ray, as far as it is used: the task that was given last is done when it is waited for."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[object, Callable[[], object]] = {}
+        self.init = self.shutdown = lambda **_: None
+
+    def put(self, value: object) -> object:
+        return value
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {'nurec': 2.0}
+
+    def nodes(self) -> list[dict[str, bool]]:
+        return [{'Alive': True}, {'Alive': False}]
+
+    def remote(self, **_: object) -> Callable[[Callable[..., object]], object]:
+        return lambda task: SimpleNamespace(remote=lambda *given: self._give(task, given))
+
+    def _give(self, task: Callable[..., object], given: tuple[object, ...]) -> object:
+        found = object()
+        self.tasks[found] = lambda: task(*given)
+        return found
+
+    def wait(self, tasks: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        return tasks[-1:], tasks[:-1]
+
+    def get(self, task: object) -> object:
+        return self.tasks.pop(task)()
+
+
+class Heard(Progress):
+    """What was told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int]] = []
+        self.lines: list[str] = []
+        self.frames = 0
+
+    def begin(self, name: str, frames: int) -> None:
+        self.begun.append((name, frames))
+
+    def frame(self, count: int = 1) -> None:
+        self.frames += count
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def run_here(monkeypatch):
+    """Return a function that exports with Ray's part played here, and some tasks with it."""
+
+    def run(wishes: Wishes, known: Any = None, **tasks: Any) -> tuple[list[Any], Heard]:
+        monkeypatch.setattr(on_cluster, 'ray', Here())
+        for kind, task in tasks.items():
+            monkeypatch.setattr(on_cluster, kind, task)
+        heard = Heard()
+        entries = on_cluster.on_cluster(wishes, known or {}, heard)
+        return [entry for _, entry in entries], heard
+
+    return run
+
+
+@pytest.fixture
+def two(tmp_path) -> Wishes:
+    """Return what asks for two files, whose parts were begun."""
+    files = tuple(tmp_path / f'{name}.usdz' for name in ('one', 'two'))
+    for path in files:
+        path.touch()
+        (tmp_path / 'out' / '.export' / path.stem).mkdir(parents=True)
+    return Wishes(files, tmp_path / 'out', ('localhost:1',))
+
+
+def test_all_frames_are_known_before_any_is_counted(two, run_here):
+    """The second file is rendered, and fails, before the first is read."""
+    told, done = on_cluster.Told, []
+
+    def begin(wishes, path, known):
+        return told(lines=('odd',), parts=((0, 2), (1, 3)) if path.stem == 'one' else ((0, 7),))
+
+    def render(wishes, path, number):
+        done.append((path.stem, number))
+        return told(lines=('odd',), frames={('two', 0): 7}.get(done[-1], 2 + number))
+
+    def finish(wishes, path, known):
+        if path.stem == 'two':
+            return told(error='no room')
+        return told(entry={'bag': path.stem})
+
+    entries, heard = run_here(two, begin=begin, render=render, finish=finish)
+    assert done == [('two', 0), ('one', 1), ('one', 0)]
+    assert [entry.get('error') for entry in entries] == ['no room', None]
+    assert (heard.begun, heard.frames) == ([('2 scenarios', 12)], 12)
+    assert heard.lines == [
+        'Ray: 1 node, parts on 2 servers',
+        'odd',
+        'nurec_export: not exported: two.usdz: no room',
+        'odd',
+    ]
+
+
+def test_a_process_that_ray_cannot_keep_alive_costs_its_scenario_alone(two, run_here):
+    def render(wishes, path, number):
+        if path.stem == 'two':
+            raise ray.exceptions.RayError('the worker\n died')
+        return on_cluster.Told(frames=1)
+
+    (lost, kept), _ = run_here(
+        two,
+        begin=lambda *_: on_cluster.Told(parts=((0, 1),)),
+        render=render,
+        finish=lambda wishes, path, known: on_cluster.Told(entry={'bag': path.stem}),
     )
+    assert lost['error'] == 'Ray gave up: the worker died'
+    assert kept == {'bag': 'one'}
+
+
+def test_what_a_task_refuses_ends_the_export_with_its_sentence(usdz, tmp_path, run_here):
+    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), cameras=('nope',))
+    with pytest.raises(ConfigurationError, match=r"^parameter 'cameras' names 'nope'; expected "):
+        run_here(wishes)
+
+
+def test_a_folder_that_is_not_shared_is_one_sentence(two, run_here):
+    shutil.rmtree(two.output)
+    with pytest.raises(ConfigurationError, match='is not the same folder here and on the nodes'):
+        run_here(two, begin=lambda *_: on_cluster.Told(parts=((0, 1),)))
+
+
+def test_what_is_there_is_not_rendered_again(copied, make_server, usdz, tmp_path, run_here):
+    """Neither of a scenario that is complete, nor a part that an earlier attempt has written."""
+    small, _ = read_overrides(['image_format:=png', 'resolution_scale:=0.02'], (), 'nurec')
+    nobody = Wishes((usdz,), copied, ('localhost:1',), small, resume=True)
+    entries, heard = run_here(nobody, entries_of(copied))
+    assert entries == [entries_of(copied)['drive']]
+    assert (heard.begun, heard.frames) == ([], 0)
+    server = make_server()
+    wishes = Wishes((usdz,), tmp_path / 'new', (server.address,), small)
+    (first, count), *_ = on_cluster.begin(wishes, usdz, None).parts
+    assert on_cluster.render(wishes, usdz, first).frames == count == len(server.requests())
+    assert on_cluster.render(wishes, usdz, first) == on_cluster.Told()
+    assert len(server.requests()) == count
+
+
+@pytest.mark.parametrize('known', [True, False], ids=['now', 'before 2.52'])
+def test_a_cluster_that_is_away_or_lets_nobody_in_is_one_sentence(monkeypatch, tmp_path, known):
+    """As it does where a token is wrong; Ray has not always had an error for that."""
+    if not known:
+        monkeypatch.delattr('ray.exceptions.AuthenticationError', raising=False)
+
+    def refuse(**_):
+        raise ConnectionError('Failed to connect to Ray cluster')
+
+    def why_not(address: str) -> str:
+        wishes = Wishes((tmp_path / 'a',), tmp_path / 'out', ('localhost:1',), ray=address)
+        with pytest.raises(ConfigurationError) as caught:
+            [*on_cluster.on_cluster(wishes, {}, Heard())]
+        return str(caught.value)
+
+    monkeypatch.setattr(ray, 'init', refuse)
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        address = f'127.0.0.1:{server.getsockname()[1]}'
+        words = why_not(address)
+    assert words.startswith(f'the Ray cluster at {address} does not let this command in: ')
+    assert 'if it has a token, set RAY_AUTH_MODE=token' in words
+    assert why_not('auto').startswith('no Ray cluster is here: Failed to connect')
+    words = why_not('127.0.0.1:1')
+    assert words.startswith('no Ray cluster is at 127.0.0.1:1: ')
+    assert '`ray start --head` begins one' in words
+
+
+def test_where_nobody_renders_a_task_says_so_and_raises_nothing(usdz, tmp_path):
+    """Ray would print a traceback of its own for what a task raises."""
+    wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), wait_s=0.0)
+    told = on_cluster.begin(wishes, usdz, None)
+    assert [number for number, _ in told.parts] == [0, 1, 2]
+    assert on_cluster.render(wishes, usdz, 0).early.startswith('no server gives frames: ')
+    assert 'is no file on ' in on_cluster.begin(wishes, tmp_path / 'lost.usdz', None).refused

@@ -15,11 +15,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from test.export.test_export_bags import frame_times, messages
+from test.export.conftest import frame_times, messages, SMALL
 from test.support.archives import CAMERAS
-from test.support.player_bench import Bench, stamp_ns
+from test.support.player_bench import Bench, stamp_ns, state_of
 from typing import Any
 
 from nurec_ros.scenario import Scenario
@@ -45,7 +44,9 @@ def states(found: list[Any]) -> dict[int, dict[str, Any]]:
     there: set[str] = set()
     before_ns = -1
     for message in found:
-        state = {entry.key: json.loads(entry.value) for entry in message.values}
+        state = state_of(message)
+        # One plays, and the other was sought.
+        del state['is_playing']
         t_ns = state['current_time_us'] * 1000
         if t_ns < before_ns:
             there = set()
@@ -56,8 +57,8 @@ def states(found: list[Any]) -> dict[int, dict[str, Any]]:
     return told
 
 
-def transforms(found: list[Any]) -> dict[int, Any]:
-    return {stamp_ns(one): one for message in found for one in message.transforms}
+def by_stamp(found: list[Any]) -> dict[int, Any]:
+    return {stamp_ns(message): message for message in found}
 
 
 def test_a_bag_holds_what_a_live_player_sends(
@@ -70,59 +71,47 @@ def test_a_bag_holds_what_a_live_player_sends(
     from vision_msgs.msg import Detection3DArray
     from visualization_msgs.msg import MarkerArray
 
-    server = make_server()
+    server, scenario = make_server(), Scenario.load(usdz)
     camera, times = CAMERAS[0], frame_times(usdz)[CAMERAS[0]]
-    begin_ns = Scenario.load(usdz).start_ns
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
     # Between the frames of the camera, where markers are due.
-    marked = [begin_ns + k * 100_000_000 for k in (3, 8, 14)]
+    marked = [begin_ns + k * 100_000_000 for k in (3, 5, 7)]
+    images = f'~/{camera}/image_raw/compressed'
     kinds = {
-        f'~/{camera}/image_raw/compressed': CompressedImage,
+        images: CompressedImage,
         f'~/{camera}/camera_info': CameraInfo,
         '~/odom': Odometry,
         '/tf': TFMessage,
         '~/tracks': MarkerArray,
         '~/objects': Detection3DArray,
     }
-    bench = Bench(
-        tmp_path,
-        make_context(),
-        {
-            'usdz_path': usdz,
-            'server': server.address,
-            'mode': 'lockstep',
-            'cameras': f'[{camera}]',
-            'image_format': 'png',
-            'resolution_scale': 0.02,
-        },
-    )
+    source = {'usdz_path': usdz, 'server': server.address, 'mode': 'lockstep'}
+    bench = Bench(tmp_path, make_context(), {**source, 'cameras': f'[{camera}]'}, *SMALL)
     try:
-        heard = {topic: bench.listen(kind, topic) for topic, kind in kinds.items()}
+        live = {topic: bench.listen(kind, topic) for topic, kind in kinds.items()}
+        live['~/state'] = bench.states
         bench.ready()
-        images = heard[f'~/{camera}/image_raw/compressed']
         # The still frame of the begin: the subscriptions are there.
         bench.until(
-            lambda: images and all(heard[name] for name in ('~/tracks', '~/objects', '/tf')),
+            lambda: all(live[name] for name in (images, '~/tracks', '~/objects', '/tf')),
             'the first picture',
         )
         bench.trigger('play')
         bench.until(lambda: bench.state['done'], 'the end')
+        stamped = [live[name] for name in kinds if name not in ('/tf', '~/tracks')]
         bench.until(
-            lambda: all(
-                any(stamp_ns(message) >= times[-1] for message in heard[topic])
-                for topic in kinds
-                if topic not in ('/tf', '~/tracks')
-            ),
+            lambda: all(any(stamp_ns(one) >= times[-1] for one in some) for some in stamped),
             'the last picture',
         )
         # The moments of markers and states are those of timers while it plays, and these later.
         bench.trigger('reset')
-        for t_ns in sorted({*marked, times[5], times[12]}):
+        for t_ns in sorted({*marked, times[5], times[8]}):
             bench.seek(t_ns)
             bench.until(
                 lambda t_ns=t_ns: (
-                    t_ns in boxes(heard['~/tracks'])
-                    and t_ns in map(stamp_ns, heard['~/objects'])
-                    and t_ns in states(bench.states)
+                    t_ns in boxes(live['~/tracks'])
+                    and t_ns in by_stamp(live['~/objects'])
+                    and t_ns in states(live['~/state'])
                 ),
                 'what was sought',
             )
@@ -130,42 +119,31 @@ def test_a_bag_holds_what_a_live_player_sends(
         bench.close()
     code, out = export(server, options=['--cameras', camera])
     assert code == 0
-    heard['~/state'], kinds['~/state'] = bench.states, DiagnosticStatus
+    kinds['~/state'] = DiagnosticStatus
     names = {(f'/nurec{topic[1:]}' if topic[0] == '~' else topic): topic for topic in kinds}
-    ours: dict[str, list[object]] = {topic: [] for topic in kinds}
+    ours: dict[str, list[Any]] = {topic: [] for topic in kinds}
     for name, _, data in messages(out / 'drive'):
         if name in names:
-            topic = names[name]
-            ours[topic].append(deserialize_message(data, kinds[topic]))
-    for topic in list(kinds)[:2]:
-        live = {stamp_ns(message): message for message in heard[topic]}
+            ours[names[name]].append(deserialize_message(data, kinds[names[name]]))
+
+    def same(read: Any, topic: str, moments: set[int]) -> int:
+        """Compare what both have; return how many that is, these moments among it."""
+        mine, sent = read(ours[topic]), read(live[topic])
+        both = mine.keys() & sent.keys()
+        assert moments <= both
+        for t_ns in both:
+            assert mine[t_ns] == sent[t_ns]
+        return len(both)
+
+    for topic in (images, f'~/{camera}/camera_info'):
         assert [stamp_ns(message) for message in ours[topic]] == times
-        assert set(times) <= set(live)
-        for message in ours[topic]:
-            assert message == live[stamp_ns(message)]
-    live_tf, our_tf = transforms(heard['/tf']), transforms(ours['/tf'])
-    for t_ns in times:
-        assert our_tf[t_ns] == live_tf[t_ns]
-    live_odom = {stamp_ns(message): message for message in heard['~/odom']}
-    both = [message for message in ours['~/odom'] if stamp_ns(message) in live_odom]
-    assert len(both) > 10
-    for message in both:
-        assert message == live_odom[stamp_ns(message)]
-    live_boxes, our_boxes = boxes(heard['~/tracks']), boxes(ours['~/tracks'])
-    live_objects = {stamp_ns(message): message for message in heard['~/objects']}
-    our_objects = {stamp_ns(message): message for message in ours['~/objects']}
-    end_ns = Scenario.load(usdz).end_ns
-    assert set(marked) <= set(our_boxes) & set(live_boxes)
-    assert all(our_boxes[t_ns] for t_ns in marked)
+        same(by_stamp, topic, set(times))
+    same(
+        lambda found: by_stamp([one for some in found for one in some.transforms]), '/tf', {*times}
+    )
+    assert same(by_stamp, '~/odom', set()) > 10
     # Near begin and end nobody is there.
-    for t_ns in set(our_boxes) & set(live_boxes):
-        assert our_boxes[t_ns] == live_boxes[t_ns]
-    assert {begin_ns, *marked, end_ns} <= set(our_objects) & set(live_objects)
-    for t_ns in set(our_objects) & set(live_objects):
-        assert our_objects[t_ns] == live_objects[t_ns]
-    our_states, live_states = states(ours['~/state']), states(bench.states)
-    assert {begin_ns, times[5], times[12], end_ns} <= set(our_states) & set(live_states)
-    for t_ns in set(our_states) & set(live_states):
-        # One plays, and the other was sought.
-        same = {'is_playing': our_states[t_ns]['is_playing']}
-        assert our_states[t_ns] == {**live_states[t_ns], **same}
+    same(boxes, '~/tracks', set(marked))
+    assert all(boxes(ours['~/tracks'])[t_ns] for t_ns in marked)
+    same(by_stamp, '~/objects', {begin_ns, *marked, end_ns})
+    same(states, '~/state', {begin_ns, times[5], times[8], end_ns})
