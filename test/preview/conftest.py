@@ -32,13 +32,13 @@ def play(scenario):
         server = serve(scenario, painter, behaviour=Behaviour(**behaviour))
         server.start()
         client = Client(server.address, server=server)
-        running.append((server, client))
+        running.append(client)
         return client
 
     yield start
-    for server, client in reversed(running):
+    for client in reversed(running):
         client.channel.close()
-        server.stop()
+        client.server.stop()
 
 
 @pytest.fixture(scope='module')

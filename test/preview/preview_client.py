@@ -99,6 +99,16 @@ class Client:
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
 
+def watch(client: Client, service: str = '', timeout: float = 60.0) -> Any:
+    """Begin to watch a service's health; return the call, an iterator of replies."""
+    stream = client.channel.unary_stream(
+        f'/{HEALTH}/Watch',
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    return stream(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+
+
 def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     """Return code and text with which the call fails; fails the test when it does not."""
     try:

@@ -15,7 +15,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from test.preview.preview_client import decoded, Painter, refused, request
+from test.preview.preview_client import Client, decoded, Painter, refused, request, serve, watch
 from test.support.waiting import until
 
 import grpc
@@ -29,45 +29,25 @@ import pytest
 # --- as values -----------------------------------------------------------------------------------
 
 
-def test_the_default_is_a_healthy_server_that_allows_editing():
-    healthy = Behaviour()
-    assert healthy.batch_served
-    assert healthy.health_served
-    assert healthy.editing
-    assert healthy.service_prefix == 'nre.grpc.protos.sensorsim.SensorsimService'
-    assert healthy.max_workers == 1
-    assert (healthy.first_frame_s, healthy.latency_s, healthy.failure_rate) == (0, 0, 0)
-
-
 @pytest.mark.parametrize(
-    ('name', 'value'),
+    ('name', 'values'),
     [
-        ('api', 'v3'),
-        ('replies', 'bad'),
-        ('batch_replies', 'bad'),
-        ('service_prefix', ''),
-        ('service_prefix', 'a/b'),
-        ('startup_s', -1.0),
-        ('first_frame_s', float('nan')),
-        ('latency_s', float('inf')),
-        ('jitter_s', -0.1),
-        ('failure_rate', 1.1),
-        ('failure_rate', float('nan')),
-        ('lidar_replies', 'bad'),
-        ('lidar_beams', (0, 900)),
-        ('lidar_beams', (2000, 1001)),
-        ('lidar_noise_m', -0.1),
-        ('lidar_noise_m', float('inf')),
-        ('oom_pixels', -1),
-        ('max_workers', 0),
-        ('crash_after', -1),
-        ('native_aspect', (16, 0)),
-        ('native_aspect', (-16, 9)),
+        *(('api', ['v3']), ('replies', ['bad']), ('batch_replies', ['bad'])),
+        *(('lidar_replies', ['bad']), ('service_prefix', ['', 'a/b'])),
+        ('startup_s', [-1.0]),
+        ('first_frame_s', [float('nan')]),
+        ('latency_s', [float('inf')]),
+        *(('jitter_s', [-0.1]), ('failure_rate', [1.1, float('nan')])),
+        ('lidar_beams', [(0, 900), (2000, 1001)]),
+        ('lidar_noise_m', [-0.1, float('inf')]),
+        *(('oom_pixels', [-1]), ('max_workers', [0]), ('crash_after', [-1])),
+        ('native_aspect', [(16, 0), (-16, 9)]),
     ],
 )
-def test_what_cannot_be_played_is_named(name, value):
-    with pytest.raises(ConfigurationError, match=f'^{name} is .*, expected '):
-        replace(Behaviour(), **{name: value})
+def test_what_cannot_be_played_is_named(name, values):
+    for value in values:
+        with pytest.raises(ConfigurationError, match=f'^{name} is .*, expected '):
+            replace(Behaviour(), **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -167,12 +147,6 @@ def test_a_server_of_2025_does_not_know_the_later_calls_and_draws_all_the_same(p
     assert client.call('get_version').version_id.endswith('-v1')
 
 
-def test_without_its_health_service_a_server_serves(play):
-    client = play(health=False)
-    assert refused(client.health)[0] is grpc.StatusCode.UNIMPLEMENTED
-    assert client.call('get_version').version_id
-
-
 def test_a_renamed_service_answers_under_its_new_name_alone(play, scenario):
     prefix = 'nurec.grpc.protos.sensorsim.SensorsimService'
     client = play(service_prefix=prefix)
@@ -182,14 +156,15 @@ def test_a_renamed_service_answers_under_its_new_name_alone(play, scenario):
     assert client.health(prefix) == 'SERVING'
 
 
-def test_the_aspect_kept_gives_another_size_than_asked_within_bounds(play, scenario):
-    client = play(native_aspect=(0, 0))
-    data = client.call('render_rgb', request(scenario, resolution_w=1, resolution_h=90))
-    assert decoded(data.image_bytes).shape == (90, 160, 3)
-    client = play(native_aspect=(65535, 1))
+def test_an_aspect_that_leads_to_no_size_is_refused(play, scenario):
+    """One that is kept: probe/test_probe_run.py."""
+    client = play(native_aspect=(65535, 1), health=False)
     code, text = refused(lambda: client.call('render_rgb', request(scenario, resolution_h=1080)))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 'x1080' in text
+    # It serves without health, which can be neither asked nor watched.
+    for call in (client.health, lambda: next(watch(client))):
+        assert refused(call)[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_while_it_starts_everything_is_unavailable(play, scenario):
@@ -206,14 +181,18 @@ def test_the_slow_first_frame_blocks_health_as_well(play, scenario):
     client.call('get_version')
     first = client.start('render_rgb', request(scenario), timeout=60.0)
     until(lambda: client.server.blocked, 'the block')
-    for call in (client.health, lambda timeout: client.call('get_version', timeout=timeout)):
+    for call in (
+        client.health,
+        lambda timeout: client.call('get_version', timeout=timeout),
+        lambda timeout: next(watch(client, timeout=timeout)),
+    ):
         code, _ = refused(lambda call=call: call(timeout=0.2))
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not first.done()
 
 
 def test_after_the_slow_first_frame_all_goes_on_and_is_counted(play, scenario):
-    client = play(first_frame_s=0.02)
+    client = play(first_frame_s=0.02, oom_pixels=48 * 27)
     for _ in range(2):
         assert client.call('render_rgb', request(scenario)).image_bytes
     client.call('batch_render_rgb', batch(scenario, 'a', 'b'))
@@ -221,6 +200,10 @@ def test_after_the_slow_first_frame_all_goes_on_and_is_counted(play, scenario):
     calls = client.server.calls
     assert (calls['get_version'], calls['batch_render_rgb'], calls['render_rgb']) == (0, 1, 2)
     assert client.server.frames == 4
+    # A frame that is larger than its memory takes.
+    code, text = refused(lambda: client.call('render_rgb', request(scenario, resolution_w=49)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert 'CUDA out of memory' in text
 
 
 def test_latency_holds_the_frame_but_not_health(play, scenario):
@@ -239,33 +222,28 @@ def test_failing_frames_fail_as_on_real_servers_and_their_batch_items_alone(play
     assert [(item.success, item.error_message) for item in reply.items] == [(False, text)] * 2
 
 
-def test_large_frames_run_out_of_memory(play, scenario):
-    client = play(oom_pixels=48 * 27)
-    assert client.call('render_rgb', request(scenario)).image_bytes
-    code, text = refused(lambda: client.call('render_rgb', request(scenario, resolution_w=49)))
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert 'CUDA out of memory' in text
+@pytest.fixture(scope='module')
+def healthy(scenario):
+    """Return the client of a server that is."""
+    with serve(scenario) as server, Client(server.address) as client:
+        yield client
 
 
-@pytest.mark.parametrize('replies', ['garbage', 'truncated', 'empty', 'black'])
-def test_spoilt_replies(play, scenario, replies):
-    client, good = play(replies=replies), play()
+SPOILT = {
+    'empty': lambda data, good: data == b'',
+    'garbage': lambda data, good: data and len(data) != 3 * 48 * 27 and decoded(data) is None,
+    'truncated': lambda data, good: data == good[: len(good) // 2],
+    'black': lambda data, good: data == bytes(3 * 48 * 27) or not decoded(data).any(),
+}
+
+
+@pytest.mark.parametrize('replies', SPOILT)
+def test_spoilt_replies(play, scenario, healthy, replies):
+    client = play(replies=replies)
     for image_format in (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR):
         asked = request(scenario, image_format=image_format)
-        data, whole = (one.call('render_rgb', asked).image_bytes for one in (client, good))
-        planar = image_format == sim.RGB_UINT8_PLANAR
-        if replies == 'empty':
-            assert data == b''
-        elif replies == 'garbage':
-            assert data
-            assert len(data) != 3 * 48 * 27
-            assert decoded(data) is None
-        elif replies == 'truncated':
-            assert data == whole[: len(whole) // 2]
-        elif planar:
-            assert data == bytes(3 * 48 * 27)
-        else:
-            assert decoded(data).max() == 0
+        data, good = (one.call('render_rgb', asked).image_bytes for one in (client, healthy))
+        assert SPOILT[replies](data, good), image_format
 
 
 @pytest.mark.parametrize(
@@ -286,52 +264,54 @@ def test_spoilt_lists_of_batch_items(play, scenario, how, names):
     assert not client.call('batch_render_rgb', sim.BatchRGBRenderRequest()).items
 
 
-@pytest.mark.parametrize('workers', [1, 2])
-def test_requests_queue_for_the_workers(play, scenario, workers):
+@pytest.fixture
+def held():
+    """Return a painter that has every picture wait."""
     painter = Painter()
     painter.gate.clear()
-    client = play(painter, max_workers=workers)
+    return painter
+
+
+@pytest.mark.parametrize(('workers', 'behaviour'), [(1, {}), (2, {'max_workers': 2})])
+def test_requests_queue_for_the_workers(play, scenario, held, workers, behaviour):
+    client = play(held, **behaviour)
     frames = [client.start('render_rgb', request(scenario)) for _ in range(4)]
-    until(lambda: painter.inside == workers, 'the workers')
+    until(lambda: held.inside == workers, 'the workers')
     until(lambda: client.server.calls['render_rgb'] == 4, 'the queue')
     # Health is answered although every worker draws and the rest of the requests wait.
     assert client.health() == 'SERVING'
-    assert painter.inside == workers
-    painter.gate.set()
+    assert held.inside == workers
+    held.gate.set()
     assert all(frame.result().image_bytes for frame in frames)
-    assert painter.most_inside == workers
+    assert held.most_inside == workers
 
 
-def test_a_queue_without_end_is_refused(play, scenario):
-    painter = Painter()
-    painter.gate.clear()
-    client = play(painter)
+def test_a_queue_without_end_is_refused(play, scenario, held):
+    client = play(held)
     # One draws, and one more than may wait.
     frames = [
         client.start('render_rgb', request(scenario), timeout=60.0) for _ in range(MAX_QUEUED + 2)
     ]
     until(lambda: any(frame.done() for frame in frames), 'the refusal')
     assert client.health() == 'SERVING'
-    painter.gate.set()
+    held.gate.set()
     codes = Counter(frame.code() for frame in frames)
     assert codes == {grpc.StatusCode.OK: MAX_QUEUED + 1, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
     assert client.call('render_rgb', request(scenario)).image_bytes
 
 
-def test_a_client_that_gave_up_is_not_drawn_for(play, scenario):
-    painter = Painter()
-    painter.gate.clear()
-    client = play(painter)
+def test_a_client_that_gave_up_is_not_drawn_for(play, scenario, held):
+    client = play(held)
     frames = [client.start('render_rgb', request(scenario)) for _ in range(3)]
     until(lambda: client.server.calls['render_rgb'] == 3, 'the queue')
-    until(lambda: painter.inside == 1, 'the first frame')
+    until(lambda: held.inside == 1, 'the first frame')
     for frame in frames:
         frame.cancel()
     # Another call after them says that the server has heard of the cancellations.
     client.health()
-    painter.gate.set()
+    held.gate.set()
     assert client.call('render_rgb', request(scenario)).image_bytes
-    assert len(painter.orders) <= 3
+    assert len(held.orders) <= 3
 
 
 def test_after_its_last_frame_the_server_is_gone(play, scenario):
@@ -349,9 +329,3 @@ def test_after_its_last_frame_the_server_is_gone(play, scenario):
         return False
 
     until(gone, 'the end of the server')
-
-
-def test_a_crash_takes_the_whole_batch(play, scenario):
-    client = play(crash_after=1)
-    code, _ = refused(lambda: client.call('batch_render_rgb', batch(scenario, 'a', 'b', 'c')))
-    assert code is grpc.StatusCode.UNAVAILABLE

@@ -15,7 +15,7 @@
 
 import os
 import signal
-from test.preview.preview_client import Client, HEALTH, Painter, PREFIX, refused, request, serve
+from test.preview.preview_client import Client, Painter, PREFIX, refused, request, serve, watch
 from test.support.ports import claim_port
 from test.support.waiting import until
 import threading
@@ -27,19 +27,17 @@ from nurec_ros.preview import paint, scene
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import MAX_WATCHERS, PreviewServer
 from nurec_ros.rendering.protos import health_pb2
+from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 
 
-def test_two_servers_do_not_share_a_port(scenario):
+def test_where_it_cannot_listen_is_said(scenario):
     with serve(scenario) as first:
         assert first.port > 0
         assert first.address == f'127.0.0.1:{first.port}'
         words = f'cannot listen on {first.address}: Address'
         with pytest.raises(ConfigurationError, match=words):
             serve(scenario, port=first.port).start()
-
-
-def test_a_host_that_is_not_this_machine_is_refused(scenario):
     for host in ('no.such.host.invalid', '192.0.2.1'):
         with pytest.raises(ConfigurationError, match=f'cannot listen on {host}'):
             serve(scenario, host=host).start()
@@ -55,12 +53,6 @@ def test_ipv6_where_the_machine_has_it(scenario):
     with Client(server.address) as client:
         client.call('get_version')
     server.stop()
-
-
-def test_paths_are_loaded(scenario_path, scenario):
-    server = PreviewServer([str(scenario_path)], renderer_factory=Painter)
-    with server, Client(server.address) as client:
-        assert list(client.call('get_available_scenes').scene_ids) == [scenario.scene_id]
 
 
 def test_scenes_that_cannot_be_served_are_refused(tmp_path, scenario):
@@ -147,20 +139,22 @@ def test_with_grace_a_frame_is_finished(scenario):
         assert not stopper.is_alive()
 
 
-def test_a_crash_can_be_handed_to_the_caller(scenario):
+def test_a_crash_takes_the_whole_batch_and_can_be_handed_to_the_caller(scenario):
     crashed = threading.Event()
-    server = serve(scenario, behaviour=Behaviour(crash_after=1), on_crash=crashed.set)
+    server = serve(scenario, behaviour=Behaviour(crash_after=2), on_crash=crashed.set)
+    item = sim.BatchRGBRenderItem(camera_name='a', request=request(scenario))
+    both = [item, sim.BatchRGBRenderItem(camera_name='b', request=request(scenario))]
     with server, Client(server.address) as client:
         client.call('render_rgb', request(scenario))
         assert not crashed.is_set()
-        refused(lambda: client.call('render_rgb', request(scenario)))
+        asked = sim.BatchRGBRenderRequest(items=both)
+        code, _ = refused(lambda: client.call('batch_render_rgb', asked))
+        assert code is grpc.StatusCode.UNAVAILABLE
         assert crashed.is_set()
 
 
 @pytest.mark.parametrize('allowed', [0, 40])
-def test_threads_that_the_system_refuses_fail_the_start_and_not_the_next(
-    scenario, monkeypatch, allowed
-):
+def test_threads_that_are_refused_fail_the_start_and_not_the_next(scenario, monkeypatch, allowed):
     begin, left = threading.Thread.start, [allowed]
 
     def limited(thread):
@@ -198,16 +192,17 @@ def test_every_thread_that_a_server_needs_is_there_from_the_start(scenario, monk
 # --- what the first picture would wait for ------------------------------------------------------
 
 
-def test_the_server_answers_while_it_prepares(scenario):
+def test_the_server_answers_while_it_prepares_and_when_it_cannot(scenario, caplog):
     go, done = threading.Event(), threading.Event()
 
     class Slow(Painter):
-        """Prepares when it may."""
+        """Prepares when it may, and fails then."""
 
         def prepare(self, step):
             assert go.wait(20.0)
             step()
             done.set()
+            raise ValueError('no ground')
 
     with (
         PreviewServer([scenario], renderer_factory=Slow) as server,
@@ -216,7 +211,9 @@ def test_the_server_answers_while_it_prepares(scenario):
         assert client.call('render_rgb', request(scenario)).image_bytes
         assert not done.is_set()
         go.set()
-        assert done.wait(20.0)
+        until(lambda: 'could not be prepared' in caplog.text)
+        assert done.is_set()
+        assert client.call('render_rgb', request(scenario)).image_bytes
 
 
 def test_a_server_that_stops_waits_for_no_scene(scenario, other_scenario):
@@ -240,22 +237,7 @@ def test_a_server_that_stops_waits_for_no_scene(scenario, other_scenario):
     assert not [each for each in threading.enumerate() if each.name.startswith('preview')]
 
 
-def test_a_scene_that_cannot_be_prepared_is_no_end(scenario, caplog):
-    class Broken(Painter):
-        """Cannot be prepared."""
-
-        def prepare(self, step):
-            raise ValueError('no ground')
-
-    with (
-        PreviewServer([scenario], renderer_factory=Broken) as server,
-        Client(server.address) as client,
-    ):
-        until(lambda: 'could not be prepared' in caplog.text)
-        assert client.call('render_rgb', request(scenario)).image_bytes
-
-
-def test_painting_ends_where_it_is_told_to(scenario):
+def test_painting_ends_where_it_is_told_to(scenario, coarse_paint):
     class EnoughError(Exception):
         pass
 
@@ -323,16 +305,6 @@ def test_a_signal_while_the_server_starts_ends_its_preparation_too(
 STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
 
-def watch(client, service='', timeout=60.0):
-    """Begin to watch; returns the call, an iterator of replies."""
-    stream = client.channel.unary_stream(
-        f'/{HEALTH}/Watch',
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
-    )
-    return stream(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
-
-
 def told(call):
     return STATUS.Name(next(call).status)
 
@@ -353,7 +325,7 @@ def may_watch(client, calls=None):
 
 def test_a_watcher_is_told_when_the_server_is_ready(play):
     # Whoever is slow to ask may find a server ready already.
-    for startup_s in (1.0, 8.0, 64.0):
+    for startup_s in (0.3, 2.0, 16.0, 64.0):
         client = play(startup_s=startup_s)
         call = watch(client, timeout=120.0)
         if told(call) == 'NOT_SERVING':
@@ -365,21 +337,15 @@ def test_a_watcher_is_told_when_the_server_is_ready(play):
     call.cancel()
 
 
-@pytest.mark.parametrize('service', ['', PREFIX])
-def test_a_status_is_told_at_once_and_once(play, service):
+def test_a_status_is_told_at_once_and_once(play):
     client = play()
-    call = watch(client, service)
-    assert told(call) == 'SERVING'
+    # A service that is not there may be watched, as the protocol says: it might come.
+    calls = [watch(client, service) for service in ('', PREFIX, 'another.Service')]
+    assert [told(call) for call in calls] == ['SERVING', 'SERVING', 'SERVICE_UNKNOWN']
     client.server.stop(grace=20.0)
-    assert list(call) == []
-    assert call.code() is grpc.StatusCode.OK
-
-
-def test_a_service_that_is_not_there_may_be_watched(play):
-    """As the protocol says: it might come."""
-    call = watch(play(), 'another.Service')
-    assert told(call) == 'SERVICE_UNKNOWN'
-    call.cancel()
+    for call in calls:
+        assert list(call) == []
+        assert call.code() is grpc.StatusCode.OK
 
 
 def test_one_worker_draws_while_it_is_watched_by_as_many_as_may(play, scenario):
@@ -401,7 +367,7 @@ def test_a_watcher_whose_time_is_over_makes_room(play):
     client = play()
     client.health()
     # The connection stands, but it may still be over before the watch is in place.
-    for timeout in (1.0, 8.0, 64.0):
+    for timeout in (0.3, 2.0, 16.0, 64.0):
         call = watch(client, timeout=timeout)
         try:
             assert told(call) == 'SERVING'
@@ -417,17 +383,3 @@ def test_a_watcher_whose_time_is_over_makes_room(play):
     )
     for call in calls:
         call.cancel()
-
-
-def test_without_the_health_service_nothing_can_be_watched(play):
-    code, _ = refused(lambda: next(watch(play(health=False))))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_a_server_that_compiles_tells_nothing(play, scenario):
-    client = play(Painter(), first_frame_s=1000.0)
-    first = client.start('render_rgb', request(scenario), timeout=60.0)
-    until(lambda: client.server.blocked, 'the block')
-    code, _ = refused(lambda: next(watch(client, timeout=0.3)))
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    first.cancel()

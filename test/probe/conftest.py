@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two small scenes, a healthy server of the first, and a probe of one of any behaviour."""
+"""The two small scenes, and a probe of a preview server of any behaviour."""
 
 from test.preview.preview_client import serve
 from test.probe.reports import probe_at, with_small_cameras
@@ -27,12 +27,6 @@ __all__ = ['other_path', 'other_scenario', 'scenario_path']
 @pytest.fixture(scope='session')
 def scenario(scenario_path):
     return with_small_cameras(Scenario.load(scenario_path))
-
-
-@pytest.fixture(scope='session')
-def healthy(scenario):
-    with serve(scenario) as server:
-        yield server
 
 
 @pytest.fixture

@@ -33,6 +33,12 @@ import pytest
 NO_CHANNEL = {'timeouts': {'channel': 0.5}}
 
 
+@pytest.fixture(scope='module')
+def healthy(scenario):
+    with serve(scenario) as server:
+        yield server
+
+
 @pytest.fixture
 def ask(scenario, tmp_path):
     """Probe an address."""
