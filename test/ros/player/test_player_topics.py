@@ -11,40 +11,310 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the topics show that is special: classes' colours, no box, an IMU, overridden QoS."""
+"""What topics show that is special: names, a second player, QoS, colours, no box, an IMU."""
 
+import math
 from test.scenario.test_road_map import earth_pose, road, xodr
-from test.support.archives import build_archive, CAMERAS, example_tracks, START_US
+from test.support.archives import build_archive, CAMERAS, example_tracks, REMOVED, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Path
+from nav_msgs.msg import Odometry, Path
+import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from sensor_msgs.msg import Imu
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Imu
+from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 MS = 1_000_000
-TIME_OF_THE_ONE_POSE_NS = example_tracks()[3]['times_us'][0] * 1000
-LABELS = ['automobile', 'AutoMobile', 'person', 'hovercraft', 'Zeppelin']
+HALF_NS = BEGIN_NS + 500 * MS
+FRONT = CAMERAS[0]
 
 
-def boxes(bench):
-    """Return the boxes of the halted moment by label."""
-    tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.until(lambda: tracks, 'the tracks')
-    return {one.ns: one for one in tracks[-1].markers if one.type == Marker.CUBE}
+def placed_on_earth(latitude, longitude):
+    """Return the matrix from east, north, up there to ECEF, on a sphere of Earth's size."""
+    sin_b, cos_b = math.sin(latitude), math.cos(latitude)
+    sin_l, cos_l = math.sin(longitude), math.cos(longitude)
+    radius = 6_371_000.0
+    return [
+        [-sin_l, -sin_b * cos_l, cos_b * cos_l, radius * cos_b * cos_l],
+        [cos_l, -sin_b * sin_l, cos_b * sin_l, radius * cos_b * sin_l],
+        [0.0, cos_b, sin_b, radius * sin_b],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+
+
+def frames_of(messages):
+    """Return the transforms by (parent, child), the last of each."""
+    return {
+        (one.header.frame_id, one.child_frame_id): one
+        for message in messages
+        for one in message.transforms
+    }
+
+
+def is_identity(one):
+    move, turn = one.transform.translation, one.transform.rotation
+    return (move.x, move.y, move.z, turn.x, turn.y, turn.z, abs(turn.w)) == (0, 0, 0, 0, 0, 0, 1)
+
+
+def heard(bench, *topics):
+    """Return what comes first on topics, given as (type, name, latched), each as a list."""
+    lists = [bench.listen(kind, name, latched=latched) for kind, name, latched in topics]
+    bench.until(lambda: all(lists), 'the first of each')
+    return lists
+
+
+TF, TF_STATIC = (TFMessage, '/tf', False), (TFMessage, '/tf_static', True)
+
+
+@pytest.fixture(scope='module')
+def running(start, usdz, server):
+    """Return the player that owns the clock."""
+    return start(usdz_path=usdz, server=server.address, report_s=0.2).ready()
+
+
+@pytest.fixture(scope='module')
+def second(start, running, usdz, server):
+    """Return one beside it, in a namespace, with a prefix."""
+    bench = start(
+        *('-r', '__node:=second', '-r', '__ns:=/fleet'),
+        usdz_path=usdz,
+        server=server.address,
+        publish_clock=False,
+        frame_prefix='b/',
+        name='/fleet/second',
+        beside=running,
+        report_s=0.2,
+    )
+    bench.until(lambda: bench.states, 'the state of the second')
+    return bench
+
+
+def test_without_being_asked_for_there_is_no_earth(bench):
+    (fixed,) = heard(bench, TF_STATIC)
+    assert 'earth' not in {parent for parent, _ in frames_of(fixed)}
+
+
+def test_tf_has_exactly_the_position_while_halted(bench):
+    moving = bench.listen(TFMessage, '/tf')
+    for offset_ns in (0, 33_000, 700_000_000, 2_000_000_000):
+        t_ns = BEGIN_NS + offset_ns
+        bench.seek(t_ns)
+        bench.until(
+            lambda t_ns=t_ns: moving and stamp_ns(moving[-1].transforms[-1]) == t_ns, 'the stamp'
+        )
+
+
+def test_diagnostics_come_with_all_parts_in_one_message(bench):
+    found = bench.listen(DiagnosticArray, '/diagnostics')
+    bench.trigger('tick')
+    now = (START_US + 100_000) * 1000
+    bench.until(lambda: sum(stamp_ns(message) == now for message in found) >= 2, 'two messages')
+    names = [status.name for status in found[-1].status]
+    assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
+
+
+def test_frames_do_not_mix(running, second):
+    moving = running.listen(TFMessage, '/tf')
+    fixed = running.listen(TFMessage, '/tf_static', latched=True)
+    egos = {('map', 'base_link'), ('map', 'b/base_link')}
+    running.until(lambda: set(frames_of(moving)) == egos, 'both egos')
+    cameras = {
+        ('base_link', FRONT),
+        (FRONT, f'{FRONT}_optical_frame'),
+        ('b/base_link', f'b/{FRONT}'),
+        (f'b/{FRONT}', f'b/{FRONT}_optical_frame'),
+    }
+    running.until(lambda: cameras <= set(frames_of(fixed)), 'the frames of both')
+
+
+def test_each_keeps_its_own_time_and_one_owns_the_clock(running, second):
+    second.trigger('reset')
+    running.trigger('reset')
+    second.trigger('tick')
+    running.spin(running.clocks, 30)
+    assert running.clock_ns == BEGIN_NS
+    assert running.listener.node.count_publishers('/clock') == 1
+    assert second.trigger('stop')['current_time_us'] == START_US + 100_000
+
+
+def test_images_come_under_the_names_and_frames_of_each(running, second):
+    for bench, prefix in ((running, ''), (second, 'b/')):
+        (infos,) = heard(bench, (CameraInfo, f'~/{FRONT}/camera_info', False))
+        assert infos[0].header.frame_id == f'{prefix}{FRONT}_optical_frame'
+
+
+def warnings_of_the_clock(bench):
+    lines = bench.player.output.splitlines()
+    return [line for line in lines if '[WARN]' in line and '/clock' in line]
+
+
+def test_no_warning_about_the_clock(running, second):
+    running.spin(running.listen(DiagnosticArray, '/diagnostics'), 10)
+    assert not warnings_of_the_clock(running) + warnings_of_the_clock(second)
+
+
+@pytest.fixture(scope='module')
+def renamed(start, usdz):
+    """Run a player with all names of its own, which somebody else chose."""
+    prefix = 'qos_overrides./fleet/nurec/'
+    overrides = {
+        f'{prefix}tracks.publisher.reliability': 'best_effort',
+        f'{prefix}state.publisher.depth': 7,
+        f'{prefix}{FRONT}/camera_info.publisher.reliability': 'best_effort',
+    }
+    return start(
+        *('-r', '__ns:=/fleet'),
+        name='/fleet/nurec',
+        usdz_path=usdz,
+        server=NOWHERE,
+        map_frame='world',
+        base_frame='rig',
+        odom_frame='odom',
+        imu_rate=50.0,
+        fix_rate=5.0,
+        tick_us=500_000,
+        rate=2.0,
+        report_s=0.2,
+        **overrides,
+    ).ready()
+
+
+def test_names_are_parameters_and_odom_is_an_identity(renamed):
+    moving, fixed, odometry = heard(renamed, TF, TF_STATIC, (Odometry, '~/odom', False))
+    found = frames_of(moving + fixed)
+    assert set(found) == {('world', 'odom'), ('odom', 'rig')} | {
+        pair for name in CAMERAS for pair in (('rig', name), (name, f'{name}_optical_frame'))
+    }
+    assert is_identity(found['world', 'odom'])
+    assert (odometry[0].header.frame_id, odometry[0].child_frame_id) == ('odom', 'rig')
+
+
+def test_names_in_diagnostics_have_the_namespace(renamed):
+    (found,) = heard(renamed, (DiagnosticArray, '/diagnostics', False))
+    names = [status.name for status in found[-1].status]
+    assert names == [f'/fleet/nurec: {part}' for part in ('playback', 'renderer', *CAMERAS)]
+
+
+def test_the_qos_of_every_publisher_can_be_overridden(renamed):
+    def offered(topic):
+        renamed.matched(topic)
+        infos = renamed.listener.node.get_publishers_info_by_topic(f'/fleet/nurec{topic[1:]}')
+        return infos[0].qos_profile
+
+    assert offered('~/tracks').reliability == ReliabilityPolicy.BEST_EFFORT
+    assert offered(f'~/{FRONT}/camera_info').reliability == ReliabilityPolicy.BEST_EFFORT
+    assert offered('~/objects').reliability == ReliabilityPolicy.RELIABLE
+    assert offered('~/state').durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert renamed.get('qos_overrides./fleet/nurec/state.publisher.depth') == 7
+
+
+def test_every_one_of_a_tick_and_of_playing(renamed):
+    messages = renamed.listen(Imu, '~/imu')
+    renamed.matched('~/imu')
+    # A halted clock brings none; the player has to know of the subscriber first.
+    node = renamed.listener.node
+    renamed.until(lambda: node.count_subscribers('/fleet/nurec/imu'), 'the subscription')
+    renamed.trigger('tick')
+    renamed.until(lambda: messages and stamp_ns(messages[-1]) == HALF_NS, 'the tick')
+    renamed.seek(BEGIN_NS + 1000 * MS)
+    renamed.trigger('play')
+    renamed.until(lambda: renamed.state['done'], 'the end')
+    renamed.until(lambda: stamp_ns(messages[-1]) == BEGIN_NS + 2000 * MS, 'the last')
+    found = [stamp_ns(one) for one in messages if stamp_ns(one) != BEGIN_NS]
+    wanted = [*range(20, 501, 20), *range(1020, 2001, 20)]
+    assert found == [BEGIN_NS + ms * MS for ms in wanted]
+    # This archive lies nowhere on Earth.
+    assert '/fleet/nurec/fix' not in renamed.topics()
+    assert 'there is no ~/fix' in renamed.player.output
+
+
+def test_every_topic_can_be_remapped_and_camera_frames_left_to_others(start, usdz, server):
+    rules = {
+        '/clock': '/a/clock',
+        '/tf': '/a/tf',
+        '/tf_static': '/a/tf_static',
+        '/diagnostics': '/a/diagnostics',
+        '~/state': '/a/state',
+        '~/odom': '/a/odom',
+        '~/tracks': '/a/tracks',
+        '~/path': '/a/path',
+        '~/ego': '/a/ego',
+        '~/objects': '/a/objects',
+        f'~/{FRONT}/image_raw/compressed': '/a/image/compressed',
+        f'~/{FRONT}/camera_info': '/a/camera_info',
+    }
+    words = [word for old, new in rules.items() for word in ('-r', f'{old}:={new}')]
+    bench = start(*words, usdz_path=usdz, server=server.address, publish_camera_frames=False)
+    bench.until(lambda: set(rules.values()) <= bench.topics(), 'the new names')
+    assert not {'/clock', '/tf', '/tf_static', '/nurec/state'} & bench.topics()
+    fixed = bench.listen(TFMessage, '/a/tf_static', latched=True)
+    infos, moving = heard(
+        bench, (CameraInfo, '/a/camera_info', False), (TFMessage, '/a/tf', False)
+    )
+    assert stamp_ns(infos[0]) == BEGIN_NS
+    bench.spin(moving, 2)
+    assert not frames_of(fixed)
+    assert set(frames_of(moving)) == {('map', 'base_link')}
+
+
+@pytest.fixture(scope='module')
+def special(start, usdz):
+    """Run a player that shows Earth and whoever was seen but once."""
+    return start(
+        usdz_path=usdz,
+        server=NOWHERE,
+        publish_earth_frame=True,
+        min_track_lifetime_s=0.0,
+        clock_rate=50,
+        report_s=0.2,
+    ).ready()
+
+
+@pytest.fixture
+def show(special, tmp_path):
+    """Return a function that has it show an archive, and gives the state after the load."""
+
+    def show(*names, **options):
+        return special.load(usdz_path=str(build_archive(tmp_path, *names, **options)))
+
+    return show
+
+
+def test_a_second_clock_is_warned_of_once(special):
+    publisher = special.listener.node.create_publisher(Clock, '/clock', 10)
+    special.until(lambda: warnings_of_the_clock(special), 'the warning')
+    special.spin(special.listen(DiagnosticArray, '/diagnostics'), 5)
+    (line,) = warnings_of_the_clock(special)
+    assert 'publish_clock' in line
+    special.listener.node.destroy_publisher(publisher)
+
+
+def test_earth_is_the_parent_of_map_where_the_matrix_is_one_of_earth(special, show):
+    matrix = placed_on_earth(0.83, 0.15)
+    show(edit_rig={'T_world_base': matrix})
+    (fixed,) = heard(special, TF_STATIC)
+    move = frames_of(fixed)['earth', 'map'].transform.translation
+    np.testing.assert_allclose([move.x, move.y, move.z], np.array(matrix)[:3, 3], atol=0.01)
+    # One message with all of them.
+    assert len(fixed[0].transforms) == 1 + 2 * len(CAMERAS)
 
 
 def colour(marker):
     return marker.color.r, marker.color.g, marker.color.b, marker.color.a
 
 
-def test_colours_are_looked_up_without_regard_to_case_and_labels_are_unchanged(start, tmp_path):
-    moving = example_tracks()[0]
+def test_colours_are_those_of_classes_without_regard_to_case_and_paler_of_static_ones(
+    special, show
+):
+    moving, _, parked, _ = example_tracks()
+    labels = ['automobile', 'AutoMobile', 'person', 'hovercraft', 'Zeppelin', 'bus']
     tracks = [
         {
             **moving,
@@ -52,68 +322,60 @@ def test_colours_are_looked_up_without_regard_to_case_and_labels_are_unchanged(s
             'label': label,
             'poses': [[x, y + 5.0 * i, *rest] for x, y, *rest in moving['poses']],
         }
-        for i, label in enumerate(LABELS)
+        for i, label in enumerate(labels)
     ]
-    bench = start(usdz_path=build_archive(tmp_path, tracks=tracks), server=NOWHERE).ready()
-    bench.seek(BEGIN_NS + 500_000_000)
-    bench.until(lambda: bench.clock_ns == BEGIN_NS + 500_000_000, 'the moment')
-    found = boxes(bench)
-    assert set(found) == set(LABELS)
+    show(tracks=[*tracks, {**parked, 'id': 'parked', 'label': 'BUS'}])
+    special.seek(HALF_NS)
+    messages = special.listen(MarkerArray, '~/tracks')
+
+    def shown():
+        return {
+            one.ns: one
+            for one in messages[-1].markers
+            if one.type == Marker.CUBE and stamp_ns(one) == HALF_NS
+        }
+
+    found = special.until(lambda: messages and shown(), 'the moment')
+    # The labels are unchanged.
+    assert set(found) == {*labels, 'BUS'}
     assert colour(found['automobile']) == colour(found['AutoMobile'])
     # One for all that are not known, and no class's.
     assert colour(found['hovercraft']) == colour(found['Zeppelin'])
     assert len({colour(found[label]) for label in ('automobile', 'person', 'hovercraft')}) == 3
-
-
-def test_static_ones_are_paler(start, tmp_path):
-    """Two of one class, of which one never moves."""
-    moving, _, parked, _ = example_tracks()
-    tracks = [{**moving, 'label': 'bus'}, {**parked, 'label': 'BUS'}]
-    bench = start(usdz_path=build_archive(tmp_path, tracks=tracks), server=NOWHERE).ready()
-    bench.seek(BEGIN_NS + 500_000_000)
-    bench.until(lambda: bench.clock_ns == BEGIN_NS + 500_000_000, 'the moment')
-    found = boxes(bench)
     full, pale = colour(found['bus']), colour(found['BUS'])
     assert all(b >= a - 1e-6 for a, b in zip(full[:3], pale[:3], strict=True))
     assert sum(pale[:3]) > sum(full[:3])
     assert pale[3] < full[3]
 
 
-def test_road_users_of_one_pose_are_shown_where_no_lifetime_is_too_short(start, usdz):
+def test_road_users_of_one_pose_are_shown_where_no_lifetime_is_too_short(special, show):
     """The archive has one at 0.3 s; by default it lives too shortly."""
-    bench = start(usdz_path=usdz, server=NOWHERE, min_track_lifetime_s=0.0).ready()
-    tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.until(lambda: tracks, 'the tracks')
-    bench.seek(TIME_OF_THE_ONE_POSE_NS)
-    bench.until(
+    show()
+    (tracks,) = heard(special, (MarkerArray, '~/tracks', False))
+    special.seek(example_tracks()[3]['times_us'][0] * 1000)
+    special.until(
         lambda: any(marker.ns == 'unheard_of' for marker in tracks[-1].markers), 'the short one'
     )
 
 
-def test_without_a_box_there_is_no_ego(start, tmp_path):
-    def edit(rig):
-        del rig['rig_trajectories'][0]['rig_bbox']
-
-    bench = start(usdz_path=build_archive(tmp_path, edit_rig=edit), server=NOWHERE).ready()
-    egos = bench.listen(MarkerArray, '~/ego', latched=True)
-    paths = bench.listen(Path, '~/path', latched=True)
-    bench.until(lambda: paths, 'the path')
-    bench.seek(BEGIN_NS + 500_000_000)
-    bench.trigger('reset')
-    bench.until(lambda: len(paths) >= 3, 'the path after a jump back, twice')
+def test_without_a_box_there_is_no_ego(special, show):
+    show(edit_rig={'rig_trajectories[0].rig_bbox': REMOVED})
+    egos = special.listen(MarkerArray, '~/ego', latched=True)
+    (paths,) = heard(special, (Path, '~/path', True))
+    special.seek(HALF_NS)
+    special.trigger('reset')
+    special.until(lambda: len(paths) >= 3, 'the path after a jump back, twice')
     shown = [marker for message in egos for marker in message.markers]
     assert not [marker for marker in shown if marker.action == Marker.ADD]
 
 
-def test_lanes_are_latched_and_come_again_after_a_jump(start, tmp_path, usdz):
-    def edit(rig):
-        rig['T_world_base'] = earth_pose(0.0, 0.0, 0.0, 0.0).tolist()
-
-    members = {'map.xodr': xodr(roads=road())}
-    path = build_archive(tmp_path, members=members, edit_rig=edit)
-    bench = start(usdz_path=path, server=NOWHERE).ready()
-    maps = bench.listen(MarkerArray, '~/map', latched=True)
-    bench.until(lambda: maps, 'the map, for one who comes late')
+def test_lanes_are_latched_and_come_again_after_a_jump(special, show, usdz):
+    show(
+        members={'map.xodr': xodr(roads=road())},
+        edit_rig={'T_world_base': earth_pose(0.0, 0.0, 0.0, 0.0).tolist()},
+    )
+    # For one who comes late.
+    (maps,) = heard(special, (MarkerArray, '~/map', True))
     # A road of 100 m whose only lane is 3.5 m wide, without paint.
     for message in maps:
         lanes = [marker for marker in message.markers if marker.action == Marker.ADD]
@@ -123,20 +385,19 @@ def test_lanes_are_latched_and_come_again_after_a_jump(start, tmp_path, usdz):
         assert found == [0, 0, 100, 100]
         assert sorted(round(begin.y, 3) for begin, _ in ends) == [-3.5, 0.0]
     before = len(maps)
-    bench.seek(BEGIN_NS + 500_000_000)
-    bench.trigger('reset')
-    bench.until(lambda: len(maps) > before, 'the map after a jump back')
-    bench.configure(usdz_path=str(usdz))
-    bench.trigger('load')
-    bench.until(lambda: '/nurec/map' not in bench.topics(), 'the end of the topic')
-    bench.until(
+    special.seek(HALF_NS)
+    special.trigger('reset')
+    special.until(lambda: len(maps) > before, 'the map after a jump back')
+    special.load(usdz_path=str(usdz))
+    special.until(lambda: '/nurec/map' not in special.topics(), 'the end of the topic')
+    special.until(
         lambda: [marker.action for marker in maps[-1].markers] == [Marker.DELETEALL],
         'the message that takes the lanes off the displays',
     )
 
 
-def test_a_scenario_without_a_sequence_id_goes_by_its_files_name(start, tmp_path):
-    def edit_rig(rig):
+def test_a_scenario_without_a_sequence_id_goes_by_its_files_name(show):
+    def edit(rig):
         rig['rig_trajectories'][0].pop('sequence_id', None)
         for calibration in rig['camera_calibrations'].values():
             calibration.pop('sequence_id', None)
@@ -145,70 +406,5 @@ def test_a_scenario_without_a_sequence_id_goes_by_its_files_name(start, tmp_path
             for key in list(document):
                 document[key.partition('@')[0]] = document.pop(key)
 
-    def edit_info(info):
-        del info['sequence_id']
-
-    usdz = build_archive(tmp_path, 'a drive.usdz', edit_rig=edit_rig, edit_info=edit_info)
-    bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    assert bench.state['scenario'] == 'a drive'
-
-
-def test_the_qos_of_every_publisher_can_be_overridden(start, usdz):
-    prefix = 'qos_overrides.'
-    overrides = {
-        f'{prefix}/nurec/tracks.publisher.reliability': 'best_effort',
-        f'{prefix}/nurec/state.publisher.depth': 7,
-        f'{prefix}/nurec/{CAMERAS[0]}/camera_info.publisher.reliability': 'best_effort',
-    }
-    bench = start(usdz_path=usdz, server=NOWHERE, **overrides).ready()
-
-    def offered(topic):
-        bench.matched(topic)
-        infos = bench.listener.node.get_publishers_info_by_topic(topic)
-        return infos[0].qos_profile
-
-    assert offered('/nurec/tracks').reliability == ReliabilityPolicy.BEST_EFFORT
-    info = offered(f'/nurec/{CAMERAS[0]}/camera_info')
-    assert info.reliability == ReliabilityPolicy.BEST_EFFORT
-    assert offered('/nurec/objects').reliability == ReliabilityPolicy.RELIABLE
-    assert offered('/nurec/state').durability == DurabilityPolicy.TRANSIENT_LOCAL
-    assert bench.get(f'{prefix}/nurec/state.publisher.depth') == 7
-
-
-def test_diagnostics_come_once_a_second_with_all_parts_in_one_message(bench):
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.trigger('tick')
-    now = (START_US + 100_000) * 1000
-    bench.until(lambda: sum(stamp_ns(message) == now for message in found) >= 2, 'two messages')
-    names = [status.name for status in found[-1].status]
-    assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
-
-
-def test_every_one_of_a_tick_and_of_playing(start, usdz):
-    bench = start(
-        usdz_path=usdz, server=NOWHERE, imu_rate=50.0, fix_rate=5.0, tick_us=500_000, rate=2.0
-    ).ready()
-    messages = bench.listen(Imu, '~/imu')
-    bench.matched('~/imu')
-    # A halted clock brings none; the player has to know of the subscriber first.
-    bench.until(lambda: bench.listener.node.count_subscribers('/nurec/imu'), 'the subscription')
-    bench.trigger('tick')
-    bench.until(lambda: messages and stamp_ns(messages[-1]) == BEGIN_NS + 500 * MS, 'the tick')
-    bench.seek(BEGIN_NS + 1000 * MS)
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
-    bench.until(lambda: stamp_ns(messages[-1]) == BEGIN_NS + 2000 * MS, 'the last')
-    found = [stamp_ns(one) for one in messages if stamp_ns(one) != BEGIN_NS]
-    wanted = [*range(20, 501, 20), *range(1020, 2001, 20)]
-    assert found == [BEGIN_NS + ms * MS for ms in wanted]
-    # This archive lies nowhere on Earth.
-    assert '/nurec/fix' not in bench.topics()
-    assert 'there is no ~/fix' in bench.player.output
-
-
-def test_names_in_diagnostics_have_the_namespace(start, usdz):
-    bench = start('-r', '__ns:=/fleet', name='/fleet/nurec', usdz_path=usdz, server=NOWHERE)
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.until(lambda: found and len(found[-1].status) > 1, 'the diagnostics')
-    names = [status.name for status in found[-1].status]
-    assert names == [f'/fleet/nurec: {part}' for part in ('playback', 'renderer', *CAMERAS)]
+    state = show('a drive.usdz', edit_rig=edit, edit_info={'sequence_id': REMOVED})
+    assert state['scenario'] == 'a drive'
