@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 import json
 from pathlib import Path
 import shutil
@@ -34,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.demo.recording import (
     Diagnostics,
+    due_times,
     fields_of,
     last_due,
     Recorder,
@@ -77,7 +79,7 @@ SAID_AFTER_S, SAID_AGAIN_S, MOST_SAID_AGAIN_S = 10.0, 5.0, 40.0
 MOST_COLUMNS = 100
 BAR = '{desc} {percentage:3.0f}% |{bar}| {n:.1f} / {total:.1f} s{postfix}'
 
-# By sensor, starts and ends of its frames, (F, 2), ns.
+# By sensor, when it is due, ns.
 Times = Mapping[str, NDArray[np.int64]]
 # Says how far it is.
 Report = Callable[[], None]
@@ -104,13 +106,15 @@ def record_drive(
     scenario: Scenario,
     cameras: Sequence[str],
     speed: float,
+    rates_hz: tuple[float, float],
     say: Callable[[str], object],
     drive: Callable[[Watch, Report], Sequence[str]] | None = None,
 ) -> Played:
     """
     Wait for the player, play to the end, record everything; `say` is told what it waits for.
 
-    The player is to be in lockstep; speed: the scenario seconds a second that are wanted.
+    The player is to be in lockstep; speed: the scenario seconds a second that are wanted;
+    rates_hz: those of cameras and lidars that it was given, 0 for the recorded times.
     `drive` goes to the end instead, reports how far it is, and returns what to add.
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
@@ -142,10 +146,11 @@ def record_drive(
             progress.close()
         wall_s = time.monotonic() - began
         recorder.measuring = False
-        scenario_s = (watch.state['current_time_us'] - first_us) / 1e6
+        span_ns = first_us * 1000, watch.state['current_time_us'] * 1000
+        scenario_s = (span_ns[1] - span_ns[0]) / 1e9
         images = {tokens[name]: scenario.cameras[name].frame_times_ns for name in cameras}
         clouds = {tokens[name]: one.spin_times_ns for name, one in scenario.lidars.items()}
-        watch.settle(first_us * 1000, images, clouds)
+        watch.settle(*map(partial(due_times, span_ns=span_ns), (images, clouds), rates_hz))
         remarks = [*added, *rendering(watch.diagnostics, names)]
         remarks += rendering(watch.diagnostics, lidars, 'clouds')
         remarks += skipped_text(recorder.skipped)
@@ -315,24 +320,23 @@ class Watch:
         request = SetParameters.Request(parameters=[Parameter(name='rate', value=value)])
         self._set.call_async(request)
 
-    def settle(self, begin_ns: int, images: Times, clouds: Times) -> None:
+    def settle(self, images: Times, clouds: Times) -> None:
         """
         Take what is still on its way: for a moment, and on until nothing is left waiting.
 
-        The last transforms are waited for, and the last image and cloud since `begin_ns`: what a
-        busy machine loses is sent again, but where nothing follows it, only when the publisher's
-        next heartbeat (every 3 s) is missed.
+        The last transforms are waited for, and the last image and cloud that are due: what a busy
+        machine loses is sent again, but where nothing follows it, only when the publisher's next
+        heartbeat (every 3 s) is missed.
         """
         drain(
             lambda timeout_s: self._executor.spin_once(timeout_sec=timeout_s),
             lambda: sum(topic.count for topic in self.recorder.topics.values()),
-            lambda: self._is_complete(begin_ns, images, clouds),
+            lambda: self._is_complete(images, clouds),
         )
 
-    def _is_complete(self, begin_ns: int, images: Times, clouds: Times) -> bool:
-        end_ns = int(self.state['current_time_us']) * 1000
+    def _is_complete(self, images: Times, clouds: Times) -> bool:
         for times, topic in (images, 'image_raw/compressed'), (clouds, 'points'):
-            last = last_due(times, begin_ns, end_ns, self.diagnostics)
+            last = last_due(times, self.diagnostics)
             if not self.recorder.has({f'{self._player}/{s}/{topic}': t for s, t in last.items()}):
                 return False
         last = deserialize_message(self.transforms, TFMessage) if self.transforms else TFMessage()

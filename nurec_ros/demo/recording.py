@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from nurec_ros.demo.drawing import nearest, Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.export.bag import definition, message_class, NoDefinitionError, recorded_qos
-from nurec_ros.playback.clock import camera_times
+from nurec_ros.playback import camera_times
 from nurec_ros.ros.conversions import time_of
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -212,14 +212,18 @@ def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'ima
     return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
 
 
-def last_due(
-    times_ns: Mapping[str, NDArray[np.int64]], begin_ns: int, end_ns: int, diagnostics: Diagnostics
-) -> dict[str, int]:
-    """
-    Return the last time at which a sensor is due, by name, of those of which all came so far.
+def due_times(
+    exposures_ns: Mapping[str, NDArray[np.int64]], rate_hz: float, span_ns: tuple[int, int]
+) -> dict[str, NDArray[np.int64]]:
+    """Return when sensors are due in a span, from starts and ends of exposures (F, 2)."""
+    found = exposures_ns.items()
+    return {name: camera_times(times[:, 1], *span_ns, rate_hz) for name, times in found}
 
-    times_ns: starts and ends of its frames or spins, (F, 2), ns.
-    """
+
+def last_due(
+    times_ns: Mapping[str, NDArray[np.int64]], diagnostics: Diagnostics
+) -> dict[str, int]:
+    """Return when a sensor is due last, by name, of those of which all came so far."""
     lacking = {
         name.rpartition(': ')[2]
         for name, (_, values) in diagnostics.items()
@@ -227,11 +231,7 @@ def last_due(
         # As of the lidars of a server that renders none.
         or values.get('received') == '0'
     }
-    return {
-        sensor: int(camera_times(times[:, 1], begin_ns, end_ns, 0.0)[-1])
-        for sensor, times in times_ns.items()
-        if sensor not in lacking
-    }
+    return {name: int(times[-1]) for name, times in times_ns.items() if name not in lacking}
 
 
 def skipped_text(skipped: dict[str, str]) -> list[str]:

@@ -96,9 +96,10 @@ def run(
                 check()
                 children.check()
 
+            rates_hz = options.camera_rate, options.lidar_rate
             with noted():
                 played = play.record_drive(
-                    recording, check_all, scenario, cameras, options.rate, say, drive
+                    recording, check_all, scenario, cameras, options.rate, rates_hz, say, drive
                 )
             codes = children.end()
     say(f'played in {played.wall_s:.1f} s, {speed_text(played.speed, options.rate)}')

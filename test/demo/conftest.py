@@ -49,5 +49,6 @@ def own_domain(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope='session')
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a short example."""
-    return write_example(tmp_path_factory.mktemp('street') / 'street.usdz', duration_s=2.0)
+    """Return a short example with one or two road users of each class."""
+    path = tmp_path_factory.mktemp('street') / 'street.usdz'
+    return write_example(path, duration_s=2.0, road_users=16)

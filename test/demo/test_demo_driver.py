@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from test.demo.conftest import own_domain
 from test.rendering.fake_server import FakeServer
 from types import SimpleNamespace
@@ -25,15 +26,10 @@ import cv2
 from nav_msgs.msg import Odometry
 import numpy as np
 from nurec_ros import Environment
-from nurec_ros.demo import driver
-from nurec_ros.demo.driver import (
-    choose_offset,
-    driven_text,
-    part_at,
-    rehearse,
-    TICK_US,
-)
+from nurec_ros.demo import driver, play
+from nurec_ros.demo.driver import choose_offset, driven_text, part_at, TICK_US
 from nurec_ros.demo.overview import RECORDED
+from nurec_ros.demo.play import drain
 from nurec_ros.demo.recording import read_drive
 from nurec_ros.demo.resources import DemoError
 from nurec_ros.demo.show import Options, run
@@ -45,25 +41,31 @@ from rclpy.serialization import serialize_message
 
 pytest.importorskip('ackermann_msgs', reason='there is nothing to drive with')
 
-DURATION_S = 6.0
 # At half a lane to the right it would meet a parked car, and to the left one that comes.
 OFFSET_M = -1.0
-CAMERA = 'camera_front_wide_120fov'
 
 
 @pytest.fixture(scope='module')
 def driven(tmp_path_factory: pytest.TempPathFactory):
     """Return the scenario, the folder that a driven demo of one camera filled, what it said."""
     folder = tmp_path_factory.mktemp('driven')
-    usdz = write_example(folder / 'street.usdz', duration_s=DURATION_S)
-    scenario, said = Scenario.load(usdz), list[str]()
+    usdz = write_example(folder / 'street.usdz', duration_s=6.0, road_users=8)
+    scenario, said, settled = Scenario.load(usdz), list[str](), list[bool]()
+
+    def drained(spin, number, is_complete):
+        drain(spin, number, is_complete)
+        settled.append(is_complete())
+
     with pytest.MonkeyPatch.context() as patch, FakeServer(scenes=[scenario.scene_id]) as server:
         own_domain(patch)
+        # Until the last image, however busy the machine is; waiting for anything else never ends.
+        patch.setattr(play, 'MOST_DRAIN_S', 120.0)
+        patch.setattr(play, 'drain', drained)
         options = Options(
             usdz=str(usdz),
             output=str(folder / 'demo'),
             server=server.address,
-            cameras=(CAMERA,),
+            cameras=('camera_front_wide_120fov',),
             resolution_scale=0.05,
             camera_rate=1.0,
             lidar_rate=0.2,
@@ -71,6 +73,7 @@ def driven(tmp_path_factory: pytest.TempPathFactory):
             drive=True,
         )
         run(options, said.append)
+    assert settled == [True]
     return scenario, folder / 'demo', '\n'.join(said)
 
 
@@ -95,7 +98,6 @@ def test_the_ego_goes_half_a_lane_beside_the_recording_and_back(driven):
             lateral.append(seen.deviation.lateral_m)
             met |= set(seen.collisions)
     rows = dict(zip(drive.odometry_ns.tolist(), drive.odometry.tolist(), strict=True))
-    assert {t_ns for t_ns, _ in expected} <= set(rows)
     for t_ns, place in expected:
         assert rows[t_ns] == pytest.approx(place, abs=1e-6)
     assert min(lateral) == pytest.approx(OFFSET_M, abs=0.15)
@@ -127,15 +129,12 @@ def test_the_whole_offset_is_driven_in_the_middle_and_none_at_the_ends():
 
 
 def test_on_the_side_where_a_bus_waits_nobody_drives(pittsburgh):
-    scenario = Scenario.load(pittsburgh)
-    assert rehearse(scenario, -1.75) == ('42',)
-    choice = choose_offset(scenario)
+    choice = choose_offset(Scenario.load(pittsburgh))
     assert (choice.offset_m, choice.met) == (1.75, ())
     assert choice.text == (
         'drives 1.75 m to the left of the recording; '
         '1.75 m to the right it would meet road user 42'
     )
-    assert rehearse(scenario, 1.75) == ()
 
 
 def test_where_everybody_meets_somebody_the_fewest_are_met(monkeypatch):
@@ -151,12 +150,16 @@ class Road:
     """A player that drives on by a second each tick, and whose odometry comes a step later."""
 
     def __init__(self, begin_ns: int, *, odometry_comes: bool = True) -> None:
-        self.t_ns, self.odometry = begin_ns, b''
-        self.state: dict[str, Any] = {'current_time_us': begin_ns // 1000}
-        self.state |= {'seconds_since_start': 0.0}
-        self.state |= {'done': False, 'deviation_m': 0.0, 'collisions': []}
+        self.begin_ns = self.t_ns = begin_ns
+        self.odometry = b''
         self.commands: list[AckermannDriveStamped] = []
         self._comes = odometry_comes
+
+    @property
+    def state(self) -> dict[str, Any]:
+        passed_s = (self.t_ns - self.begin_ns) / 1e9
+        times = {'current_time_us': self.t_ns // 1000, 'seconds_since_start': passed_s}
+        return {**times, 'done': passed_s == 3.0, 'deviation_m': 0.0, 'collisions': []}
 
     def publisher(self, kind, name):
         assert (kind, name) == (AckermannDriveStamped, 'ackermann_cmd')
@@ -172,32 +175,23 @@ class Road:
     def call(self, name, *_):
         assert name == 'tick'
         self.t_ns += 10**9
-        passed_s = self.state['seconds_since_start'] + 1.0
-        self.state |= {'current_time_us': self.t_ns // 1000, 'seconds_since_start': passed_s}
-        self.state['done'] = passed_s == 3.0
 
 
-def test_each_tick_has_a_command_of_its_moment_and_none_comes_too_early(pittsburgh, monkeypatch):
-    scenario, now = Scenario.load(pittsburgh), [100.0]
+def test_each_tick_has_a_command_of_its_moment_and_none_comes_too_early(street, monkeypatch):
+    scenario, now = Scenario.load(street), count(100.0, 0.01)
     road, reports = Road(scenario.start_ns), []
-
-    def monotonic() -> float:
-        now[0] += 0.01
-        return now[0]
-
-    monkeypatch.setattr(driver, 'time', SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(driver, 'time', SimpleNamespace(monotonic=lambda: next(now)))
     (said,) = driver.driver(scenario, 1.0, 2.0)(road, lambda: reports.append(road.t_ns))
     moments = [scenario.start_ns + k * 10**9 for k in range(4)]
     stamps = [one.header.stamp.sec * 10**9 + one.header.stamp.nanosec for one in road.commands]
-    assert stamps == moments[:3]
-    assert reports == moments[1:]
+    assert (stamps, reports) == (moments[:3], moments[1:])
     # Three seconds, at two a second.
-    assert now[0] - 100.0 == pytest.approx(1.5, abs=0.1)
+    assert next(now) - 100.0 == pytest.approx(1.5, abs=0.1)
     assert said.endswith('nobody was met')
 
 
-def test_without_odometry_nobody_drives(pittsburgh, monkeypatch):
-    scenario = Scenario.load(pittsburgh)
+def test_without_odometry_nobody_drives(street, monkeypatch):
+    scenario = Scenario.load(street)
     monkeypatch.setattr(driver, 'STALL_S', 0.05)
     drive = driver.driver(scenario, 1.0, 2.0)
     words = f'no odometry of {scenario.start_ns // 1000} us in 0.05 s'
