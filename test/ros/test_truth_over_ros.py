@@ -21,21 +21,26 @@ with this test's own F-theta. Player and preview server run in processes of thei
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from dataclasses import dataclass
 from itertools import product
 import json
 from pathlib import Path
 import random
-from test.support.listener import Listener
-from test.support.player_bench import Bench
+from test.support.player_bench import Bench, stamp_ns
 from test.support.process import Process
 from typing import Any
 import zipfile
 
 import cv2
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
 import numpy as np
 import pytest
+import rclpy
 from scipy.spatial.transform import Rotation, Slerp
+from sensor_msgs.msg import CompressedImage
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.contract
 
@@ -43,6 +48,7 @@ GRID = np.array(list(product(np.linspace(-0.5, 0.5, 9), repeat=3)))
 SURFACE = GRID[(abs(GRID) == 0.5).any(axis=1)]
 MOMENTS = 4
 RADII = np.linspace(0.0, 1500.0, 10_001)
+SHAPE = (540, 960)
 
 # The legend of the README: what colour a class of road user has.
 COLOURS = {
@@ -83,12 +89,8 @@ class Truth:
                     self.dynamic.add(track_id)
 
     def ego(self, t_us: int) -> np.ndarray:
-        pose = np.eye(4)
         rotations = Rotation.from_matrix(self.matrices[:, :3, :3])
-        pose[:3, :3] = Slerp(self.times_us, rotations)(t_us).as_matrix()
-        for axis in range(3):
-            pose[axis, 3] = np.interp(t_us, self.times_us, self.matrices[:, axis, 3])
-        return pose
+        return posed(t_us, self.times_us, rotations, self.matrices[:, :3, 3])
 
     def velocity(self, t_us: int) -> tuple[np.ndarray, np.ndarray]:
         """Return linear and angular velocity in the rig frame, of the segment that t lies in."""
@@ -102,16 +104,11 @@ class Truth:
 
     def active(self, t_us: int) -> dict[str, tuple[np.ndarray, str, np.ndarray]]:
         """Return pose, label and dims of each track that is there, by id."""
-        found = {}
-        for track_id, (times, poses, label, dims) in self.tracks.items():
-            if not times[0] <= t_us <= times[-1] or times[-1] - times[0] <= 100_000:
-                continue
-            pose = np.eye(4)
-            rotation = Slerp(times, Rotation.from_quat(poses[:, 3:]))(t_us)
-            pose[:3, :3] = rotation.as_matrix()
-            pose[:3, 3] = [np.interp(t_us, times, poses[:, axis]) for axis in range(3)]
-            found[track_id] = (pose, label, dims)
-        return found
+        return {
+            track_id: (posed(t_us, times, Rotation.from_quat(rows[:, 3:]), rows), label, dims)
+            for track_id, (times, rows, label, dims) in self.tracks.items()
+            if times[0] <= t_us <= times[-1] and times[-1] - times[0] > 100_000
+        }
 
     def project(self, camera: str, points: np.ndarray) -> np.ndarray:
         """Project camera points (N, 3) to native pixels (N, 2), NaN where out of view."""
@@ -131,71 +128,101 @@ class Truth:
         return pixels
 
 
+def posed(t_us: int, times: np.ndarray, rotations: Rotation, rows: np.ndarray) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3] = Slerp(times, rotations)(t_us).as_matrix()
+    pose[:3, 3] = [np.interp(t_us, times, rows[:, axis]) for axis in range(3)]
+    return pose
+
+
+@dataclass
+class Moment:
+    """What is there at a time, and what a player said of it."""
+
+    t_us: int
+    ego: np.ndarray
+    active: dict[str, tuple[np.ndarray, str, np.ndarray]]
+    transform: Any
+    odometry: Any
+    markers: list[Any]
+    pictures: dict[str, np.ndarray]
+
+
+@dataclass
+class Seen:
+    """The truth, the latched messages, and several random moments."""
+
+    truth: Truth
+    path: Any
+    frames: dict[str, Any]
+    moments: list[Moment]
+
+
 @pytest.fixture(scope='module')
-def preview(pittsburgh: Path, tmp_path_factory: Any) -> Iterator[str]:
-    """Return the address of a preview server in a process of its own."""
+def bench(pittsburgh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Return a player of the drive, rendered for by a preview server in a process of its own."""
+    folder = tmp_path_factory.mktemp('truth')
     words = ['--usdz', pittsburgh, '--port', 0, '--no-caption']
-    server = Process('nurec_ros.cli.preview', words, tmp_path_factory.mktemp('preview') / 'log')
-    yield server.says(r'^serving on (\S+)$')[1]
+    server = Process('nurec_ros.cli.preview', words, folder / 'preview')
+    address = server.says(r'^serving on (\S+)$')[1]
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    parameters = {'usdz_path': pittsburgh, 'server': address, 'resolution_scale': 0.5}
+    bench = Bench(folder, context, parameters, quick=True)
+    yield bench
+    bench.close()
+    rclpy.try_shutdown(context=context)
     server.end()
 
 
-class Observer:
-    """Everything that one player says, by stamp."""
+@pytest.fixture(scope='module')
+def seen(bench: Bench, pittsburgh: Path) -> Seen:
+    truth = Truth(pittsburgh)
+    tf, odometry = bench.listen(TFMessage, '/tf'), bench.listen(Odometry, '~/odom')
+    tracks = bench.listen(MarkerArray, '~/tracks')
+    path = bench.listen(PathMessage, '~/path', latched=True)
+    static = bench.listen(TFMessage, '/tf_static', latched=True)
+    images: dict[str, list[Any]] = {}
+    bench.ready()
 
-    def __init__(self, listener: Listener, cameras: list[str]) -> None:
-        from nav_msgs.msg import Odometry
-        from nav_msgs.msg import Path as PathMessage
-        from sensor_msgs.msg import CompressedImage
-        from tf2_msgs.msg import TFMessage
-        from visualization_msgs.msg import MarkerArray
+    def stamped(messages: list[Any], t_us: int) -> Any:
+        return next((one for one in messages if stamp_ns(one) == t_us * 1000), None)
 
-        self.listener = listener
-        self.tf = listener.listen(TFMessage, '/tf')
-        self.tf_static = listener.listen(TFMessage, '/tf_static', latched=True)
-        self.odom = listener.listen(Odometry, '/nurec/odom')
-        self.path = listener.listen(PathMessage, '/nurec/path', latched=True)
-        self.tracks = listener.listen(MarkerArray, '/nurec/tracks')
-        self.images = {
-            name: listener.listen(CompressedImage, f'/nurec/{name}/image_raw/compressed')
-            for name in cameras
-        }
+    def shown(t_us: int) -> Any:
+        def of_moment(marker: Any) -> bool:
+            return marker.action == marker.ADD and stamp_ns(marker) == t_us * 1000
 
-    def _stamped(self, messages: list[Any], t_ns: int) -> Any:
-        return next((m for m in messages if stamp_ns(m.header) == t_ns), None)
+        return next((m.markers for m in tracks if any(map(of_moment, m.markers))), None)
 
-    def moment(self, t_ns: int) -> tuple[Any, Any, list[Any], dict[str, np.ndarray]]:
-        """Wait for everything of one moment: transform, odometry, markers, pictures."""
-
-        def transform() -> Any:
-            return self._stamped([t for m in self.tf for t in m.transforms], t_ns)
-
-        def of_moment(markers: Any) -> bool:
-            added = [marker for marker in markers if marker.action == marker.ADD]
-            return bool(added) and stamp_ns(added[0].header) == t_ns
-
-        def markers() -> Any:
-            return next((m.markers for m in self.tracks if of_moment(m.markers)), None)
-
-        until = self.listener.until
-        found = (
-            until(transform, 'the transform'),
-            until(lambda: self._stamped(self.odom, t_ns), 'odometry'),
-            until(markers, 'the markers'),
-        )
+    def moment(t_us: int) -> Moment:
+        bench.seek(t_us * 1000)
         pictures = {}
-        for name, messages in self.images.items():
-            message = until(lambda m=messages: self._stamped(m, t_ns), f'the image of {name}')
-            assert message.header.frame_id == f'{name}_optical_frame'
-            data = np.frombuffer(message.data, np.uint8)
-            picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        for name in truth.calibrations:
+            # Only now: the picture of the start would be rendered for nobody.
+            if name not in images:
+                topic = f'~/{name}/image_raw/compressed'
+                images[name] = bench.listen(CompressedImage, topic)
+        for name, messages in images.items():
+            image = bench.until(lambda m=messages: stamped(m, t_us), f'the image of {name}')
+            assert image.header.frame_id == f'{name}_optical_frame'
+            picture = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
             assert picture is not None, name
-            pictures[name] = picture[:, :, ::-1].astype(float)
-        return (*found, pictures)
+            pictures[name] = picture[:, :, ::-1]
+        return Moment(
+            t_us,
+            truth.ego(t_us),
+            truth.active(t_us),
+            bench.until(lambda: stamped([t for m in tf for t in m.transforms], t_us), 'the pose'),
+            bench.until(lambda: stamped(odometry, t_us), 'odometry'),
+            bench.until(lambda: shown(t_us), 'the markers'),
+            pictures,
+        )
 
-
-def stamp_ns(header: Any) -> int:
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    random_times = random.Random(20261125)
+    first, last = int(truth.times_us[0]), int(truth.times_us[-1])
+    moments = [moment(random_times.randrange(first, last)) for _ in range(MOMENTS)]
+    frames = {one.child_frame_id: one for one in bench.until(lambda: static)[-1].transforms}
+    return Seen(truth, bench.until(lambda: path)[-1], frames, moments)
 
 
 def matrix(translation: Any, rotation: Any) -> np.ndarray:
@@ -213,89 +240,51 @@ def same_pose(found: np.ndarray, expected: np.ndarray) -> None:
     assert turn < 1e-6
 
 
-@pytest.fixture(scope='module')
-def seen(pittsburgh: Path, preview: str, tmp_path_factory: Any) -> Iterator[Any]:
-    """Return the truth, the latched messages, and all messages of several random moments."""
-    import rclpy
-
-    truth = Truth(pittsburgh)
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    random_times = random.Random(20261125)
-    parameters = {
-        'usdz_path': pittsburgh,
-        'server': preview,
-        'image_format': 'png',
-        'resolution_scale': 0.5,
-    }
-    moments = {}
-    with closing(Bench(tmp_path_factory.mktemp('player'), context, parameters)) as bench:
-        observer = Observer(bench.listener, list(truth.calibrations))
-        for _ in range(MOMENTS):
-            t_us = random_times.randrange(int(truth.times_us[0]), int(truth.times_us[-1]))
-            bench.seek(t_us * 1000)
-            moments[t_us] = observer.moment(t_us * 1000)
-        for latched in (observer.path, observer.tf_static):
-            bench.listener.received(latched)
-    yield truth, observer, moments
-    rclpy.try_shutdown(context=context)
+def test_ego_pose_is_the_interpolated_one(seen: Seen) -> None:
+    for moment in seen.moments:
+        transform, pose = moment.transform.transform, moment.odometry.pose.pose
+        same_pose(matrix(transform.translation, transform.rotation), moment.ego)
+        same_pose(matrix(pose.position, pose.orientation), moment.ego)
+        for message in (moment.transform, moment.odometry):
+            assert (message.header.frame_id, message.child_frame_id) == ('map', 'base_link')
 
 
-def test_ego_pose_is_the_interpolated_one(seen: Any) -> None:
-    truth, _, moments = seen
-    for t_us, (transform, odometry, _, _) in moments.items():
-        assert (transform.header.frame_id, transform.child_frame_id) == ('map', 'base_link')
-        expected = truth.ego(t_us)
-        found = matrix(transform.transform.translation, transform.transform.rotation)
-        same_pose(found, expected)
-        assert (odometry.header.frame_id, odometry.child_frame_id) == ('map', 'base_link')
-        pose = odometry.pose.pose
-        same_pose(matrix(pose.position, pose.orientation), expected)
-
-
-def test_twist_is_the_derivative_in_the_rig_frame(seen: Any) -> None:
-    truth, _, moments = seen
-    for t_us, (_, odometry, _, _) in moments.items():
-        linear, angular = truth.velocity(t_us)
-        twist = odometry.twist.twist
+def test_twist_is_the_derivative_in_the_rig_frame(seen: Seen) -> None:
+    for moment in seen.moments:
+        linear, angular = seen.truth.velocity(moment.t_us)
+        twist = moment.odometry.twist.twist
         assert [twist.linear.x, twist.linear.y, twist.linear.z] == pytest.approx(linear, abs=1e-6)
         found = [twist.angular.x, twist.angular.y, twist.angular.z]
         assert found == pytest.approx(angular, abs=1e-6)
 
 
-def test_path_is_the_whole_recorded_trajectory(seen: Any) -> None:
-    truth, observer, _ = seen
-    poses = observer.path[-1].poses
-    assert [stamp_ns(pose.header) for pose in poses] == [int(t) * 1000 for t in truth.times_us]
-    for pose, expected in zip(poses, truth.matrices, strict=True):
+def test_path_is_the_whole_recorded_trajectory(seen: Seen) -> None:
+    poses = seen.path.poses
+    assert [stamp_ns(pose) for pose in poses] == [int(t) * 1000 for t in seen.truth.times_us]
+    for pose, expected in zip(poses, seen.truth.matrices, strict=True):
         same_pose(matrix(pose.pose.position, pose.pose.orientation), expected)
 
 
-def test_static_camera_frames_are_the_calibrations(seen: Any) -> None:
-    truth, observer, _ = seen
-    frames = {t.child_frame_id: t for t in observer.tf_static[-1].transforms}
-    for name, calibration in truth.calibrations.items():
-        body, optical = frames[name], frames[f'{name}_optical_frame']
+def test_static_camera_frames_are_the_calibrations(seen: Seen) -> None:
+    for name, calibration in seen.truth.calibrations.items():
+        body, optical = seen.frames[name], seen.frames[f'{name}_optical_frame']
         assert (body.header.frame_id, optical.header.frame_id) == ('base_link', name)
-        chain = matrix(body.transform.translation, body.transform.rotation) @ matrix(
-            optical.transform.translation, optical.transform.rotation
-        )
+        turned = matrix(optical.transform.translation, optical.transform.rotation)
+        chain = matrix(body.transform.translation, body.transform.rotation) @ turned
         same_pose(chain, np.array(calibration['T_sensor_rig']))
         # REP 103: body axes forward, left, up are optical z, -x, -y.
-        axes = matrix(optical.transform.translation, optical.transform.rotation)[:3, :3]
-        assert axes == pytest.approx(np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]), abs=1e-9)
+        axes = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+        assert turned[:3, :3] == pytest.approx(axes, abs=1e-9)
 
 
-def test_markers_are_the_active_tracks(seen: Any) -> None:
-    truth, _, moments = seen
+def test_markers_are_the_active_tracks(seen: Seen) -> None:
     numbers: dict[Any, Any] = {}
-    for t_us, (_, _, markers, _) in moments.items():
-        shown = [marker for marker in markers if marker.action == marker.ADD]
+    for moment in seen.moments:
+        shown = [marker for marker in moment.markers if marker.action == marker.ADD]
         cubes = [marker for marker in shown if marker.type == marker.CUBE]
         texts = {(m.ns, m.id): m for m in shown if m.type == m.TEXT_VIEW_FACING}
-        expected = truth.active(t_us)
-        assert len(cubes) == len(texts) == len(expected)
-        left = dict(expected)
+        left = dict(moment.active)
+        assert len(cubes) == len(texts) == len(left)
         for cube in cubes:
             position = np.array([getattr(cube.pose.position, axis) for axis in 'xyz'])
             track_id = min(left, key=lambda name: np.linalg.norm(left[name][0][:3, 3] - position))
@@ -308,77 +297,72 @@ def test_markers_are_the_active_tracks(seen: Any) -> None:
             assert label in text.text
             assert track_id in text.text
             assert text.pose.position.z > pose[2, 3] + abs(pose[2, :3]) @ dims / 2 - 1e-6
-        assert not left
     assert len(set(numbers.values())) == len(numbers)
 
 
-def hull_of(truth: Truth, camera: str, t_us: int, pose: np.ndarray, dims: np.ndarray) -> Any:
-    """Return what is in view of a box's outline, (N, 2) pixels at half scale; say if all is."""
-    T_map_camera = truth.ego(t_us) @ np.array(truth.calibrations[camera]['T_sensor_rig'])
-    surface = (pose[:3, :3] @ (SURFACE * dims).T).T + pose[:3, 3]
-    points = (surface - T_map_camera[:3, 3]) @ T_map_camera[:3, :3]
-    native = truth.project(camera, points)
-    seen = ~np.isnan(native).any(axis=1)
-    if seen.sum() < 3:
-        return None, False
-    hull = cv2.convexHull(((native[seen] + 0.5) * 0.5 - 0.5).astype(np.float32))[:, 0]
-    return hull, bool(seen.all())
+@dataclass
+class Outline:
+    """A box in a picture: its hull in pixels, its mask, how far it is and if all is in view."""
+
+    hull: np.ndarray
+    mask: np.ndarray
+    away: float
+    whole: bool
 
 
-def outlines(truth: Truth, camera: str, t_us: int, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return the outlines of all boxes that touch the picture, as masks."""
+def outlines(truth: Truth, moment: Moment, camera: str) -> dict[str, Outline]:
+    """Return the outlines of all boxes that touch the picture."""
+    T_map_camera = moment.ego @ np.array(truth.calibrations[camera]['T_sensor_rig'])
     found = {}
-    for track_id, (pose, _, dims) in truth.active(t_us).items():
-        hull, whole = hull_of(truth, camera, t_us, pose, dims)
-        if hull is not None:
-            mask = np.zeros(shape, np.uint8)
-            cv2.fillConvexPoly(mask, np.round(hull).astype(np.int32), 1)
-            if mask.any():
-                found[track_id] = (hull, mask, whole)
+    for track_id, (pose, _, dims) in moment.active.items():
+        surface = (pose[:3, :3] @ (SURFACE * dims).T).T + pose[:3, 3]
+        native = truth.project(camera, (surface - T_map_camera[:3, 3]) @ T_map_camera[:3, :3])
+        seen = ~np.isnan(native).any(axis=1)
+        if seen.sum() < 3:
+            continue
+        # The picture is of half the size.
+        hull = cv2.convexHull(((native[seen] + 0.5) * 0.5 - 0.5).astype(np.float32))[:, 0]
+        mask = np.zeros(SHAPE, np.uint8)
+        cv2.fillConvexPoly(mask, np.round(hull).astype(np.int32), 1)
+        if mask.any():
+            away = float(np.linalg.norm(pose[:3, 3] - T_map_camera[:3, 3]))
+            found[track_id] = Outline(hull, mask, away, bool(seen.all()))
     return found
 
 
-def test_boxes_are_where_the_calibration_puts_them_in_every_camera(seen: Any) -> None:
+def test_boxes_are_where_the_calibration_puts_them_in_every_camera(seen: Seen) -> None:
     """
     Find a box's own colour inside its projected outline, and not around it.
 
     Taken are moving road users (others are drawn paler) that lie whole in the picture and that no
     nearer one touches; around them, only the pixels that belong to no other box.
     """
-    truth, _, moments = seen
-    tested = dict.fromkeys(truth.calibrations, 0)
-    for t_us, (*_, pictures) in moments.items():
-        active = truth.active(t_us)
-        for camera, picture in pictures.items():
-            shape = picture.shape[:2]
-            assert shape == (540, 960)
-            found = outlines(truth, camera, t_us, shape)
-            T_map_camera = truth.ego(t_us) @ np.array(truth.calibrations[camera]['T_sensor_rig'])
-            away = {
-                name: np.linalg.norm(active[name][0][:3, 3] - T_map_camera[:3, 3])
-                for name in found
-            }
-            for track_id, (hull, mask, whole) in found.items():
-                inside = (hull > 12).all() and (hull < np.array(shape[::-1]) - 12).all()
-                label = active[track_id][1]
-                if not (inside and whole) or np.ptp(hull, axis=0).min() < 18:
-                    continue
-                if track_id not in truth.dynamic or label not in COLOURS:
-                    continue
-                window = around(mask)
-                box = mask[window]
-                others = np.zeros_like(box)
-                nearer = np.zeros_like(box)
-                for name, (_, other, _) in found.items():
-                    if name != track_id:
-                        others |= other[window]
-                        # A long box's centre may be farther than what stands behind its end.
-                        if away[name] < away[track_id] + 8.0:
-                            nearer |= other[window]
-                if not (box & nearer).any():
-                    colour = np.array(COLOURS[label], dtype=float)
-                    what = f'{camera} {track_id} at {t_us}'
-                    tested[camera] += check_box(picture[window], box, others, colour, what)
+    tested = dict.fromkeys(seen.truth.calibrations, 0)
+    for moment, camera in product(seen.moments, seen.truth.calibrations):
+        picture = moment.pictures[camera]
+        assert picture.shape[:2] == SHAPE
+        found = outlines(seen.truth, moment, camera)
+        for track_id, box in found.items():
+            inside = (box.hull > 12).all() and (box.hull < np.array(SHAPE[::-1]) - 12).all()
+            label = moment.active[track_id][1]
+            if not (inside and box.whole) or np.ptp(box.hull, axis=0).min() < 18:
+                continue
+            if track_id not in seen.truth.dynamic or label not in COLOURS:
+                continue
+            window = around(box.mask)
+            mask = box.mask[window]
+            others, nearer = np.zeros_like(mask), np.zeros_like(mask)
+            for name, other in found.items():
+                if name != track_id:
+                    others |= other.mask[window]
+                    # A long box's centre may be farther than what stands behind its end.
+                    if other.away < box.away + 8.0:
+                        nearer |= other.mask[window]
+            if not (mask & nearer).any():
+                what = f'{camera} {track_id} at {moment.t_us}'
+                colour = np.array(COLOURS[label], dtype=float)
+                part = picture[window].astype(float)
+                tested[camera] += check_box(part, mask, others, colour, what)
     assert all(tested.values()), tested
 
 
