@@ -230,8 +230,8 @@ class Client:
     def rests(self) -> None:
         """Wait for what a halted player repeats, and for a state that tells nothing new."""
         self._recorder.look()
-        self.recorded({'/tf': 2, '/nurec/odom': 2, '/nurec/tracks': 2, '/nurec/objects': 2})
-        self.recorded({'/nurec/state': 1})
+        repeated = ('/tf', '/nurec/odom', '/nurec/tracks', '/nurec/objects')
+        self.recorded(dict.fromkeys(repeated, 2) | {'/nurec/state': 1})
 
     @contextlib.contextmanager
     def pictures(self, *cameras: str) -> Iterator[None]:
@@ -358,7 +358,10 @@ def recorded_player(
     """Start a player in a domain of its own, with who records these topics from its start on."""
     import rclpy
     from rclpy.node import Node
+    from rclpy.subscription import Subscription
 
+    if not hasattr(Subscription, 'CallbackType'):
+        pytest.skip('this rclpy does not tell when a message was sent')
     domain = claim_domain()
     context = rclpy.Context()
     rclpy.init(args=['test'], context=context, domain_id=domain)

@@ -20,7 +20,10 @@ looks. rosbags reads the bytes, which knows nothing of ROS or of us.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from test.ros.session.scenarios import SECOND
 from test.support.listener import silent
 from typing import Any
@@ -55,10 +58,29 @@ class Entry:
             return nanoseconds(message.markers[0].header.stamp)
         return nanoseconds(message.header.stamp)
 
+    @cached_property
+    def stamps(self) -> list[int]:
+        """Return every time in the message, however deep."""
+        return list(_stamps_in(self.message))
+
 
 def nanoseconds(stamp: Any) -> int:
     """Return a time message as integer nanoseconds."""
     return int(stamp.sec) * SECOND + int(stamp.nanosec)
+
+
+def _stamps_in(message: Any) -> Iterator[int]:
+    if not dataclasses.is_dataclass(message):
+        return
+    if type(message).__name__.endswith('__Time'):
+        yield nanoseconds(message)
+        return
+    for field in dataclasses.fields(message):
+        # A marker's unused texture has no time.
+        if field.name != 'texture':
+            value = getattr(message, field.name)
+            for part in value if isinstance(value, list) else [value]:
+                yield from _stamps_in(part)
 
 
 class Recorder:
@@ -72,9 +94,10 @@ class Recorder:
         self._store = get_typestore(Stores.EMPTY)
         self._subscriptions = {}
         for name, (kind, latched) in topics.items():
-            types = get_types_from_msg(definition(kind), kind)
             known = self._store.fielddefs
-            self._store.register({key: types[key] for key in types if key not in known})
+            if kind not in known:
+                types = get_types_from_msg(definition(kind), kind)
+                self._store.register({key: types[key] for key in types if key not in known})
             qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
             if latched:
                 qos.durability = DurabilityPolicy.TRANSIENT_LOCAL

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 import json
 from test.ros.session.drive import Act, Session
-from test.ros.session.recorder import Entry, nanoseconds
+from test.ros.session.recorder import Entry
 from test.ros.session.scenarios import Truth
 from typing import Any
 
@@ -203,20 +202,5 @@ def _resolved(topic: str) -> str:
 
 
 def clears(message: Any) -> bool:
-    """Return whether a MarkerArray has a DELETEALL in it."""
-    return any(marker.action == 3 for marker in message.markers)
-
-
-def stamps_in(message: Any) -> Iterator[int]:
-    """Return every time in a message, however deep; a marker's unused texture has none."""
-    if not dataclasses.is_dataclass(message):
-        return
-    if type(message).__name__.endswith('__Time'):
-        yield nanoseconds(message)
-        return
-    for field in dataclasses.fields(message):
-        if field.name == 'texture':
-            continue
-        value = getattr(message, field.name)
-        for part in value if isinstance(value, list) else [value]:
-            yield from stamps_in(part)
+    """Return whether a message clears the viewers: a MarkerArray with a DELETEALL in it."""
+    return any(marker.action == 3 for marker in getattr(message, 'markers', ()))

@@ -11,62 +11,48 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-State, diagnostics, load and topics, as a recording of a whole session shows them.
-
-| rule | test |
-|---|---|
-| the topics are those of the contract, of its types, and no others | `test_topics_…` |
-| reliability and durability are those of the contract's table | `test_quality_of_service_…` |
-| ~/state: the documented keys, each value JSON | `test_state_has_…`, `test_state_values_…` |
-| ~/state agrees with /clock and with itself | `test_state_agrees_…`, `test_progress_…` |
-| ~/state on every change and at 1 Hz | `test_state_is_told_…` |
-| a Trigger's answer has the fields of ~/state and says what it says | `test_answers_…` |
-| new and removed tracks are those since the last message; a tick's in its answer | `…_ids_…` |
-| done exactly while the position is the end | `test_done_…` |
-| load: begins halted at the new begin; a bad file changes nothing | `test_load_…`, `…refused…` |
-| /diagnostics at 1 Hz: playback, renderer, one per camera; scenario time | `test_diagnostics_…` |
-| shutdown: exit code 0, no traceback, nothing after the DELETEALL | `test_shutdown_…` |
-"""
+"""State, diagnostics, load, topics and services, as a recording of whole sessions shows them."""
 
 import itertools
+from itertools import pairwise
 import json
 from statistics import median
-from test.ros.session.drive import TOPICS
+from test.ros.session.calling import Caller
+from test.ros.session.drive import (
+    camera_topics,
+    Client,
+    COMMON_TOPICS,
+    recorded_player,
+    TOPICS,
+)
 from test.ros.session.scenarios import SECOND
+from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.player_bench import serve
 
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 pytestmark = pytest.mark.contract
 
-KEYS = [
-    'is_playing',
-    'speed',
-    'current_time_us',
-    'seconds_since_start',
-    'duration_s',
-    'progress',
-    'done',
-    'scenario',
-    'active_tracks',
-    'new_track_ids',
-    'removed_track_ids',
-    'start_us',
-    'end_us',
-    'cameras',
-]
+NUMBER = (int, float)
+KEYS = {
+    'is_playing': bool,
+    'speed': NUMBER,
+    'current_time_us': int,
+    'seconds_since_start': NUMBER,
+    'duration_s': NUMBER,
+    'progress': NUMBER,
+    'done': bool,
+    'scenario': str,
+    'active_tracks': int,
+    'new_track_ids': list,
+    'removed_track_ids': list,
+    'start_us': int,
+    'end_us': int,
+    'cameras': list,
+}
 CHANGING = ('new_track_ids', 'removed_track_ids')
 PATIENCE_NS = 3 * SECOND
-
-
-def triggers(recording):
-    """Return the acts that were answered with a state."""
-    return [
-        act
-        for act in recording.session.acts
-        if isinstance(act.answer, dict) and 'current_time_us' in act.answer
-    ]
 
 
 def moment(recording, state):
@@ -75,47 +61,39 @@ def moment(recording, state):
     return truth, state['current_time_us'] * 1000
 
 
-def test_topics_are_those_of_the_contract(recording, session):
-    assert {name: offer.topic_type for name, (offer,) in recording.offers.items()} == {
-        name: kind for name, (kind, _) in TOPICS.items()
-    }
-    assert all(recording.of(name) for name in TOPICS)
+@pytest.mark.parametrize('topic', TOPICS)
+def test_topics_and_quality_of_service_are_those_of_the_contract(recording, topic):
+    """Look at what was found offered, of one publisher."""
+    assert recording.of(topic)
+    (offer,) = recording.offers[topic]
+    kind, latched = TOPICS[topic]
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    qos = offer.qos_profile
+    assert (offer.topic_type, qos.reliability) == (kind, ReliabilityPolicy.RELIABLE)
+    assert qos.durability == durability
+
+
+def test_there_are_no_other_topics(session):
     # What every ROS node has.
     assert session.recorder.unexpected <= {'/rosout', '/parameter_events'}
 
 
-@pytest.mark.parametrize('topic', TOPICS)
-def test_quality_of_service_is_that_of_the_contract(recording, topic):
-    """Look at what the recorder found offered, of one publisher."""
-    qos = recording.offers[topic][0].qos_profile
-    assert qos.reliability == ReliabilityPolicy.RELIABLE
-    latched = TOPICS[topic][1]
-    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-    assert qos.durability == durability
-
-
-def test_state_has_the_documented_keys(recording):
-    for entry in recording.of('~/state'):
-        assert [one.key for one in entry.message.values][: len(KEYS)] == KEYS
-
-
-def test_state_values_are_of_their_types(recording):
-    number = (int, float)
-    kinds = (bool, number, int, number, number, number, bool, str, int, list, list, int, int, list)
+def test_state_has_the_documented_keys_and_types(recording):
     for _, state in recording.states:
-        for key, kind in zip(KEYS, kinds, strict=True):
+        assert list(state)[: len(KEYS)] == list(KEYS)
+        for key, kind in KEYS.items():
             assert isinstance(state[key], kind), (key, state[key])
             assert isinstance(state[key], bool) is (kind is bool)
 
 
 def test_state_agrees_with_the_clock(recording):
     for sent_ns, state in recording.states:
-        if not recording.clocks[0].sent_ns < sent_ns < recording.clocks[-1].sent_ns:
-            continue
-        assert (state['current_time_us'] * 1000 or 1) in recording.positions_at(sent_ns)
+        if recording.clocks[0].sent_ns < sent_ns < recording.clocks[-1].sent_ns:
+            assert (state['current_time_us'] * 1000 or 1) in recording.positions_at(sent_ns)
 
 
-def test_progress_follows_from_the_position(recording):
+def test_state_follows_from_the_position(recording):
+    """Find progress, the count of road users, and `done` exactly at the end."""
     for _, state in recording.states:
         truth, position = moment(recording, state)
         duration = (truth.end_ns - truth.begin_ns) / SECOND
@@ -123,22 +101,9 @@ def test_progress_follows_from_the_position(recording):
         assert state['duration_s'] == pytest.approx(duration, abs=1e-9)
         assert state['seconds_since_start'] == pytest.approx(since, abs=1e-9)
         assert state['progress'] == pytest.approx(since / duration, abs=1e-9)
-
-
-def test_done_is_true_exactly_at_the_end(recording):
-    seen = set()
-    for _, state in recording.states:
-        truth, position = moment(recording, state)
-        assert state['done'] is (position == truth.end_ns)
-        seen.add(state['done'])
-        assert not (state['done'] and state['is_playing']) or position == truth.end_ns
-    assert seen == {True, False}
-
-
-def test_active_tracks_are_counted(recording):
-    for _, state in recording.states:
-        truth, position = moment(recording, state)
         assert state['active_tracks'] == len(truth.active(position))
+        assert state['done'] is (position == truth.end_ns)
+    assert {state['done'] for _, state in recording.states} == {True, False}
 
 
 def test_track_ids_add_up(recording):
@@ -166,31 +131,33 @@ def test_track_ids_add_up(recording):
 def test_ids_of_a_tick_are_those_of_its_span(recording):
     for act in recording.session.named('tick'):
         truth, position = moment(recording, act.answer)
-        before = truth.active(recording.clock_at(act.called_ns))
-        after = truth.active(position)
-        assert set(act.answer['new_track_ids']) == set(after) - set(before)
-        assert set(act.answer['removed_track_ids']) == set(before) - set(after)
+        before, after = (
+            set(truth.active(recording.clock_at(act.called_ns))),
+            truth.active(position),
+        )
+        assert set(act.answer['new_track_ids']) == set(after) - before
+        assert set(act.answer['removed_track_ids']) == before - set(after)
     # One of them begins at 1.45 s, just before somebody comes.
     new = [act.answer['new_track_ids'] for act in recording.session.named('tick')]
     assert ['2@scene:a'] in new
 
 
-def test_answers_say_what_the_state_says(recording):
+def test_answers_say_what_the_state_says_and_what_was_asked_for(recording):
     """Find the state that was published before the answer, with the same values."""
-    acts = triggers(recording)
-    assert {act.name for act in acts} == {'play', 'stop', 'reset', 'tick', 'load'}
-    for act in acts:
-        assert list(act.answer)[: len(KEYS)] == KEYS
-        span = (act.called_ns, act.answered_ns)
-        told = [state for sent_ns, state in recording.states if span[0] < sent_ns < span[1]]
-        fields = {key: act.answer[key] for key in KEYS if key not in CHANGING}
-        assert any({key: state[key] for key in fields} == fields for state in told), act
-
-
-def test_answers_say_what_was_asked_for(recording):
     named = recording.session.named
-    assert all(act.answer['is_playing'] for act in named('play'))
-    assert not any(act.answer['is_playing'] for act in named('stop'))
+    for name in ('play', 'stop', 'reset', 'tick', 'load'):
+        assert named(name)
+        for act in named(name):
+            assert list(act.answer)[: len(KEYS)] == list(KEYS)
+            fields = {key: act.answer[key] for key in KEYS if key not in CHANGING}
+            told = [
+                {key: state[key] for key in fields}
+                for sent_ns, state in recording.states
+                if act.called_ns < sent_ns < act.answered_ns
+            ]
+            assert fields in told, act
+            if name in ('play', 'stop'):
+                assert act.answer['is_playing'] is (name == 'play')
     (reset,) = named('reset')
     assert (reset.answer['is_playing'], reset.answer['seconds_since_start']) == (False, 0.0)
     # It was set before, and stays.
@@ -206,7 +173,7 @@ def test_state_is_told_at_least_every_second(recording):
     """Look at messages that tell nothing new: they came because a second had passed."""
     gaps = [
         after_ns - before_ns
-        for (before_ns, before), (after_ns, after) in itertools.pairwise(recording.states)
+        for (before_ns, before), (after_ns, after) in pairwise(recording.states)
         if {**before, **{key: [] for key in CHANGING}} == after
     ]
     assert len(gaps) >= 3
@@ -218,14 +185,11 @@ def test_state_is_told_when_the_clock_halts_by_itself(recording):
     for _, group in itertools.groupby(recording.states, key=lambda one: one[1]['done']):
         sent_ns, state = next(iter(group))
         if state['done']:
-            first = [
-                one.sent_ns
-                for one in recording.of('/clock', sent_ns - PATIENCE_NS, sent_ns + 1)
-                if one.stamp_ns == moment(recording, state)[1]
-            ]
-            assert first
+            clocks = recording.of('/clock', sent_ns - PATIENCE_NS, sent_ns + 1)
+            end_ns = moment(recording, state)[1]
+            first = next(one.sent_ns for one in clocks if one.stamp_ns == end_ns)
             # Nothing was told in between.
-            assert len(recording.of('/clock', first[0], sent_ns)) <= 2
+            assert len(recording.of('/clock', first, sent_ns)) <= 2
 
 
 def test_load_begins_halted_at_the_new_begin(recording):
@@ -249,28 +213,20 @@ def test_refused_load_changes_nothing(recording, session):
 
 def test_diagnostics_are_told_every_second(recording):
     sent = [one.sent_ns for one in recording.of('/diagnostics')]
-    assert SECOND / 2 < median(b - a for a, b in itertools.pairwise(sent)) < 2 * SECOND
+    assert SECOND / 2 < median(b - a for a, b in pairwise(sent)) < 2 * SECOND
 
 
-def test_diagnostics_name_playback_renderer_and_cameras(recording):
-    for entry in recording.of('/diagnostics'):
-        truth = recording.truth_at(entry.stamp_ns)
-        names = [one.name for one in entry.message.status]
-        expected = ['nurec: playback', 'nurec: renderer']
-        assert names == expected + [f'nurec: {camera}' for camera in truth.cameras]
-        for status in entry.message.status:
-            assert status.message
-
-
-def test_diagnostics_are_well_while_all_is_well(recording):
-    """Find no error anywhere, and the renderer well at the end of each scenario."""
+def test_diagnostics_name_playback_renderer_and_cameras_and_are_well(recording):
+    """Find no error of playback, and the renderer well at the end of scenarios."""
     last = {}
     for entry in recording.of('/diagnostics'):
-        levels = {one.name: int(one.level) for one in entry.message.status}
-        assert levels['nurec: playback'] == 0
-        last[recording.truth_at(entry.stamp_ns).sequence_id] = levels['nurec: renderer']
-    assert last['first'] == 0
-    assert last['third'] == 0
+        truth, status = recording.truth_at(entry.stamp_ns), entry.message.status
+        expected = ['playback', 'renderer', *truth.cameras]
+        assert [one.name for one in status] == [f'nurec: {name}' for name in expected]
+        assert all(one.message for one in status)
+        assert int(status[0].level) == 0
+        last[truth.sequence_id] = int(status[1].level)
+    assert (last['first'], last['third']) == (0, 0)
 
 
 def test_diagnostics_tell_rates_latency_and_residual(recording):
@@ -286,9 +242,8 @@ def test_diagnostics_tell_rates_latency_and_residual(recording):
 
 def test_diagnostics_are_stamped_with_the_position(recording):
     for entry in recording.of('/diagnostics'):
-        if not recording.clocks[0].sent_ns < entry.sent_ns < recording.clocks[-1].sent_ns:
-            continue
-        assert entry.stamp_ns in recording.positions_at(entry.sent_ns)
+        if recording.clocks[0].sent_ns < entry.sent_ns < recording.clocks[-1].sent_ns:
+            assert entry.stamp_ns in recording.positions_at(entry.sent_ns)
 
 
 def test_shutdown_is_clean(recording, session):
@@ -296,3 +251,65 @@ def test_shutdown_is_clean(recording, session):
     assert 'Traceback' not in session.output
     (act,) = session.named('interrupt')
     assert recording.entries[-1].sent_ns < act.answered_ns
+
+
+ROUNDS = 25
+
+
+def test_no_call_is_lost_however_fast_they_come_while_images_flow(tmp_path):
+    """
+    Call services one after another as fast as they are answered, and check each answer.
+
+    The long soak, with figures, is bench/bench_player.py.
+    """
+    usdz, begin_ns = build_archive(tmp_path, duration_s=6.0), START_US * 1000
+    topics = camera_topics(*CAMERAS) | COMMON_TOPICS
+    names = [f'/nurec/{camera}/image_raw/compressed' for camera in CAMERAS]
+    topics = {name: topics[name] for name in (*names, '/clock', '/diagnostics')}
+    with serve(usdz) as server:
+        parameters = {'usdz_path': usdz, 'server': server.address, 'loop': True}
+        with recorded_player(tmp_path, topics, parameters) as (bench, recorder):
+            images = [recorder.topics[name] for name in names]
+            client = Client(bench, recorder)
+            caller = Caller(
+                bench.listener.node,
+                bench.listener.turn,
+                begin_ns=begin_ns,
+                end_ns=begin_ns + 6 * SECOND,
+            )
+            caller.ready()
+            client.until(lambda: all(images), 'the first images')
+            client.trigger('play')
+            counts_of_images = []
+            for _ in range(ROUNDS):
+                assert bench.player.alive()
+                caller.go_round()
+                recorder.take()
+                counts_of_images.append(sum(map(len, images)))
+            sent = [one.sent_ns for one in recorder.topics['/clock']]
+
+            # It is well afterwards: plays on, gets pictures, and no frame has failed.
+            client.trigger('reset')
+            client.configure(rate=1.0)
+            client.trigger('play')
+            client.recorded(dict.fromkeys(names, 4))
+            client.recorded({'/diagnostics': 2})
+            status = recorder.topics['/diagnostics'][-1].message.status
+    assert caller.wrong == []
+    # The client would have stopped at the first call without an answer.
+    counts = caller.counts
+    assert counts['tick'] == 2 * ROUNDS
+    assert counts['seek'] == counts['set_rate'] == counts['play_next'] == ROUNDS
+    assert sum(counts.values()) > 15 * ROUNDS
+    assert counts_of_images[-1] - counts_of_images[0] > ROUNDS
+    # They never dry up for long.
+    later = counts_of_images[5:]
+    assert all(b > a for a, b in zip(counts_of_images, later, strict=False))
+    gaps = [b - a for a, b in pairwise(sent)]
+    assert len(gaps) > 100
+    assert median(gaps) < SECOND / 10
+    # On a busy machine a process may not run for long.
+    assert max(gaps) < 10 * SECOND
+    for one in status[2:]:
+        values = {pair.key: pair.value for pair in one.values}
+        assert (values['failed'], values['last_error']) == ('0', '')
