@@ -24,7 +24,14 @@ import time
 from typing import Any
 
 from nurec_ros.playback import Due
-from nurec_ros.rendering import Failure, Frame, RenderOptions, RenderPipeline
+from nurec_ros.rendering import (
+    address,
+    Failure,
+    Frame,
+    policy,
+    RenderOptions,
+    RenderPipeline,
+)
 from nurec_ros.scenario import Scenario
 import pytest
 
@@ -54,6 +61,14 @@ def make_server(scenario: Scenario) -> Iterator[Callable[..., FakeServer]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(autouse=True)
+def delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the log say soon of a server that it is not there, and looks below gRPC take long."""
+    monkeypatch.setattr(policy, 'START_GRACE_S', 0.1)
+    monkeypatch.setattr(policy, 'HANDSHAKE_S', 60.0)
+    monkeypatch.setattr(address, 'TIMEOUT_S', 60.0)
 
 
 @pytest.fixture

@@ -11,16 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""From what is typed as `server` to gRPC's target, with a resolver that knows no network."""
+"""From what is typed as `server` to gRPC's target, and proxies that the environment names."""
 
+from __future__ import annotations
+
+import select
 import socket
+import socketserver
+from test.rendering.conftest import due
 from test.rendering.tls import CERTIFICATE
+from test.support.ports import claim_port
+import threading
 
+import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import address, channel
 from nurec_ros.rendering.address import (
     addresses,
-    check_proxy,
     Endpoint,
     endpoints,
     places,
@@ -28,12 +35,14 @@ from nurec_ros.rendering.address import (
     root_certificate,
     Target,
 )
+from nurec_ros.rendering.channel import NO_PROXY_VARIABLES, proxies_in_force, PROXY_VARIABLES
 from nurec_ros.rendering.server_errors import ServerError
 import pytest
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 NAMES = {
     'gpu1': [(V4, '10.0.0.1')],
+    'gpu1b': [(V4, '10.0.0.1')],
     'gpu2': [(V4, '10.0.0.2'), (V4, '10.0.0.3'), (V6, 'fd00::2')],
     'six': [(V6, 'fd00::6')],
     '10.1.1.1': [(V4, '10.1.1.1')],
@@ -48,79 +57,63 @@ def resolver(host, port):
 
 
 @pytest.mark.parametrize(
-    'typed',
+    ('typed', 'read'),
     [
-        'localhost:46435',
-        'my_gpu-1.example.:1',
-        '10.0.0.1:65535',
-        'dns:///gpu:1',
-        'dns:gpu',
-        'unix:/run/nurec.sock',
-        'unix-abstract:nurec',
-        'xds:///nurec',
-        '[::1]:5',
-        '[fe80::1%eth0]:5',
-        'ipv6:[::1]:5',
-        'ipv4:1.2.3.4:5',
+        ('my_gpu-1.example.:1', [Endpoint('my_gpu-1.example.', 1)]),
+        ('10.0.0.1:65535', [Endpoint('10.0.0.1', 65535)]),
+        ('[::1]:5', [Endpoint('::1', 5)]),
+        ('[fe80::1%eth0]:5', [Endpoint('fe80::1%eth0', 5)]),
+        ('ipv4:1.2.3.4:5', [Endpoint('1.2.3.4', 5)]),
+        ('ipv6:[::1]:5', [Endpoint('::1', 5)]),
+        # These gRPC alone can read.
+        ('dns:///gpu:1', []),
+        ('dns:gpu', []),
+        ('unix:/run/nurec.sock', []),
+        ('unix-abstract:nurec', []),
+        ('xds:///nurec', []),
     ],
 )
-def test_one_address_goes_to_grpc_as_typed(typed):
+def test_one_address_goes_to_grpc_as_typed(typed, read):
     def fail(host, port):
         raise AssertionError('one address is not resolved by us')
 
     assert resolve(typed, fail) == Target(typed)
     assert resolve(f' {typed} ,', fail) == Target(typed)
+    assert endpoints(typed) == read
 
 
-def test_several_are_resolved_to_one_ipv4_list():
-    assert resolve('gpu1:46435, gpu2:8080', resolver) == Target(
-        'ipv4:10.0.0.1:46435,10.0.0.2:8080,10.0.0.3:8080', 3, 'gpu1'
-    )
+SIX = 'server six:2 is left out: it has no IPv4 address and others have'
+TWIN = 'server gpu1b:1 is left out: it is the same address as gpu1:1'
+NOBODY = 'server nobody:2 is left out: Name or service not known'
 
 
-def test_list_in_the_words_of_grpc_goes_as_typed():
-    typed = 'ipv4:10.0.0.1:5,10.0.0.2:5'
-    assert resolve(typed, resolver) == Target(typed, 2)
-    assert len(addresses(typed)) == 2
-
-
-def test_same_address_twice_is_one_server():
-    assert resolve('gpu1:1,gpu1:1', resolver).servers == 1
-    assert resolve('gpu1:1,gpu1:2', resolver).servers == 2
-
-
-def test_ipv6_where_there_is_no_ipv4():
-    assert resolve('six:1,[fd00::7]:2', resolver) == Target(
-        'ipv6:[fd00::6]:1,[fd00::7]:2', 2, 'six'
-    )
-
-
-def test_ipv6_only_host_among_others_is_left_out_and_named():
-    found = resolve('gpu1:1,six:2', resolver)
-    assert found.address == 'ipv4:10.0.0.1:1'
-    assert found.notes == ('server six:2 is left out: it has no IPv4 address and others have',)
-
-
-def test_another_name_of_the_same_address_is_left_out_and_named():
-    found = resolve('gpu1:1,twin:1', lambda *_: NAMES['gpu1'])
-    assert found == Target(
-        'ipv4:10.0.0.1:1',
-        1,
-        'gpu1',
-        ('server twin:1 is left out: it is the same address as gpu1:1',),
-    )
+@pytest.mark.parametrize(
+    ('typed', 'target'),
+    [
+        (
+            'gpu1:46435, gpu2:8080',
+            Target('ipv4:10.0.0.1:46435,10.0.0.2:8080,10.0.0.3:8080', 3, 'gpu1'),
+        ),
+        # In the words of gRPC it goes as typed.
+        ('ipv4:10.0.0.1:5,10.0.0.2:5', Target('ipv4:10.0.0.1:5,10.0.0.2:5', 2)),
+        # The same address twice is one server.
+        ('gpu1:1,gpu1:1', Target('ipv4:10.0.0.1:1', 1, 'gpu1')),
+        ('gpu1:1,gpu1:2', Target('ipv4:10.0.0.1:1,10.0.0.1:2', 2, 'gpu1')),
+        ('gpu1:1,gpu1b:1', Target('ipv4:10.0.0.1:1', 1, 'gpu1', (TWIN,))),
+        # IPv6 only where there is no IPv4.
+        ('six:1,[fd00::7]:2', Target('ipv6:[fd00::6]:1,[fd00::7]:2', 2, 'six')),
+        ('gpu1:1,six:2', Target('ipv4:10.0.0.1:1', 1, 'gpu1', (SIX,))),
+        ('gpu1:1,nobody:2', Target('ipv4:10.0.0.1:1', 1, 'gpu1', (NOBODY,))),
+    ],
+)
+def test_several_are_resolved_to_one_list(typed, target):
+    assert resolve(typed, resolver) == target
 
 
 @pytest.mark.parametrize('typed', ['ipv4:gpu1:1', 'ipv4:10.0.0.1:1,gpu2:1', 'ipv4:10.0.0:1'])
 def test_names_in_a_list_of_numbers_are_refused(typed):
     with pytest.raises(ConfigurationError, match='leave ipv4: away for host names'):
         addresses(typed)
-
-
-def test_host_that_does_not_resolve_is_left_out_and_named():
-    found = resolve('gpu1:1,nobody:2', resolver)
-    assert found.address == 'ipv4:10.0.0.1:1'
-    assert found.notes == ('server nobody:2 is left out: Name or service not known',)
 
 
 def test_nothing_that_resolves_is_an_error_to_retry():
@@ -132,24 +125,12 @@ def test_nothing_that_resolves_is_an_error_to_retry():
 @pytest.mark.parametrize(
     ('typed', 'found'),
     [
-        ('', ''),
-        (' , ', ' , '),
-        ('localhost', 'localhost'),
-        ('localhost:', 'localhost:'),
-        ('localhost:65536', 'localhost:65536'),
-        ('localhost:0', 'localhost:0'),
-        ('localhost:-1', 'localhost:-1'),
-        ('localhost:\u0661', 'localhost:\u0661'),
-        ('http://host:1', 'http://host:1'),
-        ('46435', '46435'),
-        (':46435', ':46435'),
-        ('a b:1', 'a b:1'),
-        ('host:1/path', 'host:1/path'),
-        ('::1:46435', '::1:46435'),
-        ('[::1]', '[::1]'),
-        ('[localhost]:1', '[localhost]:1'),
+        *((typed, typed) for typed in ('', ' , ', 'localhost', 'localhost:', '46435', ':46435')),
+        *((f'localhost:{port}', f'localhost:{port}') for port in ('65536', '0', '-1', '\u0661')),
+        *((typed, typed) for typed in ('http://host:1', 'a b:1', 'host:1/path')),
+        *((typed, typed) for typed in ('::1:46435', '[::1]', '[localhost]:1')),
+        # Of a list the first that is none.
         ('a,b:1', 'a'),
-        ('a:1,b:', 'b:'),
         ('a:1,b:x', 'b:x'),
         ('a:1,:2', ':2'),
         ('a:1,b:70000', 'b:70000'),
@@ -180,32 +161,14 @@ def test_root_certificate(tmp_path):
         root_certificate(str(tmp_path / 'missing.pem'))
 
 
-@pytest.mark.parametrize(
-    ('text', 'expected'),
-    [
-        ('localhost:46435', [Endpoint('localhost', 46435)]),
-        ('10.0.0.1:1', [Endpoint('10.0.0.1', 1)]),
-        ('[::1]:50051', [Endpoint('::1', 50051)]),
-        ('a:1, b:2', [Endpoint('a', 1), Endpoint('b', 2)]),
-        ('dns:///nurec:46435', []),
-        ('unix:/run/nurec.sock', []),
-        ('ipv4:127.0.0.1:46435', [Endpoint('127.0.0.1', 46435)]),
-        ('ipv6:[::1]:1,[::2]:2', [Endpoint('::1', 1), Endpoint('::2', 2)]),
-        ('ipv4:127.0.0.1', []),
-    ],
-)
-def test_addresses_are_read_as_typed(text, expected):
-    assert endpoints(text) == expected
-
-
-@pytest.mark.parametrize('text', ['', 'localhost', 'a:0', '::1:5', 'a:1,b'])
-def test_addresses_that_are_none_have_no_end(text):
+def test_several_are_read_as_typed():
+    found = endpoints('a:1, [::1]:2')
+    assert found == [Endpoint('a', 1), Endpoint('::1', 2)]
+    assert [str(one) for one in found] == ['a:1', '[::1]:2']
+    assert endpoints('ipv6:[::1]:1,[::2]:2') == [Endpoint('::1', 1), Endpoint('::2', 2)]
     with pytest.raises(ConfigurationError, match='expected HOST:PORT'):
-        endpoints(text)
-
-
-def test_address_is_written_as_it_is_typed():
-    assert [str(one) for one in endpoints('a:1,[::1]:2')] == ['a:1', '[::1]:2']
+        endpoints('a:1,b')
+    assert endpoints('ipv4:127.0.0.1') == []
 
 
 def test_every_number_of_a_server_is_a_place():
@@ -218,55 +181,122 @@ def test_every_number_of_a_server_is_a_place():
     assert places('dns:///gpu2:5', resolver) == []
 
 
-def test_proxy_serves_one_address_only():
-    check_proxy('gpu:1,gpu:2', False)
-    check_proxy('gpu:1', True)
-    with pytest.raises(ConfigurationError, match='expected one address'):
-        check_proxy('gpu:1,gpu:2', True)
+# --- proxies -------------------------------------------------------------------------------------
+
+ADDRESS_PROXY_VARIABLES = (
+    'GRPC_ADDRESS_HTTP_PROXY',
+    'GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES',
+)
 
 
-class _Grpc:
-    """Writes down how a channel is opened."""
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    """Take away what the machine's own environment has of them."""
+    for name in (*PROXY_VARIABLES, *NO_PROXY_VARIABLES, *ADDRESS_PROXY_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
 
-    def insecure_channel(self, address, options):
-        self.address, self.options, self.credentials = address, dict(options), None
-        return 'plain'
 
-    def ssl_channel_credentials(self, certificate):
-        return ('tls', certificate)
+class _Proxy(socketserver.ThreadingTCPServer):
+    """Connects whoever says CONNECT, and remembers to what."""
 
-    def secure_channel(self, address, credentials, options):
-        self.address, self.options, self.credentials = address, dict(options), credentials
-        return 'secure'
+    daemon_threads = True
+    asked: list[str]
+
+
+class _Connect(socketserver.BaseRequestHandler):
+    """A proxy that connects on."""
+
+    def handle(self):
+        head = b''
+        while b'\r\n\r\n' not in head:
+            more = self.request.recv(4096)
+            if not more:
+                return
+            head += more
+        place = head.split()[1].decode()
+        assert isinstance(self.server, _Proxy)
+        self.server.asked.append(place)
+        host, _, port = place.rpartition(':')
+        with socket.create_connection((host, int(port))) as beyond:
+            self.request.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
+            other = {self.request: beyond, beyond: self.request}
+            while True:
+                for ready in select.select(list(other), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    other[ready].sendall(data)
 
 
 @pytest.fixture
-def grpc(monkeypatch):
-    fake = _Grpc()
-    monkeypatch.setattr(channel, 'grpc', fake)
-    return fake
+def proxy():
+    server = _Proxy(('127.0.0.1', 0), _Connect)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
-def test_channel_to_one_server(grpc):
-    assert channel.open_channel(Target('gpu:1'), None) == 'plain'
-    assert grpc.address == 'gpu:1'
-    assert grpc.options['grpc.max_receive_message_length'] == 256 << 20
-    assert 'grpc.service_config' not in grpc.options
-    assert 'grpc.ssl_target_name_override' not in grpc.options
+@pytest.mark.parametrize('name', [*PROXY_VARIABLES, 'all_proxy', 'GRPC_ADDRESS_HTTP_PROXY'])
+def test_server_is_reached_as_typed(name, monkeypatch, make_server, make_pipeline, delivered):
+    nobody = f'127.0.0.1:{claim_port()}'
+    monkeypatch.setenv(name, nobody if name.startswith('GRPC') else f'http://{nobody}')
+    monkeypatch.setenv('GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES', '127.0.0.1')
+    make_pipeline(make_server()).submit(due('wide'), keep=True).result(60)
+    assert len(delivered.frames) == 1
 
 
-def test_channel_to_a_list_is_balanced_in_turn(grpc):
-    channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), None)
-    assert 'round_robin' in grpc.options['grpc.service_config']
-    assert 'grpc.ssl_target_name_override' not in grpc.options
+def test_proxy_that_is_asked_for_is_used(
+    monkeypatch, proxy, make_server, make_pipeline, delivered
+):
+    server = make_server()
+    monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{proxy.server_address[1]}')
+    pipeline = make_pipeline(server, use_proxy=True)
+    pipeline.submit(due('wide'), keep=True).result(60)
+    assert len(delivered.frames) == 1
+    assert proxy.asked == [server.address]
+    pipeline.close(60.0)
 
 
-def test_tls_to_one_server_checks_the_name_that_was_typed(grpc):
-    assert channel.open_channel(Target('gpu:1'), b'PEM') == 'secure'
-    assert grpc.credentials == ('tls', b'PEM')
-    assert 'grpc.ssl_target_name_override' not in grpc.options
+def test_proxy_that_is_asked_for_and_away_is_no_matter_of_tls(
+    monkeypatch, make_server, make_pipeline, delivered
+):
+    monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{claim_port()}')
+    server = make_server()
+    make_pipeline(server, use_proxy=True)
+    delivered.wait(lambda: bool(delivered.texts('error')))
+    assert delivered.texts('error')[0].startswith(f'cannot reach {server.address}')
+    assert not server.calls
 
 
-def test_tls_to_a_list_checks_the_first_name_that_was_typed(grpc):
-    channel.open_channel(resolve('gpu1:1,gpu2:2', resolver), b'PEM')
-    assert grpc.options['grpc.ssl_target_name_override'] == 'gpu1'
+def test_channel_without_a_word_about_proxies_takes_none(monkeypatch):
+    monkeypatch.setattr(grpc, 'insecure_channel', lambda address, options: dict(options))
+    assert channel.open_channel(Target('gpu:1'), None)['grpc.enable_http_proxy'] == 0
+
+
+def test_list_of_servers_has_no_proxy(make_pipeline):
+    with pytest.raises(ConfigurationError, match="use_proxy is true and server is 'a:1,b:2'"):
+        make_pipeline('a:1,b:2', use_proxy=True)
+
+
+@pytest.mark.parametrize(
+    ('environment', 'found'),
+    [
+        ({}, {}),
+        ({'HTTP_PROXY': 'http://p:1', 'all_proxy': 'http://p:1', 'https_proxy': ''}, {}),
+        ({'no_proxy': 'localhost'}, {}),
+        ({'http_proxy': 'http://p:1'}, {'http_proxy': 'http://p:1'}),
+        (
+            {'http_proxy': 'http://p:1', 'https_proxy': 'http://q:2', 'no_proxy': 'a,b'},
+            {'https_proxy': 'http://q:2', 'no_proxy': 'a,b'},
+        ),
+        (
+            {'grpc_proxy': 'http://r:3', 'https_proxy': 'http://q:2', 'no_grpc_proxy': 'c'},
+            {'grpc_proxy': 'http://r:3', 'no_grpc_proxy': 'c'},
+        ),
+        ({'http_proxy': 'http://me:secret@p:1'}, {'http_proxy': 'http://…@p:1'}),
+    ],
+)
+def test_proxies_in_force(environment, found):
+    assert proxies_in_force(environment) == found

@@ -20,6 +20,7 @@ our .proto files: a field with another number, type or order of its own would sh
 
 import math
 import struct
+from test.support.lidars import field, varint
 
 import numpy as np
 from nurec_ros.rendering import RenderOptions
@@ -32,44 +33,23 @@ import pytest
 # --- the wire format ----------------------------------------------------------------------------
 
 
-def varint(value):
-    out = b''
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def key(number, wire_type):
-    return varint(number << 3 | wire_type)
-
-
-def uint(number, value):
+def number(count, value):
     """Encode a uint32, bool or enum; proto3 leaves out zeros."""
-    return key(number, 0) + varint(value) if value else b''
+    return varint(count << 3) + varint(value) if value else b''
 
 
-def fixed64(number, value):
-    return key(number, 1) + struct.pack('<Q', value) if value else b''
+def double(count, value):
+    return varint(count << 3 | 1) + struct.pack('<d', value) if value else b''
 
 
-def double(number, value):
-    return key(number, 1) + struct.pack('<d', value) if value else b''
-
-
-def float32(number, value):
+def float32(count, value):
     packed = struct.pack('<f', value)
-    return key(number, 5) + packed if packed != bytes(4) else b''
+    return varint(count << 3 | 5) + packed if packed != bytes(4) else b''
 
 
-def block(number, content):
-    """Encode a string, bytes or message; a message is there even if it is empty."""
-    return key(number, 2) + varint(len(content)) + content
-
-
-def doubles(number, values):
+def doubles(count, values):
     """Encode a repeated double: packed."""
-    return block(number, struct.pack(f'<{len(values)}d', *values)) if values else b''
+    return field(count, struct.pack(f'<{len(values)}d', *values)) if values else b''
 
 
 # --- the messages, by the numbers of the fact sheet ----------------------------------------------
@@ -78,25 +58,36 @@ def doubles(number, values):
 def pose(position, quaternion_wxyz):
     vec = b''.join(float32(i + 1, value) for i, value in enumerate(position))
     quat = b''.join(float32(i + 1, value) for i, value in enumerate(quaternion_wxyz))
-    return block(1, vec) + block(2, quat)
+    return field(1, vec) + field(2, quat)
 
 
-def spec(param, name, width, height, shutter, glass=b''):
-    sizes = uint(7, height) + uint(8, width)
-    return param + block(5, name.encode()) + sizes + uint(9, shutter) + glass
+def camera_pose(t_us):
+    # The camera sits 1.5 m ahead and 0.25 m to the left of a rig that looks along y.
+    return pose([10e-6 * (t_us - T0_US) - 0.25, 1.5, 1.25], [HALF, 0.0, 0.0, HALF])
 
 
-def request(*, scene, size, camera, window, poses, objects=b'', image_format, quality):
+def spec(param, width, height, shutter, glass=b''):
     return (
-        block(1, scene.encode())
-        + uint(2, size[1])
-        + uint(3, size[0])
-        + block(4, camera)
-        + fixed64(5, window[0])
-        + fixed64(6, window[1])
-        + block(7, block(1, poses[0]) + block(2, poses[1]))
+        param
+        + field(5, b'camera_front')
+        + number(7, height)
+        + number(8, width)
+        + number(9, shutter)
+        + glass
+    )
+
+
+def request(size, camera, window, *, of=None, objects=b'', image_format=2, quality=95.0):
+    begin_us, end_us = of or window
+    return (
+        field(1, b'clipgt-1')
+        + number(2, size[1])
+        + number(3, size[0])
+        + field(4, camera)
+        + b''.join(varint(5 + i << 3 | 1) + struct.pack('<Q', window[i]) for i in (0, 1))
+        + field(7, field(1, camera_pose(begin_us)) + field(2, camera_pose(end_us)))
         + objects
-        + uint(9, image_format)
+        + number(9, image_format)
         + float32(10, quality)
     )
 
@@ -201,25 +192,25 @@ FISHEYE = parse_camera_model(
     },
 )
 
-FTHETA_PARAM = block(
+FTHETA_PARAM = field(
     2,
     double(1, 958.5)
     + double(2, 752.25)
-    + uint(3, 1)
+    + number(3, 1)
     + doubles(4, [0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17])
     + doubles(5, [0.0, 945.1, -14.9, 35.6, -77.3, 32.0])
     + double(6, 1.35)
-    + block(7, double(1, 1.0) + double(3, 0.001)),
+    + field(7, double(1, 1.0) + double(3, 0.001)),
 )
-GLASS = block(
+GLASS = field(
     10,
-    uint(1, 1)
+    number(1, 1)
     + doubles(2, [0.0, 1.0, 0.0])
     + doubles(3, [0.0, 0.0, 1.0])
     + doubles(4, [0.001, 1.0, 0.0])
     + doubles(5, [0.002, 0.0, 1.0]),
 )
-PINHOLE_PARAM = block(
+PINHOLE_PARAM = field(
     3,
     double(1, 640.5)
     + double(2, 360.5)
@@ -229,7 +220,7 @@ PINHOLE_PARAM = block(
     + doubles(6, [0.003, -0.004])
     + doubles(7, [1e-4, 2e-4, 3e-4, 4e-4]),
 )
-FISHEYE_PARAM = block(
+FISHEYE_PARAM = field(
     4,
     double(1, 499.5)
     + double(2, 399.5)
@@ -240,95 +231,86 @@ FISHEYE_PARAM = block(
 )
 
 
-def camera_pose(seconds):
-    # The camera sits 1.5 m ahead and 0.25 m to the left of a rig that looks along y.
-    return pose([10.0 * seconds - 0.25, 1.5, 1.25], [HALF, 0.0, 0.0, HALF])
-
-
 def encoded(model, t_us, **options):
     builder = RequestBuilder(_Scene(model), RenderOptions(**options))
     return builder.build('clipgt-1', 'camera_front', t_us * 1000).SerializeToString()
 
 
-def test_instant_of_an_ftheta_camera_with_windshield():
-    t_us = T0_US + 2_000_000
-    assert encoded(FTHETA, t_us, resolution_scale=0.25) == request(
-        scene='clipgt-1',
-        size=(480, 270),
-        camera=spec(FTHETA_PARAM, 'camera_front', 1920, 1080, 1, GLASS),
-        window=(t_us, t_us + 1),
-        poses=(camera_pose(2.0), camera_pose(2.0)),
-        image_format=2,
-        quality=95.0,
-    )
+T_US = T0_US + 2_000_000
+INSTANT = (T_US, T_US)
+# The end of the one recorded exposure.
+SHOT_US = T0_US + 1_000_000
+STILL = [1.0, 0.0, 0.0, 0.0]
+PAIR = field(1, pose([5.0, 1.97, 0.5], STILL)) + field(2, pose([5.0, 2.0, 0.5], STILL))
+VIEW = field(
+    3,
+    double(1, 960.0)
+    + double(2, 540.0)
+    + double(3, 960.0 / math.tan(math.radians(90.0) / 2))
+    + double(4, 960.0 / math.tan(math.radians(90.0) / 2))
+    + doubles(5, [0.0] * 6)
+    + doubles(6, [0.0] * 2)
+    + doubles(7, [0.0] * 4),
+)
+FTHETA_SPEC = spec(FTHETA_PARAM, 1920, 1080, 1, GLASS)
+PINHOLE_SPEC = spec(PINHOLE_PARAM, 1280, 720, 5)
+FISHEYE_SPEC = spec(FISHEYE_PARAM, 1000, 800, 2)
 
 
-def test_recorded_exposure_of_a_pinhole_camera_as_png():
-    t_us = T0_US + 1_000_000
-    assert encoded(
-        PINHOLE, t_us, resolution_scale=1.0, shutter='recorded', image_format='png'
-    ) == request(
-        scene='clipgt-1',
-        size=(1280, 720),
-        camera=spec(PINHOLE_PARAM, 'camera_front', 1280, 720, 5),
-        window=(t_us - 30_000, t_us),
-        poses=(camera_pose(0.97), camera_pose(1.0)),
-        image_format=1,
-        quality=95.0,
-    )
-
-
-def test_fisheye_camera_as_planes_at_the_end_of_the_range():
-    assert encoded(
-        FISHEYE, LAST_US, resolution_scale=0.5, image_format='rgb', image_quality=1
-    ) == request(
-        scene='clipgt-1',
-        size=(500, 400),
-        camera=spec(FISHEYE_PARAM, 'camera_front', 1000, 800, 2),
-        window=(LAST_US - 1, LAST_US),
-        poses=(camera_pose(10.0), camera_pose(10.0)),
-        image_format=4,
-        quality=1.0,
-    )
-
-
-def test_pinhole_view_of_an_ftheta_camera():
-    t_us = T0_US + 2_000_000
-    view = block(
-        3,
-        double(1, 960.0)
-        + double(2, 540.0)
-        + double(3, 960.0 / math.tan(math.radians(90.0) / 2))
-        + double(4, 960.0 / math.tan(math.radians(90.0) / 2))
-        + doubles(5, [0.0] * 6)
-        + doubles(6, [0.0] * 2)
-        + doubles(7, [0.0] * 4),
-    )
-    assert encoded(FTHETA, t_us, projection='pinhole') == request(
-        scene='clipgt-1',
-        size=(480, 270),
-        camera=spec(view, 'camera_front', 1920, 1080, 1),
-        window=(t_us, t_us + 1),
-        poses=(camera_pose(2.0), camera_pose(2.0)),
-        image_format=2,
-        quality=95.0,
-    )
-
-
-def test_tracks_are_dynamic_objects():
-    t_us = T0_US + 1_000_000
-    still = [1.0, 0.0, 0.0, 0.0]
-    pair = block(1, pose([5.0, 1.97, 0.5], still)) + block(2, pose([5.0, 2.0, 0.5], still))
-    assert encoded(PINHOLE, t_us, shutter='recorded', send_tracks=True) == request(
-        scene='clipgt-1',
-        size=(320, 180),
-        camera=spec(PINHOLE_PARAM, 'camera_front', 1280, 720, 5),
-        window=(t_us - 30_000, t_us),
-        poses=(camera_pose(0.97), camera_pose(1.0)),
-        objects=block(8, block(1, b'car') + block(2, pair)),
-        image_format=2,
-        quality=95.0,
-    )
+@pytest.mark.parametrize(
+    ('model', 't_us', 'options', 'expected'),
+    [
+        pytest.param(
+            FTHETA,
+            T_US,
+            {'resolution_scale': 0.25},
+            request((480, 270), FTHETA_SPEC, (T_US, T_US + 1), of=INSTANT),
+            id='an instant, through a windshield',
+        ),
+        pytest.param(
+            PINHOLE,
+            SHOT_US,
+            {'resolution_scale': 1.0, 'shutter': 'recorded', 'image_format': 'png'},
+            request((1280, 720), PINHOLE_SPEC, (SHOT_US - 30_000, SHOT_US), image_format=1),
+            id='a recorded exposure, as PNG',
+        ),
+        pytest.param(
+            FISHEYE,
+            LAST_US,
+            {'resolution_scale': 0.5, 'image_format': 'rgb', 'image_quality': 1},
+            request(
+                (500, 400),
+                FISHEYE_SPEC,
+                (LAST_US - 1, LAST_US),
+                of=(LAST_US, LAST_US),
+                image_format=4,
+                quality=1.0,
+            ),
+            id='planes, at the end of the range',
+        ),
+        pytest.param(
+            FTHETA,
+            T_US,
+            {'projection': 'pinhole'},
+            request((480, 270), spec(VIEW, 1920, 1080, 1), (T_US, T_US + 1), of=INSTANT),
+            id='a pinhole view',
+        ),
+        pytest.param(
+            PINHOLE,
+            SHOT_US,
+            {'shutter': 'recorded', 'send_tracks': True},
+            request(
+                (320, 180),
+                PINHOLE_SPEC,
+                (SHOT_US - 30_000, SHOT_US),
+                objects=field(8, field(1, b'car') + field(2, PAIR)),
+            ),
+            id='road users that can be placed',
+        ),
+    ],
+)
+def test_request_is_the_bytes_that_the_protocol_asks_for(model, t_us, options, expected):
+    assert encoded(model, t_us, **options) == expected
 
 
 def test_batch_wraps_requests_by_camera_name():
@@ -341,24 +323,18 @@ def test_batch_wraps_requests_by_camera_name():
             )
         ]
     )
-    assert message.SerializeToString() == block(1, block(1, b'camera_front') + block(2, inner))
+    assert message.SerializeToString() == field(1, field(1, b'camera_front') + field(2, inner))
 
 
-@pytest.mark.parametrize('batched', [False, True])
-def test_replies_are_read_by_their_numbers(batched):
-    image = block(1, b'\xff\xd8 bytes')
-    unknown = key(77, 0) + varint(5)  # what a newer server may add is skipped
-    if not batched:
-        assert sensorsim_pb2.RGBRenderReturn.FromString(image + unknown).image_bytes == (
-            b'\xff\xd8 bytes'
-        )
-        return
-    item = block(1, b'a') + block(2, image) + uint(3, 1) + block(4, b'why') + unknown
-    found = sensorsim_pb2.BatchRGBRenderReturn.FromString(block(1, item)).items[0]
-    assert found.camera_name == 'a'
+def test_replies_are_read_by_their_numbers():
+    image = field(1, b'\xff\xd8 bytes')
+    unknown = number(77, 5)  # what a newer server may add is skipped
+    alone = sensorsim_pb2.RGBRenderReturn.FromString(image + unknown)
+    assert alone.image_bytes == b'\xff\xd8 bytes'
+    item = field(1, b'a') + field(2, image) + number(3, 1) + field(4, b'why') + unknown
+    found = sensorsim_pb2.BatchRGBRenderReturn.FromString(field(1, item)).items[0]
+    assert (found.camera_name, found.success, found.error_message) == ('a', True, 'why')
     assert found.result.image_bytes == b'\xff\xd8 bytes'
-    assert found.success
-    assert found.error_message == 'why'
 
 
 def test_the_scene_of_this_test_is_what_a_scenario_is():

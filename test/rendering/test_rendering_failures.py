@@ -32,14 +32,13 @@ def short_delays(monkeypatch):
     monkeypatch.setattr(policy, 'TRANSIENT_DELAYS_S', (0.01, 0.02))
 
 
-@pytest.mark.parametrize('keep', [True, False])
 @pytest.mark.parametrize(
-    ('code', 'text', 'kind'),
+    ('code', 'text', 'kind', 'keep'),
     [
-        (CODE.UNKNOWN, 'Exception calling application: NRenderer.render failed', 'renderer'),
-        (CODE.NOT_FOUND, 'scene not found', 'scene'),
-        (CODE.UNIMPLEMENTED, 'no such method', 'version'),
-        (CODE.INTERNAL, 'CUDA error: an illegal memory access was encountered', 'gpu'),
+        (CODE.UNKNOWN, 'NRenderer.render failed', 'renderer', True),
+        # After these two the server is asked anew what it is.
+        (CODE.NOT_FOUND, 'scene not found', 'scene', False),
+        (CODE.UNIMPLEMENTED, 'no such method', 'version', True),
     ],
 )
 def test_frame_is_lost_and_the_rest_goes_on(
@@ -52,36 +51,24 @@ def test_frame_is_lost_and_the_rest_goes_on(
     assert [frame.camera for frame in delivered.frames] == ['tele'] * 3
     error = delivered.failures[0].error
     assert error.kind == kind
-    assert error.remedy
     delivered.wait(lambda: str(error) in delivered.texts('warn'))
     assert delivered.texts('warn').count(str(error)) == 1
     status = pipeline.camera_status('wide')
-    assert status.last_error == error.problem
-    assert status.remedy == error.remedy
+    assert (status.last_error, status.remedy) == (error.problem, error.remedy)
     assert pipeline.status().last_error == error.problem
     assert pipeline.camera_status('tele').last_error == ''
 
 
 @pytest.mark.parametrize(
-    ('asked', 'data', 'said', 'remedy'),
+    ('asked', 'data', 'said'),
     [
-        ('png', b'', 'holds no image', 'image_format png or a lower resolution_scale'),
-        ('png', b'this is no picture', 'neither JPEG nor PNG', 'image_format png and jpeg'),
-        ('png', bytes(627), 'neither JPEG nor PNG', 'set image_format to rgb'),
-        ('png', b'\xff\xd8\xff\xe0garbage', 'no frame header', 'image_format png and jpeg'),
-        (
-            'png',
-            b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x05\x08\0\0\0\0',
-            'cut off',
-            'proxy',
-        ),
-        ('rgb', bytes(100), 'holds 100 bytes, expected 627 for 19x11', 'aspect ratio'),
-        ('rgb', b'\x89PNG\r\n\x1a\n', 'holds 8 bytes, expected 627', '26.04'),
+        ('png', bytes(627), 'neither JPEG nor PNG (627 bytes, the first are 00 00'),
+        ('rgb', b'\x89PNG\r\n\x1a\n', 'holds 8 bytes, expected 627 for 19x11'),
     ],
 )
-@pytest.mark.parametrize('batched', [True, False])
+@pytest.mark.parametrize('batch', ['auto', 'never'])
 def test_replies_that_are_no_image_are_counted_and_never_delivered(
-    make_server, make_pipeline, delivered, asked, data, said, remedy, batched
+    make_server, make_pipeline, delivered, asked, data, said, batch
 ):
     def render(request, _context):
         if request.camera_intrinsics.logical_id == 'wide':
@@ -89,52 +76,50 @@ def test_replies_that_are_no_image_are_counted_and_never_delivered(
         planes = 3 * request.resolution_w * request.resolution_h
         return bytes(planes) if asked == 'rgb' else picture(request)
 
-    batch = 'auto' if batched else 'never'
     pipeline = make_pipeline(make_server(render), batch=batch, image_format=asked)
     pipeline.submit(due('wide', 'tele')).result(60)
-    assert [frame.camera for frame in delivered.frames] == ['tele']
+    (frame,) = delivered.frames
+    assert (frame.camera, frame.encoding) == ('tele', {'rgb': 'rgb8'}.get(asked, asked))
     (failure,) = delivered.failures
     assert failure.error.kind == 'reply'
+    assert failure.error.problem.startswith('wide: the reply ')
     assert said in failure.error.problem
-    assert 'wide' in failure.error.problem
-    assert remedy in failure.error.remedy
+    assert failure.error.remedy
     assert pipeline.camera_status('wide').failed == 1
 
 
 # --- once more -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('text', ['Stopped waiting for backend', 'CUDA out of memory'])
-@pytest.mark.parametrize('item', [True, False])
+@pytest.mark.parametrize(
+    ('text', 'item', 'times', 'kind'),
+    [
+        ('Stopped waiting for backend', True, 2, ''),
+        ('Stopped waiting for backend', False, 2, ''),
+        ('Stopped waiting for backend', False, 3, 'transient'),
+        ('CUDA out of memory', True, 1, 'memory'),
+    ],
+)
 def test_transient_failures_are_tried_again_others_are_not(
-    make_server, make_pipeline, delivered, text, item
+    make_server, make_pipeline, delivered, text, item, times, kind
 ):
-    failures = {'wide': 2}
+    left = {'wide': times}
 
     def render(request, context):
         name = request.camera_intrinsics.logical_id
-        if failures.get(name, 0):
-            failures[name] -= 1
+        if left.get(name, 0):
+            left[name] -= 1
             if item:
                 raise ItemError(text)
             context.abort(CODE.UNKNOWN, text)
         return picture(request)
 
-    server = make_server(render)
-    pipeline = make_pipeline(server, batch='auto' if item else 'never')
+    pipeline = make_pipeline(make_server(render), batch='auto' if item else 'never')
     pipeline.submit(due('wide', 'tele'), keep=True).result(60)
-    if text.startswith('Stopped'):
-        assert {frame.camera for frame in delivered.frames} == {'wide', 'tele'}
-        assert delivered.failures == []
-    else:
-        assert [failure.camera for failure in delivered.failures] == ['wide']
-
-
-def test_transient_failures_end(make_server, make_pipeline, delivered):
-    server = make_server(failing(CODE.INTERNAL, 'Stopped waiting for backend'))
-    make_pipeline(server).submit(due('wide'), keep=True).result(60)
-    assert delivered.failures[0].error.kind == 'transient'
-    assert len(server.requests()) == 3
+    found = {failure.camera: failure.error.kind for failure in delivered.failures}
+    assert found == ({'wide': kind} if kind else {})
+    assert {frame.camera for frame in delivered.frames} == {'wide', 'tele'} - {*found}
+    assert left == {'wide': 0}
 
 
 def test_newer_frame_is_better_than_a_second_try(
@@ -165,14 +150,12 @@ def test_newer_frame_is_better_than_a_second_try(
 
 
 @pytest.mark.parametrize(
-    ('code', 'text'),
+    ('code', 'text', 'batch'),
     [
-        (CODE.FAILED_PRECONDITION, 'dynamic_objects: start with --enable-editing-actors'),
-        (CODE.INVALID_ARGUMENT, 'actor editing needs enable_editing_actors'),
-        (CODE.FAILED_PRECONDITION, 'not enabled'),
+        (CODE.INVALID_ARGUMENT, 'actor editing needs enable_editing_actors', 'auto'),
+        (CODE.FAILED_PRECONDITION, 'not enabled', 'never'),
     ],
 )
-@pytest.mark.parametrize('batch', ['auto', 'never'])
 def test_tracks_are_never_sent_again_to_a_server_that_refuses_them(
     make_server, make_pipeline, delivered, code, text, batch
 ):
@@ -184,8 +167,7 @@ def test_tracks_are_never_sent_again_to_a_server_that_refuses_them(
             context.abort(code, text)
         return picture(request)
 
-    server = make_server(render)
-    pipeline = make_pipeline(server, send_tracks=True, batch=batch)
+    pipeline = make_pipeline(make_server(render), send_tracks=True, batch=batch)
     pipeline.submit(due('wide'), keep=True).result(60)
     for t_us in range(3):
         pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(60)
@@ -193,17 +175,6 @@ def test_tracks_are_never_sent_again_to_a_server_that_refuses_them(
     assert delivered.failures == []
     assert len(refused) == 1
     assert pipeline.status().tracks_refused
-    if 'enable' in text and 'not' not in text:
-        delivered.wait(lambda: bool(delivered.texts('warn')))
-        assert '--enable-editing-actors' in delivered.texts('warn')[0]
-
-
-def test_tracks_are_sent_where_they_are_welcome(make_server, make_pipeline):
-    server = make_server()
-    pipeline = make_pipeline(server, send_tracks=True)
-    pipeline.submit(due('wide')).result(60)
-    assert server.requests()[0].dynamic_objects
-    assert not pipeline.status().tracks_refused
 
 
 # --- deadlines -----------------------------------------------------------------------------------
@@ -212,23 +183,16 @@ def test_tracks_are_sent_where_they_are_welcome(make_server, make_pipeline):
 def test_first_frame_may_take_longer_than_later_ones(make_server, make_pipeline):
     server = make_server()
     pipeline = make_pipeline(server, first_render_timeout_s=300.0, render_timeout_s=100.0)
-    for t_us in range(3):
+    for t_us in range(2):
         pipeline.submit(due('wide', t_us=t_us), keep=True).result(60)
-    # gRPC rounds deadlines up.
-    assert 250.0 < server.waits()[0] <= 302.0
-    assert all(50.0 < each <= 102.0 for each in server.waits()[1:])
-
-
-def test_first_frame_is_long_again_after_a_reconnect(make_server, make_pipeline):
-    server = make_server()
-    pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(60)
     server.stop()
     eventually(lambda: not pipeline.status().connected)
-    future = pipeline.submit(due('wide', t_us=1), keep=True)
     again = make_server(port=server.port)
-    future.result(60)
-    assert min(server.waits() + again.waits()) > 250.0
+    pipeline.submit(due('wide', t_us=9), keep=True).result(60)
+    first, later = server.waits()
+    # gRPC rounds deadlines up.
+    assert all(250.0 < each <= 302.0 for each in (first, *again.waits()))
+    assert 50.0 < later <= 102.0
 
 
 @pytest.mark.parametrize('keep', [True, False])
@@ -270,7 +234,10 @@ def test_first_frame_that_does_not_come_names_its_own_limit(
 ):
     pipeline = make_pipeline(make_server(gate), first_render_timeout_s=0.2)
     pipeline.submit(due('wide'), keep=True).result(60)
-    assert delivered.failures[0].error.remedy.endswith('raise first_render_timeout_s')
+    error = delivered.failures[0].error
+    assert error.kind == 'timeout'
+    assert error.remedy.startswith('it may be compiling its kernels')
+    assert error.remedy.endswith('raise first_render_timeout_s')
 
 
 def test_first_frame_that_takes_long_is_logged_once_for_a_connection(
@@ -299,12 +266,14 @@ def test_first_frame_that_takes_long_is_logged_once_for_a_connection(
 # --- the server goes away ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
 def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
-    make_server, make_pipeline, delivered, gate
+    make_server, make_pipeline, delivered, gate, mode
 ):
     server = make_server(gate)
-    pipeline = make_pipeline(server, batch='never', mode='lockstep')
-    done = [pipeline.submit(due('wide', t_us=t_us)) for t_us in range(6)]
+    pipeline = make_pipeline(server, batch='never', mode=mode)
+    keep = mode == 'realtime'
+    done = [pipeline.submit(due('wide', t_us=t_us), keep=keep) for t_us in range(6)]
     gate.wait_seen(3)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
@@ -323,46 +292,26 @@ def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
 def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
     make_server, make_pipeline, delivered
 ):
+    """Nor do they wait for a picture that waits for the server."""
     server = make_server()
     pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(60)
+    # Before the first connection they wait for its verdict.
+    pipeline.submit(due('wide'), keep=True, fail_if_down=True).result(60)
+    assert len(delivered.frames) == 1
     server.stop()
-    for t_us in range(3):
+    picture_of_now = pipeline.submit(due('wide', t_us=1), keep=True)
+    for t_us in range(2, 5):
         pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True, fail_if_down=True).result(60)
     assert len(delivered.failures) == 12
-    assert str(delivered.failures[0].error) == (
-        f'cannot reach {server.address}: is the NuRec container running and port {server.port} '
-        'published? it needs 10-30 s after a restart'
-    )
+    assert {failure.error.kind for failure in delivered.failures} == {'unreachable'}
     assert delivered.texts('warn') == []
     # The client's thread says what frames are already told.
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert len(delivered.texts('error')) == 1
-
-
-def test_tick_does_not_wait_for_a_picture_that_waits_for_the_server(
-    make_server, make_pipeline, delivered
-):
-    server = make_server()
-    pipeline = make_pipeline(server)
-    pipeline.submit(due('wide'), keep=True).result(60)
-    server.stop()
-    picture_of_now = pipeline.submit(due('wide', t_us=1), keep=True)
-    for t_us in range(2, 5):
-        pipeline.submit(due('wide', t_us=t_us), keep=True, fail_if_down=True).result(60)
-    assert len(delivered.failures) == 3
     assert not picture_of_now.done()
     make_server(port=server.port)
     picture_of_now.result(60)
     assert len(delivered.frames) == 2
-
-
-def test_tick_before_the_first_connection_waits_for_the_verdict(
-    make_server, make_pipeline, delivered
-):
-    pipeline = make_pipeline(make_server())
-    pipeline.submit(due('wide'), keep=True, fail_if_down=True).result(60)
-    assert len(delivered.frames) == 1
 
 
 def test_realtime_frames_in_flight_are_lost_with_the_server_and_the_newest_comes_after(

@@ -11,12 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What follows a failed call: the whole table of the policy, and what batches teach."""
+"""What follows a failed call, what batches teach, and frames that share a call."""
 
 from __future__ import annotations
 
+from test.rendering.conftest import CAMERAS, due
+from test.rendering.fake_server import failing, Gate, ItemError, picture
+from test.support.archives import START_US
+import threading
 from typing import Any
 
+import grpc
+from nurec_ros.rendering import dispatcher, policy
+from nurec_ros.rendering import pipeline as pipeline_module
 from nurec_ros.rendering.calls import (
     Call,
     first_frame_waited_s,
@@ -50,6 +57,12 @@ def error(action, kind='server'):
     return ServerError(kind, 'it failed', 'mend it', action)
 
 
+TRACKS = {'with_tracks': True}
+SOON, LATER = Again(after_s=0.5, counted=True), Again(after_s=2.0, counted=True)
+UNTRACKED = Again(without_tracks=True)
+BY_ITSELF = Again(alone=True, dropped=True)
+
+
 @pytest.mark.parametrize(
     ('action', 'kind', 'how', 'connection', 'again'),
     [
@@ -58,40 +71,28 @@ def error(action, kind='server'):
         (RECONNECT, 'unreachable', KEPT, 'lost', Again()),
         (RECONNECT, 'unreachable', TICK, 'lost', None),
         (RECONNECT, 'unreachable', {**KEPT, **BATCH}, 'lost', Again()),
-        (RECONNECT, 'unreachable', {**BATCH, 'with_tracks': True}, 'lost', None),
+        (RECONNECT, 'unreachable', {**BATCH, **TRACKS}, 'lost', None),
         # An item that says so is the server's own trouble with one frame.
-        (RECONNECT, 'starting', ITEM, 'stands', Again(after_s=0.5, counted=True)),
+        (RECONNECT, 'starting', ITEM, 'stands', SOON),
         # What vanishes by itself is tried twice more.
-        (RETRY, 'transient', {}, 'stands', Again(after_s=0.5, counted=True)),
-        (RETRY, 'transient', {'attempts': 1}, 'stands', Again(after_s=2.0, counted=True)),
+        (RETRY, 'transient', {}, 'stands', SOON),
+        (RETRY, 'transient', {'attempts': 1}, 'stands', LATER),
         (RETRY, 'transient', {'attempts': 2}, 'stands', None),
-        (RETRY, 'transient', {**ITEM, 'attempts': 1}, 'stands', Again(2.0, counted=True)),
-        (RETRY, 'cancelled', BATCH, 'stands', Again(after_s=0.5, counted=True)),
+        (RETRY, 'transient', {**ITEM, 'attempts': 1}, 'stands', LATER),
+        (RETRY, 'cancelled', BATCH, 'stands', SOON),
         (RETRY, 'cancelled', {**BATCH, 'attempts': 2}, 'stands', None),
         # Road users are left out, once and for all; where there are none, it is a fault.
-        (
-            WITHOUT_TRACKS,
-            'tracks refused',
-            {'with_tracks': True},
-            'stands',
-            Again(without_tracks=True),
-        ),
-        (FAIL, 'feature', {'with_tracks': True}, 'stands', Again(without_tracks=True)),
-        (
-            WITHOUT_TRACKS,
-            'tracks refused',
-            {**ITEM, 'with_tracks': True},
-            'stands',
-            Again(without_tracks=True),
-        ),
+        (WITHOUT_TRACKS, 'tracks refused', TRACKS, 'stands', UNTRACKED),
+        (WITHOUT_TRACKS, 'tracks refused', {**ITEM, **TRACKS}, 'stands', UNTRACKED),
+        (FAIL, 'feature', TRACKS, 'stands', UNTRACKED),
         (WITHOUT_TRACKS, 'tracks refused', {}, 'stands', None),
         (FAIL, 'feature', {}, 'stands', None),
         # A batch that fails says nothing about its frames.
         (FAIL, 'renderer', BATCH, 'stands', Again(alone=True)),
         (ASK_AGAIN, 'scene', BATCH, 'stands', Again(alone=True)),
-        (ASK_AGAIN, 'version', BATCH, 'stands', Again(alone=True, dropped=True)),
+        (ASK_AGAIN, 'version', BATCH, 'stands', BY_ITSELF),
         (FAIL, 'renderer', ITEM, 'stands', None),
-        (ALONE, 'unmatched', ITEM, 'stands', Again(alone=True, dropped=True)),
+        (ALONE, 'unmatched', ITEM, 'stands', BY_ITSELF),
         # A frame, or a whole batch, that takes too long would only do so again.
         (FAIL, 'timeout', {}, 'doubted', None),
         (FAIL, 'timeout', BATCH, 'doubted', None),
@@ -102,7 +103,6 @@ def error(action, kind='server'):
         (ASK_AGAIN, 'version', KEPT, 'changed', None),
         (ASK_AGAIN, 'scene', ITEM, 'stands', None),
         # Whatever else: the frame is lost, kept or not.
-        (FAIL, 'memory', {}, 'stands', None),
         (FAIL, 'memory', KEPT, 'stands', None),
         (CONDEMN, 'service', {}, 'stands', None),
     ],
@@ -138,17 +138,14 @@ def after_failure(known, failure):
     return learn(known, _Batch, failure, [failure] * 2, warms=True)
 
 
-def test_frame_warms_a_server_unless_another_first_frame_is_out():
-    call: Any = _Single
-    assert learn(Learned(), call, None, [PICTURE], warms=True).warm
-    assert not learn(Learned(), call, None, [PICTURE], warms=False).warm
-    assert not learn(Learned(), call, None, [USELESS], warms=True).warm
-
-
 def test_single_calls_teach_nothing_about_batches():
     known = Learned(batch=None, warm=True, batch_failures=2)
     assert after(known, PICTURE, call=_Single) == known
     assert after(known, USELESS, call=_Single) == known
+    # But a frame warms a server, unless another first frame is out.
+    assert after(Learned(), PICTURE, call=_Single).warm
+    assert not learn(Learned(), _Single, None, [PICTURE], warms=False).warm
+    assert not after(Learned(), USELESS, call=_Single).warm
 
 
 def test_batch_that_comes_proves_batches():
@@ -255,3 +252,175 @@ def test_call_is_late_once_it_takes_longer_than_one_frame_may():
         'after 40 s)'
     )
     assert 'render_timeout_s' in late.remedy
+
+
+# --- batches, played -----------------------------------------------------------------------------
+
+
+def test_batch_that_fails_as_a_whole_is_asked_for_one_by_one(
+    make_server, make_pipeline, delivered
+):
+    server = make_server(failing(grpc.StatusCode.UNKNOWN, 'CUDA out of memory', 'wide'))
+    make_pipeline(server).submit(due(*CAMERAS), keep=True).result(60)
+    assert [failure.camera for failure in delivered.failures] == ['wide']
+    assert {frame.camera for frame in delivered.frames} == set(CAMERAS) - {'wide'}
+    assert server.methods().count('render_rgb') == 4
+    assert delivered.failures[0].error.kind == 'memory'
+
+
+def test_item_of_a_batch_fails_alone(make_server, make_pipeline, delivered):
+    def render(request, context):
+        if request.camera_intrinsics.logical_id == 'tele':
+            raise ItemError('CUDA out of memory')
+        return picture(request)
+
+    server = make_server(render)
+    pipeline = make_pipeline(server)
+    for t_us in range(4):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(60)
+    assert [failure.error.kind for failure in delivered.failures] == ['memory'] * 4
+    assert len(delivered.frames) == 12
+    assert 'render_rgb' not in server.methods()
+    assert pipeline.status().batch is True
+
+
+def drop(reply):
+    del reply.items[1]
+    return reply
+
+
+def double(reply):
+    reply.items.add().CopyFrom(reply.items[1])
+    return reply
+
+
+def strange(reply):
+    reply.items.add().CopyFrom(reply.items[1])
+    reply.items[-1].camera_name = 'camera_of_nobody'
+    return reply
+
+
+def nameless(reply):
+    reply.items[1].camera_name = ''
+    return reply
+
+
+def empty(reply):
+    del reply.items[:]
+    return reply
+
+
+def shuffle(reply):
+    items = list(reply.items)[::-1]
+    del reply.items[:]
+    reply.items.extend(items)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ('change', 'alone', 'said', 'ends'),
+    [
+        (drop, ['tele'], 'the batch reply lacks tele: it is asked for by itself', True),
+        (double, ['tele'], 'the batch reply holds tele 2 times', True),
+        (strange, [], 'a batch reply holds camera_of_nobody, not asked for', False),
+        (nameless, ['tele'], 'a batch reply holds an item without a name, not asked for', True),
+        (empty, list(CAMERAS), 'the batch reply lacks wide: it is asked for by itself', True),
+        (shuffle, [], '', False),
+    ],
+)
+def test_batch_replies_are_matched_by_name(
+    make_server, make_pipeline, delivered, change, alone, said, ends
+):
+    """What one lacks, or holds twice, comes by a call of its own; three such end batches."""
+
+    def sized(request, _context):
+        request.resolution_w = 10 + CAMERAS.index(request.camera_intrinsics.logical_id)
+        return picture(request)
+
+    server = make_server(sized, batch_reply=change)
+    pipeline = make_pipeline(server)
+    pipeline.submit(due(*CAMERAS), keep=True).result(60)
+    singles = [request.camera_intrinsics.logical_id for request in server.requests()]
+    assert sorted(singles) == sorted(alone)
+    assert pipeline.status().batch is True
+    for t_us in range(1, 4):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(60)
+    assert delivered.failures == []
+    assert len(delivered.frames) == 4 * len(CAMERAS)
+    for frame in delivered.frames:
+        assert frame.width == 10 + CAMERAS.index(frame.camera)
+    assert server.methods().count('batch_render_rgb') == (3 if ends else 4)
+    status = pipeline.status()
+    note = 'batch replies do not match what was asked for, 3 times in a row: single calls'
+    assert (status.batch, status.batch_note) == ((False, note) if ends else (True, ''))
+    for text in [said, note][: bool(said) + ends]:
+        delivered.wait(lambda text=text: any(text in one for one in delivered.texts('warn')))
+    assert delivered.texts('warn').count(note) == ends
+    assert said or delivered.texts('warn') == []
+
+
+def test_what_a_reply_lacks_is_dropped_for_a_newer_frame(make_server, make_pipeline, delivered):
+    """In real time: no failure, and said once."""
+    answering = threading.Event()
+    # Holds what comes after the batch, whose frames are of a later time.
+    gate = Gate(lambda request: request.frame_start_us < START_US + 100)
+
+    def late(reply):
+        answering.wait(60)
+        return drop(reply)
+
+    pipeline = make_pipeline(make_server(gate, batch_reply=late))
+    first = pipeline.submit(due(*CAMERAS))
+    gate.wait_seen(len(CAMERAS))
+    others = [pipeline.submit(due('tele', t_us=1))]
+    gate.wait_seen(len(CAMERAS) + 1)
+    others += [pipeline.submit(due('tele', t_us=t_us)) for t_us in range(2, 9)]
+    answering.set()
+    first.result(60)
+    gate.let_all_go()
+    for future in others:
+        future.result(60)
+    assert delivered.failures == []
+    times = [frame.t_ns for frame in delivered.frames if frame.camera == 'tele']
+    assert times == [(START_US + t_us) * 1000 for t_us in (1, 8)]
+    assert pipeline.camera_status('tele').dropped == 7
+    delivered.wait(lambda: any('lacks tele' in text for text in delivered.texts('warn')))
+    assert len([text for text in delivered.texts('warn') if 'lacks tele' in text]) == 1
+
+
+def test_batch_has_the_time_of_its_frames(make_server, make_pipeline):
+    server = make_server()
+    pipeline = make_pipeline(server, render_timeout_s=10.0)
+    for t_us in range(2):
+        pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(60)
+    first, later = server.waits('batch_render_rgb')
+    assert first > 250.0
+    assert 30.0 < later <= 40.5
+
+
+def test_batch_that_takes_longer_than_a_frame_may_is_said_before_it_is_given_up(
+    make_server, make_pipeline, delivered, gate, monkeypatch
+):
+    monkeypatch.setattr(policy, 'LOOK_S', 0.01)
+    gate.let_all_go()
+    pipeline = make_pipeline(make_server(gate), render_timeout_s=15.0)
+    pipeline.submit(due(*CAMERAS), keep=True).result(60)
+    gate.hold()
+    for module in (dispatcher, pipeline_module):
+        monkeypatch.setattr(
+            module,
+            'late_error',
+            lambda calls, server, _limit_s, now: late_error(calls, server, 0.0, now),
+        )
+    late = pipeline.submit(due(*CAMERAS, t_us=1), keep=True)
+    delivered.wait(lambda: bool(delivered.texts('warn')))
+    said = delivered.texts('warn')[0]
+    assert 'has not answered batch_render_rgb within 0 s' in said
+    assert 'it holds 4 frames and is given up after 60 s' in said
+    assert not late.done()
+    assert 'has not answered' in pipeline.status().last_error
+    gate.let_all_go()
+    late.result(60)
+    assert len(delivered.frames) == 8
+    assert len(delivered.texts('warn')) == 1
+    assert pipeline.status().last_error == ''

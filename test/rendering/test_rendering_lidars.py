@@ -13,7 +13,6 @@
 # limitations under the License.
 """Lidars from request to cloud: bytes built by hand on both sides of the wire."""
 
-from concurrent.futures import Future
 import struct
 from test.rendering.conftest import due, eventually
 from test.support.archives import build_archive, START_US, translation
@@ -28,22 +27,18 @@ from test.support.lidars import (
     T_RIG_LIDAR,
     varint,
 )
-from types import SimpleNamespace
 
 import grpc
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TwistCommand
-from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import Cloud, frames, RenderOptions
-from nurec_ros.rendering.calls import Learned, prepare
-from nurec_ros.rendering.channel import FoundScene
-from nurec_ros.rendering.queues import Job, Ticket
+from nurec_ros.rendering import Cloud, frames, policy, RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Scenario
 import pytest
 
 CAMERAS = ('wide', 'tele')
 SPEED = 8.0
+SHORT = (START_US + 100_000, START_US + 160_000)
 LAST_US = START_US + 2_000_000
 # A quarter turn to the left, as w x y z.
 QUARTER = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
@@ -57,6 +52,7 @@ def edit_rig(rig):
     ]
     add_lidar(rig)
     add_lidar(rig, 'roof_at128', spins=None, model=None)
+    add_lidar(rig, 'short_p128', spins=[list(SHORT)])
     add_lidar(rig, 'nameless', spins=None)
     rig['lidar_calibrations'][next(reversed(rig['lidar_calibrations']))]['lidar_model'][
         'parameters'
@@ -72,27 +68,23 @@ def scenario(tmp_path_factory):
 # --- bytes by hand ------------------------------------------------------------------------------
 
 
-def float32(number, value):
-    # proto3 leaves zeros out.
-    return varint(number << 3 | 5) + struct.pack('<f', value) if value else b''
-
-
 def fixed64(number, value):
     return varint(number << 3 | 1) + struct.pack('<Q', value)
 
 
-def floats(numbers_and_values):
-    return b''.join(float32(number, value) for number, value in numbers_and_values)
-
-
-def pose(x, y, z, quaternion):
-    vec = floats(enumerate((x, y, z), 1))
-    return field(1, vec) + field(2, floats(enumerate(quaternion, 1)))
+def floats(*values):
+    """Encode floats by number, from 1 on; proto3 leaves zeros out."""
+    return b''.join(
+        varint(number << 3 | 5) + struct.pack('<f', value)
+        for number, value in enumerate(values, 1)
+        if value
+    )
 
 
 def sensor_at(t_us):
     x, y, z = (row[3] for row in T_RIG_LIDAR[:3])
-    return pose(x + SPEED * 1e-6 * (t_us - START_US), y, z, QUARTER)
+    x += SPEED * 1e-6 * (t_us - START_US)
+    return field(1, floats(x, y, z)) + field(2, floats(*QUARTER))
 
 
 def request_bytes(start_us, end_us, device=0):
@@ -121,6 +113,8 @@ def build(scenario, lidar, t_us, **options):
     [
         # A recorded spin, from its start to its end.
         (LIDAR, SPINS[3][1], tuple(SPINS[3]), 0),
+        # So is one that is shorter than a turn.
+        ('short_p128', SHORT[1], SHORT, 0),
         # At another time a turn of the model, 10 Hz.
         (LIDAR, SPINS[3][1] + 7, (SPINS[3][1] + 7 - SPIN_US, SPINS[3][1] + 7), 0),
         # One that would begin before the scenario; the first moment, where it is not empty.
@@ -136,59 +130,35 @@ def test_requests_are_the_bytes_that_the_protocol_asks_for(scenario, lidar, t_us
     assert build(scenario, lidar, t_us) == request_bytes(*window, device=device)
 
 
-def test_a_spin_shorter_than_a_turn_is_taken_as_recorded(scenario, tmp_path):
-    spins = [[START_US + 100_000, START_US + 160_000]]
-
-    def edit(rig):
-        edit_rig(rig)
-        add_lidar(rig, spins=spins)
-
-    path = build_archive(tmp_path, edit_rig=edit)
-    assert build(Scenario.load(path), LIDAR, spins[0][1]) == request_bytes(*spins[0])
-
-
 def test_the_device_is_the_one_that_was_chosen(scenario):
+    t_us = START_US + 500_007
     devices = {LIDAR: 'at128', 'roof_at128': 'pandar128'}
     for lidar, device in ((LIDAR, 1), ('roof_at128', 0)):
-        t_us = START_US + 500_007
         found = build(scenario, lidar, t_us, lidar_devices=devices)
         assert found == request_bytes(t_us - SPIN_US, t_us, device)
-    with pytest.raises(ConfigurationError, match=r'roof\.device'):
-        RenderOptions(lidar_devices={'roof': 'vlp16'})
 
 
-@pytest.mark.parametrize(
-    ('name', 'device', 'known'),
-    [
-        ('lidar_gt_top_p128', 'pandar128', True),
-        ('pandar128', 'pandar128', True),
-        ('lidar_at128', 'at128', True),
-        ('lidar_cat1280', 'pandar128', False),
-    ],
-)
-def test_devices_by_name(name, device, known):
-    found, note = RenderOptions().device_of(name)
-    assert (found, not note) == (device, known)
-    if not known:
-        assert 'set <lidar>.device' in note
+def test_devices_by_name():
+    found = [RenderOptions().device_of(name) for name in (LIDAR, 'pandar128', 'lidar_at128')]
+    assert found == [('pandar128', ''), ('pandar128', ''), ('at128', '')]
+    device, note = RenderOptions().device_of('lidar_cat1280')
+    assert device == 'pandar128'
+    assert note.endswith('it is rendered as pandar128; set <lidar>.device')
 
 
 def test_tracks_go_along_as_with_pictures(scenario):
-    builder = RequestBuilder(scenario, RenderOptions(send_tracks=True))
-    spin = builder.build_spin('the scene', LIDAR, SPINS[3][1] * 1000)
+    """And the offset of the rig moves lidars, too."""
+    options = RenderOptions(send_tracks=True, rig_offset=(0, 2, 0, 0, 0, 0))
+    builder = RequestBuilder(scenario, options)
+    t_ns = SPINS[3][1] * 1000
+    spin = builder.build_spin('the scene', LIDAR, t_ns)
+    assert spin.sensor_pose.end_pose.vec.y == pytest.approx(2.1)
     (one,) = spin.dynamic_objects
     assert one.track_id == '1'
     # 6 m/s, see the archive.
     moved = one.pose_pair.end_pose.vec.x - one.pose_pair.start_pose.vec.x
     assert moved == pytest.approx(0.6, rel=0.05)
-    assert not builder.build_spin('', LIDAR, SPINS[3][1] * 1000, with_tracks=False).dynamic_objects
-
-
-def test_the_rig_offset_moves_lidars_too(scenario):
-    found = RequestBuilder(scenario, RenderOptions(rig_offset=(0, 2, 0, 0, 0, 0))).build_spin(
-        'the scene', LIDAR, SPINS[3][1] * 1000
-    )
-    assert found.sensor_pose.end_pose.vec.y == pytest.approx(2.1)
+    assert not builder.build_spin('', LIDAR, t_ns, with_tracks=False).dynamic_objects
 
 
 def test_a_spin_is_seen_from_the_driven_ego(scenario):
@@ -228,20 +198,22 @@ def spinning(make_server, make_pipeline, scenario):
 
 @REPLIES
 def test_a_cloud_arrives_bit_for_bit(spinning, delivered, reply):
-    _, pipeline = spinning(lambda *_: reply(POINTS, INTENSITIES))
-    pipeline.submit(due(LIDAR)).result(60)
-    (cloud,) = delivered.results
+    """And so does one without points."""
+    replies = iter([reply(POINTS, INTENSITIES), b''])
+    _, pipeline = spinning(lambda *_: next(replies))
+    for t_us in (100_000, 200_000):
+        pipeline.submit(due(LIDAR, t_us=t_us)).result(60)
+    cloud, empty = delivered.results
     assert isinstance(cloud, Cloud)
     assert (cloud.lidar, cloud.t_ns) == (LIDAR, (START_US + 100_000) * 1000)
-    assert cloud.points.dtype == cloud.intensities.dtype == np.float32
-    assert not cloud.points.flags.writeable
-    assert not cloud.intensities.flags.writeable
-    assert cloud.points.tobytes() == POINTS.tobytes()
-    assert cloud.points.shape == (2, 3)
-    assert cloud.intensities.tobytes() == INTENSITIES.tobytes()
+    for array, sent in ((cloud.points, POINTS), (cloud.intensities, INTENSITIES)):
+        assert array.dtype == np.float32
+        assert (array.shape, array.flags.writeable) == (sent.shape, False)
+        assert array.tobytes() == sent.tobytes()
     assert cloud.latency_s > 0
+    assert (empty.points.shape, empty.intensities.shape) == ((0, 3), (0,))
     status = pipeline.camera_status(LIDAR)
-    assert (status.asked, status.received, status.failed) == (1, 1, 0)
+    assert (status.asked, status.received, status.failed) == (2, 2, 0)
 
 
 def test_buffers_come_before_floats(spinning, delivered):
@@ -251,52 +223,45 @@ def test_buffers_come_before_floats(spinning, delivered):
     assert delivered.results[0].points.tobytes() == POINTS.tobytes()
 
 
-def test_an_empty_cloud_is_a_cloud(spinning, delivered):
-    _, pipeline = spinning(lambda *_: b'')
-    pipeline.submit(due(LIDAR)).result(60)
-    (cloud,) = delivered.results
-    assert cloud.points.shape == (0, 3)
-    assert cloud.intensities.shape == (0,)
-
-
 def spoiled(array, value):
     array = array.copy()
     array.flat[1] = value
     return array.tobytes()
 
 
-@pytest.mark.parametrize(
-    ('reply', 'words'),
-    [
-        (old_reply(b'\0' * 16, b'\0' * 4), '4 coordinates, expected 3 a point'),
-        (new_reply(b'\0' * 14, b'\0' * 4), '14 bytes of points, expected 4 a number'),
-        (new_reply(b'\0' * 24, b'\0' * 8, 3), '2 points, expected 3, its num_points'),
-        (varint(3 << 3) + varint(3), '0 points, expected 3, its num_points'),
-        (new_reply(b'\0' * 24, b'\0' * 4), '1 intensities, expected 2, one a point'),
-        (old_reply(b'\0' * 24, b''), '0 intensities, expected 2, one a point'),
-        (new_reply(b'\0' * 24, b'\0' * 9), '9 bytes of intensities, expected 4 a number'),
-        (
-            new_reply(spoiled(POINTS, np.nan), INTENSITIES.tobytes()),
-            '1 of 6 coordinates of the reply are not finite',
-        ),
-        (
-            old_reply(POINTS.tobytes(), spoiled(INTENSITIES, np.inf)),
-            '1 of 2 intensities of the reply are not finite',
-        ),
-    ],
-)
-def test_what_does_not_fit_is_dropped_counted_and_named(spinning, delivered, reply, words):
-    _, pipeline = spinning(lambda *_: reply)
-    pipeline.submit(due(LIDAR)).result(60)
-    (failure,) = delivered.failures
-    assert failure.camera == LIDAR
-    assert str(failure.error).startswith(f'{LIDAR}: ')
-    assert words in str(failure.error)
-    assert failure.error.remedy.startswith('is the server of a newer version than those known?')
-    assert not delivered.frames
-    status = pipeline.camera_status(LIDAR)
-    assert (status.received, status.failed) == (0, 1)
-    assert words in status.last_error
+UNFIT = [
+    (old_reply(b'\0' * 16, b'\0' * 4), '4 coordinates, expected 3 a point'),
+    (new_reply(b'\0' * 14, b'\0' * 4), '14 bytes of points, expected 4 a number'),
+    (new_reply(b'\0' * 24, b'\0' * 8, 3), '2 points, expected 3, its num_points'),
+    (varint(3 << 3) + varint(3), '0 points, expected 3, its num_points'),
+    (new_reply(b'\0' * 24, b'\0' * 4), '1 intensities, expected 2, one a point'),
+    (old_reply(b'\0' * 24, b''), '0 intensities, expected 2, one a point'),
+    (new_reply(b'\0' * 24, b'\0' * 9), '9 bytes of intensities, expected 4 a number'),
+    (
+        new_reply(spoiled(POINTS, np.nan), INTENSITIES.tobytes()),
+        '1 of 6 coordinates of the reply are not finite',
+    ),
+    (
+        old_reply(POINTS.tobytes(), spoiled(INTENSITIES, np.inf)),
+        '1 of 2 intensities of the reply are not finite',
+    ),
+]
+
+
+def test_what_does_not_fit_is_dropped_counted_and_named(spinning, delivered):
+    replies = iter(reply for reply, _ in UNFIT)
+    _, pipeline = spinning(lambda *_: next(replies))
+    for count, (_, words) in enumerate(UNFIT, 1):
+        pipeline.submit(due(LIDAR, t_us=100_000 * count)).result(60)
+        failure = delivered.failures[-1]
+        assert failure.camera == LIDAR
+        assert str(failure.error).startswith(f'{LIDAR}: ')
+        assert words in str(failure.error)
+        assert failure.error.remedy.startswith('is the server of a newer version than those know')
+        status = pipeline.camera_status(LIDAR)
+        assert (status.received, status.failed) == (0, count)
+        assert words in status.last_error
+    assert delivered.results == delivered.failures
 
 
 @REPLIES
@@ -309,19 +274,6 @@ def test_more_points_than_two_million_are_too_many(spinning, delivered, monkeypa
     (failure,) = delivered.failures
     assert '2001 points, expected 2000 at most' in str(failure.error)
     assert failure.error.remedy.startswith('is it the device that the lidar is rendered as')
-
-
-@pytest.mark.parametrize(('warm', 'limit_s'), [(False, 300.0), (True, 10.0)])
-def test_the_first_cloud_may_take_as_long_as_a_first_frame(scenario, warm, limit_s):
-    """Whether frames came already says nothing about it."""
-    job = Job(LIDAR, (START_US + 100_000) * 1000, False, False, Ticket(Future(), 1))
-    server = SimpleNamespace(scene=FoundScene((), 'the scene'))
-    builder = RequestBuilder(scenario, RenderOptions())
-    learned = Learned(warm=not warm, lidars_warm=warm)
-    call, refused = prepare([job], server, builder, learned, now=5.0)
-    assert refused == []
-    assert (call.first, call.timeout_s, call.since) == (not warm, limit_s, 5.0)
-    assert call.message.frame_end_us == START_US + 100_000
 
 
 # --- beside pictures ----------------------------------------------------------------------------
@@ -363,16 +315,16 @@ def test_the_next_connection_is_asked_again(make_server, make_pipeline, scenario
     server = make_server()
     pipeline = make_pipeline(server, scenario=scenario)
     pipeline.submit(due(LIDAR)).result(60)
-    port = server.port
     server.stop()
     eventually(lambda: not pipeline.status().connected)
-    again = make_server(port=port)
-    again.spin = lambda *_: new_reply(POINTS, INTENSITIES)
+    again = make_server(port=server.port)
+    again.spin = lambda *_: b''
     pipeline.submit(due(LIDAR, t_us=200_000), keep=True).result(60)
     assert isinstance(delivered.results[-1], Cloud)
 
 
-def test_spins_are_tried_again_and_fail_as_pictures_do(spinning, delivered):
+def test_spins_are_tried_again_as_pictures_are(spinning, delivered, monkeypatch):
+    monkeypatch.setattr(policy, 'TRANSIENT_DELAYS_S', (0.01,))
     answers = iter([(grpc.StatusCode.INTERNAL, 'Stopped waiting for backend'), None])
 
     def spin(_, context):

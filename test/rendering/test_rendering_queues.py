@@ -38,7 +38,22 @@ def fill(queues, jobs, *, sent=0):
     """Add jobs; pick so many, one by one."""
     for one in jobs:
         queues.add(one)
-    return [queues.pick(0.0, batch=False)[0] for _ in range(sent)]
+    return [pick(queues) for _ in range(sent)]
+
+
+def pick(queues, now=0.0):
+    """Return the one job that is next; None where there is none."""
+    found = queues.pick(now, batch=False)
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+def take(queues, queue, count):
+    return [queues.take(queue) for _ in range(count)]
+
+
+def kept(count):
+    return [job(t_ns=t, keep=True) for t in range(count)]
 
 
 @pytest.fixture
@@ -48,84 +63,53 @@ def queues():
 
 def test_ticket_counts_down():
     ticket = Ticket(Future(), 2)
-    assert not ticket.close_one()
-    assert ticket.close_one()
+    assert [ticket.close_one(), ticket.close_one()] == [False, True]
 
 
-def test_newest_wins(queues):
-    first, second = job(t_ns=1), job(t_ns=2)
+def test_newest_of_those_that_wait_wins(queues):
+    flying, first, second, other = job(t_ns=1), job(t_ns=2), job(t_ns=3), job('b')
+    fill(queues, [flying], sent=1)
     assert queues.add(first) == []
     assert queues.add(second) == [first]
-    assert queues.pick(0.0, batch=False) == [second]
-    assert queues.pick(0.0, batch=False) == []
-
-
-def test_only_those_that_wait_are_dropped(queues):
-    flying = job(t_ns=1)
-    fill(queues, [flying], sent=1)
-    assert queues.add(job(t_ns=2)) == []
     assert flying.state == FLYING
-
-
-def test_other_cameras_are_not_touched(queues):
-    queues.add(job('a'))
-    assert queues.add(job('b')) == []
+    assert queues.add(other) == []
+    assert [pick(queues) for _ in range(3)] == [second, other, None]
 
 
 def test_kept_jobs_neither_drop_nor_are_dropped(queues):
-    kept = [job(t_ns=t, keep=True) for t in range(3)]
-    for one in kept:
-        assert queues.add(one) == []
-    newest = job(t_ns=9)
-    assert queues.add(newest) == []
-    assert queues.add(job(t_ns=10)) == [newest]
-    assert [queues.pick(0.0, batch=False)[0].t_ns for _ in range(3)] == [0, 1, 2]
+    jobs = [*kept(3), job(t_ns=9)]
+    assert [queues.add(one) for one in jobs] == [[]] * 4
+    assert queues.add(job(t_ns=10)) == jobs[3:]
+    assert [pick(queues) for _ in range(3)] == jobs[:3]
 
 
 def test_oldest_first_and_a_replaced_one_leaves_its_place(queues):
     """A camera with many frames must not push back one with few, nor the other way round."""
-    queues.add(job('fast', 1))
-    queues.add(job('slow', 1))
-    queues.add(job('fast', 2))
-    queues.add(job('slow', 2))
-    queues.add(job('fast', 3))
-    assert queues.pick(0.0, batch=False)[0].source == 'fast'
+    for camera, t_ns in (('fast', 1), ('slow', 1), ('fast', 2), ('slow', 2), ('fast', 3)):
+        queues.add(job(camera, t_ns))
+    assert pick(queues).source == 'fast'
     queues.add(job('fast', 4))
-    assert queues.pick(0.0, batch=False)[0].source == 'slow'
-    assert queues.pick(0.0, batch=False)[0].t_ns == 4
+    assert pick(queues).source == 'slow'
+    assert pick(queues).t_ns == 4
 
 
 def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues):
-    ticket = Ticket(Future(), 4)
-    together = [
-        job('a', 1, keep=True, ticket=ticket),
-        job('b', 1, keep=True, ticket=ticket),
-        job('a', 2, keep=True, ticket=ticket),
-    ]
-    other = job('c', 1)
-    fill(queues, (*together, other))
-    assert queues.pick(0.0, batch=True) == together[:2]
-    assert queues.pick(0.0, batch=True) == together[2:]
-    assert queues.pick(0.0, batch=True) == [other]
-
-
-def test_batch_holds_its_frames_as_they_were_submitted(queues):
     for one in (job('b'), job('a')):
         queues.add(one)
         assert queues.pick(0.0, batch=True) == [one]
-    ticket = Ticket(Future(), 2)
-    together = [job('a', 1, ticket=ticket), job('b', 1, ticket=ticket)]
-    fill(queues, together)
-    assert queues.pick(0.0, batch=True) == together
+    ticket = Ticket(Future(), 4)
+    # As they were submitted, whichever queue there was first.
+    together = [job(name, 1, keep=True, ticket=ticket) for name in 'aba']
+    other = job('c', 1)
+    fill(queues, (*together, other))
+    batches = [queues.pick(0.0, batch=True) for _ in range(3)]
+    assert batches == [together[:2], together[2:], [other]]
 
 
 def test_without_batches_each_goes_by_itself(queues):
     ticket = Ticket(Future(), 2)
-    a, b = job('a', ticket=ticket), job('b', ticket=ticket)
-    queues.add(a)
-    queues.add(b)
-    assert queues.pick(0.0, batch=False) == [a]
-    assert queues.pick(0.0, batch=False) == [b]
+    jobs = [job(name, ticket=ticket) for name in 'ab']
+    assert fill(queues, jobs, sent=2) == jobs
 
 
 def test_who_goes_alone_joins_no_batch(queues):
@@ -141,17 +125,15 @@ def test_who_goes_alone_joins_no_batch(queues):
 
 
 def test_results_leave_in_the_order_of_submission(queues):
-    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    jobs = kept(3)
     picked = fill(queues, jobs, sent=3)
-    assert queues.finish(picked[2], result(picked[2])) is None
-    assert queues.finish(picked[1], result(picked[1])) is None
+    assert [queues.finish(picked[i], result(picked[i])) for i in (2, 1)] == [None, None]
     queue = queues.finish(picked[0], result(picked[0]))
-    assert queue is not None
-    assert [queues.take(queue) for _ in range(4)] == [*jobs, None]
+    assert take(queues, queue, 4) == [*jobs, None]
 
 
 def test_a_queue_is_handed_over_once(queues):
-    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    jobs = kept(2)
     fill(queues, jobs, sent=2)
     queue = queues.finish(jobs[0], result(jobs[0]))
     queue.delivering = True
@@ -159,90 +141,79 @@ def test_a_queue_is_handed_over_once(queues):
 
 
 def test_window_bounds_what_one_stuck_frame_holds_up(queues):
-    sent = fill(queues, [job(t_ns=t, keep=True) for t in range(5)], sent=3)
-    assert queues.pick(0.0, batch=False) == []
+    sent = fill(queues, kept(5), sent=3)
+    assert pick(queues) is None
     queues.finish(sent[1], result(sent[1]))
-    assert queues.pick(0.0, batch=False) == []
-    queue = queues.finish(sent[0], result(sent[0]))
-    queues.take(queue)
-    assert queues.pick(0.0, batch=False)[0].t_ns == 3
-
-
-def test_other_queues_are_not_held_up(queues):
-    for t in range(5):
-        queues.add(job('a', t, keep=True))
-    for _ in range(3):
-        queues.pick(0.0, batch=False)
+    assert pick(queues) is None
+    # Others are not held up.
     queues.add(job('b'))
-    assert queues.pick(0.0, batch=False)[0].source == 'b'
+    assert pick(queues).source == 'b'
+    queues.take(queues.finish(sent[0], result(sent[0])))
+    assert pick(queues).t_ns == 3
 
 
 def test_requeued_job_keeps_its_place(queues):
-    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    jobs = kept(2)
     fill(queues, jobs, sent=2)
     queues.finish(jobs[1], result(jobs[1]))
     assert queues.requeue(jobs[0])
     assert jobs[0].state == WAITING
-    assert queues.pick(0.0, batch=False) == [jobs[0]]
-    queue = queues.finish(jobs[0], result(jobs[0]))
-    assert [queues.take(queue), queues.take(queue)] == jobs
+    assert pick(queues) is jobs[0]
+    assert take(queues, queues.finish(jobs[0], result(jobs[0])), 2) == jobs
 
 
 def test_head_is_never_held_back_by_what_waits_behind_it():
     queues = FrameQueues(window=2)
-    jobs = [job(t_ns=t, keep=True) for t in range(4)]
+    jobs = kept(4)
     fill(queues, jobs, sent=1)
     queues.requeue(jobs[0], not_before=5.0)
     for one in jobs[1:3]:
-        assert queues.pick(0.0, batch=False) == [one]
+        assert pick(queues) is one
         queues.finish(one, result(one))
-    assert queues.pick(0.0, batch=False) == []  # the window is full
-    assert queues.pick(5.0, batch=False) == [jobs[0]]
+    assert pick(queues, 4.9) is None  # the window is full
+    assert pick(queues, 5.0) is jobs[0]
     queue = queues.finish(jobs[0], result(jobs[0]))
-    assert [queues.take(queue) for _ in range(4)] == [*jobs[:3], None]
+    assert take(queues, queue, 4) == [*jobs[:3], None]
 
 
 def test_failure_does_not_wait_for_those_before_it(queues):
     """A tick's frames without a server, behind a kept picture that waits for it."""
-    flying, picture, one, other = (job(t_ns=t, keep=True) for t in range(4))
-    for each in (flying, picture, one, other):
-        queues.add(each)
-    queues.pick(0.0, batch=False)
+    flying, picture, one, other = jobs = kept(4)
+    fill(queues, jobs, sent=1)
     queue = queues.finish(one, failure(one))
-    assert queue is not None
     queues.finish(other, failure(other))
-    assert [queues.take(queue) for _ in range(3)] == [one, other, None]
-    assert queues.pick(0.0, batch=False) == [picture]
+    assert take(queues, queue, 3) == [one, other, None]
+    assert pick(queues) is picture
     queues.finish(picture, result(picture))
     queue = queues.finish(flying, result(flying))
-    assert [queues.take(queue) for _ in range(3)] == [flying, picture, None]
+    assert take(queues, queue, 3) == [flying, picture, None]
 
 
 def test_failure_of_a_sent_job_does_not_wait_for_one_that_is_tried_again(queues):
-    picture, tick = (job(t_ns=t, keep=True) for t in range(2))
+    picture, tick = kept(2)
     fill(queues, (picture, tick), sent=2)
     queues.requeue(picture)
-    queue = queues.finish(tick, failure(tick))
-    assert [queues.take(queue), queues.take(queue)] == [tick, None]
-    assert queues.pick(0.0, batch=False) == [picture]
+    assert take(queues, queues.finish(tick, failure(tick)), 2) == [tick, None]
+    assert pick(queues) is picture
 
 
 def test_failure_stays_behind_what_is_finished_before_it(queues):
-    jobs = [job(t_ns=t, keep=True) for t in range(3)]
+    jobs = kept(3)
     fill(queues, jobs, sent=3)
     queue = queues.finish(jobs[0], result(jobs[0]))
     queue.delivering = True
     queues.finish(jobs[2], failure(jobs[2]))
     queues.finish(jobs[1], result(jobs[1]))
-    assert [queues.take(queue) for _ in range(3)] == [jobs[0], jobs[2], jobs[1]]
+    assert take(queues, queue, 3) == [jobs[0], jobs[2], jobs[1]]
 
 
-def test_realtime_job_is_not_tried_again_when_a_newer_one_waits(queues):
-    old = job(t_ns=1)
-    fill(queues, [old], sent=1)
-    queues.add(job(t_ns=2))
-    assert not queues.requeue(old)
-    assert old.state == FLYING
+def test_only_kept_jobs_are_tried_again_where_a_newer_one_waits(queues):
+    for keep in (False, True):
+        old = job('ab'[keep], 1, keep=keep)
+        fill(queues, [old], sent=1)
+        queues.add(job(old.source, 2))
+        assert queues.requeue(old) is keep
+        assert old.state == (WAITING if keep else FLYING)
 
 
 def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(queues):
@@ -251,71 +222,56 @@ def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(queues):
         fill(queues, [one], sent=1)
     assert not queues.requeue(old, not_before=5.0)
     assert queues.requeue(old)
-    assert queues.pick(0.0, batch=False) == [old]
+    assert pick(queues) is old
     assert queues.requeue(newer, not_before=5.0)
 
 
-def test_kept_job_is_tried_again_whatever_waits(queues):
-    old = job(t_ns=1, keep=True)
-    fill(queues, [old], sent=1)
-    queues.add(job(t_ns=2))
-    assert queues.requeue(old)
-
-
 def test_retry_waits_for_its_time(queues):
-    one = job(keep=True)
+    one, later = kept(2)
     fill(queues, [one], sent=1)
     queues.requeue(one, not_before=5.0)
-    later = job(t_ns=1, keep=True)
     queues.add(later)
-    assert queues.pick(4.9, batch=False) == [later]
-    assert queues.pick(4.9, batch=False) == []
-    assert queues.pick(5.0, batch=False) == [one]
+    assert [pick(queues, now) for now in (4.9, 4.9, 5.0)] == [later, None, one]
 
 
 def test_waiting_job_can_fail_without_being_sent(queues):
+    """And leaves the window as it was."""
     one = job()
     queues.add(one)
     assert list(queues.waiting()) == [one]
-    queue = queues.finish(one, failure(one))
-    assert queues.take(queue) is one
+    assert queues.take(queues.finish(one, failure(one))) is one
     assert list(queues.waiting()) == []
-    for t in range(3):
-        queues.add(job(t_ns=t, keep=True))
-        assert queues.pick(0.0, batch=False)
+    jobs = kept(4)
+    assert [*fill(queues, jobs, sent=3), pick(queues)] == [*jobs[:3], None]
 
 
 def test_removed_job_sets_free_what_waits_behind_it(queues):
-    jobs = [job(t_ns=t, keep=True) for t in range(2)]
+    jobs = kept(2)
     fill(queues, jobs, sent=2)
     queues.finish(jobs[1], result(jobs[1]))
     queue = queues.remove(jobs[0])
     assert jobs[0].obsolete
     assert queues.take(queue) is jobs[1]
-    for t in range(4):
-        queues.add(job(t_ns=t, keep=True))
-    assert [len(queues.pick(0.0, batch=False)) for _ in range(4)] == [1, 1, 1, 0]
+    more = kept(4)
+    assert [*fill(queues, more, sent=3), pick(queues)] == [*more[:3], None]
 
 
 def test_discard_takes_out_everything(queues):
     jobs = [job('ab'[t % 2], t, keep=True) for t in range(6)]
-    fill(queues, jobs)
-    flying = queues.pick(0.0, batch=False)[0]
+    (flying,) = fill(queues, jobs, sent=1)
     assert sorted(one.t_ns for one in queues.discard()) == list(range(6))
     assert flying.obsolete
-    assert queues.pick(0.0, batch=False) == []
-    for t in range(3):  # the window is free again
-        queues.add(job('a', t, keep=True))
-        assert queues.pick(0.0, batch=False)
+    assert pick(queues) is None
+    more = kept(3)  # the window is free again
+    assert fill(queues, more, sent=3) == more
 
 
 def test_nothing_is_lost_and_order_is_kept():
     for seed in range(300):
-        anything(seed)
+        anything(random.Random(seed))
 
 
-def anything(seed):
-    some = random.Random(seed)
+def anything(some):
     queues = FrameQueues(window=some.randint(1, 4))
     added: list[Job] = []
     flying: list[Job] = []
@@ -353,16 +309,3 @@ def anything(seed):
         frames = [one for one in delivered if isinstance(one.result, Frame)]
         times = [one.t_ns for one in frames if one.source == name]
         assert times == sorted(times)
-
-
-def test_failure_of_a_waiting_job_leaves_the_window_as_it_was():
-    queues = FrameQueues(window=1)
-    failed, first, second = (job(t_ns=t, keep=True) for t in range(3))
-    queues.add(failed)
-    queue = queues.finish(failed, failure(failed))
-    assert queue is not None
-    assert queues.take(queue) is failed
-    queues.add(first)
-    queues.add(second)
-    assert queues.pick(0.0, batch=False) == [first]
-    assert queues.pick(0.0, batch=False) == []

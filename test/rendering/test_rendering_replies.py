@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Sizes read from headers, broken replies found, pixels decoded: against OpenCV and by hand."""
+"""Sizes, broken replies and pixels, against OpenCV and by hand; what is counted of frames."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 import random
 import struct
 from test.rendering.fake_server import png
+from types import SimpleNamespace
 import zlib
 
 import cv2
@@ -24,6 +26,8 @@ import numpy as np
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import decode_rgb, Frame, image_size
 from nurec_ros.rendering import frames as replies
+from nurec_ros.rendering.frames import LATENCIES_KEPT, percentile, Statistics
+from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 import pytest
 
 SIZE = (37, 23)
@@ -54,19 +58,18 @@ def frame(data, encoding, size=SIZE):
 # --- sizes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('size', [(1, 1), (37, 23), (1, 3000)])
 @pytest.mark.parametrize(
-    'flags', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+    ('size', 'flags'),
+    [
+        ((1, 1), ()),
+        (SIZE, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+        ((1, 3000), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)),
+    ],
 )
 def test_size_of_jpegs(size, flags):
     data = jpeg(photo(*size), *flags)
     assert image_size(data, 'jpeg') == size
     assert replies.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
-
-
-def test_size_of_a_grey_jpeg():
-    data = cv2.imencode('.jpg', np.zeros((5, 9), np.uint8))[1].tobytes()
-    assert image_size(data, 'jpeg') == (9, 5)
 
 
 def test_size_is_not_taken_from_an_embedded_thumbnail():
@@ -126,9 +129,8 @@ def test_png_without_a_header():
             image_size(spoiled, 'png')
 
 
-@pytest.mark.parametrize('size', [(1, 1), (259, 300)])
-def test_size_of_pngs(size):
-    assert image_size(png(*size), 'png') == size
+def test_size_of_pngs():
+    size = (259, 300)
     assert image_size(png_of(photo(*size)), 'png') == size
     assert replies.check_reply(png(*size), 'png', (7, 7)) == ('png', *size)
 
@@ -141,54 +143,47 @@ def test_planes_have_no_size_of_their_own():
 # --- replies ------------------------------------------------------------------------------------
 
 
-def test_empty_reply():
-    for image_format in ('jpeg', 'png', 'rgb'):
-        with pytest.raises(RenderError, match=r'^the reply holds no image$'):
-            replies.check_reply(b'', image_format, SIZE)
+def test_garbage():
+    for garbage in (b'garbage', b'\0' * 1000, b'\xff\xd8'):
+        first = ' '.join(f'{byte:02x}' for byte in garbage[:8])
+        said = f'neither JPEG nor PNG \\({len(garbage)} bytes, the first are {first}\\)$'
+        with pytest.raises(RenderError, match=f'^the reply is {said}'):
+            replies.check_reply(garbage, 'jpeg', SIZE)
 
 
-@pytest.mark.parametrize('garbage', [b'garbage', b'\0' * 1000, b'<html>502</html>', b'\xff\xd8'])
-def test_garbage(garbage):
-    first = ' '.join(f'{byte:02x}' for byte in garbage[:8])
-    said = f'^the reply is neither JPEG nor PNG \\({len(garbage)} bytes, the first are {first}\\)$'
-    with pytest.raises(RenderError, match=said):
-        replies.check_reply(garbage, 'jpeg', SIZE)
+def test_the_other_image_format_is_an_image_too_and_padding_no_harm():
+    assert replies.check_reply(png(3, 4) + b'\0' * 64, 'jpeg', SIZE) == ('png', 3, 4)
+    assert replies.check_reply(jpeg(photo()) + b'\0' * 64, 'png', SIZE) == ('jpeg', *SIZE)
 
 
-def test_the_other_image_format_is_an_image_too():
-    assert replies.check_reply(png(3, 4), 'jpeg', SIZE) == ('png', 3, 4)
-    assert replies.check_reply(jpeg(photo()), 'png', SIZE) == ('jpeg', *SIZE)
-
-
-@pytest.mark.parametrize('keep', [0.1, 0.5, 0.9, 0.999])
-def test_truncated_images(keep):
+def test_truncated_images():
     for data, name in ((jpeg(photo(200, 100)), 'JPEG'), (png_of(photo(200, 100)), 'PNG')):
-        cut = data[: int(len(data) * keep)]
-        said = f'^the {name} (is cut off after|has no (frame )?header in its) {len(cut)} bytes'
-        with pytest.raises(RenderError, match=said):
-            replies.check_reply(cut, 'jpeg', (200, 100))
+        for keep in (0.1, 0.9, 0.999):
+            cut = data[: int(len(data) * keep)]
+            said = f'^the {name} (is cut off after|has no (frame )?header in its) {len(cut)} bytes'
+            with pytest.raises(RenderError, match=said):
+                replies.check_reply(cut, 'jpeg', (200, 100))
 
 
 @pytest.mark.parametrize(
-    ('data', 'image_format', 'remedy'),
+    ('data', 'image_format', 'problem', 'remedy'),
     [
-        (b'', 'jpeg', 'its encoder may fail silently: try image_format png or a lower'),
-        (b'garbage', 'png', 'every server knows image_format png and jpeg: try the other one'),
-        (bytes(2553), 'jpeg', 'it has the length of RGB planes: set image_format to rgb'),
-        (png(3, 4)[:40], 'png', 'a proxy or the network may cut long messages: try a lower'),
-        (bytes(5), 'rgb', 'set image_format to jpeg or png, which carry their size'),
-        (png(3, 4), 'rgb', 'set image_format to jpeg or png: only servers from 26.04 on are'),
+        *(
+            (b'', image_format, 'the reply holds no image', 'its encoder may fail silently: try')
+            for image_format in ('jpeg', 'rgb')
+        ),
+        (b'garbage', 'png', 'the reply is neither', 'every server knows image_format png and'),
+        (bytes(2553), 'jpeg', 'the reply is neither', 'it has the length of RGB planes: set'),
+        (png(3, 4)[:40], 'png', 'the PNG is cut off', 'a proxy or the network may cut long mess'),
+        (bytes(5), 'rgb', 'the reply holds 5 bytes, expected', 'set image_format to jpeg or png,'),
+        (png(3, 4), 'rgb', 'the reply holds', 'set image_format to jpeg or png: only servers fro'),
     ],
 )
-def test_each_fault_of_an_image_has_its_remedy(data, image_format, remedy):
+def test_each_fault_of_an_image_has_its_remedy(data, image_format, problem, remedy):
     with pytest.raises(replies.ReplyError) as caught:
         replies.check_reply(data, image_format, SIZE)
+    assert str(caught.value).startswith(problem)
     assert caught.value.remedy.startswith(remedy)
-
-
-def test_padding_behind_the_end_is_no_harm():
-    assert replies.check_reply(jpeg(photo()) + b'\0' * 64, 'jpeg', SIZE) == ('jpeg', *SIZE)
-    assert replies.check_reply(png(3, 4) + b'\0' * 64, 'png', SIZE) == ('png', 3, 4)
 
 
 def test_size_of_zero_is_no_image():
@@ -210,29 +205,19 @@ def test_planes_must_have_the_length_asked_for():
             replies.check_reply(wrong, 'rgb', SIZE)
 
 
-WHOLE = [jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff']
-
-
-@pytest.mark.parametrize('original', WHOLE, ids=['jpeg', 'png', 'empty', 'start'])
-def test_damaged_images_raise_nothing_but_render_errors(original):
-    for seed in range(250):
-        some = random.Random(seed)
-        damaged = bytearray(original)
-        for _ in range(some.randint(0, 8)):
-            position = some.randint(0, max(len(damaged) - 1, 0))
-            place = slice(position, position + some.randint(0, 4))
-            damaged[place] = some.randbytes(some.randint(0, 4))
-        holds_an_image_or_nothing(bytes(damaged))
-
-
-def holds_an_image_or_nothing(data):
-    try:
-        encoding, width, height = replies.check_reply(data, 'jpeg', SIZE)
-    except RenderError:
-        return
-    assert encoding in ('jpeg', 'png')
-    assert width > 0
-    assert height > 0
+def test_damaged_images_raise_nothing_but_render_errors():
+    for original in (jpeg(photo()), png_of(photo()), b'', b'\xff\xd8\xff'):
+        for seed in range(250):
+            some = random.Random(seed)
+            damaged = bytearray(original)
+            for _ in range(some.randint(0, 8)):
+                position = some.randint(0, max(len(damaged) - 1, 0))
+                place = slice(position, position + some.randint(0, 4))
+                damaged[place] = some.randbytes(some.randint(0, 4))
+            with suppress(RenderError):
+                encoding, width, height = replies.check_reply(bytes(damaged), 'jpeg', SIZE)
+                assert encoding in ('jpeg', 'png')
+                assert min(width, height) > 0
 
 
 # --- pixels -------------------------------------------------------------------------------------
@@ -303,3 +288,79 @@ def test_planes_become_pixels():
     np.testing.assert_array_equal(rgb, photo())
     with pytest.raises(RenderError, match=r'^2552 bytes are no RGB planes of 37x23$'):
         decode_rgb(frame(planes[1:], 'rgb8'))
+
+
+# --- counters, with a clock of the test's own ----------------------------------------------------
+
+
+def test_latencies_are_bounded_and_the_latest(statistics):
+    for number in range(10 * LATENCIES_KEPT):
+        statistics.received('wide', float(number))
+    status = statistics.camera('wide')
+    oldest = 9 * LATENCIES_KEPT
+    assert status.latency_p50_s == oldest + LATENCIES_KEPT // 2
+    assert status.latency_p95_s == oldest + int(LATENCIES_KEPT * 0.95)
+    assert status.received == 10 * LATENCIES_KEPT
+
+
+def test_percentiles():
+    assert percentile([], 0.5) == 0.0
+    assert percentile([7.0], 0.95) == 7.0
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert percentile([float(n) for n in range(100)], 0.95) == 95.0
+    assert percentile([1.0, 2.0], 1.0) == 2.0
+
+
+@pytest.fixture
+def clock():
+    return SimpleNamespace(now=100.0)
+
+
+@pytest.fixture
+def statistics(clock):
+    return Statistics(lambda: clock.now)
+
+
+def test_counts_by_camera_and_in_total(statistics):
+    unused = statistics.camera('wide')
+    assert (unused.asked, unused.received, unused.dropped, unused.failed) == (0, 0, 0, 0)
+    assert (unused.latency_p50_s, unused.latency_p95_s) == (0.0, 0.0)
+    assert (unused.last_error, unused.remedy, statistics.current_error()) == ('', '', None)
+    for _ in range(4):
+        statistics.asked('wide')
+    statistics.received('wide', 0.1)
+    statistics.dropped('wide')
+    statistics.failed('wide', RenderError('broken'))
+    statistics.asked('new')
+    wide = statistics.camera('wide')
+    assert (wide.asked, wide.received, wide.dropped, wide.failed) == (4, 1, 1, 1)
+    assert (wide.last_error, wide.remedy) == ('broken', '')
+    assert statistics.totals() == {'asked': 5, 'received': 1, 'dropped': 1, 'failed': 1}
+    assert statistics.camera('nobody') == unused
+
+
+def test_error_of_a_camera_is_shown_until_it_works_or_for_a_while(statistics, clock):
+    """One that passes is shown for ten seconds, one that stands until its camera works."""
+    passing, standing = (
+        ServerError(kind, 'it failed', 'buy more') for kind in ('renderer', 'memory')
+    )
+    statistics.failed('wide', passing)
+    status = statistics.camera('wide')
+    assert (status.last_error, status.remedy) == ('it failed', 'buy more')
+    statistics.received('wide', 0.1)
+    assert statistics.camera('wide').last_error == ''
+    clock.now += 9.0
+    assert statistics.current_error() is passing
+    clock.now += 2.0
+    assert statistics.current_error() is None
+    statistics.failed('wide', standing)
+    clock.now += 1000.0
+    statistics.received('tele', 0.1)
+    assert statistics.current_error() is standing
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None
+    # A server that was away is not away any more.
+    statistics.failed('wide', ServerError('unreachable', 'gone', 'wait', RECONNECT))
+    assert statistics.current_error() is not None
+    statistics.received('wide', 0.1)
+    assert statistics.current_error() is None

@@ -62,10 +62,10 @@ def matrix(pose):
     return T
 
 
-def true_pose(t_us, camera_index=0):
-    """Return the camera's pose in the map from the archive's formulas; between samples nearly."""
+def true_pose(t_us):
+    """Return the first camera's pose from the archive's formulas; between samples nearly."""
     T_map_rig = np.array(ego_pose((t_us - START_US) * 1e-6))
-    return T_map_rig @ np.array(camera_calibration('x', camera_index)['T_sensor_rig'])
+    return T_map_rig @ np.array(camera_calibration('x', 0)['T_sensor_rig'])
 
 
 def assert_pose(pose, T, tolerance=0.0001):
@@ -73,25 +73,6 @@ def assert_pose(pose, T, tolerance=0.0001):
 
 
 # --- the exposure -------------------------------------------------------------------------------
-
-
-def test_instant_is_one_microsecond_and_one_pose(scenario):
-    t_us = START_US + 1_000_000
-    request = build(scenario, t_us)
-    assert request.frame_start_us == t_us
-    assert request.frame_end_us == t_us + 1
-    assert request.sensor_pose.start_pose == request.sensor_pose.end_pose
-    assert_pose(request.sensor_pose.start_pose, true_pose(t_us))
-
-
-def test_recorded_exposure_of_a_frame_time(scenario):
-    request = build(scenario, FRAME_US, shutter='recorded')
-    assert request.frame_start_us == FRAME_US - EXPOSURE_US
-    assert request.frame_end_us == FRAME_US
-    assert_pose(request.sensor_pose.start_pose, true_pose(FRAME_US - EXPOSURE_US))
-    assert_pose(request.sensor_pose.end_pose, true_pose(FRAME_US))
-    moved = matrix(request.sensor_pose.end_pose) - matrix(request.sensor_pose.start_pose)
-    assert np.linalg.norm(moved[:3, 3]) == pytest.approx(8.0 * 0.027, rel=0.02)
 
 
 def test_recorded_exposure_at_another_time_is_as_long_as_the_nearest(scenario):
@@ -137,23 +118,20 @@ def camera_with(times_us, camera):
 def test_recorded_windows(scenario, t_us, expected):
     camera = camera_with([(90, 100), (180, 200)], scenario.cameras['wide'])
     assert exposure(camera, t_us * 1000, True, 0, 1000) == expected
+    # A range of one moment, and a spin that took no time, are not empty.
+    for recorded in (False, True):
+        assert exposure(camera, 7000, recorded, 7, 7) == (7, 8)
+    spin = Lidar('l', 'l', np.eye(4), None, np.array([(700_000, 700_000)]))
+    assert spin_window(spin, 700_000, 0, 1000) == (699, 700)
 
 
-@pytest.mark.parametrize(
-    ('t_us', 'expected'),
-    [(0, (0, 1)), (500, (500, 501)), (999, (999, 1000)), (1000, (999, 1000)), (1001, (999, 1000))],
-)
-@pytest.mark.parametrize('recorded', [True, False])
-def test_instants(scenario, t_us, expected, recorded):
+def test_instants(scenario):
     """A camera that recorded no frame has no exposure either."""
     camera = camera_with([], scenario.cameras['wide'])
-    assert exposure(camera, t_us * 1000, recorded, 0, 1000) == expected
-
-
-def test_range_of_one_moment_is_not_empty(scenario):
-    camera = camera_with([(90, 100)], scenario.cameras['wide'])
-    assert exposure(camera, 7000, False, 7, 7) == (7, 8)
-    assert exposure(camera, 7000, True, 7, 7) == (7, 8)
+    for t_us, start_us in ((0, 0), (500, 500), (999, 999), (1000, 999), (1001, 999)):
+        for recorded in (True, False):
+            found = exposure(camera, t_us * 1000, recorded, 0, 1000)
+            assert found == (start_us, start_us + 1)
 
 
 def test_windows_are_half_open_and_inside():
@@ -168,41 +146,32 @@ def test_windows_are_half_open_and_inside():
         assert first <= start_us < end_us <= max(last, first + 1)
 
 
-def test_a_spin_that_took_no_time_is_not_empty():
-    spin = Lidar('l', 'l', np.eye(4), None, np.array([(700_000, 700_000)]))
-    assert spin_window(spin, 700_000, 0, 1000) == (699, 700)
-
-
-def test_request_at_the_very_end_keeps_its_stamp(scenario):
-    request = build(scenario, LAST_US)
-    assert (request.frame_start_us, request.frame_end_us) == (LAST_US - 1, LAST_US)
-    assert_pose(request.sensor_pose.end_pose, true_pose(LAST_US))
-
-
 @pytest.mark.parametrize('shutter', ['instant', 'recorded'])
 def test_kept_poses_of_recorded_frames_are_those_of_any_time(scenario, shutter):
     """Recorded frames are prepared in one go, others one by one: nobody may see which."""
     camera = scenario.cameras['wide']
-    without = replace(scenario, cameras={'wide': camera_with([], camera)})
-    if shutter == 'recorded':
-        first = camera.frame_times_ns[:1] // 1000
-        without = replace(
-            scenario, cameras={'wide': camera_with([tuple(first[0].tolist())], camera)}
-        )
-    for t_ns in camera.frame_times_ns[1:, 1].tolist():
-        assert build(scenario, t_ns // 1000, shutter=shutter) == build(
-            without, t_ns // 1000, shutter=shutter
-        )
+    times_us = camera.frame_times_ns // 1000
+    first = times_us[:1] if shutter == 'recorded' else []
+    without = replace(scenario, cameras={'wide': camera_with(first, camera)})
+    for t_us in times_us[1:, 1].tolist():
+        assert build(scenario, t_us, shutter=shutter) == build(without, t_us, shutter=shutter)
 
 
 # --- poses --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('index', range(4))
-def test_every_camera_has_its_own_pose(scenario, index):
-    name = list(scenario.cameras)[index]
-    request = build(scenario, START_US + 300_000, name)
-    assert_pose(request.sensor_pose.start_pose, true_pose(START_US + 300_000, index))
+@pytest.mark.parametrize('with_offset', [False, True])
+def test_every_camera_has_its_own_pose(scenario, with_offset):
+    """An offset turns and moves the rig, about its origin, and all cameras with it."""
+    t_us = START_US + 300_000
+    T_offset = np.eye(4)
+    if with_offset:
+        T_offset[:2] = [[0, -1, 0, 0], [1, 0, 0, 2]]
+    offset = (0.0, 2.0 * with_offset, 0.0, 0.0, 0.0, 90.0 * with_offset)
+    for index, name in enumerate(scenario.cameras):
+        pose = build(scenario, t_us, name, rig_offset=offset).sensor_pose.start_pose
+        T_rig_camera = np.array(camera_calibration('x', index)['T_sensor_rig'])
+        assert_pose(pose, np.array(ego_pose(0.3)) @ T_offset @ T_rig_camera)
 
 
 # --- rig offset ---------------------------------------------------------------------------------
@@ -218,77 +187,45 @@ def test_rig_offset_is_rotations_about_fixed_axes():
     np.testing.assert_array_equal(rig_offset((0,) * 6), np.eye(4))
 
 
-def test_rig_offset_moves_the_rig_not_the_camera(scenario):
-    """Two metres to the left of the vehicle is so for every camera."""
-    t_us = START_US + 500_000
-    for index, name in enumerate(scenario.cameras):
-        request = build(scenario, t_us, name, rig_offset=(0.0, 2.0, 0.0, 0.0, 0.0, 0.0))
-        T = true_pose(t_us, index)
-        T[:3, 3] += 2.0 * np.array(ego_pose(0.5))[:3, 1]
-        assert_pose(request.sensor_pose.start_pose, T)
-
-
-def test_rig_offset_turns_about_the_rig_origin(scenario):
-    t_us = START_US + 500_000
-    request = build(scenario, t_us, rig_offset=(0.0, 0.0, 0.0, 0.0, 0.0, 90.0))
-    T_offset = np.eye(4)
-    T_offset[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
-    T_rig_camera = np.array(camera_calibration('x', 0)['T_sensor_rig'])
-    assert_pose(request.sensor_pose.start_pose, np.array(ego_pose(0.5)) @ T_offset @ T_rig_camera)
-
-
 # --- size, format, quality ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ('scale', 'size'),
-    [(0.25, (480, 270)), (1.0, (1920, 1080)), (2.0, (3840, 2160)), (0.1001, (192, 108))],
+    [(2.0, (3840, 2160)), (0.1001, (192, 108)), (0.0125, (24, 14)), (0.01, (19, 11))],
 )
-def test_only_the_output_is_scaled(scenario, scale, size):
-    request = build(scenario, FRAME_US, resolution_scale=scale)
-    assert (request.resolution_w, request.resolution_h) == size
-    spec = request.camera_intrinsics
-    assert (spec.resolution_w, spec.resolution_h) == (1920, 1080)
-    assert spec.ftheta_param.principal_point_x == 958.0
-    assert list(spec.ftheta_param.angle_to_pixeldist_poly)[1] == 945.1
-
-
-def test_scale_of_one_camera(scenario):
-    builder = RequestBuilder(
-        scenario, RenderOptions(resolution_scale=0.5, camera_scales={'tele': 0.25})
-    )
-    assert builder.frame_size('wide') == (960, 540)
-    assert builder.frame_size('tele') == (480, 270)
-
-
-def test_size_is_at_least_one_pixel_and_rounded_half_up(scenario):
+def test_sizes_are_rounded_half_up(scenario, scale, size):
+    """To one pixel at least; a camera may have a scale of its own."""
+    options = RenderOptions(resolution_scale=scale, camera_scales={'tele': 0.25})
+    builder = RequestBuilder(scenario, options)
+    assert (builder.frame_size('wide'), builder.frame_size('tele')) == (size, (480, 270))
     wide = scenario.cameras['wide']
-    assert wide.model is not None
     small = replace(scenario, cameras={'wide': replace(wide, model=wide.model.resized(60, 20))})
-    tiny = RequestBuilder(small, RenderOptions(resolution_scale=0.01))
-    assert tiny.frame_size('wide') == (1, 1)
-    halves = RequestBuilder(scenario, RenderOptions(resolution_scale=0.0125))
-    assert halves.frame_size('wide') == (24, 14)
+    assert RequestBuilder(small, RenderOptions(resolution_scale=0.01)).frame_size('wide') == (1, 1)
 
 
 # --- camera models ------------------------------------------------------------------------------
 
 
-def spec_of(kind, **parameters):
-    base = {'resolution': [640, 480], 'principal_point': [319.0, 241.0], 'shutter_type': 'GLOBAL'}
-    return camera_spec('cam', parse_camera_model(kind, {**base, **parameters}))
-
-
-@pytest.mark.parametrize('name', sensorsim_pb2.ShutterType.keys()[1:])
-def test_shutter_types_by_name(name):
-    spec = spec_of('opencv-pinhole', focal_length=[500.0, 500.0], shutter_type=name)
-    assert sensorsim_pb2.ShutterType.Name(spec.shutter_type) == name
+def test_shutter_types_by_name():
+    for name in sensorsim_pb2.ShutterType.keys()[1:]:
+        model = parse_camera_model(
+            'opencv-pinhole',
+            {
+                'resolution': [640, 480],
+                'principal_point': [319.0, 241.0],
+                'focal_length': [500.0, 500.0],
+                'shutter_type': name,
+            },
+        )
+        spec = camera_spec('cam', model)
+        assert sensorsim_pb2.ShutterType.Name(spec.shutter_type) == name
 
 
 # --- pinhole view -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('hfov', [30.0, 90.0, 120.0])
+@pytest.mark.parametrize('hfov', [30.0, 120.0])
 def test_pinhole_view_spans_the_field_of_view(scenario, hfov):
     native = scenario.cameras['wide'].model
     model = pinhole_view(native, hfov)
@@ -298,8 +235,7 @@ def test_pinhole_view_spans_the_field_of_view(scenario, hfov):
     # The image's outer edges lie half a pixel beyond the first and last pixel's centre.
     rays, valid = model.unproject(np.array([[-0.5, 539.5], [1919.5, 539.5]]))
     assert valid.all()
-    angle = math.degrees(math.acos(rays[0] @ rays[1]))
-    assert angle == pytest.approx(hfov, abs=1e-9)
+    assert math.degrees(math.acos(rays[0] @ rays[1])) == pytest.approx(hfov, abs=1e-9)
     assert model.focal_length[0] == model.focal_length[1]
 
 
@@ -316,23 +252,18 @@ def test_output_model_is_the_native_one_or_the_view(scenario):
 def test_tracks_are_sent_only_when_asked_for_and_only_controllable(scenario):
     t_us = START_US + 1_000_000
     assert not build(scenario, t_us).dynamic_objects
-    objects = build(scenario, t_us, send_tracks=True).dynamic_objects
+    builder = RequestBuilder(scenario, RenderOptions(send_tracks=True))
+    assert not builder.build('s', 'wide', t_us * 1000, with_tracks=False).dynamic_objects
     # Of the archive's tracks '1' is a car that turns, the others are not controllable, or too
     # short to be kept.
-    assert [message.track_id for message in objects] == ['1']
-    pair = objects[0].pose_pair
+    (message,) = builder.build('s', 'wide', t_us * 1000).dynamic_objects
+    assert message.track_id == '1'
+    pair = message.pose_pair
     assert pair.start_pose == pair.end_pose
-    yaw = 0.3
     T = np.eye(4)
-    T[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
+    T[:3, :3] = Rotation.from_euler('z', 0.3).as_matrix()
     T[:3, 3] = [26.0, 3.5, 0.8]
     assert_pose(pair.start_pose, T)
-
-
-def test_tracks_can_be_left_out_of_one_request(scenario):
-    builder = RequestBuilder(scenario, RenderOptions(send_tracks=True))
-    assert builder.build('s', 'wide', FRAME_US * 1000).dynamic_objects
-    assert not builder.build('s', 'wide', FRAME_US * 1000, with_tracks=False).dynamic_objects
 
 
 def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path):
@@ -348,14 +279,14 @@ def test_a_track_that_begins_or_ends_within_the_exposure_stands_still(tmp_path):
 # --- what cannot be rendered --------------------------------------------------------------------
 
 
-def test_unknown_lidar(scenario):
-    with pytest.raises(RenderError, match=r'^the scene has no lidar attic$'):
-        RequestBuilder(scenario, RenderOptions()).build_spin('s', 'attic', FRAME_US * 1000)
-
-
-def test_unknown_camera(scenario):
-    with pytest.raises(RenderError, match='no camera attic'):
-        build(scenario, FRAME_US, 'attic')
+def test_unknown_camera_or_lidar(scenario):
+    builder = RequestBuilder(scenario, RenderOptions())
+    for build_one, what in (
+        (builder.build, 'nario has no camera'),
+        (builder.build_spin, 'ne has no lidar'),
+    ):
+        with pytest.raises(RenderError, match=f'^the sce{what} attic$'):
+            build_one('s', 'attic', FRAME_US * 1000)
 
 
 def test_camera_without_model(scenario):
@@ -420,12 +351,11 @@ def test_a_driver_that_replays_the_recording_gets_its_requests(scenario):
                 (one.sensor_pose.start_pose, other.sensor_pose.start_pose),
                 (one.sensor_pose.end_pose, other.sensor_pose.end_pose),
             ):
-                for mine, true in zip(_numbers(a), _numbers(b), strict=True):
-                    step = np.spacing(np.float32(abs(true)))
-                    assert abs(mine - true) <= step
+                mine, true = _numbers(a), _numbers(b)
+                assert (abs(mine.astype(float) - true) <= np.spacing(abs(true))).all()
         ego.jump(recorded.start_ns)
 
 
 def _numbers(pose):
     vec, quat = pose.vec, pose.quat
-    return [vec.x, vec.y, vec.z, quat.w, quat.x, quat.y, quat.z]
+    return np.array([vec.x, vec.y, vec.z, quat.w, quat.x, quat.y, quat.z], dtype=np.float32)

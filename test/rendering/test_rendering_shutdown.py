@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import gc
 from itertools import count
 import os
@@ -23,26 +22,23 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-from test.rendering.conftest import CAMERAS, Delivered, due, eventually, MakePipeline, MakeServer
-from test.rendering.fake_server import Gate, picture
+from test.rendering.conftest import CAMERAS, Delivered, due, eventually
+from test.rendering.fake_server import picture
 from test.support.ports import claim_port
 from test.support.process import Process
 import threading
-from typing import Any
 import weakref
 
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import RenderOptions, RenderPipeline
-from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.server_errors import ServerError
-from nurec_ros.scenario import Scenario
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
-def ours() -> Callable[[], list[str]]:
+def ours():
     """Return a function that names the threads of the pipelines that the test made."""
     before = threading.enumerate()
     names = ('nurec-render', 'nurec-deliver', 'nurec-connect')
@@ -58,16 +54,12 @@ def ours() -> Callable[[], list[str]]:
 
 @pytest.mark.parametrize('batch', ['auto', 'never'])
 def test_close_does_not_wait_for_frames_in_flight(
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    delivered: Delivered,
-    ours: Callable[[], list[str]],
-    batch: str,
-) -> None:
+    make_server, make_pipeline, delivered, ours, batch
+):
     # Deaf to the cancelling of its call, as a renderer on a GPU is.
     closed = threading.Event()
 
-    def render(request: sensorsim_pb2.RGBRenderRequest, _context: Any) -> bytes:
+    def render(request, _context) -> bytes:
         assert closed.wait(60.0)
         return picture(request)
 
@@ -84,19 +76,17 @@ def test_close_does_not_wait_for_frames_in_flight(
     assert ours() == []
 
 
-@pytest.mark.parametrize('which', [0, 1, 2, 3])
-@pytest.mark.parametrize('error', [RuntimeError("can't start new thread"), MemoryError()])
+@pytest.mark.parametrize(
+    ('which', 'error'),
+    [*((which, RuntimeError("can't start new thread")) for which in range(4)), (1, MemoryError())],
+)
 def test_start_without_threads_or_memory_is_one_line_and_leaves_nothing(
-    scenario: Scenario,
-    monkeypatch: pytest.MonkeyPatch,
-    ours: Callable[[], list[str]],
-    which: int,
-    error: Exception,
-) -> None:
+    scenario, monkeypatch, ours, which, error
+):
     begin = threading.Thread.start
     left = which
 
-    def refuse(thread: threading.Thread) -> None:
+    def refuse(thread):
         nonlocal left
         if left == 0:
             raise error
@@ -116,17 +106,12 @@ def test_start_without_threads_or_memory_is_one_line_and_leaves_nothing(
     pipeline.close()
 
 
-def test_close_where_the_system_gives_no_thread(
-    make_server: MakeServer,
-    make_pipeline: MakePipeline,
-    ours: Callable[[], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_close_where_the_system_gives_no_thread(make_server, make_pipeline, ours, monkeypatch):
     server = make_server()
     pipeline = make_pipeline(server)
     pipeline.submit(due('wide'), keep=True).result(60)
 
-    def refuse(thread: threading.Thread) -> None:
+    def refuse(thread):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
@@ -136,30 +121,25 @@ def test_close_where_the_system_gives_no_thread(
     assert not pipeline.status().connected
 
 
-def test_close_before_start_and_twice(scenario: Scenario, make_pipeline: MakePipeline) -> None:
-    unused = RenderPipeline(scenario, RenderOptions(), lambda result: None)
-    unused.close()
-    unused.close()
-    pipeline = make_pipeline('127.0.0.1:1')
-    pipeline.close()
-    pipeline.close()
-
-
-def test_close_while_it_connects(
-    make_pipeline: MakePipeline, ours: Callable[[], list[str]]
-) -> None:
+def test_close_before_start_while_it_connects_and_twice(scenario, make_pipeline, delivered, ours):
+    unused = RenderPipeline(scenario, RenderOptions(), delivered)
     pipeline = make_pipeline('127.0.0.1:1')
     future = pipeline.submit(due('wide'))
-    pipeline.close(20.0)
-    assert future.done()
+    for one in (unused, pipeline):
+        one.close(20.0)
+        one.close(20.0)
     assert ours() == []
+    assert future.done()
+    # Then nothing waits.
+    pipeline.submit(due('wide'), keep=True).result(0)
+    pipeline.discard()
+    assert delivered.results == []
+    assert not pipeline.status().connected
 
 
-def test_closed_pipelines_leave_nothing_behind(
-    scenario: Scenario, make_server: MakeServer, ours: Callable[[], list[str]]
-) -> None:
-    def play() -> list[weakref.ref[Any]]:
-        delivered: list[Any] = []
+def test_closed_pipelines_leave_nothing_behind(scenario, make_server, ours):
+    def play():
+        delivered = []
         pipeline = RenderPipeline(
             scenario,
             RenderOptions(server=server.address, image_format='png', resolution_scale=0.01),
@@ -178,7 +158,7 @@ def test_closed_pipelines_leave_nothing_behind(
         pipeline.close(60.0)
         return [weakref.ref(pipeline), weakref.ref(future), *threads]
 
-    def alive() -> int:
+    def alive():
         gc.collect()
         return sum(reference() is not None for reference in references)
 
@@ -199,23 +179,15 @@ def test_closed_pipelines_leave_nothing_behind(
     gc.unfreeze()
 
 
-def test_submit_after_close_is_done_at_once(
-    make_server: MakeServer, make_pipeline: MakePipeline, delivered: Delivered
-) -> None:
-    pipeline = make_pipeline(make_server())
-    pipeline.close()
-    pipeline.submit(due('wide'), keep=True).result(0)
-    pipeline.discard()
-    assert delivered.results == []
-    assert not pipeline.status().connected
-
-
+@pytest.mark.parametrize('from_it', [False, True])
 def test_close_during_a_delivery_waits_no_longer_than_it_was_told(
-    make_server: MakeServer, make_pipeline: MakePipeline
-) -> None:
+    make_server, make_pipeline, from_it
+):
     delivering, over = threading.Event(), threading.Event()
 
-    def deliver(result: Any) -> None:
+    def deliver(result):
+        if from_it:
+            pipeline.close(1.0)
         delivering.set()
         over.wait(60)
 
@@ -225,18 +197,6 @@ def test_close_during_a_delivery_waits_no_longer_than_it_was_told(
     pipeline.close(0.05)
     assert not over.is_set()
     over.set()
-
-
-def test_close_from_a_delivery(make_server: MakeServer, make_pipeline: MakePipeline) -> None:
-    closed = threading.Event()
-
-    def deliver(result: Any) -> None:
-        pipeline.close(1.0)
-        closed.set()
-
-    pipeline = make_pipeline(make_server(), deliver=deliver)
-    pipeline.submit(due('wide'))
-    assert closed.wait(60)
 
 
 # --- the process ---------------------------------------------------------------------------------
@@ -260,9 +220,7 @@ for closes in (True, False):
 """
 
 
-def test_process_ends_at_once_and_without_a_word(
-    make_server: MakeServer, scenario: Scenario, gate: Gate
-) -> None:
+def test_process_ends_at_once_and_without_a_word(make_server, scenario, gate):
     """With renders in flight for a minute, of a pipeline that was closed and one that was not."""
     server = make_server(gate)
     process = subprocess.Popen(
@@ -286,9 +244,7 @@ def test_process_ends_at_once_and_without_a_word(
 # --- kill -9 -------------------------------------------------------------------------------------
 
 
-def test_server_killed_in_mid_play_again_and_again(
-    make_pipeline: MakePipeline, scenario: Scenario, tmp_path: Path
-) -> None:
+def test_server_killed_in_mid_play_again_and_again(make_pipeline, scenario, tmp_path):
     """Two players of one server: of one all frames come, of the other the newest; in order."""
     port = claim_port()
     boxes = {mode: Delivered() for mode in ('realtime', 'lockstep')}

@@ -15,102 +15,71 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 import socket
 from test.rendering.conftest import due, eventually
 from test.rendering.tls import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
 import threading
 
-import grpc
-from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import address, policy
 from nurec_ros.rendering.address import fault, fault_among, TlsCheck
 from nurec_ros.rendering.server_errors import RECONNECT, ServerError
 import pytest
 
 LIMIT_S = 60.0
+FAULT = ('the server speaks TLS, and no certificate is given', 'give tls_root_certificate')
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """Let a look below gRPC have its time: it is never repeated within the grace."""
-    monkeypatch.setattr(address, 'TIMEOUT_S', LIMIT_S)
-    monkeypatch.setattr(policy, 'HANDSHAKE_S', LIMIT_S)
+VALID = 'type a name that is in the certificate'
 
 
-@pytest.fixture(params=[True, False], ids=['tls', 'plain'])
-def port(request, tmp_path):
-    """Return the port of a server, and whether it speaks TLS (as localhost)."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    address = f'127.0.0.1:{claim_port()}'
-    if request.param:
-        found = server.add_secure_port(address, server_credentials(tmp_path)[0])
-    else:
-        found = server.add_insecure_port(address)
-    server.start()
-    yield found, request.param
-    server.stop(None).wait(20.0)
-
-
-def test_each_way_to_disagree(port):
-    number, tls = port
-
-    def of(host, certificate):
-        return fault(host, '127.0.0.1', number, certificate, LIMIT_S)
-
-    if tls:
-        assert of('localhost', CERTIFICATE) is None
-        problem, remedy = of('gpu.example', CERTIFICATE) or ('', '')
-        assert 'gpu.example' in problem
-        assert remedy.startswith('type a name that is in the certificate')
-        problem, remedy = of('localhost', None) or ('', '')
-        assert problem == 'the server speaks TLS, and no certificate is given'
-        assert remedy.startswith('give tls_root_certificate: the PEM file of the root')
-    else:
-        assert of('localhost', None) is None
-        problem, remedy = of('localhost', CERTIFICATE) or ('', '')
-        assert problem == 'a TLS certificate is given, but the server does not speak TLS'
-        assert remedy.startswith('NuRec servers speak plaintext unless a proxy adds TLS: leave')
-
-
-@pytest.mark.parametrize('certificate', [None, CERTIFICATE])
-def test_port_where_nothing_listens_is_no_matter_of_tls(certificate):
-    assert fault('localhost', '127.0.0.1', claim_port(), certificate, LIMIT_S) is None
-
-
-def test_silence_is_no_matter_of_tls():
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        port = listener.getsockname()[1]
-        assert fault('localhost', '127.0.0.1', port, CERTIFICATE, 0.05) is None
-
-
-def test_first_fault_of_several_addresses_counts(port):
-    number, tls = port
-    wrong = None if tls else CERTIFICATE
+@pytest.mark.parametrize(
+    ('tls', 'host', 'certificate', 'problem', 'remedy'),
+    [
+        (True, 'localhost', CERTIFICATE, '', ''),
+        (True, 'gpu.example', CERTIFICATE, 'gpu.example', VALID),
+        (
+            True,
+            'localhost',
+            None,
+            'the server speaks TLS, and no certificate is given',
+            'give tls_root_certificate: the PEM file of the root',
+        ),
+        (False, 'localhost', None, '', ''),
+        (
+            False,
+            'localhost',
+            CERTIFICATE,
+            'a TLS certificate is given, but the server does not speak TLS',
+            'NuRec servers speak plaintext unless a proxy adds TLS: leave',
+        ),
+    ],
+)
+def test_each_way_to_disagree(make_server, tmp_path, tls, host, certificate, problem, remedy):
+    server = make_server(credentials=server_credentials(tmp_path)[0] if tls else None)
+    found = fault(host, '127.0.0.1', server.port, certificate, LIMIT_S)
+    assert bool(found) is bool(problem)
+    assert problem in (found or ('', ''))[0]
+    assert (found or ('', ''))[1].startswith(remedy)
+    # Of several addresses the first that has one counts.
     dead = ('localhost', '127.0.0.1', claim_port())
-    assert fault_among([dead], wrong, LIMIT_S) is None
-    found = fault_among([dead, ('localhost', '127.0.0.1', number)], wrong, LIMIT_S)
-    assert found is not None
-    assert 'TLS' in found[0]
+    among = fault_among([dead, (host, '127.0.0.1', server.port)], certificate, LIMIT_S)
+    assert among == found
 
 
-def test_what_is_left_of_a_second_is_taken(monkeypatch):
-    monkeypatch.setattr(address, 'fault', lambda *_: FAULT)
-    assert fault_among([('localhost', '127.0.0.1', 1)], None, 0.9) == FAULT
-
-
-def test_time_is_for_all_addresses_together():
+def test_time_is_for_all_addresses_together(monkeypatch):
+    """And silence is no matter of TLS."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         silent = ('localhost', '127.0.0.1', listener.getsockname()[1])
-        listener.settimeout(LIMIT_S)
+        assert fault(*silent, CERTIFICATE, 0.05) is None
         assert fault_among([silent, ('localhost', 'no address', 0)], CERTIFICATE, 0.05) is None
         assert fault_among([silent], CERTIFICATE, 0.0) is None
+    # What is left of a second is taken.
+    monkeypatch.setattr(address, 'fault', lambda *_: FAULT)
+    assert fault_among([silent], None, 0.9) == FAULT
 
 
 # --- when the client looks below gRPC, and what it says then -------------------------------------
-
-FAULT = ('the server speaks TLS, and no certificate is given', 'give tls_root_certificate')
 
 
 def error_of(kind, words='Socket closed'):
@@ -157,40 +126,28 @@ def test_other_errors_are_left_alone(looks):
     assert looks.count == 0
 
 
-@pytest.mark.parametrize(
-    'words', ['connect timed out', 'Timeout', 'No route to host', 'unreachable']
-)
-def test_silence_is_not_looked_into(looks, words):
+def test_silence_is_not_looked_into(looks):
     one = TlsCheck('gpu:1', None)
     one.explain(error_of('unreachable'))
-    error = error_of('unreachable', words)
-    assert one.explain(error) is error
+    for words in ('connect timed out', 'Timeout', 'No route to host', 'unreachable'):
+        error = error_of('unreachable', words)
+        assert one.explain(error) is error
     assert looks.count == 1
 
 
-def test_no_fault_leaves_the_error(looks):
-    looks.found = None
-    error = error_of('unreachable', 'Connection refused')
-    assert TlsCheck('gpu:1', None).explain(error) is error
-
-
-def test_after_it_worked_it_is_looked_anew(looks):
+@pytest.mark.parametrize('anew', ['it worked', 'time went by'])
+def test_it_is_looked_anew(looks, monkeypatch, anew):
+    """And no fault leaves the error."""
     one = TlsCheck('gpu:1', None)
+    if anew == 'time went by':
+        monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 0.0)
     one.explain(error_of('unreachable'))
     looks.found = None
-    one.forget()
-    error = error_of('unreachable')
+    if anew == 'it worked':
+        one.forget()
+    error = error_of('unreachable', 'Connection refused')
     assert one.explain(error) is error
     assert looks.count == 2
-
-
-def test_looks_are_repeated_in_time(looks, monkeypatch):
-    monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 0.0)
-    one = TlsCheck('gpu:1', None)
-    one.explain(error_of('unreachable'))
-    looks.found = None
-    error = error_of('unreachable')
-    assert one.explain(error) is error
 
 
 # --- pipelines and servers -----------------------------------------------------------------------
@@ -223,10 +180,10 @@ def test_servers_and_clients_that_cannot_agree_on_tls_are_told_why(
     credentials, root = server_credentials(tmp_path)
     server = make_server(credentials=credentials if server_tls else None)
     given = str(root) if client_tls else ''
-    pipeline = make_pipeline(f'127.0.0.1:{server.port}', tls_root_certificate=given)
+    pipeline = make_pipeline(server.address, tls_root_certificate=given)
     delivered.wait(lambda: bool(delivered.texts('error')))
     found = delivered.texts('error')[0]
-    assert f'cannot agree on TLS with 127.0.0.1:{server.port}: ' in found
+    assert f'cannot agree on TLS with {server.address}: ' in found
     assert said in found
     assert pipeline.status().last_error in found
     assert not pipeline.status().connected
@@ -260,8 +217,3 @@ def test_trouble_with_tls_is_looked_into_now_and_then_only(
     assert looks == ['nurec-connect']
     assert 'TLS' in pipeline.status().last_error
     assert len(delivered.texts('error')) == 1
-
-
-def test_certificate_that_cannot_be_read_is_refused_at_once(make_pipeline):
-    with pytest.raises(ConfigurationError, match='tls_root_certificate'):
-        make_pipeline('localhost:1', tls_root_certificate='/nowhere/root.pem')
