@@ -13,6 +13,7 @@
 # limitations under the License.
 """The parameters as others see them, and what their changes do while the player runs."""
 
+from array import array
 import math
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
@@ -22,7 +23,8 @@ from test.support.player_bench import stamp_ns
 import cv2
 import numpy as np
 import pytest
-from rcl_interfaces.srv import DescribeParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.parameter import Parameter, parameter_value_to_python
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from visualization_msgs.msg import Marker, MarkerArray
 import yaml
@@ -44,7 +46,9 @@ def infos(bench):
 
 
 def ticked(bench, infos, count):
-    """Tick 1 s and give the stamps of its frames, in ms after begin."""
+    """Tick 1 s from begin and give the stamps of its frames, in ms after begin."""
+    bench.trigger('reset')
+    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')
     infos.clear()
     bench.configure(tick_us=1_000_000)
     bench.trigger('tick')
@@ -58,16 +62,10 @@ def ticked(bench, infos, count):
     return stamps()
 
 
-def test_camera_rate(bench, infos):
+def test_camera_rate_and_that_of_one_camera(bench, infos):
     assert ticked(bench, infos, 10) == [47 + 100 * k for k in range(10)]
-    bench.trigger('reset')
-    bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS, 'begin')
     assert bench.configure(camera_rate=4.0)[0].successful
     assert ticked(bench, infos, 4) == [250, 500, 750, 1000]
-
-
-def test_a_camera_has_a_rate_of_its_own(bench, infos):
-    bench.configure(camera_rate=4.0)
     assert bench.configure(**{f'{FRONT}__rate': 2.0})[0].successful
     assert ticked(bench, infos, 2) == [500, 1000]
 
@@ -153,30 +151,48 @@ def test_velocity_arrows_and_trails(bench):
     bench.until(lambda: kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}, 'boxes alone')
 
 
-@pytest.mark.parametrize(
-    ('values', 'words'),
-    [
-        ({'rate': 0.0}, ['0.01', '100']),
-        ({'rate': 'fast'}, ['0.01', '100']),
-        ({'tick_us': 0}, ['tick_us']),
-        ({'tick_us': 1.5}, ['integer']),
-        ({'resolution_scale': 5.0}, ['0.01', '2']),
-        ({'loop': 'yes'}, ['true or false']),
-        ({'mode': 'lockstep'}, ['at start only']),
-        ({'clock_rate': 50.0}, ['at start only']),
-        ({f'{FRONT}__rate': -2.0}, ['-1', '0', '1000']),
-    ],
-)
-def test_refusals_say_what_is_allowed(bench, values, words):
-    result = bench.configure(**values)[0]
-    assert not result.successful
-    assert all(word in result.reason for word in words), result.reason
+def set_all(bench, pairs):
+    """Set parameters, one after the other; give the results."""
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in pairs]
+    request = SetParameters.Request(parameters=messages)
+    return bench.call(SetParameters, 'set_parameters', request).results
 
 
-def test_integers_serve_for_doubles(bench):
-    assert bench.configure(rate=2)[0].successful
-    assert bench.trigger('stop')['speed'] == 2.0
-    assert bench.get('rate') == 2.0
+def values_of(bench, names):
+    """Return the values of parameters, and what types they have."""
+    request = GetParameters.Request(names=names)
+    found = map(
+        parameter_value_to_python, bench.call(GetParameters, 'get_parameters', request).values
+    )
+    values = [list(one) if isinstance(one, array) else one for one in found]
+    return typed(dict(zip(names, values, strict=True)))
+
+
+def typed(values):
+    """Return values with their types, or those of their elements."""
+    return {
+        name: (value, [type(one) for one in value] if isinstance(value, list) else type(value))
+        for name, value in values.items()
+    }
+
+
+def test_a_value_of_another_type_or_out_of_range_is_refused_with_what_is_allowed(running):
+    rates = [0.0, 'fast', math.nan, math.inf, -math.inf, 300, [1.0], True]
+    rows = [
+        *(('rate', value, ['rate', '0.01', '100']) for value in rates),
+        ('tick_us', 0, ['tick_us']),
+        ('tick_us', 1.5, ['integer']),
+        ('resolution_scale', 5.0, ['0.01', '2']),
+        ('loop', 'yes', ['true or false']),
+        ('mode', 'lockstep', ['at start only']),
+        ('clock_rate', 50.0, ['at start only']),
+        (f'{FRONT}.rate', -2.0, ['-1', '0', '1000']),
+    ]
+    results = set_all(running, [row[:2] for row in rows])
+    for (name, value, words), result in zip(rows, results, strict=True):
+        assert not result.successful, (name, value)
+        assert all(word in result.reason for word in words), result.reason
+    assert running.get('rate') == 1.0
 
 
 def test_rate_changes_on_the_way_without_a_jump(bench):
@@ -190,120 +206,119 @@ def test_rate_changes_on_the_way_without_a_jump(bench):
     assert stamps == sorted(stamps)
 
 
-@pytest.mark.parametrize(
-    ('image_format', 'has_compressed'), [('jpeg', True), ('png', True), ('rgb', False)]
-)
-def test_image_format(start, usdz, server, image_format, has_compressed):
-    bench = start(usdz_path=usdz, server=server.address, image_format=image_format).ready()
-    # The last one that is made: once it is known, all are.
-    bench.matched(f'~/{REAR}/camera_info')
-    name = f'/nurec/{FRONT}/image_raw/compressed'
-    assert bool(bench.listener.node.count_publishers(name)) is has_compressed
-    if has_compressed:
-        images = bench.listen(CompressedImage, name)
-        bench.until(lambda: images, 'a picture')
+# What is taken at start, in what type it is stored.
+STORED = {
+    'rate:=10': 10.0,
+    'rig_offset:=[0, 0, 2, 0, 0, 0]': [0.0, 0.0, 2.0, 0.0, 0.0, 0.0],
+    'scene_id:=1234': '1234',
+    'cameras:=[]': [''],
+}
+
+
+@pytest.fixture(scope='module')
+def without_tf(start, usdz, server):
+    server.scenes.append('1234')
+    rules = [word for rule in STORED for word in ('-p', rule)]
+    return start(
+        *rules, usdz_path=usdz, server=server.address, publish_tf=False, image_format='png'
+    ).ready()
+
+
+@pytest.fixture(scope='module')
+def without_clock(start, usdz, server):
+    """Return a player that has its scenario by a load, and that nobody calls to play."""
+    bench = start(
+        server=server.address, publish_clock=False, image_format='rgb', autoplay=True, rate=10.0
+    )
+    bench.until(lambda: bench.states, 'the state')
+    bench.load(usdz_path=str(usdz))
+    return bench
+
+
+def test_autoplay_plays_after_a_load_too(without_clock):
+    without_clock.until(lambda: without_clock.state['done'], 'the end')
 
 
 @pytest.mark.parametrize(
-    ('parameter', 'absent', 'present'),
+    ('which', 'name', 'absent', 'present'),
     [
-        ('publish_tf', {'/tf', '/nurec/odom'}, {'/clock', '/tf_static', '/nurec/path'}),
-        ('publish_clock', {'/clock'}, {'/tf', '/nurec/odom'}),
+        ('without_tf', 'png', {'/tf', '/nurec/odom'}, {'/clock', '/tf_static', '/nurec/path'}),
+        ('without_clock', '', {'/clock'}, {'/tf', '/nurec/odom'}),
+        ('bench', 'jpeg', set(), {'/tf', '/nurec/odom', '/clock', '/tf_static', '/nurec/path'}),
     ],
 )
-def test_topics_that_are_switched_off(start, usdz, parameter, absent, present):
-    bench = start(usdz_path=usdz, server='localhost:1', rate=10.0, **{parameter: False})
-    bench.until(lambda: bench.states, 'the state')
+def test_image_format_and_topics_that_are_switched_off(
+    bench, without_tf, without_clock, which, name, absent, present
+):
+    bench = {'without_tf': without_tf, 'without_clock': without_clock}.get(which, bench)
+    # The last one that is made: once it is known, all are.
+    bench.matched(f'~/{REAR}/camera_info')
     bench.until(lambda: present <= bench.topics(), 'the topics')
     assert not absent & bench.topics()
+    topic = f'/nurec/{FRONT}/image_raw/compressed'
+    assert bool(bench.listener.node.count_publishers(topic)) is bool(name)
+    if name:
+        images = bench.listen(CompressedImage, topic)
+        bench.until(lambda: images, 'a picture')
+    bench.configure(rate=10.0)
     bench.trigger('play')
     bench.until(lambda: bench.state['done'], 'the end')
 
 
+def test_stored_values_are_of_the_tables_type(without_tf):
+    stored = {rule.partition(':')[0]: value for rule, value in STORED.items()}
+    assert values_of(without_tf, [*stored]) == typed(stored)
+
+
 CONFIG = Path(__file__).parents[3] / 'config' / 'nurec.yaml'
-# As the contract has them: name, default, and another value where it can change at run time.
-START, LOAD = object(), object()
-PARAMETERS = {
-    'usdz_path': ('', LOAD),
-    'server': ('localhost:46435', LOAD),
-    'tls_root_certificate': ('', START),
-    'service_prefix': ('', START),
-    'scene_id': ('', LOAD),
-    'cameras': ([''], LOAD),
-    'resolution_scale': (0.25, 0.5),
-    'camera_rate': (0.0, 5.0),
-    'image_format': ('jpeg', START),
-    'image_quality': (95, START),
-    'projection': ('native', START),
-    'hfov_deg': (90.0, START),
-    'shutter': ('instant', START),
-    'batch': ('auto', START),
-    'render_timeout_s': (10.0, START),
-    'first_render_timeout_s': (300.0, START),
-    'send_tracks': (False, True),
-    'rig_offset': ([0.0] * 6, [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
-    'mode': ('realtime', START),
-    'rate': (1.0, 2.0),
-    'tick_us': (100_000, 50_000),
-    'loop': (False, True),
-    'autoplay': (False, START),
-    'start_offset_s': (0.0, START),
-    'end_offset_s': (0.0, START),
-    'clock_rate': (100.0, START),
-    'marker_rate': (10.0, START),
-    'publish_clock': (True, START),
-    'publish_tf': (True, START),
-    'publish_camera_frames': (True, START),
-    'publish_earth_frame': (False, START),
-    'velocity_arrows': (False, True),
-    'trail_length_s': (0.0, 2.0),
-    'min_track_lifetime_s': (0.1, START),
-    'smooth_track_height': (False, START),
-    'always_render': (False, True),
-    'frame_prefix': ('', START),
-    'map_frame': ('map', START),
-    'base_frame': ('base_link', START),
-    'odom_frame': ('', START),
-    f'{CAMERAS[0]}.resolution_scale': (0.0, 0.5),
-    f'{CAMERAS[0]}.rate': (-1.0, 5.0),
-}
+# As the contract has them: each one's default; of those of run time, another value besides.
+PARAMETERS = yaml.safe_load(f"""
+at load: {{scene_id: '', cameras: ['']}}
+at start:
+  {{tls_root_certificate: '', service_prefix: '', image_format: jpeg, image_quality: 95,
+  projection: native, hfov_deg: 90.0, shutter: instant, batch: auto, render_timeout_s: 10.0,
+  first_render_timeout_s: 300.0, mode: realtime, autoplay: false, start_offset_s: 0.0,
+  end_offset_s: 0.0, clock_rate: 100.0, marker_rate: 10.0, publish_clock: true, publish_tf: true,
+  publish_camera_frames: true, publish_earth_frame: false, min_track_lifetime_s: 0.1,
+  smooth_track_height: false, frame_prefix: '', map_frame: map, base_frame: base_link,
+  odom_frame: ''}}
+at run time:
+  {{resolution_scale: [0.25, 0.5], camera_rate: [0.0, 5.0], send_tracks: [false, true],
+  rig_offset: [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]],
+  rate: [1.0, 2.0], tick_us: [100000, 50000], loop: [false, true],
+  velocity_arrows: [false, true], trail_length_s: [0.0, 2.0], always_render: [false, true],
+  {FRONT}.resolution_scale: [0.0, 0.5], {FRONT}.rate: [-1.0, 5.0]}}
+""")
+AT_START, AT_RUN_TIME = PARAMETERS['at start'], PARAMETERS['at run time']
+DEFAULTS = {name: values[0] for name, values in AT_RUN_TIME.items()}
+DEFAULTS |= AT_START | PARAMETERS['at load']
 RANGES = {
     'rate': (0.01, 100.0),
     'resolution_scale': (0.01, 2.0),
     'image_quality': (1, 100),
 }
-GIVEN = ('usdz_path', 'server')
-CHANGEABLE = [name for name, (_, other) in PARAMETERS.items() if other not in (START, LOAD)]
-FIXED = [name for name, (_, other) in PARAMETERS.items() if other is START]
 
 
-def set_one(bench, name, value):
-    (result,) = bench.configure(**{name.replace('.', '__'): value})
-    return result
+def test_default(running):
+    assert values_of(running, [*DEFAULTS]) == typed(DEFAULTS)
 
 
-@pytest.mark.parametrize('name', [name for name in PARAMETERS if name not in GIVEN])
-def test_default(running, name):
-    found = running.get(name)
-    expected = PARAMETERS[name][0]
-    found = list(found) if isinstance(expected, list) else found
-    assert (found, type(found)) == (expected, type(expected))
+def test_changes_at_run_time(bench):
+    changed = {name: other for name, (_, other) in AT_RUN_TIME.items()}
+    assert all(one.successful for one in set_all(bench, changed.items()))
+    assert values_of(bench, [*changed]) == typed(changed)
+    back = [(name, DEFAULTS[name]) for name in changed]
+    assert all(one.successful for one in set_all(bench, back))
+    # Integers serve for doubles.
+    assert bench.configure(rate=2)[0].successful
+    assert bench.trigger('stop')['speed'] == 2.0
+    assert values_of(bench, ['rate']) == typed({'rate': 2.0})
 
 
-@pytest.mark.parametrize('name', CHANGEABLE)
-def test_changes_at_run_time(bench, name):
-    default, other = PARAMETERS[name]
-    assert set_one(bench, name, other).successful
-    found = bench.get(name)
-    assert (list(found) if isinstance(other, list) else found) == other
-    assert set_one(bench, name, default).successful
-
-
-@pytest.mark.parametrize('name', FIXED)
-def test_is_set_at_start_only(bench, name):
-    result = set_one(bench, name, PARAMETERS[name][0])
-    assert not result.successful
-    assert name in result.reason
+def test_is_set_at_start_only(running):
+    for name, result in zip(AT_START, set_all(running, AT_START.items()), strict=True):
+        assert not result.successful
+        assert name in result.reason
 
 
 def test_ranges_are_in_the_descriptors(running):
@@ -315,57 +330,24 @@ def test_ranges_are_in_the_descriptors(running):
         assert (span.from_value, span.to_value) == RANGES[name]
 
 
-def test_the_shipped_file_holds_every_one_under_any_name(running):
+def test_the_shipped_file_holds_every_one_under_any_name():
     document = yaml.safe_load(CONFIG.read_text())
     values = document['/**']['ros__parameters']
-    general = {name for name in PARAMETERS if not name.startswith(CAMERAS[0])}
-    assert general <= set(values)
-    for name in general:
-        assert values[name] == PARAMETERS[name][0]
+    general = {name: value for name, value in DEFAULTS.items() if '.' not in name}
+    assert {'usdz_path', 'server', *general} <= set(values)
+    assert {name: values[name] for name in general} == general
+    assert (values['usdz_path'], values['server']) == ('', 'localhost:46435')
 
 
-def test_stored_values_are_of_the_tables_type(start, usdz):
-    given = {
-        'rate:=2': 2.0,
-        'rig_offset:=[0, 0, 2, 0, 0, 0]': [0.0, 0.0, 2.0, 0.0, 0.0, 0.0],
-        'scene_id:=1234': '1234',
-        'cameras:=[]': [''],
-    }
-    rules = [word for rule in given for word in ('-p', rule)]
-    bench = start(*rules, usdz_path=usdz, server='localhost:1').ready()
-    for rule, expected in given.items():
-        found = bench.get(rule.partition(':')[0])
-        if isinstance(expected, list):
-            found = list(found)
-            assert [type(one) for one in found] == [type(one) for one in expected]
-        assert (found, type(found)) == (expected, type(expected))
-
-
-@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf, 300, 'abc', [1.0], True])
-def test_a_value_of_another_type_or_out_of_range_is_refused(bench, value):
-    result = set_one(bench, 'rate', value)
-    assert not result.successful
-    assert all(word in result.reason for word in ('rate', '0.01', '100'))
-    assert bench.get('rate') == 1.0
-
-
-def test_server_and_scene_id_are_taken_at_a_load(start, usdz):
+def test_server_and_scene_id_are_taken_at_a_load(bench, load):
     with FakeServer(scenes=[SEQUENCE_ID]) as old, FakeServer(scenes=['b', 'c']) as new:
-        bench = start(usdz_path=usdz, server=old.address).ready()
-        infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
-        bench.until(lambda: infos, 'a picture')
+        load(server=old.address)
+        bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+        bench.until(old.requests, 'a request')
         bench.configure(server=new.address, scene_id='c')
         bench.trigger('tick')
         assert not new.calls
-        bench.trigger('load')
-        bench.until(new.requests, 'a request')
+        load()
+        bench.until(new.requests, 'another one')
         assert {request.scene_id for request in old.requests()} == {SEQUENCE_ID}
         assert {request.scene_id for request in new.requests()} == {'c'}
-
-
-def test_autoplay_plays_after_a_load_too(start, usdz):
-    bench = start(autoplay=True)
-    bench.until(lambda: bench.states, 'the state')
-    bench.configure(usdz_path=str(usdz))
-    bench.trigger('load')
-    bench.until(lambda: bench.state['done'], 'the end')

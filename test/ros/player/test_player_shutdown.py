@@ -13,17 +13,20 @@
 # limitations under the License.
 """The end: markers deleted, exit code 0, no traceback, soon; also when asked twice."""
 
-from pathlib import Path
+from functools import partial
+import os
 import signal
-import subprocess
 import sys
 from test.rendering.fake_server import Gate
 from test.support.archives import CAMERAS
 from test.support.player_bench import NOWHERE, serve
 from test.support.process import Process
 import time
+import weakref
 
 import pytest
+import rclpy.executors
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
@@ -60,13 +63,11 @@ def test_markers_are_deleted(start, usdz, number):
     assert_clean(bench.player.wait(), bench.player.output)
 
 
-@pytest.mark.parametrize(
-    ('first', 'second'), [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)]
-)
+@pytest.mark.parametrize('first', SIGNALS)
 @pytest.mark.parametrize('between_s', [0.0, 0.02, 0.05, 0.09])
-def test_twice_in_a_row(start, usdz, first, second, between_s):
+def test_twice_in_a_row(start, usdz, first, between_s):
     bench = start(usdz_path=usdz, server=NOWHERE).ready()
-    assert_clean(*end(bench.player, first, second, between_s=between_s))
+    assert_clean(*end(bench.player, first, signal.SIGINT, between_s=between_s))
 
 
 def test_many_times(start, usdz):
@@ -111,80 +112,55 @@ def test_in_the_middle_of_a_load(start, usdz, pittsburgh):
     assert_clean(*end(bench.player, signal.SIGINT))
 
 
-IN_THE_EXECUTOR = """
-import os
-import signal
-import sys
-
-import rclpy.executors
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-class Interrupted(rclpy.executors.SingleThreadedExecutor):
+class InTheExecutor(SingleThreadedExecutor):
     def __init__(self, **options):
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt()
         super().__init__(**options)
 
 
-rclpy.executors.SingleThreadedExecutor = Interrupted
-from nurec_ros.cli.player import main
-sys.exit(main([]))
-"""
+class InAnImport:
+    """As numpy's extension modules do: what is raised becomes another error."""
 
-# As numpy's extension modules do.
-IN_AN_IMPORT = """
-import os
-import signal
-import sys
-
-
-class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.ros.player_node':
+        if name == MODULE:
             try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except BaseException:
+                interrupt()
+            except BaseException:  # noqa: BLE001, whatever ends the start
                 raise ImportError(f'cannot import {name}') from None
 
 
-from nurec_ros.cli.player import main
-sys.meta_path.insert(0, Interrupted())
-sys.exit(main([]))
-"""
+class InACallback:
+    """As importlib has one for each module: what is raised there goes no further."""
 
-
-# As importlib has one for each module: what is raised there goes no further.
-IN_A_CALLBACK = """
-import os
-import signal
-import sys
-import weakref
-
-
-class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.ros.player_node':
-            one = Interrupted()
-            self.reference = weakref.ref(one, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        if name == MODULE:
+            one = InACallback()
+            self.reference = weakref.ref(one, lambda _: interrupt())
             del one
 
 
-from nurec_ros.cli.player import main
-sys.meta_path.insert(0, Interrupted())
-sys.exit(main([]))
-"""
+MODULE = 'nurec_ros.ros.player_node'
 
 
-@pytest.mark.parametrize('script', [IN_THE_EXECUTOR, IN_AN_IMPORT, IN_A_CALLBACK])
-def test_at_a_moment_of_its_start_that_turns_it_into_an_error(script):
-    process = subprocess.run(
-        [sys.executable, '-c', script],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=Path(__file__).parents[3],
-    )
-    assert_clean(process.returncode, process.stdout + process.stderr)
+def prepare(kind):
+    """Have the signal come at a moment of the start, in the player's process."""
+    if kind is InTheExecutor:
+        rclpy.executors.SingleThreadedExecutor = kind
+    else:
+        sys.meta_path.insert(0, kind())
+        # To be imported anew.
+        del sys.modules[MODULE]
+
+
+@pytest.mark.parametrize('kind', [InTheExecutor, InAnImport, InACallback])
+def test_at_a_moment_of_its_start_that_turns_it_into_an_error(tmp_path, kind):
+    log = tmp_path / 'player.txt'
+    player = Process('nurec_ros.cli.player', [], log, before=partial(prepare, kind))
+    assert_clean(player.wait(), player.output)
 
 
 @pytest.mark.parametrize('after_s', [0.2, 0.4, 0.6, 0.8])
