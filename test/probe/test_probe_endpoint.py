@@ -19,8 +19,7 @@ import http.server
 import socket
 from test.preview.preview_client import serve
 from test.probe.reports import closed, failed, grey, probe_at, stage, statuses
-from test.rendering.fake_server import FakeServer
-from test.rendering.tls import server_credentials
+from test.rendering.fake_server import FakeServer, server_credentials
 import threading
 
 import grpc

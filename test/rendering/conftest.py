@@ -37,9 +37,6 @@ import pytest
 
 CAMERAS = ('wide', 'tele', 'left', 'right')
 
-MakeServer = Callable[..., FakeServer]
-MakePipeline = Callable[..., RenderPipeline]
-
 
 @pytest.fixture(scope='session')
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:

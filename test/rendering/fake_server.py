@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent import futures
+from pathlib import Path
 import struct
 from test.support.ports import claim_port
 import threading
@@ -27,6 +28,30 @@ import zlib
 import grpc
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+
+# A certificate for localhost that signs itself; its key protects nothing but these tests.
+# openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500
+#   -subj /CN=localhost -addext subjectAltName=DNS:localhost
+CERTIFICATE = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBlDCCATugAwIBAgIUJ6DRkeQnlniWOlHmca+G0zJF5o8wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTAxMjg1OVoYDzIxMjYxMTAx
+MDEyODU5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAS3mdWCvXtMYu2Zlynk4fanUBvxDS9YkLs+WT2PVdd57ChAAM0fBPiP
+ZtFFMoSlee9VoYBUb82sUv5ZQkCRH6gvo2kwZzAdBgNVHQ4EFgQUs5pS3xH7++xJ
+7B8HGemLfNDiEIwwHwYDVR0jBBgwFoAUs5pS3xH7++xJ7B8HGemLfNDiEIwwFAYD
+VR0RBA0wC4IJbG9jYWxob3N0MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwID
+RwAwRAIgYnLgHMS2JOR/SYtKcpHC1j72VXaIl2KrfA0w+xWOAuACIEygSnIepnDX
+sWNaMIPAzaGznkTDeC/Xizdi+heU+v3x
+-----END CERTIFICATE-----
+"""
+KEY = b"""\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4JkN7i2lJqZM5yk8
+xGiiJ8VpSEXETPQK6gtSLRWtGeKhRANCAAS3mdWCvXtMYu2Zlynk4fanUBvxDS9Y
+kLs+WT2PVdd57ChAAM0fBPiPZtFFMoSlee9VoYBUb82sUv5ZQkCRH6gv
+-----END PRIVATE KEY-----
+"""
 
 
 def png(width: int, height: int, grey: int = 0) -> bytes:
@@ -208,15 +233,12 @@ class FakeServer:
             'batch_render_rgb': (self._batch, sensorsim_pb2.BatchRGBRenderRequest),
             'render_lidar': (self._spin, sensorsim_pb2.LidarRenderRequest),
         }
-        if method == 'render_lidar' and self.spin is None:
-            with self._lock:
-                self.calls.append(('refused lidar', None))
-            return None
         if service != self._prefix or method not in types:
             return None
-        if method == 'batch_render_rgb' and not self.batch:
+        lacks = {'render_lidar': self.spin is None, 'batch_render_rgb': not self.batch}
+        if lacks.get(method):
             with self._lock:
-                self.calls.append(('refused batch', None))
+                self.calls.append(('refused ' + ('lidar' if 'lidar' in method else 'batch'), None))
             return None
         answer, request_type = types[method]
 
@@ -290,6 +312,13 @@ class _Handler(grpc.GenericRpcHandler):
 
     def service(self, details: Any) -> Any:
         return self._fake.handler(details.method)
+
+
+def server_credentials(folder: Path) -> tuple[grpc.ServerCredentials, Path]:
+    """Return what a server presents, and the file that its clients trust."""
+    path = folder / 'root.pem'
+    path.write_bytes(CERTIFICATE)
+    return grpc.ssl_server_credentials([(KEY, CERTIFICATE)]), path
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ import select
 import socket
 import socketserver
 from test.rendering.conftest import due
-from test.rendering.tls import CERTIFICATE
+from test.rendering.fake_server import CERTIFICATE
 from test.support.ports import claim_port
 import threading
 
@@ -196,46 +196,37 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-class _Proxy(socketserver.ThreadingTCPServer):
-    """Connects whoever says CONNECT, and remembers to what."""
-
-    daemon_threads = True
-    asked: list[str]
-
-
-class _Connect(socketserver.BaseRequestHandler):
-    """A proxy that connects on."""
-
-    def handle(self):
-        head = b''
-        while b'\r\n\r\n' not in head:
-            more = self.request.recv(4096)
-            if not more:
-                return
-            head += more
-        place = head.split()[1].decode()
-        assert isinstance(self.server, _Proxy)
-        self.server.asked.append(place)
-        host, _, port = place.rpartition(':')
-        with socket.create_connection((host, int(port))) as beyond:
-            self.request.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
-            other = {self.request: beyond, beyond: self.request}
-            while True:
-                for ready in select.select(list(other), [], [])[0]:
-                    data = ready.recv(65536)
-                    if not data:
-                        return
-                    other[ready].sendall(data)
-
-
 @pytest.fixture
 def proxy():
-    server = _Proxy(('127.0.0.1', 0), _Connect)
-    server.asked = []
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    """Return a proxy that connects whoever says CONNECT, and remembers to what."""
+
+    class Connect(socketserver.StreamRequestHandler):
+        """Takes the bytes of both ends to the other."""
+
+        rbufsize = 0
+
+        def handle(self):
+            place = self.rfile.readline().split()[1].decode()
+            while self.rfile.readline().strip():
+                pass
+            asked.append(place)
+            host, _, port = place.rpartition(':')
+            with socket.create_connection((host, int(port))) as beyond:
+                self.wfile.write(b'HTTP/1.1 200 Connection established\r\n\r\n')
+                other = {self.request: beyond, beyond: self.request}
+                while True:
+                    for ready in select.select(list(other), [], [])[0]:
+                        data = ready.recv(65536)
+                        if not data:
+                            return
+                        other[ready].sendall(data)
+
+    asked: list[str] = []
+    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Connect) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_address[1]}', asked
+        server.shutdown()
 
 
 @pytest.mark.parametrize('name', [*PROXY_VARIABLES, 'all_proxy', 'GRPC_ADDRESS_HTTP_PROXY'])
@@ -251,11 +242,11 @@ def test_proxy_that_is_asked_for_is_used(
     monkeypatch, proxy, make_server, make_pipeline, delivered
 ):
     server = make_server()
-    monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{proxy.server_address[1]}')
+    monkeypatch.setenv('http_proxy', proxy[0])
     pipeline = make_pipeline(server, use_proxy=True)
     pipeline.submit(due('wide'), keep=True).result(60)
     assert len(delivered.frames) == 1
-    assert proxy.asked == [server.address]
+    assert proxy[1] == [server.address]
     pipeline.close(60.0)
 
 

@@ -18,12 +18,24 @@ The encoder here knows protobuf's wire format and the field numbers of the fact 
 our .proto files: a field with another number, type or order of its own would show.
 """
 
+from __future__ import annotations
+
+import importlib
+from importlib.abc import Loader
+from importlib.util import spec_from_loader
 import math
+import os
+from pathlib import Path
+import shutil
 import struct
+import subprocess
+import sys
 from test.support.lidars import field, varint
+from types import SimpleNamespace
 
 import numpy as np
-from nurec_ros.rendering import RenderOptions
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.rendering import protos, RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Camera, Scenario, Trajectory
@@ -99,53 +111,41 @@ LAST_US = T0_US + 10_000_000
 HALF = math.sqrt(0.5)
 
 
-class _Ego:
-    """Drives 10 m/s along x and looks along y: a quarter turn about z."""
-
-    def at(self, times_ns):
-        seconds = (np.atleast_1d(times_ns) - T0_US * 1000) / 1e9
-        poses = np.tile(np.eye(4), (len(seconds), 1, 1))
-        poses[:, :2, :2] = [[0.0, -1.0], [1.0, 0.0]]
-        poses[:, 0, 3] = 10.0 * seconds
-        return poses
+def ego_at(times_ns):
+    """Drive 10 m/s along x and look along y: a quarter turn about z."""
+    seconds = (np.atleast_1d(times_ns) - T0_US * 1000) / 1e9
+    poses = np.tile(np.eye(4), (len(seconds), 1, 1))
+    poses[:, :2, :2] = [[0.0, -1.0], [1.0, 0.0]]
+    poses[:, 0, 3] = 10.0 * seconds
+    return poses
 
 
-class _Active:
-    """Two road users, one of which can be placed."""
-
-    ids = ('car', 'tree')
-    indices = np.array([3, 5])
-    controllable = np.array([True, False])
-
-    def __init__(self, t_ns):
-        self.poses = np.tile(np.eye(4), (2, 1, 1))
-        self.poses[0, :3, 3] = [5.0, 1.0 + (t_ns - T0_US * 1000) / 1e9, 0.5]
-
-
-class _Tracks:
-    """Gives them at any time."""
-
-    def at(self, t_ns):
-        return _Active(t_ns)
+def tracks_at(t_ns):
+    """Return two road users, one of which can be placed."""
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[0, :3, 3] = [5.0, 1.0 + (t_ns - T0_US * 1000) / 1e9, 0.5]
+    return SimpleNamespace(
+        ids=('car', 'tree'),
+        indices=np.array([3, 5]),
+        controllable=np.array([True, False]),
+        poses=poses,
+    )
 
 
-class _Scene:
-    """As much of a scenario as a request is made from."""
-
-    start_ns = T0_US * 1000
-    end_ns = LAST_US * 1000
-    ego = _Ego()
-    tracks = _Tracks()
-
-    def __init__(self, model):
-        T_rig_camera = np.eye(4)
-        T_rig_camera[:3, 3] = [1.5, 0.25, 1.25]
-        times = np.array([[T0_US + 970_000, T0_US + 1_000_000]], dtype=np.int64) * 1000
-        self.cameras = {
-            'camera_front': Camera(
-                'camera_front', 'k', T_rig_camera, model, model.resolution, 'GLOBAL', times
-            )
-        }
+def scene(model):
+    """Return as much of a scenario as a request is made from."""
+    T_rig_camera = np.eye(4)
+    T_rig_camera[:3, 3] = [1.5, 0.25, 1.25]
+    times = np.array([[T0_US + 970_000, T0_US + 1_000_000]], dtype=np.int64) * 1000
+    name = 'camera_front'
+    camera = Camera(name, 'k', T_rig_camera, model, model.resolution, 'GLOBAL', times)
+    return SimpleNamespace(
+        start_ns=T0_US * 1000,
+        end_ns=LAST_US * 1000,
+        ego=SimpleNamespace(at=ego_at),
+        tracks=SimpleNamespace(at=tracks_at),
+        cameras={name: camera},
+    )
 
 
 FTHETA = parse_camera_model(
@@ -232,7 +232,7 @@ FISHEYE_PARAM = field(
 
 
 def encoded(model, t_us, **options):
-    builder = RequestBuilder(_Scene(model), RenderOptions(**options))
+    builder = RequestBuilder(scene(model), RenderOptions(**options))
     return builder.build('clipgt-1', 'camera_front', t_us * 1000).SerializeToString()
 
 
@@ -338,6 +338,112 @@ def test_replies_are_read_by_their_numbers():
 
 
 def test_the_scene_of_this_test_is_what_a_scenario_is():
-    for name in ('start_ns', 'end_ns', 'ego', 'tracks', 'cameras'):
-        assert name in Scenario.__dataclass_fields__
+    assert vars(scene(PINHOLE)).keys() <= Scenario.__dataclass_fields__.keys()
     assert callable(Trajectory.at)
+
+
+# --- messages that are missing, or that the runtime refuses: one sentence ------------------------
+
+# What Humble's protoc 3.12 writes of a field, and runtimes from 4 on refuse.
+OLD = """
+from google.protobuf import descriptor as _descriptor
+_descriptor.FieldDescriptor(
+    name='x', full_name='x', index=0, number=1, type=9, cpp_type=9, label=1,
+    has_default_value=False, default_value='', message_type=None, enum_type=None,
+    containing_type=None, is_extension=False, extension_scope=None)
+"""
+# What generators newer than the runtime write.
+NEW = """
+class VersionError(Exception):
+    pass
+raise VersionError('Detected incompatible versions: gencode 99.1 runtime 7.3. See the web.')
+"""
+REMEDY = 'build nurec_ros again on this machine (`colcon build`, or `make setup`)'
+
+
+PROTOS = Path(protos.__file__).parent
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    """Return a copy of the package with what is compiled of it, to be spoiled."""
+    folder = tmp_path_factory.mktemp('copy')
+    shutil.copytree(PROTOS.parents[1], folder / 'nurec_ros')
+    yield folder
+    shutil.rmtree(folder)
+
+
+def run(folder, command, *arguments, **environment):
+    inherited = {name: text for name, text in os.environ.items() if 'BYTECODE' not in name}
+    return subprocess.run(
+        [sys.executable, '-m', f'nurec_ros.cli.{command}', *arguments],
+        cwd=folder,
+        env={**inherited, 'PYTHONPATH': str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_command_says_it_in_one_line(copy):
+    generated = copy / 'nurec_ros' / 'rendering' / 'protos' / 'common_pb2.py'
+    generated.write_text((PROTOS / 'common_pb2.py').read_text() + NEW)
+    ended = run(copy, 'probe', '--usdz', 'none.usdz')
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.count('\n') == 1, ended.stderr
+    assert ended.stderr.startswith('nurec_probe: ')
+    words = 'Detected incompatible versions: gencode 99.1 runtime 7.3'
+    assert f'(VersionError: {words}): {REMEDY}' in ended.stderr
+
+
+class Spoiled(Loader):
+    """Finds one module, which holds some text."""
+
+    def __init__(self, name, text):
+        self._name, self._text = name, text
+
+    def find_spec(self, name, path=None, target=None):
+        return spec_from_loader(name, self) if name == self._name else None
+
+    def exec_module(self, module):
+        exec(self._text, vars(module))
+
+
+def imported_anew(monkeypatch, missing='', *, spoiled=''):
+    """Import protobuf and the messages once more, one module missing or holding another text."""
+    for name in list(sys.modules):
+        if name.startswith(('google.protobuf', protos.__name__)):
+            monkeypatch.delitem(sys.modules, name)
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    if spoiled:
+        finder = Spoiled(f'{protos.__name__}.common_pb2', spoiled)
+        monkeypatch.setattr(sys, 'meta_path', [finder, *sys.meta_path])
+    with pytest.raises(ConfigurationError) as caught:
+        importlib.import_module(protos.__name__)
+    return str(caught.value)
+
+
+def test_messages_of_an_older_generator(monkeypatch):
+    said = imported_anew(monkeypatch, spoiled=OLD)
+    assert '(TypeError: Descriptors cannot be created directly): ' + REMEDY in said
+
+
+def test_implementation_that_the_runtime_does_not_have_is_named(monkeypatch):
+    monkeypatch.setenv('PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION', 'rust')
+    said = imported_anew(monkeypatch)
+    assert said.startswith("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION is 'rust' in the environment")
+    assert said.endswith(': unset it')
+
+
+def test_messages_that_were_not_generated(monkeypatch):
+    said = imported_anew(monkeypatch, f'{protos.__name__}.common_pb2')
+    assert said == f'the protobuf messages are not generated: {REMEDY}'
+
+
+@pytest.mark.parametrize('missing', ['google', 'google.protobuf'])
+def test_without_protobuf(monkeypatch, missing):
+    said = imported_anew(monkeypatch, missing)
+    assert said.startswith('protobuf is not installed: ')
+    assert said.endswith(REMEDY)

@@ -28,10 +28,9 @@ from test.support.lidars import (
     varint,
 )
 
-import grpc
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TwistCommand
-from nurec_ros.rendering import Cloud, frames, policy, RenderOptions
+from nurec_ros.rendering import Cloud, frames, RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.scenario import Scenario
 import pytest
@@ -321,22 +320,6 @@ def test_the_next_connection_is_asked_again(make_server, make_pipeline, scenario
     again.spin = lambda *_: b''
     pipeline.submit(due(LIDAR, t_us=200_000), keep=True).result(60)
     assert isinstance(delivered.results[-1], Cloud)
-
-
-def test_spins_are_tried_again_as_pictures_are(spinning, delivered, monkeypatch):
-    monkeypatch.setattr(policy, 'TRANSIENT_DELAYS_S', (0.01,))
-    answers = iter([(grpc.StatusCode.INTERNAL, 'Stopped waiting for backend'), None])
-
-    def spin(_, context):
-        refusal = next(answers)
-        if refusal:
-            context.abort(*refusal)
-        return b''
-
-    server, pipeline = spinning(spin)
-    pipeline.submit(due(LIDAR)).result(60)
-    assert isinstance(delivered.results[0], Cloud)
-    assert len(server.requests('render_lidar')) == 2
 
 
 def test_the_first_spin_may_take_as_long_as_a_first_frame(spinning, delivered):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import socket
 from test.rendering.conftest import due, eventually
-from test.rendering.tls import CERTIFICATE, server_credentials
+from test.rendering.fake_server import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
 import threading
 
