@@ -53,18 +53,14 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope='module')
-def server():
-    """Serve the scene of all archives that the tests build."""
-    with FakeServer(scenes=[SEQUENCE_ID]) as running:
-        yield running
-
-
 def asked(server, camera):
     """Return what the server was asked for of a camera, alone or in batches."""
-    requests = list(server.requests())
-    for batch in server.requests('batch_render_rgb'):
-        requests += [item.request for item in batch.items]
+    requests = []
+    for method, request in list(server.calls):
+        if method == 'render_rgb':
+            requests.append(request)
+        elif method == 'batch_render_rgb':
+            requests += [item.request for item in request.items]
     return [one for one in requests if one.camera_intrinsics.logical_id == camera]
 
 
@@ -75,66 +71,17 @@ def info_of(bench, camera):
     return infos[0]
 
 
-@pytest.fixture(scope='module')
-def opencv(start, server, tmp_path_factory):
-    """Run a player with three cameras of OpenCV's models, at a quarter of their size."""
-
-    def edit(rig):
-        for calibration in rig['camera_calibrations'].values():
-            kind, parameters = MODELS[calibration['logical_sensor_name']]
-            calibration['camera_model'] = {'type': kind, 'parameters': parameters}
-
-    usdz = build_archive(tmp_path_factory.mktemp('opencv'), cameras=tuple(MODELS), edit_rig=edit)
-    return start(usdz_path=usdz, server=server.address).ready()
+def test_who_is_not_subscribed_to_is_not_rendered(bench, server):
+    before = asked(server, REAR)
+    info_of(bench, FRONT)
+    for _ in range(3):
+        bench.trigger('tick')
+    assert asked(server, FRONT)
+    assert asked(server, REAR) == before
 
 
-@pytest.mark.parametrize(
-    ('camera', 'model', 'd'),
-    [
-        ('simple', 'plumb_bob', [0.21, -0.11, 0.0011, -0.0007, 0.034]),
-        (
-            'rational',
-            'rational_polynomial',
-            [0.21, -0.11, 0.0011, -0.0007, 0.034, 0.49, -0.052, 0.041],
-        ),
-        ('fisheye', 'equidistant', [0.031, -0.012, 0.0041, -0.0009]),
-    ],
-)
-def test_opencv_lenses_have_their_names_and_coefficients(opencv, camera, model, d):
-    info = info_of(opencv, camera)
-    assert info.distortion_model == model
-    assert list(info.d) == pytest.approx(d)
-    parameters = MODELS[camera][1]
-    width, height = parameters['resolution']
-    assert (info.width, info.height) == (width // 4, height // 4)
-    fx, fy = parameters['focal_length']
-    assert (info.k[0], info.k[4]) == pytest.approx((fx / 4, fy / 4))
-    # Which pixel convention the file has is a matter of half a native pixel.
-    cx, cy = parameters['principal_point']
-    assert (info.k[2], info.k[5]) == pytest.approx((cx / 4, cy / 4), abs=0.51)
-    assert list(info.p[:3]) + list(info.p[4:7]) == pytest.approx(list(info.k[:6]))
-
-
-@pytest.mark.parametrize('hfov_deg', [60.0, 100.0])
-def test_projection_pinhole_is_an_undistorted_view(start, usdz, server, hfov_deg):
-    bench = start(
-        usdz_path=usdz, server=server.address, projection='pinhole', hfov_deg=hfov_deg
-    ).ready()
-    info = info_of(bench, FRONT)
-    assert info.distortion_model == 'plumb_bob'
-    assert set(info.d) == {0.0}
-    focal = info.width / 2 / math.tan(math.radians(hfov_deg) / 2)
-    assert (info.p[0], info.p[5]) == pytest.approx((focal, focal), rel=0.01)
-    assert (info.p[2], info.p[6]) == pytest.approx((info.width / 2, info.height / 2), abs=0.51)
-    assert (info.p[3], info.p[7], info.p[11]) == (0.0, 0.0, 0.0)
-    # The server is asked for that lens, at the calibration's size.
-    spec = asked(server, FRONT)[-1].camera_intrinsics
-    assert spec.WhichOneof('camera_param') == 'opencv_pinhole_param'
-    assert not any(spec.opencv_pinhole_param.radial_coeffs)
-
-
-def test_a_request_scales_the_picture_and_keeps_the_calibration(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address, resolution_scale=0.1).ready()
+def test_a_request_scales_the_picture_and_keeps_the_calibration(bench, server):
+    bench.configure(resolution_scale=0.1)
     info = info_of(bench, REAR)
     assert (info.width, info.height) == (192, 108)
     request = asked(server, REAR)[-1]
@@ -149,8 +96,7 @@ def test_a_request_scales_the_picture_and_keeps_the_calibration(start, usdz, ser
     assert any('equidistant' in one and 'px rms' in one for one in lines)
 
 
-def test_poses_of_road_users_go_along_where_they_are_asked_for(start, usdz, server):
-    bench = start(usdz_path=usdz, server=server.address).ready()
+def test_poses_of_road_users_go_along_where_they_are_asked_for(bench, server):
     info_of(bench, FRONT)
     assert not any(one.dynamic_objects for one in asked(server, FRONT))
     bench.seek(BEGIN_NS + 500 * MS)
@@ -161,57 +107,25 @@ def test_poses_of_road_users_go_along_where_they_are_asked_for(start, usdz, serv
 
     # Of the three that are there the one that can be controlled.
     bench.until(lambda: ids() == ['1'], 'its pose')
+    bench.configure(send_tracks=False)
 
 
 @pytest.mark.parametrize('batch', [True, False])
-def test_both_cameras_come_from_a_server_with_and_without_batches(start, usdz, batch):
+def test_both_cameras_come_from_a_server_with_and_without_batches(bench, load, batch):
     with FakeServer(scenes=[SEQUENCE_ID], batch=batch) as server:
-        bench = start(usdz_path=usdz, server=server.address, camera_rate=10.0).ready()
+        load(server=server.address, camera_rate=10.0)
         infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
         bench.until(lambda: all(infos), 'the first pictures')
         for count in (1, 2, 3):
             assert 'failed_images' not in bench.trigger('tick')
             t_ns = BEGIN_NS + 100 * MS * count
             bench.until(lambda t_ns=t_ns: all(stamp_ns(one[-1]) == t_ns for one in infos), 'both')
+        bench.configure(camera_rate=0.0)
 
 
-def test_who_is_not_subscribed_to_is_not_rendered(start, usdz):
-    with FakeServer(scenes=[SEQUENCE_ID]) as server:
-        bench = start(usdz_path=usdz, server=server.address).ready()
-        info_of(bench, FRONT)
-        for _ in range(3):
-            bench.trigger('tick')
-        assert asked(server, FRONT)
-        assert not asked(server, REAR)
-
-
-@pytest.mark.parametrize('shutter', ['instant', 'recorded'])
-def test_the_stamp_is_the_end_of_the_exposure_in_either_shutter_mode(start, usdz, shutter):
-    with FakeServer(scenes=[SEQUENCE_ID]) as server:
-        bench = start(usdz_path=usdz, server=server.address, shutter=shutter).ready()
-        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        bench.until(lambda: infos, 'the first picture')
-        bench.trigger('tick')
-        end_us = START_US + 47_000
-        bench.until(lambda: stamp_ns(infos[-1]) == end_us * 1000, 'the frame')
-        request = asked(server, FRONT)[-1]
-        start_pose, end_pose = request.sensor_pose.start_pose, request.sensor_pose.end_pose
-        assert (start_pose == end_pose) is (shutter == 'instant')
-        if shutter == 'recorded':
-            # Half-open: its last microsecond is the stamp's.
-            assert (request.frame_start_us, request.frame_end_us) == (
-                end_us - 27_000,
-                pytest.approx(end_us, abs=1),
-            )
-
-
-def test_a_camera_without_frame_times_is_due_at_10_hz(start, server, tmp_path):
-    def edit(rig):
-        times = rig['rig_trajectories'][0]['cameras_frame_timestamps_us']
-        times[next(key for key in times if key.startswith(FRONT))] = []
-
-    usdz = build_archive(tmp_path, edit_rig=edit)
-    bench = start(usdz_path=usdz, server=server.address, tick_us=500_000).ready()
+def test_a_camera_without_frame_times_is_due_at_10_hz(bench, load, tmp_path):
+    key = f'rig_trajectories[0].cameras_frame_timestamps_us.{FRONT}@{SEQUENCE_ID}'
+    load(usdz_path=str(build_archive(tmp_path, edit_rig={key: []})), tick_us=500_000)
     infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
     bench.until(lambda: infos, 'the first picture')
     bench.trigger('tick')
@@ -223,6 +137,97 @@ def test_a_camera_without_frame_times_is_due_at_10_hz(start, server, tmp_path):
     assert stamps() == [100 * MS * k for k in range(1, 6)]
 
 
+@pytest.mark.parametrize(
+    ('camera', 'model', 'd'),
+    [
+        ('simple', 'plumb_bob', [0.21, -0.11, 0.0011, -0.0007, 0.034]),
+        (
+            'rational',
+            'rational_polynomial',
+            [0.21, -0.11, 0.0011, -0.0007, 0.034, 0.49, -0.052, 0.041],
+        ),
+        ('fisheye', 'equidistant', [0.031, -0.012, 0.0041, -0.0009]),
+    ],
+)
+def test_opencv_lenses_have_their_names_and_coefficients(bench, load, tmp_path, camera, model, d):
+    kind, parameters = MODELS[camera]
+    lens = {'type': kind, 'parameters': parameters}
+    key = f'camera_calibrations.{camera}@{SEQUENCE_ID}.camera_model'
+    usdz = build_archive(tmp_path, cameras=[camera], edit_rig={key: lens})
+    load(usdz_path=str(usdz), resolution_scale=0.25)
+    infos = bench.listen(CameraInfo, f'~/{camera}/camera_info')
+    bench.until(lambda: infos, 'camera_info')
+    assert infos[0].distortion_model == model
+    assert list(infos[0].d) == pytest.approx(d)
+    width, height = parameters['resolution']
+    fx, fy = parameters['focal_length']
+    # OpenCV's pixel centres in the file are at +0.5.
+    cx, cy = (value - 0.5 for value in parameters['principal_point'])
+
+    def check(info, scale):
+        assert (info.width, info.height) == (width * scale, height * scale)
+        assert (info.k[0], info.k[4]) == pytest.approx((fx * scale, fy * scale))
+        # Of a smaller picture the centre of the first pixel is elsewhere.
+        centre = (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5
+        assert (info.k[2], info.k[5]) == pytest.approx(centre)
+        assert list(info.p[:3]) + list(info.p[4:7]) == pytest.approx(list(info.k[:6]))
+
+    check(infos[0], 0.25)
+    bench.configure(resolution_scale=1.0)
+    bench.until(lambda: infos[-1].width == width, 'the native size')
+    check(infos[-1], 1.0)
+    bench.configure(resolution_scale=0.25)
+
+
+def check_pinhole(info, request, hfov_deg):
+    """Check an undistorted view, and that the server was asked for that lens."""
+    assert info.distortion_model == 'plumb_bob'
+    assert set(info.d) == {0.0}
+    focal = info.width / 2 / math.tan(math.radians(hfov_deg) / 2)
+    assert (info.p[0], info.p[5]) == pytest.approx((focal, focal), rel=0.01)
+    assert (info.p[2], info.p[6]) == pytest.approx((info.width / 2, info.height / 2), abs=0.51)
+    assert (info.p[3], info.p[7], info.p[11]) == (0.0, 0.0, 0.0)
+    # At the calibration's size.
+    spec = request.camera_intrinsics
+    assert spec.WhichOneof('camera_param') == 'opencv_pinhole_param'
+    assert not any(spec.opencv_pinhole_param.radial_coeffs)
+
+
+def exposed(bench, server):
+    """Tick to the first frame; give its request, and when its exposure ended."""
+    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+    bench.until(lambda: infos, 'the first picture')
+    bench.trigger('tick')
+    end_us = START_US + 47_000
+    bench.until(lambda: stamp_ns(infos[-1]) == end_us * 1000, 'the frame')
+    return asked(server, FRONT)[-1], end_us
+
+
+def test_the_stamp_of_an_instant_is_the_end_of_the_exposure(bench, server):
+    request, _ = exposed(bench, server)
+    assert request.sensor_pose.start_pose == request.sensor_pose.end_pose
+
+
+def test_the_stamp_of_a_recorded_shutter_too_and_projection_pinhole_is_an_undistorted_view(
+    start, usdz, server
+):
+    bench = start(
+        usdz_path=usdz,
+        server=server.address,
+        shutter='recorded',
+        projection='pinhole',
+        hfov_deg=100.0,
+    ).ready()
+    request, end_us = exposed(bench, server)
+    assert request.sensor_pose.start_pose != request.sensor_pose.end_pose
+    # Half-open: its last microsecond is the stamp's.
+    assert (request.frame_start_us, request.frame_end_us) == (
+        end_us - 27_000,
+        pytest.approx(end_us, abs=1),
+    )
+    check_pinhole(info_of(bench, FRONT), request, 100.0)
+
+
 def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, usdz):
     size: dict[str, int | None] = {'bytes': None}
 
@@ -232,10 +237,17 @@ def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, us
         return planes[: size['bytes']]
 
     with FakeServer(render, scenes=[SEQUENCE_ID]) as server:
-        bench = start(usdz_path=usdz, server=server.address, image_format='rgb').ready()
+        bench = start(
+            usdz_path=usdz,
+            server=server.address,
+            image_format='rgb',
+            projection='pinhole',
+            hfov_deg=60.0,
+        ).ready()
         images = bench.listen(Image, f'~/{FRONT}/image_raw')
         infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        bench.until(lambda: images, 'the first picture')
+        bench.until(lambda: images and infos, 'the first picture')
+        check_pinhole(infos[0], asked(server, FRONT)[-1], 60.0)
         assert (images[0].encoding, images[0].step) == ('rgb8', 3 * images[0].width)
         pixels = np.array(images[0].data).reshape(-1, 3)
         assert np.unique(pixels, axis=0).tolist() == [[10, 20, 30]]
@@ -247,26 +259,3 @@ def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, us
         stamps = {BEGIN_NS, BEGIN_NS + 147 * MS}
         bench.until(lambda: stamp_ns(infos[-1]) == max(stamps), 'the good frame')
         assert {stamp_ns(info) for info in infos} == stamps
-
-
-def test_pixel_centres_of_opencv_lenses_in_the_file_are_half_a_pixel_from_ros(start, tmp_path):
-    parameters = {
-        'resolution': [1920, 1080],
-        'shutter_type': 'GLOBAL',
-        'principal_point': [951.2, 547.9],
-        'focal_length': [1120.5, 1118.25],
-        'radial_coeffs': [0.0] * 6,
-        'tangential_coeffs': [0.0] * 2,
-        'thin_prism_coeffs': [0.0] * 4,
-    }
-
-    def edit(rig):
-        for calibration in rig['camera_calibrations'].values():
-            calibration['camera_model'] = {'type': 'opencv-pinhole', 'parameters': parameters}
-
-    usdz = build_archive(tmp_path, edit_rig=edit)
-    with FakeServer(scenes=[SEQUENCE_ID]) as server:
-        bench = start(usdz_path=usdz, server=server.address, resolution_scale=1.0).ready()
-        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        bench.until(lambda: infos, 'the picture')
-    assert (infos[0].k[2], infos[0].k[5]) == pytest.approx((950.7, 547.4))

@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""~/load: from nothing, to another scenario and back; a player without one says what to do."""
+"""~/load: from nothing, to another scenario and back; files that are broken, and odd ones."""
 
 from itertools import pairwise
-from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.archives import build_archive, CAMERAS, REMOVED, SEQUENCE_ID, START_US
 from test.support.player_bench import Bench, serve, stamp_ns
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -30,28 +30,27 @@ pytestmark = pytest.mark.contract
 
 BEGIN_NS = START_US * 1000
 OTHER_START_US = START_US + 500_000_000
+OTHER_NS = OTHER_START_US * 1000
 OTHER_CAMERA = 'camera_roof'
+FRONT, REAR = CAMERAS
 
 
 @pytest.fixture(scope='module')
 def other(tmp_path_factory):
     """Return a scenario of 3 s, later, with one camera in common and one of its own, no box."""
-
-    def without_box(document):
-        del document['rig_trajectories'][0]['rig_bbox']
-
-    return build_archive(
+    path = build_archive(
         tmp_path_factory.mktemp('other'),
         duration_s=3.0,
         start_us=OTHER_START_US,
-        cameras=(CAMERAS[0], OTHER_CAMERA),
-        edit_rig=without_box,
+        cameras=(FRONT, OTHER_CAMERA),
+        edit_rig={'rig_trajectories[0].rig_bbox': REMOVED},
     )
+    return str(path)
 
 
 @pytest.fixture(scope='module')
 def server(usdz):
-    """Return a render server; both scenarios have the same scene id."""
+    """Return a render server; all scenarios have the same scene id."""
     with serve(usdz) as running:
         yield running
 
@@ -59,8 +58,7 @@ def server(usdz):
 @pytest.fixture
 def bench(running, usdz):
     """Return the shared player with the first scenario."""
-    running.configure(usdz_path=str(usdz), cameras=[''])
-    running.trigger('load')
+    running.load(usdz_path=str(usdz), cameras=[''])
     running.until(lambda: running.clock_ns == BEGIN_NS, 'the clock at begin')
     # What is known of the graph comes by another way than the answer of load.
     running.until(lambda: topics_of(running) == info_topics(*CAMERAS), 'the topics')
@@ -77,34 +75,23 @@ def info_topics(*cameras):
     return {f'/nurec/{camera}/camera_info' for camera in cameras}
 
 
-def test_position_is_begin_and_halted(bench, other):
+def test_position_is_begin_and_halted_and_the_rate_stays(bench, other, usdz):
     bench.trigger('play')
-    bench.configure(usdz_path=str(other))
-    state = bench.trigger('load')
+    state = bench.load(usdz_path=other, rate=2.5)
     assert (state['is_playing'], state['current_time_us']) == (False, OTHER_START_US)
     assert state['duration_s'] == pytest.approx(3.0)
-    bench.until(lambda: bench.clock_ns == OTHER_START_US * 1000, 'the new time')
-
-
-def test_back_to_an_earlier_time(bench, other, usdz):
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
-    bench.configure(usdz_path=str(usdz))
-    assert bench.trigger('load')['current_time_us'] == START_US
+    assert state['speed'] == 2.5
+    bench.until(lambda: bench.clock_ns == OTHER_NS, 'the new time')
+    # And back to an earlier time.
+    assert bench.load(usdz_path=str(usdz))['current_time_us'] == START_US
     bench.until(lambda: bench.clock_ns == BEGIN_NS, 'the earlier time')
-
-
-def test_the_rate_stays(bench, other):
-    bench.configure(rate=2.5, usdz_path=str(other))
-    assert bench.trigger('load')['speed'] == 2.5
 
 
 def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
     tracks = bench.listen(MarkerArray, '~/tracks')
     bench.seek(BEGIN_NS + 1_000_000_000)
     bench.until(lambda: tracks and tracks[-1].markers, 'the old tracks')
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
+    bench.load(usdz_path=other)
     bench.trigger('tick')
 
     def after():
@@ -118,118 +105,59 @@ def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
 
     bench.until(lambda: any(message.markers for message in after()), 'the new tracks')
     stamps = {stamp_ns(marker) for message in after() for marker in message.markers}
-    assert min(stamps) >= OTHER_START_US * 1000
+    assert min(stamps) >= OTHER_NS
 
 
 def test_latched_topics_are_replaced(bench, other):
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
+    running = bench.listen(TFMessage, '/tf_static', latched=True)
+    bench.until(lambda: running, 'the frames')
+    count = len(running)
+    bench.load(usdz_path=other)
+    # A running listener gets them too: they are published, not merely kept, in one message.
+    bench.until(lambda: len(running) == count + 1, 'the frames of the other scenario')
+    assert len(running[-1].transforms) == 4
     paths = bench.listen(PathMessage, '~/path', latched=True)
     egos = bench.listen(MarkerArray, '~/ego', latched=True)
     statics = bench.listen(TFMessage, '/tf_static', latched=True)
     bench.until(lambda: paths and egos and statics, 'the latched topics')
-    assert stamp_ns(paths[0].poses[0]) == OTHER_START_US * 1000
+    assert stamp_ns(paths[0].poses[0]) == OTHER_NS
     # The other scenario has no box: who comes now sees none.
     assert [marker.action for marker in egos[0].markers] == [Marker.DELETEALL]
     frames = {transform.child_frame_id for transform in statics[0].transforms}
     assert OTHER_CAMERA in frames
-    assert CAMERAS[1] not in frames
+    assert REAR not in frames
 
 
-def test_static_frames_come_in_one_message_and_again(bench, other):
-    """A running listener gets them too: they are published, not merely kept."""
-    statics = bench.listen(TFMessage, '/tf_static', latched=True)
-    bench.until(lambda: statics, 'the frames')
-    count = len(statics)
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
-    bench.until(lambda: len(statics) == count + 1, 'the frames of the other scenario')
-    assert len(statics[-1].transforms) == 4
-
-
-def test_camera_topics_come_and_go(bench, other):
+def test_topics_and_parameters_of_cameras_come_and_go(bench, other):
     assert topics_of(bench) == info_topics(*CAMERAS)
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
-    bench.until(
-        lambda: topics_of(bench) == info_topics(CAMERAS[0], OTHER_CAMERA), 'the new topics'
-    )
+    staying = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
+    bench.until(lambda: staying, 'the first picture')
+    bench.load(usdz_path=other)
+    bench.until(lambda: topics_of(bench) == info_topics(FRONT, OTHER_CAMERA), 'the new topics')
+    bench.until(lambda: stamp_ns(staying[-1]) == OTHER_NS, 'the picture after load')
     infos = bench.listen(CameraInfo, f'~/{OTHER_CAMERA}/camera_info')
     bench.until(lambda: infos, 'a picture of the new camera')
-    assert stamp_ns(infos[0]) == OTHER_START_US * 1000
-
-
-def test_a_listener_of_a_camera_that_stays_gets_a_picture(bench, other):
-    infos = bench.listen(CameraInfo, f'~/{CAMERAS[0]}/camera_info')
-    bench.until(lambda: infos, 'the first picture')
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
-    bench.until(lambda: stamp_ns(infos[-1]) == OTHER_START_US * 1000, 'the picture after load')
+    assert stamp_ns(infos[0]) == OTHER_NS
+    assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
 
 
 def test_cameras_are_taken_as_they_are_then(bench):
-    assert bench.configure(cameras=[CAMERAS[1]])[0].successful
+    assert bench.configure(cameras=[REAR])[0].successful
     assert topics_of(bench) == info_topics(*CAMERAS)
     bench.trigger('load')
-    bench.until(lambda: topics_of(bench) == info_topics(CAMERAS[1]), 'one camera only')
+    bench.until(lambda: topics_of(bench) == info_topics(REAR), 'one camera only')
 
 
-def test_parameters_of_cameras_come_and_go(bench, other):
-    bench.configure(usdz_path=str(other))
-    bench.trigger('load')
-    assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
-    assert not bench.configure(**{f'{CAMERAS[1]}__rate': 5.0})[0].successful
-
-
-def bad_files(folder):
-    """Make files that cannot be loaded; give what the refusal says of each."""
-    text = folder / 'text.usdz'
-    text.write_text('this is no archive')
-    no_rig = build_archive(folder, 'no_rig.usdz', leave_out=['rig_trajectories.json'])
-
-    def backwards(document):
-        document['rig_trajectories'][0]['T_rig_world_timestamps_us'].reverse()
-
-    return {
-        folder / 'missing.usdz': 'missing.usdz',
-        text: 'text.usdz',
-        no_rig: 'rig_trajectories.json',
-        build_archive(folder, 'times.usdz', edit_rig=backwards): 'T_rig_world_timestamps_us',
-    }
-
-
-def test_a_bad_file_leaves_everything_as_it_was(bench, tmp_path):
-    bench.seek(BEGIN_NS + 700_000_000)
-    for path, said in bad_files(tmp_path).items():
-        bench.configure(usdz_path=str(path))
+def test_what_does_not_fit_is_refused(bench):
+    for values, said in [
+        ({'cameras': ['nobody', FRONT]}, ['nobody', *CAMERAS]),
+        ({'usdz_path': ''}, ['usdz_path']),
+    ]:
+        bench.configure(**values)
         reason = bench.refusal('load')
-        assert said in reason
-        assert '\n' not in reason
-        state = bench.trigger('stop')
-        assert state['current_time_us'] == START_US + 700_000
-        assert state['scenario'].startswith('clipgt-')
+        assert all(word in reason for word in said)
         assert topics_of(bench) == info_topics(*CAMERAS)
-    bench.trigger('play')
-
-
-@pytest.mark.parametrize(
-    ('values', 'said'),
-    [
-        ({'usdz_path': ''}, 'usdz_path'),
-        ({'cameras': ['camera_nobody_knows']}, 'camera_nobody_knows'),
-    ],
-)
-def test_what_does_not_fit_is_refused(bench, values, said):
-    bench.configure(**values)
-    assert said in bench.refusal('load')
-    assert topics_of(bench) == info_topics(*CAMERAS)
-    assert bench.trigger('stop')['scenario']
-
-
-def test_unknown_cameras_are_refused_with_those_that_there_are(bench):
-    bench.configure(cameras=['nobody', CAMERAS[0]])
-    reason = bench.refusal('load')
-    assert all(name in reason for name in ('nobody', *CAMERAS))
+        assert bench.trigger('stop')['scenario']
 
 
 def test_the_old_scenario_plays_on_while_the_new_one_is_read(bench, pittsburgh):
@@ -250,10 +178,168 @@ def test_the_old_scenario_plays_on_while_the_new_one_is_read(bench, pittsburgh):
     assert len(set(stamps[: backwards[0] + 1])) > 1
 
 
-def test_loads_are_served_one_after_another(bench, other, usdz):
+def test_loads_are_served_one_after_another(bench):
     calls = [bench.start_call(Trigger, 'load') for _ in range(3)]
     bench.until(lambda: all(call.done() for call in calls), 'all answers')
     assert all(call.result().success for call in calls)
+
+
+RIG, TRACKS, INFO = 'rig_trajectories.json', 'sequence_tracks.json', 'data_info.json'
+POSES = 'rig_trajectories[0].T_rig_worlds'
+TIMES = 'rig_trajectories[0].T_rig_world_timestamps_us'
+CHUNK = 'dummy_chunk_id.tracks_data'
+NAN_POSE = [
+    [1.0, 0.0, 0.0, float('nan')],
+    *([0.0] * i + [1.0] + [0.0] * (3 - i) for i in (1, 2, 3)),
+]
+FATAL = {
+    'no archive': ({}, []),
+    'no rig': ({'leave_out': [RIG]}, [RIG]),
+    'rig no JSON': ({'members': {RIG: '{"a": '}}, [RIG]),
+    'pose of another shape': (
+        {'edit_rig': {f'{POSES}[3]': [[1.0, 0.0, 0.0, 0.0]] * 3}},
+        [RIG, 'T_rig_worlds'],
+    ),
+    'NaN in a pose': ({'edit_rig': {f'{POSES}[3]': NAN_POSE}}, [RIG, 'T_rig_worlds']),
+    'times that go back': (
+        {'edit_rig': {f'{TIMES}[3]': START_US}},
+        [RIG, 'T_rig_world_timestamps_us'],
+    ),
+    'another number of times': (
+        {'edit_rig': {f'{TIMES}[3]': REMOVED}},
+        [RIG, 'T_rig_world_timestamps_us'],
+    ),
+    'no poses': ({'edit_rig': {POSES: REMOVED}}, [RIG, 'T_rig_worlds']),
+    'track without an id': (
+        {'edit_tracks': {f'{CHUNK}.tracks_id': REMOVED}},
+        [TRACKS, 'tracks_id'],
+    ),
+    'track poses of another shape': (
+        {'edit_tracks': {f'{CHUNK}.tracks_poses[0]': [[0.0, 0.0]]}},
+        [TRACKS, 'tracks_poses'],
+    ),
+    'track times that go back': (
+        {'edit_tracks': {f'{CHUNK}.tracks_timestamps_us[0][3]': START_US}},
+        [TRACKS, 'tracks_timestamps_us'],
+    ),
+    'too few labels': (
+        {'edit_tracks': {f'{CHUNK}.tracks_label_class[3]': REMOVED}},
+        [TRACKS, 'tracks_label_class'],
+    ),
+    'too few sizes': (
+        {'edit_tracks': {'dummy_chunk_id.cuboidtracks_data.cuboids_dims[3]': REMOVED}},
+        [TRACKS, 'cuboids_dims'],
+    ),
+}
+
+
+def test_what_is_broken_is_refused_in_one_line_and_all_stays_as_it_was(bench, tmp_path):
+    bench.configure(rate=0.01)
+    bench.seek(BEGIN_NS + 700_000_000)
+    for what, (options, words) in FATAL.items():
+        path = tmp_path / 'broken.usdz'
+        if what == 'no archive':
+            path.write_text('this is no archive')
+        else:
+            build_archive(tmp_path, path.name, **options)
+        bench.configure(usdz_path=str(path))
+        reason = bench.refusal('load')
+        assert '\n' not in reason
+        assert all(word in reason for word in ['broken.usdz', *words]), (what, reason)
+        state = bench.trigger('stop')
+        assert state['current_time_us'] == START_US + 700_000
+        assert state['scenario'] == SEQUENCE_ID
+        assert topics_of(bench) == info_topics(*CAMERAS)
+    bench.configure(usdz_path=str(tmp_path / 'missing.usdz'))
+    bench.trigger('play')
+    assert 'missing.usdz' in bench.refusal('load')
+    # It plays on.
+    assert bench.trigger('play')['is_playing']
+    clocks = bench.spin(bench.clocks, 5)
+    assert len(set(map(stamp_ns, clocks))) > 1
+
+
+def of_camera(change):
+    """Return an edit of the first camera's calibration."""
+
+    def edit(document):
+        calibration = next(iter(document['camera_calibrations'].values()))
+        change(calibration, calibration['camera_model'])
+
+    return {'edit_rig': edit}
+
+
+def blind(_, model):
+    model['parameters']['principal_point'] = [960.0, -3000.0]
+
+
+FRAME_TIMES = 'rig_trajectories[0].cameras_frame_timestamps_us'
+LONG_NAME = 'a' * 240
+ROAD = (
+    '<road id="{0}" length="50"><planView><geometry s="0" x="0" y="{0}" hdg="0" length="50">'
+    '<line/></geometry></planView>{1}</road>'
+)
+LANES = (
+    '<lanes><laneSection s="0"><center><lane id="0" type="none"/></center><right>'
+    '<lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
+    '</right></laneSection></lanes>'
+)
+NO_LANE_SECTION = f'<OpenDRIVE>{ROAD.format(1, "<lanes/>")}{ROAD.format(9, LANES)}</OpenDRIVE>'
+# What is in them, what is said of it, and the cameras that are there.
+ODD = {
+    'no tracks': ({'leave_out': [TRACKS]}, TRACKS, CAMERAS),
+    'no data_info': ({'leave_out': [INFO]}, INFO, CAMERAS),
+    'broken data_info': ({'members': {INFO: '[1, 2'}}, INFO, CAMERAS),
+    'broken metadata': ({'metadata': '\t: ]['}, 'metadata.yaml', CAMERAS),
+    'broken map': ({'members': {'map.xodr': '<OpenDRIVE'}}, 'map.xodr', CAMERAS),
+    'no lane section': ({'members': {'map.xodr': NO_LANE_SECTION}}, 'map.xodr', CAMERAS),
+    'unknown lens': (of_camera(lambda _, lens: lens.update(type='compound-eye')), FRONT, [REAR]),
+    'blind camera': (of_camera(blind), FRONT, [REAR]),
+    'long name': (
+        of_camera(lambda camera, _: camera.update(logical_sensor_name=LONG_NAME)),
+        f"camera '{LONG_NAME}' is {'a' * 120} in",
+        ['a' * 120, REAR],
+    ),
+    'no frames': ({'edit_rig': {f'{FRAME_TIMES}.{FRONT}@{SEQUENCE_ID}': []}}, 'no times', CAMERAS),
+    'no road users': ({'tracks': []}, TRACKS, CAMERAS),
+    'no cameras': ({'cameras': ()}, 'there are no cameras', ()),
+    'unknown keys': ({'edit_rig': {'something_new': {'a': 1}}}, 'something_new', CAMERAS),
+    'other members missing': (
+        {'leave_out': ['metadata.yaml', 'default.usda', 'volume.nurec']},
+        'metadata.yaml',
+        CAMERAS,
+    ),
+}
+
+
+@pytest.mark.parametrize('what', ODD)
+def test_what_is_odd_is_played_and_said_once(running, tmp_path, what):
+    options, said, cameras = ODD[what]
+    before = len(running.player.output)
+    state = running.load(usdz_path=str(build_archive(tmp_path, **options)))
+    assert (state['current_time_us'], state['done']) == (START_US, False)
+    assert state['duration_s'] == pytest.approx(2.0)
+    running.until(lambda: topics_of(running) == info_topics(*cameras), 'the topics')
+    infos = [running.listen(CameraInfo, f'~/{camera}/camera_info') for camera in cameras]
+    running.until(lambda: all(infos), 'a picture of each camera')
+    assert running.trigger('play')['is_playing']
+    assert len(set(map(stamp_ns, running.spin(running.clocks, 5)))) > 2
+    level = 'INFO' if what == 'long name' else 'WARN'
+    told = [one for one in running.player.output[before:].splitlines() if said in one]
+    assert [f'[{level}]' in line for line in told] == [True], told
+
+
+def test_begin_and_end_are_what_poses_and_range_cover_both(bench, tmp_path):
+    def edit(info):
+        info['pose-range']['start-timestamp_us'] += 250_000
+        info['pose-range']['end-timestamp_us'] -= 500_000
+
+    state = bench.load(usdz_path=str(build_archive(tmp_path, edit_info=edit)))
+    assert state['current_time_us'] == START_US + 250_000
+    assert state['duration_s'] == pytest.approx(1.25)
+    bench.configure(tick_us=3_600_000_000)
+    assert bench.trigger('tick')['current_time_us'] == START_US + 1_500_000
+    bench.configure(tick_us=100_000)
 
 
 EVERYTHING = {
@@ -276,26 +362,26 @@ EVERYTHING = {
 @pytest.fixture(scope='module')
 def idle(start):
     """Return a player that has nothing to play."""
-    running: Bench = start()
+    running: Bench = start(report_s=0.2)
     running.until(lambda: running.states, 'the state')
     return running
 
 
-def test_state_says_so(idle):
+def test_what_an_idle_player_publishes_and_says(idle):
     assert (idle.state['scenario'], idle.state['is_playing']) == ('', False)
     assert idle.states[-1].message == 'idle'
-
-
-def test_only_state_and_diagnostics_are_published(idle):
     expected = {'/rosout', '/parameter_events', '/nurec/state', '/diagnostics'}
     idle.until(lambda: idle.topics() == expected, 'exactly these topics')
-
-
-def test_one_line_of_log_says_what_to_do(idle):
     idle.until(lambda: '~/load' in idle.player.output, 'the line')
     (line,) = [one for one in idle.player.output.splitlines() if '[INFO]' in one]
     assert '~/load' in line
     assert 'usdz_path' in line
+    found = idle.listen(DiagnosticArray, '/diagnostics')
+    idle.until(lambda: found, 'diagnostics')
+    (status,) = found[-1].status
+    assert (status.name, status.level) == ('nurec: playback', DiagnosticStatus.OK)
+    assert 'usdz_path' in status.message
+    assert found[-1].header.stamp.nanosec > 0
 
 
 def test_every_service_is_there(idle):
@@ -306,19 +392,13 @@ def test_every_service_is_there(idle):
     idle.until(lambda: offered() >= EVERYTHING, 'all services')
 
 
-@pytest.mark.parametrize('name', ['play', 'stop', 'reset', 'tick'])
-def test_triggers_refuse_with_the_remedy(idle, name):
-    reason = idle.refusal(name)
-    assert 'no scenario is loaded' in reason
-    assert 'usdz_path' in reason
-    assert '~/load' in reason
-
-
-def test_load_without_a_path_refuses(idle):
+def test_services_of_an_idle_player_refuse_with_the_remedy(idle):
+    for name in ('play', 'stop', 'reset', 'tick'):
+        reason = idle.refusal(name)
+        assert 'no scenario is loaded' in reason
+        assert 'usdz_path' in reason
+        assert '~/load' in reason
     assert 'usdz_path' in idle.refusal('load')
-
-
-def test_rosbag2_services_answer(idle):
     assert idle.call(IsPaused, 'is_paused').paused
     assert idle.call(SetRate, 'set_rate', SetRate.Request(rate=2.0)).success
     assert idle.call(GetRate, 'get_rate').rate == 2.0
@@ -328,20 +408,8 @@ def test_rosbag2_services_answer(idle):
     assert idle.call(IsPaused, 'is_paused').paused
 
 
-def test_diagnostics_say_so(idle):
-    found = idle.listen(DiagnosticArray, '/diagnostics')
-    idle.until(lambda: found, 'diagnostics')
-    assert [status.name for status in found[-1].status] == ['nurec: playback']
-    assert found[-1].status[0].level == DiagnosticStatus.OK
-    assert 'usdz_path' in found[-1].status[0].message
-    assert found[-1].header.stamp.nanosec > 0
-
-
-def test_load_ends_it(start, usdz):
-    bench = start()
-    bench.until(lambda: bench.states, 'the state')
-    bench.configure(usdz_path=str(usdz), rate=2.0)
-    assert bench.call(Trigger, 'load').success
-    bench.until(lambda: bench.clocks, 'the clock')
-    assert bench.trigger('tick')['current_time_us'] == START_US + 100_000
-    bench.until(lambda: bench.state['speed'] == 2.0, 'the state')
+def test_load_ends_it(idle, usdz):
+    idle.load(usdz_path=str(usdz), rate=2.0)
+    idle.until(lambda: idle.clocks, 'the clock')
+    assert idle.trigger('tick')['current_time_us'] == START_US + 100_000
+    idle.until(lambda: idle.state['speed'] == 2.0, 'the state')

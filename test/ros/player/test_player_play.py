@@ -11,10 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""play, stop and reset, what rosbag2 calls them, and what the state says of it."""
+"""play, stop and reset, what rosbag2 calls them, what the state says of it, and /clock."""
 
+from itertools import pairwise
+import signal
+from statistics import median
 from test.support.archives import CAMERAS, START_US
 from test.support.player_bench import NOWHERE, stamp_ns
+import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
@@ -27,6 +31,7 @@ from rosbag2_interfaces.srv import (
     SetRate,
     TogglePaused,
 )
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
 
 pytestmark = pytest.mark.contract
@@ -62,16 +67,20 @@ def test_waits_at_begin_halted(bench):
     assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {BEGIN_NS}
 
 
-@pytest.mark.parametrize('name', ['play', 'stop', 'reset', 'tick'])
-def test_answers_are_one_line_of_json_in_json_types(bench, name):
-    state = bench.trigger(name)
-    assert {key: type(state.get(key)) for key in TYPES} == TYPES
+def test_answers_are_one_line_of_json_in_json_types(bench):
+    for name in ('play', 'stop', 'reset', 'tick'):
+        state = bench.trigger(name)
+        assert {key: type(state.get(key)) for key in TYPES} == TYPES
 
 
-def test_play_runs_to_the_end_and_halts_there(bench):
+def test_play_runs_to_the_end_without_going_back_and_halts_there(bench):
+    before = len(bench.clocks)
     bench.configure(rate=4.0)
     assert bench.trigger('play')['is_playing']
     bench.passes(END_NS)
+    stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
+    assert stamps == sorted(stamps)
+    assert all(stamp % 1000 == 0 for stamp in stamps)
     assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {END_NS}
     bench.until(lambda: bench.state['done'], 'the state of the end')
     assert bench.state == {
@@ -80,53 +89,7 @@ def test_play_runs_to_the_end_and_halts_there(bench):
         'progress': 1.0,
         'current_time_us': START_US + 2_000_000,
     }
-
-
-def test_clock_never_goes_back_while_playing(bench):
-    before = len(bench.clocks)
-    bench.configure(rate=2.0)
-    bench.trigger('play')
-    bench.passes(END_NS)
-    stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
-    assert stamps == sorted(stamps)
-    assert all(stamp % 1000 == 0 for stamp in stamps)
-
-
-def test_stop_keeps_the_position(bench):
-    # Slowly, so that it does not reach the end before it is told to stop.
-    bench.configure(rate=0.1)
-    bench.trigger('play')
-    bench.passes(BEGIN_NS + 50_000_000)
-    state = bench.trigger('stop')
-    assert BEGIN_NS < state['current_time_us'] * 1000 < END_NS
-    bench.until(lambda: bench.clock_ns == state['current_time_us'] * 1000, 'the position')
-    assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {bench.clock_ns}
-    assert bench.trigger('play')['current_time_us'] == state['current_time_us']
-
-
-def test_reset_goes_back_and_halts(bench):
-    bench.trigger('play')
-    bench.passes(BEGIN_NS + 300_000_000)
-    state = bench.trigger('reset')
-    assert (state['is_playing'], state['current_time_us']) == (False, START_US)
-    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'the clock at begin')
-
-
-def test_reset_keeps_the_rate(bench):
-    bench.configure(rate=2.0)
-    assert bench.trigger('reset')['speed'] == 2.0
-
-
-def test_play_while_playing_and_stop_while_halted_succeed(bench):
-    bench.trigger('stop')
-    bench.trigger('play')
-    assert bench.trigger('play')['is_playing']
-    bench.trigger('stop')
-    assert not bench.trigger('stop')['is_playing']
-
-
-def test_play_at_the_end_starts_from_begin(bench):
-    bench.seek(END_NS)
+    # From the end it plays from begin.
     assert bench.trigger('stop')['done']
     state = bench.trigger('play')
     assert (state['is_playing'], state['done'], state['current_time_us']) == (
@@ -136,7 +99,32 @@ def test_play_at_the_end_starts_from_begin(bench):
     )
 
 
-def test_state_is_published_on_every_change(bench):
+@pytest.fixture
+def slow(bench):
+    """Return the player at a rate at which it does not halt at the end by itself meanwhile."""
+    bench.configure(rate=0.1)
+    return bench
+
+
+def test_stop_keeps_the_position_and_reset_the_rate(slow):
+    slow.trigger('play')
+    assert slow.trigger('play')['is_playing']
+    slow.passes(BEGIN_NS + 20 * MS)
+    state = slow.trigger('stop')
+    position_ns = state['current_time_us'] * 1000
+    assert BEGIN_NS < position_ns < END_NS
+    slow.until(lambda: slow.clock_ns == position_ns, 'the position')
+    assert {stamp_ns(clock) for clock in slow.spin(slow.clocks, 20)} == {position_ns}
+    assert not slow.trigger('stop')['is_playing']
+    assert slow.trigger('play')['current_time_us'] == state['current_time_us']
+    slow.passes(position_ns + MS)
+    state = slow.trigger('reset')
+    assert (state['is_playing'], state['current_time_us']) == (False, START_US)
+    assert state['speed'] == 0.1
+    slow.until(lambda: slow.clock_ns == BEGIN_NS, 'the clock at begin')
+
+
+def test_state_is_published_on_every_change_and_latched(bench):
     for name, playing in (('play', True), ('stop', False), ('play', True), ('reset', False)):
         before = len(bench.states)
         bench.trigger(name)
@@ -147,23 +135,9 @@ def test_state_is_published_on_every_change(bench):
             ),
             f'the state after {name}',
         )
-
-
-def test_state_is_latched(bench):
-    """A client that starts later hears the state without any change."""
+    # A client that starts later hears it without any change.
     late = bench.listen(DiagnosticStatus, '~/state', latched=True)
     bench.until(lambda: late, 'the latched state')
-
-
-# The cameras' first frames end 47 ms and 50 ms after the start, and come every 100 ms.
-DUE_US = sorted(offset + 100_000 * k for offset in (47_000, 50_000) for k in range(20))
-
-
-@pytest.fixture
-def slow(bench):
-    """Return the player at a rate at which it does not halt at the end by itself meanwhile."""
-    bench.configure(rate=0.01)
-    return bench
 
 
 def paused(bench):
@@ -178,94 +152,72 @@ def set_rate(bench, rate):
     return bench.call(SetRate, 'set_rate', SetRate.Request(rate=rate)).success
 
 
-def test_pause_and_resume(slow):
+def test_pause_and_resume_are_stop_and_play(slow):
     assert paused(slow)
-    slow.call(Resume, 'resume')
-    assert not paused(slow)
-    slow.call(Resume, 'resume')
-    assert not paused(slow)
-    slow.call(Pause, 'pause')
-    assert paused(slow)
-    slow.call(Pause, 'pause')
-    assert paused(slow)
-
-
-def test_pause_keeps_the_position(bench):
-    bench.call(Resume, 'resume')
-    bench.passes(BEGIN_NS + 200_000_000)
-    bench.call(Pause, 'pause')
-    assert bench.trigger('stop')['current_time_us'] >= START_US + 200_000
-
-
-def test_toggle_paused(slow):
-    for expected in (False, True, False, True):
-        slow.call(TogglePaused, 'toggle_paused')
+    for service, name, expected in [
+        (Resume, 'resume', False),
+        (Resume, 'resume', False),
+        (Pause, 'pause', True),
+        (Pause, 'pause', True),
+        *[(TogglePaused, 'toggle_paused', paused) for paused in (False, True, False, True)],
+    ]:
+        slow.call(service, name)
         assert paused(slow) is expected
-
-
-def test_they_share_the_state_with_the_triggers(slow):
     slow.trigger('play')
     assert not paused(slow)
+    slow.passes(BEGIN_NS + 20 * MS)
     slow.call(Pause, 'pause')
-    assert not slow.trigger('stop')['is_playing']
+    state = slow.trigger('stop')
+    assert not state['is_playing']
+    assert state['current_time_us'] >= START_US + 20_000
     slow.call(Resume, 'resume')
     assert slow.trigger('play')['is_playing']
 
 
-@pytest.mark.parametrize('rate', [0.01, 0.5, 2.0, 100.0])
-def test_rate_and_parameter_stay_in_step(bench, rate):
-    assert set_rate(bench, rate)
-    assert bench.call(GetRate, 'get_rate').rate == rate
-    assert bench.get('rate') == rate
-    assert bench.trigger('stop')['speed'] == rate
-    assert bench.configure(rate=1.5)[0].successful
-    assert bench.call(GetRate, 'get_rate').rate == 1.5
+def test_rate_and_parameter_stay_in_step(bench):
+    for rate in (0.01, 0.5, 2.0, 100.0):
+        assert set_rate(bench, rate)
+        assert bench.call(GetRate, 'get_rate').rate == rate
+        assert bench.get('rate') == rate
+        assert bench.trigger('stop')['speed'] == rate
+        assert bench.configure(rate=1.5)[0].successful
+        assert bench.call(GetRate, 'get_rate').rate == 1.5
 
 
-@pytest.mark.parametrize('rate', [0.0, -1.0, 0.009, 100.1, float('nan'), float('inf')])
-def test_a_rate_out_of_range_is_refused(bench, rate):
-    assert not set_rate(bench, rate)
-    assert bench.call(GetRate, 'get_rate').rate == 1.0
-    assert bench.get('rate') == 1.0
-    assert '~/set_rate refused' in bench.player.output
+def test_a_rate_out_of_range_is_refused(bench):
+    for rate in (0.0, -1.0, 0.009, 100.1, float('nan'), float('inf')):
+        assert not set_rate(bench, rate)
+        assert bench.call(GetRate, 'get_rate').rate == 1.0
+        assert bench.get('rate') == 1.0
+    assert bench.player.output.count('~/set_rate refused') == 6
 
 
-def test_play_next_goes_through_every_frame_time_of_any_camera(bench):
-    for due_us in DUE_US[:6]:
-        assert play_next(bench)
-        assert bench.trigger('stop')['current_time_us'] == START_US + due_us
-
-
-def test_play_next_renders_what_is_due_there(bench):
+def test_play_next_goes_through_every_frame_time_of_any_camera_and_renders(bench):
     infos = {name: bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS}
     for messages in infos.values():
         bench.until(lambda messages=messages: messages, 'the first picture')
         messages.clear()
-    for _ in range(4):
+    # Their first frames end 47 ms and 50 ms after the start, and come every 100 ms.
+    for due_us in (47_000, 50_000, 147_000, 150_000, 247_000, 250_000):
         assert play_next(bench)
-    bench.until(lambda: sum(map(len, infos.values())) >= 4, 'four frames')
+        assert bench.trigger('stop')['current_time_us'] == START_US + due_us
+    bench.until(lambda: sum(map(len, infos.values())) >= 6, 'six frames')
     front, rear = ([stamp_ns(info) // 1000 - START_US for info in infos[name]] for name in CAMERAS)
-    assert (front, rear) == ([47_000, 147_000], [50_000, 150_000])
+    assert (front, rear) == ([47_000, 147_000, 247_000], [50_000, 150_000, 250_000])
 
 
-def test_play_next_refuses_while_playing(slow):
+def test_play_next_refuses_while_playing_at_the_end_and_after_the_last_frame(slow):
+    before = slow.player.output.count('~/play_next refused: ')
     slow.trigger('play')
     assert not play_next(slow)
     assert slow.trigger('play')['is_playing']
-    assert '~/play_next refused: ' in slow.player.output
-
-
-def test_play_next_refuses_at_the_end(bench):
-    bench.seek(END_NS)
-    assert not play_next(bench)
-    assert bench.trigger('stop')['done']
-    assert '~/play_next refused: ' in bench.player.output
-
-
-def test_play_next_refuses_after_the_last_frame(bench):
-    bench.seek(END_NS - 1000)
-    assert not play_next(bench)
-    assert bench.trigger('stop')['current_time_us'] == START_US + 1_999_999
+    slow.trigger('stop')
+    for position_us, done in ((2_000_000, True), (1_999_999, False)):
+        slow.seek(BEGIN_NS + position_us * 1000)
+        assert not play_next(slow)
+        state = slow.trigger('stop')
+        assert (state['current_time_us'], state['done']) == (START_US + position_us, done)
+    assert slow.player.output.count('~/play_next refused: ') == before + 3
 
 
 def test_a_scenario_of_one_moment_is_done_and_never_plays(start, usdz, server):
@@ -288,14 +240,96 @@ def test_a_scenario_of_one_moment_is_done_and_never_plays(start, usdz, server):
     assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {moment_ns}
 
 
-def test_the_state_tells_begin_end_and_the_cameras_that_are_rendered(start, usdz):
+# How far apart the messages are that are compared for the speed: a delay of one is little then.
+STEP = 10
+
+
+def rate_of(heard):
+    """
+    Give the messages per second of what was heard last, by when they were sent.
+
+    Other work on the machine has the timer come late, and then soon again or one period later
+    still: it is the median of pairs of intervals.
+    """
+    sent = [sent_ns for sent_ns, _ in heard]
+    return median(2e9 / (b - a) for a, b in zip(sent, sent[2:], strict=False))
+
+
+def speeds_of(heard):
+    """Give the scenario seconds per wall second, within a lap; at begin it may not play yet."""
+    moments = [(sent_ns, stamp_ns(clock)) for sent_ns, clock in heard]
+    spans = zip(moments, moments[STEP:], strict=False)
+    return [(q - p) / (b - a) for (a, p), (b, q) in spans if BEGIN_NS < p < q]
+
+
+@pytest.mark.parametrize(
+    ('moment', 'rate'), [('halted', 0.0), ('playing', 0.5), ('playing', 4.0), ('at the end', 0.0)]
+)
+def test_comes_at_100_hz_and_passes_at_the_rate(bench, moment, rate):
+    if moment == 'playing':
+        # Over and over, so that it does not halt before enough of it was heard.
+        bench.configure(rate=rate, loop=True)
+    elif moment == 'at the end':
+        bench.seek(END_NS)
+    heard = bench.listen_sent(Clock, '/clock')
+    if moment == 'playing':
+        bench.trigger('play')
+        bench.until(lambda: len(speeds_of(heard)) >= 100, 'playing')
+        assert median(speeds_of(heard)) == pytest.approx(rate, rel=0.1)
+    expected = pytest.approx(100.0, rel=0.02)
+    bench.until(lambda: len(heard) >= 200 and rate_of(heard[-200:]) == expected, '100 Hz')
+
+
+def test_clock_rate_is_a_parameter_and_use_sim_time_stops_nothing(start, usdz):
     bench = start(
-        usdz_path=usdz,
-        server=NOWHERE,
-        cameras=f'[{FRONT}]',
-        start_offset_s=0.5,
-        end_offset_s=0.25,
+        usdz_path=usdz, server=NOWHERE, clock_rate=20, use_sim_time=True, rate=10.0
     ).ready()
-    for state in (bench.state, bench.trigger('tick')):
-        assert (state['start_us'], state['end_us']) == (START_US + 500_000, START_US + 1_750_000)
-        assert state['cameras'] == [FRONT]
+    assert bench.get('use_sim_time') is True
+    heard = bench.listen_sent(Clock, '/clock')
+    expected = pytest.approx(20.0, rel=0.02)
+    bench.until(lambda: len(heard) >= 40 and rate_of(heard[-40:]) == expected, '20 Hz')
+    bench.trigger('play')
+    bench.passes(END_NS)
+    bench.until(lambda: bench.state['done'], 'the end')
+
+
+def test_a_clock_that_was_late_does_not_make_up_for_it(bench):
+    """Of a timer that leaves out what it missed, 13 messages at most fall into 0.1 s."""
+    heard = bench.listen_sent(Clock, '/clock')
+    bench.until(lambda: heard, 'the clock')
+    bench.player.send_signal(signal.SIGSTOP)
+    # What it misses: 50 messages.
+    time.sleep(0.5)
+    bench.player.send_signal(signal.SIGCONT)
+
+    def sent():
+        return [sent_ns for sent_ns, _ in heard]
+
+    def late():
+        """Return the places of the messages before which others are missing."""
+        return [i for i, (a, b) in enumerate(pairwise(sent()), 1) if b - a > 400_000_000]
+
+    bench.until(lambda: late() and len(heard) >= late()[0] + 60, 'the clock going on')
+    spans = [b - a for a, b in zip(sent(), sent()[13:], strict=False)]
+    assert min(spans) > 100_000_000
+
+
+def test_each_step_is_on_the_clock_at_once(start, usdz):
+    """Between two messages of its own rate, a second apart, the clock tells every tick."""
+    bench = start(usdz_path=usdz, server=NOWHERE, clock_rate=1.0, tick_us=1000).ready()
+    heard = bench.listen_sent(Clock, '/clock')
+    bench.until(lambda: heard, 'the clock')
+    for _ in range(30):
+        bench.trigger('tick')
+    last_ns = BEGIN_NS + 30 * MS
+    bench.until(lambda: stamp_ns(heard[-1][1]) == last_ns, 'the last tick')
+    steps = [(sent_ns, stamp_ns(clock)) for sent_ns, clock in heard]
+    first_of = {}
+    for sent_ns, t_ns in steps:
+        first_of.setdefault(t_ns, sent_ns)
+    assert [t_ns for t_ns in first_of if t_ns > BEGIN_NS] == [
+        BEGIN_NS + MS * count for count in range(1, 31)
+    ]
+    # Were each to wait for the clock, they would all be a second apart.
+    gaps = [b - a for a, b in pairwise(list(first_of.values())[1:])]
+    assert sum(gap < 900 * MS for gap in gaps) > len(gaps) / 2

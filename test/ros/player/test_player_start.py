@@ -234,11 +234,19 @@ def test_the_shipped_file_starts_a_player(start, usdz):
     assert 'there is no parameter' not in bench.player.output
 
 
-def test_autoplay_plays_and_offsets_move_begin_and_end(start, usdz):
+def test_autoplay_plays_offsets_move_begin_and_end_and_the_state_tells_them(start, usdz):
     bench = start(
-        usdz_path=usdz, server=NOWHERE, autoplay=True, start_offset_s=0.5, end_offset_s=0.25
+        usdz_path=usdz,
+        server=NOWHERE,
+        autoplay=True,
+        start_offset_s=0.5,
+        end_offset_s=0.25,
+        cameras=f'[{CAMERAS[0]}]',
     ).ready()
     bench.until(lambda: bench.state['done'], 'the end')
     state = bench.trigger('reset')
     assert state['current_time_us'] == START_US + 500_000
     assert state['duration_s'] == pytest.approx(1.25)
+    for state in (bench.state, bench.trigger('tick')):
+        assert (state['start_us'], state['end_us']) == (START_US + 500_000, START_US + 1_750_000)
+        assert state['cameras'] == [CAMERAS[0]]
