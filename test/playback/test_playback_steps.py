@@ -11,18 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Steps: one after another, lost frames, and who moves the clock before they are done."""
+"""Steps one after another, lost frames, who overtakes a step; which cameras owe a still frame."""
 
 from test.playback.world import BEGIN, frames, kinds, MS, World
 
 import numpy as np
 from nurec_ros.playback.clock import Due, Schedule
-from nurec_ros.playback.effects import (
-    Discard,
-    Render,
-    Show,
-    StepDone,
-)
+from nurec_ros.playback.effects import Discard, Render, Show, StepDone
+from nurec_ros.playback.waiting import StillFrames
 import pytest
 
 NOTHING_DUE = Schedule({'wide': np.empty(0, np.int64)})
@@ -47,26 +43,30 @@ def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
     assert step.failed_images == {}
 
 
-def test_whoever_came_since_the_last_look_gets_the_frames_of_a_step():
+def test_the_frames_of_a_step_are_no_still_frames_besides():
     world = World()
-    world.audiences = {'wide': (0, 0), 'tele': (1, 0)}
-    world.step(300)
-    assert frames(world.renders()[-1]) == [('tele', 1250)]
+    world.playback.owe_stills()
+    world.step(100)
+    world.finish()
+    world.log.clear()
+    world.advance(10)
+    world.look()
+    assert world.renders() == []
 
 
-def test_a_step_without_frames_is_done_in_the_same_breath():
+def test_a_step_without_frames_is_done_in_the_same_breath_and_tells_who_came_and_went():
     world = World()
     step = world.step(30)
     assert kinds(world.log) == ['Show', 'Announce', 'StepDone']
     assert step.over
-
-
-def test_a_step_tells_which_tracks_came_and_went_in_it():
+    state = World().step(1200).state
+    assert (state.new_track_ids, state.removed_track_ids) == (('second',), ('first',))
+    assert state.active_tracks == 2
+    # Whoever came since the last look gets its frames.
     world = World()
-    step = world.step(1200)
-    assert step.state.new_track_ids == ('second',)
-    assert step.state.removed_track_ids == ('first',)
-    assert step.state.active_tracks == 2
+    world.audiences = {'wide': (0, 0), 'tele': (1, 0)}
+    world.step(300)
+    assert frames(world.renders()[-1]) == [('tele', 1250)]
 
 
 def test_steps_are_served_one_after_another():
@@ -79,13 +79,18 @@ def test_steps_are_served_one_after_another():
     assert world.position_ms == 1200
     world.do(world.playback.frames_done, world.renders()[-1].ticket)
     assert second.over
+    # Leaving ends those that are under way.
+    world = World()
+    moving, waiting = world.step(100), world.step(100)
+    effects = world.playback.leave('~/load')
+    assert effects == [StepDone(moving), StepDone(waiting), Discard()]
+    assert moving.overtaken_by == waiting.overtaken_by == '~/load'
 
 
 def test_a_step_waits_for_a_jump_back_and_not_for_a_jump_forward():
     world = World()
     world.seek(2500)
-    step = world.step(30)
-    assert step.over
+    assert world.step(30).over
     clocks = [e.t_ns for e in world.log if isinstance(e, Show) and e.clock]
     assert clocks == [2500 * MS, 2530 * MS]
     world.seek(1500)
@@ -94,8 +99,7 @@ def test_a_step_waits_for_a_jump_back_and_not_for_a_jump_forward():
     assert world.position_ms == 1500
     world.advance(49)
     assert world.position_ms == 1500
-    effects = world.advance(1)
-    assert kinds(effects)[:2] == ['ShowJump', 'Show']
+    assert kinds(world.advance(1))[:2] == ['ShowJump', 'Show']
     assert step.over
     assert world.position_ms == 1530
 
@@ -121,31 +125,24 @@ def test_a_step_says_how_many_frames_it_lost_and_why_the_last_one():
         (lambda world: world.seek(2500), '~/seek'),
         (lambda world: world.seek(500), '~/seek'),
         (lambda world: world.reset(), '~/reset'),
+        (lambda world: world.play(), ''),
+        (lambda world: world.stop(), ''),
     ],
-    ids=['seek forward', 'seek back', 'reset'],
+    ids=['seek forward', 'seek back', 'reset', 'play', 'stop'],
 )
 def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
     world = World()
     step = world.step(250)
     by(world)
-    assert StepDone(step) in world.log
-    assert step.overtaken_by == what
-    # What comes later is nobody's.
-    assert world.finish() == []
-
-
-@pytest.mark.parametrize('command', ['play', 'stop'])
-def test_play_and_stop_overtake_nothing(command):
-    world = World()
-    step = world.step(250)
-    getattr(world, command)()
-    assert not step.over
+    assert (StepDone(step) in world.log) is step.over is bool(what)
+    if what:
+        assert step.overtaken_by == what
+        # What comes later is nobody's.
+        assert world.finish() == []
 
 
 def test_the_next_lap_overtakes_a_step():
-    world = World(loop=True)
-    world.seek(2700)
-    world.advance(5)
+    world = World(loop=True, at_ms=2700)
     world.play()
     step = world.step(100)
     world.advance(400)
@@ -153,10 +150,7 @@ def test_the_next_lap_overtakes_a_step():
 
 
 def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
-    world = World(loop=True)
-    world.seek(2950)
-    world.advance(5)
-    world.finish()
+    world = World(loop=True, at_ms=2950)
     step = world.step(100)
     assert world.position_ms == 3000
     assert step.state.done
@@ -208,21 +202,128 @@ def test_play_next_goes_to_the_next_frame_of_any_camera():
         assert world.position_ms == expected
 
 
-def test_leaving_ends_what_was_under_way():
-    world = World()
-    moving, waiting = world.step(100), world.step(100)
-    effects = world.playback.leave('~/load')
-    assert effects == [StepDone(moving), StepDone(waiting), Discard()]
-    assert moving.overtaken_by == waiting.overtaken_by == '~/load'
+# Still frames: the bookkeeping.
+
+BOTH = ('a', 'b')
 
 
-def test_the_frames_of_a_step_are_no_still_frames_besides():
+def test_what_is_owed_is_asked_for_once_for_those_who_are_subscribed():
+    stills = StillFrames()
+    assert stills.begin(BOTH) == ()
+    stills.owe(BOTH)
+    assert stills.begin(('b',)) == ('b',)
+    stills.end(('b',))
+    # Who comes later gets it later.
+    assert stills.begin(BOTH) == ('a',)
+    stills.end(('a',))
+    assert stills.begin(BOTH) == ()
+    # Where frames come by themselves nothing is owed.
+    stills.owe(BOTH)
+    stills.forget(['a'])
+    assert stills.begin(BOTH) == ('b',)
+    # One at a time for a camera, and the last position in any case.
+    stills = StillFrames()
+    stills.owe(('a',))
+    assert stills.begin(BOTH) == ('a',)
+    for _ in range(10):
+        stills.owe(('a',))
+        assert stills.begin(BOTH) == ()
+    stills.owe(('b',))
+    assert stills.begin(BOTH) == ('b',)
+    stills.end(('a',))
+    assert stills.begin(BOTH) == ('a',)
+    stills.end(BOTH)
+    assert stills.begin(BOTH) == ()
+
+
+@pytest.mark.parametrize(
+    ('counts', 'expected'),
+    [
+        ([(1,), (1,)], 1),
+        ([(1,), (2,)], 2),
+        ([(2,), (1,), (2,)], 2),
+        ([(0,), (3,)], 1),
+        ([(1,), (0,), (1,)], 2),
+        # From one topic to another: new there.
+        ([(1, 0), (0, 1)], 2),
+        # A camera that got a topic more.
+        ([(1,), (1, 1)], 2),
+    ],
+)
+def test_each_growth_of_the_audience_owes_a_frame(counts, expected):
+    stills, asked = StillFrames(), 0
+    for numbers in counts:
+        stills.count({'a': numbers})
+        cameras = stills.begin(('a',) if any(numbers) else ())
+        asked += len(cameras)
+        stills.end(cameras)
+    assert asked == expected
+
+
+def test_who_comes_during_a_render_gets_one_of_their_own():
+    stills = StillFrames()
+    stills.count({'a': (1,)})
+    assert stills.begin(('a',)) == ('a',)
+    stills.count({'a': (2,)})
+    assert stills.begin(('a',)) == ()
+    stills.end(('a',))
+    assert stills.begin(('a',)) == ('a',)
+
+
+# Still frames: what a playback makes of them.
+
+
+def test_what_is_rendered_for_nobody_gets_a_still_frame_too():
+    world = World(shown=False, always_render=True)
+    world.audiences = {'wide': (0, 0), 'tele': (0, 0)}
+    world.advance()
+    (render,) = world.renders()
+    assert sorted(frames(render)) == [('tele', 1000), ('wide', 1000)]
+
+
+@pytest.mark.parametrize('at_ms', [None, 2345], ids=['forward', 'back'])
+def test_after_a_jump_while_halted_a_frame_of_the_position_is_owed(at_ms):
+    world = World(at_ms=at_ms)
+    world.seek(1234)
+    world.advance(60)
+    assert frames(world.renders()[-1]) == [('wide', 1234)]
+    assert world.renders()[-1].keep
+
+
+def test_a_dragged_slider_piles_up_no_renders_and_ends_with_the_last_position():
     world = World()
-    # Owed when the step begins, and then its frame is one of the step's.
-    world.playback.owe_stills()
-    world.step(100)
-    world.finish()
-    world.log.clear()
-    world.advance(10)
+    for t_ms in (1100, 1200, 1300, 1400):
+        world.seek(t_ms)
+        world.advance(10)
+    (only,) = world.renders()
+    assert frames(only) == [('wide', 1100)]
+    world.do(world.playback.frames_done, only.ticket)
     world.look()
-    assert world.renders() == []
+    assert frames(world.renders()[-1]) == [('wide', 1400)]
+
+
+def test_a_new_subscriber_of_a_halted_camera_gets_a_frame_and_its_transform():
+    world = World()
+    world.audiences = {'wide': (1, 0), 'tele': (0, 1)}
+    shown, render = world.look()
+    assert shown == Show(BEGIN, pose=True)
+    assert frames(render) == [('tele', 1000)]
+    world.audiences = {'wide': (0, 1), 'tele': (0, 1)}
+    assert frames(world.look()[-1]) == [('wide', 1000)]
+    world.audiences = {'wide': (0, 0), 'tele': (0, 1)}
+    assert world.look() == []
+
+
+def test_what_is_rendered_otherwise_is_owed_again_only_while_halted():
+    world = World()
+    world.playback.owe_stills()
+    assert frames(world.look()[-1]) == [('wide', 1000)]
+    world.finish()
+    # What is still owed when the clock starts to run is forgotten.
+    world.playback.owe_stills()
+    world.play()
+    world.playback.owe_stills()
+    world.advance(10)
+    world.stop()
+    world.advance(10)
+    assert len(world.renders()) == 1

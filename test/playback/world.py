@@ -13,25 +13,15 @@
 # limitations under the License.
 """A playback with an invented wall clock, and all that it wants done."""
 
-from __future__ import annotations
-
 import numpy as np
 from nurec_ros.playback.clock import Schedule
-from nurec_ros.playback.effects import (
-    Announce,
-    Effect,
-    Render,
-    Step,
-)
+from nurec_ros.playback.effects import Announce, Effect, Render, Step
 from nurec_ros.playback.playback import Playback
 
 MS = 1_000_000
 BEGIN, END = 1_000 * MS, 3_000 * MS
 # Wide at 10 Hz, tele at 4 Hz, both from begin on.
-TIMES = {
-    'wide': BEGIN + 100 * MS * np.arange(21),
-    'tele': BEGIN + 250 * MS * np.arange(9),
-}
+TIMES = {'wide': BEGIN + 100 * MS * np.arange(21), 'tele': BEGIN + 250 * MS * np.arange(9)}
 # Who is there when: one all the time, one in the first half, one in the second.
 TRACKS = {'all': (BEGIN, END), 'first': (BEGIN, 2_000 * MS), 'second': (2_001 * MS, END)}
 
@@ -43,16 +33,15 @@ def active_ids(t_ns):
 class World:
     """A playback, a wall clock that moves when it is told to, and all that was to be done."""
 
-    def __init__(self, *, shown=True, begin=BEGIN, end=END, **options):
+    def __init__(self, *, shown=True, begin=BEGIN, end=END, at_ms=None, **options):
         self.wall_ns = 7 * MS
         self.audiences = {'wide': (1, 0), 'tele': (0, 0)}
         options.setdefault('active_ids', active_ids)
         self.delivering = False
-        schedule = Schedule(options.pop('times', TIMES))
         self.playback = Playback(
             begin,
             end,
-            schedule,
+            Schedule(options.pop('times', TIMES)),
             scenario='drive',
             audiences=lambda: self.audiences,
             delivering=lambda: self.delivering,
@@ -60,12 +49,16 @@ class World:
         )
         self.log: list[Effect] = []
         if shown:
-            self.start()
+            self.start(at_ms)
 
-    def start(self):
-        """Show the first moment, and forget how."""
+    def start(self, at_ms=None):
+        """Show the first moment, or another one, and forget how."""
         self.advance()
         self.finish()
+        if at_ms is not None:
+            self.seek(at_ms)
+            self.advance(5)
+            self.finish()
         self.log.clear()
 
     def do(self, command, *arguments):

@@ -11,13 +11,24 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What tests of scenarios share: archives loaded without a word or with one, and the Earth."""
+"""What tests of scenarios share: archives loaded without a word, with one or not at all; Earth."""
 
 import math
-from test.support.archives import build_archive
+from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
 
 import numpy as np
+from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Scenario
+import pytest
+
+NAN = float('nan')
+FRONT, REAR = (f'{name}@{SEQUENCE_ID}' for name in CAMERAS)
+ENTRY = 'rig_trajectories[0]'
+POSES = f'{ENTRY}.T_rig_worlds'
+TIMES = f'{ENTRY}.T_rig_world_timestamps_us'
+FRAMES = f'{ENTRY}.cameras_frame_timestamps_us'
+DATA = 'dummy_chunk_id.tracks_data'
+DIMS = 'dummy_chunk_id.cuboidtracks_data.cuboids_dims'
 
 
 def loaded(tmp_path, **variants):
@@ -46,15 +57,29 @@ def usable(scenario):
     assert np.isfinite(scenario.tracks.at(middle).poses).all()
 
 
+def refusal(path):
+    """Load what must be refused, and return the sentence."""
+    with pytest.raises(ScenarioError) as caught:
+        Scenario.load(path)
+    text = str(caught.value)
+    assert text.startswith(f'{path}: ')
+    assert '\n' not in text
+    assert len(text) < 600
+    assert not text.endswith('.')
+    assert ', expected ' in text
+    return text
+
+
 def ecef(latitude, longitude, altitude):
     """Textbook geodetic to ECEF on WGS 84."""
     a, f = 6378137.0, 1 / 298.257223563
     phi, lam = math.radians(latitude), math.radians(longitude)
     n = a / math.sqrt(1 - f * (2 - f) * math.sin(phi) ** 2)
+    across = (n + altitude) * math.cos(phi)
     return np.array(
         [
-            (n + altitude) * math.cos(phi) * math.cos(lam),
-            (n + altitude) * math.cos(phi) * math.sin(lam),
+            across * math.cos(lam),
+            across * math.sin(lam),
             (n * (1 - f) ** 2 + altitude) * math.sin(phi),
         ]
     )

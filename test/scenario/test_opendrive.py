@@ -38,48 +38,39 @@ def test_cubics_beside_scipy():
     np.testing.assert_allclose(cubics.at(s), spline(s), atol=1e-12)
 
 
-def test_cubics_in_any_order_of_the_file():
-    cubics = Cubics([10.0, 0.0], [[5, 0, 0, 0], [1, 0, 0, 0]])
-    np.testing.assert_array_equal(cubics.at(np.array([0.0, 9.0, 11.0, 12.0])), [1, 1, 5, 5])
-
-
-def test_what_begins_at_the_end_does_not_count():
-    cubics = Cubics([0.0, 10.0], [[1, 0, 0, 0], [5, 0, 0, 0]])
-    np.testing.assert_array_equal(cubics.at(np.array([0.0, 5.0, 10.0])), [1, 1, 1])
-
-
-def test_no_cubics_are_zero():
-    assert not Cubics([], []).at(np.array([0.0, 1.0])).any()
+@pytest.mark.parametrize(
+    ('starts', 'pieces', 's', 'values'),
+    [
+        # In any order of the file.
+        ([10.0, 0.0], [[5, 0, 0, 0], [1, 0, 0, 0]], [0, 9, 11, 12], [1, 1, 5, 5]),
+        # What begins at the end does not count.
+        ([0.0, 10.0], [[1, 0, 0, 0], [5, 0, 0, 0]], [0, 5, 10], [1, 1, 1]),
+        # Before the first piece the first goes on.
+        ([5.0], [[1, 1, 0, 0]], [4, 5, 6], [0, 1, 2]),
+        ([], [], [0, 1], [0, 0]),
+    ],
+)
+def test_pieces_of_cubics(starts, pieces, s, values):
+    np.testing.assert_array_equal(Cubics(starts, pieces).at(np.array(s, float)), values)
     assert not len(Cubics([], []).cuts(0.0, 1.0))
 
 
-def test_before_the_first_piece_the_first_goes_on():
-    cubics = Cubics([5.0], [[1, 1, 0, 0]])
-    np.testing.assert_array_equal(cubics.at(np.array([4.0, 5.0, 6.0])), [0, 1, 2])
-
-
-def test_line():
-    line = Geometry(0.0, 3.0, -2.0, math.pi / 6, 20.0, 'curve', (0.0, 0.0))
-    x, y, heading = line.at(np.array([0.0, 20.0]))
-    np.testing.assert_allclose(x, [3, 3 + 20 * math.cos(math.pi / 6)])
-    np.testing.assert_allclose(y, [-2, -2 + 10])
-    np.testing.assert_allclose(heading, math.pi / 6)
-
-
-@pytest.mark.parametrize('curvature', [0.05, -0.2, 1e-6])
-def test_arc_is_a_circle(curvature):
+@pytest.mark.parametrize('curvature', [0.05, -0.2, 1e-6, 0.0])
+def test_arc_is_a_circle_and_without_curvature_a_line(curvature):
     arc = Geometry(0.0, 1.0, 2.0, 0.7, 100.0, 'curve', (curvature, curvature))
     s = np.linspace(0, 100, 57)
     x, y, heading = arc.at(s)
-    radius = 1 / curvature
-    expected_x = 1.0 + radius * (np.sin(0.7 + curvature * s) - math.sin(0.7))
-    expected_y = 2.0 - radius * (np.cos(0.7 + curvature * s) - math.cos(0.7))
+    if curvature:
+        expected_x = 1.0 + (np.sin(0.7 + curvature * s) - math.sin(0.7)) / curvature
+        expected_y = 2.0 - (np.cos(0.7 + curvature * s) - math.cos(0.7)) / curvature
+    else:
+        expected_x, expected_y = 1.0 + math.cos(0.7) * s, 2.0 + math.sin(0.7) * s
     np.testing.assert_allclose(x, expected_x, atol=1e-8)
     np.testing.assert_allclose(y, expected_y, atol=1e-8)
     np.testing.assert_allclose(heading, 0.7 + curvature * s)
 
 
-@pytest.mark.parametrize(('start', 'end'), [(0.0, 0.1), (0.1, -0.1), (-0.02, 0.3), (0.05, 0.05)])
+@pytest.mark.parametrize(('start', 'end'), [(0.1, -0.1), (-0.02, 0.3), (0.05, 0.05)])
 def test_spiral_beside_quadrature(start, end):
     length = 60.0
     spiral = Geometry(0.0, 0.0, 0.0, 0.0, length, 'curve', (start, end))
@@ -87,11 +78,12 @@ def test_spiral_beside_quadrature(start, end):
     def heading(s):
         return start * s + 0.5 * (end - start) / length * s * s
 
-    for way in (0.0, 7.3, 31.0, 60.0):
-        x, y, turn = (float(value[0]) for value in spiral.at(np.array([way])))
-        assert x == pytest.approx(quad(lambda s: math.cos(heading(s)), 0, way)[0], abs=1e-8)
-        assert y == pytest.approx(quad(lambda s: math.sin(heading(s)), 0, way)[0], abs=1e-8)
-        assert turn == pytest.approx(heading(way))
+    ways = np.array([0.0, 7.3, 31.0, 60.0])
+    x, y, turn = spiral.at(ways)
+    for function, found in ((math.cos, x), (math.sin, y)):
+        expected = [quad(lambda s, f=function: f(heading(s)), 0, way)[0] for way in ways]
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    np.testing.assert_allclose(turn, heading(ways))
 
 
 def test_poly3_runs_over_its_arc_length():
@@ -105,6 +97,8 @@ def test_poly3_runs_over_its_arc_length():
         assert v == pytest.approx(0.01 * u**2 - 0.0002 * u**3)
         assert math.tan(turn) == pytest.approx(slope(u))
         assert quad(lambda p: math.hypot(1, slope(p)), 0, u)[0] == pytest.approx(way, abs=1e-3)
+    # What has no length does not bend.
+    assert Geometry(0.0, 1.0, 2.0, 0.0, 0.0, 'poly3', (0.0, 0.0, 0.1, 0.0)).bend() == 0.0
 
 
 @pytest.mark.parametrize('reach', [1.0, 25.0])
@@ -118,10 +112,6 @@ def test_param_poly3(reach):
     np.testing.assert_allclose(y, [6, 6 + 6.75 - 1.375, 22])
     assert heading[0] == 0
     assert math.tan(heading[1]) == pytest.approx((27 - 8.25) / (30 - 3 - 8.25))
-
-
-def test_what_has_no_length_does_not_bend():
-    assert Geometry(0.0, 1.0, 2.0, 0.0, 0.0, 'poly3', (0.0, 0.0, 0.1, 0.0)).bend() == 0.0
 
 
 def test_reference_line_of_several_geometries():

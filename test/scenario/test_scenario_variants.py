@@ -14,7 +14,7 @@
 """Every variant of an archive that producers write, each as a small archive of its own."""
 
 import json
-from test.scenario.loading import loaded
+from test.scenario.loading import DATA, ENTRY, FRONT, loaded, POSES, REAR, TIMES
 from test.support.archives import (
     build_archive,
     CAMERAS,
@@ -22,6 +22,7 @@ from test.support.archives import (
     example_tracks,
     REMOVED,
     rig_document,
+    sample_times,
     SEQUENCE_ID,
     START_US,
     track,
@@ -40,10 +41,6 @@ START_NS = START_US * 1000
 
 def entry(document):
     return document['rig_trajectories'][0]
-
-
-def data(document):
-    return next(iter(document.values()))['tracks_data']
 
 
 def test_the_example(tmp_path):
@@ -123,18 +120,20 @@ def test_the_example_in_other_words(tmp_path, name):
     assert all(len(camera.frame_times_ns) for camera in scenario.cameras.values())
 
 
-def test_keys_of_cameras_are_kept(tmp_path):
+def test_cameras_of_other_keys_and_of_one_name(tmp_path):
     cameras = loaded(tmp_path, edit_rig=rekeyed('a.b[0]', 'ü@x@y')).cameras
     assert [camera.key for camera in cameras.values()] == ['a.b[0]', 'ü@x@y']
+    names = [f'camera_calibrations.{key}.logical_sensor_name' for key in (FRONT, REAR)]
+    cameras = loaded(tmp_path, edit_rig=dict.fromkeys(names, 'camera')).cameras
+    assert tuple(cameras) == ('camera', REAR)
 
 
-@pytest.mark.parametrize('start_us', [0, 1_600_000_000_000_000, 2_147_000_000_000_000])
+@pytest.mark.parametrize('start_us', [0, 2_147_000_000_000_000])
 def test_any_epoch(tmp_path, start_us):
     scenario = loaded(tmp_path, start_us=start_us)
     assert scenario.start_ns == start_us * 1000
-    np.testing.assert_allclose(
-        scenario.ego.at(scenario.start_ns + 1_000_000_000), ego_pose(1.0), atol=2e-3
-    )
+    pose = scenario.ego.at(scenario.start_ns + 1_000_000_000)
+    np.testing.assert_allclose(pose, ego_pose(1.0), atol=2e-3)
 
 
 def test_ids_that_collide_get_their_chunk_before_them(tmp_path):
@@ -142,25 +141,20 @@ def test_ids_that_collide_get_their_chunk_before_them(tmp_path):
     chunks.update(tracks_document([{**THIRD, 'id': FIRST['id']}], chunk='b'))
     scenario = loaded(tmp_path, edit_tracks=lambda _: chunks)
     assert scenario.tracks.ids == ('a/1', '2@scene:a', 'b/1')
-
-
-def test_ids_stay_apart_whatever_the_chunks_are_called(tmp_path):
+    # They stay apart whatever the chunks are called.
     chunks = tracks_document([FIRST, {**SECOND, 'id': 'a/1'}], chunk='a')
-    others = [{**THIRD, 'id': '1'}, {**BLINK, 'id': 'b/1'}]
-    chunks.update(tracks_document(others, chunk='b'))
+    chunks.update(tracks_document([THIRD | {'id': '1'}, BLINK | {'id': 'b/1'}], chunk='b'))
     path = build_archive(tmp_path, edit_tracks=lambda _: chunks)
-    ids = Scenario.load(path, min_track_lifetime_s=0).tracks.ids
-    assert len(set(ids)) == 4
+    assert len(set(Scenario.load(path, min_track_lifetime_s=0).tracks.ids)) == 4
 
 
-def test_ids_as_numbers(tmp_path):
-    def edit(tracks):
-        data(tracks)['tracks_id'] = [28, 3.0, 10**25, 'x']
-
+def test_ids_may_be_numbers_and_labels_stay_the_files_text(tmp_path):
+    labels = ['Automobile', 'Fußgänger', '', '  two  words ']
+    edit = {f'{DATA}.tracks_id': [28, 3.0, 10**25, 'x'], f'{DATA}.tracks_label_class': labels}
     path = build_archive(tmp_path, edit_tracks=edit)
     tracks = Scenario.load(path, min_track_lifetime_s=0).tracks
-    assert tracks.ids[:2] == ('28', '3')
-    assert tracks.ids[3] == 'x'
+    assert (tracks.ids[:2], tracks.ids[3]) == (('28', '3'), 'x')
+    assert tracks.labels == tuple(labels)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +168,7 @@ def test_ids_as_numbers(tmp_path):
     ],
 )
 def test_flags_of_any_form(tmp_path, flags):
-    scenario = loaded(tmp_path, edit_tracks=lambda t: data(t).update(tracks_flags=flags))
+    scenario = loaded(tmp_path, edit_tracks={f'{DATA}.tracks_flags': flags})
     both = frozenset({'DYNAMIC', 'CONTROLLABLE'})
     assert scenario.tracks.flags == (both, frozenset({'DYNAMIC'}), frozenset())
     assert scenario.tracks.static.tolist() == [False, False, True]
@@ -189,14 +183,13 @@ def test_flags_of_any_form(tmp_path, flags):
         (None, 'tracks_flags is null, expected 4 elements'),
         ('DYNAMIC', "tracks_flags is 'DYNAMIC', expected 4 elements"),
         (['NONE'], 'tracks_flags is a list of 1, expected 4 elements'),
-        ({}, 'tracks_flags is an empty object, expected 4 elements'),
         (REMOVED, 'tracks_flags is missing, expected 4 elements'),
     ],
 )
 def test_flags_that_are_none(tmp_path, flags, words):
-    edit = {'dummy_chunk_id.tracks_data.tracks_flags': flags}
+    edit = {f'{DATA}.tracks_flags': flags}
     scenario = Scenario.load(build_archive(tmp_path, edit_tracks=edit))
-    head = 'scenario.usdz: sequence_tracks.json: dummy_chunk_id.tracks_data.'
+    head = f'scenario.usdz: sequence_tracks.json: {DATA}.'
     assert [text.startswith(head + words) for text in scenario.warnings] == [True] * bool(words)
     assert scenario.tracks.static.all()
 
@@ -221,6 +214,9 @@ def test_lifetime_limit_is_exclusive(tmp_path):
     path = build_archive(tmp_path, tracks=tracks)
     assert Scenario.load(path).tracks.ids == ('b',)
     assert Scenario.load(path, min_track_lifetime_s=0.05).tracks.ids == ('a', 'b')
+    path = build_archive(tmp_path)
+    for lifetime in (1e300, 10**400, np.float32(1e9)):
+        assert not Scenario.load(path, min_track_lifetime_s=lifetime).tracks.ids
 
 
 @pytest.mark.parametrize(
@@ -232,7 +228,6 @@ def test_lifetime_limit_is_exclusive(tmp_path):
         (-(10**400), ValueError),
         ('x', TypeError),
         (None, TypeError),
-        ([0.1], TypeError),
         (True, TypeError),
     ],
 )
@@ -240,12 +235,6 @@ def test_lifetime_that_makes_no_sense(tmp_path, lifetime, error):
     words = 'min_track_lifetime_s is .*, expected seconds, 0 or more'
     with pytest.raises(error, match=words):
         Scenario.load(build_archive(tmp_path), min_track_lifetime_s=lifetime)
-
-
-@pytest.mark.parametrize('lifetime', [1e300, 10**400, np.float32(1e9)])
-def test_lifetime_that_nobody_has(tmp_path, lifetime):
-    scenario = Scenario.load(build_archive(tmp_path), min_track_lifetime_s=lifetime)
-    assert not scenario.tracks.ids
 
 
 @pytest.mark.parametrize('path', [None, 5, b'x.usdz'])
@@ -267,15 +256,6 @@ def test_repr_is_one_short_line(tmp_path):
     assert repr(scenario.road_map) == "RoadMap('+lat_0=1 +lon_0=2', 0 boundaries)"
 
 
-def test_labels_stay_the_files_text(tmp_path):
-    labels = ['Automobile', 'Fußgänger', '', '  two  words ']
-    scenario = Scenario.load(
-        build_archive(tmp_path, edit_tracks=lambda t: data(t).update(tracks_label_class=labels)),
-        min_track_lifetime_s=0,
-    )
-    assert scenario.tracks.labels == tuple(labels)
-
-
 KEYS = ('tracks_id', 'tracks_poses', 'tracks_timestamps_us', 'tracks_label_class')
 BARE = {'tracks_data': {key: [] for key in KEYS}}
 
@@ -288,118 +268,65 @@ def test_no_tracks(tmp_path, tracks):
     assert len(scenario.tracks.at(START_NS)) == 0
 
 
-def test_whole_numbers_where_floats_are_expected(tmp_path):
-    def edit(rig):
-        entry(rig)['T_rig_worlds'] = [np.eye(4, dtype=int).tolist()] * 21
-        times = entry(rig)['T_rig_world_timestamps_us']
-        entry(rig)['T_rig_world_timestamps_us'] = [float(time) for time in times]
-
+def test_whole_numbers_where_floats_are_expected_and_a_single_pose(tmp_path):
+    times = [float(time) for time in sample_times(2.0, 10.0, START_US)]
+    edit = {POSES: [np.eye(4, dtype=int).tolist()] * 21, TIMES: times}
     scenario = loaded(tmp_path, edit_rig=edit)
     np.testing.assert_array_equal(scenario.ego.at(START_NS + 1), np.eye(4))
+    scenario = loaded(tmp_path, edit_rig={POSES: [ego_pose(0.0)], TIMES: [START_US]})
+    assert scenario.start_ns == scenario.end_ns == START_NS
+    np.testing.assert_array_equal(scenario.ego.at(START_NS + 5), np.eye(4))
 
 
-def test_matrices_that_are_rigid_within_the_tolerance(tmp_path):
-    def edit(rig):
-        matrices = np.array(entry(rig)['T_rig_worlds'])
-        matrices[:, :3, :3] += np.random.default_rng(1).uniform(-2e-4, 2e-4, (21, 3, 3))
-        entry(rig)['T_rig_worlds'] = matrices.tolist()
-
-    scenario = loaded(tmp_path, edit_rig=edit)
-    rotation = scenario.ego.at(START_NS + 1_000_000_000)[:3, :3]
-    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-14)
-
-
-def test_quaternions_that_are_unit_within_the_tolerance(tmp_path):
-    def edit(tracks):
-        poses = data(tracks)['tracks_poses'][0]
-        data(tracks)['tracks_poses'][0] = [
-            [*pose[:3], *(0.995 * part for part in pose[3:])] for pose in poses
-        ]
-
-    scenario = loaded(tmp_path, edit_tracks=edit)
-    pose = scenario.tracks.at(START_NS + 1_000_000_000).poses[0]
-    np.testing.assert_allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-14)
+def test_what_is_rigid_and_unit_within_the_tolerance(tmp_path):
+    matrices = np.array(entry(rig_document())['T_rig_worlds'])
+    matrices[:, :3, :3] += np.random.default_rng(1).uniform(-2e-4, 2e-4, (21, 3, 3))
+    quaternions = np.array(FIRST['poses']) * [1, 1, 1, *[0.995] * 4]
+    scenario = loaded(
+        tmp_path,
+        edit_rig={POSES: matrices.tolist()},
+        edit_tracks={f'{DATA}.tracks_poses[0]': quaternions.tolist()},
+    )
+    t_ns = START_NS + 1_000_000_000
+    for pose in (scenario.ego.at(t_ns), scenario.tracks.at(t_ns).poses[0]):
+        np.testing.assert_allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-14)
 
 
 @pytest.mark.parametrize('key', ['world_to_nre', 'world_to_scene'])
 @pytest.mark.parametrize('wrapped', [True, False])
 def test_world_to_nre_of_any_form(tmp_path, key, wrapped):
-    def edit(rig):
-        del rig['world_to_nre']
-        matrix = translation(-12, 0, 1)
-        rig[key] = {'matrix': matrix} if wrapped else matrix
-
-    scenario = loaded(tmp_path, edit_rig=edit)
-    np.testing.assert_allclose(scenario.world_to_nre, translation(-12, 0, 1))
+    matrix = translation(-12, 0, 1)
+    edit = {'world_to_nre': REMOVED, key: {'matrix': matrix} if wrapped else matrix}
+    np.testing.assert_allclose(loaded(tmp_path, edit_rig=edit).world_to_nre, matrix)
 
 
 def test_world_to_nre_absent(tmp_path):
-    scenario = loaded(tmp_path, edit_rig=lambda rig: rig.pop('world_to_nre') and None)
-    assert scenario.world_to_nre is None
+    assert loaded(tmp_path, edit_rig={'world_to_nre': REMOVED}).world_to_nre is None
 
 
-def test_two_cameras_of_one_name(tmp_path):
-    def edit(rig):
-        for calibration in rig['camera_calibrations'].values():
-            calibration['logical_sensor_name'] = 'camera'
-
-    cameras = loaded(tmp_path, edit_rig=edit).cameras
-    assert tuple(cameras) == ('camera', f'{CAMERAS[1]}@{SEQUENCE_ID}')
-
-
-def test_data_info_narrows_the_range(tmp_path):
-    def edit(info):
-        info['pose-range']['start-timestamp_us'] += 200_000
-        info['pose-range']['end-timestamp_us'] = START_US + 1_700_000.9
-
+@pytest.mark.parametrize(
+    ('start_us', 'end_us', 'from_us', 'to_us'),
+    [
+        # It narrows the range, and does not widen it.
+        (START_US + 200_000, START_US + 1_700_000.9, 200_000, 1_700_000),
+        (5, 2**31 * 10**5, 0, 2_000_000),
+    ],
+)
+def test_range_of_data_info(tmp_path, start_us, end_us, from_us, to_us):
+    edit = {'pose-range.start-timestamp_us': start_us, 'pose-range.end-timestamp_us': end_us}
     scenario = loaded(tmp_path, edit_info=edit)
-    assert scenario.start_ns == START_NS + 200_000_000
-    assert scenario.end_ns == START_NS + 1_700_000_000
+    expected = (START_NS + from_us * 1000, START_NS + to_us * 1000)
+    assert (scenario.start_ns, scenario.end_ns) == expected
 
 
-def test_data_info_does_not_widen_the_range(tmp_path):
-    edit = {'pose-range.start-timestamp_us': 5, 'pose-range.end-timestamp_us': 2**31 * 10**5}
-    scenario = loaded(tmp_path, edit_info=edit)
-    assert (scenario.start_ns, scenario.end_ns) == (START_NS, START_NS + 2_000_000_000)
-
-
-def test_names(tmp_path):
-    edits = {'edit_info': lambda info: info.update(sequence_id='from-info')}
-    assert loaded(tmp_path, **edits).scene_id == 'from-info'
+def test_names_and_metadata_stay_text(tmp_path):
+    assert loaded(tmp_path, edit_info={'sequence_id': 'from-info'}).scene_id == 'from-info'
     scenario = Scenario.load(build_archive(tmp_path, leave_out=['data_info.json']))
     assert scenario.scene_id == scenario.sequence_id == SEQUENCE_ID
-    nameless = build_archive(
-        tmp_path,
-        'stem.usdz',
-        leave_out=['data_info.json'],
-        edit_rig=lambda rig: entry(rig).pop('sequence_id') and None,
-    )
-    assert Scenario.load(nameless).scene_id == 'stem'
-
-
-def test_metadata_stays_text(tmp_path):
+    edit = {f'{ENTRY}.sequence_id': REMOVED}
+    path = build_archive(tmp_path, 'stem.usdz', leave_out=['data_info.json'], edit_rig=edit)
+    assert Scenario.load(path).scene_id == 'stem'
     metadata = 'scene_id: 1234\nversion_string: 26.10\ntime_range: {start: 1.0, end: .nan}\n'
     scenario = loaded(tmp_path, metadata=metadata)
     assert scenario.metadata_scene_id == '1234'
     assert scenario.version_string == '26.10'
-
-
-def test_one_ego_pose(tmp_path):
-    def edit(rig):
-        for key in ('T_rig_worlds', 'T_rig_world_timestamps_us'):
-            entry(rig)[key] = entry(rig)[key][:1]
-
-    scenario = loaded(tmp_path, edit_rig=edit)
-    assert scenario.start_ns == scenario.end_ns == START_NS
-    np.testing.assert_array_equal(scenario.ego.at(START_NS + 5), np.eye(4))
-
-
-def test_standard_parser_gives_the_same(tmp_path, monkeypatch):
-    path = build_archive(tmp_path)
-    fast = Scenario.load(path)
-    monkeypatch.setattr('nurec_ros.scenario.archive.orjson', None)
-    slow = Scenario.load(path)
-    np.testing.assert_array_equal(fast.ego.positions, slow.ego.positions)
-    np.testing.assert_array_equal(fast.tracks.samples.positions, slow.tracks.samples.positions)
-    assert fast.tracks.ids == slow.tracks.ids
-    assert slow.warnings == ()

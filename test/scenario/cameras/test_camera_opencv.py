@@ -11,35 +11,49 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The OpenCV models against OpenCV itself, all of them against NVIDIA's camera library."""
+"""OpenCV's models and fits beside OpenCV, all models beside NVIDIA's library; ray maps."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 import math
 from test.scenario.cameras.lens_samples import (
+    FISHEYE_200,
+    FRONT_WIDE,
+    FTHETAS,
     OPENCV_FISHEYE,
     PINHOLE,
     pixel_grid,
     random_rays,
+    REAR,
+    SHEARED,
+    SHEARED_REAR,
+    WINDSHIELD,
 )
 from test.scenario.cameras.nvidia_lenses import NVIDIA, nvidia_pixels, RAYS, SIZED
+from test.support.lenses import archive_cameras, ftheta_unproject
 
 import cv2
 import numpy as np
-from nurec_ros.scenario.cameras import (
-    FisheyeCamera,
-    parse_camera_model,
-    PinholeCamera,
-)
+from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
 import pytest
 
 
-def _matrix(model):
-    (fx, fy), (u0, v0) = model.focal_length, model.principal_point
-    return np.array([[fx, 0.0, u0], [0.0, fy, v0], [0.0, 0.0, 1.0]])
+def _model(parameters, **changes):
+    return parse_camera_model('ftheta', {**parameters, **changes})
+
+
+MODELS = {
+    'ftheta': _model(FRONT_WIDE),
+    'pinhole': PinholeCamera(**PINHOLE),
+    'fisheye': FisheyeCamera(**OPENCV_FISHEYE),
+}
 
 
 def _opencv(model, points):
     """Return where OpenCV sees the points; the order of its coefficients is told by hand."""
-    zero, matrix, points = np.zeros(3), _matrix(model), points[:, np.newaxis]
+    (fx, fy), (u0, v0) = model.focal_length, model.principal_point
+    matrix = np.array([[fx, 0.0, u0], [0.0, fy, v0], [0.0, 0.0, 1.0]])
+    zero, points = np.zeros(3), points[:, np.newaxis]
     if isinstance(model, FisheyeCamera):
         bent = np.array(model.radial_coeffs)
         return cv2.fisheye.projectPoints(points, zero, zero, matrix, bent)[0][:, 0]
@@ -49,21 +63,11 @@ def _opencv(model, points):
     return cv2.projectPoints(points, zero, zero, matrix, twelve)[0][:, 0]
 
 
-@pytest.fixture
-def pinhole():
-    return PinholeCamera(**PINHOLE)
-
-
-@pytest.fixture
-def fisheye():
-    return FisheyeCamera(**OPENCV_FISHEYE)
-
-
 @pytest.mark.parametrize(
     ('name', 'widest', 'seen'), [('pinhole', 0.9, 1.0), ('fisheye', math.radians(88), 0.9)]
 )
-def test_they_are_opencvs_there_and_back(request, name, widest, seen):
-    model = request.getfixturevalue(name)
+def test_they_are_opencvs_there_and_back(name, widest, seen):
+    model = MODELS[name]
     points = random_rays(2000, widest) * 13.0
     uv, valid = model.project(points)
     assert valid.all()
@@ -101,7 +105,7 @@ def test_each_pinhole_coefficient_means_what_opencv_means(index):
     np.testing.assert_allclose(back * 3.0, points, atol=1e-10)
 
 
-def test_pinhole_without_distortion_is_similar_triangles():
+def test_pinhole_without_distortion_is_similar_triangles_and_nothing_is_behind_it():
     model = PinholeCamera(
         resolution=(640, 480), principal_point=(319.5, 239.5), focal_length=(500.0, 400.0)
     )
@@ -111,23 +115,22 @@ def test_pinhole_without_distortion_is_similar_triangles():
     rays, valid = model.unproject(uv)
     assert valid.all()
     np.testing.assert_allclose(rays[0], np.array([2.0, -1.0, 4.0]) / math.sqrt(21), atol=1e-15)
-
-
-def test_pinhole_sees_nothing_behind_it(pinhole):
     points = [(0, 0, -1), (1, 1, 0), (0, 0, 0), (math.nan, 0, 1), (0.1, 0.1, math.inf)]
-    assert not pinhole.project(points)[1].any()
+    assert not MODELS['pinhole'].project(points)[1].any()
 
 
-SQUARE = {
-    'resolution': (1000, 1000),
-    'principal_point': (500.0, 500.0),
-    'focal_length': (400.0, 400.0),
-}
+def _square(cls=PinholeCamera, **distortion):
+    return cls(
+        resolution=(1000, 1000),
+        principal_point=(500.0, 500.0),
+        focal_length=(400.0, 400.0),
+        **distortion,
+    )
 
 
 def test_barrel_distortion_that_folds_ends_the_view():
     # r (1 - 0.2 r^2) rises until r = sqrt(5 / 3) = 1.291, where it is 0.8607.
-    model = PinholeCamera(**SQUARE, radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
+    model = _square(radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
     points = [(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1), (0, 1.3, 1), (1, 1, 1)]
     assert model.project(points)[1].tolist() == [True, False, False, True, False, False]
     pixels = [(500 + 400 * 0.86, 500.0), (500 + 400 * 0.8611, 500.0), (0.0, 0.0), (500.0, 200.0)]
@@ -139,36 +142,35 @@ def test_barrel_distortion_that_folds_ends_the_view():
 
 def test_what_bends_without_a_fold_is_seen_to_the_side():
     # Of r (1 - 0.4 r^2 + 0.2 r^4) the slope, 1 - 1.2 s + s^2 of s = r^2, has no root.
-    model = PinholeCamera(**SQUARE, radial_coeffs=(-0.4, 0.2, 0.0, 0.0, 0.0, 0.0))
+    model = _square(radial_coeffs=(-0.4, 0.2, 0.0, 0.0, 0.0, 0.0))
     uv, valid = model.project([(2, 0, 1)])
     assert valid.all()
     np.testing.assert_allclose(uv, [(500 + 400 * 2 * (1 - 1.6 + 3.2), 500)])
     # Far out Newton must begin where the radial part is: it has twenty steps.
-    model = PinholeCamera(**SQUARE, radial_coeffs=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+    model = _square(radial_coeffs=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
     rays, valid = model.unproject([(500 + 400 * 100 * (1 + 0.5e4), 500)])
     assert valid.all()
     np.testing.assert_allclose(rays[0] / rays[0, 2], (100, 0, 1), rtol=1e-9)
 
 
-def test_beyond_a_fold_a_second_rise_is_not_seen():
-    # r (1 - r^2 + 0.2 r^4) falls from s = 0.38 to 2.62, and rises again.
-    model = PinholeCamera(**SQUARE, radial_coeffs=(-1.0, 0.2, 0.0, 0.0, 0.0, 0.0))
-    assert model.project([(0.6, 0, 1), (2, 0, 1)])[1].tolist() == [True, False]
+@pytest.mark.parametrize(
+    ('distortion', 'points', 'seen'),
+    [
+        # r (1 - r^2 + 0.2 r^4) falls from s = 0.38 to 2.62, and rises again.
+        ({'radial_coeffs': (-1.0, 0.2, 0, 0, 0, 0)}, (0.6, 2), [True, False]),
+        # x + 3 p2 x^2 rises until x = 1 / 1.2.
+        ({'tangential_coeffs': (0, -0.2)}, (0.83, 0.84, 2, -2), [True, False, False, True]),
+        # The denominator goes through zero.
+        ({'radial_coeffs': (0, 0, 0, -0.25, 0, 0)}, (1.9, 2.1), [True, False]),
+    ],
+)
+def test_distortion_that_folds_or_ends_ends_the_view(distortion, points, seen):
+    model = _square(**distortion)
+    assert model.project([(x, 0, 1) for x in points])[1].tolist() == seen
 
 
-def test_tangential_distortion_that_folds_ends_the_view():
-    # x + 3 p2 x^2 rises until x = 1 / 1.2.
-    model = PinholeCamera(**SQUARE, tangential_coeffs=(0.0, -0.2))
-    points = [(0.83, 0, 1), (0.84, 0, 1), (2, 0, 1), (-2, 0, 1)]
-    assert model.project(points)[1].tolist() == [True, False, False, True]
-
-
-def test_denominator_through_zero_ends_the_view():
-    model = PinholeCamera(**SQUARE, radial_coeffs=(0.0, 0.0, 0.0, -0.25, 0.0, 0.0))
-    assert model.project([(1.9, 0, 1), (2.1, 0, 1)])[1].tolist() == [True, False]
-
-
-def test_fisheye_reaches_past_a_right_angle(fisheye):
+def test_fisheye_reaches_past_a_right_angle_and_ends_where_it_folds():
+    fisheye = MODELS['fisheye']
     angle = 1.59
     k = OPENCV_FISHEYE['radial_coeffs']
     bent = angle * (1 + sum(c * angle ** (2 * i + 2) for i, c in enumerate(k)))
@@ -176,10 +178,7 @@ def test_fisheye_reaches_past_a_right_angle(fisheye):
     assert valid.all()
     np.testing.assert_allclose(uv[0], (644.0 + 402.0 * bent, 396.5), atol=1e-9)
     assert not fisheye.project([(math.sin(1.61), 0.0, math.cos(1.61))])[1].any()
-
-
-def test_fisheye_that_folds_ends_the_view():
-    model = FisheyeCamera(**SQUARE, radial_coeffs=(-0.3, 0.0, 0.0, 0.0))
+    model = _square(FisheyeCamera, radial_coeffs=(-0.3, 0.0, 0.0, 0.0))
     # theta (1 - 0.3 theta^2) rises until sqrt(1 / 0.9).
     assert model.view_angle == pytest.approx(math.sqrt(1 / 0.9), abs=1e-3)
     uv, valid = model.project(random_rays(300, 3.0, seed=1))
@@ -188,9 +187,9 @@ def test_fisheye_that_folds_ends_the_view():
     assert model.unproject(uv[valid])[1].all()
 
 
-@pytest.mark.parametrize('name', ['pinhole', 'fisheye'])
-def test_scaled_and_resized(request, name):
-    model = request.getfixturevalue(name)
+@pytest.mark.parametrize('name', MODELS)
+def test_scaled_and_resized(name):
+    model = MODELS[name]
     rays = random_rays(200, 0.9, seed=6)
     uv = model.project(rays)[0]
     half = model.scaled(0.5)
@@ -201,20 +200,6 @@ def test_scaled_and_resized(request, name):
     assert odd.resolution == (333, 222)
     with pytest.raises(ValueError, match='cannot have the size'):
         model.resized(0, 222)
-
-
-def test_scaled_pinhole_is_what_opencv_resizes_to(pinhole):
-    """A bright dot at a point's pixel is found there again after OpenCV shrank the image."""
-    image = np.zeros((1080, 1920), dtype=np.float32)
-    point = np.array([[0.31, -0.22, 1.0]])
-    u, v = np.rint(pinhole.project(point)[0][0]).astype(int)
-    around_v, around_u = slice(v - 20, v + 21), slice(u - 20, u + 21)
-    image[around_v, around_u] = 1.0
-    small = cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA)
-    rows, columns = np.indices(small.shape)
-    centre = ((small * columns).sum() / small.sum(), (small * rows).sum() / small.sum())
-    expected = pinhole.scaled(0.25).project(point)[0][0]
-    assert np.abs(expected - centre).max() < 0.5 * 0.25 + 1e-3
 
 
 # Its parameters are float32.
@@ -239,3 +224,192 @@ def test_fits_keep_the_axis_in_its_place(name):
     uv, _ = fitted.project(RAYS)
     off = np.linalg.norm(uv - nvidia_pixels(name, parameters['resolution']), axis=1)
     assert off.max() <= residual.max_px + TOLERANCE_PX
+
+
+# Fits.
+
+
+def _errors(model, fitted):
+    """Return the distances in pixels over the image, where OpenCV projects: below 90 degrees."""
+    pixels = pixel_grid(model.resolution, 15)
+    rays, valid = model.unproject(pixels)
+    seen = valid & (rays[:, 2] > 0.01)
+    return np.linalg.norm(_opencv(fitted, rays[seen]) - pixels[seen], axis=1)
+
+
+@pytest.mark.parametrize('fixture', ['pittsburgh', 'miami'])
+def test_data_files_fit_to_a_fraction_of_a_pixel(request, fixture):
+    for name, entry in archive_cameras(request.getfixturevalue(fixture)).items():
+        model = parse_camera_model('ftheta', entry['camera_model']['parameters'])
+        fitted, residual = model.fit('equidistant')
+        errors = _errors(model, fitted)
+        assert residual.rms_px == pytest.approx(math.sqrt((errors**2).mean()), rel=0.2)
+        assert residual.max_px == pytest.approx(errors.max(), rel=0.2)
+        assert residual.rms_px < 0.05, name
+        assert residual.max_px < 0.2, name
+        assert fitted.resolution == model.resolution
+        assert fitted.principal_point == model.principal_point
+        assert fitted.shutter_type == model.shutter_type
+
+
+@pytest.mark.parametrize('name', FTHETAS)
+def test_residual_is_what_opencv_sees(name):
+    model = _model(FTHETAS[name])
+    fitted, residual = model.fit('equidistant')
+    errors = _errors(model, fitted)
+    assert residual.max_px * 0.5 <= errors.max() <= residual.max_px * 1.05 + 1e-6
+    # It never folds inside the image.
+    assert fitted.view_angle == pytest.approx(fitted.max_angle)
+    pixels = pixel_grid(fitted.resolution, 50)
+    rays, valid = fitted.unproject(pixels)
+    np.testing.assert_allclose(fitted.project(rays[valid])[0], pixels[valid], atol=1e-6)
+
+
+def test_an_exactly_equidistant_lens_is_found_again_and_one_focal_length_if_it_is_round():
+    k = (0.03, -0.01)
+    # theta (1 + k1 theta^2 + k2 theta^4) has six coefficients: an F-theta lens of its own.
+    bent = [0.0, 500.0, 0.0, 500.0 * k[0], 0.0, 500.0 * k[1]]
+    model = _model(FISHEYE_200, max_angle=1.2, angle_to_pixeldist_poly=bent)
+    fitted, residual = model.fit('equidistant')
+    assert fitted.focal_length == pytest.approx((500.0, 500.0), rel=1e-9)
+    np.testing.assert_allclose(fitted.radial_coeffs, (*k, 0.0, 0.0), atol=1e-7)
+    assert residual.max_px < 1e-8
+    # And a fisheye is its own fit.
+    model = FisheyeCamera(**OPENCV_FISHEYE)
+    fitted, residual = model.fit('equidistant')
+    assert (fitted, residual.max_px) == (model, 0.0)
+    fitted, _ = _model(FRONT_WIDE).fit('equidistant')
+    assert fitted.focal_length[0] == fitted.focal_length[1]
+    for sheared in (SHEARED, SHEARED_REAR):
+        fx, fy = _model(sheared).fit('equidistant')[0].focal_length
+        assert fx / fy == pytest.approx(sheared['linear_cde'][0], abs=2e-3)
+
+
+@pytest.mark.parametrize('parameters', [FRONT_WIDE, SHEARED_REAR], ids=['round', 'sheared'])
+def test_no_better_parameters_nearby(parameters):
+    """Least squares: a step of any parameter in either direction makes it worse."""
+    model = _model(parameters)
+    fitted, _ = model.fit('equidistant')
+    pixels = pixel_grid(model.resolution, 10)
+    rays, seen = model.unproject(pixels)
+    pixels, rays = pixels[seen], rays[seen]
+
+    def rms(focal, k):
+        angle = np.arccos(rays[:, 2])
+        bent = angle * (1 + sum(c * angle ** (2 * i + 2) for i, c in enumerate(k)))
+        side = np.hypot(rays[:, 0], rays[:, 1])
+        found = rays[:, :2] * (bent / side)[:, np.newaxis] * focal + model.principal_point
+        return math.sqrt(((found - pixels) ** 2).sum(axis=1).mean())
+
+    focal, k = np.array(fitted.focal_length), np.array(fitted.radial_coeffs)
+    best = rms(focal, k)
+    for sign in (-1, 1):
+        for side in ((1, 0), (0, 1), (1, 1)):
+            assert rms(focal * (1 + sign * 1e-3 * np.array(side)), k) > best
+        for i in range(4):
+            step = np.zeros(4)
+            step[i] = sign * 3e-3
+            assert rms(focal, k + step) > best
+
+
+def test_pinholes_and_glass_are_fitted():
+    glazed = _model(FRONT_WIDE, external_distortion_parameters=WINDSHIELD)
+    for model in (PinholeCamera(**PINHOLE), glazed):
+        fitted, residual = model.fit('equidistant')
+        assert fitted.windshield is None
+        assert residual.max_px == pytest.approx(_errors(model, fitted).max(), rel=0.1)
+    plain = PinholeCamera(
+        resolution=(640, 480), principal_point=(319.5, 239.5), focal_length=(320.0, 320.0)
+    )
+    fitted, residual = plain.fit('equidistant')
+    assert residual.max_px < 0.1
+    assert fitted.max_angle == pytest.approx(math.atan(math.hypot(320, 240) / 320), abs=1e-3)
+    # To the outer corners of the image, whichever is the farthest.
+    for u, v in ((300.0, 200.0), (340.0, 280.0)):
+        fitted, _ = replace(plain, principal_point=(u, v)).fit('equidistant')
+        farthest = math.hypot(max(u + 0.5, 639.5 - u), max(v + 0.5, 479.5 - v))
+        assert fitted.max_angle == pytest.approx(math.atan(farthest / 320), abs=1e-12)
+
+
+def test_what_cannot_be_fitted_is_refused():
+    with pytest.raises(ValueError, match='plumb_bob'):
+        FisheyeCamera(**OPENCV_FISHEYE).fit('plumb_bob')
+    with pytest.raises(ValueError, match='sees nothing'):
+        _model(FRONT_WIDE, principal_point=[9000.0, 9000.0]).fit('equidistant')
+    mirrored = _model(FRONT_WIDE, linear_cde=[-1.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match='no equidistant lens sees the image'):
+        mirrored.fit('equidistant')
+    # Every tenth pixel is a sample; to the fifth nearest it is hypot(4, 13), to the sixth more.
+    lens = {**REAR, 'principal_point': [963.5, 542.5], 'angle_to_pixeldist_poly': [0.0, 1000.0]}
+    enough, few = (_model(lens, max_angle=reach_px / 1000.0) for reach_px in (14.0, 13.0))
+    assert (enough.sees_its_image(), few.sees_its_image()) == (True, False)
+    enough.fit('equidistant')
+    with pytest.raises(ValueError, match='nothing'):
+        few.fit('equidistant')
+
+
+# Ray maps.
+
+
+@pytest.mark.parametrize('size', [(960, 540), (479, 272), (20_000, 2)])
+def test_pixels_of_any_size_look_along_their_native_ray(size):
+    width, height = size
+    rays, valid = MODELS['ftheta'].ray_map(width, height)
+    assert (rays.shape, rays.dtype, valid.shape) == (
+        (height, width, 3),
+        np.float32,
+        (height, width),
+    )
+    assert valid.all()
+    column, row = (
+        np.array([0, width - 1, width // 3, 7]),
+        np.array([0, 0, height // 2, height - 1]),
+    )
+    u, v = (column + 0.5) * 1920 / width - 0.5, (row + 0.5) * 1080 / height - 0.5
+    expected = np.transpose(ftheta_unproject(FRONT_WIDE, u, v))
+    np.testing.assert_allclose(rays[row, column], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_every_model_has_one(name):
+    model = MODELS[name]
+    rays, valid = model.ray_map(160, 90)
+    resized = model.resized(160, 90)
+    u, v = np.meshgrid(np.arange(160.0), np.arange(90.0))
+    pixels = np.stack([u.ravel(), v.ravel()], axis=1)
+    found, good = resized.unproject(pixels)
+    np.testing.assert_array_equal(valid.ravel(), good)
+    np.testing.assert_allclose(rays.reshape(-1, 3)[good], found[good], atol=1e-6)
+
+
+def test_outside_the_image_circle_is_zero_and_not_valid():
+    rays, valid = _model(FISHEYE_200).ray_map(192, 154)
+    assert not valid[0, 0]
+    assert valid[77, 96]
+    assert not rays[~valid].any()
+    np.testing.assert_allclose(np.linalg.norm(rays[valid], axis=1), 1.0, atol=1e-6)
+
+
+def test_equal_models_share_one_fit_and_one_read_only_map():
+    assert _model(FRONT_WIDE).fit('equidistant') is _model(FRONT_WIDE).fit('equidistant')
+    first, second = (_model(FRONT_WIDE).ray_map(64, 36) for _ in range(2))
+    assert first.rays is second.rays
+    with pytest.raises(ValueError, match='read-only'):
+        first.rays[0, 0] = 0.0
+    assert _model(FRONT_WIDE, max_angle=1.3).ray_map(64, 36).rays is not first.rays
+    mine = _model(FRONT_WIDE).ray_map(64, 36, keep=False)
+    assert mine.rays is not first.rays
+    np.testing.assert_array_equal(mine.rays, first.rays)
+
+
+def test_many_threads_get_the_same_rays():
+    def rays_of(i):
+        width = 100 + i % 4
+        return width, MODELS['ftheta'].ray_map(width, 50).rays
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(rays_of, range(64)))
+    for width, rays in results:
+        np.testing.assert_array_equal(
+            rays, MODELS['ftheta'].resized(width, 50).ray_map(width, 50)[0]
+        )
