@@ -48,29 +48,20 @@ import pytest
 def test_keys_are_read(data, keys):
     whole, bytewise = KeyReader(), KeyReader()
     assert whole.feed(data) == keys
-    pieces = [bytewise.feed(bytes([one])) for one in data]
-    assert [key for piece in pieces for key in piece] == keys
-    assert not whole.pending
-    assert not bytewise.pending
+    assert [key for one in data for key in bytewise.feed(bytes([one]))] == keys
+    assert (whole.pending, bytewise.pending) == (False, False)
 
 
-def test_the_key_escape_is_given_up():
+def test_what_does_not_end_is_given_up():
     reader = KeyReader()
     assert reader.feed(b'\x1b') == []
     assert reader.pending
     reader.give_up()
     assert reader.feed(b' ') == [' ']
-
-
-def test_a_sequence_without_an_end_does_not_swallow_keys_for_ever():
-    reader = KeyReader()
+    # A sequence without an end does not swallow keys for ever.
     reader.feed(b'\x1b[' + b'1;' * 100)
     assert not reader.pending
     assert reader.feed(b'q')[-1] == 'q'
-
-
-def test_the_help_fits_a_terminal():
-    assert max(map(len, HELP.splitlines())) < 80
 
 
 PLAYER = PlaybackState(
@@ -79,64 +70,54 @@ PLAYER = PlaybackState(
 VIEW = PlayerView(PLAYER, position_us=105_000_000, images_hz=22.14)
 SLOW = Wrong('the renderer cannot keep up, 38.3 frames/s are dropped', 'camera_front')
 AWAY = Wrong('cannot reach localhost:46435', 'renderer')
+NOBODY = PlayerView(None, wrong=(Wrong('there is no player /nurec'),))
+AT_5_S = 'halted   5.00/20.00 s  '
 
 
 @pytest.mark.parametrize(
     ('view', 'width', 'line'),
     [
-        (
-            VIEW,
-            100,
-            'halted   5.00/20.00 s  '
-            + '━' * 10
-            + '─' * 30
-            + '  x1.1  34 road users  22.1 images/s',
-        ),
-        (VIEW, 70, 'halted   5.00/20.00 s  ━━━━━──────────────  x1.1  34 users  22.1 img/s'),
-        (VIEW, 50, 'halted   5.00/20.00 s  x1.1  34 users  22.1 img/s'),
-        (VIEW, 40, 'halted   5.00/20.00 s  x1.1'),
+        (VIEW, 100, f'{AT_5_S}{"━" * 10}{"─" * 30}  x1.1  34 road users  22.1 images/s'),
+        (VIEW, 70, f'{AT_5_S}━━━━━──────────────  x1.1  34 users  22.1 img/s'),
+        (VIEW, 50, f'{AT_5_S}x1.1  34 users  22.1 img/s'),
+        (VIEW, 40, f'{AT_5_S}x1.1'),
         (VIEW, 12, 'halted   5.…'),
         (
             replace(VIEW, wrong=(AWAY,)),
             118,
-            'halted   5.00/20.00 s  '
-            + '━' * 7
-            + '─' * 22
-            + '  x1.1  34 road users  22.1 images/s  cannot reach localhost:46435',
+            f'{AT_5_S}{"━" * 7}{"─" * 22}  x1.1  34 road users  22.1 images/s  {AWAY.text}',
         ),
         (
             replace(VIEW, wrong=(SLOW, AWAY)),
             79,
-            'halted   5.00/20.00 s  ━━──────  x1.1  34 users  22.1 img/s  2 wrong (w): the …',
+            f'{AT_5_S}━━──────  x1.1  34 users  22.1 img/s  2 wrong (w): the …',
         ),
         (
             replace(VIEW, wrong=(AWAY,), note='it plays'),
             60,
-            'halted   5.00/20.00 s  x1.1  34 users  22.1 img/s  it plays',
+            f'{AT_5_S}x1.1  34 users  22.1 img/s  it plays',
         ),
-        (
-            PlayerView(None, wrong=(Wrong('there is no player /nurec'),)),
-            80,
-            'there is no player /nurec',
-        ),
-        (PlayerView(None, wrong=(Wrong('there is no player /nurec'),)), 12, 'there is no…'),
+        (NOBODY, 80, 'there is no player /nurec'),
+        (NOBODY, 12, 'there is no…'),
         (PlayerView(PlaybackState(), wrong=(Wrong('no scenario'),)), 80, 'idle     no scenario'),
+        # Wide letters count twice.
+        (PlayerView(None, wrong=(Wrong('渲染' * 20),)), 21, '渲染' * 5 + '…'),
     ],
 )
 def test_the_line(view, width, line):
     assert compose(view, width) == line
 
 
-@pytest.mark.parametrize('width', range(1, 160))
-def test_it_is_never_wider_than_the_terminal(width):
-    views = [
+def test_it_is_never_wider_than_the_terminal():
+    views = (
         VIEW,
         replace(VIEW, wrong=(SLOW, AWAY)),
         replace(VIEW, note='x' * 200),
         PlayerView(None),
-    ]
-    for view in views:
-        assert len(compose(view, width)) <= width
+    )
+    for width in range(1, 160):
+        assert max(len(compose(view, width)) for view in views) <= width
+    assert max(map(len, HELP.splitlines())) < 80
 
 
 def test_without_unicode_it_is_ascii():
@@ -144,11 +125,6 @@ def test_without_unicode_it_is_ascii():
     assert line.isascii()
     assert '==------' in line
     assert line.endswith('~')
-
-
-def test_wide_letters_count_twice():
-    line = compose(PlayerView(None, wrong=(Wrong('渲染' * 20),)), 21)
-    assert line == '渲染' * 5 + '…'
 
 
 def test_what_a_server_wrote_cannot_steer_the_terminal():
@@ -192,10 +168,21 @@ def values(**changes):
     return {name: json.dumps(value) for name, value in {**STATE, **changes}.items()}
 
 
-def remote(now_s=0.0, **changes):
-    result = Remote('/nurec')
-    result.take_state(values(**changes), now_s)
-    return result
+class Keyed(Remote):
+    """A remote of a player in this state, with keys to press."""
+
+    def __init__(self, **changes):
+        super().__init__('/nurec')
+        self.take_state(values(**changes), 0.0)
+
+    def key(self, name, now_s=0.0):
+        return self.press(COMMANDS[name], now_s)
+
+    def note(self, now_s):
+        return self.view(now_s).note
+
+    def at_us(self, now_s):
+        return self.view(now_s).position_us
 
 
 @pytest.mark.parametrize(
@@ -221,7 +208,7 @@ def remote(now_s=0.0, **changes):
     ],
 )
 def test_keys_become_calls(state, key, call):
-    assert remote(**state).press(COMMANDS[key], 0.0) == call
+    assert Keyed(**state).key(key) == call
 
 
 @pytest.mark.parametrize(
@@ -233,104 +220,95 @@ def test_keys_become_calls(state, key, call):
     ],
 )
 def test_keys_that_cannot_be_say_why_for_a_while(state, key, note):
-    one = remote(**state)
-    assert one.press(COMMANDS[key], 0.0) is None
-    assert one.view(1.0).note == note
-    assert one.view(10.0).note == ''
-    one.press(COMMANDS[key], 10.0)
+    one = Keyed(**state)
+    assert one.key(key) is None
+    assert (one.note(1.0), one.note(10.0)) == (note, '')
+    one.key(key, 10.0)
     # The next key says its own.
     one.take_state(values(), 10.4)
-    one.press(COMMANDS['up'], 10.5)
-    assert one.view(10.5).note == ''
+    one.key('up', 10.5)
+    assert one.note(10.5) == ''
 
 
 def test_as_many_ups_as_downs_come_back():
-    one = remote()
+    one = Keyed()
     for key in ['up'] * 10 + ['down'] * 10:
-        call = one.press(COMMANDS[key], 0.0)
-        assert one.answered(call, True, '', 0.0) is None
+        assert one.answered(one.key(key), True, '', 0.0) is None
     assert one.view(0.0).state.speed == 1.0
 
 
 def test_a_held_key_seeks_from_where_it_will_be_and_calls_one_at_a_time():
-    one = remote()
-    first = one.press(COMMANDS['shift-right'], 0.0)
-    assert [one.press(COMMANDS['shift-right'], 0.0) for _ in range(4)] == [None] * 4
+    one = Keyed()
+    first = one.key('shift-right')
+    assert [one.key('shift-right') for _ in range(4)] == [None] * 4
     second = one.answered(first, True, '', 0.1)
-    assert second == PlayerCall('seek', 113_000_000)
-    assert one.view(0.1).position_us == 109_000_000
+    assert (second, one.at_us(0.1)) == (PlayerCall('seek', 113_000_000), 109_000_000)
     assert one.answered(second, True, '', 0.2) is None
-    assert one.view(0.2).position_us == 113_000_000
+    assert one.at_us(0.2) == 113_000_000
 
 
 def test_two_spaces_in_a_row_end_where_they_began():
-    one = remote()
-    play = one.press(COMMANDS[' '], 0.0)
-    assert one.press(COMMANDS[' '], 0.0) is None
+    one = Keyed()
+    play = one.key(' ')
+    assert one.key(' ') is None
     assert one.answered(play, True, '', 0.1) == PlayerCall('stop')
 
 
 def test_reset_and_other_keys_do_not_wait_for_a_next_frame():
-    one = remote()
-    assert one.press(COMMANDS['right'], 0.0) == PlayerCall('play_next')
-    reset = one.press(COMMANDS['r'], 0.0)
+    one = Keyed()
+    assert one.key('right') == PlayerCall('play_next')
+    reset = one.key('r')
     assert reset == PlayerCall('reset')
     one.answered(reset, True, '', 0.1)
     one.look(60.0)
     one.take_state(values(), 60.0)
-    assert one.view(60.0).note == 'waiting for the images of the next frame'
+    assert one.note(60.0) == 'waiting for the images of the next frame'
 
 
 def test_a_refusal_is_shown():
-    one = remote()
-    call = one.press(COMMANDS[' '], 0.0)
-    one.answered(call, False, 'no such thing', 0.1)
-    assert one.view(0.2).note == 'no such thing'
-    call = one.press(COMMANDS['up'], 1.0)
-    one.answered(call, False, '', 1.1)
-    assert 'the log of the player says why' in one.view(1.2).note
+    one = Keyed()
+    one.answered(one.key(' '), False, 'no such thing', 0.1)
+    assert one.note(0.2) == 'no such thing'
+    one.answered(one.key('up', 1.0), False, '', 1.1)
+    assert 'the log of the player says why' in one.note(1.2)
 
 
 def test_a_call_without_an_answer_is_given_up_and_a_late_answer_is_nothing():
-    one = remote()
-    call = one.press(COMMANDS['r'], 0.0)
+    one = Keyed()
+    call = one.key('r')
     one.look(4.0)
-    assert one.view(4.0).note == ''
+    assert one.note(4.0) == ''
     one.look(5.5)
-    assert one.view(5.5).note == 'reset: no answer for 5 s'
-    again = one.press(COMMANDS['r'], 6.0)
+    assert one.note(5.5) == 'reset: no answer for 5 s'
+    again = one.key('r', 6.0)
     assert one.answered(call, False, 'late', 6.1) is None
-    assert one.view(6.2).note == ''
+    assert one.note(6.2) == ''
     assert one.answered(again, True, '', 6.3) is None
-    assert one.view(6.3).position_us == 100_000_000
+    assert one.at_us(6.3) == 100_000_000
 
 
 def test_the_position_runs_on_while_playing_and_not_beyond_what_is_known():
-    one = remote(is_playing=True, speed=2.0)
-    assert one.view(0.5).position_us == 109_000_000
-    assert one.view(60.0).position_us == 114_000_000
-    assert (
-        remote(is_playing=True, current_time_us=119_900_000).view(1.0).position_us == 120_000_000
-    )
-    assert remote().view(2.0).position_us == 108_000_000
+    one = Keyed(is_playing=True, speed=2.0)
+    assert (one.at_us(0.5), one.at_us(60.0)) == (109_000_000, 114_000_000)
+    assert Keyed(is_playing=True, current_time_us=119_900_000).at_us(1.0) == 120_000_000
+    assert Keyed().at_us(2.0) == 108_000_000
 
 
-def test_lockstep_runs_as_fast_as_it_comes():
-    one = remote(is_playing=True)
-    speeds = {'mode': 'lockstep', 'achieved_speed_s_per_s': '0.25'}
+@pytest.mark.parametrize(
+    ('mode', 'achieved', 'passed_us'),
+    [('lockstep', '0.25', 250_000), ('realtime', '0.25', 1_000_000), ('lockstep', '?', 1_000_000)],
+)
+def test_lockstep_runs_as_fast_as_it_comes(mode, achieved, passed_us):
+    one = Keyed(is_playing=True)
+    speeds = {'mode': mode, 'achieved_speed_s_per_s': achieved}
     one.take_health([Status('playback', 0, 'playing', speeds)], 0.0)
-    assert one.view(1.0).position_us == 108_250_000
-    assert one.view(1.0).achieved == 0.25
-    one.take_health([Status('playback', 0, 'playing', {**speeds, 'mode': 'realtime'})], 0.0)
-    assert one.view(1.0).position_us == 109_000_000
-    one.take_health(
-        [Status('playback', 0, '', {**speeds, 'achieved_speed_s_per_s': 'unknown'})], 0.0
-    )
-    assert one.view(1.0).position_us == 109_000_000
+    assert one.at_us(1.0) == 108_000_000 + passed_us
+    if passed_us == 250_000:
+        assert one.view(1.0).achieved == 0.25
 
 
 def test_health_is_summed_and_sorted_and_gets_old():
-    one = remote()
+    one = Keyed()
     statuses = [
         Status('playback', 0, 'halted', {}),
         Status('front', 1, 'frames are lost', {'received_hz': '9.5'}),
@@ -348,26 +326,30 @@ def test_health_is_summed_and_sorted_and_gets_old():
 
 def test_what_is_said_of_a_player_that_is_not_there():
     one = Remote('/nurec')
-    assert str(one.view(0.0).wrong[0]) == 'looking for /nurec'
+
+    def wrong():
+        return str(one.view(0.0).wrong[0])
+
+    assert wrong() == 'looking for /nurec'
     one.take_presence(False)
-    assert 'there is no player /nurec: waiting for one' in str(one.view(0.0).wrong[0])
+    assert 'there is no player /nurec: waiting for one' in wrong()
     one.take_presence(False, ['/second'])
-    assert str(one.view(0.0).wrong[0]).endswith('; there is /second (--node)')
+    assert wrong().endswith('; there is /second (--node)')
     one.take_presence(True)
-    assert 'has not said anything yet' in str(one.view(0.0).wrong[0])
+    assert 'has not said anything yet' in wrong()
     assert one.press(COMMANDS[' '], 0.0) is None
 
 
 def test_a_player_that_ends_and_returns():
-    one = remote()
-    one.press(COMMANDS['right'], 0.0)
+    one = Keyed()
+    one.key('right')
     assert str(one.view(5.0).wrong[0]) == '/nurec is silent for 5 s'
     one.take_presence(False)
     assert one.view(6.0).state is None
     one.take_state(values(), 7.0)
     assert one.view(7.0).state.scenario == 'street'
     # What was under way with the old one is not waited for.
-    assert one.press(COMMANDS['right'], 7.0) == PlayerCall('play_next')
+    assert one.key('right', 7.0) == PlayerCall('play_next')
 
 
 @pytest.mark.parametrize(
@@ -379,7 +361,7 @@ def test_a_player_that_ends_and_returns():
     ],
 )
 def test_a_state_of_another_kind_is_told(name, text, words):
-    one = remote()
+    one = Keyed()
     one.take_state({**values(), name: text}, 1.0)
-    assert words in one.view(1.0).note
+    assert words in one.note(1.0)
     assert one.view(1.0).state.scenario == 'street'

@@ -13,7 +13,6 @@
 # limitations under the License.
 """The remote control as a user has it: a terminal, keys, a player of its own process."""
 
-import json
 import os
 import queue
 import signal
@@ -21,7 +20,7 @@ import subprocess
 import sys
 from test.ros.pseudo_terminal import PseudoTerminal
 from test.support.archives import build_archive, START_US
-from test.support.player_bench import NOWHERE, running_player
+from test.support.player_bench import NOWHERE, running_player, state_of
 from test.support.waiting import until
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -33,132 +32,130 @@ import pytest
 
 CONTROL = 'nurec_ros.cli.control'
 LOOKS = 'looking for /nurec|there is no player /nurec'
-DURATION_S = 60.0
+NODE = ['--node', 'car/second']
 
 
-@pytest.fixture(scope='module')
-def usdz(tmp_path_factory):
-    return build_archive(tmp_path_factory.mktemp('usdz'), duration_s=DURATION_S)
-
-
-def parameters(usdz):
-    return {'usdz_path': usdz, 'server': NOWHERE}
-
-
-def test_keys_steer_a_player(usdz, tmp_path, listener):
-    states = listener.listen(DiagnosticStatus, '/nurec/state', latched=True)
+def test_keys_steer_a_player_that_may_end_and_return(tmp_path, listener):
+    folder = tmp_path / 'other'
+    folder.mkdir()
+    parameters = {'usdz_path': build_archive(tmp_path, duration_s=60.0), 'server': NOWHERE}
+    rules = ('-r', '__node:=second', '-r', '__ns:=/car')
+    states = listener.listen(DiagnosticStatus, '/car/second/state', latched=True)
 
     def told(**expected):
         def fits():
             player.alive()
-            values = {one.key: json.loads(one.value) for one in states[-1].values}
-            return all(values[name] == value for name, value in expected.items())
+            return states and expected.items() <= state_of(states[-1]).items()
 
         listener.until(fits, str(expected))
 
-    with (
-        running_player(tmp_path, parameters(usdz)) as player,
-        PseudoTerminal(tmp_path, CONTROL) as terminal,
-    ):
-        listener.until(lambda: player.alive() and states, 'the first state')
-        terminal.shows(r'halted +0\.00/60\.00 s  ─+  x1  \d+ road users  ')
-        # The server is nowhere.
-        terminal.shows('cannot reach 127.0.0.1:1')
-        assert terminal.mode() != terminal.before
-        terminal.press(b'\x1b[C')
-        # The first frame of any camera ends 47 ms after the start.
-        told(current_time_us=START_US + 47_000, is_playing=False)
-        terminal.shows(r'halted +0\.05/60\.00 s')
-        terminal.press(b'5')
-        told(current_time_us=START_US + 30_000_000)
-        terminal.shows(r'halted +30\.00/60\.00 s')
-        terminal.press(b'\x1b[1;2C')
-        told(current_time_us=START_US + 31_000_000)
-        # Keys faster than the answers.
-        terminal.press(b'\x1b[1;2D\x1b[1;2D\x1b[D')
-        told(current_time_us=START_US + 24_000_000)
-        terminal.press(b'\x1b[A')
-        told(speed=1.1)
-        terminal.shows(r'  x1\.1  ')
-        terminal.press(b'\x1b[B')
-        told(speed=1.0)
-        terminal.press(b' ')
-        told(is_playing=True)
-        terminal.shows(r'playing +2[4-9]\.\d\d/60\.00 s')
-        terminal.press(b'\x1b[C')
-        terminal.shows('it plays: halt it first')
-        terminal.press(b' ')
-        told(is_playing=False)
-        terminal.press(b'r')
-        told(current_time_us=START_US, is_playing=False)
-        terminal.shows(r'halted +0\.00/60\.00 s')
-        terminal.press(b'w')
-        terminal.shows('renderer: cannot reach 127.0.0.1:1[^\r]+\r\n')
-        terminal.press(b'?')
-        terminal.shows('these keys')
-        terminal.press(b'q')
-        assert terminal.ended() == 0
-        assert terminal.mode() == terminal.before
-        assert terminal.text.endswith('\r\n\x1b[?25h')
-
-
-def test_it_survives_a_player_that_ends_and_returns(usdz, tmp_path):
-    with PseudoTerminal(tmp_path, CONTROL) as terminal:
-        terminal.shows('there is no player /nurec')
-        with running_player(tmp_path, parameters(usdz)) as player:
-            terminal.shows(r'halted +0\.00')
+    with PseudoTerminal(tmp_path, CONTROL, NODE) as terminal:
+        terminal.shows('there is no player /car/second')
+        with running_player(tmp_path, parameters, *rules, report_s=0.2) as player:
+            with PseudoTerminal(folder, CONTROL) as other:
+                other.shows(r'there is /car/second \(--node\)')
+                other.press(b'\x04')
+                assert other.ended() == 0
+            told(is_playing=False)
+            terminal.shows(r'halted +0\.00/60\.00 s  ─+  x1  \d+ road users  ')
+            # The server is nowhere.
+            terminal.shows('cannot reach 127.0.0.1:1')
+            assert terminal.mode() != terminal.before
+            terminal.press(b'\x1b[C')
+            # The first frame of any camera ends 47 ms after the start.
+            told(current_time_us=START_US + 47_000, is_playing=False)
+            terminal.shows(r'halted +0\.05/60\.00 s')
             terminal.press(b'5')
-            terminal.shows(r'halted +30\.00')
+            told(current_time_us=START_US + 30_000_000)
+            terminal.shows(r'halted +30\.00/60\.00 s')
+            terminal.press(b'\x1b[1;2C')
+            told(current_time_us=START_US + 31_000_000)
+            # Keys faster than the answers.
+            terminal.press(b'\x1b[1;2D\x1b[1;2D\x1b[D')
+            told(current_time_us=START_US + 24_000_000)
+            terminal.press(b'\x1b[A')
+            told(speed=1.1)
+            terminal.shows(r'  x1\.1  ')
+            terminal.press(b'\x1b[B')
+            told(speed=1.0)
+            terminal.press(b' ')
+            told(is_playing=True)
+            terminal.shows(r'playing +2[4-9]\.\d\d/60\.00 s')
+            terminal.press(b'\x1b[C')
+            terminal.shows('it plays: halt it first')
+            terminal.press(b' ')
+            told(is_playing=False)
+            terminal.press(b'r')
+            told(current_time_us=START_US, is_playing=False)
+            terminal.shows(r'halted +0\.00/60\.00 s')
+            terminal.press(b'w')
+            terminal.shows('renderer: cannot reach 127.0.0.1:1[^\r]+\r\n')
+            terminal.press(b'?')
+            terminal.shows('these keys')
+            on_a_pipe_it_prints_lines_until_nobody_reads()
             player.interrupt()
-            terminal.shows('there is no player /nurec')
-        with running_player(tmp_path, parameters(usdz)):
+            terminal.shows('there is no player /car/second')
+        with running_player(tmp_path, parameters, *rules, report_s=0.2):
             terminal.press(b'')
             terminal.shows(r'halted +0\.00')
             terminal.press(b'5')
             terminal.shows(r'halted +30\.00')
+        terminal.press(b'q')
+        left_as_it_was(terminal, 0)
+        assert terminal.text.endswith('\r\n\x1b[?25h')
 
 
-def test_another_name_is_offered(usdz, tmp_path):
-    with running_player(tmp_path, parameters(usdz), '-r', '__node:=second', '-r', '__ns:=/car'):
-        with PseudoTerminal(tmp_path, CONTROL) as terminal:
-            terminal.shows(r'there is /car/second \(--node\)')
-            terminal.press(b'\x04')
-            assert terminal.ended() == 0
-        with PseudoTerminal(tmp_path, CONTROL, ['--node', 'car/second']) as terminal:
-            terminal.shows(r'halted +0\.00')
-            terminal.shows('cannot reach 127.0.0.1:1')
+def on_a_pipe_it_prints_lines_until_nobody_reads():
+    with subprocess.Popen(
+        [sys.executable, '-m', CONTROL, *NODE],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONIOENCODING': 'utf-8'},
+        encoding='utf-8',
+    ) as process:
+        lines = [process.stdout.readline()]
+        while not lines[-1].startswith('halted'):
+            assert lines[-1], process.stderr.read()
+            lines.append(process.stdout.readline())
+        assert '  x1  ' in lines[-1]
+        assert not any('\x1b' in line or '\r' in line for line in lines)
+        assert process.stdout.readline().startswith('halted')
+        process.stdout.close()
+        assert process.wait() == 0
+        assert process.stderr.read() == ''
+
+
+def left_as_it_was(terminal, code):
+    assert terminal.ended() == code
+    assert terminal.mode() == terminal.before
+    assert '\x1b[?25h' in terminal.text
+    assert 'Traceback' not in terminal.text
 
 
 @pytest.mark.parametrize(
     ('end', 'code'),
     [
-        (lambda terminal: terminal.press(b'q'), 0),
         (lambda terminal: terminal.press(b'\x03'), 130),
-        (lambda terminal: terminal.signal(signal.SIGTERM), 143),
         (lambda terminal: terminal.signal(signal.SIGQUIT), 131),
     ],
-    ids=['q', 'ctrl-c', 'sigterm', 'sigquit'],
+    ids=['ctrl-c', 'sigquit'],
 )
 def test_the_terminal_is_left_as_it_was(end, code, tmp_path):
     with PseudoTerminal(tmp_path, CONTROL) as terminal:
         terminal.shows(LOOKS)
         assert terminal.mode() != terminal.before
         end(terminal)
-        assert terminal.ended() == code
-        assert terminal.mode() == terminal.before
-        assert '\x1b[?25h' in terminal.text
-        assert 'Traceback' not in terminal.text
+        left_as_it_was(terminal, code)
 
 
 def test_an_exception_leaves_the_terminal_as_it_was_and_one_line(tmp_path):
     with PseudoTerminal(tmp_path, CONTROL, failing='_press') as terminal:
         terminal.shows(LOOKS)
         terminal.press(b'x')
-        assert terminal.ended() == 1
-        assert terminal.mode() == terminal.before
+        left_as_it_was(terminal, 1)
     last = terminal.text.splitlines()[-1]
     assert 'nurec_control: unforeseen ZeroDivisionError' in last
-    assert 'Traceback' not in terminal.text
 
 
 def test_a_stop_gives_the_terminal_back_until_it_goes_on(tmp_path):
@@ -182,33 +179,8 @@ def test_a_stop_gives_the_terminal_back_until_it_goes_on(tmp_path):
             terminal.signal(signal.SIGCONT)
             terminal.until(lambda: terminal.mode() == taken, 'the terminal taken')
             terminal.shows('there is no player')
-        terminal.press(b'q')
-        assert terminal.ended() == 0
-        assert terminal.mode() == terminal.before
-
-
-def test_on_a_pipe_it_prints_lines_until_nobody_reads(usdz, tmp_path):
-    with (
-        running_player(tmp_path, parameters(usdz)),
-        subprocess.Popen(
-            [sys.executable, '-m', CONTROL],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, 'PYTHONIOENCODING': 'utf-8'},
-            encoding='utf-8',
-        ) as process,
-    ):
-        lines = [process.stdout.readline()]
-        while not lines[-1].startswith('halted'):
-            assert lines[-1], process.stderr.read()
-            lines.append(process.stdout.readline())
-        assert '  x1  ' in lines[-1]
-        assert not any('\x1b' in line or '\r' in line for line in lines)
-        assert process.stdout.readline().startswith('halted')
-        process.stdout.close()
-        assert process.wait() == 0
-        assert process.stderr.read() == ''
+        terminal.signal(signal.SIGTERM)
+        left_as_it_was(terminal, 143)
 
 
 def test_what_a_player_does_not_offer_is_answered_at_once(monkeypatch, ros_environment):
@@ -229,13 +201,10 @@ def test_what_a_player_does_not_offer_is_answered_at_once(monkeypatch, ros_envir
         link.close()
 
 
-def test_the_help_names_every_key():
+def test_the_help_names_every_key_and_a_root_is_no_name_of_a_node(capsys):
     text = control.parser().format_help()
     assert HELP in text
     assert 'exit codes: 0 left with q' in text
-
-
-def test_a_root_is_no_name_of_a_node(capsys):
     with pytest.raises(SystemExit) as end:
         control.parser().parse_args(['--node', '/'])
     assert end.value.code == 2
