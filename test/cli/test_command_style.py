@@ -194,6 +194,12 @@ MISTAKES = [
     ('export', ['x', '--output', 'y', '--server', 'z'], 2, "--server is 'z', expected HOST:PORT"),
     ('export', ['x', '--output', 'y', '--params-file', 'z'], 1, 'cannot read z'),
     ('export', ['x', 'y/x', '--output', 'z'], 2, 'would both be written into z/x'),
+    (
+        'export',
+        ['x', 'y', '--output', 'z', '--ego', 'e'],
+        2,
+        '--ego: is for one scenario, found 2',
+    ),
     ('demo', ['--server', 'z'], 2, "--server is 'z', expected HOST:PORT"),
     ('example', ['--duration', '0'], 2, '--duration'),
     ('info', ['a', 'b', '--plot', 'x.png'], 2, '--plot: draws one scenario, found 2'),

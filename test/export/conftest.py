@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 import hashlib
 import importlib.util
 import json
@@ -96,10 +95,6 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
 
 
-def stamp_of(message: Any) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-
-
 def frame_times(usdz: Path) -> dict[str, list[int]]:
     """Return the ends of the exposures that lie in the scenario, by camera."""
     found = Scenario.load(usdz)
@@ -146,15 +141,9 @@ def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> in
 
     addresses = ','.join(server.address for server in servers) or 'localhost:1'
     arguments = [*files, '--server', addresses, '--output', folder, *SMALL, *options]
-    with handlers_kept():
-        return main([str(argument) for argument in arguments])
-
-
-@contextmanager
-def handlers_kept() -> Iterator[None]:
     before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
-        yield
+        return main([str(argument) for argument in arguments])
     finally:
         for number, handler in before:
             signal.signal(number, handler)

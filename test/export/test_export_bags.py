@@ -11,16 +11,25 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Bags that `nurec_export` writes, read by `rosbags` and `mcap`."""
+"""Bags that `nurec_export` writes, read by `rosbags` and `mcap`, and a live player beside them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
-import json
-from test.export.conftest import frame_times, in_files, info, messages, PART_NS, picture, stamp_of
+from pathlib import Path
+from test.export.conftest import (
+    frame_times,
+    in_files,
+    info,
+    messages,
+    PART_NS,
+    picture,
+    SMALL,
+)
 from test.support.archives import CAMERAS
+from test.support.player_bench import Bench, stamp_ns, state_of
 import threading
 from typing import Any
 
@@ -41,13 +50,13 @@ def test_a_bag_holds_every_frame_with_its_calibration_and_transform(exported, us
     def of(topic: str, kind: type) -> list[tuple[int, Any]]:
         return [(t, deserialize_message(data, kind)) for name, t, data in found if name == topic]
 
-    transforms = {stamp_of(one) for _, some in of('/tf', TFMessage) for one in some.transforms}
+    transforms = {stamp_ns(one) for _, some in of('/tf', TFMessage) for one in some.transforms}
     for camera, times in frame_times(usdz).items():
         assert len(times) == 10
         images = of(f'/nurec/{camera}/image_raw/compressed', CompressedImage)
         infos = of(f'/nurec/{camera}/camera_info', CameraInfo)
         for some in (images, infos):
-            assert [(t, stamp_of(one)) for t, one in some] == [(t, t) for t in times]
+            assert [(t, stamp_ns(one)) for t, one in some] == [(t, t) for t in times]
         assert set(times) <= transforms
         assert infos[0][1].header.frame_id == f'{camera}_optical_frame'
         assert not of(f'/nurec/{camera}/image_raw', CompressedImage)
@@ -117,7 +126,7 @@ def test_the_state_comes_at_frame_times_begin_and_end(exported, usdz):
 
     scenario = Scenario.load(usdz)
     states = [
-        (t, {kv.key: json.loads(kv.value) for kv in deserialize_message(data, State).values})
+        (t, state_of(deserialize_message(data, State)))
         for topic, t, data in messages(exported / 'drive')
         if topic == '/nurec/state'
     ]
@@ -186,6 +195,133 @@ def test_less_is_written_and_rendered_where_less_is_asked_for(export, make_serve
     assert code == 0
     assert len(server.requests()) == 5
     assert {topic for topic, _, _ in messages(out / 'drive')} == {'/tf', '/nurec/tracks'}
+
+
+# --- against a live player ---------------------------------------------------------------------
+
+
+def boxes(found: list[Any]) -> dict[int, dict[tuple[str, int], Any]]:
+    """Return the markers of road users by the time of their message: where and how each is."""
+    return {
+        stamp_ns(message.markers[0]): {
+            (marker.ns, marker.id): marker
+            for marker in message.markers
+            if marker.action == marker.ADD
+        }
+        for message in found
+        if message.markers
+    }
+
+
+def states(found: list[Any]) -> dict[int, dict[str, Any]]:
+    """Return what is told of each moment, and who is there by what came and went."""
+    told: dict[int, dict[str, Any]] = {}
+    there: set[str] = set()
+    before_ns = -1
+    for message in found:
+        state = state_of(message)
+        # One plays, and the other was sought.
+        del state['is_playing']
+        t_ns = state['current_time_us'] * 1000
+        if t_ns < before_ns:
+            there = set()
+        before_ns = t_ns
+        there |= set(state.pop('new_track_ids'))
+        there -= set(state.pop('removed_track_ids'))
+        told[t_ns] = {**state, 'there': sorted(there), 'name': message.name}
+    return told
+
+
+def by_stamp(found: list[Any]) -> dict[int, Any]:
+    return {stamp_ns(message): message for message in found}
+
+
+def test_a_bag_holds_what_a_live_player_sends(
+    export, make_server, make_context, usdz: Path, tmp_path: Path
+):
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from nav_msgs.msg import Odometry
+    from sensor_msgs.msg import CameraInfo, CompressedImage
+    from tf2_msgs.msg import TFMessage
+    from vision_msgs.msg import Detection3DArray
+    from visualization_msgs.msg import MarkerArray
+
+    server, scenario = make_server(), Scenario.load(usdz)
+    camera, times = CAMERAS[0], frame_times(usdz)[CAMERAS[0]]
+    begin_ns, end_ns = scenario.start_ns, scenario.end_ns
+    # Between the frames of the camera, where markers are due.
+    marked = [begin_ns + k * 100_000_000 for k in (3, 5, 7)]
+    images = f'~/{camera}/image_raw/compressed'
+    kinds = {
+        images: CompressedImage,
+        f'~/{camera}/camera_info': CameraInfo,
+        '~/odom': Odometry,
+        '/tf': TFMessage,
+        '~/tracks': MarkerArray,
+        '~/objects': Detection3DArray,
+    }
+    source = {'usdz_path': usdz, 'server': server.address, 'mode': 'lockstep'}
+    bench = Bench(tmp_path, make_context(), {**source, 'cameras': f'[{camera}]'}, *SMALL)
+    try:
+        live = {topic: bench.listen(kind, topic) for topic, kind in kinds.items()}
+        live['~/state'] = bench.states
+        bench.ready()
+        # The still frame of the begin: the subscriptions are there.
+        bench.until(
+            lambda: all(live[name] for name in (images, '~/tracks', '~/objects', '/tf')),
+            'the first picture',
+        )
+        bench.trigger('play')
+        bench.until(lambda: bench.state['done'], 'the end')
+        stamped = [live[name] for name in kinds if name not in ('/tf', '~/tracks')]
+        bench.until(
+            lambda: all(any(stamp_ns(one) >= times[-1] for one in some) for some in stamped),
+            'the last picture',
+        )
+        # The moments of markers and states are those of timers while it plays, and these later.
+        bench.trigger('reset')
+        for t_ns in sorted({*marked, times[5], times[8]}):
+            bench.seek(t_ns)
+            bench.until(
+                lambda t_ns=t_ns: (
+                    t_ns in boxes(live['~/tracks'])
+                    and t_ns in by_stamp(live['~/objects'])
+                    and t_ns in states(live['~/state'])
+                ),
+                'what was sought',
+            )
+    finally:
+        bench.close()
+    code, out = export(server, options=['--cameras', camera])
+    assert code == 0
+    kinds['~/state'] = DiagnosticStatus
+    names = {(f'/nurec{topic[1:]}' if topic[0] == '~' else topic): topic for topic in kinds}
+    ours: dict[str, list[Any]] = {topic: [] for topic in kinds}
+    for name, _, data in messages(out / 'drive'):
+        if name in names:
+            ours[names[name]].append(deserialize_message(data, kinds[names[name]]))
+
+    def same(read: Any, topic: str, moments: set[int]) -> int:
+        """Compare what both have; return how many that is, these moments among it."""
+        mine, sent = read(ours[topic]), read(live[topic])
+        both = mine.keys() & sent.keys()
+        assert moments <= both
+        for t_ns in both:
+            assert mine[t_ns] == sent[t_ns]
+        return len(both)
+
+    for topic in (images, f'~/{camera}/camera_info'):
+        assert [stamp_ns(message) for message in ours[topic]] == times
+        same(by_stamp, topic, set(times))
+    same(
+        lambda found: by_stamp([one for some in found for one in some.transforms]), '/tf', {*times}
+    )
+    assert same(by_stamp, '~/odom', set()) > 10
+    # Near begin and end nobody is there.
+    same(boxes, '~/tracks', set(marked))
+    assert all(boxes(ours['~/tracks'])[t_ns] for t_ns in marked)
+    same(by_stamp, '~/objects', {begin_ns, *marked, end_ns})
+    same(states, '~/state', {begin_ns, times[5], times[8], end_ns})
 
 
 # --- bytes of messages ---------------------------------------------------------------------------

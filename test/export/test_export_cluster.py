@@ -38,6 +38,7 @@ from test.support.waiting import PATIENCE_S
 import threading
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.export.wishes import Progress, read_overrides, Wishes
@@ -282,33 +283,15 @@ class Here:
         return self.tasks.pop(task)()
 
 
-class Heard(Progress):
-    """What was told."""
-
-    def __init__(self) -> None:
-        self.begun: list[tuple[str, int]] = []
-        self.lines: list[str] = []
-        self.frames = 0
-
-    def begin(self, name: str, frames: int) -> None:
-        self.begun.append((name, frames))
-
-    def frame(self, count: int = 1) -> None:
-        self.frames += count
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
 @pytest.fixture
 def run_here(monkeypatch):
     """Return a function that exports with Ray's part played here, and some tasks with it."""
 
-    def run(wishes: Wishes, known: Any = None, **tasks: Any) -> tuple[list[Any], Heard]:
+    def run(wishes: Wishes, known: Any = None, **tasks: Any) -> tuple[list[Any], Mock]:
         monkeypatch.setattr(on_cluster, 'ray', Here())
         for kind, task in tasks.items():
             monkeypatch.setattr(on_cluster, kind, task)
-        heard = Heard()
+        heard = Mock(spec=Progress)
         entries = on_cluster.on_cluster(wishes, known or {}, heard)
         return [entry for _, entry in entries], heard
 
@@ -344,8 +327,9 @@ def test_all_frames_are_known_before_any_is_counted(two, run_here):
     entries, heard = run_here(two, begin=begin, render=render, finish=finish)
     assert done == [('two', 0), ('one', 1), ('one', 0)]
     assert [entry.get('error') for entry in entries] == ['no room', None]
-    assert (heard.begun, heard.frames) == ([('2 scenarios', 12)], 12)
-    assert heard.lines == [
+    heard.begin.assert_called_once_with('2 scenarios', 12)
+    assert sum(one.args[0] for one in heard.frame.mock_calls) == 12
+    assert [one.args[0] for one in heard.say.mock_calls] == [
         'Ray: 1 node, parts on 2 servers',
         'odd',
         'nurec_export: not exported: two.usdz: no room',
@@ -359,12 +343,9 @@ def test_a_process_that_ray_cannot_keep_alive_costs_its_scenario_alone(two, run_
             raise ray.exceptions.RayError('the worker\n died')
         return on_cluster.Told(frames=1)
 
-    (lost, kept), _ = run_here(
-        two,
-        begin=lambda *_: on_cluster.Told(parts=((0, 1),)),
-        render=render,
-        finish=lambda wishes, path, known: on_cluster.Told(entry={'bag': path.stem}),
-    )
+    begin = Mock(return_value=on_cluster.Told(parts=((0, 1),)))
+    finish = Mock(return_value=on_cluster.Told(entry={'bag': 'one'}))
+    (lost, kept), _ = run_here(two, begin=begin, render=render, finish=finish)
     assert lost['error'] == 'Ray gave up: the worker died'
     assert kept == {'bag': 'one'}
 
@@ -387,7 +368,8 @@ def test_what_is_there_is_not_rendered_again(copied, make_server, usdz, tmp_path
     nobody = Wishes((usdz,), copied, ('localhost:1',), small, resume=True)
     entries, heard = run_here(nobody, entries_of(copied))
     assert entries == [entries_of(copied)['drive']]
-    assert (heard.begun, heard.frames) == ([], 0)
+    assert not heard.begin.called
+    assert not heard.frame.called
     server = make_server()
     wishes = Wishes((usdz,), tmp_path / 'new', (server.address,), small)
     (first, count), *_ = on_cluster.begin(wishes, usdz, None).parts
@@ -408,7 +390,7 @@ def test_a_cluster_that_is_away_or_lets_nobody_in_is_one_sentence(monkeypatch, t
     def why_not(address: str) -> str:
         wishes = Wishes((tmp_path / 'a',), tmp_path / 'out', ('localhost:1',), ray=address)
         with pytest.raises(ConfigurationError) as caught:
-            [*on_cluster.on_cluster(wishes, {}, Heard())]
+            [*on_cluster.on_cluster(wishes, {}, Mock(spec=Progress))]
         return str(caught.value)
 
     monkeypatch.setattr(ray, 'init', refuse)

@@ -87,13 +87,6 @@ def test_a_mistake_is_one_sentence(export, capsys, tmp_path, code, options, word
     assert not (tmp_path / 'out' / 'drive').exists()
 
 
-def test_two_files_and_one_driven_path_are_a_wrong_argument(export, usdz, tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        export(files=[usdz, tmp_path / 'b.usdz'], options=['--ego', 'ego.csv'])
-    assert end.value.code == 2
-    assert '--ego: is for one scenario, found 2' in capsys.readouterr().err
-
-
 def test_a_topic_that_nothing_has_is_told_with_those_there_are(export, exported, capsys):
     """As a bag without --topics has them, with the decoded images that it leaves out."""
     topics = info(exported / 'drive')['topics_with_message_count']

@@ -22,8 +22,9 @@ import importlib.util
 import json
 from pathlib import Path
 import sys
-from test.export.conftest import frame_times, messages, picture, stamp_of
+from test.export.conftest import frame_times, messages, picture
 from test.support.archives import CAMERAS
+from test.support.player_bench import stamp_ns
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,27 +181,24 @@ class FakeAv:
     VideoFrame = SimpleNamespace(from_ndarray=lambda image, **_: SimpleNamespace(image=image))
 
     def __init__(self) -> None:
-        self.open = self._open
-        self.written: dict[str, list[Any]] = {}
-        self.streams: list[Any] = []
+        # By path, the stream and the frames that came out of it.
+        self.videos: dict[str, tuple[Any, list[Any]]] = {}
 
     @contextmanager
-    def _open(self, path: str, mode: str, **form: str) -> Iterator[Any]:
+    def open(self, path: str, mode: str, **form: str) -> Iterator[Any]:
         # Of the name's end, which is another one, PyAV could not tell.
         assert (mode, form, Path(path).exists()) == ('w', {'format': 'mp4'}, False)
-        frames: list[Any] = []
         # It keeps the last frame back until it is told that none follows.
-        stream = SimpleNamespace(codec_context=SimpleNamespace(), kept=[])
+        frames, kept = [], [[]]
 
-        def encode(frame: Any = None) -> list[Any]:
-            ready, stream.kept = stream.kept, [] if frame is None else [frame]
-            return ready
+        def encode(*frame: Any) -> Any:
+            kept.append([*frame])
+            return kept.pop(0)
 
-        stream.encode = encode
-        self.streams.append(stream)
+        stream = SimpleNamespace(codec_context=SimpleNamespace(), encode=encode)
         yield SimpleNamespace(add_stream=lambda codec, rate: stream, mux=frames.extend)
         Path(path).write_text('encoded')
-        self.written[path.removesuffix('.new')] = frames
+        self.videos[path.removesuffix('.new')] = stream, frames
 
 
 @pytest.fixture
@@ -219,10 +217,10 @@ def test_images_and_videos_of_a_complete_bag_need_no_server(
     assert export(options=['--resume', '--video', '--frames', tmp_path / 'images'])[0] == 0
     assert not left_over.exists()
     told = capsys.readouterr().err
-    for (camera, times), stream in zip(frame_times(usdz).items(), encoder.streams, strict=True):
+    for camera, times in frame_times(usdz).items():
         assert f'drive.usdz: wrote {paths[camera]}\n' in told
         assert paths[camera].read_text() == 'encoded'
-        frames = encoder.written[str(paths[camera])]
+        stream, frames = encoder.videos.pop(str(paths[camera]))
         shown = [float(frame.pts * frame.time_base) for frame in frames]
         assert shown == pytest.approx([(t - times[0]) / 1e9 for t in times], abs=1e-5)
         images = sorted((exported.parent / 'images' / 'drive' / camera).iterdir())
@@ -241,7 +239,7 @@ def test_of_a_camera_without_images_there_is_no_video(export, make_server, encod
     options = ['--topics', f'~/{CAMERAS[0]}/*', '--duration', '0.3', '--video']
     code, out = export(make_server(), options=options)
     assert code == 0
-    assert [*encoder.written] == [str(out / f'drive.{CAMERAS[0]}.mp4')]
+    assert [*encoder.videos] == [str(out / f'drive.{CAMERAS[0]}.mp4')]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +286,8 @@ def test_everything_follows_the_file(export, make_server, usdz: Path, tmp_path: 
         for topic, _, data in messages(out / 'drive')
         if topic == '/nurec/odom'
     ]
-    assert stamp_of(odometry[0]) == scenario.start_ns
-    assert stamp_of(odometry[-1]) == middle_us * 1000
+    assert stamp_ns(odometry[0]) == scenario.start_ns
+    assert stamp_ns(odometry[-1]) == middle_us * 1000
     for message in odometry:
         at = message.pose.pose.position
         assert (at.x, at.y, at.z) == pytest.approx((7.0, -3.0, 0.0))

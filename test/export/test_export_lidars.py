@@ -20,9 +20,10 @@ import json
 import math
 from pathlib import Path
 import struct
-from test.export.conftest import entries_of, in_files, messages, stamp_of
+from test.export.conftest import entries_of, in_files, messages
 from test.support.archives import build_archive, CAMERAS
 from test.support.lidars import add_lidar, ELEVATIONS, LIDAR, SPINS, T_RIG_LIDAR
+from test.support.player_bench import stamp_ns
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_every_spin_is_in_the_bag_and_in_the_files(export, server, usdz, tmp_pat
     code, out = export(server, options=['--frames', images.parent, '--cameras', CAMERAS[0]])
     assert code == 0
     clouds = clouds_in(out / 'drive')
-    assert [(t, stamp_of(cloud)) for t, cloud in clouds] == [(t, t) for t in ENDS]
+    assert [(t, stamp_ns(cloud)) for t, cloud in clouds] == [(t, t) for t in ENDS]
     for t_ns, cloud in clouds:
         values = np.array(struct.unpack('<8f', cloud.data.tobytes())).reshape(2, 4)
         np.testing.assert_allclose(values[:, :3], POINTS, rtol=1e-6)
@@ -126,7 +127,7 @@ def test_imu_and_fix_are_there_at_their_own_times(export, server, usdz, monkeypa
     for topic, kind, rate in (('/nurec/imu', Imu, 200), ('/nurec/fix', NavSatFix, 4)):
         some = [(t, deserialize_message(data, kind)) for name, t, data in found if name == topic]
         due = [start_ns + k * 10**9 // rate for k in range(rate + 1)]
-        assert [(t, stamp_of(one)) for t, one in some] == [(t, t) for t in due]
+        assert [(t, stamp_ns(one)) for t, one in some] == [(t, t) for t in due]
     fix = some[0][1]
     assert (fix.latitude, fix.longitude, fix.altitude) == pytest.approx((0, 0, 0), abs=1e-6)
     assert server.requests('render_rgb') == server.requests('render_lidar') == []
