@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The graph as the place where messages go: QoS, overrides, and who else is there."""
+"""Names of topics and frames, and the graph as the place where messages go: QoS, who is there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +21,12 @@ import textwrap
 from types import SimpleNamespace
 from typing import Any
 
+from hypothesis import given, settings, strategies
 from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.effects import Show
 from nurec_ros.ros import outlet
-from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.names import FrameNames, topic_name, topic_names
 from nurec_ros.ros.outlet import Graph, latched, reliable
 from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
@@ -41,12 +42,106 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Empty
 from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.ros
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = PinholeCamera(resolution=(64, 48), principal_point=(31.0, 24.0), focal_length=(50.0, 50.0))
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ('name', 'token'),
+    [
+        *((name, name) for name in ('camera_front_wide_120fov', 'a', 'A1', 'cam_0', 'Front')),
+        ('camera:front:wide', 'camera_front_wide'),
+        ('front camera', 'front_camera'),
+        ('0_front', 'camera_0_front'),
+        ('_hidden', 'hidden'),
+        ('a__b', 'a_b'),
+        ('a/b', 'a_b'),
+        ('vorne@köln', 'vorne_k_ln'),
+        ('', 'camera'),
+        ('~', 'camera'),
+    ],
+)
+def test_a_legal_name_stays_and_another_is_mended(name: str, token: str):
+    assert topic_name(name) == token
+
+
+def test_names_that_collide_get_numbers_and_legal_ones_keep_theirs():
+    assert topic_names(['a b', 'a_b', 'a:b']) == {'a b': 'a_b_2', 'a_b': 'a_b', 'a:b': 'a_b_3'}
+    # No camera takes a known frame, or another's optical one.
+    tokens = topic_names(['map', 'base_link', 'a', 'a_optical_frame'])
+    assert list(tokens.values()) == ['map_2', 'base_link_2', 'a', 'a_optical_frame_2']
+
+
+@settings(max_examples=200, deadline=None)
+@given(strategies.lists(strategies.text(max_size=12), unique=True, max_size=8))
+def test_any_names_give_legal_and_different_topics_and_frames(names: list[str]):
+    tokens = topic_names(names)
+    assert list(tokens) == names
+    frames = FrameNames.create(cameras=names)
+    assert len(frames.names()) == 3 + 2 * len(names)
+    for token in tokens.values():
+        assert token.isascii()
+        assert token.replace('_', 'a').isalnum()
+        assert token[0].isalpha()
+
+
+def test_ros_takes_every_mended_name(node: Any):
+    for name in ('camera:front', '0', 'a b', '~/x', '{}', '_a', 'é'):
+        publisher = node.create_publisher(Empty, f'~/{topic_name(name)}/image_raw', 1)
+        assert publisher.topic_name.startswith('/nurec/')
+
+
+@pytest.mark.parametrize(
+    ('given_names', 'frames', 'camera'),
+    [
+        ({'cameras': ['a_b']}, ('map', 'base_link', '', 'earth', 'map'), 'a_b'),
+        # The prefix goes before all but the map.
+        (
+            {
+                'map_frame': 'world',
+                'base_frame': 'rig',
+                'odom_frame': 'odo',
+                'prefix': 'p2/',
+                'cameras': ['a b'],
+            },
+            ('world', 'p2/rig', 'p2/odo', 'earth', 'p2/odo'),
+            'p2/a_b',
+        ),
+        # A camera that was not announced is mended alone.
+        ({}, ('map', 'base_link', '', 'earth', 'map'), 'a_b'),
+    ],
+)
+def test_frames(given_names: dict[str, Any], frames: tuple[str, ...], camera: str):
+    found = FrameNames.create(**given_names)
+    names = (found.map_frame, found.base_frame, found.odom_frame, found.earth_frame, found.parent)
+    assert names == frames
+    name = (given_names.get('cameras') or ['a b'])[0]
+    assert (found.body(name), found.optical(name)) == (camera, f'{camera}_optical_frame')
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        {'map_frame': 'x', 'base_frame': 'x'},
+        {'odom_frame': 'map'},
+        {'map_frame': 'earth'},
+        {'base_frame': 'front', 'cameras': ['front']},
+        {'odom_frame': 'front_optical_frame', 'cameras': ['front']},
+    ],
+)
+def test_two_frames_of_one_name_are_refused(names: dict[str, Any]):
+    with pytest.raises(ConfigurationError, match="two frames would be called '"):
+        FrameNames.create(**names)
+
+
+# QoS.
 
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 CONTRACT = {
@@ -68,10 +163,8 @@ CONTRACT = {
 
 @pytest.fixture(scope='module')
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    def edit(rig: dict[str, Any]) -> None:
-        rig['T_world_base'] = earth_pose(0.0, 0.0, 0.0, 0.0).tolist()
-
     folder = tmp_path_factory.mktemp('usdz')
+    edit = {'T_world_base': earth_pose(0.0, 0.0, 0.0, 0.0).tolist()}
     members = {'map.xodr': xodr(roads=road())}
     return Scenario.load(build_archive(folder, cameras=['front'], members=members, edit_rig=edit))
 
@@ -80,16 +173,12 @@ def camera(node: Any, name: str = 'front') -> CameraTopics:
     return CameraTopics(Graph(node), FrameNames.create(cameras=[name]), name, MODEL, 'jpeg')
 
 
-@pytest.fixture
-def publish_all(scenario: Scenario) -> Callable[[Any], None]:
-    """Return a function that makes all topics but the reporter's."""
-
-    def publish(node: Any) -> None:
-        StateTopic(Graph(node))
-        ScenarioTopics(Graph(node), Settings, scenario).change(scenario)
-        camera(node)
-
-    return publish
+def publish_all(node: Any, scenario: Scenario) -> dict[str, Any]:
+    """Make all topics but the reporter's; return their publishers."""
+    StateTopic(Graph(node))
+    ScenarioTopics(Graph(node), Settings, scenario).change(scenario)
+    camera(node)
+    return publishers_of(node)
 
 
 @pytest.fixture(autouse=True)
@@ -101,11 +190,10 @@ def publishers_of(node: Any) -> dict[str, Any]:
     return {publisher.topic_name: publisher for publisher in node.publishers}
 
 
-def test_every_topic_has_the_contracts_type_and_qos(node: Any, publish_all: Any):
+def test_every_topic_has_the_contracts_type_and_qos(node: Any, scenario: Scenario):
     pytest.importorskip('vision_msgs.msg')
-    publish_all(node)
+    publishers = publish_all(node, scenario)
     types = dict(node.get_publisher_names_and_types_by_node('nurec', '/'))
-    publishers = publishers_of(node)
     for topic, (type_name, durability, depth) in CONTRACT.items():
         assert types[topic] == [type_name]
         qos = publishers[topic].qos_profile
@@ -114,18 +202,20 @@ def test_every_topic_has_the_contracts_type_and_qos(node: Any, publish_all: Any)
         assert (qos.durability, qos.depth) == (durability, depth)
 
 
-@pytest.mark.parametrize('topic', sorted(CONTRACT))
-def test_every_publishers_qos_can_be_overridden(
-    make_node: Callable[..., Any], publish_all: Any, topic: str
-):
-    name = f'qos_overrides.{topic}.publisher'
-    node = make_node('-p', f'{name}.depth:=3', '-p', f'{name}.reliability:=best_effort')
-    publish_all(node)
-    qos = publishers_of(node)[topic].qos_profile
-    assert (qos.depth, qos.reliability) == (3, ReliabilityPolicy.BEST_EFFORT)
-    assert qos.durability == CONTRACT[topic][1]
-    others = [publishers_of(node)[other].qos_profile.reliability for other in CONTRACT]
-    assert others.count(ReliabilityPolicy.BEST_EFFORT) == 1
+def test_every_publishers_qos_can_be_overridden(make_node: Callable[..., Any], scenario: Scenario):
+    """Override those of every other topic, and then those of the rest."""
+    for topics in (list(CONTRACT)[::2], list(CONTRACT)[1::2]):
+        names = [f'qos_overrides.{topic}.publisher' for topic in topics]
+        values = (('depth', 3), ('reliability', 'best_effort'))
+        words = [f'{name}.{key}:={value}' for name in names for key, value in values]
+        node = make_node(*(part for word in words for part in ('-p', word)))
+        publishers = publish_all(node, scenario)
+        for topic, (_, durability, depth) in CONTRACT.items():
+            qos = publishers[topic].qos_profile
+            changed = (3, ReliabilityPolicy.BEST_EFFORT)
+            expected = changed if topic in topics else (depth, ReliabilityPolicy.RELIABLE)
+            assert (qos.depth, qos.reliability) == expected
+            assert qos.durability == durability
 
 
 def test_an_override_follows_a_remapped_topic(make_node: Callable[..., Any]):
@@ -142,9 +232,8 @@ def test_an_override_that_cannot_be_honoured_is_one_sentence(
     make_node: Callable[..., Any], override: str
 ):
     node = make_node('-p', f'qos_overrides./clock.publisher.{override}')
-    with pytest.raises(ConfigurationError, match=r'^QoS override of /clock: ') as caught:
+    with pytest.raises(ConfigurationError, match=r'^QoS override of /clock: [^\n]*$'):
         Graph(node).advertise(Clock, '/clock', reliable(10))
-    assert '\n' not in str(caught.value)
 
 
 def test_a_camera_that_comes_back_keeps_its_override(make_node: Callable[..., Any]):
@@ -158,8 +247,7 @@ def test_a_camera_that_comes_back_keeps_its_override(make_node: Callable[..., An
 
 def test_the_documents_example_does_what_it_says(make_node: Callable[..., Any], tmp_path: Path):
     text = (ROOT / 'docs' / 'parameters.md').read_text()
-    begin = text.index('    /**:')
-    example = textwrap.dedent(text[begin:])
+    example = textwrap.dedent(text[text.index('    /**:') :])
     path = tmp_path / 'qos.yaml'
     path.write_text(example[: example.index('\n\n')])
     node = make_node('--params-file', str(path))
@@ -171,11 +259,9 @@ def test_the_documents_example_does_what_it_says(make_node: Callable[..., Any], 
 
 def test_a_name_that_ros_does_not_take_is_one_sentence(make_node: Callable[..., Any]):
     graph = Graph(make_node('-r', f'__node:={"n" * 200}'))
-    with pytest.raises(
-        ConfigurationError, match=f'Invalid topic name: .*/{"n" * 200}/a'
-    ) as caught:
+    sentence = f'^[^\n]*Invalid topic name: [^\n]*/{"n" * 200}/a[^\n]*$'
+    with pytest.raises(ConfigurationError, match=sentence):
         graph.advertise(Clock, f'~/{"a" * 100}', reliable(10))
-    assert '\n' not in str(caught.value)
 
 
 def test_what_is_no_override_s_fault_is_passed_on(node: Any, monkeypatch: pytest.MonkeyPatch):
@@ -187,7 +273,7 @@ def test_what_is_no_override_s_fault_is_passed_on(node: Any, monkeypatch: pytest
         Graph(node).advertise(Clock, '/clock', reliable(10))
 
 
-def test_a_middleware_that_cannot_wait_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+def test_a_middleware_that_cannot_wait_is_not_waited_for():
     sent: list[object] = []
     publisher = SimpleNamespace(publish=sent.append, topic_name='/clock')
     node: Any = SimpleNamespace(create_publisher=lambda *_, **__: publisher)
@@ -197,11 +283,11 @@ def test_a_middleware_that_cannot_wait_is_not_waited_for(monkeypatch: pytest.Mon
     assert sent == [Clock()]
 
 
-def test_two_topics_share_no_profile():
-    for make in (latched, lambda: reliable(10)):
-        one, other = make(), make()
-        one.depth = 7
-        assert other.depth != 7
+@pytest.mark.parametrize('make', [latched, lambda: reliable(10)])
+def test_two_topics_share_no_profile(make: Callable[[], QoSProfile]):
+    one, other = make(), make()
+    one.depth = 7
+    assert other.depth != 7
 
 
 # What goes out, and what does not any more.
@@ -246,34 +332,27 @@ def test_tf2_ros_sends_tf_where_it_is_installed(
     assert '/tf' not in publishers_of(node)
 
 
-# Others in the outlet.
+# Others in the graph.
 
 
-def test_other_publishers_of_a_topic_are_counted_where_it_is(
-    make_node: Callable[..., Any], listener: Any
-):
+def test_others_of_a_topic_and_of_a_name_are_counted(make_node: Callable[..., Any], listener: Any):
+    """Where the topic is, for it may be remapped; and of the same full name."""
     remap = ('-r', '/clock:=/other_clock')
 
-    def clock(node: Any) -> Any:
-        return Graph(node).advertise(Clock, '/clock', reliable(10))
+    def clock(node: Any) -> Graph:
+        graph = Graph(node)
+        graph.advertise(Clock, '/clock', reliable(10))
+        return graph
 
-    first = make_node(*remap)
-    publication = clock(first)
+    first = clock(make_node(*remap))
     clock(make_node(name='elsewhere'))
-    third = clock(make_node(*remap, name='third'))
-    others = Graph(first).others
-    listener.until(lambda: others(publication.topic) == 1, 'the clock under the same name')
-    third.destroy()
-    listener.until(lambda: others(publication.topic) == 0, 'the end of the second clock')
-
-
-def test_namesakes_are_nodes_of_the_same_full_name(make_node: Callable[..., Any], listener: Any):
-    first = Graph(make_node())
-    make_node(name='another')
-    namesake = make_node('-r', '__ns:=/robot')
-    listener.until(lambda: len(listener.node.get_node_names()) >= 4, 'all nodes')
+    namesake = clock(make_node('-r', '__ns:=/robot'))
+    third = Graph(make_node(*remap, name='third')).advertise(Clock, '/clock', reliable(10))
+    listener.until(lambda: first.others('/other_clock') == 1, 'the clock under the same name')
     assert (first.name, first.namesakes()) == ('/nurec', 0)
-    assert (Graph(namesake).name, Graph(namesake).namesakes()) == ('/robot/nurec', 0)
+    assert (namesake.name, namesake.namesakes()) == ('/robot/nurec', 0)
+    third.destroy()
+    listener.until(lambda: first.others('/other_clock') == 0, 'the end of the second clock')
     second = make_node()
     listener.until(lambda: first.namesakes() == 1, 'the namesake')
     second.destroy_node()
@@ -289,13 +368,15 @@ def test_a_reader_that_gets_nothing_is_told_of_once(node: Any, listener: Any):
     watched.advertise(MarkerArray, '~/tracks', reliable(10))
     watched.advertise(Odometry, '~/odom', reliable(10))
     watched.advertise(Clock, '/clock', qos_profile_sensor_data)
-    for topic in ('/nurec/tracks', '/nurec/odom'):
-        kind = MarkerArray if topic == '/nurec/tracks' else Odometry
-        listener.node.create_subscription(kind, topic, received.append, QoSProfile(depth=1))
     wrong = QoSProfile(depth=1, durability=LATCHED)
-    for _ in range(2):
-        listener.node.create_subscription(MarkerArray, '/nurec/tracks', received.append, wrong)
-    listener.node.create_subscription(Clock, '/clock', received.append, reliable(1))
+    for kind, topic, qos in (
+        (MarkerArray, '/nurec/tracks', QoSProfile(depth=1)),
+        (Odometry, '/nurec/odom', QoSProfile(depth=1)),
+        (MarkerArray, '/nurec/tracks', wrong),
+        (MarkerArray, '/nurec/tracks', wrong),
+        (Clock, '/clock', reliable(1)),
+    ):
+        listener.node.create_subscription(kind, topic, received.append, qos)
     listener.until(
         lambda: (
             node.count_subscribers('/nurec/tracks') == 3 and node.count_subscribers('/clock') == 1

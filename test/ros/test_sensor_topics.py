@@ -121,7 +121,12 @@ def test_only_what_is_subscribed_to_is_published_or_decoded(
     name: str | None, monkeypatch: pytest.MonkeyPatch
 ):
     decoded = []
-    monkeypatch.setattr(sensor_topics, 'decode_rgb', lambda _: decoded.append(1) or red_picture())
+
+    def decode(one: Frame) -> np.ndarray:
+        decoded.append(one)
+        return red_picture()
+
+    monkeypatch.setattr(sensor_topics, 'decode_rgb', decode)
     camera = Camera(**({name: 2} if name else {}))
     assert sorted(camera.topics.audience) == [0, 0, 2 if name else 0]
     camera.topics.publish(frame())
