@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from nurec_ros.palette import colour_of
 from nurec_ros.scenario import Tracks, Trajectory
 from nurec_ros.scenario.cameras import FthetaCamera, PinholeCamera
 from nurec_ros.scenario.trajectory import PoseTable
@@ -28,6 +29,9 @@ SECOND = 1_000_000_000
 START = 27_567_868_848_000
 # Optical axes (x right, y down, z ahead) of a camera that looks along the map's x.
 AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+# Of one that looks straight down: columns follow the map's y, rows its x.
+DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+RED, BLUE, GREEN = (colour_of(label) for label in ('person', 'automobile', 'bus'))
 
 
 def pose(position=(0.0, 0.0, 0.0), rotation=None):

@@ -52,7 +52,8 @@ T_END = pose((1.2, 0.3, 1.95), yaw(0.4) @ Rotation.from_euler('y', 0.03).as_matr
 
 def spin(renderer, device=PANDAR, size=(24, 120), start=T_START, end=T_END, **more):
     points, intensities = renderer.spin(
-        device, size, end_ns=START, T_map_sensor_start=start, T_map_sensor_end=end, **more
+        *(device, size),
+        **{'end_ns': START, 'T_map_sensor_start': start, 'T_map_sensor_end': end, **more},
     )
     assert points.dtype == intensities.dtype == np.float32
     assert points.shape == (len(intensities), 3)
@@ -79,24 +80,16 @@ def test_each_beam_ends_where_a_ray_of_ones_own_does(street, start):
     assert distance.max() < 0.01
 
 
-def test_road_users_stand_where_they_are_at_the_end_of_the_spin():
+def test_road_users_stand_where_they_are_at_the_end_of_the_spin(street):
     way = [pose((10.0, y, 1.0)) for y in (-2.0, 2.0)]
     renderer = SceneRenderer(world([('a', 'person', (1.0, 1.0, 2.0), way, {'DYNAMIC'})]))
-    points, _ = renderer.spin(
-        PANDAR,
-        (64, 900),
-        end_ns=START + 1_500_000_000,
-        T_map_sensor_start=T_START,
-        T_map_sensor_end=T_START,
-    )
+    points, _ = spin(renderer, size=(64, 900), end=T_START, end_ns=START + 1_500_000_000)
     seen = placed(points, T_START)
     body = seen[seen[:, 2] > 0.1]
     assert len(body) > 100
     assert body[:, 1].min() > 0.49
     assert body[:, 1].max() < 1.51
-
-
-def test_they_stand_where_a_client_puts_them(street):
+    # Or where a client puts them.
     there = pose((20.0, 12.0, 0.8))
     points, _ = spin(street, tracks=[('a', pose((99.0, 0.0, 0.0)), there)])
     seen = placed(points.astype(float), T_END)
@@ -270,23 +263,25 @@ def asked(scenario, **changes):
 
 @pytest.fixture(scope='module')
 def behave(scenario):
-    """Start servers of a behaviour that draw; return their clients."""
-    running = []
+    """Return clients of servers that draw, one of each behaviour."""
+    running = {}
     renderer = SceneRenderer(scenario)
 
-    def start(**behaviour):
-        behaviour = {'lidar_beams': (16, 90), **behaviour}
-        server = PreviewServer(
-            [scenario], behaviour=Behaviour(**behaviour), renderer_factory=lambda _: renderer
-        )
-        server.start()
-        running.append((server, Client(server.address)))
-        return running[-1][1]
+    def client(**behaviour):
+        key = str(behaviour)
+        if key not in running:
+            played = Behaviour(**{'lidar_beams': (16, 90), **behaviour})
+            server = PreviewServer(
+                [scenario], behaviour=played, renderer_factory=lambda _: renderer
+            )
+            server.start()
+            running[key] = Client(server.address, server=server)
+        return running[key]
 
-    yield start
-    for server, client in running:
-        client.channel.close()
-        server.stop()
+    yield client
+    for one in running.values():
+        one.channel.close()
+        one.server.stop()
 
 
 @pytest.fixture(scope='module')
@@ -335,43 +330,36 @@ def test_lidars_are_rendered_beside_pictures(client, scenario):
     assert reply.lidar_returns[0] == client.call('render_lidar', asked(scenario))
 
 
-@pytest.mark.parametrize(('how', 'share'), [('truncated', 0.5), ('empty', 0.0)])
-def test_spoilt_clouds_have_wrong_lengths(behave, scenario, how, share):
-    reply = behave(replies=how).call('render_lidar', asked(scenario))
-    assert len(reply.point_xyzs_buffer) == 12 * reply.num_points * share
-    assert len(reply.point_intensities_buffer) == 4 * reply.num_points * share
+def test_spoilt_clouds_have_wrong_lengths(behave, scenario):
+    for how, share in (('truncated', 0.5), ('empty', 0.0)):
+        reply = behave(replies=how).call('render_lidar', asked(scenario))
+        assert len(reply.point_xyzs_buffer) == 12 * reply.num_points * share
+        assert len(reply.point_intensities_buffer) == 4 * reply.num_points * share
+
+
+MOVED = {'dynamic_objects': [sim.DynamicObject(track_id='ahead')]}
 
 
 @pytest.mark.parametrize(
-    ('changes', 'code', 'words'),
+    ('behaviour', 'changes', 'code', 'words'),
     [
-        ({'scene_id': 'x'}, 'NOT_FOUND', "'x' is not available"),
-        ({'frame_start_us': 2**62}, 'INVALID_ARGUMENT', 'is not before'),
-        ({'frame_start_us': 1}, 'OUT_OF_RANGE', 'outside the scene'),
-        ({'lidar_config': sim.LidarSpec(lidar_type=7)}, 'INVALID_ARGUMENT', 'PANDAR128, AT128'),
-        ({'sensor_pose': sim.PosePair()}, 'INVALID_ARGUMENT', 'start_pose is missing'),
+        ({}, {'scene_id': 'x'}, 'NOT_FOUND', "'x' is not available"),
+        ({}, {'frame_start_us': 2**62}, 'INVALID_ARGUMENT', 'is not before'),
+        ({}, {'frame_start_us': 1}, 'OUT_OF_RANGE', 'outside the scene'),
+        (
+            *({}, {'lidar_config': sim.LidarSpec(lidar_type=7)}),
+            *('INVALID_ARGUMENT', 'PANDAR128, AT128'),
+        ),
+        ({}, {'sensor_pose': sim.PosePair()}, 'INVALID_ARGUMENT', 'start_pose is missing'),
+        ({'editing': False}, MOVED, 'FAILED_PRECONDITION', '--enable-editing-actors'),
+        ({'failure_rate': 1.0}, {}, 'UNKNOWN', 'NRenderer.render failed'),
     ],
 )
-def test_bad_requests_are_refused_as_those_for_pictures(client, scenario, changes, code, words):
+def test_spins_are_refused_as_pictures_are(behave, scenario, behaviour, changes, code, words):
+    client = behave(**behaviour)
     got, text = refused(lambda: client.call('render_lidar', asked(scenario, **changes)))
     assert got.name == code
     assert words in text
-
-
-def test_without_editing_road_users_cannot_be_moved(behave, scenario):
-    client = behave(editing=False)
-    moved = [sim.DynamicObject(track_id=scenario.tracks.ids[0])]
-    got, text = refused(
-        lambda: client.call('render_lidar', asked(scenario, dynamic_objects=moved))
-    )
-    assert got is grpc.StatusCode.FAILED_PRECONDITION
-    assert '--enable-editing-actors' in text
-
-
-def test_failures_are_those_of_frames(behave, scenario):
-    got, text = refused(lambda: behave(failure_rate=1.0).call('render_lidar', asked(scenario)))
-    assert got is grpc.StatusCode.UNKNOWN
-    assert 'NRenderer.render failed' in text
 
 
 def test_a_drawing_of_ones_own_may_have_no_lidar(scenario):

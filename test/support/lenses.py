@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The lens formulas once more, point by point in plain Python, as a truth for tests.
+The lens formulas once more, as a truth for tests.
 
 Nothing here is shared with the package: inverses are bisections, polynomials are sums of powers.
 """
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 import json
-import math
 from pathlib import Path
 from typing import Any
 import zipfile
@@ -69,23 +68,17 @@ def ftheta_angle(parameters: Parameters, radius: Array) -> Array:
     )
 
 
-def ftheta_project(
-    parameters: Parameters, point: Iterable[float], longest: float = 4000.0
-) -> tuple[float, float] | None:
-    """Project one point in optical coordinates; None beyond max_angle."""
-    x, y, z = (float(value) for value in point)
-    sideways = math.hypot(x, y)
-    angle = math.atan2(sideways, z)
-    if angle > parameters['max_angle']:
-        return None
-    radius = float(ftheta_radius(parameters, np.array(angle), longest))
-    factor = radius / sideways if sideways else 0.0
+def ftheta_project(parameters: Parameters, points: Array, longest: float = 4000.0) -> Array:
+    """Project points (N, 3) in optical coordinates; NaN beyond max_angle."""
+    x, y, z = np.asarray(points, dtype=float).T
+    sideways = np.hypot(x, y)
+    angle = np.arctan2(sideways, z)
+    # On the axis it does not matter.
+    factor = ftheta_radius(parameters, angle, longest) / np.where(sideways > 0.0, sideways, 1.0)
     c, d, e = parameters.get('linear_cde', (1.0, 0.0, 0.0))
     u0, v0 = parameters['principal_point']
-    return (
-        factor * (c * x + d * y) + u0,
-        factor * (e * x + y) + v0,
-    )
+    uv = np.stack([factor * (c * x + d * y) + u0, factor * (e * x + y) + v0], axis=1)
+    return np.where((angle > parameters['max_angle'])[:, np.newaxis], np.nan, uv)
 
 
 def ftheta_unproject(parameters: Parameters, u: Array, v: Array) -> tuple[Array, Array, Array]:
