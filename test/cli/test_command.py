@@ -30,6 +30,7 @@ from test.support.ports import claim_port
 from test.support.process import Process
 import threading
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 from nurec_ros.cli.command import Signals, Stopped
 from nurec_ros.cli.player import keep_freed_memory
@@ -61,22 +62,9 @@ def main_of(name: str) -> str:
     return f'from nurec_ros.cli.{name} import main; import sys; sys.exit(main())'
 
 
-class Started(Process):
-    """A command in a fork, with a stdout of some kind; what it writes to stderr is its output."""
-
-    def __init__(self, folder: Path, name: str, arguments: tuple[object, ...], *before: object):
-        self._out = folder / 'stdout'
-        prepare = partial(_prepare, self._out, *before)
-        super().__init__(f'nurec_ros.cli.{name}', arguments, folder / 'stderr', before=prepare)
-
-    @property
-    def out(self) -> str:
-        """Return what it wrote to stdout."""
-        return self._out.read_text()
-
-    def ended(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and stderr."""
-        return self.wait(), self.output
+def ended(process: Process) -> tuple[int, str]:
+    """Wait for the end; return exit code and stderr."""
+    return process.wait(), process.output
 
 
 def _prepare(out: Path, stdout: str, change: Callable[[], object]) -> None:
@@ -97,13 +85,13 @@ def _prepare(out: Path, stdout: str, change: Callable[[], object]) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path):
-    """Return a function that starts a command in a fork; it ends with the test."""
-    started: list[Started] = []
+    """Return a function that starts a command in a fork, with a stdout of some kind."""
+    started: list[Process] = []
 
-    def run(
-        name: str, *arguments: object, stdout: str = 'read', change: Callable[[], object] = bool
-    ) -> Started:
-        started.append(Started(tmp_path, name, arguments, stdout, change))
+    def run(name, *arguments, stdout='read', change=bool):
+        before = partial(_prepare, tmp_path / 'stdout', stdout, change)
+        log = tmp_path / 'stderr'
+        started.append(Process(f'nurec_ros.cli.{name}', arguments, log, before=before))
         return started[-1]
 
     yield run
@@ -140,7 +128,7 @@ def test_nobody_reads_where_the_preview_serves(start, scenario_path, stdout):
         scenes = client.method('get_available_scenes')
         assert scenes(common_pb2.Empty(), timeout=60.0, wait_for_ready=True).scene_ids
     process.send_signal(signal.SIGINT)
-    assert process.ended() == (0, '')
+    assert ended(process) == (0, '')
 
 
 @pytest.mark.parametrize(
@@ -154,13 +142,13 @@ def test_nobody_reads_where_the_preview_serves(start, scenario_path, stdout):
 @pytest.mark.parametrize('as_json', [[], ['--json']])
 def test_nobody_reads_the_probe(start, scenario_path, stdout, code, words, as_json):
     arguments = play_arguments('probe', scenario_path, claim_port())
-    assert start('probe', *arguments, *as_json, stdout=stdout).ended() == (code, words)
+    assert ended(start('probe', *arguments, *as_json, stdout=stdout)) == (code, words)
 
 
 @pytest.mark.parametrize('stdout', DEAF)
 def test_nobody_reads_the_example(start, tmp_path, stdout):
     path = tmp_path / 'street.usdz'
-    assert start('example', path, '--duration', '1', stdout=stdout).ended() == (0, '')
+    assert ended(start('example', path, '--duration', '1', stdout=stdout)) == (0, '')
     assert path.stat().st_size > 100_000
 
 
@@ -171,7 +159,7 @@ def test_nobody_reads_what_the_player_logs_to_stdout(start, stdout, monkeypatch)
     process = start('player', stdout=stdout)
     process.says('idle: no scenario is loaded')
     process.send_signal(signal.SIGINT)
-    code, err = process.ended()
+    code, err = ended(process)
     assert (code, err.count('\n')) == (0, 1)
     assert 'idle: no scenario is loaded' in err
 
@@ -189,11 +177,13 @@ def close_stderr() -> None:
         ('example', ['/no/folder.usdz'], 1),
     ],
 )
-def test_a_closed_stderr_does_not_turn_complaints_into_output(start, name, arguments, code):
+def test_a_closed_stderr_does_not_turn_complaints_into_output(
+    start, tmp_path, name, arguments, code
+):
     """Python prints to stdout where stderr is None."""
     process = start(name, *arguments, change=close_stderr)
-    assert process.ended() == (code, '')
-    assert process.out == ''
+    assert ended(process) == (code, '')
+    assert (tmp_path / 'stdout').read_text() == ''
 
 
 # --- limits of the system ------------------------------------------------------------------------
@@ -241,7 +231,7 @@ def no_more_threads(count: int) -> None:
 def test_too_few_threads_are_one_line(start, scenario_path, name, count):
     arguments = play_arguments(name, scenario_path)
     process = start(name, *arguments, change=partial(no_more_threads, count))
-    assert_one_line(name, process.ended(), 'thread', 'raise the limit')
+    assert_one_line(name, ended(process), 'thread', 'raise the limit')
 
 
 @pytest.fixture
@@ -266,23 +256,22 @@ def test_the_player_keeps_freed_memory(told, monkeypatch):
     # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; glibc takes no more than 32 MB for the
     # second, half of what an arena of a thread may grow to. The third is M_ARENA_MAX.
     assert told == [(-1, 128 << 20), (-3, 32 << 20), (-8, 2)]
-    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=lambda *_: 0))
-    # Refused.
+    monkeypatch.setattr(
+        ctypes, 'CDLL', lambda name: SimpleNamespace(mallopt=lambda *_: 0)
+    )  # Refused.
     assert not keep_freed_memory()
+    # It was refused. Other systems are left alone.
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
+    assert not keep_freed_memory()
+    monkeypatch.setattr(sys, 'platform', 'darwin')
+    monkeypatch.setattr(ctypes, 'CDLL', Mock())
+    assert not keep_freed_memory()
+    assert not ctypes.CDLL.called
 
 
 @pytest.mark.parametrize('name', ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX', 'GLIBC_TUNABLES'])
 def test_what_the_user_set_of_malloc_stays(told, monkeypatch, name):
     monkeypatch.setenv(name, '1')
-    assert not keep_freed_memory()
-    assert told == []
-
-
-def test_malloc_of_other_systems_is_left_alone(told, monkeypatch):
-    monkeypatch.setattr(sys, 'platform', 'darwin')
-    assert not keep_freed_memory()
-    monkeypatch.setattr(sys, 'platform', 'linux')
-    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
     assert not keep_freed_memory()
     assert told == []
 
@@ -335,7 +324,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(start, scenario_path, name):
     words = [f'unforeseen error while reading {scenario_path}: KeyError'] * (name == 'player')
     assert_one_line(
         name,
-        process.ended(),
+        ended(process),
         *words,
         'unforeseen',
         'KeyError',
@@ -345,28 +334,24 @@ def test_an_error_that_nobody_foresaw_is_one_line(start, scenario_path, name):
     )
 
 
-def test_its_traceback_is_shown_if_asked_for(start, scenario_path, monkeypatch):
-    monkeypatch.setenv('NUREC_TRACEBACK', '1')
-    arguments = play_arguments('preview', scenario_path)
-    code, err = start('preview', *arguments, change=unforeseen).ended()
-    assert code == 1
-    assert err.startswith('Traceback')
-    assert err.splitlines()[-1].startswith('nurec_preview: unforeseen KeyError')
+@pytest.mark.parametrize(
+    ('name', 'more'),
+    [('preview', []), pytest.param('player', ['--log-level', 'debug'], marks=ROS)],
+)
+def test_its_traceback_is_shown_if_asked_for(start, scenario_path, monkeypatch, name, more):
+    if not more:
+        monkeypatch.setenv('NUREC_TRACEBACK', '1')
+    code, err = ended(start(name, *play_arguments(name, scenario_path), *more, change=unforeseen))
+    assert (code, 'Traceback' in err) == (1, True)
+    if not more:
+        assert err.splitlines()[-1].startswith('nurec_preview: unforeseen KeyError')
 
 
-@ROS
-def test_the_player_shows_it_at_debug_level(start, scenario_path):
-    arguments = [*play_arguments('player', scenario_path), '--log-level', 'debug']
-    code, err = start('player', *arguments, change=unforeseen).ended()
-    assert code == 1
-    assert 'Traceback' in err
-
-
-def test_an_unforeseen_error_is_json_where_json_is_asked_for(start, scenario_path):
+def test_an_unforeseen_error_is_json_where_json_is_asked_for(start, scenario_path, tmp_path):
     arguments = play_arguments('probe', scenario_path)
     process = start('probe', *arguments, '--json', change=unforeseen)
-    code, _ = process.ended()
-    value = json.loads(process.out)
+    code, _ = ended(process)
+    value = json.loads((tmp_path / 'stdout').read_text())
     assert (code, value['exit_code'], value['ok']) == (1, 1, False)
     assert 'KeyError' in value['error']
 

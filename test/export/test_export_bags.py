@@ -350,20 +350,14 @@ def examples():
         yield TFMessage()
 
 
-def test_it_is_what_another_library_writes_of_what_it_reads():
-    for message in examples():
-        kind = type_name(type(message))
-        types = type_description(kind)[1]
-        read = types.deserialize_cdr(serialize_message(message), kind)
-        assert serialized(message, kind) == bytes(types.serialize_cdr(read, kind))
-
-
 def test_every_byte_that_means_nothing_becomes_zero_and_no_other_does():
-    """Each byte is turned round: what is read the same then is a gap."""
+    """Each byte is turned round: what another library reads the same then is a gap."""
     gaps = 0
     for message in examples():
         kind = type_name(type(message))
         types, whole = type_description(kind)[1], serialized(message, kind)
+        read = types.deserialize_cdr(serialize_message(message), kind)
+        assert whole == bytes(types.serialize_cdr(read, kind))
         if len(whole) > 420:
             continue
         close = closer(types, kind)

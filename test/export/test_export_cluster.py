@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import importlib
 import os
 from pathlib import Path
@@ -252,35 +253,25 @@ def test_a_token_that_is_lacking_is_one_sentence(cluster, usdz, tmp_path):
 # --- with Ray's part played here -----------------------------------------------------------------
 
 
-class Here:
-    """Ray, as far as it is used: the task that was given last is done when it is waited for."""
+def here() -> SimpleNamespace:
+    """Return Ray, as far as it is used: the task given last is done when it is waited for."""
+    left: dict[object, Callable[[], object]] = {}
 
-    def __init__(self) -> None:
-        self.tasks: dict[object, Callable[[], object]] = {}
-        self.init = self.shutdown = lambda **_: None
-
-    def put(self, value: object) -> object:
-        return value
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {'nurec': 2.0}
-
-    def nodes(self) -> list[dict[str, bool]]:
-        return [{'Alive': True}, {'Alive': False}]
-
-    def remote(self, **_: object) -> Callable[[Callable[..., object]], object]:
-        return lambda task: SimpleNamespace(remote=lambda *given: self._give(task, given))
-
-    def _give(self, task: Callable[..., object], given: tuple[object, ...]) -> object:
+    def give(task: Callable[..., object], *given: object) -> object:
         found = object()
-        self.tasks[found] = lambda: task(*given)
+        left[found] = partial(task, *given)
         return found
 
-    def wait(self, tasks: list[object], timeout: float) -> tuple[list[object], list[object]]:
-        return tasks[-1:], tasks[:-1]
-
-    def get(self, task: object) -> object:
-        return self.tasks.pop(task)()
+    return SimpleNamespace(
+        init=Mock(),
+        shutdown=Mock(),
+        put=lambda value: value,
+        cluster_resources=lambda: {'nurec': 2.0},
+        nodes=lambda: [{'Alive': True}, {'Alive': False}],
+        remote=lambda **_: lambda task: SimpleNamespace(remote=partial(give, task)),
+        wait=lambda tasks, timeout: (tasks[-1:], tasks[:-1]),
+        get=lambda task: left.pop(task)(),
+    )
 
 
 @pytest.fixture
@@ -288,7 +279,7 @@ def run_here(monkeypatch):
     """Return a function that exports with Ray's part played here, and some tasks with it."""
 
     def run(wishes: Wishes, known: Any = None, **tasks: Any) -> tuple[list[Any], Mock]:
-        monkeypatch.setattr(on_cluster, 'ray', Here())
+        monkeypatch.setattr(on_cluster, 'ray', here())
         for kind, task in tasks.items():
             monkeypatch.setattr(on_cluster, kind, task)
         heard = Mock(spec=Progress)
@@ -350,13 +341,10 @@ def test_a_process_that_ray_cannot_keep_alive_costs_its_scenario_alone(two, run_
     assert kept == {'bag': 'one'}
 
 
-def test_what_a_task_refuses_ends_the_export_with_its_sentence(usdz, tmp_path, run_here):
+def test_what_ends_the_whole_export_is_one_sentence(usdz, two, tmp_path, run_here):
     wishes = Wishes((usdz,), tmp_path / 'out', ('localhost:1',), cameras=('nope',))
     with pytest.raises(ConfigurationError, match=r"^parameter 'cameras' names 'nope'; expected "):
         run_here(wishes)
-
-
-def test_a_folder_that_is_not_shared_is_one_sentence(two, run_here):
     shutil.rmtree(two.output)
     with pytest.raises(ConfigurationError, match='is not the same folder here and on the nodes'):
         run_here(two, begin=lambda *_: on_cluster.Told(parts=((0, 1),)))

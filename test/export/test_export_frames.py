@@ -183,9 +183,9 @@ class FakeAv:
     def __init__(self) -> None:
         # By path, the stream and the frames that came out of it.
         self.videos: dict[str, tuple[Any, list[Any]]] = {}
+        self.open = contextmanager(self._open)
 
-    @contextmanager
-    def open(self, path: str, mode: str, **form: str) -> Iterator[Any]:
+    def _open(self, path: str, mode: str, **form: str) -> Iterator[Any]:
         # Of the name's end, which is another one, PyAV could not tell.
         assert (mode, form, Path(path).exists()) == ('w', {'format': 'mp4'}, False)
         # It keeps the last frame back until it is told that none follows.
