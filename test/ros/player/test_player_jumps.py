@@ -105,7 +105,7 @@ def play_at_the_end(bench):
 
 
 @pytest.mark.parametrize('jump', [seek_back, reset, play_at_the_end])
-def test_everything_is_shown_at_once_and_once_more(bench, shown, jump):
+def test_everything_is_shown_at_once_and_once_more_and_of_the_new_time(bench, shown, jump):
     bench.seek(END_NS)
     shown.begin(END_NS)
     jump(bench)
@@ -124,13 +124,6 @@ def test_everything_is_shown_at_once_and_once_more(bench, shown, jump):
     before = shown.tracks[: -len(after) - 1]
     assert {stamp_ns(marker) for m in before for marker in m.markers} <= {END_NS}
 
-
-@pytest.mark.parametrize('jump', [seek_back, reset])
-def test_every_transform_after_the_jump_is_of_the_new_time(bench, shown, jump):
-    bench.seek(END_NS)
-    shown.begin(END_NS)
-    jump(bench)
-
     def stamps():
         return [stamp_ns(one) for m in shown.transforms for one in m.transforms]
 
@@ -139,15 +132,18 @@ def test_every_transform_after_the_jump_is_of_the_new_time(bench, shown, jump):
     assert all(stamp < END_NS for stamp in stamps()[first:])
 
 
-def test_seek_forward_clears_nothing_and_shows_at_once(bench, shown):
+def test_seek_forward_clears_nothing_and_shows_at_once_and_who_is_gone_is_deleted(bench, shown):
+    """Track 2@scene:a is there at 1 s, and gone at 1.9 s."""
     shown.begin(START_NS)
-    bench.seek(BEGIN_NS + 1000 * MS)
     now = BEGIN_NS + 1000 * MS
+    bench.seek(now)
     bench.until(lambda: bench.clock_ns == now, 'the clock')
-    bench.until(
-        lambda: any(stamp_ns(one) == now for m in shown.tracks for one in m.markers),
-        'the new tracks',
-    )
+
+    def first():
+        """Return the first message of the new moment."""
+        return next((m for m in shown.tracks if now in map(stamp_ns, m.markers)), None)
+
+    person = next(m.id for m in bench.until(first, 'the tracks').markers if m.ns == 'person')
     bench.until(
         lambda: any(stamp_ns(one) == now for m in shown.transforms for one in m.transforms),
         'the new transform',
@@ -155,28 +151,15 @@ def test_seek_forward_clears_nothing_and_shows_at_once(bench, shown):
     bench.spin(bench.clocks, 80)
     assert not shown.deletions
     assert not shown.paths
-
-
-def test_tracks_that_are_jumped_over_are_deleted_one_by_one(bench, shown):
-    """Track 2@scene:a is there at 1 s, and gone at 1.9 s."""
-    bench.seek(BEGIN_NS + 1000 * MS)
-    bench.until(lambda: any(m.ns == 'person' for m in shown.tracks[-1].markers), 'the person')
-    person = next(m.id for m in shown.tracks[-1].markers if m.ns == 'person')
     now = BEGIN_NS + 1900 * MS
     bench.seek(now)
-
-    def first():
-        """Return the first message of the new moment."""
-        return next((m for m in shown.tracks if now in map(stamp_ns, m.markers)), None)
-
-    bench.until(first, 'the new moment')
+    bench.until(first, 'the last moment')
     gone = {(m.ns, m.id) for m in first().markers if m.action == Marker.DELETE}
     assert gone == {('person', person), ('person/text', person)}
 
 
-@pytest.mark.parametrize(
-    ('asked', 'got'),
-    [
+def test_seek_clamps_to_the_range_and_whole_microseconds(bench):
+    for asked, got in [
         (0, BEGIN_NS),
         (BEGIN_NS - 1, BEGIN_NS),
         (BEGIN_NS + 1, BEGIN_NS),
@@ -184,24 +167,22 @@ def test_tracks_that_are_jumped_over_are_deleted_one_by_one(bench, shown):
         (END_NS, END_NS),
         (END_NS + 1, END_NS),
         (2_000_000_000 * 1_000_000_000, END_NS),
-    ],
-)
-def test_seek_clamps_to_the_range_and_whole_microseconds(bench, asked, got):
-    bench.seek(asked)
-    assert bench.trigger('stop')['current_time_us'] * 1000 == got
-    bench.until(lambda: bench.clock_ns == got, 'the clock')
+    ]:
+        bench.seek(asked)
+        assert bench.trigger('stop')['current_time_us'] * 1000 == got
+        bench.until(lambda got=got: bench.clock_ns == got, 'the clock')
 
 
-@pytest.mark.parametrize('target_ns', [BEGIN_NS + 100 * MS, BEGIN_NS + 1500 * MS])
-def test_seek_keeps_playing(bench, target_ns):
+def test_seek_keeps_playing(bench):
     bench.configure(rate=0.01)
     bench.seek(BEGIN_NS + 1000 * MS)
     bench.trigger('play')
-    bench.seek(target_ns)
-    state = bench.trigger('play')
-    assert state['is_playing']
-    # 40 s later at most.
-    assert 0 <= state['current_time_us'] * 1000 - target_ns < 400 * MS
+    for target_ns in (BEGIN_NS + 100 * MS, BEGIN_NS + 1500 * MS):
+        bench.seek(target_ns)
+        state = bench.trigger('play')
+        assert state['is_playing']
+        # 40 s later at most.
+        assert 0 <= state['current_time_us'] * 1000 - target_ns < 400 * MS
 
 
 def test_loop_starts_over_and_is_never_done(bench, shown):
@@ -250,9 +231,10 @@ def camera(bench, name=FRONT, kind='camera_info', message_type=CameraInfo):
     return bench.listen(message_type, f'~/{name}/{kind}')
 
 
-def test_late_joiners_see_the_moment(bench):
+def test_late_joiners_see_the_moment_repeated_with_unchanged_stamps(bench):
     """Whatever the topic, latched or repeated: it comes without anything being asked for."""
-    bench.seek(BEGIN_NS + 700_000_000)
+    now = BEGIN_NS + 700 * MS
+    bench.seek(now)
     topics = {
         '/tf': (TFMessage, False),
         '/tf_static': (TFMessage, True),
@@ -266,67 +248,36 @@ def test_late_joiners_see_the_moment(bench):
         topic: bench.listen(kind, topic, latched=latched)
         for topic, (kind, latched) in topics.items()
     }
-    for topic, messages in heard.items():
-        bench.until(lambda messages=messages: messages, topic)
-    now = BEGIN_NS + 700_000_000
-    assert stamp_ns(heard['~/odom'][0]) == now
-    assert stamp_ns(heard['/tf'][0].transforms[-1]) == now
-    assert stamp_ns(heard['~/objects'][0]) == now
-    assert {stamp_ns(marker) for marker in heard['~/tracks'][0].markers} == {now}
-    shown = {marker.ns for marker in heard['~/tracks'][0].markers if marker.action == Marker.ADD}
-    assert shown == {
-        'automobile',
-        'automobile/text',
-        'person',
-        'person/text',
-        'heavy_truck',
-        'heavy_truck/text',
-    }
-
-
-def test_moment_is_repeated_with_unchanged_stamps(bench):
-    transforms = bench.listen(TFMessage, '/tf')
-    odometry = bench.listen(Odometry, '~/odom')
-    tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.until(lambda: transforms and odometry and tracks, 'the first of each')
-    now = BEGIN_NS + 300_000_000
-    bench.seek(now)
-
-    def newest():
-        shown = [*transforms[-1].transforms, odometry[-1], *tracks[-1].markers]
-        return {stamp_ns(one) for one in shown}
-
-    # Nothing of the moment before comes after these.
-    bench.until(lambda: tracks[-1].markers and newest() == {now}, 'the moment')
-    for messages in (transforms, odometry, tracks):
-        messages.clear()
-    bench.until(lambda: min(len(transforms), len(odometry), len(tracks)) >= 4, 'repetitions')
-    assert {stamp_ns(one) for message in transforms for one in message.transforms} == {now}
-    assert {stamp_ns(message) for message in odometry} == {now}
+    bench.until(lambda: all(heard.values()), 'one of each')
+    tracks = heard['~/tracks']
+    shown = {marker.ns for marker in tracks[0].markers if marker.action == Marker.ADD}
+    classes = ('automobile', 'person', 'heavy_truck')
+    assert shown == {*classes, *(f'{one}/text' for one in classes)}
+    repeated = [heard[topic] for topic in ('/tf', '~/odom', '~/tracks', '~/objects')]
+    bench.until(lambda: min(map(len, repeated)) >= 5, 'repetitions')
+    transforms = [one for message in heard['/tf'] for one in message.transforms]
     markers = [marker for message in tracks for marker in message.markers]
-    assert {stamp_ns(marker) for marker in markers} == {now}
+    stamped = [*transforms, *markers, *heard['~/odom'], *heard['~/objects']]
+    assert {stamp_ns(one) for one in stamped} == {now}
     assert {marker.action for marker in markers} == {Marker.ADD}
 
 
-def test_a_new_listener_gets_one_picture_of_the_position(bench):
-    bench.seek(BEGIN_NS + 456_789_000)
+def test_every_new_listener_gets_one_picture_of_the_position_whoever_listens_already(bench):
+    now = BEGIN_NS + 456_789_000
+    bench.seek(now)
     infos = camera(bench)
-    bench.until(lambda: infos, 'the picture')
+    bench.until(lambda: infos, 'the picture of the first')
     bench.spin(bench.clocks, 50)
-    assert [stamp_ns(info) for info in infos] == [BEGIN_NS + 456_789_000]
-
-
-def test_every_new_listener_gets_one_whoever_listens_already(bench):
-    first = camera(bench)
-    bench.until(lambda: first, 'the picture of the first')
+    assert [stamp_ns(info) for info in infos] == [now]
     second = camera(bench, kind='image_raw/compressed', message_type=CompressedImage)
     bench.until(lambda: second, 'the picture of the second')
     third = camera(bench, kind='image_raw', message_type=Image)
     bench.until(lambda: third, 'the picture of the third')
-    assert {stamp_ns(message) for message in (*first, *second, *third)} == {BEGIN_NS}
+    assert {stamp_ns(message) for message in (*infos, *second, *third)} == {now}
 
 
-def test_seek_and_reset_give_a_picture(bench):
+def test_seek_and_reset_give_a_picture_and_many_seeks_in_a_row_that_of_the_last(bench):
+    """A slider that is dragged does not pile up pictures, and shows where it was let go."""
     infos = camera(bench)
     bench.until(lambda: infos, 'the first picture')
     for t_ns in (BEGIN_NS + 500_000_000, BEGIN_NS + 1_500_000_000, BEGIN_NS + 250_000_000):
@@ -334,12 +285,6 @@ def test_seek_and_reset_give_a_picture(bench):
         bench.until(lambda t_ns=t_ns: stamp_ns(infos[-1]) == t_ns, 'the picture after seek')
     bench.trigger('reset')
     bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS, 'the picture after reset')
-
-
-def test_many_seeks_in_a_row_end_with_the_last_position(bench):
-    """A slider that is dragged does not pile up pictures, and shows where it was let go."""
-    infos = camera(bench)
-    bench.until(lambda: infos, 'the first picture')
     before = len(infos)
     positions = [BEGIN_NS + 10_000_000 * step for step in range(1, 41)]
     for t_ns in positions:
@@ -381,26 +326,27 @@ def test_stop_gives_no_picture_of_its_own(bench):
     assert {stamp_ns(info) for info in infos} <= due
 
 
-@pytest.mark.parametrize('jump', ['seek', 'reset', 'load'])
-def test_the_first_state_after_a_jump_back_lists_all_as_new(bench, jump):
+def test_the_first_state_after_a_jump_back_lists_all_as_new(bench):
     """So that a client which forgets all at a jump has them all again."""
-    if jump == 'seek':
-        bench.seek(BEGIN_NS + 1500 * MS)
-        bench.until(lambda: bench.state['current_time_us'] == START_US + 1_500_000, 'the state')
+    for jump, from_us, to_us in [
+        ('seek', 1_500_000, 1_000_000),
+        ('reset', 1_000_000, 0),
+        ('load', 1_100_000, 0),
+    ]:
+        bench.seek((START_US + from_us) * 1000)
+        now_us = START_US + from_us
+        bench.until(lambda now_us=now_us: bench.state['current_time_us'] == now_us, 'the state')
         before = len(bench.states)
-        bench.seek(BEGIN_NS + 1000 * MS)
-    else:
-        bench.seek(BEGIN_NS + 1000 * MS)
-        bench.until(lambda: bench.state['current_time_us'] == START_US + 1_000_000, 'the state')
-        before = len(bench.states)
-        bench.trigger(jump)
-    moment_us = START_US + (1_000_000 if jump == 'seek' else 0)
+        if jump == 'seek':
+            bench.seek((START_US + to_us) * 1000)
+        else:
+            bench.trigger(jump)
 
-    def first():
-        states = [state_of(message) for message in bench.states[before:]]
-        return next((one for one in states if one['current_time_us'] == moment_us), None)
+        def first(before=before, moment_us=START_US + to_us):
+            states = [state_of(message) for message in bench.states[before:]]
+            return next((one for one in states if one['current_time_us'] == moment_us), None)
 
-    state = bench.until(first, 'the state after the jump')
-    assert len(state['new_track_ids']) == state['active_tracks']
-    if jump == 'seek':
-        assert sorted(state['new_track_ids']) == ['1', '2@scene:a', '3']
+        state = bench.until(first, f'the state after {jump}')
+        assert len(state['new_track_ids']) == state['active_tracks']
+        if jump == 'seek':
+            assert sorted(state['new_track_ids']) == ['1', '2@scene:a', '3']
