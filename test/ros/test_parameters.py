@@ -22,7 +22,7 @@ from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.outlet import Graph, reliable
 from nurec_ros.ros.parameters import ParameterGate, Parameters
-from nurec_ros.settings import CAMERA_TABLE, TABLE
+from nurec_ros.settings import CAMERA_TABLE, Settings, TABLE
 import pytest
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
@@ -61,6 +61,10 @@ class Started:
     def settings(self) -> Any:
         return self.parameters.settings
 
+    def set(self, **values: Any) -> Any:
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        return self.node.set_parameters_atomically(parameters)
+
     def stored(self, name: str) -> tuple[Parameter.Type, Any]:
         parameter = self.node.get_parameter(name)
         return parameter.type_, parameter.value
@@ -80,10 +84,8 @@ def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
 
 def test_without_overrides_the_defaults_hold(start):
     started = start()
-    for spec in TABLE:
-        assert getattr(started.settings, spec.name) == spec.default
-    assert started.changes == []
-    assert started.parameters.unused_overrides() == []
+    assert started.settings == Settings()
+    assert started.changes == started.parameters.unused_overrides() == []
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,7 @@ def test_a_wrong_override_is_refused_at_start(start, override, sentence):
 def test_use_sim_time_stays_rclpys(start):
     started = start('use_sim_time:=true')
     assert started.node.get_parameter('use_sim_time').value is True
-    result = started.node.set_parameters_atomically([Parameter('use_sim_time', value=False)])
-    assert result.successful
+    assert started.set(use_sim_time=False).successful
     assert started.changes == []
 
 
@@ -122,7 +123,7 @@ def test_a_node_that_declares_its_overrides_itself_is_served_too(make_context):
     started.parameters.declare_cameras(NAMES)
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
     assert started.parameters.values.camera_rate('camera_front') == 7.0
-    assert not set_one(started, 'rate', 300).successful
+    assert not started.set(rate=300).successful
     node.destroy_node()
 
 
@@ -144,8 +145,7 @@ def test_what_one_player_has_another_can_be_started_with(start, make_node, tmp_p
     again = Started(make_node('--params-file', str(path), node_class=GatedNode))
     again.parameters.declare_cameras(NAMES)
     assert again.parameters.unused_overrides() == []
-    for name in names:
-        assert again.stored(name) == started.stored(name)
+    assert list(map(again.stored, names)) == list(map(started.stored, names))
 
 
 def test_the_descriptors_carry_the_table(start):
@@ -155,43 +155,32 @@ def test_the_descriptors_carry_the_table(start):
         assert descriptor.description == spec.description
         assert descriptor.read_only == (spec.applies == 'start')
         assert descriptor.dynamic_typing
-        ranges = {
-            'int': descriptor.integer_range,
-            'double': descriptor.floating_point_range,
-        }
+        ranges = {'int': descriptor.integer_range, 'double': descriptor.floating_point_range}
         for kind, found in ranges.items():
             bounds = [(one.from_value, one.to_value) for one in found]
             assert bounds == ([spec.between] if spec.kind == kind else []), spec.name
-        for choice in spec.choices:
-            assert choice in descriptor.additional_constraints
+        assert all(choice in descriptor.additional_constraints for choice in spec.choices)
 
 
 # At run time.
 
 
-def set_one(started: Started, name: str, value: Any) -> Any:
-    return started.node.set_parameters_atomically([Parameter(name, value=value)])
-
-
 def test_a_change_is_announced_once_and_stored_in_the_tables_type(start):
     started = start()
-    for name, value, expected in (
-        ('rate', 3, 3.0),
-        ('rig_offset', [1, 0, 0, 0, 0, 0], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
-        ('scene_id', 99, '99'),
-        ('cameras', [], ('',)),
-        ('loop', True, True),
-        ('tick_us', 5, 5),
+    for name, value, expected, kind, stored in (
+        ('rate', 3, 3.0, Parameter.Type.DOUBLE, 3.0),
+        ('scene_id', 99, '99', Parameter.Type.STRING, '99'),
+        ('cameras', [], ('',), Parameter.Type.STRING_ARRAY, ['']),
+        ('loop', True, True, Parameter.Type.BOOL, True),
+        ('tick_us', 5, 5, Parameter.Type.INTEGER, 5),
     ):
         started.changes.clear()
-        assert set_one(started, name, value).successful
+        assert started.set(**{name: value}).successful
         assert started.changes == [{name}]
         assert getattr(started.settings, name) == expected
-    assert started.settings.rate == 3.0
-    assert started.stored('rate') == (Parameter.Type.DOUBLE, 3.0)
-    assert started.stored('scene_id') == (Parameter.Type.STRING, '99')
-    assert started.stored('cameras') == (Parameter.Type.STRING_ARRAY, [''])
-    assert started.settings.cameras == ('',)
+        assert started.stored(name) == (kind, stored)
+    assert started.set(rig_offset=[1, 0, 0, 0, 0, 0]).successful
+    assert started.settings.rig_offset == (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_refused_change_changes_nothing_and_says_what_is_allowed(start):
@@ -205,7 +194,7 @@ def test_a_refused_change_changes_nothing_and_says_what_is_allowed(start):
         ('cameras', 'front', 'expected a list of strings'),
     ):
         before, settings = started.stored(name), started.settings
-        result = set_one(started, name, value)
+        result = started.set(**{name: value})
         assert not result.successful
         assert name in result.reason
         assert sentence in result.reason
@@ -218,20 +207,15 @@ def test_what_is_set_at_start_only_says_so_even_of_the_value_that_it_has(start):
     started = start('clock_rate:=50')
     sentence = "parameter 'clock_rate' can be set at start only"
     how = f'{sentence}, with -p clock_rate:=VALUE or in a parameter file'
-    assert set_one(started, 'clock_rate', 60.0).reason == how
-    assert set_one(started, 'clock_rate', 'fast').reason == how
-    assert set_one(started, 'clock_rate', 50).reason == f'{sentence}; it has this value already'
+    assert [started.set(clock_rate=value).reason for value in (60.0, 'fast')] == [how, how]
+    assert started.set(clock_rate=50).reason == f'{sentence}; it has this value already'
 
 
-def test_a_parameter_that_does_not_exist_is_named(start):
+def test_a_parameter_that_does_not_exist_or_is_taken_away_is_named(start):
     started = start()
     with pytest.raises(ParameterNotDeclaredException) as caught:
-        set_one(started, 'raet', 2.0)
+        started.set(raet=2.0)
     assert str(caught.value) == "there is no parameter 'raet'; did you mean 'rate'?"
-
-
-def test_a_parameter_cannot_be_removed(start):
-    started = start()
     result = started.node.set_parameters_atomically([Parameter('rate', Parameter.Type.NOT_SET)])
     assert result.reason == "parameter 'rate' cannot be removed"
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 1.0)
@@ -240,26 +224,22 @@ def test_a_parameter_cannot_be_removed(start):
 
 def test_changes_are_checked_together_and_announced_together(start):
     started = start()
-    good = [Parameter('rate', value=2), Parameter('loop', value=True)]
-    bad = [Parameter('rate', value=4), Parameter('tick_us', value=0)]
-    assert started.node.set_parameters_atomically(good).successful
-    assert started.changes == [{'rate', 'loop'}]
-    result = started.node.set_parameters_atomically(bad)
+    assert started.set(rate=2, loop=True).successful
+    result = started.set(rate=4, tick_us=0)
     assert result.reason == "parameter 'tick_us' is 0; expected an integer, 1 to 3600000000"
     assert started.settings.rate == 2.0
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
-    assert len(started.changes) == 1
+    assert started.changes == [{'rate', 'loop'}]
 
 
 def test_the_nodes_own_change_is_in_step_and_announced(start):
     started = start()
     started.parameters.change('rate', 5)
-    assert started.settings.rate == 5.0
-    assert started.stored('rate') == (Parameter.Type.DOUBLE, 5.0)
-    assert started.changes == [{'rate'}]
     with pytest.raises(ConfigurationError, match=r"'rate' is 0; expected a number, 0\.01 to 100"):
         started.parameters.change('rate', 0)
     assert started.settings.rate == 5.0
+    assert started.stored('rate') == (Parameter.Type.DOUBLE, 5.0)
+    assert started.changes == [{'rate'}]
 
 
 @pytest.mark.parametrize(
@@ -277,8 +257,7 @@ def test_a_change_that_cannot_be_applied_is_taken_back_refused_and_told(start, e
         raise error
 
     started.apply = fail
-    changes = [Parameter('loop', value=True), Parameter('rate', value=3)]
-    result = started.node.set_parameters_atomically(changes)
+    result = started.set(loop=True, rate=3)
     assert not result.successful
     assert result.reason == f'loop, rate could not be applied: {text}'
     assert started.failures == [('setting loop, rate', error)]
@@ -288,7 +267,7 @@ def test_a_change_that_cannot_be_applied_is_taken_back_refused_and_told(start, e
     with pytest.raises(ConfigurationError, match='rate could not be applied'):
         started.parameters.change('rate', 4)
     started.apply = started.changes.append
-    assert set_one(started, 'rate', 4).successful
+    assert started.set(rate=4).successful
     assert started.settings.rate == 4.0
 
 
@@ -299,15 +278,14 @@ def test_a_cameras_own_parameters(start):
     started = start('camera_front.resolution_scale:=1', 'camera_rear.rate:=0', 'camera_rate:=8')
     parameters = started.parameters
     parameters.declare_cameras(NAMES)
-    assert parameters.values.camera_rate('camera_front') == 8.0
-    assert parameters.values.camera_rate('camera_rear') == 0.0
+    assert [parameters.values.camera_rate(name) for name in NAMES] == [8.0, 0.0]
     assert RenderOptions.of(parameters.values).camera_scales == {'camera_front': 1.0}
     assert started.stored('camera_front.resolution_scale') == (Parameter.Type.DOUBLE, 1.0)
-    assert set_one(started, 'camera_front.resolution_scale', 0).successful
+    assert started.set(**{'camera_front.resolution_scale': 0}).successful
     assert RenderOptions.of(parameters.values).camera_scales == {}
     assert started.changes == [{'camera_front.resolution_scale'}]
-    assert not set_one(started, 'camera_front.resolution_scale', 5.0).successful
-    assert set_one(started, 'camera_rear.rate', -1).successful
+    assert not started.set(**{'camera_front.resolution_scale': 5.0}).successful
+    assert started.set(**{'camera_rear.rate': -1}).successful
     assert parameters.values.camera_rate('camera_rear') == 8.0
 
 
@@ -318,28 +296,23 @@ def test_a_name_that_is_not_legal_is_spelt_as_in_its_topics(start):
 
 
 def test_another_scenarios_cameras_replace_the_old_ones(start):
-    started = start()
-    started.parameters.declare_cameras(NAMES)
-    assert set_one(started, 'camera_front.rate', 5.0).successful
-    started.parameters.declare_cameras(['camera_front', 'camera_left'])
-    assert started.parameters.values.camera_rate('camera_front') == 5.0
-    assert started.node.has_parameter('camera_left.rate')
-    assert not started.node.has_parameter('camera_rear.rate')
-    started.parameters.declare_cameras([])
-    for spec in CAMERA_TABLE:
-        assert not started.node.has_parameter(f'camera_front.{spec.name}')
-    assert started.parameters.values.camera_rate('camera_front') == 0.0
-
-
-def test_a_wrong_override_of_a_new_camera_leaves_the_old_ones(start):
     started = start('camera_bad.rate:=-5')
-    started.parameters.declare_cameras(NAMES)
+    declare, has = started.parameters.declare_cameras, started.node.has_parameter
+    declare(NAMES)
+    assert started.set(**{'camera_front.rate': 5.0}).successful
+    # With a wrong override of a new one all stays as it is.
     with pytest.raises(ConfigurationError, match=r"'camera_bad\.rate' is -5; expected"):
-        started.parameters.declare_cameras(['camera_new', 'camera_bad'])
-    assert started.node.has_parameter('camera_rear.rate')
-    assert not started.node.has_parameter('camera_new.rate')
-    assert not started.node.has_parameter('camera_bad.rate')
-    assert set_one(started, 'camera_rear.rate', 2).successful
+        declare(['camera_new', 'camera_bad'])
+    assert not has('camera_new.rate')
+    assert not has('camera_bad.rate')
+    assert started.set(**{'camera_rear.rate': 2}).successful
+    declare(['camera_front', 'camera_left'])
+    assert started.parameters.values.camera_rate('camera_front') == 5.0
+    assert has('camera_left.rate')
+    assert not has('camera_rear.rate')
+    declare([])
+    assert not any(has(f'camera_front.{spec.name}') for spec in CAMERA_TABLE)
+    assert started.parameters.values.camera_rate('camera_front') == 0.0
 
 
 # What the renderer gets.
