@@ -247,7 +247,8 @@ def test_a_camera_that_comes_back_keeps_its_override(make_node: Callable[..., An
 
 def test_the_documents_example_does_what_it_says(make_node: Callable[..., Any], tmp_path: Path):
     text = (ROOT / 'docs' / 'parameters.md').read_text()
-    example = textwrap.dedent(text[text.index('    /**:') :])
+    begin = text.index('    /**:')
+    example = textwrap.dedent(text[begin:])
     path = tmp_path / 'qos.yaml'
     path.write_text(example[: example.index('\n\n')])
     node = make_node('--params-file', str(path))

@@ -61,7 +61,7 @@ class Started:
     def settings(self) -> Any:
         return self.parameters.settings
 
-    def set(self, **values: Any) -> Any:
+    def put(self, **values: Any) -> Any:
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         return self.node.set_parameters_atomically(parameters)
 
@@ -109,7 +109,7 @@ def test_a_wrong_override_is_refused_at_start(start, override, sentence):
 def test_use_sim_time_stays_rclpys(start):
     started = start('use_sim_time:=true')
     assert started.node.get_parameter('use_sim_time').value is True
-    assert started.set(use_sim_time=False).successful
+    assert started.put(use_sim_time=False).successful
     assert started.changes == []
 
 
@@ -123,7 +123,7 @@ def test_a_node_that_declares_its_overrides_itself_is_served_too(make_context):
     started.parameters.declare_cameras(NAMES)
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
     assert started.parameters.values.camera_rate('camera_front') == 7.0
-    assert not started.set(rate=300).successful
+    assert not started.put(rate=300).successful
     node.destroy_node()
 
 
@@ -175,11 +175,11 @@ def test_a_change_is_announced_once_and_stored_in_the_tables_type(start):
         ('tick_us', 5, 5, Parameter.Type.INTEGER, 5),
     ):
         started.changes.clear()
-        assert started.set(**{name: value}).successful
+        assert started.put(**{name: value}).successful
         assert started.changes == [{name}]
         assert getattr(started.settings, name) == expected
         assert started.stored(name) == (kind, stored)
-    assert started.set(rig_offset=[1, 0, 0, 0, 0, 0]).successful
+    assert started.put(rig_offset=[1, 0, 0, 0, 0, 0]).successful
     assert started.settings.rig_offset == (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -194,7 +194,7 @@ def test_a_refused_change_changes_nothing_and_says_what_is_allowed(start):
         ('cameras', 'front', 'expected a list of strings'),
     ):
         before, settings = started.stored(name), started.settings
-        result = started.set(**{name: value})
+        result = started.put(**{name: value})
         assert not result.successful
         assert name in result.reason
         assert sentence in result.reason
@@ -207,14 +207,14 @@ def test_what_is_set_at_start_only_says_so_even_of_the_value_that_it_has(start):
     started = start('clock_rate:=50')
     sentence = "parameter 'clock_rate' can be set at start only"
     how = f'{sentence}, with -p clock_rate:=VALUE or in a parameter file'
-    assert [started.set(clock_rate=value).reason for value in (60.0, 'fast')] == [how, how]
-    assert started.set(clock_rate=50).reason == f'{sentence}; it has this value already'
+    assert [started.put(clock_rate=value).reason for value in (60.0, 'fast')] == [how, how]
+    assert started.put(clock_rate=50).reason == f'{sentence}; it has this value already'
 
 
 def test_a_parameter_that_does_not_exist_or_is_taken_away_is_named(start):
     started = start()
     with pytest.raises(ParameterNotDeclaredException) as caught:
-        started.set(raet=2.0)
+        started.put(raet=2.0)
     assert str(caught.value) == "there is no parameter 'raet'; did you mean 'rate'?"
     result = started.node.set_parameters_atomically([Parameter('rate', Parameter.Type.NOT_SET)])
     assert result.reason == "parameter 'rate' cannot be removed"
@@ -224,8 +224,8 @@ def test_a_parameter_that_does_not_exist_or_is_taken_away_is_named(start):
 
 def test_changes_are_checked_together_and_announced_together(start):
     started = start()
-    assert started.set(rate=2, loop=True).successful
-    result = started.set(rate=4, tick_us=0)
+    assert started.put(rate=2, loop=True).successful
+    result = started.put(rate=4, tick_us=0)
     assert result.reason == "parameter 'tick_us' is 0; expected an integer, 1 to 3600000000"
     assert started.settings.rate == 2.0
     assert started.stored('rate') == (Parameter.Type.DOUBLE, 2.0)
@@ -257,7 +257,7 @@ def test_a_change_that_cannot_be_applied_is_taken_back_refused_and_told(start, e
         raise error
 
     started.apply = fail
-    result = started.set(loop=True, rate=3)
+    result = started.put(loop=True, rate=3)
     assert not result.successful
     assert result.reason == f'loop, rate could not be applied: {text}'
     assert started.failures == [('setting loop, rate', error)]
@@ -267,7 +267,7 @@ def test_a_change_that_cannot_be_applied_is_taken_back_refused_and_told(start, e
     with pytest.raises(ConfigurationError, match='rate could not be applied'):
         started.parameters.change('rate', 4)
     started.apply = started.changes.append
-    assert started.set(rate=4).successful
+    assert started.put(rate=4).successful
     assert started.settings.rate == 4.0
 
 
@@ -281,11 +281,11 @@ def test_a_cameras_own_parameters(start):
     assert [parameters.values.camera_rate(name) for name in NAMES] == [8.0, 0.0]
     assert RenderOptions.of(parameters.values).camera_scales == {'camera_front': 1.0}
     assert started.stored('camera_front.resolution_scale') == (Parameter.Type.DOUBLE, 1.0)
-    assert started.set(**{'camera_front.resolution_scale': 0}).successful
+    assert started.put(**{'camera_front.resolution_scale': 0}).successful
     assert RenderOptions.of(parameters.values).camera_scales == {}
     assert started.changes == [{'camera_front.resolution_scale'}]
-    assert not started.set(**{'camera_front.resolution_scale': 5.0}).successful
-    assert started.set(**{'camera_rear.rate': -1}).successful
+    assert not started.put(**{'camera_front.resolution_scale': 5.0}).successful
+    assert started.put(**{'camera_rear.rate': -1}).successful
     assert parameters.values.camera_rate('camera_rear') == 8.0
 
 
@@ -299,13 +299,13 @@ def test_another_scenarios_cameras_replace_the_old_ones(start):
     started = start('camera_bad.rate:=-5')
     declare, has = started.parameters.declare_cameras, started.node.has_parameter
     declare(NAMES)
-    assert started.set(**{'camera_front.rate': 5.0}).successful
+    assert started.put(**{'camera_front.rate': 5.0}).successful
     # With a wrong override of a new one all stays as it is.
     with pytest.raises(ConfigurationError, match=r"'camera_bad\.rate' is -5; expected"):
         declare(['camera_new', 'camera_bad'])
     assert not has('camera_new.rate')
     assert not has('camera_bad.rate')
-    assert started.set(**{'camera_rear.rate': 2}).successful
+    assert started.put(**{'camera_rear.rate': 2}).successful
     declare(['camera_front', 'camera_left'])
     assert started.parameters.values.camera_rate('camera_front') == 5.0
     assert has('camera_left.rate')

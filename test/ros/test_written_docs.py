@@ -80,45 +80,26 @@ def test_a_player_takes_the_yaml(make_node: Callable[..., Any]):
     assert player.parameters.unused_overrides() == []
 
 
-def test_the_cameras_example_in_the_yaml_holds_once_it_is_no_comment(
-    make_node: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize('name', ['camera_front_wide_120fov', 'lidar_gt_top_p128'])
+def test_the_examples_of_sensors_in_the_yaml_hold_once_they_are_no_comment(
+    make_node: Callable[..., Any], tmp_path: Path, name: str
 ):
-    head, _, example = YAML_FILE.read_text().partition('    # camera_front_wide_120fov:')
-    lines = [line.replace('#', ' ', 1) for line in example.strip('\n').splitlines()]
+    head, _, example = YAML_FILE.read_text().partition(f'    # {name}:')
+    lines = example.strip('\n').partition('\n\n')[0].split('\n')
+    text = '\n'.join([head, f'    {name}:', *(line.replace('#', ' ', 1) for line in lines), ''])
+    # With other values it would count.
+    others = text.replace('rate: -1.0', 'rate: 7.0').replace("device: ''", "device: 'at128'")
     path = tmp_path / 'nurec.yaml'
-    path.write_text('\n'.join([head, '    camera_front_wide_120fov:', *lines, '']))
-    node = make_node('--params-file', str(path))
-    parameters = Parameters(node, print, print)
-    parameters.declare_cameras(['camera_front_wide_120fov'])
-    assert parameters.values.camera_rate('camera_front_wide_120fov') == 0.0
-    assert parameters.unused_overrides() == []
-    # With another value it would count.
-    path.write_text(path.read_text().replace('rate: -1.0', 'rate: 7.0'))
-    node = make_node('--params-file', str(path))
-    parameters = Parameters(node, print, print)
-    parameters.declare_cameras(['camera_front_wide_120fov'])
-    assert parameters.values.camera_rate('camera_front_wide_120fov') == 7.0
-
-
-def test_the_lidars_example_in_the_yaml_holds_once_it_is_no_comment(
-    make_node: Callable[..., Any], tmp_path: Path
-):
-    head, _, example = YAML_FILE.read_text().partition('    # lidar_gt_top_p128:')
-    lines = [line.replace('#', ' ', 1) for line in example.partition('\n\n')[0].split('\n')]
-    path = tmp_path / 'nurec.yaml'
-    path.write_text('\n'.join([head, '    lidar_gt_top_p128:', *lines, '']))
-    node = make_node('--params-file', str(path))
-    parameters = Parameters(node, print, print)
-    parameters.declare_cameras([], ['lidar_gt_top_p128'])
-    assert parameters.values.lidar_rate('lidar_gt_top_p128') == 0.0
-    assert RenderOptions.of(parameters.values).lidar_devices == {}
-    assert parameters.unused_overrides() == []
-    text = path.read_text().replace('rate: -1.0', 'rate: 7.0')
-    path.write_text(text.replace("device: ''", "device: 'at128'"))
-    parameters = Parameters(make_node('--params-file', str(path)), print, print)
-    parameters.declare_cameras([], ['lidar_gt_top_p128'])
-    assert parameters.values.lidar_rate('lidar_gt_top_p128') == 7.0
-    assert RenderOptions.of(parameters.values).lidar_devices == {'lidar_gt_top_p128': 'at128'}
+    of_lidar = name.startswith('lidar')
+    for written, rate in ((text, 0.0), (others, 7.0)):
+        path.write_text(written)
+        parameters = Parameters(make_node('--params-file', str(path)), print, print)
+        parameters.declare_cameras(*([], [name]) if of_lidar else ([name],))
+        values = parameters.values
+        assert (values.lidar_rate if of_lidar else values.camera_rate)(name) == rate
+        devices = {name: 'at128'} if of_lidar and rate else {}
+        assert RenderOptions.of(values).lidar_devices == devices
+        assert parameters.unused_overrides() == []
 
 
 def test_the_markdown_has_one_row_for_each_parameter():
@@ -146,11 +127,8 @@ def test_write_updates_only_what_lies_between_the_markers(tmp_path: Path):
     assert written_docs.replaced('# Title\n') == '# Title\n'
 
 
-def test_the_shipped_legend_is_of_this_palette():
+def test_the_shipped_legend_has_each_class_with_its_colour():
     assert LEGEND.read_text() == written_docs.legend_svg()
-
-
-def test_each_class_is_there_with_its_colour():
     root = ElementTree.fromstring(written_docs.legend_svg())
     texts = [text.text for text in root.iter(f'{SVG}text')]
     moving, count = len(PALETTE) + 1, len(LANES)
@@ -160,6 +138,8 @@ def test_each_class_is_there_with_its_colour():
     colours = [*PALETTE.values(), UNKNOWN]
     assert fills[:-count][::2] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in colours]
     assert fills[-count:] == [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in LANES.values()]
+    assert len({*colours}) == len(colours)
+    assert len({*LANES.values()}) == len(LANES)
 
 
 def test_labels_are_looked_up_without_regard_to_case():
@@ -168,11 +148,6 @@ def test_labels_are_looked_up_without_regard_to_case():
     for synonym, label in SYNONYMS.items():
         assert colour_of(synonym.title()) == PALETTE[label]
     assert colour_of('alien') == colour_of('') == UNKNOWN
-
-
-def test_the_colours_differ():
-    assert len({*PALETTE.values(), UNKNOWN}) == len(PALETTE) + 1
-    assert len(set(LANES.values())) == len(LANES)
 
 
 def test_a_static_colour_is_half_way_to_white():
