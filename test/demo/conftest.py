@@ -26,7 +26,7 @@ import pytest
 
 HAS_ROS = all(importlib.util.find_spec(name) for name in ('rclpy', 'rosbags', 'mcap'))
 
-NEED_ROS = ('driver', 'play', 'recording', 'report', 'show')
+NEED_ROS = ('driver', 'play', 'recording', 'show')
 collect_ignore_glob = [] if HAS_ROS else [f'test_demo_{name}.py' for name in NEED_ROS]
 
 

@@ -11,15 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Waiting, draining, pacing and what is said, by a clock of the tests' own."""
+"""Waiting, draining, pacing by a clock of the tests' own; what is drawn and said at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+import os
+from pathlib import Path
+import shutil
+from test.demo.conftest import own_domain
 from test.support.waiting import until
 from types import SimpleNamespace
+from typing import ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from nurec_ros.demo import play
+import numpy as np
+from nurec_ros.demo import drawing, overview, play, recording, show
 from nurec_ros.demo.play import (
     drain,
     DRAIN_S,
@@ -33,9 +41,20 @@ from nurec_ros.demo.play import (
     SAID_AGAIN_S,
     Watch,
 )
-from nurec_ros.demo.recording import rendering
-from nurec_ros.demo.resources import DemoError
+from nurec_ros.demo.resources import DemoError, Files
+from nurec_ros.demo.show import (
+    draw,
+    file_lines,
+    Options,
+    path_length,
+    rate_text,
+    run,
+    speed_text,
+    table,
+)
+from nurec_ros.example import make_example
 from nurec_ros.ros.outlet import latched
+from nurec_ros.scenario import Scenario
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -45,31 +64,22 @@ from tf2_msgs.msg import TFMessage
 
 
 def test_without_a_terminal_there_is_a_line_at_each_quarter():
-    lines = []
+    lines: list[str] = []
     progress = PlayProgress(20.0, lines.append, terminal=False)
-    for k in range(201):
-        progress.show(k / 10, f'{k} images')
+    for seconds in (1.0, 4.9, 5.0, 5.1, 16.0, 19.9, 20.0):
+        progress.show(seconds, f'{seconds:g} images')
     progress.close()
     assert lines == [
-        'playing  25 %: 5.0 s, 50 images',
-        'playing  50 %: 10.0 s, 100 images',
-        'playing  75 %: 15.0 s, 150 images',
-        'playing 100 %: 20.0 s, 200 images',
+        'playing  25 %: 5.0 s, 5 images',
+        'playing  75 %: 16.0 s, 16 images',
+        'playing 100 %: 20.0 s, 20 images',
     ]
-
-
-def test_leaps_over_quarters_give_one_line():
-    lines = []
-    progress = PlayProgress(20.0, lines.append, terminal=False)
-    progress.show(1.0, '')
-    progress.show(16.0, 'x')
-    progress.close()
-    assert lines == ['playing  75 %: 16.0 s, x']
+    # No division by its duration.
+    PlayProgress(0.0, print, terminal=False).show(0.0, '')
 
 
 def test_a_terminal_gets_a_bar(capsys):
-    lines = []
-    progress = PlayProgress(20.0, lines.append, terminal=True)
+    progress = PlayProgress(20.0, pytest.fail, terminal=True)
     progress.show(10.0, '60 images')
     progress.show(25.0, '120 images')
     progress.close()
@@ -78,13 +88,6 @@ def test_a_terminal_gets_a_bar(capsys):
     assert '10.0 / 20.0 s, 60 images' in text
     assert '100% |' in text
     assert '125%' not in text
-    assert lines == []
-
-
-def test_a_scenario_without_duration_is_no_division_by_zero():
-    progress = PlayProgress(0.0, print, terminal=False)
-    progress.show(0.0, '')
-    progress.close()
 
 
 def lockstep(rate: float, waits_s: float) -> tuple[float, float]:
@@ -92,8 +95,8 @@ def lockstep(rate: float, waits_s: float) -> tuple[float, float]:
     return 10 * (0.1 / rate + waits_s), 1.0
 
 
-@pytest.mark.parametrize('speed', [0.5, 1.0, 4.0])
-@pytest.mark.parametrize('share', [0.0, 0.3, 0.8])
+@pytest.mark.parametrize('speed', [0.5, 4.0])
+@pytest.mark.parametrize('share', [0.0, 0.8])
 def test_the_pace_makes_up_for_the_waiting(speed: float, share: float):
     """Get to the speed asked for where the pictures leave time for it."""
     waits_s = share * 0.1 / speed
@@ -106,48 +109,6 @@ def test_the_pace_makes_up_for_the_waiting(speed: float, share: float):
 def test_the_pace_has_an_end_where_the_pictures_leave_no_time():
     assert pace(1.0, 1.0, *lockstep(1.0, 0.5)) == HURRY
     assert pace(50.0, 50.0, *lockstep(50.0, 0.5)) == 100.0, 'what the player takes'
-
-
-def camera(asked: int, received: int, dropped: int = 0, failed: int = 0, error: str = ''):
-    """Return a camera's status, of a last second without images."""
-    values = {'asked': asked, 'received': received, 'dropped': dropped, 'failed': failed}
-    return '0.0 images/s', {
-        **{key: str(value) for key, value in values.items()},
-        'last_error': error,
-    }
-
-
-def test_the_frames_of_all_cameras_are_summed_up_and_those_of_lidars():
-    statuses = {
-        'nurec: playback': ('done', {}),
-        'nurec: left': camera(201, 201),
-        'nurec: right': camera(201, 199, dropped=2),
-        'nurec: not_chosen': camera(9, 0, failed=9),
-        'nurec: top': camera(40, 39, failed=1, error='too late'),
-    }
-    assert rendering(statuses, ['left', 'right']) == [
-        'images: 400 came of 402 that were due',
-        '2 images were dropped',
-    ]
-    assert rendering(statuses, ['top'], 'clouds') == [
-        'clouds: 39 came of 40 that were due',
-        'top: 1 clouds failed: too late',
-    ]
-
-
-def test_of_sensors_that_a_scenario_lacks_nothing_is_said():
-    assert rendering({'nurec: left': camera(5, 3)}, [], 'clouds') == []
-
-
-def test_failures_are_told_of_each_camera():
-    statuses = {
-        'nurec: left': camera(5, 3, failed=2, error='no memory'),
-        'nurec: right': camera(5, 5),
-    }
-    assert rendering(statuses, ['left', 'right']) == [
-        'images: 8 came of 10 that were due',
-        'left: 2 images failed: no memory',
-    ]
 
 
 class Clock:
@@ -166,14 +127,12 @@ def test_what_is_waited_for_is_said_after_a_while_and_once():
     patience.note(lambda: 'a')
     assert said == []
     clock.now += SAID_AFTER_S
-    for _ in range(3):
-        patience.note(lambda: 'a')
-    assert said == ['waiting: a']
-    patience.note(lambda: 'b')
+    for text in 'aaab':
+        patience.note(lambda text=text: text)
     assert said == ['waiting: a']
     clock.now += SAID_AGAIN_S
-    patience.note(lambda: 'a')
-    patience.note(lambda: 'b')
+    for text in 'ab':
+        patience.note(lambda text=text: text)
     assert said == ['waiting: a', 'waiting: b']
 
 
@@ -198,78 +157,59 @@ def test_only_a_server_without_errors_may_be_compiling(connected, error, expecte
     assert not may_be_compiling({})
 
 
-class Queue:
-    """Messages that wait, taken a millisecond each; waiting for one takes the time it is given."""
+@pytest.mark.parametrize(
+    ('waiting', 'complete_s', 'least_s', 'most_s'),
+    [
+        # A queue is emptied.
+        (2000, 0.0, 2.0, 2.1),
+        # Where nothing waits, something may come.
+        (0, 0.0, DRAIN_S, DRAIN_S + 0.1),
+        # What is sent again is waited for,
+        (0, 4.0, 4.0, 4.1),
+        # but not for ever, and a flood is given up.
+        (0, np.inf, MOST_DRAIN_S, MOST_DRAIN_S + 0.1),
+        (10**9, 0.0, MOST_DRAIN_S, MOST_DRAIN_S + 0.1),
+    ],
+)
+def test_what_is_still_on_its_way_is_taken(waiting, complete_s, least_s, most_s):
+    """A message takes a millisecond; waiting for one takes the time it is given."""
+    clock, taken = Clock(), [0]
 
-    def __init__(self, clock: Clock, waiting: int, *, endless: bool = False) -> None:
-        self.clock, self.waiting, self.taken, self.endless = clock, waiting, 0, endless
+    def spin(timeout_s: float) -> None:
+        comes = taken[0] < waiting
+        taken[0] += comes
+        clock.now += 0.001 if comes else timeout_s
 
-    def spin(self, timeout_s: float) -> None:
-        if self.waiting or self.endless:
-            self.waiting -= 1
-            self.taken += 1
-            self.clock.now += 0.001
-        else:
-            self.clock.now += timeout_s
-
-
-def test_a_long_queue_is_emptied():
-    clock = Clock()
-    queue = Queue(clock, 2000)
-    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
-    assert queue.taken == 2000
-    assert 2.0 <= clock.now - 100.0 < 2.1
-
-
-def test_an_empty_queue_is_waited_at_for_a_moment():
-    clock = Clock()
-    queue = Queue(clock, 0)
-    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
-    assert DRAIN_S <= clock.now - 100.0 < DRAIN_S + 0.1
-
-
-def test_what_is_sent_again_is_waited_for():
-    clock = Clock()
-    queue = Queue(clock, 0)
-    drain(queue.spin, lambda: queue.taken, lambda: clock.now >= 104.0, clock)
-    assert 4.0 <= clock.now - 100.0 < 4.1
-    clock.now = 100.0
-    drain(queue.spin, lambda: queue.taken, lambda: False, clock)
-    assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1
-
-
-def test_a_flood_is_given_up():
-    clock = Clock()
-    queue = Queue(clock, 0, endless=True)
-    drain(queue.spin, lambda: queue.taken, lambda: True, clock)
-    assert MOST_DRAIN_S <= clock.now - 100.0 < MOST_DRAIN_S + 0.1
-
-
-def missing(watch: Watch) -> str:
-    """Return what is missing, as it is said after a moment; '' if it can begin."""
-    try:
-        watch.wait_ready(['front'], 0.1, print)
-    except DemoError as error:
-        return str(error)
-    return ''
+    drain(spin, lambda: taken[0], lambda: clock.now - 100.0 >= complete_s, clock)
+    assert least_s <= clock.now - 100.0 < most_s
+    assert taken[0] == waiting or waiting == 10**9
 
 
 def test_a_player_that_stands_still_is_given_up(monkeypatch):
-    steps = []
-
-    def step():
-        steps.append(len(steps))
-        # It comes from the halted begin to a place, and no further.
-        watch.state['current_time_us'] = min(len(steps), 5)
-
     state = {'current_time_us': 0, 'done': False, 'speed': 1.0}
-    watch = SimpleNamespace(state=state, call=lambda _: None, step=step)
+    # It comes from the halted begin to a place, and no further.
+    places = count(1)
+    watch = SimpleNamespace(
+        state=state,
+        call=lambda _: None,
+        step=lambda: state.update(current_time_us=min(next(places), 5)),
+    )
     monkeypatch.setattr(play, 'STALL_S', 0.0)
     with pytest.raises(DemoError, match=r'^the player has stood still at 5 us for 0 s$'):
         play.play_to_the_end(watch, 1.0, lambda: None)
 
 
-def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
+def missing(watch: Watch, say: Callable[[str], object] = print) -> str:
+    """Return what is missing, as it is said after a moment; '' if it can begin."""
+    try:
+        watch.wait_ready(['front'], 0.01, say)
+    except DemoError as error:
+        return str(error)
+    return ''
+
+
+def test_what_is_missing_before_it_can_begin_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(play, 'LOOK_EVERY', 1)
     context = rclpy.Context()
     rclpy.init(context=context)
     player = rclpy.create_node('nurec', context=context)
@@ -287,7 +227,7 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
         def comes(words: str) -> None:
             until(lambda: words in missing(watch), words)
 
-        comes('the player says nothing on /nurec/state after 0.1 s')
+        comes('the player says nothing on /nurec/state after 0.01 s')
         document = KeyValue(key='scenario', value='"street"')
         publish(DiagnosticStatus, '/nurec/state', DiagnosticStatus(values=[document]))
         comes('the player has no service /nurec/play')
@@ -296,6 +236,10 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
         renderer = DiagnosticStatus(name='nurec: renderer', message='connecting')
         publish(DiagnosticArray, '/diagnostics', DiagnosticArray(status=[renderer]))
         comes('no image of front (the player says of the renderer: connecting)')
+        said: list[str] = []
+        monkeypatch.setattr(play, 'SAID_AFTER_S', 0.0)
+        missing(watch, said.append)
+        assert said == ['waiting: no image of front (the player says of the renderer: connecting)']
         publish(CompressedImage, '/nurec/front/image_raw/compressed', CompressedImage())
         comes('nothing on /tf')
         publish(TFMessage, '/tf', TFMessage())
@@ -309,3 +253,105 @@ def test_what_is_missing_before_it_can_begin_is_named(tmp_path):
     answering.shutdown()
     player.destroy_node()
     rclpy.try_shutdown(context=context)
+
+
+# -- when all is played -------------------------------------------------------------------------
+
+
+def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatch):
+    """Let a recording end a second too early: the same length and duration are written."""
+    scenario, example = Scenario.load(street), make_example(duration_s=2.0)
+    assert path_length(scenario) == pytest.approx(example.path_length, rel=2e-3)
+    times_ns = scenario.start_ns + np.arange(0, 20, dtype=np.int64) * 100_000_000
+    path = times_ns[:2], np.zeros((2, 3))
+    recorded = overview.Drive(*path, times_ns, np.zeros((20, 3)), None, {}, {})
+    monkeypatch.setattr(recording, 'read_drive', lambda *_: recorded)
+    said = []
+    for module, name in ((drawing, 'draw_contact_sheet'), (overview, 'draw_overview')):
+        monkeypatch.setattr(module, name, lambda *_, **words: said.append(words))
+    monkeypatch.setattr(drawing, 'write_png', lambda *_: None)
+    draw(Files(tmp_path), scenario, street)
+    header = f'street.usdz: {example.seconds:.1f} s, {example.path_length:.0f} m, 0 road users'
+    assert all(words['subtitle'].startswith(header) for words in said)
+    assert said[1]['span_ns'] == (scenario.start_ns, scenario.end_ns)
+
+    monkeypatch.setattr(recording, 'read_drive', lambda *_: SimpleNamespace(odometry_ns=()))
+    with pytest.raises(DemoError, match=r'recording holds no odometry of the player$'):
+        draw(Files(tmp_path), scenario, street)
+
+
+def test_what_did_not_end_well_is_said_after_all_else(street: Path, tmp_path: Path, monkeypatch):
+    """Of a drive of the example that is generated where no file is named."""
+
+    class Pieces:
+        """Processes of which one ends with an error when it is ended."""
+
+        started: ClassVar[list[str]] = []
+
+        def __init__(self, folder: Path, environment: object) -> None:
+            assert (folder, environment) == (tmp_path / 'demo', os.environ)
+
+        def __enter__(self) -> Pieces:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def start(self, name: str, _: list[str]) -> SimpleNamespace:
+            self.started.append(name)
+            ready = ('serving on 127.0.0.1:9', '127.0.0.1:9')
+            return SimpleNamespace(wait_for=lambda *_: ready)
+
+        def end(self) -> dict[str, int]:
+            return {'player': 0, 'preview': 3}
+
+    own_domain(monkeypatch)
+    monkeypatch.setattr(show, 'Children', Pieces)
+    monkeypatch.setattr(show, 'draw', lambda *_: None)
+    monkeypatch.setattr(
+        'nurec_ros.example.write_example', lambda path: Path(shutil.copy(street, path))
+    )
+    played = play.Played((), 2.0, 4.0, ('images: none',))
+    monkeypatch.setattr(play, 'record_drive', lambda folder, *_: folder.mkdir() or played)
+    said: list[str] = []
+    with pytest.raises(DemoError, match=r'^preview ended with exit code 3$'):
+        run(Options(output=str(tmp_path / 'demo'), rate=2.0), said.append)
+    assert Pieces.started == ['preview', 'player']
+    (scenario,) = [line for line in said if line.startswith('scenario: ')]
+    assert scenario.endswith(' (generated)')
+    assert 'render server: 127.0.0.1:9' in said
+    assert 'played in 2.0 s, as fast as asked for, waiting for every picture (lockstep)' in said
+    assert said[-3] == 'images: none'
+    assert 'the scenario that was generated' in said[-1]
+
+
+def test_speed_and_rates_are_said():
+    assert speed_text(1.99, 2.0).startswith('as fast as asked for')
+    assert speed_text(0.234, 1.0).startswith('0.23 times real time where 1 was asked for')
+    counts = {2000: '100', 1975: '98.8', 202: '10.1', 3: '0.1', 2: '-', 0: '-'}
+    assert {number: rate_text(number, 20.0) for number in counts} == counts
+    assert rate_text(2000, 0.0) == '-'
+
+
+def test_columns_line_up():
+    rows = [('/clock', 'rosgraph_msgs/Clock', '2000', '100', '100'), ('/a', 'b/C', '1', '-', '-')]
+    assert table(rows).splitlines() == [
+        'topic   type                 messages  Hz wall  Hz scenario',
+        '------  -------------------  --------  -------  -----------',
+        '/clock  rosgraph_msgs/Clock      2000      100          100',
+        '/a      b/C                         1        -            -',
+    ]
+    assert len(table([]).splitlines()) == 2
+
+
+def test_files_that_are_not_there_are_not_named(tmp_path: Path):
+    (tmp_path / 'a.png').write_bytes(bytes(2_340_000))
+    (tmp_path / 'bag').mkdir()
+    for name, size in (('x', 1500), ('y', 1000)):
+        (tmp_path / 'bag' / name).write_bytes(bytes(size))
+    names = {'a.png': 'a picture', 'bag': 'a folder', 'missing': 'nothing'}
+    text = file_lines({tmp_path / name: what for name, what in names.items()})
+    assert text.splitlines() == [
+        f'  {tmp_path}/a.png    2.3 MB  a picture',
+        f'  {tmp_path}/bag      2.5 kB  a folder',
+    ]

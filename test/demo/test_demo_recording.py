@@ -16,12 +16,13 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable
 import json
 from pathlib import Path
 import sys
+from test.support.waiting import until
 import time
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TransformStamped
@@ -36,6 +37,7 @@ from nurec_ros.demo.recording import (
     read_drive,
     Reading,
     Recorder,
+    rendering,
 )
 from nurec_ros.export.bag import (
     definition,
@@ -52,6 +54,7 @@ from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
@@ -61,6 +64,7 @@ import yaml
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LOSSY = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 JPEG = bytes(range(256)) * 40
+FRONT = '/nurec/front/image_raw/compressed'
 
 
 class Street:
@@ -77,12 +81,12 @@ class Street:
         self.heard: list[bytes] = []
         self.recorder = Recorder(self.other, folder, {'/early': self.heard.append})
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, self.recorder.topics
+    def until(self, condition: Callable[[], object]) -> None:
+        def spin() -> None:
             self.recorder.look()
             self.executor.spin_once(timeout_sec=0.02)
+
+        until(condition, lambda: f'other topics than {self.recorder.topics}', meanwhile=spin)
 
     def publisher(self, kind, topic: str, qos=10):
         """Make a publisher and wait until the recorder listens to it."""
@@ -90,8 +94,15 @@ class Street:
         self.until(lambda: made.get_subscription_count() > 0 or topic in self.recorder.skipped)
         return made
 
-    def count(self, topic: str) -> int:
-        return self.recorder.topics[topic].count if topic in self.recorder.topics else 0
+    def publish(self, kind, topic: str, message: object) -> None:
+        """Publish a latched message."""
+        self.publisher(kind, topic, LATCHED).publish(message)
+
+    def close_after(self, counts: dict[str, int]) -> None:
+        """Wait until so many messages of topics have come, and finish the file."""
+        known = self.recorder.topics
+        self.until(lambda: all(known[topic].count == count for topic, count in counts.items()))
+        self.recorder.close()
 
     def close(self) -> None:
         self.recorder.close()
@@ -109,135 +120,144 @@ def street(tmp_path: Path):
     made.close()
 
 
-def test_every_message_is_recorded_as_it_was(street: Street, tmp_path: Path):
+def stamped(kind, sec: int, **fields):
+    """Return a message whose header has a stamp."""
+    message = kind(**fields)
+    message.header.stamp.sec = sec
+    return message
+
+
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory: pytest.TempPathFactory):
+    """Return the folder of a recording of known messages, and what listened to one topic."""
+    folder = tmp_path_factory.mktemp('recorded') / 'recording'
+    street = Street(folder)
+    early = street.node.create_publisher(String, '/early', LATCHED)
+    early.publish(String(data='said before anybody listened'))
     clock = street.publisher(Clock, '/clock')
-    image = street.publisher(CompressedImage, '/nurec/front/image_raw/compressed')
-    static = street.publisher(TFMessage, '/tf_static', LATCHED)
+    image = street.publisher(CompressedImage, FRONT)
+    street.publisher(String, '/lossy', LOSSY)
     for k in range(50):
         message = Clock()
         message.clock.sec, message.clock.nanosec = 27567, 1_000_000 * k
         clock.publish(message)
         if k % 5 == 0:
-            picture = CompressedImage(format='jpeg', data=JPEG[k:])
-            picture.header.frame_id = 'front_optical_frame'
-            picture.header.stamp.sec = k
-            image.publish(picture)
-        street.until(lambda expected=k + 1: street.count('/clock') == expected)
-    transform = TransformStamped()
-    transform.child_frame_id = 'front'
+            image.publish(stamped(CompressedImage, k, format='jpeg', data=JPEG[k:]))
+        street.until(lambda expected=k + 1: street.recorder.topics['/clock'].count == expected)
+    transform = TransformStamped(child_frame_id='front')
     transform.transform.translation.x = 1.5
-    static.publish(TFMessage(transforms=[transform]))
-    street.until(
-        lambda: (
-            street.count('/tf_static') == 1
-            and street.count('/nurec/front/image_raw/compressed') == 10
-        )
-    )
-    street.recorder.close()
+    street.publish(TFMessage, '/tf_static', TFMessage(transforms=[transform]))
+    street.close_after({'/tf_static': 1, FRONT: 10, '/early': 1})
+    street.close()
+    return folder, street.heard
 
-    with AnyReader([tmp_path / 'recording']) as reader:
-        counts = Counter(connection.topic for connection, _, _ in reader.messages())
-        assert counts['/clock'] == 50
-        stamps, pictures, times = [], [], []
+
+def test_every_message_is_recorded_as_it_was(recorded):
+    folder, heard = recorded
+    messages: dict[str, list[Any]] = {}
+    times = []
+    with AnyReader([folder]) as reader:
         for connection, t, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
             times.append(t)
-            if connection.topic == '/clock':
-                stamps.append(message.clock.sec * 10**9 + message.clock.nanosec)
-            elif connection.topic == '/nurec/front/image_raw/compressed':
-                pictures.append(message)
-            elif connection.topic == '/tf_static':
-                assert message.transforms[0].transform.translation.x == 1.5
-        assert stamps == [27567 * 10**9 + 1_000_000 * k for k in range(50)]
-        assert [p.data.tobytes() for p in pictures] == [JPEG[k:] for k in range(0, 50, 5)]
-        assert [p.header.stamp.sec for p in pictures] == list(range(0, 50, 5))
-        assert times == sorted(times)
-        assert abs(times[-1] - time.time_ns()) < 60 * 10**9, 'wall time'
+            message = reader.deserialize(data, connection.msgtype)
+            messages.setdefault(connection.topic, []).append(message)
+    stamps = [one.clock.sec * 10**9 + one.clock.nanosec for one in messages['/clock']]
+    assert stamps == [27567 * 10**9 + 1_000_000 * k for k in range(50)]
+    assert [p.data.tobytes() for p in messages[FRONT]] == [JPEG[k:] for k in range(0, 50, 5)]
+    assert [p.header.stamp.sec for p in messages[FRONT]] == list(range(0, 50, 5))
+    (static,) = messages['/tf_static']
+    assert static.transforms[0].transform.translation.x == 1.5
+    assert [one.data for one in messages['/early']] == ['said before anybody listened']
+    assert b'said before anybody listened' in heard[0]
+    assert times == sorted(times)
+    assert abs(times[-1] - time.time_ns()) < 600 * 10**9, 'wall time'
 
 
-def test_the_file_is_an_mcap_with_definitions_and_qos(street: Street, tmp_path: Path):
-    street.publisher(Clock, '/clock').publish(Clock())
-    street.publisher(TFMessage, '/tf_static', LATCHED).publish(TFMessage())
-    street.publisher(String, '/lossy', LOSSY)
-    street.until(lambda: street.count('/clock') == 1 and street.count('/tf_static') == 1)
-    street.recorder.close()
-    files = sorted(path.name for path in (tmp_path / 'recording').iterdir())
-    assert files == ['metadata.yaml', 'recording.mcap']
-    with (tmp_path / 'recording' / 'recording.mcap').open('rb') as file:
+def test_the_file_is_an_mcap_with_definitions_and_qos(recorded):
+    folder, _ = recorded
+    assert sorted(path.name for path in folder.iterdir()) == ['metadata.yaml', 'recording.mcap']
+    with (folder / 'recording.mcap').open('rb') as file:
         reader = make_reader(file, validate_crcs=True)
         assert reader.get_header().profile == 'ros2'
         summary = reader.get_summary()
-        assert summary.statistics.message_count >= 2
-        channels = {channel.topic: channel for channel in summary.channels.values()}
-        assert {'/clock', '/tf_static', '/lossy'} <= set(channels)
-        for channel in channels.values():
-            schema = summary.schemas[channel.schema_id]
-            assert channel.message_encoding == 'cdr'
-            assert schema.encoding == 'ros2msg'
-        schema = summary.schemas[channels['/tf_static'].schema_id]
-        assert schema.name == 'tf2_msgs/msg/TFMessage'
-        assert b'MSG: geometry_msgs/TransformStamped' in schema.data
-        qos = {
-            topic: yaml.safe_load(channel.metadata['offered_qos_profiles'])[0]
-            for topic, channel in channels.items()
-        }
-        assert qos['/tf_static']['durability'] == 'transient_local'
-        assert qos['/clock']['durability'] == 'volatile'
-        assert qos['/clock']['reliability'] == 'reliable'
-        assert qos['/lossy']['reliability'] == 'best_effort'
-        assert all(entry['depth'] > 0 for entry in qos.values())
-    metadata = yaml.safe_load((tmp_path / 'recording' / 'metadata.yaml').read_text())
+    assert summary.statistics.message_count >= 62
+    channels = {channel.topic: channel for channel in summary.channels.values()}
+    assert {'/clock', '/tf_static', '/lossy'} <= set(channels)
+    assert {channel.message_encoding for channel in channels.values()} == {'cdr'}
+    assert {schema.encoding for schema in summary.schemas.values()} == {'ros2msg'}
+    schema = summary.schemas[channels['/tf_static'].schema_id]
+    assert schema.name == 'tf2_msgs/msg/TFMessage'
+    assert b'MSG: geometry_msgs/TransformStamped' in schema.data
+    offered = {
+        '/tf_static': ('reliable', 'transient_local'),
+        '/clock': ('reliable', 'volatile'),
+        '/lossy': ('best_effort', 'volatile'),
+    }
+    for topic, expected in offered.items():
+        (qos,) = yaml.safe_load(channels[topic].metadata['offered_qos_profiles'])
+        assert (qos['reliability'], qos['durability']) == expected, topic
+        assert qos['depth'] > 0
+    metadata = yaml.safe_load((folder / 'metadata.yaml').read_text())
     information = metadata['rosbag2_bagfile_information']
     assert information['storage_identifier'] == 'mcap'
     assert information['relative_file_paths'] == ['recording.mcap']
 
 
-def test_latched_messages_of_before_are_recorded(street: Street):
-    early = street.node.create_publisher(String, '/early', LATCHED)
-    early.publish(String(data='said before anybody listened'))
-    street.until(lambda: street.count('/early') == 1)
-    assert b'said before anybody listened' in street.heard[0]
-
-
-def test_decoded_images_are_left_out_and_said(street: Street):
+def test_what_it_knows_of_its_topics(street: Street):
+    """Decoded images are left out; the measured stretch is counted; how far each has come."""
     street.publisher(Image, '/nurec/front/image_raw')
     assert 'decoded' in street.recorder.skipped['/nurec/front/image_raw']
+    publisher = street.publisher(CompressedImage, FRONT)
     assert '/parameter_events' not in street.recorder.topics
-
-
-def test_only_the_measured_stretch_is_measured(street: Street):
-    clock = street.publisher(Clock, '/clock')
-    for measuring in (False, True, True, False):
+    assert not street.recorder.has({FRONT: 1})
+    topic = street.recorder.topics[FRONT]
+    for sec, measuring in enumerate((False, True, True, False), 4):
         street.recorder.measuring = measuring
-        before = street.count('/clock')
-        clock.publish(Clock())
-        street.until(lambda expected=before + 1: street.count('/clock') == expected)
-    topic = street.recorder.topics['/clock']
+        image = stamped(CompressedImage, sec)
+        image.header.stamp.nanosec = 300_000_000
+        publisher.publish(image)
+        street.until(lambda expected=sec - 3: topic.count == expected)
     assert (topic.count, topic.measured) == (4, 2)
-
-
-def test_it_knows_how_far_a_topic_has_come(street: Street):
-    publisher = street.publisher(CompressedImage, '/cam/compressed')
-    image = CompressedImage()
-    image.header.stamp.sec, image.header.stamp.nanosec = 7, 300_000_000
-    assert not street.recorder.has({'/cam/compressed': 1})
-    publisher.publish(image)
-    street.until(lambda: street.recorder.topics['/cam/compressed'].count == 1)
-    assert street.recorder.has({'/cam/compressed': 7_300_000_000})
-    assert not street.recorder.has({'/cam/compressed': 7_300_000_001})
+    assert street.recorder.has({FRONT: 7_300_000_000})
+    assert not street.recorder.has({FRONT: 7_300_000_001})
     # What nobody publishes is not waited for.
     assert street.recorder.has({'/elsewhere': 7_300_000_001})
 
 
+def counted(asked: int, received: int, dropped: int = 0, failed: int = 0, error: str = ''):
+    """Return a sensor's status, of a last second without images."""
+    values = {'asked': asked, 'received': received, 'dropped': dropped, 'failed': failed}
+    texts = {key: str(value) for key, value in values.items()}
+    return '0.0 images/s', {**texts, 'last_error': error}
+
+
+def test_frames_are_summed_up_of_all_cameras_and_of_lidars():
+    statuses = {
+        'nurec: playback': ('done', {}),
+        'nurec: left': counted(201, 201),
+        'nurec: right': counted(201, 199, dropped=2),
+        'nurec: not_chosen': counted(9, 0, failed=9),
+        'nurec: top': counted(40, 39, failed=1, error='too late'),
+    }
+    assert rendering(statuses, ['left', 'right']) == [
+        'images: 400 came of 402 that were due',
+        '2 images were dropped',
+    ]
+    assert rendering(statuses, ['top'], 'clouds') == [
+        'clouds: 39 came of 40 that were due',
+        'top: 1 clouds failed: too late',
+    ]
+    assert rendering(statuses, [], 'clouds') == []
+
+
 def test_what_is_due_last_is_known_of_sensors_of_which_all_came():
     times = {name: np.array([300_000_000, 600_000_000]) for name in 'abcde'}
-    counts = {'asked': '7', 'received': '7', 'failed': '0', 'dropped': '0'}
     diagnostics = {
         'nurec: renderer': ('', {'connected': 'true'}),
-        'nurec: b': ('', counts),
-        'nurec: c': ('', {**counts, 'failed': '1'}),
-        'nurec: d': ('', {**counts, 'dropped': '1'}),
-        'nurec: e': ('', {**counts, 'received': '0'}),
+        'nurec: b': counted(7, 7),
+        'nurec: c': counted(7, 6, failed=1),
+        'nurec: d': counted(7, 6, dropped=1),
+        'nurec: e': counted(7, 0),
     }
     assert last_due(times, diagnostics) == {'a': 600_000_000, 'b': 600_000_000}
 
@@ -295,18 +315,16 @@ def test_text_hashes_to_what_ros_installed(name: str):
 
 
 def test_a_type_used_twice_is_given_once_and_the_main_one_first():
-    text = definition('nav_msgs/msg/Path')
-    parts = text.split('=' * 80 + '\n')
-    assert 'poses' in parts[0]
-    heads = [part.splitlines()[0] for part in parts[1:]]
-    assert heads[0].startswith('MSG: ')
-    assert len(set(heads)) == len(heads)
-    assert {
-        'MSG: std_msgs/Header',
-        'MSG: builtin_interfaces/Time',
-        'MSG: geometry_msgs/PoseStamped',
-        'MSG: geometry_msgs/Quaternion',
-    } <= set(heads)
+    main, *others = definition('nav_msgs/msg/Path').split('=' * 80 + '\n')
+    assert 'poses' in main
+    heads = [part.splitlines()[0] for part in others]
+    assert sorted(heads) == [
+        f'MSG: {name}'
+        for name in (
+            *('builtin_interfaces/Time', 'geometry_msgs/Point', 'geometry_msgs/Pose'),
+            *('geometry_msgs/PoseStamped', 'geometry_msgs/Quaternion', 'std_msgs/Header'),
+        )
+    ]
 
 
 def test_what_is_nowhere_is_said_with_the_places(tmp_path: Path, monkeypatch):
@@ -329,8 +347,7 @@ def test_a_workspace_comes_before_the_environment(tmp_path: Path, monkeypatch):
 
 
 def marker(number: int, label: str, x: float, sec: int, action=Marker.ADD, kind=Marker.CUBE):
-    made = Marker(ns=label, id=number, type=kind, action=action)
-    made.header.stamp.sec = sec
+    made = stamped(Marker, sec, ns=label, id=number, type=kind, action=action)
     made.pose.position.x = x
     made.pose.orientation.z = made.pose.orientation.w = np.sqrt(0.5)
     made.scale.x, made.scale.y = 4.5, 1.8
@@ -341,52 +358,37 @@ def marker(number: int, label: str, x: float, sec: int, action=Marker.ADD, kind=
 def test_a_recorded_drive_is_read_back(street: Street, tmp_path: Path):
     odometry = street.publisher(Odometry, '/nurec/odom')
     tracks = street.publisher(MarkerArray, '/nurec/tracks')
-    ego = street.publisher(MarkerArray, '/nurec/ego', LATCHED)
     image = street.publisher(CompressedImage, '/nurec/rear/image_raw/compressed')
     street.publisher(CompressedImage, '/other/rear/image_raw/compressed')
-    street.publisher(DiagnosticArray, '/diagnostics').publish(DiagnosticArray())
-    ego.publish(MarkerArray(markers=[marker(0, 'ego', 1.4, 0)]))
+    street.publish(DiagnosticArray, '/diagnostics', DiagnosticArray())
+    street.publish(MarkerArray, '/nurec/ego', MarkerArray(markers=[marker(0, 'ego', 1.4, 0)]))
     for sec in (1, 2, 3, 3):
-        message = Odometry()
-        message.header.stamp.sec = sec
+        message = stamped(Odometry, sec)
         message.pose.pose.position.x = 10.0 * sec
         message.pose.pose.orientation.w = 1.0
         odometry.publish(message)
         markers = [
             marker(7, 'person', 5.0 + sec, sec),
             marker(7, 'person/text', 5.0, sec, kind=Marker.TEXT_VIEW_FACING),
-            marker(8, 'bus', -3.0, sec),
+            marker(8, 'bus', -3.0, sec, Marker.DELETE if sec == 3 else Marker.ADD),
         ]
-        if sec == 3:
-            markers[2].action = Marker.DELETE
         tracks.publish(MarkerArray(markers=markers))
-        picture = CompressedImage(format='jpeg', data=bytes([sec]))
-        picture.header.stamp.sec = sec
-        image.publish(picture)
-    street.until(
-        lambda: (
-            street.count('/nurec/odom') == street.count('/nurec/tracks') == 4
-            and street.count('/nurec/rear/image_raw/compressed') == 4
-            and street.count('/nurec/ego') == 1
-        )
-    )
-    street.recorder.close()
+        image.publish(stamped(CompressedImage, sec, format='jpeg', data=bytes([sec])))
+    sent = {'odom': 4, 'tracks': 4, 'rear/image_raw/compressed': 4, 'ego': 1}
+    street.close_after({f'/nurec/{topic}': count for topic, count in sent.items()})
     drive = read_drive(tmp_path / 'recording', [10**9, 19 * 10**8, 2 * 10**9])
     assert drive.odometry_ns.tolist() == [10**9, 2 * 10**9, 3 * 10**9]
     assert drive.odometry.tolist() == [[10.0, 0.0, 0.0], [20.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
     assert drive.ego_box == (1.4, 0.0, 4.5, 1.8)
-    assert list(drive.images) == ['rear'], 'of this player alone'
-    assert drive.images['rear'] == [(10**9, b'\1'), (2 * 10**9, b'\2')], 'the nearest alone'
+    # Of this player alone, the nearest alone.
+    assert drive.images == {'rear': [(10**9, b'\1'), (2 * 10**9, b'\2')]}
     assert set(drive.road_users) == {('person', 7), ('bus', 8)}
     person = drive.road_users['person', 7]
     assert person.times_ns == [10**9, 2 * 10**9, 3 * 10**9]
-    assert person.size == (4.5, 1.8)
-    assert person.moved == 2.0
+    assert (person.size, person.moved) == ((4.5, 1.8), 2.0)
     assert np.allclose(person.array()[:, 2], np.pi / 2)
     assert len(drive.road_users['bus', 8].poses) == 2
-    assert drive.path.shape == (0, 3)
-    assert not drive.is_driven
-    assert drive.clouds == {}
+    assert (drive.path.shape, drive.is_driven, drive.clouds) == ((0, 3), False, {})
 
 
 def test_of_markers_that_come_late_or_show_nobody_nothing_is_kept():
@@ -407,34 +409,25 @@ def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):
     mount = TransformStamped(child_frame_id='top')
     mount.transform.translation.z = 2.0
     mount.transform.rotation.z = mount.transform.rotation.w = np.sqrt(0.5)
-    street.publisher(TFMessage, '/tf_static', LATCHED).publish(TFMessage(transforms=[mount]))
-    path = RosPath()
-    for sec in (1, 2):
-        pose = PoseStamped()
-        pose.header.stamp.sec, pose.pose.position.x = sec, 5.0 * sec
-        pose.pose.orientation.z = 1.0
-        pose.pose.orientation.w = 0.0
-        path.poses.append(pose)
-    street.publisher(RosPath, '/nurec/path', LATCHED).publish(path)
-    street.publisher(RosPath, '/nurec/driven_path', LATCHED).publish(RosPath())
+    street.publish(TFMessage, '/tf_static', TFMessage(transforms=[mount]))
+    path = RosPath(poses=[stamped(PoseStamped, sec) for sec in (1, 2)])
+    for sec, pose in enumerate(path.poses, 1):
+        pose.pose.position.x = 5.0 * sec
+        pose.pose.orientation.z, pose.pose.orientation.w = 1.0, 0.0
+    street.publish(RosPath, '/nurec/path', path)
+    street.publish(RosPath, '/nurec/driven_path', RosPath())
     rows = np.array([[1, 2, 3, 0.25], [4, 5, 6, 0.1]], '<f4')
+    fields = [
+        PointField(name=name, offset=4 * at, datatype=PointField.FLOAT32, count=1)
+        for at, name in enumerate(('x', 'y', 'z', 'intensity'))
+    ]
     for sec in (1, 2, 3):
-        message = PointCloud2(height=1, width=2, point_step=16, row_step=32, is_dense=True)
-        message.header.frame_id, message.header.stamp.sec = 'top', sec
-        message.fields = [
-            PointField(name=name, offset=4 * at, datatype=PointField.FLOAT32, count=1)
-            for at, name in enumerate(('x', 'y', 'z', 'intensity'))
-        ]
-        message.data = array('B', (rows * sec).tobytes())
+        data = array('B', (rows * sec).tobytes())
+        message = stamped(PointCloud2, sec, fields=fields, width=2, point_step=16, data=data)
+        message.header.frame_id = 'top'
         cloud.publish(message)
-    street.until(
-        lambda: (
-            street.count('/nurec/top/points') == 3
-            and street.count('/tf_static') == 1
-            and street.count('/nurec/path') == street.count('/nurec/driven_path') == 1
-        )
-    )
-    street.recorder.close()
+    driven = {'/nurec/path': 1, '/nurec/driven_path': 1}
+    street.close_after({'/nurec/top/points': 3, '/tf_static': 1, **driven})
     drive = read_drive(tmp_path / 'recording', [0, 11 * 10**8, 29 * 10**8])
     assert drive.is_driven
     assert drive.path_ns.tolist() == [10**9, 2 * 10**9]
@@ -447,8 +440,6 @@ def test_clouds_and_a_driven_path_are_read_back(street: Street, tmp_path: Path):
 
 @pytest.mark.parametrize('angles', [(0.3, 0.02, -0.01), (-2.8, 0.1, 0.05), (3.1, 0.0, 0.0)])
 def test_yaw_is_that_of_the_x_axis_seen_from_above(angles: tuple[float, float, float]):
-    from scipy.spatial.transform import Rotation
-
     rotation = Rotation.from_euler('ZYX', angles)
     made = marker(1, 'x', 2.0, 0).pose
     q = made.orientation

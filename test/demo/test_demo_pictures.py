@@ -11,28 +11,148 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The overview, checked by the pixels at places that are computed here."""
+"""The contact sheet, the right image in the right cell; the overview, checked by its pixels."""
 
 from __future__ import annotations
 
 from itertools import combinations
 import math
 
+import cv2
 import numpy as np
-from nurec_ros.demo.drawing import outline, PAPER, tick_labels, tick_seconds
-from nurec_ros.demo.overview import (
-    draw_overview,
-    Drive,
-    EGO,
-    RECORDED,
-    RoadUser,
-    WIDTH,
+from nurec_ros.demo import drawing
+from nurec_ros.demo.drawing import (
+    CELL_WIDTH,
+    draw_cloud,
+    draw_contact_sheet,
+    EMPTY,
+    GAP,
+    HEADING,
+    MARGIN,
+    moments,
+    nearest,
+    NIGHT,
+    outline,
+    PAPER,
+    tick_labels,
+    tick_seconds,
+    TITLE,
 )
+from nurec_ros.demo.overview import draw_overview, Drive, EGO, RECORDED, RoadUser, WIDTH
 from nurec_ros.palette import colour_of
 import pytest
 from scipy.spatial.transform import Rotation
 
 S = 1_000_000_000
+
+
+def coded(colour: tuple[int, int, int], size=(480, 270), suffix='.png') -> bytes:
+    """Return an image of one colour (red, green, blue), encoded."""
+    image = np.full((size[1], size[0], 3), colour[::-1], dtype=np.uint8)
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+def cell(sheet: np.ndarray, row: int, column: int, height: int = 216) -> np.ndarray:
+    top = MARGIN + TITLE + HEADING + row * (height + HEADING + GAP)
+    left = MARGIN + column * (CELL_WIDTH + GAP)
+    bottom, right = top + height, left + CELL_WIDTH
+    return sheet[top:bottom, left:right]
+
+
+def test_moments_are_spread_evenly_and_close_to_the_ends():
+    assert moments(100 * S, 120 * S) == [100 * S + S // 2 + k * 19 * S // 4 for k in range(5)]
+    assert moments(0, 40, 1) == [1]
+
+
+@pytest.mark.parametrize(('t', 'expected'), [(-5, 0), (4, 0), (6, 10), (10, 10), (99, 30)])
+def test_nearest_is_the_nearest(t: int, expected: int):
+    entries = [(stamp, b'') for stamp in (0, 10, 20, 30)]
+    assert nearest(entries, t) == (expected, b'')
+    assert nearest([], t) is None
+
+
+def test_each_cell_shows_its_camera_at_its_moment():
+    times = [0, 5 * S, 10 * S]
+    images = {
+        f'camera_{row}': [(t, coded((40 * row + 20, 60, 200 - 8 * (t // S)))) for t in times]
+        for row in range(4)
+    }
+    sheet = draw_contact_sheet(images, times, begin_ns=0, title='a drive')
+    end = MARGIN + TITLE + 4 * (216 + HEADING + GAP) - GAP
+    assert sheet.dtype == np.uint8
+    # Nothing hangs over.
+    assert sheet.shape == (end + MARGIN, 2 * MARGIN + 3 * CELL_WIDTH + 2 * GAP, 3)
+    for row in range(4):
+        for column, t in enumerate(times):
+            assert np.all(cell(sheet, row, column) == (40 * row + 20, 60, 200 - 8 * (t // S)))
+
+
+def test_cells_of_what_is_not_exact_missing_broken_or_of_another_shape():
+    images = {
+        'nearest': [(1, coded((250, 0, 0))), (6 * S, coded((0, 250, 0)))],
+        'silent': [],
+        'broken': [(0, b'not an image')],
+        'square': [(0, coded((0, 200, 0), (300, 300)))],
+        'jpeg': [(0, coded((30, 140, 220), suffix='.jpg'))],
+    }
+    sheet = draw_contact_sheet(images, [2 * S, 4 * S], begin_ns=0, title='')
+    assert np.all(cell(sheet, 0, 0) == (250, 0, 0))
+    assert np.all(cell(sheet, 0, 1) == (0, 250, 0))
+    assert np.all(cell(sheet, 1, 0) == EMPTY)
+    assert np.all(cell(sheet, 2, 0) == EMPTY)
+    square = cell(sheet, 3, 0)
+    green = np.all(square == (0, 200, 0), axis=2)
+    assert np.any(green, axis=1).sum() == np.any(green, axis=0).sum() == 216
+    assert np.all(square[:, 0] == EMPTY)
+    assert np.abs(cell(sheet, 4, 0).astype(int) - (30, 140, 220)).max() <= 4
+
+
+def lit(image: np.ndarray) -> set[tuple[int, int]]:
+    """Return columns and rows of what is not the dark ground."""
+    rows, columns = np.nonzero(np.any(image != NIGHT, axis=2))
+    return set(zip(columns.tolist(), rows.tolist(), strict=True))
+
+
+def test_points_are_seen_from_above_with_the_ego_in_the_middle():
+    """Take 72 m over a width of 144: two pixels a metre, ahead to the right, left upwards."""
+    street = np.array([[10.25, 5.25, 0.0, 0], [-30.25, -20.25, 0.1, 0.2], [400.0, 0.0, 0.0, 0]])
+    assert lit(draw_cloud(street, (144, 100))) == {(92, 39), (11, 90)}
+    raised = np.array([[10.25, 5.25, 1.0, 0.5]])
+    assert lit(draw_cloud(raised, (144, 100))) == {(92, 39), (93, 39), (92, 40)}
+    box = draw_cloud(street[:0], (144, 100), (1.5, 0.0, 5.0, 2.0))
+    columns, rows = np.array(sorted(lit(box))).T
+    # From 1 m behind to 4 m ahead, 1 m to both sides.
+    assert (columns.min(), columns.max()) == pytest.approx((70, 80), abs=1)
+    assert (rows.min(), rows.max()) == pytest.approx((48, 52), abs=1)
+
+
+def test_of_a_place_the_highest_point_is_seen_or_the_brightest_of_the_street():
+    street, paint = [5.0, 5.0, 0.0, 0.05], [5.0, 5.0, -0.1, 0.6]
+    low, high = [5.0, 5.0, 1.0, 0.9], [5.0, 5.0, 3.0, 0.1]
+    alone = [draw_cloud(np.array([one]), (144, 100)) for one in (street, paint, low, high)]
+    for hidden, seen in ((0, 1), (1, 2), (2, 3)):
+        assert not np.array_equal(alone[hidden], alone[seen])
+        both = np.array([street, paint, low, high])[[hidden, seen]]
+        for order in (both, both[::-1]):
+            assert np.array_equal(draw_cloud(order, (144, 100)), alone[seen])
+    # Grey: paint shines.
+    brightness = [alone[k][39:41, 81:83].max(axis=(0, 1)).astype(int) for k in (0, 1)]
+    assert (brightness[1] > brightness[0] + 120).all()
+
+
+def test_clouds_are_rows_below_the_cameras():
+    clouds = {'lidar': [(0, np.array([[5.0, 5.0, 1.0, 0.5]])), (9 * S, np.zeros((0, 4)))]}
+    images = {'camera': [(0, coded((200, 0, 0)))]}
+    sheet = draw_contact_sheet(images, [S, 8 * S], begin_ns=0, title='', clouds=clouds)
+    assert np.all(cell(sheet, 0, 0) == (200, 0, 0))
+    assert lit(cell(sheet, 1, 0))
+    assert not lit(cell(sheet, 1, 1)), 'an empty cloud, not the other one'
+
+
+def test_no_cameras_make_a_sheet_of_a_title():
+    sheet = draw_contact_sheet({}, [0, 1], begin_ns=0, title='a drive without cameras')
+    assert sheet.shape[0] > TITLE
+    assert sheet.min() < 100, 'the title is written'
 
 
 def straight_drive(users: dict[tuple[str, int], RoadUser] | None = None, *, yaw: float = 0.0):
@@ -86,7 +206,7 @@ def is_near(colour: np.ndarray, other: tuple[int, int, int], tolerance: float = 
     return bool(np.abs(colour - np.array(other)).max() < tolerance)
 
 
-@pytest.mark.parametrize('yaw', [0.0, 0.3, 1.9, -2.5])
+@pytest.mark.parametrize('yaw', [0.3, -2.5])
 def test_outline_is_a_turned_rectangle(yaw: float):
     corners = outline((3.0, -2.0, yaw), (1.4, 0.2, 5.0, 2.0))
     turn = Rotation.from_euler('z', yaw).as_matrix()[:2, :2]
@@ -94,13 +214,20 @@ def test_outline_is_a_turned_rectangle(yaw: float):
     assert np.allclose(corners, local @ turn.T + [3.0, -2.0])
 
 
-def test_a_drive_fills_the_picture():
-    image = draw_overview(straight_drive(), title='title')
-    assert image.shape[1] == WIDTH
-    assert 600 < image.shape[0] < 1400
-    find = Finder(image)
+@pytest.fixture(scope='module')
+def plain() -> np.ndarray:
+    """Return the overview of a drive alone on its street."""
+    return draw_overview(straight_drive(), title='title')
+
+
+def test_a_drive_fills_the_picture_and_the_ego_is_black_in_its_middle(plain):
+    assert plain.shape[1] == WIDTH
+    assert 600 < plain.shape[0] < 1400
+    find = Finder(plain)
     # 100 m and 32 m at both ends across the width less margins.
     assert find.scale == pytest.approx((WIDTH - 56) / 164, rel=0.02)
+    assert is_near(find.at(49.0, 0.8), (20, 24, 30), 40)
+    assert not is_near(find.at(54.0, 0.8), (20, 24, 30), 100)
 
 
 def test_boxes_are_where_they_were_at_the_middle():
@@ -119,13 +246,7 @@ def test_boxes_are_where_they_were_at_the_middle():
     assert not is_near(find.at(20.0, 15.0), (250, 250, 248), 12)
 
 
-def test_the_ego_is_black_in_the_middle_of_the_drive():
-    find = Finder(draw_overview(straight_drive(), title=''))
-    assert is_near(find.at(49.0, 0.8), (20, 24, 30), 40)
-    assert not is_near(find.at(54.0, 0.8), (20, 24, 30), 100)
-
-
-def test_a_driven_drive_shows_where_the_recording_was():
+def test_a_driven_drive_shows_where_the_recording_was(plain):
     """Drive 6 m to the right of the recording, which is a second ahead."""
     drive = straight_drive()
     drive.path_ns = drive.path_ns - S
@@ -140,17 +261,14 @@ def test_a_driven_drive_shows_where_the_recording_was():
     assert is_near(find.at(58.0, 6.0), RECORDED, 40)
     assert is_near(find.at(60.0, 7.0), RECORDED, 60)
     assert is_near(find.at(59.0, 6.5), PAPER, 25)
-    plain = draw_overview(straight_drive(), title='')
     assert not np.any(np.all(plain == RECORDED, axis=2)), 'no such thing in a recorded drive'
 
 
-def test_lanes_are_drawn():
-    plain = draw_overview(straight_drive(), title='')
+def test_lanes_are_drawn(plain):
     lane = np.array([[0.0, 5.0, 0.0], [100.0, 5.0, 0.0]])
-    with_lane = draw_overview(straight_drive(), title='', lanes=[lane])
-    find = Finder(with_lane)
+    find = Finder(draw_overview(straight_drive(), title='', lanes=[lane]))
     assert not is_near(find.at(33.0, 5.0), (250, 250, 248), 8)
-    assert np.any(plain != with_lane)
+    assert is_near(Finder(plain).at(33.0, 5.0), (250, 250, 248), 8)
 
 
 def test_a_drive_along_y_is_turned_and_keeps_its_sides():
@@ -163,15 +281,10 @@ def test_a_drive_along_y_is_turned_and_keeps_its_sides():
     assert is_near(find.at(50.0, -9.0), (250, 250, 248), 12)
 
 
-def test_a_drive_that_stands_still_is_drawn():
+def test_a_drive_that_stands_still_is_drawn_and_one_of_which_little_is_known():
     drive = straight_drive()
-    drive.path[:] = drive.path[:1]
-    drive.odometry[:] = drive.odometry[:1]
-    image = draw_overview(drive, title='standing')
-    assert image.shape[1] == WIDTH
-
-
-def test_no_ego_box_no_path_no_users():
+    drive.path[:], drive.odometry[:] = drive.path[:1], drive.odometry[:1]
+    assert draw_overview(drive, title='standing').shape[1] == WIDTH
     drive = straight_drive()
     drive.ego_box = None
     drive.path_ns, drive.path = drive.path_ns[:0], drive.path[:0]
@@ -179,8 +292,6 @@ def test_no_ego_box_no_path_no_users():
 
 
 def test_old_opencv_writes_with_strokes(monkeypatch):
-    from nurec_ros.demo import drawing
-
     monkeypatch.setattr(drawing, 'FACE', None)
     image = np.full((60, 600, 3), 255, dtype=np.uint8)
     drawing.put_text(image, 'camera_front 12.5 s', (10, 40), size=26, weight=drawing.BOLD)
@@ -210,27 +321,22 @@ def test_every_five_seconds_and_the_end(duration: float, expected: list[float]):
     assert tick_seconds(duration) == expected
 
 
-def texts(pose_at, duration: float) -> list[str]:
+@pytest.mark.parametrize(
+    ('pose_at', 'duration', 'expected'),
+    [
+        # It goes on.
+        (lambda s: (10 * s, 0.0, 0.0), 20.1, ['0 s', '10 s', '15 s', '20.1 s', '5 s']),
+        # Where it stands at first the begin is labelled, where it stands at last the end.
+        (lambda s: (10 * max(0.0, s - 6), 0.0, 0.0), 20.0, ['0 s', '10 s', '15 s', '20 s']),
+        (lambda s: (10 * min(s, 9.0), 0.0, 0.3), 20.0, ['0 s', '20 s', '5 s']),
+        # One that stands has both, on both sides.
+        (lambda _: (0.0, 0.0, 0.7), 20.0, ['0 s', '20 s']),
+    ],
+)
+def test_times_are_labelled_where_there_is_room(pose_at, duration, expected):
     labels = tick_labels(tick_seconds(duration), pose_at, view, 34)
     for one, other in combinations(labels, 2):
         a, b = one.ground, other.ground
         apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
         assert apart, (one.text, other.text)
-    return sorted(label.text for label in labels)
-
-
-def test_a_drive_that_goes_on_has_all_of_them():
-    assert texts(lambda s: (10 * s, 0.0, 0.0), 20.1) == ['0 s', '10 s', '15 s', '20.1 s', '5 s']
-
-
-def test_where_the_ego_stands_at_first_the_begin_is_labelled():
-    found = texts(lambda s: (10 * max(0.0, s - 6), 0.0, 0.0), 20.0)
-    assert found == ['0 s', '10 s', '15 s', '20 s']
-
-
-def test_where_it_stands_at_last_the_end_is_labelled():
-    assert texts(lambda s: (10 * min(s, 9.0), 0.0, 0.3), 20.0) == ['0 s', '20 s', '5 s']
-
-
-def test_one_that_stands_has_begin_and_end_on_both_sides():
-    assert texts(lambda _: (0.0, 0.0, 0.7), 20.0) == ['0 s', '20 s']
+    assert sorted(label.text for label in labels) == expected
