@@ -20,16 +20,19 @@ from test.scenario.cameras.lens_samples import (
     FISHEYE_200,
     FRONT_WIDE,
     FTHETAS,
+    NVIDIA,
+    nvidia_pixels,
     OPENCV_FISHEYE,
     PINHOLE,
     pixel_grid,
     random_rays,
+    RAYS,
     REAR,
     SHEARED,
     SHEARED_REAR,
+    SIZED,
     WINDSHIELD,
 )
-from test.scenario.cameras.nvidia_lenses import NVIDIA, nvidia_pixels, RAYS, SIZED
 from test.support.lenses import archive_cameras, ftheta_unproject
 
 import cv2

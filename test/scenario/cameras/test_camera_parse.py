@@ -204,35 +204,28 @@ def test_max_angle_must_be_above_zero(kind, parameters, value):
     assert said.key == 'parameters.max_angle'
 
 
-@pytest.mark.parametrize(
-    ('resolution', 'point', 'swapped'),
-    [
-        ([1080, 1920], [958.0, 752.0], True),
-        ([1080, 1920], [946.0, 541.0], True),
-        ([800, 1280], [1000, 396], True),
+def test_swapped_resolutions_are_recognised():
+    for resolution, *points in (
         # From the first row of pixels to the last.
-        ([1080, 1920], [958.0, 0.0], True),
-        ([1080, 1920], [958.0, 1079.0], True),
-        ([1080, 1920], [958.0, 1080.0], False),
-        # On the outer edge of the last pixel, where the other order would fit as well.
-        ([1080, 1920], [1079.5, 960.0], False),
-        ([1080, 1920], [541.0, 960.0], False),
-        ([1080, 1920], [541.0, 300.0], False),
-        ([1920, 1080], [958.0, 1300.0], False),
-        ([1920, 1080], [400.0, 500.0], False),
-        ([1000, 1000], [500.0, 900.0], False),
-        ([1, 1], [0.0, 0.0], False),
-        ([65535, 65535], [32767.0, 32767.0], False),
-    ],
-)
-def test_swapped_resolutions_are_recognised(resolution, point, swapped):
-    parameters = {**FRONT_WIDE, 'resolution': resolution, 'principal_point': point}
-    if swapped:
-        said = refused('ftheta', parameters)
-        assert said.key == 'parameters.resolution'
-        assert 'looks like [height, width]' in str(said)
-    else:
-        assert parsed('ftheta', parameters).resolution == tuple(resolution)
+        ([1080, 1920], [958.0, 752.0], [946.0, 541.0], [958.0, 0.0], [958.0, 1079.0]),
+        ([800, 1280], [1000, 396]),
+    ):
+        for point in points:
+            changed = {'resolution': resolution, 'principal_point': point}
+            said = refused('ftheta', {**FRONT_WIDE, **changed})
+            assert said.key == 'parameters.resolution'
+            assert 'looks like [height, width]' in str(said)
+    for resolution, *points in (
+        # On the outer edge of the last pixel the other order would fit as well.
+        ([1080, 1920], [958.0, 1080.0], [1079.5, 960.0], [541.0, 960.0], [541.0, 300.0]),
+        ([1920, 1080], [958.0, 1300.0], [400.0, 500.0]),
+        ([1000, 1000], [500.0, 900.0]),
+        ([1, 1], [0.0, 0.0]),
+        ([65535, 65535], [32767.0, 32767.0]),
+    ):
+        for point in points:
+            changed = {'resolution': resolution, 'principal_point': point}
+            assert parsed('ftheta', {**FRONT_WIDE, **changed}).resolution == tuple(resolution)
 
 
 def test_long_values_are_cut_off_in_sentences():
