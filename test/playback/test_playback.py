@@ -72,7 +72,7 @@ def test_what_is_not_told_is_off():
     assert playback.advance(0)[0] == ShowJump(BEGIN, loaded=True)
     course = playback.course
     told = (course.loop, course.lockstep, playback.always_render, playback.state().speed)
-    assert told == (False, False, False, 1.0)
+    assert (*told, playback.ego_wait_ns) == (False, False, False, 1.0, 0)
     assert Show(1) == Show(1, clock=False, pose=False, stamps=(), tracks=False)
     assert ShowJump(1) == ShowJump(1, loaded=False)
     assert Render(()) == Render((), keep=False, fail_if_down=False, ticket=0)
@@ -194,6 +194,12 @@ def test_lockstep_halts_at_each_frame_until_it_is_out_and_then_goes_on_at_once()
     world.audiences = {'wide': (0, 0), 'tele': (0, 0)}
     world.look()
     assert world.advance(900) == [Show(BEGIN + 1030 * MS, clock=True, pose=True)]
+    # Whoever halts it meanwhile is not moved on.
+    world = World(lockstep=True)
+    world.play()
+    render = world.advance(150)[-1]
+    world.stop()
+    assert world.do(world.playback.frames_done, render.ticket) == []
     # With loop it waits at the end too, before it starts over.
     world = World(lockstep=True, loop=True, at_ms=2950)
     world.play()

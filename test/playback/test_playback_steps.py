@@ -13,6 +13,7 @@
 # limitations under the License.
 """Steps one after another, lost frames, who overtakes a step; which cameras owe a still frame."""
 
+from dataclasses import replace
 from test.playback.world import BEGIN, frames, kinds, MS, World
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
         ticket=render.ticket,
     )
     assert announced.state.current_time_us == 1_250_000
-    assert step.state is not None
+    assert 'failed_images' not in step.state.to_json()
+    assert '"failed_images": {"a": "b"}' in replace(step.state, failed_images={'a': 'b'}).to_json()
     assert not step.over
     assert world.finish() == [StepDone(step)]
     assert step.failed_images == {}

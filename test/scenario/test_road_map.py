@@ -228,9 +228,9 @@ def test_the_paint_is_that_of_the_lane_within(mark, kind):
 
 
 def test_a_mark_that_changes_on_the_way_cuts_the_line():
-    marks = [(40, 'broken'), (0, 'solid'), (62.5, 'broken broken'), (80, 'none'), (100, 'solid')]
+    marks = [(42, 'broken'), (0, 'solid'), (62.5, 'broken broken'), (80, 'none'), (100, 'solid')]
     found = kinds(lane(0, 'none', (30, 'solid')), lane(-1, 'driving', *marks), lane(1, 'driving'))
-    assert found[-3] == [(0, 40, 'solid'), (40, 80, 'broken'), (80, 100, 'edge')]
+    assert found[-3] == [(0, 42, 'solid'), (42, 80, 'broken'), (80, 100, 'edge')]
     assert found[0] == [(0, 30, 'unmarked'), (30, 100, 'solid')]
 
 
@@ -333,6 +333,7 @@ def test_size_and_repr_are_bounded(tmp_path, monkeypatch):
         ('{}', 'is not XML'),
         ('<svg/>', 'is a <svg> document, expected OpenDRIVE'),
         ('<?xml version="1.0" encoding="klingon"?><OpenDRIVE/>', 'is not XML'),
+        ('<OpenDRIVE><!ENTITY a "b"></OpenDRIVE>', '^has a document type'),
         ('<!DOCTYPE x [<!ENTITY a "b">]><OpenDRIVE>&a;</OpenDRIVE>', '^has a document type'),
     ],
 )

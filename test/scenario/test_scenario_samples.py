@@ -203,7 +203,7 @@ FLAT = 'is [0.0, 2.0, 1.5], expected lengths'
         ({'other': {'inner': {}}}, "'other' is empty, expected tracks_data in each chunk"),
         (
             {f'{DATA}.tracks_poses[1]': [], f'{DATA}.tracks_timestamps_us[1]': []},
-            f' {DATA}.tracks_poses[1] is an',
+            f' {DATA}.tracks_poses[1] is an empty list, expected at least one pose: 1 such',
         ),
     ],
 )
@@ -291,7 +291,9 @@ def test_place_model_and_spins(tmp_path):
 
 
 def test_parameters_beside_the_type_no_offsets_and_a_camera_s_name(tmp_path):
-    model = silent(tmp_path, {MODEL: {'type': 'ROW_OFFSET_SPINNING', **SHORT}}).lidars[LIDAR].model
+    beside = {'type': 'ROW_OFFSET_SPINNING', **SHORT, 'spinning_direction': 'ccw'}
+    model = silent(tmp_path, {MODEL: beside}).lidars[LIDAR].model
+    assert model.spinning_direction == 'ccw'
     np.testing.assert_array_equal(model.row_elevations_rad, ELEVATIONS)
     np.testing.assert_array_equal(model.row_azimuth_offsets_rad, np.zeros(4))
     edit = {'lidar_calibrations': {'roof': calibration(CAMERAS[0])}, ALL_SPINS: {'roof': SPINS}}

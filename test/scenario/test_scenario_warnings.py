@@ -345,7 +345,7 @@ def test_more_cameras_than_a_rig_has_and_warnings_do_not_flood(tmp_path):
 
     scenario = Scenario.load(build_archive(tmp_path, cameras=names, edit_rig=edit))
     assert list(scenario.cameras) == names[:200]
-    assert 'has 201 cameras, the first 200 are used' in scenario.warnings[0]
+    assert 'camera_calibrations has 201 cameras, the first 200 are used' in scenario.warnings[0]
     assert len(scenario.warnings) == 51
     assert scenario.warnings[-1] == 'scenario.usdz: there are 71 further warnings'
 

@@ -160,7 +160,7 @@ def test_what_bends_without_a_fold_is_seen_to_the_side():
     ('distortion', 'points', 'seen'),
     [
         # r (1 - r^2 + 0.2 r^4) falls from s = 0.38 to 2.62, and rises again.
-        ({'radial_coeffs': (-1.0, 0.2, 0, 0, 0, 0)}, (0.6, 2), [True, False]),
+        ({'radial_coeffs': (-1.0, 0.2, 0, 0, 0, 0)}, (0.6, 2, 2.2), [True, False, False]),
         # x + 3 p2 x^2 rises until x = 1 / 1.2.
         ({'tangential_coeffs': (0, -0.2)}, (0.83, 0.84, 2, -2), [True, False, False, True]),
         # The denominator goes through zero.
