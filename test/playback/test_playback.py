@@ -13,12 +13,122 @@
 # limitations under the License.
 """What playback tells to do: docs/playback.md as tables, with an invented wall clock."""
 
-from test.playback.world import active_ids, BEGIN, END, frames, kinds, MS, states, TIMES, World
-
+import numpy as np
 from nurec_ros.playback.clock import Due, Schedule
-from nurec_ros.playback.effects import Discard, PlaybackState, Render, Show, ShowAll, ShowJump
+from nurec_ros.playback.effects import (
+    Announce,
+    Discard,
+    Effect,
+    PlaybackState,
+    Render,
+    Show,
+    ShowAll,
+    ShowJump,
+    Step,
+)
 from nurec_ros.playback.playback import Playback
 import pytest
+
+MS = 1_000_000
+BEGIN, END = 1_000 * MS, 3_000 * MS
+# Wide at 10 Hz, tele at 4 Hz, both from begin on.
+TIMES = {'wide': BEGIN + 100 * MS * np.arange(21), 'tele': BEGIN + 250 * MS * np.arange(9)}
+# Who is there when: one all the time, one in the first half, one in the second.
+TRACKS = {'all': (BEGIN, END), 'first': (BEGIN, 2_000 * MS), 'second': (2_001 * MS, END)}
+
+
+def active_ids(t_ns):
+    return tuple(name for name, (first, last) in TRACKS.items() if first <= t_ns <= last)
+
+
+class World:
+    """A playback, a wall clock that moves when it is told to, and all that was to be done."""
+
+    def __init__(self, *, shown=True, begin=BEGIN, end=END, at_ms=None, **options):
+        self.wall_ns = 7 * MS
+        self.audiences = {'wide': (1, 0), 'tele': (0, 0)}
+        options.setdefault('active_ids', active_ids)
+        self.delivering = False
+        self.playback = Playback(
+            begin,
+            end,
+            Schedule(options.pop('times', TIMES)),
+            scenario='drive',
+            audiences=lambda: self.audiences,
+            delivering=lambda: self.delivering,
+            **options,
+        )
+        self.log: list[Effect] = []
+        if shown:
+            self.start(at_ms)
+
+    def start(self, at_ms=None):
+        """Show the first moment, or another one, and forget how."""
+        self.advance()
+        self.finish()
+        if at_ms is not None:
+            self.seek(at_ms)
+            self.advance(5)
+            self.finish()
+        self.log.clear()
+
+    def do(self, command, *arguments):
+        return self.logged(command(self.wall_ns, *arguments))
+
+    def logged(self, effects):
+        self.log += effects
+        return effects
+
+    def advance(self, ms=0):
+        self.wall_ns += round(ms * MS)
+        return self.do(self.playback.advance)
+
+    def play(self):
+        return self.do(self.playback.play)
+
+    def stop(self):
+        return self.logged(self.playback.stop())
+
+    def reset(self):
+        return self.logged(self.playback.reset())
+
+    def seek(self, t_ms):
+        return self.do(self.playback.seek, t_ms * MS)
+
+    def step(self, ms):
+        step = Step(None if ms is None else round(ms * MS))
+        self.do(self.playback.step, step)
+        return step
+
+    def look(self):
+        return self.do(self.playback.look)
+
+    def renders(self):
+        return [effect for effect in self.log if isinstance(effect, Render)]
+
+    def finish(self):
+        """All frames that were asked for are out."""
+        done = []
+        for render in self.renders():
+            if render.ticket:
+                done += self.do(self.playback.frames_done, render.ticket)
+        return done
+
+    @property
+    def position_ms(self):
+        return self.playback.position_ns / MS
+
+
+def kinds(effects):
+    return [type(effect).__name__ for effect in effects]
+
+
+def frames(render):
+    return [(frame.name, frame.t_ns / MS) for frame in render.frames]
+
+
+def states(effects):
+    return [effect.state for effect in effects if isinstance(effect, Announce)]
 
 
 def test_a_load_is_shown_whole_and_then_its_still_frames():
@@ -31,9 +141,7 @@ def test_a_load_is_shown_whole_and_then_its_still_frames():
     assert first == ShowJump(BEGIN, loaded=True)
     assert world.playback.settled
     assert rest == [Show(BEGIN, pose=True), Render((Due('wide', BEGIN),), keep=True, ticket=1)]
-
-
-def test_the_old_time_is_shown_until_the_last_old_transform_is_50_ms_old():
+    # The time of what played before is shown until its last transform is 50 ms old.
     old = World()
     old.play()
     old.advance(300)
@@ -111,6 +219,16 @@ def test_play_a_seek_and_a_rate_on_the_way_count_from_their_own_moments():
     world.playback.set_rate(world.wall_ns, 2.0)
     world.advance(100)
     assert world.position_ms == 2520
+    # Played time is without jumps and steps.
+    world = World()
+    world.step(500)
+    world.finish()
+    world.play()
+    world.advance(120)
+    world.seek(2500)
+    world.advance(10)
+    world.advance(30)
+    assert world.playback.course.played_ns == pytest.approx(160 * MS, abs=MS)
 
 
 def test_in_real_time_only_the_newest_frame_of_a_camera_is_asked_for():
@@ -130,7 +248,7 @@ def test_in_real_time_only_the_newest_frame_of_a_camera_is_asked_for():
     assert states(effects)[0].is_playing
 
 
-def test_the_end_halts_and_shows_the_road_users_once_more():
+def test_road_users_go_out_while_playing_once_more_at_the_end_and_again_while_halted():
     world = World()
     world.play()
     shown, render, announced = world.advance(5000)
@@ -138,9 +256,6 @@ def test_the_end_halts_and_shows_the_road_users_once_more():
     assert frames(render) == [('wide', 3000)]
     assert (announced.state.done, announced.state.is_playing) == (True, False)
     assert world.advance(10) == [Show(END, clock=True)]
-
-
-def test_markers_go_out_while_playing_and_are_repeated_while_halted():
     world = World()
     assert world.stop() == []
     assert world.playback.show_tracks() == []
@@ -160,18 +275,6 @@ def test_the_rate_multiplies_the_wall_time_and_not_a_step(rate):
     before = world.position_ms
     world.step(70)
     assert world.position_ms == pytest.approx(before + 70, abs=1e-6)
-
-
-def test_played_time_is_without_jumps_and_steps():
-    world = World()
-    world.step(500)
-    world.finish()
-    world.play()
-    world.advance(120)
-    world.seek(2500)
-    world.advance(10)
-    world.advance(30)
-    assert world.playback.course.played_ns == pytest.approx(160 * MS, abs=MS)
 
 
 # Lockstep, and laps.
@@ -257,19 +360,6 @@ def test_a_jump_back_is_quiet_for_50_ms_and_then_shown_whole(at_ms, jump, positi
     assert world.do(world.playback.again) == [ShowAll(world.playback.position_ns)]
 
 
-def test_what_is_shown_again_after_a_jump_back_counts_as_a_transform():
-    world = World(at_ms=2000)
-    world.seek(1500)
-    world.advance(50)
-    world.wall_ns += 500 * MS
-    assert world.do(world.playback.again) == [ShowAll(1500 * MS)]
-    world.seek(1200)
-    world.advance(49)
-    assert not world.playback.settled
-    world.advance(1)
-    assert world.playback.settled
-
-
 def test_the_time_that_a_jump_back_waits_does_not_count_for_a_playing_clock():
     world = World()
     world.play()
@@ -283,6 +373,17 @@ def test_the_time_that_a_jump_back_waits_does_not_count_for_a_playing_clock():
     world = World(quiet_ns=0, at_ms=1900)
     world.seek(1200)
     assert world.advance(0)[0] == ShowJump(1200 * MS)
+    # What is shown again counts as a transform.
+    world = World(at_ms=2000)
+    world.seek(1500)
+    world.advance(50)
+    world.wall_ns += 500 * MS
+    assert world.do(world.playback.again) == [ShowAll(1500 * MS)]
+    world.seek(1200)
+    world.advance(49)
+    assert not world.playback.settled
+    world.advance(1)
+    assert world.playback.settled
 
 
 def test_jumps_wait_for_a_frame_that_goes_out_and_are_shown_once_where_the_last_one_led():

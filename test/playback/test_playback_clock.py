@@ -93,7 +93,7 @@ def test_plays_at_wall_speed(clock):
     assert (clock.seconds_since_start, clock.progress) == (0.025, 0.025 / 20)
 
 
-def test_stop_keeps_the_position_reached(clock):
+def test_stop_keeps_the_position_and_reset_rewinds_halts_and_keeps_the_rate(clock):
     clock.play()
     clock.after(100 * MS)
     clock.stop()
@@ -102,6 +102,13 @@ def test_stop_keeps_the_position_reached(clock):
     clock.stop()
     clock.play()
     assert clock.after(5 * MS) == moved(100 * MS, 105 * MS)
+    clock.set_rate(3.0)
+    clock.play()
+    clock.after(100 * MS)
+    clock.reset()
+    assert (clock.position_ns, clock.is_playing, clock.rate) == (BEGIN, False, 3.0)
+    clock.play()
+    assert clock.after(10 * MS) == moved(0, 30 * MS)
 
 
 @pytest.mark.parametrize('beyond_ns', [1, 2 * S])
@@ -129,17 +136,7 @@ def test_play_at_the_end_and_loop_start_over_from_begin_which_is_due(clock):
     assert PlaybackClock(BEGIN, END, loop=True).loop
 
 
-def test_reset_rewinds_halts_and_keeps_the_rate(clock):
-    clock.set_rate(3.0)
-    clock.play()
-    clock.after(100 * MS)
-    clock.reset()
-    assert (clock.position_ns, clock.is_playing, clock.rate) == (BEGIN, False, 3.0)
-    clock.play()
-    assert clock.after(10 * MS) == moved(0, 30 * MS)
-
-
-def test_seek_clamps_to_the_range_and_to_microseconds(clock):
+def test_seek_clamps_to_the_range_and_at_the_end_halts_or_loops(clock):
     for asked, reached in (
         (BEGIN + 5 * S, BEGIN + 5 * S),
         (BEGIN + 5 * S + 999, BEGIN + 5 * S),
@@ -149,6 +146,14 @@ def test_seek_clamps_to_the_range_and_to_microseconds(clock):
     ):
         assert clock.seek(asked) == reached
         assert (clock.position_ns, clock.passed_ns, clock.is_playing) == (reached, reached, False)
+    clock.play()
+    clock.seek(END)
+    assert (clock.done, clock.is_playing) == (True, False)
+    clock.loop = True
+    clock.play()
+    clock.seek(END)
+    assert clock.is_playing
+    assert clock.advance() == moved(WHOLE - 1, WHOLE, 0, wrapped=True)
 
 
 @pytest.mark.parametrize('target_s', [15, 2])
@@ -159,17 +164,6 @@ def test_seek_while_playing_goes_on_from_there(clock, target_s):
     clock.seek(BEGIN + target_s * S)
     assert clock.is_playing
     assert clock.after(10 * MS) == moved(target_s * S - 1, target_s * S + 10 * MS)
-
-
-def test_seek_to_the_end_while_playing_halts_or_loops(clock):
-    clock.play()
-    clock.seek(END)
-    assert (clock.done, clock.is_playing) == (True, False)
-    clock.loop = True
-    clock.play()
-    clock.seek(END)
-    assert clock.is_playing
-    assert clock.advance() == moved(WHOLE - 1, WHOLE, 0, wrapped=True)
 
 
 @pytest.mark.parametrize('rate', [0.01, 1.0, 2.5, 100.0])
@@ -272,6 +266,14 @@ def test_a_limit_holds_the_clock_and_held_time_is_not_caught_up(clock):
     clock.play()
     assert clock.after(1_500, BEGIN + 1_500) == moved(0, 1_000)
     assert clock.after(500) == moved(1_000, 2_000)
+    # At the end it holds a looping clock too.
+    clock = Clock(loop=True)
+    clock.play()
+    for after_ns in (0, WHOLE):
+        assert clock.after(30 * S, END) == moved(after_ns, WHOLE)
+    assert clock.is_playing
+    assert clock.advance() == moved(WHOLE, WHOLE, 0, wrapped=True)
+    assert clock.after(10 * MS, END) == moved(-1, 10 * MS)
 
 
 @pytest.mark.parametrize(
@@ -295,16 +297,6 @@ def test_how_far_a_limit_lets_the_clock_go(clock, from_ns, waited_s, limit_ns, l
         clock.seek(BEGIN + from_ns)
     clock.play()
     assert clock.after(round(waited_s * S), BEGIN + limit_ns) == expected
-
-
-def test_limit_at_the_end_holds_a_looping_clock_there(clock):
-    clock.loop = True
-    clock.play()
-    for after_ns in (0, WHOLE):
-        assert clock.after(30 * S, END) == moved(after_ns, WHOLE)
-    assert clock.is_playing
-    assert clock.advance() == moved(WHOLE, WHOLE, 0, wrapped=True)
-    assert clock.after(10 * MS, END) == moved(-1, 10 * MS)
 
 
 ACTION = st.one_of(

@@ -16,7 +16,7 @@
 import json
 import math
 from test.driving.drives import SECOND, straight, T0
-from test.playback.world import MS, states, World
+from test.playback.test_playback import MS, states, World
 from test.support.archives import track, tracks_document
 
 import numpy as np
@@ -359,7 +359,7 @@ def test_what_lies_beyond_a_stop_is_not_rendered():
     assert answer(world.step(100))['current_time_us'] == T0 // 1000 + 780_000
 
 
-def test_stop_halts_beyond_the_deviation():
+def test_stop_halts_beyond_the_deviation_and_without_a_box_nothing_collides():
     watch = {'on_deviation': 'stop', 'max_deviation_m': 1.0}
     world = Drive('ackermann', watch=watch, listens=False)
     world.put(AckermannCommand(T0, 10.0, 0.3))
@@ -367,9 +367,6 @@ def test_stop_halts_beyond_the_deviation():
     assert found['stopped_by'].startswith('a deviation of 1.')
     assert 1.0 < found['deviation_m'] < 1.4
     assert found['current_time_us'] % 50_000 == 0
-
-
-def test_without_a_box_nothing_collides():
     ego, car = DrivenEgo(straight(), T0, source='twist'), standing_at(0.0, 0.0)
     assert EgoWatch(ego, car, None).collisions(T0) == ()
     assert EgoWatch(ego, car, BOX).collisions(T0) == ('car',)

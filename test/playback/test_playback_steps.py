@@ -14,7 +14,7 @@
 """Steps one after another, lost frames, who overtakes a step; which cameras owe a still frame."""
 
 from dataclasses import replace
-from test.playback.world import BEGIN, frames, kinds, MS, World
+from test.playback.test_playback import BEGIN, frames, kinds, MS, World
 
 import numpy as np
 from nurec_ros.playback.clock import Due, Schedule
@@ -143,14 +143,6 @@ def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
         assert world.finish() == []
 
 
-def test_the_next_lap_overtakes_a_step():
-    world = World(loop=True, at_ms=2700)
-    world.play()
-    step = world.step(100)
-    world.advance(400)
-    assert step.overtaken_by == 'the start of the next lap'
-
-
 def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
     world = World(loop=True, at_ms=2950)
     step = world.step(100)
@@ -169,6 +161,12 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
     assert poses[0] == Show(BEGIN + 100 * MS, pose=True, stamps=(BEGIN, BEGIN + 100 * MS))
     world.finish()
     assert step.over
+    # The next lap of a playing clock overtakes one.
+    world = World(loop=True, at_ms=2700)
+    world.play()
+    step = world.step(100)
+    world.advance(400)
+    assert step.overtaken_by == 'the start of the next lap'
 
 
 @pytest.mark.parametrize(
@@ -236,6 +234,14 @@ def test_what_is_owed_is_asked_for_once_for_those_who_are_subscribed():
     assert stills.begin(BOTH) == ('a',)
     stills.end(BOTH)
     assert stills.begin(BOTH) == ()
+    # Who comes during a render gets one of their own.
+    stills = StillFrames()
+    stills.count({'a': (1,)})
+    assert stills.begin(('a',)) == ('a',)
+    stills.count({'a': (2,)})
+    assert stills.begin(('a',)) == ()
+    stills.end(('a',))
+    assert stills.begin(('a',)) == ('a',)
 
 
 @pytest.mark.parametrize(
@@ -260,16 +266,6 @@ def test_each_growth_of_the_audience_owes_a_frame(counts, expected):
         asked += len(cameras)
         stills.end(cameras)
     assert asked == expected
-
-
-def test_who_comes_during_a_render_gets_one_of_their_own():
-    stills = StillFrames()
-    stills.count({'a': (1,)})
-    assert stills.begin(('a',)) == ('a',)
-    stills.count({'a': (2,)})
-    assert stills.begin(('a',)) == ()
-    stills.end(('a',))
-    assert stills.begin(('a',)) == ('a',)
 
 
 # Still frames: what a playback makes of them.

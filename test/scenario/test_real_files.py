@@ -67,19 +67,7 @@ def test_ego_at_random_times(drive):
         np.testing.assert_allclose(found[:, axis, 3], expected, atol=1e-9)
 
 
-def test_who_is_there_at_random_times(drive):
-    scenario, truth = drive
-    low, high = scenario.start_ns // 1000, scenario.end_ns // 1000
-    tracks = zip(truth.data['tracks_id'], truth.data['tracks_timestamps_us'], strict=True)
-    spans = [
-        (name, times[0], times[-1]) for name, times in tracks if times[-1] - times[0] > 100_000
-    ]
-    for t_us in np.random.default_rng(2).integers(low, high, 20).tolist():
-        expected = [name for name, first, last in spans if first <= t_us <= last]
-        assert list(scenario.tracks.at(t_us * 1000).ids) == expected
-
-
-def test_every_track_at_any_time_of_its_own(drive):
+def test_every_track_at_any_time_of_its_own_and_who_is_there_at_random_times(drive):
     scenario, truth = drive
     random = np.random.default_rng(3)
     for i, times in enumerate(truth.data['tracks_timestamps_us']):
@@ -93,6 +81,15 @@ def test_every_track_at_any_time_of_its_own(drive):
         np.testing.assert_allclose(active.poses[place], truth.pose(i, t_us), atol=1e-9)
         assert active.labels[place] == truth.data['tracks_label_class'][i]
         np.testing.assert_array_equal(active.dims[place], truth.dims[i])
+    scenario, truth = drive
+    low, high = scenario.start_ns // 1000, scenario.end_ns // 1000
+    tracks = zip(truth.data['tracks_id'], truth.data['tracks_timestamps_us'], strict=True)
+    spans = [
+        (name, times[0], times[-1]) for name, times in tracks if times[-1] - times[0] > 100_000
+    ]
+    for t_us in np.random.default_rng(2).integers(low, high, 20).tolist():
+        expected = [name for name, first, last in spans if first <= t_us <= last]
+        assert list(scenario.tracks.at(t_us * 1000).ids) == expected
 
 
 def test_cameras(drive):
@@ -110,7 +107,7 @@ def test_cameras(drive):
         np.testing.assert_array_equal(camera.frame_times_ns, np.array(frames) * 1000)
 
 
-def test_names_and_range(drive):
+def test_names_range_and_flags_of_both_forms(drive):
     scenario, truth = drive
     assert scenario.scene_id == scenario.sequence_id == truth.info['sequence_id']
     assert scenario.metadata_scene_id == truth.info['sequence_id']
@@ -122,9 +119,6 @@ def test_names_and_range(drive):
     assert scenario.road_map is None
     assert scenario.warnings == ()
     assert scenario.rig_bbox.length == pytest.approx(4.877)
-
-
-def test_flags_of_both_forms(drive):
     tracks = drive[0].tracks
     assert {frozenset({'DYNAMIC', 'CONTROLLABLE'}), frozenset()} <= set(tracks.flags)
     assert set(tracks.static) == {True, False}

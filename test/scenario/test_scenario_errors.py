@@ -70,7 +70,6 @@ EGO = [
     ('rig_trajectories[0]', 'x', "'x', expected an object"),
     (POSES, REMOVED, 'missing, expected a list of 4x4 matrices'),
     (POSES, [], 'an empty list, expected at least one pose'),
-    (POSES, {}, 'an empty object'),
     (f'{POSES}[0]', 1.0, '1.0, expected a list of 4 lists of 4 numbers'),
     (f'{POSES}[17]', None, 'null'),
     (f'{POSES}[17]', identity()[:3], 'a list of 3, expected a list of 4 lists of 4 numbers'),
@@ -88,8 +87,7 @@ EGO = [
     (f'{POSES}[17]', SHEARED, 'not rigid'),
     (f'{POSES}[17]', translation(0, 1e12, 0), 'at [0, 1e+12, 0], expected coordinates within 1e+'),
     (TIMES, REMOVED, 'missing, expected a list of one time for each pose'),
-    (f'{TIMES}[5]', None, 'null, expected whole microseconds from 0 to 2147483647000000'),
-    (f'{TIMES}[5]', '7', "'7'"),
+    (f'{TIMES}[5]', '7', "'7', expected whole microseconds from 0 to 2147483647000000"),
     (f'{TIMES}[5]', 7.5, '7.5'),
     (f'{TIMES}[5]', NAN, 'nan'),
     (f'{TIMES}[0]', -1, '-1'),
@@ -107,7 +105,6 @@ ROAD_USERS = [
     (DATA, REMOVED, 'missing, expected it beside cuboidtracks_data'),
     (f'{DATA}.tracks_id', REMOVED, 'missing, expected a list of ids'),
     (f'{DATA}.tracks_id[2]', None, 'null, expected a text or a whole number'),
-    (f'{DATA}.tracks_id[2]', [], 'an empty list'),
     (f'{DATA}.tracks_id[2]', '', 'an empty text, expected an id'),
     (f'{DATA}.tracks_id[2]', True, 'true'),
     (f'{DATA}.tracks_id[2]', '1', "'1', expected an id other than that of [0]"),
@@ -119,7 +116,6 @@ ROAD_USERS = [
     (f'{DATA}.tracks_poses[2]', None, 'null'),
     (f'{DATA}.tracks_poses', [[]] * 3, 'a list of 3, expected 4'),
     (f'{DATA}.tracks_poses[2][17]', [0.0] * 6, 'a list of 6, expected a list of 7 numbers'),
-    (f'{DATA}.tracks_poses[2][17][3]', None, 'null'),
     (f'{DATA}.tracks_poses[2][17][3]', NAN, 'nan'),
     (f'{DATA}.tracks_poses[2][17]', [1, 2, 3, 0, 0, 0, 0], QUATERNION),
     (f'{DATA}.tracks_poses[1][3]', [1, 2, 3, 0, 0, 0, 1.02], 'a pose with the quaternion'),
@@ -193,14 +189,6 @@ def test_the_chunk_is_named_in_one_line_whatever_its_key(tmp_path, key):
 )
 def test_no_json(tmp_path, member, content, expected):
     assert f'{member}: {expected}' in refusal(build_archive(tmp_path, members={member: content}))
-
-
-def test_too_much_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, 'MOST_MEMORY', 2 * archives.MEBIBYTE)
-    path = build_archive(tmp_path, members={TRACKS: '{"a": [' + '{"b":1},' * 10_000 + '0]}'})
-    text = refusal(path)
-    assert f'{TRACKS}: would take some 3 MiB of memory (80010 bytes, 20003 values, ' in text
-    assert '1 lists, 10001 objects, 10001 texts), expected at most 2 MiB' in text
 
 
 @pytest.mark.parametrize('digits', [5000, 200_000])
@@ -292,7 +280,7 @@ def test_no_json_is_refused_with_line_and_column(text, parser):
         parse_json(b'{\n"a": [1,\n   2 3]\n}')
 
 
-def test_memory_is_estimated_before_it_is_taken(monkeypatch, parser):
+def test_memory_is_estimated_before_it_is_taken(monkeypatch, parser, tmp_path):
     monkeypatch.setattr(archives, 'MOST_MEMORY', 10_000)
     assert len(parse_json(b'[' + b'1,' * 90 + b'1]')) == 91
     for text in (
@@ -305,6 +293,12 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch, parser):
     ):
         with pytest.raises(MemberError, match=r'bytes, .* values, .*, expected at most 0 MiB'):
             parse_json(text)
+    # Of a member it is told in full.
+    monkeypatch.setattr(archives, 'MOST_MEMORY', 2 * archives.MEBIBYTE)
+    path = build_archive(tmp_path, members={TRACKS: '{"a": [' + '{"b":1},' * 10_000 + '0]}'})
+    text = refusal(path)
+    assert f'{TRACKS}: would take some 3 MiB of memory (80010 bytes, 20003 values, ' in text
+    assert '1 lists, 10001 objects, 10001 texts), expected at most 2 MiB' in text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_gaps_in_the_poses(tmp_path, step_us, gaps, words):
     assert all(words in text and 'through the gap' in text for text in said)
 
 
-def test_the_first_and_the_last_time_of_all_are_times(tmp_path):
+def test_the_first_and_the_last_time_of_all_are_times_and_others_are_sorted(tmp_path):
     ends = [[0, 5], [LAST_US - 5, LAST_US]]
     edit = {f'{OURS}[0]': ends[0], f'{OURS}[19]': ends[1]}
     frames = frames_of(loaded(tmp_path, edit_rig=edit))
@@ -88,6 +88,9 @@ def test_the_first_and_the_last_time_of_all_are_times(tmp_path):
     edit = {f'{OURS}[19]': [5, LAST_US]}
     frames = frames_of(Scenario.load(build_archive(tmp_path, edit_rig=edit)))
     assert frames[-1, 1] == LAST_US * 1000
+    words = f'{FRONT} is not in the order of time, so it is sorted'
+    frames = frames_of(warned(tmp_path, words, edit_rig={OURS: EXAMPLE[0][::-1]}))
+    np.testing.assert_array_equal(frames, np.array(EXAMPLE[0]) * 1000)
 
 
 @pytest.mark.parametrize('lists', [0, 3, 9], ids=['numbers', 'both', 'lists of one'])
@@ -147,12 +150,6 @@ def test_broken_frame_times_are_left_out(tmp_path, bad, said):
 )
 def test_cameras_without_frame_times_are_named_together(tmp_path, value, words):
     warned(tmp_path, words, edit_rig={FRAMES: value})
-
-
-def test_frame_times_out_of_order_are_sorted(tmp_path):
-    words = f'{FRONT} is not in the order of time, so it is sorted'
-    frames = frames_of(warned(tmp_path, words, edit_rig={OURS: EXAMPLE[0][::-1]}))
-    np.testing.assert_array_equal(frames, np.array(EXAMPLE[0]) * 1000)
 
 
 @pytest.mark.parametrize('count', [1, 2])

@@ -43,7 +43,7 @@ def entry(document):
     return document['rig_trajectories'][0]
 
 
-def test_the_example(tmp_path):
+def test_the_example_and_its_short_repr(tmp_path):
     scenario = Scenario.load(str(build_archive(tmp_path)))
     assert scenario.warnings == ()
     assert scenario.road_map is None
@@ -52,6 +52,16 @@ def test_the_example(tmp_path):
     assert scenario.path.name == 'scenario.usdz'
     np.testing.assert_array_equal(scenario.rig_bbox.centre, [1.4, 0, 0.75])
     assert (scenario.rig_bbox.width, scenario.rig_bbox.height) == (1.9, 1.5)
+    xodr = '<OpenDRIVE><header><geoReference>+lat_0=1 +lon_0=2</geoReference></header></OpenDRIVE>'
+    scenario = Scenario.load(build_archive(tmp_path, members={'map.xodr': xodr}))
+    assert repr(scenario) == (
+        f"Scenario('{SEQUENCE_ID}' in 'scenario.usdz': {START_US}000 to {START_US + 2_000_000}000 "
+        'ns (2.000 s), 21 ego poses, 3 tracks, 2 cameras, 1 warnings)'
+    )
+    assert repr(scenario.cameras[CAMERAS[0]]) == (
+        f"Camera('{CAMERAS[0]}', ftheta, 1920x1080, ROLLING_TOP_TO_BOTTOM, 20 frames)"
+    )
+    assert repr(scenario.road_map) == "RoadMap('+lat_0=1 +lon_0=2', 0 boundaries)"
 
 
 def rekeyed(*keys):
@@ -227,28 +237,15 @@ def test_lifetime_that_makes_no_sense(tmp_path):
     for lifetime in (-1.0, float('nan'), float('inf'), -(10**400)):
         with pytest.raises(ValueError, match=words):
             Scenario.load(path, min_track_lifetime_s=lifetime)
-    for lifetime in ('x', None, True):
+    for other in ('x', None, True):
         with pytest.raises(TypeError, match=words):
-            Scenario.load(path, min_track_lifetime_s=lifetime)
+            Scenario.load(path, min_track_lifetime_s=other)
 
 
 def test_path_of_another_kind():
     for path in (None, 5, b'x.usdz'):
         with pytest.raises(TypeError, match=r'path is .*, expected the path of a USDZ file'):
             Scenario.load(path)
-
-
-def test_repr_is_one_short_line(tmp_path):
-    xodr = '<OpenDRIVE><header><geoReference>+lat_0=1 +lon_0=2</geoReference></header></OpenDRIVE>'
-    scenario = Scenario.load(build_archive(tmp_path, members={'map.xodr': xodr}))
-    assert repr(scenario) == (
-        f"Scenario('{SEQUENCE_ID}' in 'scenario.usdz': {START_US}000 to {START_US + 2_000_000}000 "
-        'ns (2.000 s), 21 ego poses, 3 tracks, 2 cameras, 1 warnings)'
-    )
-    assert repr(scenario.cameras[CAMERAS[0]]) == (
-        f"Camera('{CAMERAS[0]}', ftheta, 1920x1080, ROLLING_TOP_TO_BOTTOM, 20 frames)"
-    )
-    assert repr(scenario.road_map) == "RoadMap('+lat_0=1 +lon_0=2', 0 boundaries)"
 
 
 KEYS = ('tracks_id', 'tracks_poses', 'tracks_timestamps_us', 'tracks_label_class')

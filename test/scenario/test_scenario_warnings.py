@@ -50,7 +50,6 @@ ODD_MEMBERS = [
             ('{"sequence_id": "a"}', 'pose-range is missing, expected an object, so the range is'),
             (INFO % '[]', 'pose-range is an empty list'),
             (INFO % '{}', 'pose-range.start-timestamp_us is missing'),
-            (RANGE % (5, 0), 'pose-range.end-timestamp_us is 0, expected a time not before 5, so'),
             (RANGE % (5, 3), 'pose-range.end-timestamp_us is 3, expected a time not before 5'),
             (RANGE % (5, 9), f'pose-range is 5 to 9, {THEIRS}'),
         )
@@ -63,10 +62,8 @@ ODD_MEMBERS = [
             ('just text', 'is '),
             (b'\xff\xfe\x00', 'is not YAML: it cannot be decoded, so the scene id and'),
             (r'a: "\U00110000"', 'is not YAML that can be read'),
-            (r'a: "\UFFFFFFFF"', 'is not YAML that can be read'),
             ('a: &a [*a, *a]\nb: *c\n', 'is not YAML'),
             ('scene_id: [x]\n', 'scene_id is a list of 1, expected a text, so it is not used'),
-            ('scene_id: {a: b}\n', 'scene_id is an object of 1'),
             ('[' * 1000, 'is nested too deeply to be read, so the scene id and the'),
             ('a: ' + 'x' * 200_000, 'has 200003 bytes or more, expected at most 131072'),
         )

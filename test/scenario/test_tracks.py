@@ -110,7 +110,7 @@ def test_at_every_first_and_last_sample():
             assert f'id {i}' not in TRACKS.active_ids(t)
 
 
-def test_who_is_there_beside_a_look_at_every_lifetime():
+def test_who_is_there_beside_a_look_at_every_lifetime(monkeypatch):
     """Crowds of one moment, one that lives on, and many at once: tracks of all lifetimes."""
     random = np.random.default_rng(5)
     starts = np.concatenate([random.integers(0, 900, 400), np.full(100, 500), [-7, 450]])
@@ -120,19 +120,18 @@ def test_who_is_there_beside_a_look_at_every_lifetime():
         expected = np.flatnonzero((starts <= t) & (ends >= t))
         np.testing.assert_array_equal(tracks.at(t).indices, expected)
         assert tracks.active_ids(t) == tuple(f'id {i}' for i in expected)
+    # More changes than are remembered.
+    monkeypatch.setattr('nurec_ros.scenario.tracks._REMEMBERED', 50)
+    # Tracks that come one after the other, each for ten microseconds of every fifteen.
+    times = BEGIN_NS + np.arange(70) * 15_000
+    tracks = assembled([Truth([t, t + 10_000]) for t in times])
+    for _ in range(2):
+        for i, t in enumerate(times.tolist()):
+            assert tracks.active_ids(t + 10_000) == (f'id {i}',)
+            assert tracks.active_ids(t + 10_001) == ()
 
 
-def test_difference():
-    times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 40).astype(int).tolist()
-    sets = [TRACKS.at(t) for t in times]
-    for before, after in [*pairwise(sets), (sets[30], sets[4])]:
-        changes = TRACKS.difference(before, after)
-        assert set(changes.new) == set(after.ids) - set(before.ids)
-        assert set(changes.gone) == set(before.ids) - set(after.ids)
-    assert TRACKS.difference(sets[9], sets[9]).new == ()
-
-
-def test_static_and_controllable():
+def test_difference_static_and_controllable():
     kinds = [{'DYNAMIC', 'CONTROLLABLE'}, {'DYNAMIC'}, {'CONTROLLABLE'}, set(), {'PARKED'}]
     tracks = assembled(TRUTHS[:5], tuple(map(frozenset, kinds)))
     assert tracks.static.tolist() == [False, False, False, True, True]
@@ -140,6 +139,13 @@ def test_static_and_controllable():
     active = tracks.at(int(tracks.start_ns[3]))
     assert active.static[active.ids.index('id 3')]
     assert not active.controllable[active.ids.index('id 3')]
+    times = np.linspace(TRACKS.start_ns.min(), TRACKS.end_ns.max(), 40).astype(int).tolist()
+    sets = [TRACKS.at(t) for t in times]
+    for before, after in [*pairwise(sets), (sets[30], sets[4])]:
+        changes = TRACKS.difference(before, after)
+        assert set(changes.new) == set(after.ids) - set(before.ids)
+        assert set(changes.gone) == set(before.ids) - set(after.ids)
+    assert TRACKS.difference(sets[9], sets[9]).new == ()
 
 
 @pytest.mark.parametrize('t', [int(TRUTHS[5].times[3]) + 1_234_567, int(TRUTHS[5].times[-1])])
@@ -229,17 +235,6 @@ def test_integers_of_any_kind_are_times(kind):
     assert TRACKS.trail(5, kind(t), kind(t)).shape == (1, 3)
 
 
-def test_more_changes_than_are_remembered(monkeypatch):
-    monkeypatch.setattr('nurec_ros.scenario.tracks._REMEMBERED', 50)
-    # Tracks that come one after the other, each for ten microseconds of every fifteen.
-    times = BEGIN_NS + np.arange(70) * 15_000
-    tracks = assembled([Truth([t, t + 10_000]) for t in times])
-    for _ in range(2):
-        for i, t in enumerate(times.tolist()):
-            assert tracks.active_ids(t + 10_000) == (f'id {i}',)
-            assert tracks.active_ids(t + 10_001) == ()
-
-
 def test_repr_is_short():
     assert repr(TRACKS) == (
         f'Tracks(120 of {len(TRACKS.samples)} poses '
@@ -274,7 +269,7 @@ def test_hills_and_crests_stay(count):
     assert np.abs(smooth_heights(SECONDS, moving(8.0, crest)) - crest).max() < 0.05
 
 
-def test_grade_is_limited():
+def test_grade_is_limited_short_tracks_are_smoothed_and_uneven_sampling_shifts_nothing():
     jump = np.where(SECONDS < 5.0, 0.0, 4.0)
     positions = moving(5.0, jump)
     found = smooth_heights(SECONDS, positions)
@@ -282,6 +277,15 @@ def test_grade_is_limited():
     assert (np.abs(np.diff(found)) <= STEEPEST * way + 1e-12).all()
     assert found.min() >= -1e-12
     assert found.max() <= 4.0 + 1e-12
+    # Over 0.1 s on either side of a peak of 0.08 m the lines through the heights mean half of it.
+    heights = np.zeros(len(SECONDS))
+    heights[1] = 0.08
+    found = smooth_heights(SECONDS[:3], moving(8.0, heights)[:3])
+    np.testing.assert_allclose(found, [0.0, 0.04, 0.0], atol=1e-12)
+    seconds = np.cumsum(np.random.default_rng(2).uniform(0.02, 0.3, 80))
+    ramp = 0.1 * seconds
+    positions = np.stack([5 * seconds, 0 * seconds, ramp], axis=1)
+    np.testing.assert_allclose(smooth_heights(seconds, positions), ramp, atol=1e-12)
 
 
 @pytest.mark.parametrize('bad', [0, 1, 50, 98, 99])
@@ -293,18 +297,6 @@ def test_one_bad_pose_moves_nothing(bad, speed):
     found = smooth_heights(SECONDS, moving(speed, heights))
     # On a slope the median of the last poses is up to two steps below the last.
     assert np.abs(found - truth).max() <= 2 * 0.05 * speed * 0.1 + 1e-9
-
-
-def test_the_shortest_track_with_a_middle_is_smoothed_and_uneven_sampling_shifts_nothing():
-    # Over 0.1 s on either side of a peak of 0.08 m the lines through the heights mean half of it.
-    heights = np.zeros(len(SECONDS))
-    heights[1] = 0.08
-    found = smooth_heights(SECONDS[:3], moving(8.0, heights)[:3])
-    np.testing.assert_allclose(found, [0.0, 0.04, 0.0], atol=1e-12)
-    seconds = np.cumsum(np.random.default_rng(2).uniform(0.02, 0.3, 80))
-    ramp = 0.1 * seconds
-    positions = np.stack([5 * seconds, 0 * seconds, ramp], axis=1)
-    np.testing.assert_allclose(smooth_heights(seconds, positions), ramp, atol=1e-12)
 
 
 def test_only_heights_change_and_only_on_wish(tmp_path):

@@ -188,17 +188,7 @@ def test_scaled_sees_the_same_through_scaled_pixels(name, factor):
     np.testing.assert_allclose(resized.project(rays)[0], expected, atol=1e-9)
 
 
-def test_scaled_follows_the_rule_of_each_coefficient():
-    scaled = _model(FRONT_WIDE).scaled(0.5)
-    expected = [b / 0.5**i for i, b in enumerate(FRONT_WIDE['pixeldist_to_angle_poly'])]
-    np.testing.assert_allclose(scaled.pixeldist_to_angle_poly, expected, rtol=1e-15)
-    expected = [a * 0.5 for a in FRONT_WIDE['angle_to_pixeldist_poly']]
-    np.testing.assert_allclose(scaled.angle_to_pixeldist_poly, expected, rtol=1e-15)
-    assert scaled.principal_point == ((958.3 + 0.5) / 2 - 0.5, (751.6 + 0.5) / 2 - 0.5)
-    assert scaled.linear_cde == (1.0, 0.0, 0.0)
-
-
-def test_what_is_no_size_or_scale_is_refused():
+def test_scaled_follows_the_rule_of_each_coefficient_and_refuses_what_is_no_scale():
     model = _model(FRONT_WIDE)
     for factor in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match='cannot be scaled'):
@@ -208,6 +198,13 @@ def test_what_is_no_size_or_scale_is_refused():
     for size in ((0, 5), (5, 0)):
         with pytest.raises(ValueError, match='cannot have the size'):
             model.resized(*size)
+    scaled = _model(FRONT_WIDE).scaled(0.5)
+    expected = [b / 0.5**i for i, b in enumerate(FRONT_WIDE['pixeldist_to_angle_poly'])]
+    np.testing.assert_allclose(scaled.pixeldist_to_angle_poly, expected, rtol=1e-15)
+    expected = [a * 0.5 for a in FRONT_WIDE['angle_to_pixeldist_poly']]
+    np.testing.assert_allclose(scaled.angle_to_pixeldist_poly, expected, rtol=1e-15)
+    assert scaled.principal_point == ((958.3 + 0.5) / 2 - 0.5, (751.6 + 0.5) / 2 - 0.5)
+    assert scaled.linear_cde == (1.0, 0.0, 0.0)
 
 
 def test_many_points_at_once_equal_few_and_none_are_no_pixels():
