@@ -15,7 +15,7 @@
 
 import json
 import math
-from test.scenario.cameras.nvidia_lenses import nvidia_pixels, RAYS, SIZED
+from test.scenario.cameras.lens_samples import nvidia_pixels, RAYS, SIZED
 from test.support.lenses import ftheta_project
 from types import SimpleNamespace
 from typing import Any
