@@ -32,14 +32,13 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros import loading, sensor_topics
 from nurec_ros.ros.loading import Loaded, read
 from nurec_ros.ros.names import FrameNames
-from nurec_ros.ros.outlet import Graph
 from nurec_ros.ros.sensor_topics import CameraTopics, channels_of, LidarTopic
 from nurec_ros.scenario import Lidar
 from nurec_ros.scenario.cameras import PinholeCamera
 from nurec_ros.scenario.rig import SpinningLidar
 from nurec_ros.settings import Settings, Values
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField
+from sensor_msgs.msg import CameraInfo, PointField
 
 pytestmark = pytest.mark.ros
 
@@ -203,29 +202,6 @@ def test_a_topic_that_cannot_be_leaves_none_of_the_others():
     with pytest.raises(AssertionError):
         CameraTopics(outlet, FRAMES, 'front cam', MODEL, 'png')
     assert outlet.topics[RAW].destroyed
-
-
-def test_over_ros_a_camera_is_seen_heard_and_gone(node: Any, listener: Any):
-    topics = CameraTopics(Graph(node), FRAMES, 'front cam', MODEL, 'png')
-    assert topics.audience == (0, 0, 0)
-    names = {kind: topic.replace('~', '/nurec') for kind, topic in TOPICS.items()}
-    heard = [
-        listener.listen(kind, name)
-        for kind, name in zip((Image, CompressedImage, CameraInfo), names.values(), strict=True)
-    ]
-    listener.until(lambda: topics.audience == (1, 1, 1), 'three subscriptions')
-    sent = frame()
-    topics.publish(sent)
-    (image,), (packed,), (about,) = (listener.received(messages, 1) for messages in heard)
-    assert image.data.tobytes() == red_picture().tobytes()
-    assert packed.data.tobytes() == sent.data
-    assert image.header == packed.header == about.header
-    topics.destroy()
-    topics.publish(sent)
-    listener.until(
-        lambda: not any(map(listener.node.count_publishers, names.values())),
-        'the end of the topics',
-    )
 
 
 # Lidars.

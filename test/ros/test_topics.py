@@ -14,7 +14,6 @@
 """What a moment, a jump and another scenario look like on the topics; without a middleware."""
 
 from collections.abc import Callable
-from dataclasses import replace
 import json
 from pathlib import Path
 from test.support.archives import build_archive, CAMERAS, ego_pose, START_US
@@ -37,9 +36,6 @@ pytestmark = pytest.mark.ros
 BEGIN_NS = START_US * 1000
 MS = 1_000_000
 MOMENT_NS = BEGIN_NS + 1_000 * MS
-T_EARTH_MAP = np.eye(4)
-T_EARTH_MAP[:3, :3] = Rotation.from_rotvec((0.5, 0.2, -1.0)).as_matrix()
-T_EARTH_MAP[:3, 3] = (3_100_000.0, 1_000_000.0, 5_460_000.0)
 
 
 @pytest.fixture(scope='module')
@@ -203,34 +199,6 @@ def test_run_time_settings_count_as_they_are_now(stage: Stage):
 # Poses.
 
 
-@pytest.mark.parametrize(
-    ('settings', 'parent', 'child'),
-    [
-        ({}, 'map', 'base_link'),
-        ({'odom_frame': 'odom', 'frame_prefix': 'two/'}, 'two/odom', 'two/base_link'),
-    ],
-)
-def test_the_pose_is_the_arcs_on_tf_and_odometry(
-    scenario: Scenario, settings: dict[str, Any], parent: str, child: str
-):
-    stage = Stage(scenario, **settings)
-    stage.topics.show(Show(MOMENT_NS, pose=True))
-    ((transform,),) = [one.transforms for one in stage.outlet.messages('/tf')]
-    (odometry,) = stage.outlet.messages('~/odom')
-    for message in (transform, odometry):
-        assert stamp_ns(message) == MOMENT_NS
-        assert (message.header.frame_id, message.child_frame_id) == (parent, child)
-    np.testing.assert_allclose(matrix_of(transform.transform), ego_pose(1.0), atol=2e-5)
-    pose = odometry.pose.pose
-    assert pose.orientation == transform.transform.rotation
-    at, moved = pose.position, transform.transform.translation
-    assert (at.x, at.y, at.z) == (moved.x, moved.y, moved.z)
-    # In the rig's own frame: 8 m/s ahead, 0.2 rad/s to the left.
-    linear, angular = odometry.twist.twist.linear, odometry.twist.twist.angular
-    np.testing.assert_allclose([linear.x, linear.y, linear.z], [8, 0, 0], atol=0.02)
-    np.testing.assert_allclose([angular.x, angular.y, angular.z], [0, 0, 0.2], atol=1e-4)
-
-
 def test_images_stamps_are_in_the_message_of_the_moment(stage: Stage):
     times = [BEGIN_NS + offset * MS for offset in (300, 100, 300)]
     for stamps in (times, [], [BEGIN_NS + 400 * MS]):
@@ -258,16 +226,6 @@ def test_odom_is_the_same_as_map_and_the_prefix_before_all_but_map(scenario: Sce
     assert all(child.startswith('two_') for child in tree)
 
 
-def test_earth_is_the_parent_of_map_where_it_is_known_and_wanted(scenario: Scenario):
-    known = replace(scenario, T_earth_map=T_EARTH_MAP)
-    parent, pose = Stage(known, publish_earth_frame=True).static_tree()['map']
-    assert parent == 'earth'
-    np.testing.assert_allclose(pose, T_EARTH_MAP, atol=1e-6)
-    assert 'map' not in Stage(known).static_tree()
-    assert scenario.T_earth_map is None
-    assert 'map' not in Stage(scenario, publish_earth_frame=True).static_tree()
-
-
 @pytest.mark.parametrize(
     ('settings', 'frames'),
     [
@@ -286,38 +244,7 @@ def test_frames_that_others_publish_are_left_to_them(
     assert ('odom' in tree) == (frames == 1)
 
 
-# The ego's box, objects and state.
-
-
-def test_the_ego_is_a_box_locked_to_base(scenario: Scenario):
-    stage = Stage(scenario, frame_prefix='two/')
-    stage.topics.show_all(ShowAll(MOMENT_NS))
-    ((marker,),) = [message.markers for message in stage.outlet.messages('~/ego')]
-    assert (marker.type, marker.action) == (Marker.CUBE, Marker.ADD)
-    assert (marker.header.frame_id, marker.frame_locked) == ('two/base_link', True)
-    assert stamp_ns(marker) == MOMENT_NS
-    at, scale, to = marker.pose.position, marker.scale, marker.pose.orientation
-    assert (at.x, at.y, at.z) == (1.4, 0.0, 0.75)
-    assert (scale.x, scale.y, scale.z) == (4.9, 1.9, 1.5)
-    assert (to.x, to.y, to.z, to.w) == (0, 0, 0, 1)
-    assert marker.color.a > 0
-
-
-def test_objects_carry_the_same_boxes_for_programs(stage: Stage):
-    pytest.importorskip('vision_msgs.msg')
-    # The person is there in the middle half only.
-    for offset_ms in (1_000, 1_900, 1_000):
-        stage.topics.show(Show(BEGIN_NS + offset_ms * MS, tracks=True))
-    first, second, third = stage.outlet.messages('~/objects')
-    assert [one.id for one in first.detections] == ['1', '2@scene:a', '3']
-    assert [one.id for one in second.detections] == ['1', '3']
-    assert third == first
-    car = first.detections[0]
-    assert car.header == first.header
-    (result,) = car.results
-    assert (result.hypothesis.class_id, result.hypothesis.score) == ('automobile', 1.0)
-    box = stage.outlet.messages('~/tracks')[0].markers[0]
-    assert result.pose.pose == car.bbox.center == box.pose
+# Objects and state.
 
 
 def test_without_vision_msgs_there_are_no_objects_and_no_errors(

@@ -37,26 +37,9 @@ class Caller:
     `spin` lets the node's executor work for a moment. A call without an answer ends it all.
     """
 
-    def __init__(
-        self,
-        node: Any,
-        spin: Callable[[], None],
-        *,
-        begin_ns: int,
-        end_ns: int,
-        name: str = '/nurec',
-    ) -> None:
+    def __init__(self, node: Any, spin: Callable[[], None], *, begin_ns: int, end_ns: int) -> None:
         from rcl_interfaces.srv import GetParameters, SetParameters
-        from rosbag2_interfaces.srv import (
-            GetRate,
-            IsPaused,
-            Pause,
-            PlayNext,
-            Resume,
-            Seek,
-            SetRate,
-            TogglePaused,
-        )
+        from rosbag2_interfaces import srv
         from std_srvs.srv import Trigger
 
         self.counts: Counter[str] = Counter()
@@ -64,23 +47,19 @@ class Caller:
         self.slowest_s = 0.0
         self._spin = spin
         self._begin_ns, self._end_ns = begin_ns, end_ns
-        kinds = {
+        steered = ('pause', 'play_next', 'resume', 'seek', 'toggle_paused')
+        self._kinds: dict[str, Any] = {
             'get_parameters': GetParameters,
             'set_parameters': SetParameters,
-            'get_rate': GetRate,
-            'is_paused': IsPaused,
-            'pause': Pause,
-            'play_next': PlayNext,
-            'resume': Resume,
-            'seek': Seek,
-            'set_rate': SetRate,
-            'toggle_paused': TogglePaused,
+            **dict.fromkeys(('play', 'stop', 'reset', 'tick'), Trigger),
+            **{
+                one: getattr(srv, one.title().replace('_', ''))
+                for one in (*steered, 'get_rate', 'is_paused', 'set_rate')
+            },
         }
-        kinds.update(dict.fromkeys(('play', 'stop', 'reset', 'tick'), Trigger))
-        self._kinds = kinds
         self._clients = {
-            service: node.create_client(kind, f'{name}/{service}')
-            for service, kind in kinds.items()
+            service: node.create_client(kind, f'/nurec/{service}')
+            for service, kind in self._kinds.items()
         }
         self._rounds = 0
 

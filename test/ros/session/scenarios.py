@@ -22,9 +22,7 @@ and from closed forms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 import math
 from pathlib import Path
 from test.support.archives import (
@@ -51,63 +49,29 @@ FRONT, REAR, CROSS = (
 )
 # Much more than is played: a client that is late is not to find the end.
 LONG_S, MIDDLE_S = 20.0, 12.0
+CAMERA_HZ = 20.0
 SPEED_M_S, YAW_RATE_RAD_S = 8.0, 0.2
 # What lives 0.1 s or less is left out by default.
 LEAST_LIFE_US = 100_000
 
 
-@dataclass(frozen=True)
 class Truth:
-    """One scenario: where its file is, and what is in it."""
+    """One scenario: where its file is, and what is in it; cameras and road users by name."""
 
-    path: Path
-    sequence_id: str
-    start_us: int
-    rig: Document
-    tracks: Mapping[str, Document]
-
-    @property
-    def begin_ns(self) -> int:
-        """Return the first moment."""
-        return self.pose_times_ns[0]
-
-    @property
-    def end_ns(self) -> int:
-        """Return the last moment."""
-        return self.pose_times_ns[-1]
-
-    @cached_property
-    def pose_times_ns(self) -> list[int]:
-        """Return the times of the ego's poses."""
-        return [time * US for time in self._trajectory['T_rig_world_timestamps_us']]
-
-    @property
-    def poses(self) -> np.ndarray:
-        """Return what was written of the ego, (N, 4, 4)."""
-        return np.array(self._trajectory['T_rig_worlds'])
-
-    @property
-    def box(self) -> Document | None:
-        """Return the ego's box."""
-        return self._trajectory.get('rig_bbox')
-
-    @property
-    def _trajectory(self) -> Document:
-        return self.rig['rig_trajectories'][0]
-
-    @cached_property
-    def cameras(self) -> dict[str, Document]:
-        """Return the calibrations by name."""
-        calibrations = self.rig['camera_calibrations'].values()
-        return {one['logical_sensor_name']: one for one in calibrations}
-
-    @cached_property
-    def frame_ends_ns(self) -> dict[str, list[int]]:
-        """Return the ends of the recorded exposures by camera."""
-        spans = self._trajectory['cameras_frame_timestamps_us']
-        return {
-            key.split('@')[0]: [end * US for _, end in spans[key]]
-            for key in self.rig['camera_calibrations']
+    def __init__(self, path: Path, name: str, rig: Document, tracks: list[Document]) -> None:
+        self.path, self.sequence_id = path, name
+        self.tracks = {one['id']: one for one in tracks}
+        (trajectory,) = rig['rig_trajectories']
+        self.pose_times_ns = [time * US for time in trajectory['T_rig_world_timestamps_us']]
+        self.begin_ns, self.end_ns = self.pose_times_ns[0], self.pose_times_ns[-1]
+        self.poses = np.array(trajectory['T_rig_worlds'])
+        # The ego's.
+        self.box: Document | None = trajectory.get('rig_bbox')
+        calibrations = rig['camera_calibrations']
+        self.cameras = {one['logical_sensor_name']: one for one in calibrations.values()}
+        spans = trajectory['cameras_frame_timestamps_us']
+        self.frame_ends_ns = {
+            key.split('@')[0]: [end * US for _, end in spans[key]] for key in calibrations
         }
 
     def contains(self, t_ns: int) -> bool:
@@ -142,55 +106,49 @@ class Truth:
 
 def build(folder: Path) -> tuple[Truth, Truth, Truth]:
     """Write the three archives."""
+    walker = _moving('1', 'person', 0, 0.5, at=(9.0, 2.0), velocity=(0.5, 0.0))
     return (
-        _write(
-            folder,
-            'first',
-            duration_s=LONG_S,
-            start_us=START_US,
-            cameras=(FRONT, REAR),
-            tracks=_tracks_of_first(),
-        ),
+        _write(folder, 'first', START_US, LONG_S, (FRONT, REAR), _tracks_of_first()),
         _write(
             folder,
             'second',
-            duration_s=MIDDLE_S,
-            start_us=START_US + 50_000_000,
-            cameras=(FRONT, CROSS),
-            tracks=_tracks_of_second(),
-            edit_rig=_raise_cameras,
+            START_US + 50_000_000,
+            MIDDLE_S,
+            (FRONT, CROSS),
+            _tracks_of_second(),
+            _raise_cameras,
         ),
-        _write(
-            folder,
-            'third',
-            duration_s=0.5,
-            start_us=0,
-            cameras=(REAR,),
-            tracks=[_moving('1', 'person', 0, 0.5, at=(9.0, 2.0), velocity=(0.5, 0.0))],
-            edit_rig=lambda rig: rig['rig_trajectories'][0].pop('rig_bbox') and rig,
-        ),
+        _write(folder, 'third', 0, 0.5, (REAR,), [walker], _take_box),
     )
 
 
-def _write(folder: Path, name: str, **options: Any) -> Truth:
+def _write(
+    folder: Path,
+    name: str,
+    start_us: int,
+    duration_s: float,
+    cameras: tuple[str, ...],
+    tracks: list[Document],
+    edit_rig: Callable[[Document], object] = bool,
+) -> Truth:
     rig = rig_document(
-        duration_s=options['duration_s'],
-        start_us=options['start_us'],
-        cameras=options['cameras'],
-        camera_hz=20.0,
+        duration_s=duration_s, start_us=start_us, cameras=cameras, camera_hz=CAMERA_HZ
     )
-    edit_rig = options.pop('edit_rig', None)
-    if edit_rig is not None:
-        edit_rig(rig)
-
-    def edit_info(info: Document) -> None:
-        info['sequence_id'] = name
-
+    edit_rig(rig)
     path = build_archive(
-        folder, f'{name}.usdz', edit_rig=lambda _: rig, edit_info=edit_info, **options
+        folder,
+        f'{name}.usdz',
+        duration_s=duration_s,
+        start_us=start_us,
+        tracks=tracks,
+        edit_rig=lambda _: rig,
+        edit_info={'sequence_id': name},
     )
-    tracks = {one['id']: one for one in options['tracks']}
-    return Truth(path, name, options['start_us'], rig, tracks)
+    return Truth(path, name, rig, tracks)
+
+
+def _take_box(rig: Document) -> None:
+    del rig['rig_trajectories'][0]['rig_bbox']
 
 
 def _raise_cameras(rig: Document) -> None:

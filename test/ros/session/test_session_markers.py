@@ -177,7 +177,9 @@ def test_objects_are_the_same_boxes(recording):
             assert set(detections) == set(there)
             for name, (track, box) in there.items():
                 found = detections[name]
-                assert found.results[0].hypothesis.class_id == track['label']
+                (result,) = found.results
+                assert result.hypothesis.class_id == track['label']
+                assert (result.hypothesis.score, result.pose.pose) == (1.0, box.pose)
                 assert nanoseconds(found.header.stamp) == b.stamp_ns
                 assert found.header.frame_id == 'map'
                 assert (found.bbox.center, found.bbox.size) == (box.pose, box.scale)
@@ -194,6 +196,7 @@ def test_ego_is_its_box_and_deleted_where_there_is_none(recording):
         assert (marker.action, marker.type, marker.frame_locked) == (ADD, CUBE, True)
         assert vector(marker.pose.position) == pytest.approx(box['centroid'])
         assert vector(marker.scale) == pytest.approx(box['dim'])
+        assert marker.color.a > 0.0
         assert entry.sent_ns < last.from_ns
     assert len(before) >= 2 * (len(recording.eras) - 2)
     assert last.truth.box is None
