@@ -23,63 +23,47 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 
-def on_ground(path, x, y, yaw, s_m):
-    position, quaternion = path.on_ground(x, y, yaw, s_m)
-    return np.array(position), Rotation.from_quat(quaternion)
-
-
-def test_a_ramp_gives_height_and_pitch_beyond_its_ends_too():
+def test_a_ramp_gives_height_and_tilt_beyond_its_ends_too_whichever_way_one_heads():
     uphill = math.radians(6.0)
     path = RecordedPath(straight(speed=5.0, seconds=4.0, yaw=0.7, pitch=uphill, start=(3, 4, 5)))
+    up = Rotation.from_euler('ZYX', (0.7, -uphill, 0.0)).as_matrix()[:, 2]
     for way in (-30.0, -0.01, 0.0, 7.77, 19.99, 20.0, 55.0):
         for beside in (-2.0, 0.0, 3.0):
             x = 3 + way * math.cos(0.7) - beside * math.sin(0.7)
             y = 4 + way * math.sin(0.7) + beside * math.cos(0.7)
             s_m = path.nearest(x, y)
             assert s_m == pytest.approx(way, abs=1e-9)
-            position, rotation = on_ground(path, x, y, 0.7, s_m)
-            np.testing.assert_allclose(position, (x, y, 5 + way * math.tan(uphill)), atol=1e-9)
-            np.testing.assert_allclose(rotation.as_euler('ZYX'), (0.7, -uphill, 0.0), atol=1e-9)
+            for turned in (0.7, 0.4, math.pi / 2, math.pi, -2.0):
+                position, quaternion = path.on_ground(x, y, turned, s_m)
+                at = (x, y, 5 + way * math.tan(uphill))
+                np.testing.assert_allclose(position, at, atol=1e-9)
+                axes = Rotation.from_quat(quaternion).as_matrix()
+                np.testing.assert_allclose(axes[:, 2], up, atol=1e-12)
+                off = math.atan2(axes[1, 0], axes[0, 0]) - turned
+                assert math.remainder(off, math.tau) == pytest.approx(0.0, abs=1e-12)
             found = path.deviation(x, y, 0.7 + 0.2, s_m)
             assert found.lateral_m == pytest.approx(beside, abs=1e-9)
             assert found.heading_deg == pytest.approx(math.degrees(0.2))
 
 
-@pytest.mark.parametrize('turned', [0.4, math.pi / 2, math.pi, -2.0])
-def test_whoever_turns_on_a_ramp_is_tilted_as_the_ramp_is(turned):
-    uphill = math.radians(8.0)
-    path = RecordedPath(straight(pitch=uphill))
-    up = np.array((-math.sin(uphill), 0.0, math.cos(uphill)))
-    _, rotation = on_ground(path, 50.0, 0.0, turned, 50.0)
-    np.testing.assert_allclose(rotation.as_matrix()[:, 2], up, atol=1e-12)
-    ahead = rotation.as_matrix()[:, 0]
-    assert math.atan2(ahead[1], ahead[0]) == pytest.approx(
-        math.remainder(turned, math.tau), abs=1e-12
-    )
-
-
-def turning_ramp(radius=15.0, turns=1.0, rise=6.0, bank=0.05, count=400):
-    angle = np.linspace(0.0, turns * math.tau, count)
-    slope = math.atan2(rise, turns * math.tau * radius)
-    positions = np.column_stack(
-        (radius * np.cos(angle), radius * np.sin(angle), rise * angle / angle[-1])
-    )
-    rotations = Rotation.from_euler(
-        'ZYX', np.column_stack((angle + math.pi / 2, np.full(count, -slope), np.full(count, bank)))
-    )
-    return trajectory(positions, rotations), slope
-
-
 def test_a_turning_ramp_is_driven_up():
-    radius, speed = 15.0, 4.0
-    recorded, slope = turning_ramp(radius, turns=2.0, rise=12.0, count=800)
+    radius, speed, bank = 15.0, 4.0, 0.05
+    # Twice around: the lower and the upper turn lie above one another.
+    angle = np.linspace(0.0, 2 * math.tau, 800)
+    slope = math.atan2(12.0, 2 * math.tau * radius)
+    recorded = trajectory(
+        np.column_stack((radius * np.cos(angle), radius * np.sin(angle), np.linspace(0, 12, 800))),
+        Rotation.from_euler(
+            'ZYX',
+            np.column_stack((angle + math.pi / 2, np.full(800, -slope), np.full(800, bank))),
+        ),
+    )
     ego = DrivenEgo(recorded, T0, source='twist', command_timeout_ns=0)
     ego.put(TwistCommand(0, speed, speed / radius), halted=True)
     for seconds in (1.0, 12.3, 23.56, 30.0, 45.0):
         t_ns = T0 + round(seconds * SECOND)
         ego.advance_to(t_ns)
         found, angle = ego.pose(t_ns), speed * seconds / radius
-        # Twice around: the lower and the upper turn lie above one another.
         assert found.position[2] == pytest.approx(12.0 * angle / (2 * math.tau), abs=5e-3)
         yaw, pitch, roll = euler(found)
         assert math.remainder(yaw - angle - math.pi / 2, math.tau) == pytest.approx(0, abs=3e-3)
@@ -144,18 +128,15 @@ def test_a_drive_that_stood_is_a_point(jitter):
     assert abs(ego.deviation(ego.passed_ns).lateral_m) == pytest.approx(10.0, abs=0.1)
 
 
-@pytest.mark.parametrize('count', [1, 2, 9])
-def test_a_short_path_is_a_point(count):
-    recorded = trajectory(
-        np.column_stack((0.11 * np.arange(count), np.zeros(count), np.zeros(count))),
-        Rotation.from_euler('Z', np.zeros((count, 1))),
-    )
-    path = RecordedPath(recorded)
-    assert path.is_point
-    assert path.length_m == 0.0
-    assert path.nearest(3.0, 4.0, 0.0) == path.nearest(3.0, 4.0) == 0.0
-    assert path.at_time(T0 + SECOND) == 0.0
-    assert path.deviation(3.0, -4.0, 0.0, 0.0).lateral_m == -5.0
+def test_a_short_path_is_a_point():
+    for count in (1, 2, 9):
+        xs = np.column_stack((0.11 * np.arange(count), np.zeros(count), np.zeros(count)))
+        path = RecordedPath(trajectory(xs, Rotation.from_euler('Z', np.zeros((count, 1)))))
+        assert path.is_point
+        assert path.length_m == 0.0
+        assert path.nearest(3.0, 4.0, 0.0) == path.nearest(3.0, 4.0) == 0.0
+        assert path.at_time(T0 + SECOND) == 0.0
+        assert path.deviation(3.0, -4.0, 0.0, 0.0).lateral_m == -5.0
 
 
 def test_a_reversed_recording_has_its_own_left():

@@ -15,7 +15,6 @@
 
 import inspect
 from itertools import pairwise
-import os
 from pathlib import Path
 import re
 import shlex
@@ -46,11 +45,6 @@ def blocks(language):
     return re.findall(rf'^```{language}\n(.*?)^```', TEXT, re.MULTILINE | re.DOTALL)
 
 
-def program(mark):
-    (found,) = (block for block in blocks('python') if mark in block)
-    return found
-
-
 @pytest.fixture(scope='module')
 def usdz(tmp_path_factory):
     path = tmp_path_factory.mktemp('street') / 'drive.usdz'
@@ -58,7 +52,7 @@ def usdz(tmp_path_factory):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def server(usdz):
     with FakeServer(picture, scenes=[Scenario.load(usdz).scene_id]) as running:
         yield running
@@ -67,10 +61,11 @@ def server(usdz):
 @pytest.fixture
 def run(usdz, server, monkeypatch):
     """Return a function that runs a program where the drive lies, and returns its names."""
-    monkeypatch.chdir(usdz.parent)
 
     def execute(mark, **names):
-        text = program(mark).replace('localhost:46435', server.address)
+        monkeypatch.chdir(usdz.parent)
+        (text,) = (block for block in blocks('python') if mark in block)
+        text = text.replace('localhost:46435', server.address)
         exec(compile(text, f'docs/driving.md ({mark})', 'exec'), names)
         return names
 
@@ -86,15 +81,15 @@ def test_the_loop_over_ros(usdz, server, tmp_path, monkeypatch):
     """Compare with the same drive in an environment, which the printed numbers tell."""
     pytest.importorskip('rclpy')
     monkeypatch.setenv('ROS_DOMAIN_ID', str(claim_domain()))
-    command = next(one for one in blocks('bash') if 'ego_wait_s' in one)
-    name, *words = shlex.split(command.replace('drive.usdz', str(usdz)))
+    name, *words = next(one for one in commands() if 'ego_wait_s:=5.0' in one)
     assert name == 'nurec_player'
+    words = [word.replace('drive.usdz', str(usdz)) for word in words]
     words += ['-p', f'server:={server.address}']
     player = Process('nurec_ros.cli.player', words, tmp_path / 'player.txt')
+    (text,) = (block for block in blocks('python') if 'rclpy.init' in block)
     policy = f'def policy(images):\n    return {SPEED}, {YAW_RATE}\n\n\n'
     done = subprocess.run(
-        [sys.executable, '-c', policy + program('rclpy.init')],
-        env=dict(os.environ),
+        [sys.executable, '-c', policy + text],
         capture_output=True,
         text=True,
         timeout=600,
@@ -150,26 +145,23 @@ def test_the_gymnasium_environment(check_env, run, usdz, server):
     drive = run('gymnasium.Env')['NurecEnv'](str(usdz), server.address)
     if check_env:
         check_env(drive)
-    try:
-        rgb, _ = drive.reset(seed=3)
-        assert (rgb.ndim, rgb.dtype) == (3, np.uint8)
-        steps, over = 0, False
-        while not over:
-            rgb, reward, terminated, truncated, _ = drive.step(np.float32([SPEED, 0.0]))
-            over = terminated or truncated
-            steps += 1
-        assert (terminated, truncated) == (False, True)
-        assert steps > 15
-        assert isinstance(reward, float)
+    rgb, _ = drive.reset(seed=3)
+    assert (rgb.ndim, rgb.dtype) == (3, np.uint8)
+    # To the end, and far off the path.
+    for action, ended, least in (
+        ([SPEED, 0.0], (False, True), 15),
+        ([15.0, 0.5], (True, False), 1),
+    ):
         drive.reset()
-        over = False
-        while not over:
-            _, _, terminated, truncated, _ = drive.step(np.float32([15.0, 0.5]))
-            over = terminated or truncated
-        assert (terminated, truncated) == (True, False)
-        assert 'max_deviation_m' in drive.seen.why
-    finally:
-        drive.inside.close()
+        steps, over = 0, (False, False)
+        while not any(over):
+            rgb, reward, *over, _ = drive.step(np.float32(action))
+            steps += 1
+        assert tuple(over) == ended
+        assert steps > least
+        assert isinstance(reward, float)
+    assert 'max_deviation_m' in drive.seen.why
+    drive.inside.close()
 
 
 def commands():
@@ -177,12 +169,6 @@ def commands():
     for block in blocks('bash'):
         for line in block.replace('\\\n', ' ').splitlines():
             yield shlex.split(line)
-
-
-def parameters(words):
-    """Return names and values that are given by `-p`."""
-    found = [word for flag, word in pairwise(words) if flag == '-p']
-    return [word.split(':=', 1) for word in found]
 
 
 def test_the_parameters_of_commands_are_there():
@@ -201,7 +187,8 @@ def test_the_parameters_of_commands_are_there():
         met.add(program)
         assert words[: words.index(program)] in ([], ['ros2', 'run', 'nurec_ros'])
         specs = {spec.name: spec for spec in known[program]}
-        for name, value in parameters(words):
+        given = [word for flag, word in pairwise(words) if flag == '-p']
+        for name, value in (word.split(':=', 1) for word in given):
             convert(specs[name], name, yaml.safe_load(value))
     assert met == set(known)
 
