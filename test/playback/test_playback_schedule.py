@@ -38,9 +38,8 @@ def schedule():
     return Schedule({**times, 'none': NO_FRAMES})
 
 
-@pytest.mark.parametrize(
-    ('after_ms', 'until_ms', 'names', 'due'),
-    [
+def test_due(schedule):
+    for after_ms, until_ms, names, due in (
         # By time, then by name, without those before and at the beginning.
         (0, 1000, None, [WIDE[0], TELE[0], WIDE[1], TELE[1], WIDE[2]]),
         (100, 200, ['wide'], [WIDE[1]]),
@@ -49,15 +48,12 @@ def schedule():
         (1000, 0, None, []),
         (0, 1000, ['tele', 'tele', 'unknown'], TELE),
         (0, 1000, [], []),
-    ],
-)
-def test_due(schedule, after_ms, until_ms, names, due):
-    assert schedule.due(after_ms * MS, until_ms * MS, names) == due
+    ):
+        assert schedule.due(after_ms * MS, until_ms * MS, names) == due
 
 
-@pytest.mark.parametrize(
-    ('after_ns', 'names', 'next_ms'),
-    [
+def test_next_after(schedule):
+    for after_ns, names, next_ms in (
         (0, None, 100),
         (100 * MS - 1, None, 100),
         (100 * MS, None, 200),
@@ -66,10 +62,8 @@ def test_due(schedule, after_ms, until_ms, names, due):
         (250 * MS, ['tele'], None),
         (0, ['none'], None),
         (0, [], None),
-    ],
-)
-def test_next_after(schedule, after_ns, names, next_ms):
-    assert schedule.next_after(after_ns, names) == (next_ms and next_ms * MS)
+    ):
+        assert schedule.next_after(after_ns, names) == (next_ms and next_ms * MS)
 
 
 def test_times_are_sorted_unique_and_exact():
@@ -105,9 +99,8 @@ def test_agrees_with_a_plain_search(times, edges, names):
 # --- camera_times -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ('ends', 'begin', 'end', 'rate', 'times'),
-    [
+def test_times_of_a_camera():
+    for ends, begin, end, rate, times in (
         # Recorded ones within the range, as whole microseconds; without any 10 Hz.
         (np.arange(5) * 10 * MS, 10 * MS, 30 * MS, 0, [10 * MS, 20 * MS, 30 * MS]),
         (np.array([1_999, 5_001]), 0, S, 0, [1_000, 5_000]),
@@ -119,10 +112,8 @@ def test_agrees_with_a_plain_search(times, edges, names):
         (NO_FRAMES, 1_001, 1_999, 10, []),
         (NO_FRAMES, 2_000, 1_000, 0, []),
         (NO_FRAMES, 1_999, 2_001, 10, [2_000]),
-    ],
-)
-def test_times_of_a_camera(ends, begin, end, rate, times):
-    assert camera_times(ends, begin, end, rate).tolist() == times
+    ):
+        assert camera_times(ends, begin, end, rate).tolist() == times
 
 
 @pytest.mark.parametrize('rate', [1.0, 29.97, 30, 1 / 3, 1000.0])

@@ -169,29 +169,19 @@ def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
     assert step.overtaken_by == 'the start of the next lap'
 
 
-@pytest.mark.parametrize(
-    ('prepare', 'reason'),
-    [
-        (lambda world: world.play(), 'the clock runs; halt it first, with ~/pause or ~/stop'),
-        (
-            lambda world: (world.seek(3000), world.advance(5)),
-            'the position is the end; go back with ~/seek or ~/reset',
-        ),
-        (
-            lambda world: setattr(world.playback.course, 'schedule', NOTHING_DUE),
-            'no camera has a frame between the position and the end',
-        ),
-    ],
-    ids=['playing', 'end', 'no frames'],
-)
-def test_play_next_refuses_and_moves_nothing(prepare, reason):
-    world = World()
-    prepare(world)
-    before = world.position_ms
-    step = world.step(None)
-    assert StepDone(step) in world.log
-    assert step.refusal == reason
-    assert world.position_ms == before
+def test_play_next_refuses_and_moves_nothing():
+    playing, ended, without = World(), World(at_ms=3000), World()
+    playing.play()
+    without.playback.course.schedule = NOTHING_DUE
+    for world, reason in (
+        (playing, 'the clock runs; halt it first, with ~/pause or ~/stop'),
+        (ended, 'the position is the end; go back with ~/seek or ~/reset'),
+        (without, 'no camera has a frame between the position and the end'),
+    ):
+        before = world.position_ms
+        step = world.step(None)
+        assert StepDone(step) in world.log
+        assert (step.refusal, world.position_ms) == (reason, before)
 
 
 def test_play_next_goes_to_the_next_frame_of_any_camera():
@@ -244,9 +234,8 @@ def test_what_is_owed_is_asked_for_once_for_those_who_are_subscribed():
     assert stills.begin(('a',)) == ('a',)
 
 
-@pytest.mark.parametrize(
-    ('counts', 'expected'),
-    [
+def test_each_growth_of_the_audience_owes_a_frame():
+    for counts, expected in (
         ([(1,), (1,)], 1),
         ([(1,), (2,)], 2),
         ([(2,), (1,), (2,)], 2),
@@ -256,16 +245,14 @@ def test_what_is_owed_is_asked_for_once_for_those_who_are_subscribed():
         ([(1, 0), (0, 1)], 2),
         # A camera that got a topic more.
         ([(1,), (1, 1)], 2),
-    ],
-)
-def test_each_growth_of_the_audience_owes_a_frame(counts, expected):
-    stills, asked = StillFrames(), 0
-    for numbers in counts:
-        stills.count({'a': numbers})
-        cameras = stills.begin(('a',) if any(numbers) else ())
-        asked += len(cameras)
-        stills.end(cameras)
-    assert asked == expected
+    ):
+        stills, asked = StillFrames(), 0
+        for numbers in counts:
+            stills.count({'a': numbers})
+            cameras = stills.begin(('a',) if any(numbers) else ())
+            asked += len(cameras)
+            stills.end(cameras)
+        assert asked == expected
 
 
 # Still frames: what a playback makes of them.

@@ -38,9 +38,8 @@ def test_cubics_beside_scipy():
     np.testing.assert_allclose(cubics.at(s), spline(s), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ('starts', 'pieces', 's', 'values'),
-    [
+def test_pieces_of_cubics():
+    for starts, pieces, s, values in (
         # In any order of the file.
         ([10.0, 0.0], [[5, 0, 0, 0], [1, 0, 0, 0]], [0, 9, 11, 12], [1, 1, 5, 5]),
         # What begins at the end does not count.
@@ -48,11 +47,9 @@ def test_cubics_beside_scipy():
         # Before the first piece the first goes on.
         ([5.0], [[1, 1, 0, 0]], [4, 5, 6], [0, 1, 2]),
         ([], [], [0, 1], [0, 0]),
-    ],
-)
-def test_pieces_of_cubics(starts, pieces, s, values):
-    np.testing.assert_array_equal(Cubics(starts, pieces).at(np.array(s, float)), values)
-    assert not len(Cubics([], []).cuts(0.0, 1.0))
+    ):
+        np.testing.assert_array_equal(Cubics(starts, pieces).at(np.array(s, float)), values)
+        assert not len(Cubics([], []).cuts(0.0, 1.0))
 
 
 @pytest.mark.parametrize('curvature', [0.05, -0.2, 1e-6, 0.0])

@@ -69,36 +69,30 @@ def little_memory():
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(
-    ('name', 'words'),
-    [
+def test_no_file(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for name, words in (
         ('absent.usdz', 'there is no such file'),
         ('absent/x.usdz', 'there is no such file'),
         ('', 'is a folder'),
         ('pipe', 'is not a regular file'),
         ('a\0b', 'cannot be opened'),
         ('x' * 5000, 'cannot be opened'),
-    ],
-)
-def test_no_file(tmp_path, name, words):
-    os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(ScenarioError, match=f': {words}'):
-        Scenario.load(tmp_path / name)
+    ):
+        with pytest.raises(ScenarioError, match=f': {words}'):
+            Scenario.load(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ('content', 'words'),
-    [
+def test_no_zip(tmp_path):
+    for content, words in (
         (b'', 'is empty'),
         (b'#usda 1.0\n', 'is not a zip archive'),
         (b'\0' * 100_000, 'is not a zip archive'),
         (b'PK\x03\x04' + b'\0' * 100, 'is cut short or damaged'),
-    ],
-)
-def test_no_zip(tmp_path, content, words):
-    path = tmp_path / 'x.usdz'
-    path.write_bytes(content)
-    assert words in refusal(path)
+    ):
+        path = tmp_path / 'x.usdz'
+        path.write_bytes(content)
+        assert words in refusal(path)
 
 
 def flipped(data, near, by=0):

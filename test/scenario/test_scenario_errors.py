@@ -248,17 +248,14 @@ def test_what_breaks_a_line_is_escaped_and_what_is_long_cut_off():
 # JSON in, Python objects out, whichever parser does it.
 
 
-@pytest.mark.parametrize(
-    'value',
-    [
+def test_values(parser):
+    for value in (
         *(None, True, 0, -3.5, 'ü€', [], {}, [[1, [2.5]], {'a': {'b': ['c']}}], 2**63),
         # Floats keep every digit.
         [0.1, 1e-300, 5e-324, 1.7976931348623157e308, 27567868848.123457, -0.0],
-    ],
-)
-def test_values(value, parser):
-    assert parse_json(json.dumps(value).encode()) == value
-    assert parse_json(b'\xef\xbb\xbf' + json.dumps(value).encode()) == value
+    ):
+        assert parse_json(json.dumps(value).encode()) == value
+        assert parse_json(b'\xef\xbb\xbf' + json.dumps(value).encode()) == value
 
 
 def test_what_only_the_standard_parser_takes_or_refuses(parser):
@@ -302,18 +299,15 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch, parser, tmp_path):
     assert '1 lists, 10001 objects, 10001 texts), expected at most 2 MiB' in text
 
 
-@pytest.mark.parametrize(
-    ('text', 'held'),
-    [
+def test_contents_are_counted_by_their_marks():
+    for text, held in (
         ('1', '1 bytes, 1 values, 0 lists, 0 objects, 0 texts'),
         ('[]', '2 bytes, 2 values, 1 lists, 0 objects, 0 texts'),
         ('[[1, 2], [3]]', '13 bytes, 6 values, 3 lists, 0 objects, 0 texts'),
         ('{"a": [1, {"b": "c"}]}', '22 bytes, 5 values, 1 lists, 2 objects, 3 texts'),
         ('["a:b,c"]', '9 bytes, 3 values, 1 lists, 0 objects, 1 texts'),
-    ],
-)
-def test_contents_are_counted_by_their_marks(text, held):
-    assert parsing_memory(text.encode())[1] == held
+    ):
+        assert parsing_memory(text.encode())[1] == held
 
 
 def test_letters_beyond_ascii_take_more():

@@ -139,10 +139,7 @@ def test_broken_frame_times_are_left_out(tmp_path, bad, said):
     ('value', 'words'),
     [
         # Under another key.
-        (
-            dict(zip(('front', 'rear'), EXAMPLE, strict=True)),
-            f'no times of {", ".join(CAMERAS)}, b',
-        ),
+        ({'front': EXAMPLE[0], 'rear': EXAMPLE[1]}, f'no times of {", ".join(CAMERAS)}, b'),
         ({FRONT: EXAMPLE[0], 'rear': EXAMPLE[1]}, f'has no times of {CAMERAS[1]}, but of rear'),
         ({}, f'has no times of {", ".join(CAMERAS)}'),
         ({FRONT: [], REAR: []}, f'has no times of {", ".join(CAMERAS)}'),

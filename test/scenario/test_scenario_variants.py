@@ -14,7 +14,7 @@
 """Every variant of an archive that producers write, each as a small archive of its own."""
 
 import json
-from test.scenario.loading import DATA, ENTRY, FRONT, loaded, POSES, REAR, TIMES
+from test.scenario.loading import DATA, ENTRY, FRONT, loaded, NAN, POSES, REAR, TIMES
 from test.support.archives import (
     build_archive,
     CAMERAS,
@@ -30,6 +30,7 @@ from test.support.archives import (
     translation,
     yawed,
 )
+from typing import Any
 import zipfile
 
 import numpy as np
@@ -76,16 +77,13 @@ def rekeyed(*keys):
     return edit
 
 
-def of_each_camera(change):
-    return lambda rig: [change(one) for one in rig['camera_calibrations'].values()] and None
-
-
 def bare(tracks):
     return next(iter(tracks.values()))
 
 
 FIRST, SECOND, THIRD, BLINK = example_tracks()
-WHOLE = {
+NAMES = [f'camera_calibrations.{key}.logical_sensor_name' for key in (FRONT, REAR)]
+WHOLE: dict[str, dict[str, Any]] = {
     'stored': {'compression': zipfile.ZIP_STORED},
     'deflated': {'compression': zipfile.ZIP_DEFLATED},
     **{f'below {prefix}': {'prefix': prefix} for prefix in ('drive/', 'a/b/', './', 'drive\\')},
@@ -110,20 +108,22 @@ WHOLE = {
         f'cameras {keys}': {'edit_rig': rekeyed(*keys)}
         for keys in (('camera_0', 'camera_1'), CAMERAS, ('a.b[0]', 'ü@x@y'))
     },
-    'cameras without a logical name': {
-        'edit_rig': of_each_camera(lambda one: one.pop('logical_sensor_name'))
-    },
+    'cameras without a logical name': {'edit_rig': dict.fromkeys(NAMES, REMOVED)},
     'NaN where nobody looks': {
-        'edit_rig': of_each_camera(lambda one: one.update(unique_sensor_idx=float('nan')))
+        'edit_rig': {f'camera_calibrations.{FRONT}.unique_sensor_idx': NAN}
     },
     'further keys of data_info': {'edit_info': {'shards': [1], 'shard_ids': {}}},
+    **{
+        f'from {start_us} us on': {'start_us': start_us} for start_us in (0, 2_147_000_000_000_000)
+    },
 }
 
 
 @pytest.mark.parametrize('name', WHOLE)
 def test_the_example_in_other_words(tmp_path, name):
     scenario = loaded(tmp_path, **WHOLE[name])
-    t_ns = START_NS + 1_000_000_000
+    assert scenario.start_ns == WHOLE[name].get('start_us', START_US) * 1000
+    t_ns = scenario.start_ns + 1_000_000_000
     np.testing.assert_allclose(scenario.ego.at(t_ns), ego_pose(1.0), atol=2e-3)
     assert scenario.tracks.at(t_ns).ids == ('1', '2@scene:a', '3')
     assert tuple(scenario.cameras) == CAMERAS
@@ -133,17 +133,8 @@ def test_the_example_in_other_words(tmp_path, name):
 def test_cameras_of_other_keys_and_of_one_name(tmp_path):
     cameras = loaded(tmp_path, edit_rig=rekeyed('a.b[0]', 'ü@x@y')).cameras
     assert [camera.key for camera in cameras.values()] == ['a.b[0]', 'ü@x@y']
-    names = [f'camera_calibrations.{key}.logical_sensor_name' for key in (FRONT, REAR)]
-    cameras = loaded(tmp_path, edit_rig=dict.fromkeys(names, 'camera')).cameras
+    cameras = loaded(tmp_path, edit_rig=dict.fromkeys(NAMES, 'camera')).cameras
     assert tuple(cameras) == ('camera', REAR)
-
-
-@pytest.mark.parametrize('start_us', [0, 2_147_000_000_000_000])
-def test_any_epoch(tmp_path, start_us):
-    scenario = loaded(tmp_path, start_us=start_us)
-    assert scenario.start_ns == start_us * 1000
-    pose = scenario.ego.at(scenario.start_ns + 1_000_000_000)
-    np.testing.assert_allclose(pose, ego_pose(1.0), atol=2e-3)
 
 
 def test_ids_that_collide_get_their_chunk_before_them(tmp_path):
@@ -234,7 +225,7 @@ def test_lifetime_that_makes_no_sense(tmp_path):
         'min_track_lifetime_s is .*, expected seconds, 0 or more',
         build_archive(tmp_path),
     )
-    for lifetime in (-1.0, float('nan'), float('inf'), -(10**400)):
+    for lifetime in (-1.0, NAN, float('inf'), -(10**400)):
         with pytest.raises(ValueError, match=words):
             Scenario.load(path, min_track_lifetime_s=lifetime)
     for other in ('x', None, True):
@@ -296,19 +287,16 @@ def test_world_to_nre_absent(tmp_path):
     assert loaded(tmp_path, edit_rig={'world_to_nre': REMOVED}).world_to_nre is None
 
 
-@pytest.mark.parametrize(
-    ('start_us', 'end_us', 'from_us', 'to_us'),
-    [
+def test_range_of_data_info(tmp_path):
+    for start_us, end_us, from_us, to_us in (
         # It narrows the range, and does not widen it.
         (START_US + 200_000, START_US + 1_700_000.9, 200_000, 1_700_000),
         (5, 2**31 * 10**5, 0, 2_000_000),
-    ],
-)
-def test_range_of_data_info(tmp_path, start_us, end_us, from_us, to_us):
-    edit = {'pose-range.start-timestamp_us': start_us, 'pose-range.end-timestamp_us': end_us}
-    scenario = loaded(tmp_path, edit_info=edit)
-    expected = (START_NS + from_us * 1000, START_NS + to_us * 1000)
-    assert (scenario.start_ns, scenario.end_ns) == expected
+    ):
+        edit = {'pose-range.start-timestamp_us': start_us, 'pose-range.end-timestamp_us': end_us}
+        scenario = loaded(tmp_path, edit_info=edit)
+        expected = (START_NS + from_us * 1000, START_NS + to_us * 1000)
+        assert (scenario.start_ns, scenario.end_ns) == expected
 
 
 def test_names_and_metadata_stay_text(tmp_path):

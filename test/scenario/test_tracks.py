@@ -203,9 +203,8 @@ def test_kept():
     assert changes.new == changes.gone == ()
 
 
-@pytest.mark.parametrize(
-    ('t', 'error', 'words'),
-    [
+def test_what_is_no_time_is_named():
+    for t, error, words in (
         (1.5, TypeError, 't_ns is 1.5, expected whole nanoseconds as one int'),
         (np.float64(BEGIN_NS), TypeError, 'expected whole nanoseconds as one int'),
         ('now', TypeError, "t_ns is 'now', expected whole nanoseconds as one int"),
@@ -213,17 +212,15 @@ def test_kept():
         (np.ones(2), TypeError, 't_ns is an array of float64, expected whole nanoseconds'),
         (np.array([1]), ValueError, r't_ns is an array of shape \(1,\), expected one time'),
         ([1, 2], TypeError, r't_ns is \[1, 2\], expected whole nanoseconds as one int'),
-    ],
-)
-def test_what_is_no_time_is_named(t, error, words):
-    for name, ask in (
-        ('t_ns', TRACKS.at),
-        ('t_ns', TRACKS.active_ids),
-        ('from_ns', lambda t: TRACKS.trail(1, t, BEGIN_NS)),
-        ('to_ns', lambda t: TRACKS.trail(1, BEGIN_NS, t)),
     ):
-        with pytest.raises(error, match=words.replace('t_ns', name)):
-            ask(t)
+        for name, ask in (
+            ('t_ns', TRACKS.at),
+            ('t_ns', TRACKS.active_ids),
+            ('from_ns', lambda t: TRACKS.trail(1, t, BEGIN_NS)),
+            ('to_ns', lambda t: TRACKS.trail(1, BEGIN_NS, t)),
+        ):
+            with pytest.raises(error, match=words.replace('t_ns', name)):
+                ask(t)
 
 
 @pytest.mark.parametrize('kind', [np.int64, np.uint64, np.array])

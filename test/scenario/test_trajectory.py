@@ -144,9 +144,8 @@ def test_one_sample_times_beyond_int64_and_none_at_all():
         Trajectory(PoseTable(np.empty(0, int), np.empty((0, 3)), np.empty((0, 4))))
 
 
-@pytest.mark.parametrize(
-    ('times', 'error', 'words'),
-    [
+def test_times_that_are_no_nanoseconds():
+    for times, error, words in (
         (1.5, TypeError, 't_ns is 1.5, expected whole nanoseconds: an int or an array of ints'),
         (np.float64(2.0), TypeError, 'expected whole nanoseconds'),
         ([1.0, 2.0], TypeError, r't_ns is \[1.0, 2.0\], expected whole nanoseconds'),
@@ -156,13 +155,10 @@ def test_one_sample_times_beyond_int64_and_none_at_all():
         ([1, None], TypeError, 'expected whole nanoseconds'),
         ([1, [2, 3]], TypeError, 'expected whole nanoseconds'),
         ([[1, 2]], ValueError, r't_ns is an array of shape \(1, 2\), expected one time or times'),
-    ],
-)
-def test_times_that_are_no_nanoseconds(times, error, words):
-    ego = trajectory([0, 10], np.zeros((2, 3)), Rotation.identity(2))
-    for ask in (ego.at, ego.pose, ego.velocity, lambda t: ego.at(t, outside='raise')):
-        with pytest.raises(error, match=words):
-            ask(times)
+    ):
+        for ask in (EGO.at, EGO.pose, EGO.velocity, lambda t: EGO.at(t, outside='raise')):
+            with pytest.raises(error, match=words):
+                ask(times)
 
 
 @pytest.mark.parametrize('kind', [np.int64, np.int32, np.uint8, np.uint64, int])
@@ -254,9 +250,8 @@ def test_places(latitude, longitude, height, ecef):
     assert found[2] == pytest.approx(height, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ('proj', 'origin'),
-    [
+def test_origins_of_proj_strings():
+    for proj, origin in (
         *(
             (f'{TMERC}{zero}', GeoOrigin(59.35, 17.96, 0.0))
             for zero in ('', '+alt_0=0', '+=alt_0=0')
@@ -267,10 +262,8 @@ def test_places(latitude, longitude, height, ecef):
         ('+lat_0=1e999 +lon_0=0', None),
         ('+lat_0=1 +lon_0=361', None),
         ('+lat_0=1 +lon_0=2 +alt_0=1e300', None),
-    ],
-)
-def test_origins_of_proj_strings(proj, origin):
-    assert geo_origin(proj) == origin
+    ):
+        assert geo_origin(proj) == origin
 
 
 def test_enu_beside_small_moves_over_the_ellipsoid():

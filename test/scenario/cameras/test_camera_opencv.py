@@ -115,9 +115,11 @@ def test_barrel_distortion_that_folds_ends_the_view():
     model = _square(radial_coeffs=(-0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
     points = [(1.28, 0, 1), (1.30, 0, 1), (2.1, 0, 1), (0, -1.28, 1), (0, 1.3, 1), (1, 1, 1)]
     assert model.project(points)[1].tolist() == [True, False, False, True, False, False]
-    pixels = [(500 + 400 * 0.86, 500.0), (500 + 400 * 0.8611, 500.0), (0.0, 0.0), (500.0, 200.0)]
+    # At 1.01 Newton finds a ray beyond the fold.
+    pixels = [(500 + 400 * bent, 500.0) for bent in (0.86, 0.8611, 1.01)]
+    pixels += [(0.0, 0.0), (500.0, 200.0)]
     rays, valid = model.unproject(pixels)
-    assert valid.tolist() == [True, False, False, True]
+    assert valid.tolist() == [True, False, False, False, True]
     back = model.project(rays[valid])[0]
     np.testing.assert_allclose(back, np.array(pixels)[valid], atol=1e-6)
 
@@ -135,20 +137,17 @@ def test_what_bends_without_a_fold_is_seen_to_the_side():
     np.testing.assert_allclose(rays[0] / rays[0, 2], (100, 0, 1), rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ('distortion', 'points', 'seen'),
-    [
+def test_distortion_that_folds_or_ends_ends_the_view():
+    for distortion, points, seen in (
         # r (1 - r^2 + 0.2 r^4) falls from s = 0.38 to 2.62, and rises again.
         ({'radial_coeffs': (-1.0, 0.2, 0, 0, 0, 0)}, (0.6, 2, 2.2), [True, False, False]),
         # x + 3 p2 x^2 rises until x = 1 / 1.2.
         ({'tangential_coeffs': (0, -0.2)}, (0.83, 0.84, 2, -2), [True, False, False, True]),
         # The denominator goes through zero.
         ({'radial_coeffs': (0, 0, 0, -0.25, 0, 0)}, (1.9, 2.1), [True, False]),
-    ],
-)
-def test_distortion_that_folds_or_ends_ends_the_view(distortion, points, seen):
-    model = _square(**distortion)
-    assert model.project([(x, 0, 1) for x in points])[1].tolist() == seen
+    ):
+        model = _square(**distortion)
+        assert model.project([(x, 0, 1) for x in points])[1].tolist() == seen
 
 
 def test_fisheye_reaches_past_a_right_angle_and_ends_where_it_folds():
@@ -160,6 +159,9 @@ def test_fisheye_reaches_past_a_right_angle_and_ends_where_it_folds():
     assert valid.all()
     np.testing.assert_allclose(uv[0], (644.0 + 402.0 * bent, 396.5), atol=1e-9)
     assert not fisheye.project([(math.sin(1.61), 0.0, math.cos(1.61))])[1].any()
+    # Without coefficients it is equidistant.
+    uv = _square(FisheyeCamera).project([(1, 0, 1)])[0]
+    np.testing.assert_allclose(uv, [(500 + 400 * math.pi / 4, 500)])
     model = _square(FisheyeCamera, radial_coeffs=(-0.3, 0.0, 0.0, 0.0))
     # theta (1 - 0.3 theta^2) rises until sqrt(1 / 0.9).
     assert model.view_angle == pytest.approx(math.sqrt(1 / 0.9), abs=1e-3)

@@ -107,9 +107,8 @@ def test_what_is_ignored_absent_or_spelled_otherwise():
     assert parsed('ftheta', parameters).resolution == (1920, 1080)
 
 
-@pytest.mark.parametrize(
-    ('given', 'expected'),
-    [
+def test_linear_cde():
+    for given, expected in (
         ([0, 0, 0], (1.0, 0.0, 0.0)),
         ([1, 0, 0], (1.0, 0.0, 0.0)),
         ([1.01, 0.02, -0.03], (1.01, 0.02, -0.03)),
@@ -119,10 +118,8 @@ def test_what_is_ignored_absent_or_spelled_otherwise():
         ({'linear_c': 0.0, 'linear_d': 0.0, 'linear_e': 0.0}, (1.0, 0.0, 0.0)),
         ({}, (1.0, 0.0, 0.0)),
         (None, (1.0, 0.0, 0.0)),
-    ],
-)
-def test_linear_cde(given, expected):
-    assert parsed('ftheta', {**FRONT_WIDE, 'linear_cde': given}).linear_cde == expected
+    ):
+        assert parsed('ftheta', {**FRONT_WIDE, 'linear_cde': given}).linear_cde == expected
 
 
 def test_short_names_of_pinholes():
@@ -146,9 +143,8 @@ def test_short_names_of_pinholes():
         assert parsed('pinhole', given) == expected
 
 
-@pytest.mark.parametrize(
-    ('given', 'told'),
-    [
+def test_missing_and_short_coefficients_are_zero():
+    for given, told in (
         ({}, {'distortion': (0.0,) * 12}),
         ({'radial_coeffs': [0.1, 0.2, 0.3]}, {'radial_coeffs': (0.1, 0.2, 0.3, 0.0, 0.0, 0.0)}),
         (
@@ -157,11 +153,9 @@ def test_short_names_of_pinholes():
         ),
         ({'focal_length': 900}, {'focal_length': (900.0, 900.0)}),
         ({'focal_length': [0.5, 0.25]}, {'focal_length': (0.5, 0.25)}),
-    ],
-)
-def test_missing_and_short_coefficients_are_zero(given, told):
-    model = parsed('pinhole', {**BARE, **given})
-    assert {name: getattr(model, name) for name in told} == told
+    ):
+        model = parsed('pinhole', {**BARE, **given})
+        assert {name: getattr(model, name) for name in told} == told
 
 
 def test_fisheye_coefficients():
@@ -345,9 +339,8 @@ def test_numpy_values_are_taken():
     np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value', 'found'),
-    [
+def test_what_was_found_is_said_in_the_words_of_json():
+    for name, value, found in (
         ('max_angle', '1', "'1'"),
         ('max_angle', True, 'true'),
         ('max_angle', [1, 'x'], "[1, 'x']"),
@@ -358,7 +351,5 @@ def test_numpy_values_are_taken():
         # Of a list of another length it is said how many there are.
         ('resolution', [1920], '1 numbers'),
         ('angle_to_pixeldist_poly', [0.0] * 7, '7 coefficients'),
-    ],
-)
-def test_what_was_found_is_said_in_the_words_of_json(name, value, found):
-    assert refused('ftheta', {**REAR, name: value}).found == found
+    ):
+        assert refused('ftheta', {**REAR, name: value}).found == found
