@@ -13,7 +13,6 @@
 # limitations under the License.
 """Nodes in this process: idle, without a package, of tools; what they report, and their end."""
 
-from dataclasses import dataclass, field
 import subprocess
 import sys
 from test.support.outlet import RecordingOutlet
@@ -107,59 +106,33 @@ def test_a_follower_without_a_path_sends_nothing_and_takes_parameters_of_rclpy(
     assert [one for one in sent if isinstance(one, message_type)] == []
 
 
-@dataclass
-class Lateral:
-    """autoware_control_msgs/Lateral, its fields and defaults."""
-
-    stamp: Time = field(default_factory=Time)
-    control_time: Time = field(default_factory=Time)
-    steering_tire_angle: float = 0.0
-    steering_tire_rotation_rate: float = 0.0
-    is_defined_steering_tire_rotation_rate: bool = False
-
-
-@dataclass
-class Longitudinal:
-    """autoware_control_msgs/Longitudinal, its fields and defaults."""
-
-    stamp: Time = field(default_factory=Time)
-    control_time: Time = field(default_factory=Time)
-    velocity: float = 0.0
-    acceleration: float = 0.0
-    jerk: float = 0.0
-    is_defined_acceleration: bool = False
-    is_defined_jerk: bool = False
-
-
-@dataclass
-class Control:
-    """autoware_control_msgs/Control, its fields and defaults."""
-
-    stamp: Time = field(default_factory=Time)
-    control_time: Time = field(default_factory=Time)
-    lateral: Lateral = field(default_factory=Lateral)
-    longitudinal: Longitudinal = field(default_factory=Longitudinal)
-
-
 @pytest.mark.parametrize(('defined', 'rest'), [(True, (-0.5, 1.5, 0.75)), (False, (0.0,) * 3)])
 def test_each_field_of_autowares_goes_where_it_belongs(defined, rest):
     message_type = pytest.importorskip('ackermann_msgs.msg').AckermannDriveStamped
-    lateral = Lateral(
+    sent, other = Time(sec=27568, nanosec=848000), Time(sec=9)
+    # As autoware_control_msgs has them: Control, with a Lateral and a Longitudinal.
+    lateral = SimpleNamespace(
+        stamp=other,
+        control_time=other,
         steering_tire_angle=0.25,
         steering_tire_rotation_rate=-0.5,
         is_defined_steering_tire_rotation_rate=defined,
     )
-    longitudinal = Longitudinal(
+    longitudinal = SimpleNamespace(
+        stamp=other,
+        control_time=other,
         velocity=-4.0,
         acceleration=1.5,
         jerk=0.75,
         is_defined_acceleration=defined,
         is_defined_jerk=defined,
     )
-    stamps = Time(sec=27568, nanosec=848000), Time(sec=9)
-    message = tool_nodes.drive_of(Control(*stamps, lateral, longitudinal))
+    control = SimpleNamespace(
+        stamp=sent, control_time=other, lateral=lateral, longitudinal=longitudinal
+    )
+    message = tool_nodes.drive_of(control)
     assert isinstance(message, message_type)
-    assert (message.header.stamp, message.header.frame_id) == (stamps[0], '')
+    assert (message.header.stamp, message.header.frame_id) == (sent, '')
     drive = message.drive
     assert (drive.steering_angle, drive.speed) == (0.25, -4.0)
     assert (drive.steering_angle_velocity, drive.acceleration, drive.jerk) == rest

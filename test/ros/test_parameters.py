@@ -414,14 +414,15 @@ def test_the_services_refuse_and_accept_as_the_node_does(start, listener):
         return [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
 
     request = SetParameters.Request(parameters=messages(rate=2, clock_rate=10.0, raet=10.0))
-    results = listener.call(SetParameters, '/nurec/set_parameters', request, executor).results
-    assert [result.successful for result in results] == [True, False, False]
-    assert 'can be set at start only' in results[1].reason
-    assert results[2].reason == "there is no parameter 'raet'; did you mean 'rate'?"
-    assert started.settings.rate == 2.0
+    taken, refused, unknown = listener.call(
+        SetParameters, '/nurec/set_parameters', request, executor
+    ).results
+    assert (taken.successful, refused.successful, unknown.successful) == (True, False, False)
+    assert 'can be set at start only' in refused.reason
+    assert unknown.reason == "there is no parameter 'raet'; did you mean 'rate'?"
     request = SetParametersAtomically.Request(parameters=messages(loop=True, rate='fast'))
     name = '/nurec/set_parameters_atomically'
     result = listener.call(SetParametersAtomically, name, request, executor).result
     assert result.reason == "parameter 'rate' is 'fast'; expected a number, 0.01 to 100"
-    assert started.settings.loop is False
+    assert (started.settings.rate, started.settings.loop) == (2.0, False)
     executor.shutdown()

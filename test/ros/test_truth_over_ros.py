@@ -28,6 +28,7 @@ from pathlib import Path
 import random
 from test.support.player_bench import Bench, stamp_ns
 from test.support.process import Process
+from types import SimpleNamespace
 from typing import Any
 import zipfile
 
@@ -148,16 +149,6 @@ class Moment:
     pictures: dict[str, np.ndarray]
 
 
-@dataclass
-class Seen:
-    """The truth, the latched messages, and several random moments."""
-
-    truth: Truth
-    path: Any
-    frames: dict[str, Any]
-    moments: list[Moment]
-
-
 @pytest.fixture(scope='module')
 def bench(pittsburgh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Return a player of the drive, rendered for by a preview server in a process of its own."""
@@ -176,11 +167,12 @@ def bench(pittsburgh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope='module')
-def seen(bench: Bench, pittsburgh: Path) -> Seen:
+def seen(bench: Bench, pittsburgh: Path) -> SimpleNamespace:
+    """Return the truth, the latched messages, and several random moments."""
     truth = Truth(pittsburgh)
     tf, odometry = bench.listen(TFMessage, '/tf'), bench.listen(Odometry, '~/odom')
     tracks = bench.listen(MarkerArray, '~/tracks')
-    path = bench.listen(PathMessage, '~/path', latched=True)
+    paths = bench.listen(PathMessage, '~/path', latched=True)
     static = bench.listen(TFMessage, '/tf_static', latched=True)
     images: dict[str, list[Any]] = {}
     bench.ready()
@@ -222,7 +214,8 @@ def seen(bench: Bench, pittsburgh: Path) -> Seen:
     first, last = int(truth.times_us[0]), int(truth.times_us[-1])
     moments = [moment(random_times.randrange(first, last)) for _ in range(MOMENTS)]
     frames = {one.child_frame_id: one for one in bench.until(lambda: static)[-1].transforms}
-    return Seen(truth, bench.until(lambda: path)[-1], frames, moments)
+    path = bench.until(lambda: paths)[-1]
+    return SimpleNamespace(truth=truth, path=path, frames=frames, moments=moments)
 
 
 def matrix(translation: Any, rotation: Any) -> np.ndarray:
@@ -240,7 +233,7 @@ def same_pose(found: np.ndarray, expected: np.ndarray) -> None:
     assert turn < 1e-6
 
 
-def test_ego_pose_is_the_interpolated_one(seen: Seen) -> None:
+def test_ego_pose_is_the_interpolated_one(seen: SimpleNamespace) -> None:
     for moment in seen.moments:
         transform, pose = moment.transform.transform, moment.odometry.pose.pose
         same_pose(matrix(transform.translation, transform.rotation), moment.ego)
@@ -249,7 +242,7 @@ def test_ego_pose_is_the_interpolated_one(seen: Seen) -> None:
             assert (message.header.frame_id, message.child_frame_id) == ('map', 'base_link')
 
 
-def test_twist_is_the_derivative_in_the_rig_frame(seen: Seen) -> None:
+def test_twist_is_the_derivative_in_the_rig_frame(seen: SimpleNamespace) -> None:
     for moment in seen.moments:
         linear, angular = seen.truth.velocity(moment.t_us)
         twist = moment.odometry.twist.twist
@@ -258,14 +251,14 @@ def test_twist_is_the_derivative_in_the_rig_frame(seen: Seen) -> None:
         assert found == pytest.approx(angular, abs=1e-6)
 
 
-def test_path_is_the_whole_recorded_trajectory(seen: Seen) -> None:
+def test_path_is_the_whole_recorded_trajectory(seen: SimpleNamespace) -> None:
     poses = seen.path.poses
     assert [stamp_ns(pose) for pose in poses] == [int(t) * 1000 for t in seen.truth.times_us]
     for pose, expected in zip(poses, seen.truth.matrices, strict=True):
         same_pose(matrix(pose.pose.position, pose.pose.orientation), expected)
 
 
-def test_static_camera_frames_are_the_calibrations(seen: Seen) -> None:
+def test_static_camera_frames_are_the_calibrations(seen: SimpleNamespace) -> None:
     for name, calibration in seen.truth.calibrations.items():
         body, optical = seen.frames[name], seen.frames[f'{name}_optical_frame']
         assert (body.header.frame_id, optical.header.frame_id) == ('base_link', name)
@@ -277,7 +270,7 @@ def test_static_camera_frames_are_the_calibrations(seen: Seen) -> None:
         assert turned[:3, :3] == pytest.approx(axes, abs=1e-9)
 
 
-def test_markers_are_the_active_tracks(seen: Seen) -> None:
+def test_markers_are_the_active_tracks(seen: SimpleNamespace) -> None:
     numbers: dict[Any, Any] = {}
     for moment in seen.moments:
         shown = [marker for marker in moment.markers if marker.action == marker.ADD]
@@ -330,7 +323,7 @@ def outlines(truth: Truth, moment: Moment, camera: str) -> dict[str, Outline]:
     return found
 
 
-def test_boxes_are_where_the_calibration_puts_them_in_every_camera(seen: Seen) -> None:
+def test_boxes_are_where_the_calibration_puts_them_in_every_camera(seen: SimpleNamespace) -> None:
     """
     Find a box's own colour inside its projected outline, and not around it.
 
