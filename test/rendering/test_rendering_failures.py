@@ -18,6 +18,7 @@ from __future__ import annotations
 from itertools import count
 from test.rendering.conftest import CAMERAS, due, eventually
 from test.rendering.fake_server import failing, ItemError, picture
+from test.support.archives import START_US
 import threading
 
 import grpc
@@ -230,23 +231,30 @@ def test_first_frame_that_does_not_come_names_its_own_limit(
 def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
     make_server, make_pipeline, delivered, gate, mode
 ):
+    """Of others those in flight are lost, and the newest comes after."""
+    realtime = mode == 'realtime'
     server = make_server(gate)
     pipeline = make_pipeline(server, batch='never', mode=mode)
-    keep = mode == 'realtime'
-    done = [pipeline.submit(due('wide', t_us=t_us), keep=keep) for t_us in range(6)]
+    done = [pipeline.submit(due('tele', t_us=1))]
+    done += [pipeline.submit(due('wide', t_us=t_us), keep=realtime) for t_us in range(6)]
     gate.wait_seen(3)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
     delivered.wait(lambda: bool(delivered.texts('error')))
+    if realtime:
+        done[0].result(60)
     gate.let_all_go()
     stopper.join(60)
+    done += [pipeline.submit(due('tele', t_us=10 + t_us)) for t_us in range(20)]
     make_server(port=server.port)
     for future in done:
         future.result(60)
-    assert delivered.failures == []
-    times = [frame.t_ns for frame in delivered.frames]
-    assert times == sorted(times)
-    assert len(times) == 6
+    assert [failure.error.kind for failure in delivered.failures] == ['unreachable'] * realtime
+    came = [(frame.camera, frame.t_ns // 1000 - START_US) for frame in delivered.frames]
+    assert [t_us for camera, t_us in came if camera == 'wide'] == [*range(6)]
+    tele = [29] if realtime else [1, *range(10, 30)]
+    assert [t_us for camera, t_us in came if camera == 'tele'] == tele
+    assert pipeline.camera_status('tele').dropped == 19 * realtime
 
 
 def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
@@ -272,28 +280,6 @@ def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
     make_server(port=server.port)
     picture_of_now.result(60)
     assert len(delivered.frames) == 2
-
-
-def test_realtime_frames_in_flight_are_lost_with_the_server_and_the_newest_comes_after(
-    make_server, make_pipeline, delivered, gate
-):
-    server = make_server(gate)
-    pipeline = make_pipeline(server, batch='never')
-    first = pipeline.submit(due('wide', t_us=1))
-    gate.wait_seen(1)
-    stopper = threading.Thread(target=server.stop)
-    stopper.start()
-    first.result(60)
-    assert delivered.failures[0].error.kind == 'unreachable'
-    gate.let_all_go()
-    stopper.join(60)
-    later = [pipeline.submit(due('wide', t_us=10 + t_us)) for t_us in range(50)]
-    make_server(port=server.port)
-    later[-1].result(60)
-    assert [frame.t_ns // 1000 % 1000 for frame in delivered.frames][-1] == (
-        due('x', t_us=59)[0].t_ns // 1000 % 1000
-    )
-    assert pipeline.camera_status('wide').dropped == 49
 
 
 def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(

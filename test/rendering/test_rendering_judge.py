@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from test.rendering.conftest import CAMERAS, due
-from test.rendering.fake_server import failing, Gate, ItemError, picture
+from test.rendering.fake_server import Gate, ItemError, picture
 from test.support.archives import START_US
 import threading
 from types import SimpleNamespace
@@ -250,31 +250,27 @@ def test_call_is_late_once_it_takes_longer_than_one_frame_may():
 # --- batches, played -----------------------------------------------------------------------------
 
 
-def test_batch_that_fails_as_a_whole_is_asked_for_one_by_one(
-    make_server, make_pipeline, delivered
-):
-    server = make_server(failing(grpc.StatusCode.UNKNOWN, 'CUDA out of memory', 'wide'))
-    make_pipeline(server).submit(due(*CAMERAS), keep=True).result(60)
-    assert [failure.camera for failure in delivered.failures] == ['wide']
-    assert {frame.camera for frame in delivered.frames} == set(CAMERAS) - {'wide'}
-    assert server.methods().count('render_rgb') == 4
-    assert delivered.failures[0].error.kind == 'memory'
+@pytest.mark.parametrize('item', [True, False])
+def test_frame_of_a_batch_fails_alone(make_server, make_pipeline, delivered, item):
+    """Where it brings down the whole call, each is asked for by itself; three such end batches."""
 
-
-def test_item_of_a_batch_fails_alone(make_server, make_pipeline, delivered):
     def render(request, context):
         if request.camera_intrinsics.logical_id == 'tele':
-            raise ItemError('CUDA out of memory')
+            if item:
+                raise ItemError('CUDA out of memory')
+            context.abort(grpc.StatusCode.UNKNOWN, 'CUDA out of memory')
         return picture(request)
 
     server = make_server(render)
     pipeline = make_pipeline(server)
     for t_us in range(4):
         pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True).result(60)
+    assert {failure.camera for failure in delivered.failures} == {'tele'}
     assert [failure.error.kind for failure in delivered.failures] == ['memory'] * 4
     assert len(delivered.frames) == 12
-    assert 'render_rgb' not in server.methods()
-    assert pipeline.status().batch is True
+    calls = [server.methods().count(name) for name in ('batch_render_rgb', 'render_rgb')]
+    assert calls == ([4, 0] if item else [3, 16])
+    assert pipeline.status().batch is item
 
 
 def drop(reply):

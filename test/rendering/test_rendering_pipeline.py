@@ -77,19 +77,6 @@ def test_unknown_mode(scenario):
 # --- realtime ------------------------------------------------------------------------------------
 
 
-def test_realtime_keeps_at_most_three_in_flight(make_server, make_pipeline, delivered, gate):
-    server = make_server(gate)
-    pipeline = make_pipeline(server, batch='never')
-    done = [pipeline.submit(due(*CAMERAS, t_us=t)) for t in range(10)]
-    gate.wait_seen(3)
-    done += [pipeline.submit(due(*CAMERAS, t_us=10 + t)) for t in range(10)]
-    eventually(lambda: pipeline.status().in_flight == 3)
-    gate.let_all_go()
-    for future in done:
-        future.result(60)
-    assert server.most_flying <= 3
-
-
 def test_realtime_newest_wins(make_server, make_pipeline, delivered, gate):
     pipeline = make_pipeline(make_server(gate), batch='never')
     first = [pipeline.submit(due('wide', t_us=t)) for t in range(3)]
@@ -227,28 +214,22 @@ def test_frames_of_one_step_share_a_batch_and_a_lone_one_goes_alone(
     assert pipeline.status().batch is True
 
 
-@pytest.mark.parametrize('batch', ['auto', 'never'])
-def test_frames_of_different_steps_do_not_share_one(make_server, make_pipeline, batch):
-    server = make_server()
-    pipeline = make_pipeline(server, batch=batch)
-    done = [pipeline.submit(due(camera, t_us=i)) for i, camera in enumerate(CAMERAS)]
-    if batch == 'never':
-        done = [pipeline.submit(due(*CAMERAS, t_us=9), keep=True)]
-    for future in done:
-        future.result(60)
-    assert 'batch_render_rgb' not in server.methods()
-
-
-def test_at_most_two_batches_are_in_flight(make_server, make_pipeline, gate):
+@pytest.mark.parametrize(('batch', 'most'), [('never', 3), ('auto', 2)])
+def test_only_so_many_calls_are_in_flight(make_server, make_pipeline, gate, batch, most):
+    """Two batches at most, and three frames; of frames of different steps none share a batch."""
     server = make_server(gate)
-    pipeline = make_pipeline(server, mode='lockstep')
+    pipeline = make_pipeline(server, batch=batch, mode='lockstep')
     done = [pipeline.submit(due(*CAMERAS, t_us=t_us)) for t_us in range(4)]
-    eventually(lambda: len(server.requests('batch_render_rgb')) == 2)
+    method = 'render_rgb' if batch == 'never' else 'batch_render_rgb'
+    eventually(lambda: len(server.requests(method)) == most)
     threading.Event().wait(0.1)
-    assert len(server.requests('batch_render_rgb')) == 2
+    assert len(server.requests(method)) == most
+    assert pipeline.status().in_flight == (3 if batch == 'never' else 8)
     gate.let_all_go()
+    done += [pipeline.submit(due(camera, t_us=9 + i)) for i, camera in enumerate(CAMERAS)]
     for future in done:
         future.result(60)
+    assert server.methods().count('batch_render_rgb') == (0 if batch == 'never' else 4)
 
 
 # --- changes at run time -------------------------------------------------------------------------

@@ -72,16 +72,22 @@ def test_size_of_jpegs(size, flags):
     assert replies.check_reply(data, 'jpeg', (1, 1)) == ('jpeg', *size)
 
 
+def with_exif(data, content):
+    """Put a segment, or a chunk, of Exif into a JPEG or a PNG."""
+    if data.startswith(b'\xff\xd8'):
+        segment = b'Exif\0\0' + content
+        return data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
+    chunk = struct.pack('>I', len(content)) + b'eXIf' + content
+    return data[:33] + chunk + struct.pack('>I', zlib.crc32(b'eXIf' + content)) + data[33:]
+
+
 def test_size_is_not_taken_from_an_embedded_thumbnail():
     data = jpeg(photo(64, 48))
-    thumbnail = jpeg(photo(8, 6))
-    segment = b'Exif\0\0' + thumbnail
-    with_exif = data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
-    assert image_size(with_exif, 'jpeg') == (64, 48)
-    assert replies.check_reply(with_exif, 'jpeg', (64, 48)) == ('jpeg', 64, 48)
-    cut = with_exif[: -len(data) // 2]
+    found = with_exif(data, jpeg(photo(8, 6)))
+    assert image_size(found, 'jpeg') == (64, 48)
+    assert replies.check_reply(found, 'jpeg', (64, 48)) == ('jpeg', 64, 48)
     with pytest.raises(RenderError, match='cut off'):
-        replies.check_reply(cut, 'jpeg', (64, 48))
+        replies.check_reply(found[: -len(data) // 2], 'jpeg', (64, 48))
 
 
 HEADER = b'\xff\xc0\x00\x11\x08\x00\x05\x00\x09'
@@ -248,16 +254,8 @@ def test_jpeg_decodes_to_rgb(monkeypatch, with_simplejpeg):
         decode_rgb(frame(b'\xff\xd8\xffno jpeg at all', 'jpeg'))
 
 
-def turned_by_exif(data):
-    """Put the word for "turn by 90 degrees to the right to look at it" into a JPEG or a PNG."""
-    entry = struct.pack('>HHIHH', 0x0112, 3, 1, 6, 0)
-    tiff = b'MM\0*' + struct.pack('>IH', 8, 1) + entry + bytes(4)
-    if data.startswith(b'\xff\xd8'):
-        segment = b'Exif\0\0' + tiff
-        return data[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + data[2:]
-    chunk = struct.pack('>I', len(tiff)) + b'eXIf' + tiff
-    checksum = struct.pack('>I', zlib.crc32(b'eXIf' + tiff))
-    return data[:33] + chunk + checksum + data[33:]
+# "Turn by 90 degrees to the right to look at it", as TIFF.
+TURNED = b'MM\0*' + struct.pack('>IHHHIHHI', 8, 1, 0x0112, 3, 1, 6, 0, 0)
 
 
 @pytest.mark.parametrize('with_simplejpeg', [True, False])
@@ -267,7 +265,7 @@ def test_pixels_are_never_turned(monkeypatch, with_simplejpeg):
     else:
         monkeypatch.setattr(replies, 'simplejpeg', None)
     for data, encoding in ((jpeg(photo()), 'jpeg'), (png_of(photo()), 'png')):
-        turned = turned_by_exif(data)
+        turned = with_exif(data, TURNED)
         assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == SIZE
         assert replies.check_reply(turned, encoding, SIZE) == (encoding, *SIZE)
         rgb = decode_rgb(frame(turned, encoding))

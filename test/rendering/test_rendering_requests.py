@@ -31,14 +31,13 @@ from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import (
     camera_spec,
     exposure,
-    pinhole_view,
     RequestBuilder,
     rig_offset,
     spin_window,
     track_poses,
 )
 from nurec_ros.scenario import Camera, Lidar, Scenario
-from nurec_ros.scenario.cameras import parse_camera_model
+from nurec_ros.scenario.cameras import parse_camera_model, PinholeCamera
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -228,7 +227,11 @@ def test_shutter_types_by_name():
 @pytest.mark.parametrize('hfov', [30.0, 120.0])
 def test_pinhole_view_spans_the_field_of_view(scenario, hfov):
     native = scenario.cameras['wide'].model
-    model = pinhole_view(native, hfov)
+    builder = RequestBuilder(scenario, RenderOptions())
+    assert builder.output_model('wide') is native
+    pinhole = RenderOptions(projection='pinhole', hfov_deg=hfov)
+    model = builder.with_options(pinhole).output_model('wide')
+    assert isinstance(model, PinholeCamera)
     assert model.resolution == (1920, 1080)
     assert model.principal_point == (959.5, 539.5)
     assert model.shutter_type == native.shutter_type
@@ -237,13 +240,6 @@ def test_pinhole_view_spans_the_field_of_view(scenario, hfov):
     assert valid.all()
     assert math.degrees(math.acos(rays[0] @ rays[1])) == pytest.approx(hfov, abs=1e-9)
     assert model.focal_length[0] == model.focal_length[1]
-
-
-def test_output_model_is_the_native_one_or_the_view(scenario):
-    native = RequestBuilder(scenario, RenderOptions())
-    assert native.output_model('wide') is scenario.cameras['wide'].model
-    pinhole = native.with_options(RenderOptions(projection='pinhole'))
-    assert pinhole.output_model('wide').kind == 'opencv-pinhole'
 
 
 # --- tracks -------------------------------------------------------------------------------------
