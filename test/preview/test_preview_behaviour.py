@@ -222,42 +222,48 @@ def test_failing_frames_fail_as_on_real_servers_and_their_batch_items_alone(play
     assert [(item.success, item.error_message) for item in reply.items] == [(False, text)] * 2
 
 
+# By replies and batch_replies, as one hides nothing of the other: whether bytes are so, beside
+# good ones, and the names of a batch's items.
+SPOILT = [
+    ('good', 'good', lambda data, good: data == good, ['a', 'b', 'c']),
+    ('empty', 'shuffled', lambda data, good: data == b'', ['c', 'b', 'a']),
+    (
+        *('garbage', 'missing'),
+        lambda data, good: data and len(data) != 3 * 48 * 27 and decoded(data) is None,
+        ['a', 'b'],
+    ),
+    (
+        *('truncated', 'duplicate'),
+        lambda data, good: data == good[: len(good) // 2],
+        ['a', 'b', 'c', 'a'],
+    ),
+    (
+        *('black', 'unknown'),
+        lambda data, good: data == bytes(3 * 48 * 27) or not decoded(data).any(),
+        ['a', 'b', 'camera_that_nobody_asked_for'],
+    ),
+]
+
+
 @pytest.fixture(scope='module')
-def healthy(scenario):
-    """Return the client of a server that is."""
+def good(scenario):
+    """Return the good replies by format."""
+    formats = (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR)
     with serve(scenario) as server, Client(server.address) as client:
-        yield client
+        return {
+            number: client.call('render_rgb', request(scenario, image_format=number)).image_bytes
+            for number in formats
+        }
 
 
-SPOILT = {
-    'empty': lambda data, good: data == b'',
-    'garbage': lambda data, good: data and len(data) != 3 * 48 * 27 and decoded(data) is None,
-    'truncated': lambda data, good: data == good[: len(good) // 2],
-    'black': lambda data, good: data == bytes(3 * 48 * 27) or not decoded(data).any(),
-}
-
-
-@pytest.mark.parametrize('replies', SPOILT)
-def test_spoilt_replies(play, scenario, healthy, replies):
-    client = play(replies=replies)
-    for image_format in (sim.PNG, sim.JPEG, sim.RGB_UINT8_PLANAR):
+@pytest.mark.parametrize(('replies', 'items', 'fits', 'names'), SPOILT)
+def test_spoilt_replies_and_lists_of_batch_items(
+    play, scenario, good, replies, items, fits, names
+):
+    client = play(replies=replies, batch_replies=items)
+    for image_format, whole in good.items():
         asked = request(scenario, image_format=image_format)
-        data, good = (one.call('render_rgb', asked).image_bytes for one in (client, healthy))
-        assert SPOILT[replies](data, good), image_format
-
-
-@pytest.mark.parametrize(
-    ('how', 'names'),
-    [
-        ('good', ['a', 'b', 'c']),
-        ('shuffled', ['c', 'b', 'a']),
-        ('missing', ['a', 'b']),
-        ('duplicate', ['a', 'b', 'c', 'a']),
-        ('unknown', ['a', 'b', 'camera_that_nobody_asked_for']),
-    ],
-)
-def test_spoilt_lists_of_batch_items(play, scenario, how, names):
-    client = play(batch_replies=how)
+        assert fits(client.call('render_rgb', asked).image_bytes, whole), image_format
     reply = client.call('batch_render_rgb', batch(scenario, 'a', 'b', 'c'))
     assert [item.camera_name for item in reply.items] == names
     assert all(item.success for item in reply.items)

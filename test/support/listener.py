@@ -145,43 +145,33 @@ class Listener:
         later = self.node.create_client(GetParameters, name.rpartition('/')[0] + '/get_parameters')
         for one in (client, later):
             self.until(lambda one=one: alive() and one.service_is_ready(), f'service {name}')
-        futures: list[Any] = []
-        sent_s = 0.0
-
-        def answered() -> bool:
-            nonlocal sent_s
-            if not futures or time.monotonic() - sent_s > AGAIN_S:
-                futures.append(later.call_async(GetParameters.Request()))
-                sent_s = time.monotonic()
-            return alive() and any(future.done() for future in futures)
-
-        self.until(answered, f'the first answer for {name}')
+        self._asked(later, GetParameters.Request(), f'the first answer for {name}', alive)
         self.node.destroy_client(later)
         return client
 
     def call(self, service_type: type, name: str, request: Any, server: Any) -> Any:
-        """
-        Call a service of a node whose executor, `server`, is spun in turn; give the reply.
-
-        A server may get a request before it has found who waits for the reply, which is lost
-        then: the request is sent again after a while.
-        """
+        """Call a service of a node whose executor, `server`, is spun in turn; give the reply."""
         client = self.node.create_client(service_type, name)
         self.until(client.service_is_ready, f'service {name}')
-        futures = [client.call_async(request)]
-        sent_s = time.monotonic()
+        what = f'the answer of {name}'
+        found = self._asked(client, request, what, lambda: server.spin_once(timeout_sec=0.0))
+        self.node.destroy_client(client)
+        return found
+
+    def _asked(self, client: Any, request: Any, what: str, meanwhile: Callable[[], object]) -> Any:
+        """Send a request, again after a while if its reply may be lost, and give the reply."""
+        futures: list[Any] = []
+        sent_s = 0.0
 
         def answered() -> Any:
             nonlocal sent_s
-            server.spin_once(timeout_sec=0.0)
-            if time.monotonic() - sent_s > AGAIN_S:
+            meanwhile()
+            if not futures or time.monotonic() - sent_s > AGAIN_S:
                 futures.append(client.call_async(request))
                 sent_s = time.monotonic()
             return next((future for future in futures if future.done()), None)
 
-        future = self.until(answered, f'the answer of {name}')
-        self.node.destroy_client(client)
-        return future.result()
+        return self.until(answered, what).result()
 
     def close(self) -> None:
         """End node and executor."""
