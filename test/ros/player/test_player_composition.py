@@ -143,18 +143,20 @@ def test_methods_answer_as_the_services_do(make_player):
         player.set_rate(1000)
 
 
-def test_takes_no_signals_and_configures_no_logging(make_player):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    handlers = list(logging.getLogger().handlers)
-    make_player().destroy_node()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    assert logging.getLogger().handlers == handlers
+def test_nothing_global_is_taken_signals_logging_and_default_context(make_player):
+    def everything():
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        return handlers, [*logging.getLogger().handlers], rclpy.ok()
 
-
-def test_needs_no_default_context(make_player):
+    before = everything()
     assert not rclpy.ok()
-    make_player()
-    assert not rclpy.ok()
+    player = make_player()
+    assert everything() == before
+    # Closing twice is nothing.
+    player.close()
+    player.close()
+    player.destroy_node()
+    assert everything() == before
 
 
 def test_two_in_one_program(context, make_player, listener, usdz):
@@ -185,13 +187,6 @@ def test_what_cannot_be_raises_and_leaves_no_node(context, make_player, listener
     listener.until(
         lambda: 'failed' not in listener.node.get_node_names(), 'the end of the failed node'
     )
-
-
-def test_closing_twice_is_nothing(make_player):
-    player = make_player()
-    player.close()
-    player.close()
-    player.destroy_node()
 
 
 def test_destroyed_while_it_is_spun(context, make_player):
