@@ -29,7 +29,6 @@ from test.support.waiting import until
 from types import SimpleNamespace
 
 import grpc
-from nurec_ros.cli.command import Stopped
 from nurec_ros.preview.behaviour import Behaviour, SERVICE_PREFIX
 from nurec_ros.scenario import Scenario
 import pytest
@@ -119,55 +118,46 @@ def test_the_crash_kills_the_process(serving, scenario_path, scenario):
     assert process.wait() == 70
 
 
-def test_a_signal_that_an_import_turns_into_an_error_ends_it_quietly(
-    scenario_path, monkeypatch, run
-):
-    class Interrupted:
-        """Does as numpy's extension modules do."""
-
-        def find_spec(self, name, path=None, target=None):
-            if name == 'nurec_ros.preview.server':
-                try:
-                    signal.raise_signal(signal.SIGINT)
-                except Stopped:
-                    raise ImportError(f'cannot import {name}') from None
-
-    monkeypatch.delitem(sys.modules, 'nurec_ros.preview.server', raising=False)
-    monkeypatch.setattr(sys, 'meta_path', [Interrupted(), *sys.meta_path])
-    result = run('preview', '--usdz', scenario_path, '--port', '0')
-    assert (result.code, result.out, result.err) == (0, '', '')
-
-
-INTERRUPTED_IN_A_CALLBACK = """
+INTERRUPTED = """
 import signal
 import sys
 import weakref
-
+from nurec_ros.cli.command import Stopped
 
 class Interrupted:
     def find_spec(self, name, path=None, target=None):
         if name == 'nurec_ros.preview.server':
-            one = Interrupted()
-            self.reference = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGINT))
-            del one
-
+            {how}
 
 from nurec_ros.cli.preview import main
 sys.meta_path.insert(0, Interrupted())
 sys.exit(main(['--usdz', sys.argv[1], '--port', '0']))
 """
+# Python prints whatever a callback raises, and goes on.
+IN_A_CALLBACK = """
+            one = Interrupted()
+            self.reference = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGINT))
+            del one
+"""
+# As numpy's extension modules do.
+AS_AN_ERROR = """
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except Stopped:
+                raise ImportError(f'cannot import {name}') from None
+"""
 
 
-def test_a_signal_in_a_callback_ends_it_without_a_traceback(scenario_path):
-    """Take whatever a callback raises as lost: Python prints it and goes on."""
+@pytest.mark.parametrize('how', [IN_A_CALLBACK, AS_AN_ERROR], ids=['callback', 'error'])
+def test_a_signal_that_an_import_swallows_ends_it_quietly(scenario_path, how):
     result = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_IN_A_CALLBACK, scenario_path],
+        [sys.executable, '-c', INTERRUPTED.replace('{how}', how.strip()), scenario_path],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert (result.returncode, result.stderr) == (0, '')
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
 
 
 def test_a_port_in_use_is_one_line(scenario_path, run):

@@ -66,6 +66,12 @@ ROOT = Path(__file__).resolve().parents[2]
             *(1, ['--topics', f'~/{CAMERAS[1]}/*', '--cameras', CAMERAS[0]]),
             'expected some of /clock, ',
         ),
+        # By what is installed.
+        (1, ['--video'], '--video needs PyAV: pip install av'),
+        (
+            *(1, ['--ray', 'auto']),
+            "needs ray, which is not installed: pip install 'nurec_ros[cluster]'",
+        ),
         # The map and lidars of other scenarios, with nothing beside them.
         (
             *(1, ['--topics', '~/map', '~/*/points']),
@@ -73,8 +79,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(export, capsys, tmp_path, code, options, words):
+def test_a_mistake_is_one_sentence(export, capsys, tmp_path, monkeypatch, code, options, words):
     """Beside those in `test_command_style.py`."""
+    for name in ('av', 'ray'):
+        monkeypatch.setitem(sys.modules, name, None)
     try:
         ended, _ = export(options=options)
     except SystemExit as end:
@@ -123,22 +131,6 @@ def test_neither_a_broken_file_nor_a_mistyped_one_stops_the_others(export, tmp_p
         assert (errors + told).count(error) == 1
         assert f'{path.name}: not exported\n' in told
     assert messages(out / 'drive')
-
-
-@pytest.mark.parametrize(
-    ('name', 'options', 'words'),
-    [
-        ('av', ['--video'], '--video needs PyAV: pip install av'),
-        (
-            *('ray', ['--ray', 'auto']),
-            "needs ray, which is not installed: pip install 'nurec_ros[cluster]'",
-        ),
-    ],
-)
-def test_what_is_not_installed_is_named(export, monkeypatch, capsys, name, options, words):
-    monkeypatch.setitem(sys.modules, name, None)
-    assert export(options=options)[0] == 1
-    assert words in capsys.readouterr().err
 
 
 # --- parameters ----------------------------------------------------------------------------------
