@@ -136,19 +136,6 @@ def posed(t_us: int, times: np.ndarray, rotations: Rotation, rows: np.ndarray) -
     return pose
 
 
-@dataclass
-class Moment:
-    """What is there at a time, and what a player said of it."""
-
-    t_us: int
-    ego: np.ndarray
-    active: dict[str, tuple[np.ndarray, str, np.ndarray]]
-    transform: Any
-    odometry: Any
-    markers: list[Any]
-    pictures: dict[str, np.ndarray]
-
-
 @pytest.fixture(scope='module')
 def bench(pittsburgh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Return a player of the drive, rendered for by a preview server in a process of its own."""
@@ -186,7 +173,8 @@ def seen(bench: Bench, pittsburgh: Path) -> SimpleNamespace:
 
         return next((m.markers for m in tracks if any(map(of_moment, m.markers))), None)
 
-    def moment(t_us: int) -> Moment:
+    def moment(t_us: int) -> SimpleNamespace:
+        """Return what is there at a time, and what the player said of it."""
         bench.seek(t_us * 1000)
         pictures = {}
         for name in truth.calibrations:
@@ -200,14 +188,15 @@ def seen(bench: Bench, pittsburgh: Path) -> SimpleNamespace:
             picture = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
             assert picture is not None, name
             pictures[name] = picture[:, :, ::-1]
-        return Moment(
-            t_us,
-            truth.ego(t_us),
-            truth.active(t_us),
-            bench.until(lambda: stamped([t for m in tf for t in m.transforms], t_us), 'the pose'),
-            bench.until(lambda: stamped(odometry, t_us), 'odometry'),
-            bench.until(lambda: shown(t_us), 'the markers'),
-            pictures,
+        transform = bench.until(lambda: stamped([t for m in tf for t in m.transforms], t_us), 'tf')
+        return SimpleNamespace(
+            t_us=t_us,
+            ego=truth.ego(t_us),
+            active=truth.active(t_us),
+            transform=transform,
+            odometry=bench.until(lambda: stamped(odometry, t_us), 'odometry'),
+            markers=bench.until(lambda: shown(t_us), 'the markers'),
+            pictures=pictures,
         )
 
     random_times = random.Random(20261125)
@@ -303,7 +292,7 @@ class Outline:
     whole: bool
 
 
-def outlines(truth: Truth, moment: Moment, camera: str) -> dict[str, Outline]:
+def outlines(truth: Truth, moment: SimpleNamespace, camera: str) -> dict[str, Outline]:
     """Return the outlines of all boxes that touch the picture."""
     T_map_camera = moment.ego @ np.array(truth.calibrations[camera]['T_sensor_rig'])
     found = {}

@@ -35,9 +35,3 @@ def recording(tmp_path_factory: pytest.TempPathFactory, ros_environment: None) -
     from test.ros.session.recording import Recording
 
     return Recording(run(tmp_path_factory.mktemp('session')))
-
-
-@pytest.fixture(scope='session')
-def session(recording: Any) -> Any:
-    """Return what the client of the session did and was told."""
-    return recording.session

@@ -127,15 +127,21 @@ class Client:
 
     # What it does.
 
+    def _does(self, name: str, function: Callable[..., object], *words: Any) -> None:
+        with self._logged(name) as answer:
+            answer[0] = function(*words)
+
     def trigger(self, name: str) -> None:
         """Call a Trigger service that must succeed."""
-        with self._logged(name) as answer:
-            answer[0] = self._bench.trigger(name)
+        self._does(name, self._bench.trigger, name)
 
     def refused(self, name: str) -> None:
         """Call a Trigger service that must refuse."""
-        with self._logged(f'{name} refused') as answer:
-            answer[0] = self._bench.refusal(name)
+        self._does(f'{name} refused', self._bench.refusal, name)
+
+    def call(self, service_type: type, name: str) -> None:
+        """Call a service of rosbag2's."""
+        self._does(name, self._bench.call, service_type, name)
 
     def seek(self, t_ns: int) -> None:
         """Seek, and wait until the clock is there; the answer that is kept is the moment."""
@@ -157,11 +163,6 @@ class Client:
         with self._logged('rate') as answer:
             assert self._bench.call(SetRate, 'set_rate', SetRate.Request(rate=rate)).success
             answer[0] = rate
-
-    def call(self, service_type: type, name: str) -> None:
-        """Call a service of rosbag2's."""
-        with self._logged(name) as answer:
-            answer[0] = self._bench.call(service_type, name)
 
     def configure(self, **values: Any) -> None:
         """Set parameters, which must succeed."""

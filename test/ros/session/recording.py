@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 import json
-from test.ros.session.drive import Act, Session
+from test.ros.session.drive import Session
 from test.ros.session.recorder import Entry
 from test.ros.session.scenarios import Truth
 from typing import Any
@@ -180,21 +180,19 @@ class Recording:
                 found.append(Stretch(from_ns, to_ns, before[0], era))
         return found
 
-    def steady(self) -> Iterator[tuple[Truth, int, int]]:
+    def steady(self) -> Iterator[tuple[int, int]]:
         """
         Return for each scenario when all its topics are surely recorded: from the first act in it.
 
         To the last pictures that the client waited for before the next load: what is under way
         then may be lost with its publisher.
         """
-        loads = [act for act in self.session.acts if act.name == 'load']
-        waits = [act.answered_ns for act in self.session.named('pictures')]
+        acts, waits = self.session.acts, self.session.named('pictures')
+        loads = self.session.named('load')
         calls = [*(act.called_ns for act in loads), 1 << 62]
-        ends = [max(end for end in waits if end < called) for called in calls]
-        starts = [0, *(act.answered_ns for act in loads)]
-        for truth, start, end in zip(self.session.truths, starts, ends, strict=True):
-            first: Act = next(act for act in self.session.acts if act.called_ns > start)
-            yield truth, first.called_ns, end
+        for start, call in zip([0, *(act.answered_ns for act in loads)], calls, strict=True):
+            first = next(act.called_ns for act in acts if act.called_ns > start)
+            yield first, max(act.answered_ns for act in waits if act.answered_ns < call)
 
 
 def _resolved(topic: str) -> str:

@@ -87,7 +87,7 @@ def test_tf_and_odometry_go_out_with_every_clock_while_playing(recording, topic)
 def test_odometry_equals_tf(recording):
     """Pair each message with the transforms right before it, and leave none of them over."""
     pairs = 0
-    for _, from_ns, to_ns in recording.steady():
+    for from_ns, to_ns in recording.steady():
         tf, odometry = (recording.of(topic, from_ns, to_ns) for topic in ('/tf', '~/odom'))
         assert abs(len(tf) - len(odometry)) <= 1
         for entry in odometry[1:]:
@@ -212,7 +212,7 @@ def test_image_topics_are_in_step_and_in_order(recording, camera):
         assert moments(kind) == sorted(moments(kind))
         steady = [
             moment
-            for _, from_ns, to_ns in recording.steady()
+            for from_ns, to_ns in recording.steady()
             for moment in moments(kind, from_ns, to_ns)
         ]
         assert len(steady) > 3

@@ -165,7 +165,7 @@ def test_colours_tell_classes_apart(recording):
 def test_objects_are_the_same_boxes(recording):
     """Pair each message with the markers right before it, and leave none of them over."""
     pairs = 0
-    for _, from_ns, to_ns in recording.steady():
+    for from_ns, to_ns in recording.steady():
         objects = recording.of('~/objects', from_ns, to_ns)
         assert abs(len(recording.shown(from_ns, to_ns)) - len(objects)) <= 1
         for b in objects[1:]:

@@ -73,9 +73,9 @@ def test_topics_and_quality_of_service_are_those_of_the_contract(recording, topi
     assert qos.durability == durability
 
 
-def test_there_are_no_other_topics(session):
+def test_there_are_no_other_topics(recording):
     # What every ROS node has.
-    assert session.recorder.unexpected <= {'/rosout', '/parameter_events'}
+    assert recording.session.recorder.unexpected <= {'/rosout', '/parameter_events'}
 
 
 def test_state_has_the_documented_keys_and_types(recording):
@@ -201,8 +201,8 @@ def test_load_begins_halted_at_the_new_begin(recording):
         assert (answer['is_playing'], answer['done']) == (False, False)
 
 
-def test_refused_load_changes_nothing(recording, session):
-    (act,) = session.named('load refused')
+def test_refused_load_changes_nothing(recording):
+    (act,) = recording.session.named('load refused')
     assert 'broken.usdz' in act.answer
     assert recording.era_at(act.called_ns) is recording.era_at(act.answered_ns)
     for topic in ('/tf_static', '~/path', '~/ego'):
@@ -246,7 +246,8 @@ def test_diagnostics_are_stamped_with_the_position(recording):
             assert entry.stamp_ns in recording.positions_at(entry.sent_ns)
 
 
-def test_shutdown_is_clean(recording, session):
+def test_shutdown_is_clean(recording):
+    session = recording.session
     assert session.exit_code == 0
     assert 'Traceback' not in session.output
     (act,) = session.named('interrupt')
