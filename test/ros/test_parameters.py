@@ -82,12 +82,6 @@ def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
 # At start.
 
 
-def test_without_overrides_the_defaults_hold(start):
-    started = start()
-    assert started.settings == Settings()
-    assert started.changes == started.parameters.unused_overrides() == []
-
-
 @pytest.mark.parametrize(
     ('override', 'sentence'),
     [
@@ -106,8 +100,10 @@ def test_a_wrong_override_is_refused_at_start(start, override, sentence):
     assert '\n' not in str(caught.value)
 
 
-def test_use_sim_time_stays_rclpys(start):
+def test_without_overrides_the_defaults_hold_and_use_sim_time_stays_rclpys(start):
     started = start('use_sim_time:=true')
+    assert started.settings == Settings()
+    assert started.parameters.unused_overrides() == []
     assert started.node.get_parameter('use_sim_time').value is True
     assert started.put(use_sim_time=False).successful
     assert started.changes == []

@@ -22,7 +22,6 @@ from nurec_ros.palette import colour_of, LANES, marker_colour, PALETTE, SYNONYMS
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros import written_docs
 from nurec_ros.ros.parameters import Parameters
-from nurec_ros.ros.player_node import NurecPlayer
 from nurec_ros.scenario.road_map import KINDS
 from nurec_ros.settings import CAMERA_TABLE, LIDAR_TABLE, Settings, TABLE
 import pytest
@@ -70,14 +69,6 @@ def test_a_node_of_any_name_reads_the_yaml_and_keeps_the_defaults(
     parameters = Parameters(node, print, print)
     assert parameters.unused_overrides() == []
     assert parameters.settings == Settings()
-
-
-def test_a_player_takes_the_yaml(make_node: Callable[..., Any]):
-    player = make_node('--params-file', str(YAML_FILE), node_class=NurecPlayer)
-    for spec in TABLE:
-        value = player.get_parameter(spec.name).value
-        assert value == (list(spec.default) if isinstance(spec.default, tuple) else spec.default)
-    assert player.parameters.unused_overrides() == []
 
 
 @pytest.mark.parametrize('name', ['camera_front_wide_120fov', 'lidar_gt_top_p128'])

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
-from test.ros.session.recorder import Entry, LATCHED, Recorder, RELIABLE
+from test.ros.session.recording import Act, Entry, LATCHED, Recorder, RELIABLE, Session
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
 from test.support.player_bench import Bench, serve
@@ -72,31 +71,6 @@ TOPICS = COMMON_TOPICS | camera_topics(FRONT, REAR, CROSS)
 # On a busy machine it takes longer than ten messages of /clock until DDS has handed them over, and
 # a session that is checked message by message must not miss any.
 DEPTHS = {f'qos_overrides.{name}.publisher.depth': DEPTH for name in TOPICS}
-
-
-@dataclass(frozen=True)
-class Act:
-    """Something that the client did: between which moments of the wall, and what it was told."""
-
-    name: str
-    called_ns: int
-    answered_ns: int
-    answer: Any = None
-
-
-@dataclass(frozen=True)
-class Session:
-    """What was left of a session."""
-
-    recorder: Recorder
-    truths: tuple[Truth, Truth, Truth]
-    acts: tuple[Act, ...]
-    exit_code: int
-    output: str
-
-    def named(self, name: str) -> list[Act]:
-        """Return the acts of a name."""
-        return [act for act in self.acts if act.name == name]
 
 
 class Client:

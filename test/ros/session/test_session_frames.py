@@ -17,7 +17,7 @@ from collections import defaultdict
 import itertools
 from itertools import pairwise
 from test.ros.session.drive import camera_topics, SCALE
-from test.ros.session.recorder import nanoseconds
+from test.ros.session.recording import nanoseconds
 from test.ros.session.scenarios import CROSS, FRONT, REAR, SPEED_M_S, YAW_RATE_RAD_S
 
 import cv2

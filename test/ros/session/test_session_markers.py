@@ -15,8 +15,7 @@
 
 from collections import defaultdict
 from itertools import combinations
-from test.ros.session.recorder import nanoseconds
-from test.ros.session.recording import clears
+from test.ros.session.recording import clears, nanoseconds
 
 import numpy as np
 import pytest
