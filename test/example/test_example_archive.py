@@ -44,7 +44,7 @@ def data_offsets(path: Path) -> dict[str, int]:
     return offsets
 
 
-@pytest.mark.parametrize('size', [0, 1, 5, 63, 64, 65, 1000])
+@pytest.mark.parametrize('size', [0, 1, 63, 64, 65])
 def test_members_are_stored_and_begin_at_multiples_of_64(tmp_path: Path, size: int):
     members = {
         'default.usda': '#usda 1.0\n',
@@ -118,16 +118,17 @@ def test_the_metadata_have_every_key_that_readers_insist_on(example):
 
 
 def test_equal_wishes_give_equal_bytes_and_others_another_name(tmp_path: Path):
-    first = write_example(tmp_path / 'a.usdz', seed=5, duration_s=1).read_bytes()
-    assert write_example(tmp_path / 'b.usdz', seed=5, duration_s=1.0).read_bytes() == first
-    assert write_example(tmp_path / 'c.usdz', seed=6, duration_s=1).read_bytes() != first
-    others: list[dict[str, Any]]
-    others = [{'seed': 2}, {'duration_s': 2.0}, {'seed': 2, 'duration_s': 2.0}]
-    others += [{'road_users': 5}, {'camera_model': 'pinhole'}, {'has_map': False}]
-    wishes = [{'duration_s': 1, **wish} for wish in ({}, {'duration_s': 1.0}, *others)]
+    paths = [tmp_path / f'{name}.usdz' for name in 'ab']
+    for path in paths:
+        write_example(path, duration_s=1.0, road_users=3)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    some: dict[str, Any] = {'duration_s': 1, 'road_users': 3}
+    others = [{'seed': 2}, {'duration_s': 2.0}, {'road_users': 5}, {'camera_model': 'pinhole'}]
+    wishes = [some, {**some, 'duration_s': 1.0}]
+    wishes += [{**some, **wish} for wish in (*others, {'has_map': False})]
     names = [make_example(**wish).sequence_id for wish in wishes]
     assert names[0] == names[1]
-    assert len(set(names)) == 7
+    assert len(set(names)) == 6
 
 
 @pytest.mark.parametrize(
@@ -182,17 +183,19 @@ def loaded(example) -> Scenario:
     return Scenario.load(example.path, min_track_lifetime_s=0)
 
 
-def test_nothing_is_warned_of(loaded: Scenario):
+def test_it_is_read_as_it_was_written(loaded: Scenario, example):
     assert loaded.warnings == ()
-
-
-def test_range_and_names(loaded: Scenario, example):
     assert loaded.start_ns == int(example.times_us[0]) * 1000
     assert loaded.end_ns == int(example.times_us[-1]) * 1000
     assert loaded.sequence_id == loaded.metadata_scene_id == example.info['sequence_id']
     assert len(loaded.cameras) == 6
     assert all(camera.renderable for camera in loaded.cameras.values())
-    assert len(loaded.tracks.ids) == len(example.tracks)
+    assert list(loaded.tracks.ids) == [track.id for track in example.tracks]
+    assert list(loaded.tracks.static) == [track.flags == 'NONE' for track in example.tracks]
+    assert loaded.T_earth_map is not None
+    np.testing.assert_array_equal(loaded.T_earth_map, example.rig['T_world_base'])
+    assert loaded.rig_bbox is not None
+    assert np.allclose(loaded.rig_bbox.dims, [5.39, 2.11, 1.50])
 
 
 def test_ego_is_that_of_the_file(loaded: Scenario, example):
@@ -203,13 +206,6 @@ def test_ego_is_that_of_the_file(loaded: Scenario, example):
         position = [np.interp(t, times, example.poses[:, k, 3]) for k in range(3)]
         assert np.allclose(pose[:3, 3], position, atol=1e-6)
         assert np.allclose(pose[:3, :3], slerp(t).as_matrix(), atol=1e-6)
-
-
-def test_static_ones_are_those_that_do_not_move(loaded: Scenario, example):
-    still = {t.id for t in example.tracks if t.flags == 'NONE'}
-    assert {
-        i for i, static in zip(loaded.tracks.ids, loaded.tracks.static, strict=True) if static
-    } == still
 
 
 def test_ego_drives_between_lane_boundaries_of_the_map(loaded: Scenario):
@@ -225,10 +221,3 @@ def test_ego_drives_between_lane_boundaries_of_the_map(loaded: Scenario):
         # The lane is 3.5 m wide.
         distance = np.linalg.norm(nearest - position, axis=1).min()
         assert distance == pytest.approx(1.75, abs=0.06)
-
-
-def test_earth_is_below(loaded: Scenario):
-    assert loaded.T_earth_map is not None
-    assert 6.3e6 < np.linalg.norm(loaded.T_earth_map[:3, 3]) < 6.4e6
-    assert loaded.rig_bbox is not None
-    assert np.allclose(loaded.rig_bbox.dims, [5.39, 2.11, 1.50])

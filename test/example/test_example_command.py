@@ -28,20 +28,11 @@ from nurec_ros.scenario import Scenario
 import pytest
 
 
-def test_it_writes_the_default_file_where_it_is_called(tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main([]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith('wrote nurec_example.usdz (')
-    assert '202 poses' in printed
-    assert zipfile.is_zipfile('nurec_example.usdz')
-
-
 def test_seed_and_duration(tmp_path: Path, capsys):
     path = tmp_path / 'a.usdz'
-    assert main([str(path), '--duration', '3', '--seed', '4']) == 0
-    assert '32 poses' in capsys.readouterr().out
-    expected = write_example(tmp_path / 'b.usdz', duration_s=3.0, seed=4)
+    assert main([str(path), '--duration', '1', '--seed', '4']) == 0
+    assert '12 poses' in capsys.readouterr().out
+    expected = write_example(tmp_path / 'b.usdz', duration_s=1.0, seed=4)
     assert path.read_bytes() == expected.read_bytes()
 
 
@@ -52,10 +43,10 @@ def tracks_of(path: Path) -> list[str]:
 
 
 def test_as_many_road_users_as_asked_for_of_each_class_in_turn(tmp_path: Path, capsys):
-    path, everybody = tmp_path / 'a.usdz', make_example(duration_s=2).tracks
-    classes = {track.label for track in everybody}
+    path = tmp_path / 'a.usdz'
+    classes = {track.label for track in make_example(duration_s=1).tracks}
     for count in (0, 1, len(classes), 40):
-        assert main([str(path), '--duration', '2', '--road-users', str(count)]) == 0
+        assert main([str(path), '--duration', '1', '--road-users', str(count)]) == 0
         labels = tracks_of(path)
         assert len(labels) == count
         assert len(set(labels)) == min(count, len(classes))
@@ -71,8 +62,15 @@ def test_without_a_map(tmp_path: Path, capsys):
     assert scenario.warnings == ()
 
 
-def test_the_examples_of_the_help_work(tmp_path: Path, capsys, monkeypatch):
+def test_the_default_file_and_the_examples_of_the_help_are_written(
+    tmp_path: Path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith('wrote nurec_example.usdz (')
+    assert '202 poses' in printed
+    assert zipfile.is_zipfile('nurec_example.usdz')
     with pytest.raises(SystemExit):
         main(['--help'])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -88,11 +86,6 @@ def test_the_examples_of_the_help_work(tmp_path: Path, capsys, monkeypatch):
     [
         ([''], 'the path of the file to write is empty'),
         (['.'], '. is there and is no ordinary file; nothing is written'),
-        (['/dev/null'], '/dev/null is there and is no ordinary file'),
-        (
-            ['no/such/folder/a.usdz'],
-            'no/such/folder/a.usdz cannot be written: there is no folder ',
-        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, arguments, reason):
@@ -109,7 +102,7 @@ def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, ar
     [
         (['--duration', '0.5'], '--duration is 0.5 s, expected 1 to 120'),
         (['--seed', '-2'], '--seed is -2, expected 0 or more'),
-        (['--road-users', '-1'], '--road-users is -1, expected 0 to 115'),
+        (['--road-users', '-1'], '--road-users is -1, expected 0 to'),
         (['--road-users', '116'], '--road-users is 116, expected 0 to 115 (more on a longer'),
         (['--camera-model', 'orb'], "--camera-model: invalid choice: 'orb'"),
     ],
