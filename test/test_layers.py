@@ -122,20 +122,23 @@ def _statements(node):
 
 @pytest.fixture(scope='module')
 def modules():
-    """Return names that are imported and classes that are defined, by the path of the module."""
+    """Return names imported, classes, and names given at the top, by the path of the module."""
     found = {}
     for path in sorted(PACKAGE.rglob('*.py')):
         if path.name.endswith('_pb2.py'):
             continue
         imports, classes = set(), []
-        for node in _statements(ast.parse(path.read_text(encoding='utf-8'))):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        for node in _statements(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 imports.add(node.module)
             elif isinstance(node, ast.Import):
                 imports.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ClassDef):
                 classes.append(node.name)
-        found[path] = imports, classes
+        given = (target for one in tree.body for target in getattr(one, 'targets', ()))
+        names = Counter(target.id for target in given if isinstance(target, ast.Name))
+        found[path] = imports, classes, names
     return found
 
 
@@ -153,7 +156,7 @@ def test_folder_imports_only_what_lies_above_it(modules, folder):
 
 
 def test_ros_parses_neither_json_files_nor_protobuf(modules):
-    for path, (names, _) in modules.items():
+    for path, (names, _, _) in modules.items():
         if PACKAGE / 'ros' in path.parents:
             assert not [name for name in names if 'protos' in name or name.startswith('google')]
 
@@ -169,13 +172,5 @@ def test_no_two_modules_and_no_two_classes_share_a_name(modules):
 
 def test_no_module_gives_one_name_to_two_things(modules):
     """No linter sees a constant that a second one of its name replaces."""
-    for path in modules:
-        body = ast.parse(path.read_text(encoding='utf-8')).body
-        targets = (
-            target
-            for statement in body
-            if isinstance(statement, ast.Assign)
-            for target in statement.targets
-        )
-        names = Counter(target.id for target in targets if isinstance(target, ast.Name))
+    for path, (_, _, names) in modules.items():
         assert [name for name, count in names.items() if count > 1] == [], path

@@ -60,7 +60,7 @@ def test_parameters_are_read_as_the_table_has_them(launch_module):
     kinds = {
         launch_module.a_number: 'double',
         launch_module.a_flag: 'bool',
-        launch_module.a_string: 'string',
+        str: 'string',
         launch_module.a_path: 'string',
         launch_module.names: 'string_array',
     }
