@@ -55,7 +55,6 @@ LONG = (
     'export/test_export_cluster.py',
     'cli/test_command.py',
     'demo/test_demo_show.py',
-    'ros/player/test_player_faults.py',
     'ros/test_message_log.py',
     'ros/session/',
     'ros/player/test_player_drivers.py',

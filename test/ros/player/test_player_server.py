@@ -29,6 +29,7 @@ pytestmark = pytest.mark.contract
 BEGIN_NS = START_US * 1000
 END_NS = BEGIN_NS + 2_000_000_000
 FRONT, REAR = CAMERAS
+CODE = grpc.StatusCode
 
 
 # Where the clock is not what is looked at; and reports come at once.
@@ -84,7 +85,13 @@ def test_pictures_come_when_the_server_comes_and_when_it_comes_back(start, usdz)
     found = bench.listen(DiagnosticArray, '/diagnostics')
     bench.spin(bench.clocks, 10)
     assert not infos
-    with FakeServer(scenes=[SEQUENCE_ID], port=port):
+    with FakeServer(scenes=[SEQUENCE_ID], port=port) as server:
+        # One that is just coming up may not know its scenes yet.
+        def not_yet(_, context):
+            del server.answers['get_available_scenes']
+            context.abort(CODE.UNAVAILABLE, 'not yet')
+
+        server.answers['get_available_scenes'] = not_yet
         bench.until(lambda: infos, 'the picture')
         assert stamp_ns(infos[0]) == BEGIN_NS
         bench.until(
@@ -162,12 +169,12 @@ def moody():
 
 @pytest.fixture(scope='module')
 def running(start, usdz, moody):
-    """Return a player that plays round and round, with one camera at 10 Hz."""
+    """Return a player that plays round and round, with one camera at 20 Hz."""
     bench = start(
         usdz_path=usdz,
         server=moody.server.address,
         loop=True,
-        camera_rate=10,
+        camera_rate=20,
         clock_rate=50,
         cameras=f'[{FRONT}]',
         batch='never',
@@ -179,9 +186,6 @@ def running(start, usdz, moody):
     bench.until(lambda: bench.infos and bench.images, 'the first picture')
     bench.trigger('play')
     return bench
-
-
-CODE = grpc.StatusCode
 
 
 @pytest.mark.parametrize(
