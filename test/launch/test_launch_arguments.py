@@ -101,20 +101,14 @@ def test_what_is_no_list_of_names(launch_module, text):
         launch_module.names(text)
 
 
-@pytest.mark.parametrize('text', ['true', 'True', 'TRUE', 'yes', 'on', '1', ' true '])
-def test_true(launch_module, text):
-    assert launch_module.a_flag(text) is True
-
-
-@pytest.mark.parametrize('text', ['false', 'False', 'no', 'off', '0'])
-def test_false(launch_module, text):
-    assert launch_module.a_flag(text) is False
-
-
-@pytest.mark.parametrize('text', ['2', 'yess', 'none', ''])
-def test_what_is_no_flag(launch_module, text):
-    with pytest.raises(ValueError, match='is neither true nor false'):
-        launch_module.a_flag(text)
+def test_flags(launch_module):
+    for text in ('true', 'True', 'TRUE', 'yes', 'on', '1', ' true '):
+        assert launch_module.a_flag(text) is True
+    for text in ('false', 'False', 'no', 'off', '0'):
+        assert launch_module.a_flag(text) is False
+    for text in ('2', 'yess', 'none', ''):
+        with pytest.raises(ValueError, match='is neither true nor false'):
+            launch_module.a_flag(text)
 
 
 def test_numbers_are_doubles(launch_module):
@@ -124,9 +118,7 @@ def test_numbers_are_doubles(launch_module):
         assert value == expected
     with pytest.raises(ValueError, match="'fast' is not a number"):
         launch_module.a_number('fast')
-
-
-def test_errors_name_the_argument(launch_module):
+    # With the argument's name before it.
     with pytest.raises(ValueError, match="rate: 'fast' is not a number"):
         launch_module.read('rate', launch_module.a_number, 'fast')
 

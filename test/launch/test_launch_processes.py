@@ -205,9 +205,12 @@ def test_preview_draws_for_the_player_on_one_port(launch_file, standins, tmp_pat
     assert (flag, path, port_flag) == ('--usdz', str(tmp_path / 'street.usdz'), '--port')
     assert 1024 <= int(port) < 65536
     assert player['parameters'] == {'usdz_path': path, 'server': f'127.0.0.1:{port}'}
-    # The profile is the player's alone.
+    # The profile is the player's alone, and nobody drives unless asked.
     assert [variable in preview['environment'] for variable in PROFILES] == [False, False]
+    assert 'nurec_follow' not in run.output
     assert run.interrupt() == 0
+    assert 'Traceback' not in run.output
+    assert 'process has died' not in run.output
 
 
 def test_preview_on_the_port_of_server(launch_file, standins):
@@ -290,14 +293,6 @@ def test_the_follower_drives_the_player(launch_file, standins, tmp_path):
     # Both of one length.
     assert follower['parameters']['wheelbase_m'] == player['parameters']['wheelbase_m'] == 3.1
     assert player['parameters']['ego_source'] == 'ackermann'
-    assert run.interrupt() == 0
-
-
-def test_nobody_drives_unless_asked(launch_file, standins):
-    run = launch_file(standins, 'preview:=true', 'usdz_path:=street.usdz')
-    run.report('nurec_preview')
-    assert 'ego_source' not in run.report('nurec_player')['parameters']
-    assert 'nurec_follow' not in run.output
     assert run.interrupt() == 0
 
 
@@ -399,12 +394,3 @@ def test_the_launch_ends_with_the_preview_server(launch_file, standins):
     assert run.end() == 1
     assert 'the preview server ended with exit code 70' in run.output
     assert '[ERROR] [nurec_player-' not in run.output
-
-
-def test_one_interrupt_ends_all_quietly(launch_file, standins):
-    run = launch_file(standins, 'preview:=true', 'usdz_path:=street.usdz')
-    run.report('nurec_preview')
-    run.report('nurec_player')
-    assert run.interrupt() == 0
-    assert 'Traceback' not in run.output
-    assert 'process has died' not in run.output
