@@ -63,10 +63,10 @@ def test_a_turning_ramp_is_driven_up():
     for seconds in (1.0, 12.3, 23.56, 30.0, 45.0):
         t_ns = T0 + round(seconds * SECOND)
         ego.advance_to(t_ns)
-        found, angle = ego.pose(t_ns), speed * seconds / radius
-        assert found.position[2] == pytest.approx(12.0 * angle / (2 * math.tau), abs=5e-3)
+        found, turned = ego.pose(t_ns), speed * seconds / radius
+        assert found.position[2] == pytest.approx(12.0 * turned / (2 * math.tau), abs=5e-3)
         yaw, pitch, roll = euler(found)
-        assert math.remainder(yaw - angle - math.pi / 2, math.tau) == pytest.approx(0, abs=3e-3)
+        assert math.remainder(yaw - turned - math.pi / 2, math.tau) == pytest.approx(0, abs=3e-3)
         assert pitch == pytest.approx(-slope, abs=1e-3)
         assert roll == pytest.approx(0.05, abs=1e-3)
 

@@ -123,7 +123,12 @@ def test_equal_wishes_give_equal_bytes_and_others_another_name(tmp_path: Path):
         write_example(path, duration_s=1.0, road_users=3)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     some: dict[str, Any] = {'duration_s': 1, 'road_users': 3}
-    others = [{'seed': 2}, {'duration_s': 2.0}, {'road_users': 5}, {'camera_model': 'pinhole'}]
+    others: list[dict[str, Any]] = [
+        {'seed': 2},
+        {'duration_s': 2.0},
+        {'road_users': 5},
+        {'camera_model': 'pinhole'},
+    ]
     wishes = [some, {**some, 'duration_s': 1.0}]
     wishes += [{**some, **wish} for wish in (*others, {'has_map': False})]
     names = [make_example(**wish).sequence_id for wish in wishes]

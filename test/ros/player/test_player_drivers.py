@@ -32,6 +32,7 @@ from test.support.driver import (
 from test.support.player_bench import NOWHERE, stamp_ns
 from test.support.process import Process
 import time
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
@@ -168,7 +169,8 @@ def bad_inputs(source, now_ns):
             (pose(now_ns - 11 * SECOND, 9.0, 9.0), early, 'a stamp of long ago'),
             (pose(time.time_ns(), 9.0, 9.0), late, 'a stamp beyond the end'),
         ]
-    make, key = {'twist': (twist, 'angular.z'), 'ackermann': (ackermann, 'steering_angle')}[source]
+    make: Any = {'twist': twist, 'ackermann': ackermann}[source]
+    key = {'twist': 'angular.z', 'ackermann': 'steering_angle'}[source]
     old_ns = now_ns - 3 * SECOND
     other = stamped(make(now_ns, 1.0, 0.0), now_ns, 'odom')
     frame = "frame_id is 'odom', expected 'base_link'"

@@ -105,6 +105,7 @@ def test_in_real_time_it_stays_on_an_arc(followed, tmp_path):
 def test_the_command_says_what_it_is_for_and_in_one_line_what_cannot_be(
     capfd, arguments, code, words
 ):
+    found: object
     try:
         found = main(['--ros-args', '-p', *arguments] if code else arguments)
     except SystemExit as ended:
