@@ -109,6 +109,7 @@ BY_ITSELF = Again(alone=True, dropped=True)
     ],
 )
 def test_verdicts(action, kind, how, connection, again):
+    assert Again() == Again(0.0, counted=False, alone=False, without_tracks=False, dropped=False)
     of = error(action, kind), Failed(**how)
     assert (connection_after(*of), again_after(*of)) == (connection, again)
 

@@ -88,7 +88,8 @@ DEADLINES = [policy.DEADLINES[f'get_{name}'].value for name in ('version', 'avai
 @pytest.mark.parametrize(
     'said',
     [
-        f'for a second at most and every {policy.HANDSHAKE_EVERY_S:g} s at most',
+        f'every {policy.HANDSHAKE_EVERY_S:g} s at most',
+        f'for {"a second" * (policy.HANDSHAKE_S == 1)} at most and',
         f'when it is still away {policy.START_GRACE_S:g} s after the start',
         f'its list is looked at every {policy.SCENE_CHECK_S:g} s.',
         '| `get_version`, `get_available_scenes` | {:g} s, {:g} s |'.format(*DEADLINES),

@@ -93,11 +93,11 @@ def test_size_is_not_taken_from_an_embedded_thumbnail():
 HEADER = b'\xff\xc0\x00\x11\x08\x00\x05\x00\x09'
 
 
-# Fill bytes, a marker that stands alone, and segments, three that are named like frames.
+# Fill bytes, markers that stand alone, and segments, three that are named like frames.
 @pytest.mark.parametrize(
     'between',
     [
-        *(b'', b'\xff\xff\xff', b'\xff\x01', b'\xff\xe0\x00\x02'),
+        *(b'', b'\xff\xff\xff', b'\xff\x01', b'\xff\xd0', b'\xff\xe0\x00\x02'),
         *(b'\xff\xc4\x00\x02', b'\xff\xc8\x00\x02', b'\xff\xcc\x00\x02'),
     ],
 )
