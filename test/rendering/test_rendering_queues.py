@@ -217,10 +217,11 @@ def test_only_kept_jobs_are_tried_again_where_a_newer_one_waits(queues):
 
 
 def test_realtime_job_does_not_hold_up_a_newer_one_by_a_later_attempt(queues):
-    old, newer = job(t_ns=1), job(t_ns=2)
-    for one in (old, newer):
+    old, middle, newer = jobs = [job(t_ns=t) for t in (1, 2, 3)]
+    for one in jobs:
         fill(queues, [one], sent=1)
-    assert not queues.requeue(old, not_before=5.0)
+    for one in (old, middle):
+        assert not queues.requeue(one, not_before=0.5)
     assert queues.requeue(old)
     assert pick(queues) is old
     assert queues.requeue(newer, not_before=5.0)
