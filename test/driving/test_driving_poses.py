@@ -172,6 +172,12 @@ def test_back_to_the_recording_it_jumps_and_says_how_far():
     ego.advance_to(T0 + 2 * SECOND)
     np.testing.assert_array_equal(ego.pose(T0 + SECOND // 8).position, drove)
     assert ego.driven_path[0].t_ns == T0 + SECOND
+    # Another thought, and another, at one halted moment: it is the recorded pose once more.
+    for source in ('recorded', 'twist', 'recorded', 'pose'):
+        ego.change_source(source, halted=True)
+        found = ego.pose(ego.passed_ns).position
+        np.testing.assert_allclose(found, recorded.pose(ego.passed_ns).position, atol=1e-9)
+    assert len(ego.driven_path) == 1
 
 
 def test_a_change_between_sources_keeps_pose_and_speed():
