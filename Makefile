@@ -10,7 +10,7 @@ export USDZ
 PYTHONS ?= 3.10 3.11 3.12 3.13
 # Many tests wait for other processes: a few workers keep two cores busy. A file's tests stay together,
 # and files begin in the order of test/conftest.py.
-PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= --numprocesses 5 --dist loadfile --no-loadscope-reorder
 bin := $(VENV)/bin
 # The ROS wheels' start-up hook leaves these to its children; another environment's Python must not
 # inherit them.

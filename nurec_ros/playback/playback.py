@@ -259,6 +259,10 @@ class Playback:
         self._showing.posed(now_ns)
         return [ShowAll(self._clock.position_ns)]
 
+    def posed(self, now_ns: int) -> None:
+        """Note that transforms are out, which may be later than their effect was returned."""
+        self._showing.posed(now_ns)
+
     def look(self, now_ns: int) -> Effects:
         """Count subscribers, and render still frames for those who have come."""
         self._now_ns = now_ns

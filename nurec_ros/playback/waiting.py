@@ -166,7 +166,7 @@ class Showing:
         return [moment]
 
     def posed(self, now_ns: int) -> None:
-        """Note that transforms went out otherwise."""
+        """Note that transforms went out."""
         self._posed_ns = now_ns
 
     def clock_again(self) -> Shown:

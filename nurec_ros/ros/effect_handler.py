@@ -204,13 +204,17 @@ class EffectHandler:
             self._stepping.pop(effect.step).set_result(None)
         elif isinstance(effect, Show):
             topics.show(effect)
+            if effect.pose:
+                loaded.playback.posed(monotonic_ns())
         elif isinstance(effect, ShowAll):
             topics.show_all(effect)
+            loaded.playback.posed(monotonic_ns())
         else:
             # Those who wait go on whatever becomes of it.
             self._shown()
             self._again.reset()
             topics.show_jump(effect)
+            loaded.playback.posed(monotonic_ns())
 
     def _render(self, loaded: Loaded, order: Render) -> None:
         def go_on() -> None:

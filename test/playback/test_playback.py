@@ -360,6 +360,14 @@ def test_a_jump_back_is_quiet_for_50_ms_and_then_shown_whole(at_ms, jump, positi
     assert world.do(world.playback.again) == [ShowAll(world.playback.position_ns)]
 
 
+def test_the_quiet_counts_from_when_transforms_are_out_which_takes_a_busy_machine_longer():
+    world = World(at_ms=2500)
+    world.playback.posed(world.wall_ns + 20 * MS)
+    world.seek(1500)
+    assert world.advance(69) == [Show(2500 * MS, clock=True)]
+    assert world.advance(1)[0] == ShowJump(1500 * MS)
+
+
 def test_the_time_that_a_jump_back_waits_does_not_count_for_a_playing_clock():
     world = World()
     world.play()

@@ -15,7 +15,7 @@
 Drivers of a player: the inputs of each source, and who sends them from a process of its own.
 
 `steps SOURCE COUNT SEED` sends an input and ticks, so often, dawdling at random before each;
-`flood SOURCE HZ COUNT` sends so many inputs stamped with /clock, and then is killed.
+`flood SOURCE HZ` sends inputs stamped with /clock until SIGTERM, and then is killed.
 """
 
 from __future__ import annotations
@@ -135,23 +135,27 @@ def _steps(listener: Listener, source: str, count: int, seed: int) -> None:
         position_us = json.loads(answer.result().message)['current_time_us']
 
 
-def _flood(listener: Listener, source: str, hz: int, count: int) -> None:
+def _flood(listener: Listener, source: str, hz: int) -> None:
     from rosgraph_msgs.msg import Clock
+
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
 
     clocks = listener.listen(Clock, '/clock')
     listener.received(clocks)
     driver = Driver(listener, source)
-    start_s, sent = time.monotonic(), 0
-    while sent < count:
+    start_s, sent, last_ns = time.monotonic(), 0, 0
+    while not told:
         time.sleep(1.0 / hz)
         listener.executor.spin_once(timeout_sec=0.0)
         # However late this process is, what is due goes out.
-        due = min(math.ceil((time.monotonic() - start_s) * hz), count)
+        due = math.ceil((time.monotonic() - start_s) * hz)
         for _ in range(due - sent):
-            driver.put(STREAMS[source](stamp_ns(clocks[-1])))
+            last_ns = stamp_ns(clocks[-1])
+            driver.put(STREAMS[source](last_ns))
         sent = due
     listener.until(lambda: driver.publisher.wait_for_all_acked(), 'the last acknowledgement')
-    sys.stdout.write(f'the last input was of {stamp_ns(clocks[-1]) // 1000}\n')
+    sys.stdout.write(f'the last input was of {last_ns // 1000}\n')
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -165,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
     if what == 'steps':
         _steps(listener, source, int(numbers[0]), int(numbers[1]))
     else:
-        _flood(listener, source, int(numbers[0]), int(numbers[1]))
+        _flood(listener, source, int(numbers[0]))
     listener.close()
     rclpy.shutdown(context=context)
     return 0
