@@ -163,11 +163,12 @@ def test_an_environment_has_the_cloud_of_the_same_moment(bench, clouds, usdz, se
     server.spin = told
     first = len(server.requests('render_lidar'))
     assert ends_of_a_tick(bench, clouds, 300_000, 2) == [112, 212]
-    by_node = server.requests('render_lidar')[first:]
+    until_now = len(server.requests('render_lidar'))
+    by_node = server.requests('render_lidar')[first:until_now]
     with Environment(usdz, server.address, ego_source='recorded') as environment:
         environment.reset()
         found = environment.step(None, 0.3).clouds[LIDAR]
-    by_environment = server.requests('render_lidar')[first + len(by_node) :]
+    by_environment = server.requests('render_lidar')[until_now:]
     assert found.t_ns == stamp_ns(clouds[-1])
     assert found.xyzi.tobytes() == bytes(clouds[-1].data)
     # Two spins were due, which may have come in any order, and whoever was late may have had the
