@@ -117,6 +117,8 @@ def interrupt():
 
 
 class InTheExecutor(SingleThreadedExecutor):
+    """An executor that a signal reaches while it is made."""
+
     def __init__(self, **options):
         interrupt()
         super().__init__(**options)
