@@ -64,6 +64,7 @@ help:
 	@echo 'make test            set up and run the tests'
 	@echo 'make test-all        the same with every Python from 3.10 to 3.13 that is here'
 	@echo '  PURE=-pure         without ROS'
+	@echo 'make ready           only install what the tests need'
 	@echo 'make lint            ruff, mypy, the linters of ROS'
 	@echo 'make setup           only create $(VENV) and install everything into it'
 	@echo 'make bench           the side-by-side benchmarks'

@@ -33,8 +33,8 @@ with suppress(ImportError):
     hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
     hypothesis.settings.load_profile('same')
 
-# A run in the background ignores SIGINT and SIGQUIT, one under nohup SIGHUP; children would
-# inherit that, but do not inherit a handler.
+# A run in the background ignores SIGINT and SIGQUIT, one under nohup SIGHUP. Children inherit what
+# is ignored, and would not end by it; of a handler they inherit nothing.
 for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
@@ -50,7 +50,8 @@ MISSING = [name for name, path in DRIVES.items() if not path.is_file()]
 
 
 # What takes longest of all, the longest first: begun last, they would keep one worker busy while
-# the others have nothing left to do.
+# the others have nothing left to do. xdist keeps this order with --no-loadscope-reorder, as in the
+# Makefile; the session's files count as one, see below.
 LONG = (
     'export/test_export_cluster.py',
     'cli/test_command.py',
@@ -76,7 +77,7 @@ LONG = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each of several workers collect from another folder on."""
+    """Let each of several workers collect from another folder on; they run in one order."""
     worker = getattr(config, 'workerinput', None)
     if worker is None or config.args != config.getini('testpaths'):
         return

@@ -442,7 +442,7 @@ class PlayProgress:
         quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
         if self._lines and quarter > self._quarter:
             self._quarter = quarter
-            percent = 100 * quarter // self.QUARTERS
+            percent = int(100 * min(seconds / self._total, 1.0) + 1e-6)
             self._say(f'playing {percent:3d} %: {seconds:.1f} s, {note}')
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ def test_without_a_terminal_there_is_a_line_at_each_quarter():
     progress.close()
     assert lines == [
         'playing  25 %: 5.0 s, 5 images',
-        'playing  75 %: 16.0 s, 16 images',
+        'playing  80 %: 16.0 s, 16 images',
         'playing 100 %: 20.0 s, 20 images',
     ]
     # No division by its duration.

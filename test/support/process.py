@@ -42,6 +42,8 @@ import threading
 import pytest
 
 END_S = 120.0
+# What the process that forks imports: a module that is lacking here is imported by each fork,
+# which is slower and nothing else.
 COMMANDS = ['nurec_ros.cli.player', 'nurec_ros.ros.player_node']
 COMMANDS += ['nurec_ros.cli.control', 'nurec_ros.ros.tool_nodes']
 COMMANDS += [f'nurec_ros.{name}' for name in ('preview.server', 'probe.stages', 'example.writer')]
@@ -64,20 +66,20 @@ FORKS = 'NUREC_TEST_FORKS'
 FAST_DDS = re.compile(r'^(?:\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d \S+ (?:\x1b\[[\d;]*m)*\[[A-Z_]+ \w+\]')
 
 if FORKS in os.environ:
-    # What each fork would do anew: with its first line of log rclpy asks for the module of a
-    # caller, for which `inspect` resolves the path of each one that is imported. And what the
-    # garbage collector never looks at stays shared.
+    # Only in the process that forks, what each fork would do anew: with its first line of log
+    # rclpy asks for the module of a caller, for which `inspect` resolves the path of each one that
+    # is imported. And what the garbage collector never looks at stays shared.
     inspect.getmodule(inspect.currentframe())
     gc.freeze()
 
 
 class Process:
     """
-    The command of a module, `module.main(arguments)`, under way; its environment is ours of now.
+    The command of a module, `module.main(arguments)`, under way.
 
-    stdout and stderr go to the file `log`. `code` is its exit code, minus the number of a signal
-    that ended it, and None while it runs. `before` is called in a forked process before the
-    command, and is pickled on the way there.
+    Its environment is a copy of ours; stdout and stderr go to the file `log`. `code` is its exit
+    code, minus the number of a signal that ended it, and None while it runs. `before` is called in
+    a forked process before the command, and is pickled on the way there; the default does nothing.
     """
 
     def __init__(

@@ -122,7 +122,11 @@ def running(start: Callable[..., Bench], usdz: Path, server: FakeServer) -> Benc
 
 @pytest.fixture
 def bench(running: Bench) -> Iterator[Bench]:
-    """Return the shared player, halted at begin, with its defaults."""
+    """
+    Return the shared player, halted at begin.
+
+    loop, rate and tick_us are their defaults again after the test; else it puts back what it sets.
+    """
     begin_ns = running.trigger('reset')['current_time_us'] * 1000
     # A time that no test before has shown: once it is there, nothing of them is still to come.
     TIMES_USED.append(begin_ns + 1000 * (len(TIMES_USED) + 1))
