@@ -49,15 +49,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import (
-    metadata,
-    reader,
-    storage_mcap,
-    storage_sqlite3,
-    StoragePlugin,
-    Writer,
-    writer,
-)
+from rosbags.rosbag2 import StoragePlugin, Writer, writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
@@ -89,12 +81,6 @@ _dump_qos = cache(writer.dump_qos_v8)
 # The YAML of the same two profiles for each topic of each part, twice, took a third of the time of
 # a small part.
 writer.dump_qos_v8 = lambda profiles: _dump_qos(tuple(profiles))
-# As that of each topic in each file took most of the time of opening a bag.
-_parse_qos = cache(metadata.parse_qos)
-for _module in (reader, storage_mcap, storage_sqlite3):
-    _module.parse_qos = lambda profiles: (
-        _parse_qos(profiles) if isinstance(profiles, str) else metadata.parse_qos(profiles)
-    )
 
 
 class BagOutlet:
