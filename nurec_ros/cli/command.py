@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 import ctypes
 import errno
+from importlib.machinery import ExtensionFileLoader
 import io
 import mmap
 import os
@@ -131,6 +132,9 @@ class Signals:
         if first:
             self.came, self.number = True, number
         if self._interrupts and (first or (self._lost and not self._in_hook)):
+            if _loads_an_extension(frame):
+                self._raise_later()
+                return
             self.interrupted = True
             self._lost = False
             raise Stopped
@@ -145,14 +149,30 @@ class Signals:
             self._hook(unraisable)
             return
         # What is raised in here would be printed as well.
-        self._in_hook = self._lost = True
-        threading.Thread(target=self._interrupt_again, name='nurec-signal', daemon=True).start()
+        self._in_hook = True
+        self._raise_later()
         self._in_hook = False
+
+    def _raise_later(self) -> None:
+        if not self._lost:
+            self._lost = True
+            threading.Thread(
+                target=self._interrupt_again, name='nurec-signal', daemon=True
+            ).start()
 
     def _interrupt_again(self) -> None:
         while self._lost:
             time.sleep(_AGAIN_S)
             _thread.interrupt_main()
+
+
+def _loads_an_extension(frame: FrameType | None) -> bool:
+    """Return whether C code initialises itself here, which may crash on what is raised: orjson."""
+    while frame is not None:
+        if isinstance(frame.f_locals.get('self'), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def run_command(

@@ -409,6 +409,36 @@ def test_a_signal_is_noted_where_what_is_raised_may_get_lost(checked):
     assert reached == (['signals'] if checked else ['signals', 'end'])
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys, time
+from nurec_ros.cli.command import run_command
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if not name.startswith('orjson'):
+            os.kill(os.getpid(), signal.SIGINT)
+
+def work(_):
+    for name in ('dataclasses', 'datetime', 'enum', 'uuid', 'zoneinfo'):
+        sys.modules.pop(name, None)
+    sys.meta_path.insert(0, Interrupt())
+    import orjson
+    sys.meta_path.pop(0)
+    while True:
+        time.sleep(0.01)
+
+sys.exit(run_command('it', work))
+"""
+
+
+def test_an_extension_that_imports_is_not_interrupted_but_what_comes_after():
+    """See orjson's C code initialise itself, which crashes when what it imports raises."""
+    pytest.importorskip('orjson')
+    words = [sys.executable, '-c', INTERRUPTED_IMPORT]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, '', 'it: interrupted\n')
+
+
 def test_nohup_is_respected():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with Signals(signal.SIGHUP):
