@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Every relative link and every anchor in README and docs/ leads somewhere."""
+"""Links in README and docs/ lead somewhere; docs/contract.md and the tests know each other."""
 
 from __future__ import annotations
 
@@ -126,3 +126,40 @@ def test_those_who_come_from_the_rest_backend_find_every_endpoint_and_field():
     first = {word for row in rows for word in re.findall('`([^`]+)`', row[0])}
     assert {*ENDPOINTS, *FIELDS} <= first
     assert all(row[-1].strip() for row in rows)
+
+
+# The contract.
+
+CONTRACT = ROOT / 'docs' / 'contract.md'
+MODULE = re.compile(r'(\(in\) )?`(\w+): ([\w, ]+)`')
+TEST = re.compile(r'^def (test_\w+)', re.MULTILINE)
+MARK = re.compile(r'^pytestmark = pytest\.mark\.contract$', re.MULTILINE)
+PROOFS = [
+    line.split(' | ')[-1] for line in CONTRACT.read_text().splitlines() if line.startswith('| ')
+]
+
+
+def named(*, within: bool) -> set[tuple[str, str]]:
+    """Return the page's tests, module and function: of what is seen from outside, or (in)."""
+    return {
+        (f'test_{module}', f'test_{function}')
+        for proof in PROOFS
+        for mark, module, functions in MODULE.findall(proof)
+        for function in functions.split(', ')
+        if bool(mark) is within
+    }
+
+
+def test_the_page_has_each_test_that_is_marked_and_of_others_such_as_there_are():
+    texts = {path.stem: path.read_text() for path in (ROOT / 'test').rglob('test_*.py')}
+    tests = {(name, test) for name, text in texts.items() for test in TEST.findall(text)}
+    marked = {(name, test) for name, test in tests if MARK.search(texts[name])}
+    assert named(within=False) == marked
+    assert named(within=True) <= tests - marked
+
+
+def test_every_sentence_has_a_test():
+    proofs = [proof for proof in PROOFS if proof != 'tests |']
+    assert len(proofs) > 80
+    for proof in proofs:
+        assert MODULE.search(proof) or re.match(r'\(in\) `test/', proof), proof
