@@ -27,7 +27,7 @@ from typing import NoReturn
 SERVE = ('player', 'preview', 'follow', 'autoware')
 
 
-def _begin(name: str) -> int:
+def _begin(name: str, module: str = '', function: str = 'main') -> int:
     def end(number: int, _: object) -> NoReturn:
         if name in SERVE:
             os._exit(0)
@@ -37,7 +37,7 @@ def _begin(name: str) -> int:
     # Until the command takes them.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    code: int = import_module(f'nurec_ros.cli.{name}').main()
+    code: int = getattr(import_module(f'nurec_ros.cli.{module or name}'), function)()
     return code
 
 
@@ -49,5 +49,5 @@ demo = partial(_begin, 'demo')
 info = partial(_begin, 'info')
 export = partial(_begin, 'export')
 control = partial(_begin, 'control')
-follow = partial(_begin, 'follow')
-autoware = partial(_begin, 'autoware')
+follow = partial(_begin, 'follow', 'drivers', 'follow')
+autoware = partial(_begin, 'autoware', 'drivers', 'autoware')

@@ -161,7 +161,7 @@ def installed_prefix(folder: Path) -> Path:
         scripts[f'nurec_{name}'] = folder / f'nurec_{name}'
         scripts[f'nurec_{name}'].write_text(
             f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
-            f'from nurec_ros.cli.{name} import main\nsys.exit(main())\n'
+            f'from nurec_ros.cli.entry import {name}\nsys.exit({name}())\n'
         )
     return make_prefix(folder / 'prefix', {'nurec_ros': scripts})
 

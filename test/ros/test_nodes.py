@@ -13,8 +13,6 @@
 # limitations under the License.
 """Nodes in this process: idle, without a package, of tools; what they report, and their end."""
 
-import subprocess
-import sys
 from test.support.outlet import RecordingOutlet
 from types import SimpleNamespace
 
@@ -166,17 +164,6 @@ def test_what_autoware_commands_goes_on_to_the_player(make_node, listener, monke
 
     listener.until(arrived, 'the command')
     assert received[0].drive.speed == 6.5
-
-
-def test_the_command_says_what_it_is_for():
-    done = subprocess.run(
-        [sys.executable, '-m', 'nurec_ros.cli.autoware', '--help'],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert 'control_topic' in done.stdout
-    assert 'ego_source:=ackermann' in done.stdout
 
 
 # A command.

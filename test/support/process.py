@@ -75,7 +75,7 @@ if FORKS in os.environ:
 
 class Process:
     """
-    The command of a module, `module.main(arguments)`, under way.
+    The command of a module, its `main(arguments)` or what is named behind a colon, under way.
 
     Its environment is a copy of ours; stdout and stderr go to the file `log`. `code` is its exit
     code, minus the number of a signal that ended it, and None while it runs. `before` is called in
@@ -234,7 +234,8 @@ def _run(
         os.dup2(output.fileno(), 2)
     sys.argv = [module, *arguments]
     before()
-    sys.exit(importlib.import_module(module).main(arguments))
+    name, _, function = module.partition(':')
+    sys.exit(getattr(importlib.import_module(name), function or 'main')(arguments))
 
 
 def _end_with_the_tests() -> None:

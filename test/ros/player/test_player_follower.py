@@ -23,8 +23,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
+from nurec_ros.cli.drivers import follow
 from nurec_ros.cli.example import main as example
-from nurec_ros.cli.follow import main
 from nurec_ros.ros import tool_nodes
 from nurec_ros.ros.outlet import latched
 import pytest
@@ -45,7 +45,7 @@ def followed(start, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
         log = tmp_path_factory.mktemp('follower') / 'follower.txt'
-        process = Process('nurec_ros.cli.follow', [], log)
+        process = Process('nurec_ros.cli.drivers:follow', [], log)
     yield bench
     process.end()
 
@@ -107,7 +107,7 @@ def test_the_command_says_what_it_is_for_and_in_one_line_what_cannot_be(
 ):
     found: object
     try:
-        found = main(['--ros-args', '-p', *arguments] if code else arguments)
+        found = follow(['--ros-args', '-p', *arguments] if code else arguments)
     except SystemExit as ended:
         found = ended.code
     assert found == code
