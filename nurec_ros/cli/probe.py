@@ -72,7 +72,7 @@ class _Parser(Parser):
 
 
 def _parser(as_json: bool) -> Parser:
-    from nurec_ros.probe.stages import ProbeOptions
+    from nurec_ros.probe.answers import ProbeOptions
 
     defaults = ProbeOptions()
     parser = _Parser(
@@ -141,8 +141,8 @@ def _parser(as_json: bool) -> Parser:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from nurec_ros.probe.answers import Stage, summary
-    from nurec_ros.probe.stages import ProbeOptions, run
+    from nurec_ros.probe.answers import ProbeOptions, Stage
+    from nurec_ros.probe.stages import run
     from nurec_ros.scenario import Scenario
 
     typed = vars(arguments)
@@ -166,7 +166,7 @@ def _probe(arguments: argparse.Namespace) -> int:
         saved = len(report.pictures) + len(report.clouds)
         if saved:
             _print(f'{counted(saved, "reply", "replies")} saved in {options.output}')
-        _print(f'{summary(report.stages)}, after {report.elapsed_s:.1f} s')
+        _print(f'{report.summary}, after {report.elapsed_s:.1f} s')
     else:
         report = run(scenario, options, patience=patience)
         code = 0 if report.ok else 1

@@ -11,24 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-What a probe asks and what comes of it: its calls, and one record per stage with a remedy.
-
-And the stages that ask what the server is and has: from health to scenes.
-"""
+"""A probe's options, calls and stages, and those stages that ask what the server is and has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 import time
-from types import MappingProxyType
 from typing import Any, TYPE_CHECKING
 
 import grpc
 import numpy as np
 from nurec_ros.rendering.channel import ANY_SCENE, choose_scene, version_text
-from nurec_ros.rendering.policy import SERVICE_PREFIXES
+from nurec_ros.rendering.policy import RenderOptions, SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, health_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import BLOCKED, classify, ServerError, short, STARTING
 from nurec_ros.scenario import Scenario
@@ -42,6 +38,37 @@ _MARKS = {PASS: '✓', NOTE: '·', FAIL: '✗', SKIP: '–'}
 _PLAIN_MARKS = {PASS: 'ok', NOTE: 'note', FAIL: 'FAIL', SKIP: 'skip'}
 _NAME_WIDTH = 8
 _MESSAGE_WIDTH = 74
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """
+    What a user can say about a probe.
+
+    cameras, lidars: logical names, empty for all, of lidars ('none',) for none; scale: of the
+    small pictures, of the native size; timeout_s: of each call, in `timeouts` those of single
+    stages; first_timeout_s: of the first frame and the first spin, and of what makes a server load
+    a scene_url; output: folder of pictures and clouds.
+    slow_s: a small picture or a spin that takes longer is a note; patience_s: then the first one
+    is said to be waited for.
+    """
+
+    server: str = RenderOptions().server
+    use_proxy: bool = False
+    scene_id: str = ''
+    scene_url: str = ''
+    service_prefix: str = ''
+    tls_root_certificate: str = ''
+    cameras: tuple[str, ...] = ()
+    lidars: tuple[str, ...] = ()
+    scale: float = 0.25
+    timeout_s: float = 10.0
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    first_timeout_s: float = 120.0
+    # A camera at 10 Hz shows a slide show then.
+    slow_s: float = 1.0
+    patience_s: float = 3.0
+    output: Path = Path('nurec_probe')
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +116,6 @@ class Stage:
         return [line, f'{indent}{"->" if plain else "→"} {self.remedy}']
 
 
-def passed(stages: Iterable[Stage]) -> bool:
-    """Return whether nothing failed; what was skipped stands behind something that did."""
-    return all(stage.status in (PASS, NOTE) for stage in stages)
-
-
-def summary(stages: Iterable[Stage]) -> str:
-    failed = list(dict.fromkeys(stage.name for stage in stages if stage.status == FAIL))
-    if failed:
-        return f'failed: {", ".join(failed)}'
-    return 'every stage passed'
-
-
 _DIED = (
     "its process ended or the network broke: the container's log tells which; start it again, "
     'with less memory in use (fewer cameras, a lower resolution_scale) if it was killed for that'
@@ -141,28 +156,28 @@ class Answer:
 
 class Calls:
     """
-    The calls of one probe over one channel.
+    The calls of one probe over one channel, each with `metadata`.
 
-    prefix: the service's name, once it is known; context: further words for `classify`. metadata:
-    sent with every call. timeout_s: of a call, in `timeouts` those of single stages.
+    prefix: the service's name, once it is known; context: further words for `classify`.
     """
 
     def __init__(
         self,
         channel: grpc.Channel,
-        server: str,
-        timeout_s: float,
-        *,
-        timeouts: Mapping[str, float] = MappingProxyType({}),
+        options: ProbeOptions,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        self.server = server
-        self.metadata = metadata
+        self.server = options.server
         self.prefix = ''
         self.context: dict[str, object] = {}
         self._channel = channel
-        self._timeout_s = timeout_s
-        self._timeouts = timeouts
+        self._metadata = metadata
+        self._timeout_s = options.timeout_s
+        self._timeouts = {'alive': min(2.0, options.timeout_s), **options.timeouts}
+        if metadata:
+            # Whatever is asked first has the server load the scene.
+            longest = max(options.timeout_s, options.first_timeout_s)
+            self._timeouts.update(service=longest, scenes=longest)
 
     def timeout(self, stage: str) -> float:
         """Return the seconds that a call of a stage may take."""
@@ -187,31 +202,27 @@ class Calls:
         )
         began = time.perf_counter()
         try:
-            reply = call(request or common_pb2.Empty(), timeout=limit, metadata=self.metadata)
+            reply = call(request or common_pb2.Empty(), timeout=limit, metadata=self._metadata)
         except grpc.RpcError as error:
-            words = {
-                'server': self.server,
-                'method': method,
-                'prefix': prefix,
-                'timeout_s': limit,
-                **self.context,
-            }
-            details = error.details() or ''
-            found = classify(error.code(), details, **words)
-            return Answer(None, found, error.code(), details, time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            code, details = error.code(), error.details() or ''
+            words = {'server': self.server, 'method': method, 'prefix': prefix, **self.context}
+            found = classify(code, details, timeout_s=limit, **words)
+            return Answer(None, found, code, details, took_s)
         return Answer(reply, None, grpc.StatusCode.OK, '', time.perf_counter() - began)
 
 
 def failure(name: str, answer: Answer) -> Stage:
+    """Return the failed stage of an answer that is an error."""
     error = answer.error
-    problem, remedy = (error.problem, error.remedy) if error is not None else ('no error', '-')
+    assert error is not None
+    problem, remedy = error.problem, error.remedy
     if answer.code is grpc.StatusCode.UNAVAILABLE:
         # The connection stood a moment ago, so it is the server that says so, or that died.
-        problem = f'the server went away ({short(answer.details)})'
-        remedy = _DIED
-        if error is not None and error.kind == 'starting':
-            problem = f'the server is not ready ({short(answer.details)})'
-            remedy = STARTING
+        problem, remedy = 'the server went away', _DIED
+        if error.kind == 'starting':
+            problem, remedy = 'the server is not ready', STARTING
+        problem += f' ({short(answer.details)})'
     elif answer.code is grpc.StatusCode.DEADLINE_EXCEEDED and name != 'render':
         remedy = BLOCKED
     return Stage(name, FAIL, problem, remedy, answer.latency_s)
@@ -257,22 +268,13 @@ def service_stages(calls: Calls, wanted: str) -> list[Stage]:
         if answer.error is not None:
             return [failure('service', answer)]
         calls.prefix = name
-        renamed = wanted == '' and name != SERVICE_PREFIXES[0]
+        renamed = ' (renamed)' if not wanted and name != SERVICE_PREFIXES[0] else ''
+        service = {'service_prefix': name}
         version = version_text(answer.reply)
+        details = {'version': version, 'git_hash': answer.reply.git_hash}
         return [
-            Stage(
-                'service',
-                PASS,
-                f'{name}{" (renamed)" if renamed else ""}',
-                details={'service_prefix': name},
-            ),
-            Stage(
-                'version',
-                PASS,
-                version,
-                latency_s=answer.latency_s,
-                details={'version': version, 'git_hash': answer.reply.git_hash},
-            ),
+            Stage('service', PASS, f'{name}{renamed}', details=service),
+            Stage('version', PASS, version, '', answer.latency_s, details),
         ]
     message = f'the server has none of {", ".join(names)}'
     remedy = (
@@ -296,40 +298,35 @@ def config_stage(calls: Calls) -> Stage:
     return Stage('config', PASS, message, latency_s=answer.latency_s, details=details)
 
 
-def scenes_stage(
-    calls: Calls, scenario: Scenario, wanted: str, scene_url: str = ''
-) -> tuple[Stage, str]:
-    """
-    Look for our scene among the server's; return the name to ask with too, '' where none fits.
-
-    scene_url: where the server loads it from, if need be.
-    """
+def scenes_stage(calls: Calls, scenario: Scenario, options: ProbeOptions) -> tuple[Stage, str]:
+    """Look for our scene among the server's; return the name to ask with too, '' if none fits."""
     answer = calls.ask('scenes', 'get_available_scenes')
     if answer.error is not None:
         return failure('scenes', answer), ''
-    scenes = tuple(answer.reply.scene_ids)
-    details: dict[str, object] = {'scenes': list(scenes)}
-    if scene_url:
+    wanted, scenes = options.scene_id, tuple(answer.reply.scene_ids)
+
+    def told(status: str, message: str, remedy: str = '') -> Stage:
+        return Stage('scenes', status, message, remedy, answer.latency_s, {'scenes': list(scenes)})
+
+    if options.scene_url:
         ours = wanted or scenario.scene_id
-        message = f'{ours} is loaded from {scene_url}'
-        return Stage('scenes', PASS, message, '', answer.latency_s, details), ours
+        return told(PASS, f'{ours} is loaded from {options.scene_url}'), ours
     try:
         chosen = choose_scene(scenario, scenes, wanted)
     except ServerError as error:
-        stage = Stage('scenes', FAIL, error.problem, error.remedy, answer.latency_s, details)
-        return stage, ''
+        return told(FAIL, error.problem, error.remedy), ''
     calls.context = {'scene_id': chosen, 'scenes': ', '.join(sorted(scenes))}
-    message = f'{chosen} is one of {len(scenes)}' if len(scenes) > 1 else f'{chosen} is there'
-    if ANY_SCENE in scenes:
-        message = f'the server takes any scene ({ANY_SCENE}); {chosen} is asked for'
     if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
-        return Stage('scenes', PASS, message, '', answer.latency_s, details), chosen
+        message = f'{chosen} is one of {len(scenes)}' if len(scenes) > 1 else f'{chosen} is there'
+        if ANY_SCENE in scenes:
+            message = f'the server takes any scene ({ANY_SCENE}); {chosen} is asked for'
+        return told(PASS, message), chosen
     # A server's only scene is taken under whatever name, if it is the same drive.
     if _same_drive(calls, scenario, chosen):
         message = f'{chosen} stands for {scenario.scene_id}: another name, the same drive'
-        return Stage('scenes', NOTE, message, '', answer.latency_s, details), chosen
+        return told(NOTE, message), chosen
     message = f'the server has {chosen}, which is not the drive of {scenario.scene_id}'
-    return Stage('scenes', FAIL, message, _OTHER_SCENE, answer.latency_s, details), ''
+    return told(FAIL, message, _OTHER_SCENE), ''
 
 
 def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
@@ -338,16 +335,12 @@ def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
     if answer.error is not None:
         return False
     for entry in answer.reply.available_trajectories:
-        poses = [
-            pose
-            for pose in entry.trajectory.poses
-            if scenario.start_ns <= pose.timestamp_us * 1000 <= scenario.end_ns
-        ]
-        if not poses:
-            continue
+        poses = entry.trajectory.poses
         times = np.array([pose.timestamp_us * 1000 for pose in poses], dtype=np.int64)
-        theirs = np.array([[p.pose.vec.x, p.pose.vec.y, p.pose.vec.z] for p in poses])
-        ours = scenario.ego.at(times)[:, :3, 3]
-        if float(np.median(np.linalg.norm(ours - theirs, axis=1))) < _SAME_PLACE_M:
+        places = [(p.pose.vec.x, p.pose.vec.y, p.pose.vec.z) for p in poses]
+        theirs = np.array(places, dtype=np.float64).reshape(-1, 3)
+        within = (scenario.start_ns <= times) & (times <= scenario.end_ns)
+        gaps = scenario.ego.at(times[within])[:, :3, 3] - theirs[within]
+        if within.any() and float(np.median(np.linalg.norm(gaps, axis=1))) < _SAME_PLACE_M:
             return True
     return False

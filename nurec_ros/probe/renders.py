@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import re
 import tempfile
@@ -27,8 +27,18 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, counted
-from nurec_ros.probe.answers import Answer, Calls, FAIL, failure, NOTE, PASS, SKIP, Stage
-from nurec_ros.probe.verdicts import judge, judge_spin, Picture, ProbedSpin
+from nurec_ros.probe.answers import (
+    Answer,
+    Calls,
+    FAIL,
+    failure,
+    NOTE,
+    PASS,
+    ProbeOptions,
+    SKIP,
+    Stage,
+)
+from nurec_ros.probe.verdicts import images_stage, judge, judge_spin, Picture, sizes_stage
 from nurec_ros.rendering.calls import no_lidars
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
@@ -39,8 +49,6 @@ from nurec_ros.setting_values import chosen_names
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-
-LOW, FULL, BATCH = 'low', 'full', 'batch'
 
 _SLOW = 'lower resolution_scale, take fewer cameras, or use mode lockstep'
 _STUCK = (
@@ -55,87 +63,118 @@ _SLOW_SPIN = 'render it at a lower lidar_rate, or use mode lockstep'
 _BATCH_OFF = 'set the parameter batch to never'
 
 
+class Folder:
+    """
+    Where what comes is saved, as soon as it is there; `pictures` and `clouds` are the files.
+
+    One that does not exist yet is tried where it would be made, and nothing is left behind.
+    Raises ConfigurationError if nothing can be written to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.pictures: list[Path] = []
+        self.clouds: list[Path] = []
+        self._path = path
+        try:
+            there = path.absolute()
+            while not there.exists():
+                there = there.parent
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def save(self, files: list[Path], name: str, data: bytes) -> None:
+        """Write what came, if it is anything, under a name that stays in the folder."""
+        if not data:
+            return
+        path = self._path / re.sub(r'[^\w.-]', '_', name)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        files.append(path)
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f'output {path} cannot be written: {error.strerror}')
+
+
 @dataclass(slots=True)
 class Renders:
     """
-    Renders of one scenario over `calls`.
+    The renders of one scenario over `calls`; what comes is saved to the folder.
 
     patience: called from another thread once the first frame takes more than `patience_s`.
-    slow_s: a render at low scale that takes longer is a note. `pictures` collects what came.
-    `dead` becomes True when the server does not answer any more.
     """
 
     scenario: Scenario
+    options: ProbeOptions
     calls: Calls
     scene_id: str
     cameras: Sequence[str]
-    low_scale: float
-    first_timeout_s: float
-    slow_s: float
+    folder: Folder
     patience: Callable[[], None]
-    patience_s: float
-    pictures: list[Picture]
-    dead: bool = False
-    warm: bool = False
+    _pictures: list[Picture] = field(default_factory=list)
+    _dead: bool = False  # the server does not answer any more
 
-    def stages(self) -> Iterator[Stage]:
-        """Render every camera at low scale, every camera at full scale, and the batch."""
-        for label, scale in ((LOW, self.low_scale), (FULL, 1.0)):
-            builder = self._builder(scale)
+    def stages(self, lidars: Sequence[str]) -> Iterator[Stage]:
+        """Render every camera at low and at full scale, the batch, and a spin of each lidar."""
+        low = self._builder(self.options.scale)
+        for label, builder in (('low', low), ('full', self._builder(1.0))):
             for camera in self.cameras:
-                yield self._skipped('render', f'{camera} {label}') or self._render(
-                    builder, camera, label
-                )
-        yield self._skipped('batch', 'all cameras') or self._batch(self._builder(self.low_scale))
+                if self._dead:
+                    yield _untried('render', f'{camera} {label}')
+                else:
+                    yield self._render(builder, camera, label)
+        yield _untried('batch', 'all cameras') if self._dead else self._batch(low)
+        yield sizes_stage(self._pictures)
+        yield images_stage(self._pictures)
+        yield from self._spins(lidars)
 
     def _builder(self, scale: float) -> RequestBuilder:
         return RequestBuilder(self.scenario, RenderOptions(resolution_scale=scale))
 
-    def _skipped(self, name: str, what: str) -> Stage | None:
-        if not self.dead:
-            return None
-        return Stage(name, SKIP, f'{what}: not tried, because render failed')
-
     def _render(self, builder: RequestBuilder, camera: str, label: str) -> Stage:
         width, height = builder.frame_size(camera)
+        what = f'{camera} {label} at {width}x{height}'
         t_ns = self._moment(camera)
-        request = builder.build(self.scene_id, camera, t_ns)
-        details = {
+        details: dict[str, object] = {
             'camera': camera,
             'scale': label,
             'time_us': t_ns // 1000,
             'asked': [width, height],
         }
-        what = f'{camera} {label}'
-        first = not self.warm
-        answer = self.ask('render', 'render_rgb', request, first=first)
+        first = not self._pictures
+        request = builder.build(self.scene_id, camera, t_ns)
+        answer = self._ask('render', 'render_rgb', request, first=first)
         if answer.error is not None:
-            stage = self.failed('render', answer)
-            message = f'{what} at {width}x{height}: {stage.message}'
-            return replace(stage, message=message, details=details)
-        self.warm = True
-        picture = judge(camera, label, (width, height), answer.reply.image_bytes)
-        self.pictures.append(picture)
+            return self._failed('render', answer, f'{what}: ', details)
+        picture = self._judge(camera, label, (width, height), answer.reply.image_bytes)
         details['bytes'] = len(picture.data)
         details['size'] = None if picture.size is None else list(picture.size)
-        message = f'{what} at {width}x{height}, {len(picture.data) / 1000:.0f} kB'
+        status, remedy, message = PASS, '', f'{what}, {len(picture.data) / 1000:.0f} kB'
         # A full picture is the only one of its size, so what takes long may be its preparation.
-        if answer.latency_s <= self.slow_s or label == FULL:
-            return Stage('render', PASS, message, '', answer.latency_s, details)
-        if first:
-            message += ', slow because it was the first'
-            return Stage('render', NOTE, message, '', answer.latency_s, details)
-        return Stage('render', NOTE, f'{message}, slow', _SLOW, answer.latency_s, details)
+        if answer.latency_s > self.options.slow_s and label != 'full':
+            status, remedy = NOTE, '' if first else _SLOW
+            message += ', slow because it was the first' if first else ', slow'
+        return Stage('render', status, message, remedy, answer.latency_s, details)
 
-    def ask(self, stage: str, method: str, request: Message, *, first: bool) -> Answer:
+    def _judge(self, camera: str, label: str, asked: tuple[int, int], data: bytes) -> Picture:
+        picture = judge(camera, label, asked, data)
+        self._pictures.append(picture)
+        self.folder.save(self.folder.pictures, picture.file_name, data)
+        return picture
+
+    def _ask(self, stage: str, method: str, request: Message, *, first: bool) -> Answer:
         """Make one call; what is the first of its kind may take longer."""
-        limit = self.calls.timeout(stage)
-        if first:
-            limit = max(limit, self.first_timeout_s)
-        timer = threading.Timer(self.patience_s, self.patience)
+        if not first:
+            return self.calls.ask(stage, method, request)
+        timer = threading.Timer(self.options.patience_s, self.patience)
         timer.daemon = True
-        if first:
-            timer.start()
+        timer.start()
+        limit = max(self.calls.timeout(stage), self.options.first_timeout_s)
         try:
             return self.calls.ask(stage, method, request, timeout_s=limit)
         finally:
@@ -156,58 +195,110 @@ class Renders:
             'batch',
             'batch_render_rgb',
             sensorsim_pb2.BatchRGBRenderRequest(items=items),
-            timeout_s=self.calls.timeout('batch') * max(1, len(items)),
+            timeout_s=self.calls.timeout('batch') * len(items),
         )
         if answer.unknown_method:
             message = 'no batch_render_rgb, as with servers before 26.02: single calls are made'
             return Stage('batch', NOTE, message, '', answer.latency_s, {'batch': False})
         if answer.error is not None:
-            return self.failed('batch', answer)
-        return self._batch_stage(answer, builder)
-
-    def _batch_stage(self, answer: Answer, builder: RequestBuilder) -> Stage:
-        by_name: dict[str, list[object]] = {}
+            return self._failed('batch', answer)
+        came: list[str] = []
         failed = {}
         for item in answer.reply.items:
-            by_name.setdefault(item.camera_name, []).append(item)
+            name = item.camera_name
             if not item.success:
-                failed[item.camera_name] = item.error_message
-                continue
-            if item.camera_name in self.cameras and len(by_name[item.camera_name]) == 1:
-                size = builder.frame_size(item.camera_name)
-                data = item.result.image_bytes
-                self.pictures.append(judge(item.camera_name, BATCH, size, data))
+                failed[name] = item.error_message
+            elif name in self.cameras and name not in came:
+                self._judge(name, 'batch', builder.frame_size(name), item.result.image_bytes)
+            came.append(name)
+        total = counted(len(self.cameras), 'camera')
+        status, remedy, message = PASS, '', f'{total} in one call'
         faults = [
-            *(f'{name} is missing' for name in self.cameras if name not in by_name),
-            *(f'{name} came twice' for name, found in by_name.items() if len(found) > 1),
-            *(f'{name} was not asked for' for name in by_name if name not in self.cameras),
+            *(f'{name} is missing' for name in self.cameras if name not in came),
+            *(f'{name} came twice' for name in dict.fromkeys(came) if came.count(name) > 1),
+            *(
+                f'{name} was not asked for'
+                for name in dict.fromkeys(came)
+                if name not in self.cameras
+            ),
         ]
-        details = {'batch': True, 'items': len(answer.reply.items)}
-        total = len(self.cameras)
         if faults:
+            status, remedy = FAIL, _BATCH_OFF
             message = f'the reply does not match the request: {"; ".join(faults)}'
-            return Stage('batch', FAIL, message, _BATCH_OFF, answer.latency_s, details)
-        if failed:
+        elif failed:
             camera, text = next(iter(failed.items()))
             error = classify(None, text, scene_id=self.scene_id, method='batch_render_rgb')
-            message = (
-                f'{len(failed)} of {counted(total, "camera")} failed: {camera}: {error.problem}'
-            )
-            return Stage('batch', FAIL, message, error.remedy, answer.latency_s, details)
-        message = f'{counted(total, "camera")} in one call'
-        return Stage('batch', PASS, message, '', answer.latency_s, details)
+            status, remedy = FAIL, error.remedy
+            message = f'{len(failed)} of {total} failed: {camera}: {error.problem}'
+        details = {'batch': True, 'items': len(came)}
+        return Stage('batch', status, message, remedy, answer.latency_s, details)
 
-    def failed(self, name: str, answer: Answer) -> Stage:
+    def _failed(
+        self,
+        name: str,
+        answer: Answer,
+        what: str = '',
+        details: Mapping[str, object] | None = None,
+    ) -> Stage:
         """Return the failed stage; find out whether anything is answered after a silence."""
         stage = failure(name, answer)
-        if answer.code is grpc.StatusCode.UNAVAILABLE:
-            self.dead = True
-        elif answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        self._dead = self._dead or answer.no_answer
+        if answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             # Further frames would each wait as long, and the verdict stands.
-            self.dead = True
             alive = self.calls.ask('alive', 'get_version')
             stage = replace(stage, remedy=_COMPILING if alive.no_answer else _STUCK)
-        return stage
+        return replace(stage, message=what + stage.message, details=details or {})
+
+    def _spins(self, lidars: Sequence[str]) -> Iterator[Stage]:
+        builder = self._builder(1.0)
+        warm = False
+        for lidar in lidars:
+            if self._dead:
+                message = f'{lidar}: not tried, because the server does not answer'
+                yield Stage('lidar', SKIP, message)
+                continue
+            device, unnamed = builder.options.device_of(lidar)
+            what = f'{lidar} as {device}'
+            t_ns = moment(self.scenario, self.scenario.lidars[lidar].spin_times_ns[:, 1])
+            details: dict[str, object] = {
+                'lidar': lidar,
+                'device': device,
+                'time_us': t_ns // 1000,
+            }
+            request = builder.build_spin(self.scene_id, lidar, t_ns)
+            answer = self._ask('lidar', 'render_lidar', request, first=not warm)
+            if answer.unknown_method:
+                error = no_lidars(self.calls.server)
+                yield Stage('lidar', NOTE, error.problem, error.remedy, answer.latency_s, details)
+                return
+            if answer.error is not None:
+                yield self._failed('lidar', answer, f'{lidar}: ', details)
+                continue
+            spin = judge_spin(lidar, answer.reply)
+            self.folder.save(self.folder.clouds, spin.file_name, spin.data)
+            details['points'] = spin.points
+            if spin.points:
+                nearest, median, farthest = details['ranges_m'] = spin.ranges
+                what += (
+                    f': {spin.points} points, {nearest:.1f} to {farthest:.1f} m, '
+                    f'half within {median:.1f} m'
+                )
+            status, remedy = NOTE, ''
+            if spin.fault:
+                status, what, remedy = FAIL, f'{what}: {spin.fault}', spin.remedy
+            elif answer.latency_s > self.options.slow_s:
+                what += ', slow' if warm else ', slow because the first'
+                remedy = _SLOW_SPIN if warm else ''
+            elif unnamed or spin.note:
+                what = '; '.join(filter(None, [what, spin.note, unnamed]))
+            else:
+                status = PASS
+            warm = True
+            yield Stage('lidar', status, what, remedy, answer.latency_s, details)
+
+
+def _untried(name: str, what: str) -> Stage:
+    return Stage(name, SKIP, f'{what}: not tried, because render failed')
 
 
 def moment(scenario: Scenario, ends: NDArray[np.int64]) -> int:
@@ -238,93 +329,3 @@ def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ..
                 f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
             )
     return chosen_names(known, known, wanted, 'camera')
-
-
-def lidar_stages(
-    renders: Renders, lidars: Sequence[str], spins: list[ProbedSpin]
-) -> Iterator[Stage]:
-    """Render one spin of each lidar near the middle of the drive; `spins` collects what came."""
-    builder = RequestBuilder(renders.scenario, RenderOptions())
-    warm = False
-    for lidar in lidars:
-        if renders.dead:
-            yield Stage('lidar', SKIP, f'{lidar}: not tried, because the server does not answer')
-            continue
-        device, unnamed = builder.options.device_of(lidar)
-        t_ns = moment(renders.scenario, renders.scenario.lidars[lidar].spin_times_ns[:, 1])
-        request = builder.build_spin(renders.scene_id, lidar, t_ns)
-        details: dict[str, object] = {'lidar': lidar, 'device': device, 'time_us': t_ns // 1000}
-        answer = renders.ask('lidar', 'render_lidar', request, first=not warm)
-        if answer.unknown_method:
-            error = no_lidars(renders.calls.server)
-            yield Stage('lidar', NOTE, error.problem, error.remedy, answer.latency_s, details)
-            return
-        if answer.error is not None:
-            stage = renders.failed('lidar', answer)
-            yield replace(stage, message=f'{lidar}: {stage.message}', details=details)
-            continue
-        spin = judge_spin(lidar, answer.reply)
-        spins.append(spin)
-        details['points'] = spin.points
-        status, remedy = PASS, ''
-        if spin.points:
-            details['ranges_m'] = [spin.nearest, spin.median, spin.farthest]
-            message = (
-                f'{lidar} as {device}: {spin.points} points, {spin.nearest:.1f} to '
-                f'{spin.farthest:.1f} m, half within {spin.median:.1f} m'
-            )
-        else:
-            message = f'{lidar} as {device}'
-        if spin.fault:
-            status, message, remedy = FAIL, f'{message}: {spin.fault}', spin.remedy
-        elif answer.latency_s > renders.slow_s:
-            status, message = NOTE, message + (', slow' if warm else ', slow because the first')
-            remedy = _SLOW_SPIN if warm else ''
-        elif unnamed or spin.note:
-            status, message = NOTE, '; '.join(filter(None, [message, spin.note, unnamed]))
-        warm = True
-        yield Stage('lidar', status, message, remedy, answer.latency_s, details)
-
-
-def check_folder(folder: Path) -> None:
-    """
-    Raise ConfigurationError if nothing can be written to the folder; leave nothing behind.
-
-    A folder that does not exist yet is tried where it would be made.
-    """
-    try:
-        there = folder.absolute()
-        while not there.exists():
-            there = there.parent
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise ConfigurationError(f'output {folder} cannot be written: {error.strerror}') from error
-
-
-def save(folder: Path, name: str, data: bytes) -> Path:
-    """Write what came under a name that stays in the folder; return the path."""
-    path = folder / re.sub(r'[^\w.-]', '_', name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigurationError(f'output {path} cannot be written: {error.strerror}') from error
-    return path
-
-
-class Folder:
-    """Saves what came, each once, as soon as it is there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.paths: list[Path] = []
-        self._folder = folder
-        self._seen = 0
-
-    def keep(self, found: Sequence[Picture | ProbedSpin]) -> None:
-        """Save what is new of a list that grows; what is empty is not saved."""
-        for number in range(self._seen, len(found)):
-            each = found[number]
-            if each.data:
-                self.paths.append(save(self._folder, each.file_name, each.data))
-        self._seen = len(found)

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import errno
 from pathlib import Path
 import socket
@@ -32,22 +32,14 @@ from nurec_ros.probe.answers import (
     health_stage,
     NOTE,
     PASS,
-    passed,
+    ProbeOptions,
     scenes_stage,
     service_stages,
     SKIP,
     Stage,
-    summary,
 )
-from nurec_ros.probe.renders import (
-    check_folder,
-    chosen_cameras,
-    Folder,
-    lidar_stages,
-    problems_of,
-    Renders,
-)
-from nurec_ros.probe.verdicts import cameras_stage, images_stage, Picture, ProbedSpin, sizes_stage
+from nurec_ros.probe.renders import chosen_cameras, Folder, problems_of, Renders
+from nurec_ros.probe.verdicts import cameras_stage
 from nurec_ros.rendering.address import (
     addresses,
     check_proxy,
@@ -80,41 +72,11 @@ _NO_GRPC = (
     'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)? A '
     'port that docker publishes is open before the server in the container is up (10-30 s)'
 )
+_SOCKET = 'is the server running, and may this user open its socket? expected unix:/absolute/path'
 _PROXY = (
     'is the server reached by that proxy, and does it let CONNECT to its port through? leave out '
     '--use-proxy (parameter use_proxy), or name the server in no_proxy'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeOptions:
-    """
-    What a user can say about a probe.
-
-    cameras, lidars: logical names, empty for all, of lidars ('none',) for none; scale: of the
-    small pictures, of the native size; timeout_s: of each call, in `timeouts` those of single
-    stages; first_timeout_s: of the first frame and the first spin, and of what makes a server load
-    a scene_url; output: folder of pictures and clouds.
-    slow_s: a small picture or a spin that takes longer is a note; patience_s: then the first one
-    is said to be waited for.
-    """
-
-    server: str = RenderOptions().server
-    use_proxy: bool = False
-    scene_id: str = ''
-    scene_url: str = ''
-    service_prefix: str = ''
-    tls_root_certificate: str = ''
-    cameras: tuple[str, ...] = ()
-    lidars: tuple[str, ...] = ()
-    scale: float = 0.25
-    timeout_s: float = 10.0
-    timeouts: Mapping[str, float] = field(default_factory=dict)
-    first_timeout_s: float = 120.0
-    # A camera at 10 Hz shows a slide show then.
-    slow_s: float = 1.0
-    patience_s: float = 3.0
-    output: Path = Path('nurec_probe')
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +90,18 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return passed(self.stages)
+        """Return whether nothing failed; what was skipped stands behind something that did."""
+        return all(stage.status in (PASS, NOTE) for stage in self.stages)
+
+    @property
+    def summary(self) -> str:
+        failed = dict.fromkeys(stage.name for stage in self.stages if stage.status == FAIL)
+        return f'failed: {", ".join(failed)}' if failed else 'every stage passed'
 
     def to_json(self) -> dict[str, object]:
         return {
             'ok': self.ok,
-            'summary': summary(self.stages),
+            'summary': self.summary,
             'elapsed_s': round(self.elapsed_s, 3),
             'stages': [stage.to_json() for stage in self.stages],
             'pictures': [str(path) for path in self.pictures],
@@ -156,28 +124,32 @@ def run(
     """
     began = time.perf_counter()
     stages: list[Stage] = []
+
+    def told(stage: Stage) -> None:
+        stages.append(stage)
+        on_stage(stage)
+
     probe = _Probe(scenario, options, patience)
-    pictures, clouds = Folder(options.output), Folder(options.output)
     for stage in probe.stages():
-        stages.append(stage)
-        on_stage(stage)
-        pictures.keep(probe.pictures)
-        clouds.keep(probe.spins)
-    for stage in _untried(stages, probe.names):
-        stages.append(stage)
-        on_stage(stage)
+        told(stage)
+    # What ended the probe is the last failure: it went on after the others.
+    cause = next((stage.name for stage in reversed(stages) if stage.status == FAIL), '')
+    if cause:
+        come_to = {stage.name for stage in stages}
+        for name in probe.names:
+            if name not in come_to:
+                told(Stage(name, SKIP, f'not tried, because {cause} failed'))
     took_s = time.perf_counter() - began
-    return Report(tuple(stages), tuple(pictures.paths), tuple(clouds.paths), took_s)
+    folder = probe.folder
+    return Report(tuple(stages), tuple(folder.pictures), tuple(folder.clouds), took_s)
 
 
 class _Probe:
-    """One probe: its options, which are checked before anything is asked, and what came."""
+    """One probe; its options are checked before anything is asked."""
 
     def __init__(
         self, scenario: Scenario, options: ProbeOptions, patience: Callable[[], None]
     ) -> None:
-        self.pictures: list[Picture] = []
-        self.spins: list[ProbedSpin] = []
         self._scenario = scenario
         self._options = options
         self._patience = patience
@@ -198,13 +170,13 @@ class _Probe:
             first_render_timeout_s=options.first_timeout_s,
         )
         self._certificate = root_certificate(options.tls_root_certificate)
-        check_folder(options.output)
+        self.folder = Folder(options.output)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages; end early where a failure leaves nothing to try."""
         options = self._options
         proxies = proxies_in_force()
-        places: list[tuple[str, str, int]] = []
+        resolved: list[tuple[Endpoint, list[str]]] = []
         if options.use_proxy and proxies:
             for name in ('resolve', 'tcp'):
                 yield Stage(name, NOTE, 'left to the proxy that the environment names')
@@ -220,25 +192,22 @@ class _Probe:
                     return
             else:
                 yield Stage('tcp', NOTE, 'left to gRPC, as the address is')
+
+        def explain() -> tuple[str, str] | None:
+            if options.server.startswith('unix'):
+                return f'no gRPC server answers on the socket {options.server}', _SOCKET
             places = [
                 (endpoint.host, number, endpoint.port)
                 for endpoint, numbers in resolved
                 for number in numbers
             ]
+            return fault_among(places, self._certificate, options.timeout_s)
+
         channel = open_channel(
             resolve(options.server), self._certificate, use_proxy=options.use_proxy
         )
         try:
-            stage = channel_stage(
-                channel,
-                options.timeouts.get('channel', options.timeout_s),
-                lambda: (
-                    silent_socket(options.server)
-                    or fault_among(places, self._certificate, options.timeout_s)
-                ),
-                proxies,
-                use_proxy=options.use_proxy,
-            )
+            stage = channel_stage(channel, options, explain, proxies)
             yield stage
             if stage.status != FAIL:
                 yield from self._server_stages(channel)
@@ -247,18 +216,7 @@ class _Probe:
 
     def _server_stages(self, channel: grpc.Channel) -> Iterator[Stage]:
         options, scenario = self._options, self._scenario
-        timeouts = {'alive': min(2.0, options.timeout_s), **options.timeouts}
-        if self._metadata:
-            # Whatever is asked first has the server load the scene.
-            for name in ('service', 'scenes'):
-                timeouts[name] = max(options.timeout_s, options.first_timeout_s)
-        calls = Calls(
-            channel,
-            options.server,
-            options.timeout_s,
-            timeouts=timeouts,
-            metadata=self._metadata,
-        )
+        calls = Calls(channel, options, self._metadata)
         stage, silent = health_stage(calls)
         yield stage
         if silent:
@@ -267,39 +225,16 @@ class _Probe:
         if not calls.prefix:
             return
         yield config_stage(calls)
-        stage, scene_id = scenes_stage(calls, scenario, options.scene_id, options.scene_url)
+        stage, scene_id = scenes_stage(calls, scenario, options)
         yield stage
         if not scene_id:
             return
         problems = {} if options.cameras else problems_of(scenario)
         yield cameras_stage(calls, scenario, scene_id, self._cameras, problems)
         renders = Renders(
-            scenario=scenario,
-            calls=calls,
-            scene_id=scene_id,
-            cameras=self._cameras,
-            low_scale=options.scale,
-            first_timeout_s=options.first_timeout_s,
-            slow_s=options.slow_s,
-            patience=self._patience,
-            patience_s=options.patience_s,
-            pictures=self.pictures,
+            scenario, options, calls, scene_id, self._cameras, self.folder, self._patience
         )
-        yield from renders.stages()
-        yield sizes_stage(self.pictures)
-        yield images_stage(self.pictures)
-        yield from lidar_stages(renders, self._lidars, self.spins)
-
-
-def _untried(stages: list[Stage], names: tuple[str, ...]) -> Iterator[Stage]:
-    """Yield the stages that were not come to, each as skipped."""
-    seen = {stage.name for stage in stages}
-    # What ended the probe is the last of them: it went on after the others.
-    cause = next((stage.name for stage in reversed(stages) if stage.status == FAIL), '')
-    if cause:
-        for name in names:
-            if name not in seen:
-                yield Stage(name, SKIP, f'not tried, because {cause} failed')
+        yield from renders.stages(self._lidars)
 
 
 def resolve_stage(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endpoint, list[str]]]]:
@@ -405,29 +340,18 @@ def _silent(error: OSError) -> bool:
     )
 
 
-def silent_socket(server: str) -> tuple[str, str] | None:
-    """Return problem and remedy of a Unix socket that no connection stands on, None for others."""
-    if not server.startswith('unix'):
-        return None
-    return (
-        f'no gRPC server answers on the socket {server}',
-        'is the server running, and may this user open its socket? expected unix:/absolute/path',
-    )
-
-
 def channel_stage(
     channel: grpc.Channel,
-    timeout_s: float,
+    options: ProbeOptions,
     explain: Callable[[], tuple[str, str] | None],
     proxies: Mapping[str, str],
-    *,
-    use_proxy: bool,
 ) -> Stage:
     """
     Wait until the HTTP/2 connection stands; `explain` may know problem and remedy if not.
 
-    proxies: what of the environment gRPC would obey; use_proxy: whether it is asked to.
+    proxies: what of the environment gRPC would obey.
     """
+    use_proxy, timeout_s = options.use_proxy, options.timeouts.get('channel', options.timeout_s)
     named = ' '.join(f'{name}={value}' for name, value in proxies.items())
     details = {'proxies': dict(proxies), 'use_proxy': use_proxy}
     ready = grpc.channel_ready_future(channel)

@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
@@ -63,6 +63,9 @@ _BLACK = 6
 _MOST_NAMED = 3
 # Beyond this no aspect ratio of a camera explains another size.
 _MOST_STRETCHED = 4.0
+# What pictures of another size are: the first two no view that was asked for.
+_SWAPPED, _FAR = 'width and height are swapped', 'the pictures are far from what was asked for'
+_ASPECT, _OTHER_SIZE = 'keeps its own aspect ratio', 'returns another size than asked for'
 
 _MORE = "the server's log and the saved files tell more"
 _WRONG_SIZE = (
@@ -107,10 +110,8 @@ def compare(
     extra = [name for name in listed if name not in (*ours, *unasked, *problems)]
     notes = [f'{name} cannot be rendered: {problem}' for name, problem in problems.items()]
     differences: dict[str, list[str]] = {}
-    for name, camera in ours.items():
-        if name in missing:
-            continue
-        other = listed[name]
+    for name in [name for name in ours if name in listed]:
+        camera, other = ours[name], listed[name]
         found = list(_differences(camera, other))
         size = other.intrinsics.resolution_w, other.intrinsics.resolution_h
         if found and min(size) >= 1 and not list(_differences(camera, other, size)):
@@ -272,61 +273,49 @@ def sizes_stage(pictures: Sequence[Picture]) -> Stage:
     Another one is worth knowing, and no fault as long as it can be the same view: servers keep
     an aspect ratio of their own, or render at the native size.
     """
-    decoded = [picture for picture in pictures if picture.size is not None]
+    decoded = [(picture, picture.size) for picture in pictures if picture.size is not None]
     if not decoded:
         return Stage('sizes', SKIP, 'no picture to look at')
-    other = [picture for picture in decoded if picture.size != picture.asked]
+    other = [
+        (
+            _how(size, each.asked),
+            f'{each.camera} {each.label}: {_size(size)} for {_size(each.asked)}',
+        )
+        for each, size in decoded
+        if size != each.asked
+    ]
     if not other:
         return Stage('sizes', PASS, f'{counted(len(decoded), "picture")} of the size asked for')
     details = {'other': len(other)}
-    turned = [picture for picture in other if picture.size == picture.asked[::-1]]
-    if turned:
-        message = f'width and height are swapped: {_sizes(turned)}'
-        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
-    wrong = [picture for picture in other if not _same_view(picture)]
-    if wrong:
-        message = f'the pictures are far from what was asked for: {_sizes(wrong)}'
-        return Stage('sizes', FAIL, message, _WRONG_SIZE, details=details)
-    what = 'returns another size than asked for'
-    if not all(_same_aspect(picture) for picture in other):
-        what = 'keeps its own aspect ratio'
-    message = f'the server {what}, camera_info follows it: {_sizes(other)}'
+    for wrong in (_SWAPPED, _FAR):
+        named = _named([text for how, text in other if how == wrong])
+        if named:
+            return Stage('sizes', FAIL, f'{wrong}: {named}', _WRONG_SIZE, details=details)
+    what = next((how for how, _ in other if how == _ASPECT), _OTHER_SIZE)
+    named = _named([text for _, text in other])
+    message = f'the server {what}, camera_info follows it: {named}'
     return Stage('sizes', NOTE, message, details=details)
 
 
-def _sizes(pictures: Sequence[Picture]) -> str:
-    return _named(
-        f'{each.camera} {each.label}: {_size(each.size)} for {_size(each.asked)}'
-        for each in pictures
-    )
+def _how(size: tuple[int, int], asked: tuple[int, int]) -> str:
+    """Return what a picture of another size than asked for is."""
+    if size == asked[::-1]:
+        return _SWAPPED
+    across, down = size[0] / asked[0], size[1] / asked[1]
+    if min(across, down, across / down, down / across) < 1.0 / _MOST_STRETCHED:
+        return _FAR
+    # Either side is rounded to whole pixels.
+    return _OTHER_SIZE if abs(across / down - 1.0) <= 1.0 / min(size) else _ASPECT
 
 
-def _size(size: tuple[int, int] | None) -> str:
-    return 'none' if size is None else f'{size[0]}x{size[1]}'
+def _size(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
 
 
-def _named(texts: Iterable[str]) -> str:
+def _named(texts: list[str]) -> str:
     """Return the first of some texts, and how many more there are."""
-    found = list(texts)
-    more = len(found) - _MOST_NAMED
-    return '; '.join(found[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
-
-
-def _stretch(picture: Picture) -> tuple[float, float]:
-    (width, height), (asked_width, asked_height) = picture.size or (0, 0), picture.asked
-    return width / asked_width, height / asked_height
-
-
-def _same_view(picture: Picture) -> bool:
-    across, down = _stretch(picture)
-    least = 1 / _MOST_STRETCHED
-    return min(across, down) >= least and least <= across / down <= _MOST_STRETCHED
-
-
-def _same_aspect(picture: Picture) -> bool:
-    """Return whether it is, but for the rounding of either side to whole pixels."""
-    across, down = _stretch(picture)
-    return abs(across / down - 1.0) <= 1.0 / min(picture.size or (1, 1))
+    more = len(texts) - _MOST_NAMED
+    return '; '.join(texts[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def images_stage(pictures: Sequence[Picture]) -> Stage:
@@ -338,7 +327,7 @@ def images_stage(pictures: Sequence[Picture]) -> Stage:
         count = len(pictures)
         verbs = 'decodes and is' if count == 1 else 'decode and are'
         return Stage('images', PASS, f'{counted(count, "picture")} {verbs} not black')
-    named = _named(f'{each.camera} {each.label}: {each.fault}' for each in faulty)
+    named = _named([f'{each.camera} {each.label}: {each.fault}' for each in faulty])
     broken = next((picture for picture in faulty if not picture.black), None)
     remedy = _DARK if broken is None else f'{broken.remedy}; {_MORE}'
     message = f'{len(faulty)} of {counted(len(pictures), "picture")} cannot be used: {named}'
@@ -351,16 +340,14 @@ class ProbedSpin:
     One spin as a server returned it.
 
     file_name and data: what is kept, a PCD file, or the reply as it came where it holds no cloud.
-    median, nearest, farthest: distances in metres. fault: why the cloud cannot be used, '' where
-    it can; remedy: what to do about that; note: what is odd about it, and no fault.
+    ranges: the nearest, the median and the farthest in metres. fault: why the cloud cannot be
+    used, '' where it can; remedy: what to do about that; note: what is odd, and no fault.
     """
 
     file_name: str
     data: bytes
     points: int
-    nearest: float = 0.0
-    median: float = 0.0
-    farthest: float = 0.0
+    ranges: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fault: str = ''
     remedy: str = ''
     note: str = ''
@@ -379,19 +366,17 @@ def judge_spin(lidar: str, reply: sensorsim_pb2.LidarRenderReturn) -> ProbedSpin
         return ProbedSpin(name, b'', 0, fault='the cloud is empty', remedy=_NOTHING)
     distances = np.linalg.norm(points, axis=1)
     nearest, median, farthest = (float(part) for part in np.percentile(distances, (0, 50, 100)))
-    found = ProbedSpin(name, pcd(points, intensities), count, nearest, median, farthest)
+    low, high = float(intensities.min()), float(intensities.max())
     far = int(np.count_nonzero(distances > _FARTHEST))
+    fault = note = ''
     if far > _MOST_FAR * count:
         fault = f'{far} of {count} points are farther away than {_FARTHEST:g} m'
-        return replace(found, fault=fault, remedy=_ODD)
-    if median < _NEAREST:
+    elif median < _NEAREST:
         fault = f'half of {count} points are within {median:.2g} m of the sensor'
-        return replace(found, fault=fault, remedy=_ODD)
-    low, high = float(intensities.min()), float(intensities.max())
-    if low < 0.0 or high > 1.0:
+    elif low < 0.0 or high > 1.0:
         note = f'intensities of {low:g} to {high:g}, expected 0 to 1'
-        return replace(found, note=note)
-    return found
+    data, ranges = pcd(points, intensities), (nearest, median, farthest)
+    return ProbedSpin(name, data, count, ranges, fault, _ODD if fault else '', note)
 
 
 def pcd(points: NDArray[np.float32], intensities: NDArray[np.float32]) -> bytes:

@@ -18,7 +18,8 @@ from test.rendering.fake_server import png
 from test.support.ports import claim_port
 from typing import Any
 
-from nurec_ros.probe.stages import ProbeOptions, run
+from nurec_ros.probe.answers import ProbeOptions
+from nurec_ros.probe.stages import run
 
 # A loaded machine may take a second or three for what is at once elsewhere.
 AT_ANY_PACE: dict[str, Any] = dict.fromkeys(('slow_s', 'patience_s', 'timeout_s'), 60.0)

@@ -21,8 +21,9 @@ from typing import Any
 import cv2
 import numpy as np
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.probe.answers import FAIL, NOTE, PASS, passed, SKIP, Stage, summary
-from nurec_ros.probe.renders import save
+from nurec_ros.probe.answers import FAIL, NOTE, PASS, SKIP, Stage
+from nurec_ros.probe.renders import Folder
+from nurec_ros.probe.stages import Report
 from nurec_ros.probe.verdicts import compare, images_stage, judge, sizes_stage
 from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
@@ -218,10 +219,6 @@ GOOD = encoded(gradient(48, 27))
 BLACK = encoded(np.full((27, 48, 3), 2, np.uint8))
 
 
-def saved(found, folder):
-    return save(folder, found.file_name, found.data)
-
-
 def picture(data=GOOD, camera='front', label='low', asked=(48, 27)):
     return judge(camera, label, asked, data)
 
@@ -300,17 +297,24 @@ def test_another_size_than_asked_is_a_note_as_long_as_it_may_be_the_same_view(
 
 
 def test_pictures_are_saved_as_they_came_and_within_their_folder(tmp_path):
-    folder = tmp_path / 'new' / 'folder'
-    assert saved(picture(), folder) == folder / 'front_low.jpg'
-    assert (folder / 'front_low.jpg').read_bytes() == GOOD
     png = encoded(gradient(48, 27), '.png')
-    assert saved(picture(png, label='full'), folder).suffix == '.png'
-    assert saved(picture(b'garbage'), folder).suffix == '.bin'
-    path = saved(picture(camera='../../x/y'), tmp_path)
-    assert path.parent == tmp_path
-    assert path.is_file()
-    with pytest.raises(ConfigurationError, match=r'front_low\.jpg/front_low\.jpg cannot be'):
-        saved(picture(), folder / 'front_low.jpg')
+    came = [
+        picture(),
+        picture(png, label='full'),
+        picture(b'garbage', camera='../../x/y'),
+        picture(b'', label='batch'),
+    ]
+    folder = Folder(tmp_path / 'new' / 'folder')
+    assert not (tmp_path / 'new').exists()
+    for each in came:
+        folder.save(folder.pictures, each.file_name, each.data)
+    names = ['front_low.jpg', 'front_full.png', '.._.._x_y_low.bin']
+    assert folder.pictures == [tmp_path / 'new' / 'folder' / name for name in names]
+    assert [path.read_bytes() for path in folder.pictures] == [GOOD, png, b'garbage']
+    folder.pictures[0].unlink()
+    folder.pictures[0].mkdir()
+    with pytest.raises(ConfigurationError, match=r'front_low\.jpg cannot be written: Is a'):
+        folder.save([], 'front_low.jpg', GOOD)
 
 
 # --- stages --------------------------------------------------------------------------------------
@@ -368,5 +372,5 @@ def test_notes_pass_and_skips_do_not_and_the_summary_names_each_failed_stage_onc
     statuses, good, words
 ):
     stages = [Stage(str(i), status, '', 'x') for i, status in enumerate(statuses)]
-    assert passed(stages) is good
-    assert summary([*stages, *stages]) == words
+    report = Report((*stages, *stages), (), (), 0.0)
+    assert (report.ok, report.summary) == (good, words)
