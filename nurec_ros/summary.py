@@ -131,7 +131,7 @@ def facts_of(scenario: Scenario) -> ScenarioFacts:
     """Return the facts of a scenario that was loaded."""
     tracks, ego = scenario.tracks, scenario.ego
     duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
-    length_m, speeds = _way(scenario)
+    length_m, speeds = way_of(scenario)
     return ScenarioFacts(
         path=str(scenario.path),
         sequence_id=scenario.sequence_id,
@@ -196,7 +196,7 @@ def _edges(model: CameraModel, axis: int) -> tuple[float, float] | None:
     return float(angles.min()), float(angles.max())
 
 
-def _way(scenario: Scenario) -> tuple[float, NDArray[np.float64]]:
+def way_of(scenario: Scenario) -> tuple[float, NDArray[np.float64]]:
     """Return the length of the drive between start and end, and its speeds."""
     ego: Trajectory = scenario.ego
     times = ego.times_ns

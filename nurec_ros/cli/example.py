@@ -23,7 +23,7 @@ from nurec_ros.cli.command import run_command, say, Signals
 from nurec_ros.cli.options import Parser
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example.sensors import CAMERA_MODELS, CAMERAS, LIDAR
-from nurec_ros.example.writer import Example, make_example, members, write_usdz
+from nurec_ros.example.writer import Example, make_example, write_example
 
 EXAMPLES = """
 nurec_example street.usdz
@@ -105,11 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ConfigurationError as error:
             # It begins with the argument's name, which is the option's.
             command.error(f'--{error}')
-        try:
-            path = write_usdz(options.path, members(example))
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigurationError(f'cannot write {options.path}: {reason}') from error
+        path = write_example(options.path, example)
         say(f'wrote {path} ({path.stat().st_size / 1e6:.1f} MB)')
         say(describe(example))
         return 0

@@ -60,6 +60,9 @@ GRID_COLOUR: Rgb = (238, 238, 236)
 EGO: Rgb = (20, 24, 30)
 RECORDED: Rgb = (222, 92, 30)
 VIEW: Rgb = (86, 140, 196)
+# The ego at begin and end; of those who stand only a share of their colour is left.
+GHOST = mixed(EGO, PAPER, 0.55)
+STANDING = 0.45
 VIEW_REACH = 18.0  # m
 STANDS = 0.5  # m; who moved less has stood
 STEP_NS = 100_000_000  # of a drive that was not recorded
@@ -72,12 +75,11 @@ class RoadUser:
     """
     One road user as its markers showed it: times (K,) ns, in the map x, y and yaw (K, 3).
 
-    `size` is length and width in metres, `colour` red, green, blue, alpha of the last marker.
+    `size` is length and width in metres.
     """
 
     label: str
     size: tuple[float, float]
-    colour: tuple[float, float, float, float]
     times_ns: list[int] = field(default_factory=list)
     poses: list[Pose2D] = field(default_factory=list)
 
@@ -144,19 +146,16 @@ def draw_overview(
     *,
     title: str,
     subtitle: str = '',
+    span_ns: tuple[int, int],
     lanes: Sequence[Points] = (),
-    span_ns: tuple[int, int] | None = None,
     views: Sequence[tuple[float, float]] = (),
 ) -> Image:
     """
     Draw the drive; boxes of who moves stand where they were at the middle of it.
 
-    `span_ns` is the drive's begin and end; without it those of the odometry that was recorded.
-    `views` are the yaws (rad, from the ego's x axis) of the left and right edge of what cameras
-    see; they are drawn from the ego at the middle of the drive.
+    `span_ns` is the drive's begin and end. `views` are the yaws (rad, from the ego's x axis) of
+    the left and right edge of what cameras see; they are drawn from the ego at the middle.
     """
-    if span_ns is None:
-        span_ns = int(drive.odometry_ns[0]), int(drive.odometry_ns[-1])
     users = list(drive.road_users.values())
     legend = _legend(users, drive)
     view, size = _fit(drive, len(legend))
@@ -211,19 +210,18 @@ def _draw_map(
         _draw_view(image, view, _odometry_at(drive, middle_ns), edges)
     for way in users:
         if way.moved < STANDS:
-            pale = mixed(colour_of(way.label), PAPER, 0.45)
-            _draw_box(image, view, way, way.poses[-1], pale)
+            _draw_box(image, view, way, way.poses[-1], _standing(way.label))
     for way in users:
         if way.moved >= STANDS and len(way.poses) > 1:
             pale = mixed(colour_of(way.label), PAPER, 0.35)
             polyline(image, view(way.array()), pale, round(1.5 * k))
-    recorded = RECORDED if drive.is_driven else mixed(EGO, PAPER, 0.55)
+    recorded = RECORDED if drive.is_driven else GHOST
     polyline(image, view(drive.path), recorded, 3 * k)
     polyline(image, view(drive.odometry), EGO, 4 * k)
     if drive.is_driven and drive.ego_box is not None:
         ghost = _pose_of(drive.path_ns, drive.path, middle_ns)
         polyline(image, view(outline(ghost, drive.ego_box)), RECORDED, 2 * k, closed=True)
-    _draw_ego(image, drive, view, span_ns, mixed(EGO, PAPER, 0.55))
+    _draw_ego(image, drive, view, span_ns, GHOST)
     for way in users:
         pose = _pose_at(way, middle_ns)
         if way.moved >= STANDS and pose is not None:
@@ -247,10 +245,18 @@ def _draw_grid(image: Image, view: View) -> None:
             polyline(image, untilted(ends), GRID_COLOUR, OVERSAMPLING)
 
 
+def _standing(label: str) -> Rgb:
+    return mixed(colour_of(label), PAPER, STANDING)
+
+
+def _edge(colour: Rgb) -> Rgb:
+    return mixed(colour, INK, 0.35)
+
+
 def _draw_box(image: Image, view: View, way: RoadUser, pose: Sequence[float], colour: Rgb) -> None:
     corners = view(outline(pose, (0.0, 0.0, *way.size)))
     polygon(image, corners, colour)
-    polyline(image, corners, mixed(colour, INK, 0.35), OVERSAMPLING, closed=True)
+    polyline(image, corners, _edge(colour), OVERSAMPLING, closed=True)
     if way.moved >= STANDS:
         _draw_nose(image, corners, mixed(colour, PAPER, 0.75))
 
@@ -344,40 +350,57 @@ def _draw_scale(image: Image, view: View, size: tuple[int, int], legend_lines: i
         put_text(image, name, tuple(origin + way * 1.25 + [-4 * k, 4 * k]), size=16 * k)
 
 
-Entry = tuple[str, Rgb]
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text of the legend and the square before it, with an edge where what it shows has one."""
+
+    text: str
+    colour: Rgb
+    edge: Rgb | None = None
+
+    @property
+    def width(self) -> int:
+        """Return how much of a line (px) it takes."""
+        return 22 + text_width(self.text, size=17) + 26
 
 
 def _legend(users: Sequence[RoadUser], drive: Drive) -> list[list[Entry]]:
-    """Return the legend's lines: each class with its colour and number, the ego first."""
-    counts = Counter(way.label for way in users)
-    entries: list[Entry] = [('ego', EGO)]
+    """Return the legend's lines: the ego, each class with its number, and what paler ones are."""
+    entries = [Entry('ego', EGO)]
     if drive.is_driven:
-        entries = [('ego, as driven', EGO), ('ego, as recorded', RECORDED)]
-    entries += [(f'{label} {count}', colour_of(label)) for label, count in counts.most_common()]
+        entries = [Entry('ego, as driven', EGO), Entry('ego, as recorded', RECORDED)]
+    if drive.ego_box is not None:
+        entries.append(Entry('ego at begin and end', GHOST, EGO))
+    counts = Counter(way.label for way in users)
+    entries += [Entry(f'{one} {count}', colour_of(one)) for one, count in counts.most_common()]
+    standing = Counter(way.label for way in users if way.moved < STANDS)
+    for label, _ in standing.most_common(1):
+        pale = _standing(label)
+        entries.append(Entry('paler: standing', pale, _edge(pale)))
     lines: list[list[Entry]] = [[]]
     x = MARGIN
     for entry in entries:
-        width = _entry_width(entry[0])
-        if x + width > WIDTH - MARGIN and lines[-1]:
+        if x + entry.width > WIDTH - MARGIN and lines[-1]:
             lines.append([])
             x = MARGIN
         lines[-1].append(entry)
-        x += width
+        x += entry.width
     return lines
-
-
-def _entry_width(text: str) -> int:
-    return 22 + text_width(text, size=17) + 26
 
 
 def _draw_legend_line(image: Image, line: Sequence[Entry], y: int) -> None:
     k, x = OVERSAMPLING, MARGIN
-    for text, colour in line:
+    for entry in line:
         top, bottom = (y - 13) * k, y * k
-        corners = [[x * k, top], [(x + 14) * k, top], [(x + 14) * k, bottom], [x * k, bottom]]
-        polygon(image, np.array(corners, dtype=np.float64), colour)
-        put_text(image, text, ((x + 22) * k, y * k), size=17 * k)
-        x += _entry_width(text)
+        corners = np.array(
+            [[x * k, top], [(x + 14) * k, top], [(x + 14) * k, bottom], [x * k, bottom]],
+            dtype=np.float64,
+        )
+        polygon(image, corners, entry.colour)
+        if entry.edge is not None:
+            polyline(image, corners, entry.edge, k, closed=True)
+        put_text(image, entry.text, ((x + 22) * k, y * k), size=17 * k)
+        x += entry.width
 
 
 # The drive of a scenario, from its file alone.
@@ -416,7 +439,7 @@ def _user(scenario: Scenario, index: int) -> RoadUser:
     times = np.unique(np.append(np.arange(way.start_ns, way.end_ns, STEP_NS), way.end_ns))
     length, width = (float(side) for side in tracks.dims[index][:2])
     label = tracks.labels[index]
-    return RoadUser(label, (length, width), (0, 0, 0, 1), times.tolist(), _flat(way.pose(times)))
+    return RoadUser(label, (length, width), times.tolist(), _flat(way.pose(times)))
 
 
 def _flat(poses: Pose) -> list[Pose2D]:

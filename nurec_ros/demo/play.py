@@ -38,6 +38,7 @@ from nurec_ros.demo.recording import (
     due_times,
     fields_of,
     last_due,
+    PLAYER,
     Recorder,
     rendering,
     skipped_text,
@@ -195,16 +196,13 @@ class Watch:
     `check` is called all the while, and raises where it makes no sense to go on.
     """
 
-    def __init__(
-        self, recording: Path, check: Callable[[], None], *, player: str = '/nurec'
-    ) -> None:
+    def __init__(self, recording: Path, check: Callable[[], None]) -> None:
         self.state: dict[str, Any] = {}
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
         # The newest messages, as they came.
         self.odometry = b''
         self.transforms = b''
         self._check = check
-        self._player = player
         self._steps = 0
         self._context = rclpy.Context()
         # This process handles its own signals.
@@ -215,13 +213,13 @@ class Watch:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._clients = {
-            name: self._node.create_client(Trigger, f'{player}/{name}')
+            name: self._node.create_client(Trigger, f'{PLAYER}/{name}')
             for name in ('play', 'tick')
         }
-        self._set = self._node.create_client(SetParameters, f'{player}/set_parameters')
+        self._set = self._node.create_client(SetParameters, f'{PLAYER}/set_parameters')
         listeners = {
-            f'{player}/state': self._on_state,
-            f'{player}/odom': self._on_odometry,
+            f'{PLAYER}/state': self._on_state,
+            f'{PLAYER}/odom': self._on_odometry,
             '/diagnostics': self._on_diagnostics,
             '/tf': self._on_transforms,
         }
@@ -252,7 +250,7 @@ class Watch:
 
     def image_count(self, camera: str) -> int:
         """Return how many images of a camera have come."""
-        return self._count(f'{self._player}/{camera}/image_raw/compressed')
+        return self._count(f'{PLAYER}/{camera}/image_raw/compressed')
 
     def _count(self, name: str) -> int:
         topic = self.recorder.topics.get(name)
@@ -285,9 +283,9 @@ class Watch:
 
     def _missing(self, cameras: Sequence[str]) -> str:
         if not self.state.get('scenario'):
-            return f'the player says nothing on {self._player}/state'
+            return f'the player says nothing on {PLAYER}/state'
         if not self._clients['play'].service_is_ready():
-            return f'the player has no service {self._player}/play'
+            return f'the player has no service {PLAYER}/play'
         silent = [camera for camera in cameras if not self.image_count(camera)]
         if not silent:
             return 'nothing on /tf'
@@ -299,7 +297,7 @@ class Watch:
 
     def publisher(self, message_type: type, name: str) -> Publisher:
         """Return a publisher to one of the player's inputs."""
-        return self._node.create_publisher(message_type, f'{self._player}/{name}', 10)
+        return self._node.create_publisher(message_type, f'{PLAYER}/{name}', 10)
 
     def call(self, name: str, limit_s: float = ANSWER_S, rest_s: float = REST_S) -> None:
         """Call `~/play` or `~/tick`, whose answer is the state; DemoError where there is none."""
@@ -307,11 +305,11 @@ class Watch:
         deadline = time.monotonic() + limit_s
         while not future.done():
             if time.monotonic() > deadline:
-                raise DemoError(f'{self._player}/{name} did not answer in {limit_s:g} s')
+                raise DemoError(f'{PLAYER}/{name} did not answer in {limit_s:g} s')
             self.step(rest_s)
         answer = future.result()
         if not answer.success:
-            raise DemoError(f'{self._player}/{name} refused: {answer.message}')
+            raise DemoError(f'{PLAYER}/{name} refused: {answer.message}')
         self.state = json.loads(answer.message)
 
     def set_rate(self, rate: float) -> None:
@@ -337,7 +335,7 @@ class Watch:
     def _is_complete(self, images: Times, clouds: Times) -> bool:
         for times, topic in (images, 'image_raw/compressed'), (clouds, 'points'):
             last = last_due(times, self.diagnostics)
-            if not self.recorder.has({f'{self._player}/{s}/{topic}': t for s, t in last.items()}):
+            if not self.recorder.has({f'{PLAYER}/{s}/{topic}': t for s, t in last.items()}):
                 return False
         last = deserialize_message(self.transforms, TFMessage) if self.transforms else TFMessage()
         newest_ns = max((time_of(one.header.stamp) for one in last.transforms), default=0)
@@ -433,14 +431,13 @@ class PlayProgress:
             nrows=24,
             disable=not terminal,
         )
-        self._lines = not terminal
 
     def show(self, seconds: float, note: str) -> None:
         """Say that `seconds` of the scenario have passed."""
         self._bar.n = round(min(seconds, self._total), 1)
         self._bar.set_postfix_str(note)
         quarter = int(self.QUARTERS * seconds / self._total + 1e-6)
-        if self._lines and quarter > self._quarter:
+        if self._bar.disable and quarter > self._quarter:
             self._quarter = quarter
             percent = int(100 * min(seconds / self._total, 1.0) + 1e-6)
             self._say(f'playing {percent:3d} %: {seconds:.1f} s, {note}')

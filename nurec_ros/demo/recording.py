@@ -34,7 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.demo.drawing import nearest, Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
-from nurec_ros.export.bag import definition, message_class, NoDefinitionError, recorded_qos
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.export.bag import add_topic, message_class
 from nurec_ros.playback import camera_times
 from nurec_ros.ros.conversions import time_of
 from rclpy.node import Node
@@ -42,11 +43,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker
 
+# The name of the player's node.
+PLAYER = '/nurec'
 DEPTH = 10
 # At 100 Hz, on a busy machine some seconds may pass before the bytes are fetched.
 SMALL_DEPTH = 1000
@@ -90,14 +92,13 @@ class Recorder:
         self,
         node: Node,
         folder: Path,
-        listeners: Mapping[str, Callable[[bytes], None]] | None = None,
+        listeners: Mapping[str, Callable[[bytes], None]],
     ) -> None:
         self.topics: dict[str, Topic] = {}
         self.skipped: dict[str, str] = {}
         self.measuring = False
         self._node = node
-        self._listeners = listeners or {}
-        self._typestore = get_typestore(Stores.EMPTY)
+        self._listeners = listeners
         self._writer = Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._subscriptions: list[Subscription] = []
@@ -117,23 +118,12 @@ class Recorder:
                 continue
             try:
                 self._subscribe(name, kind, [offer.qos_profile for offer in offers])
-            except (ImportError, AttributeError, NoDefinitionError) as error:
+            except (ImportError, AttributeError, ConfigurationError) as error:
                 self.skipped[name] = f'{kind} is not installed here ({error})'
 
     def _subscribe(self, name: str, kind: str, offered: list[QoSProfile]) -> None:
         python_type = message_class(kind)
-        text = definition(kind)
-        if kind not in self._typestore.fielddefs:
-            types = get_types_from_msg(text, kind)
-            known = self._typestore.fielddefs
-            self._typestore.register({key: types[key] for key in types if key not in known})
-        connection = self._writer.add_connection(
-            name,
-            kind,
-            msgdef=text,
-            rihs01=self._typestore.hash_rihs01(kind),
-            offered_qos_profiles=[recorded_qos(profile) for profile in offered],
-        )
+        connection = add_topic(self._writer, name, kind, offered)
         topic = self.topics[name] = Topic(name, kind)
         listener = self._listeners.get(name)
 
@@ -292,12 +282,8 @@ class Reading:
             key = (marker.ns, marker.id)
             user = self.users.get(key)
             if user is None:
-                colour = marker.color
-                user = self.users[key] = RoadUser(
-                    marker.ns,
-                    (marker.scale.x, marker.scale.y),
-                    (colour.r, colour.g, colour.b, colour.a),
-                )
+                size = marker.scale.x, marker.scale.y
+                user = self.users[key] = RoadUser(marker.ns, size)
             if not user.times_ns or self._latest > user.times_ns[-1]:
                 user.times_ns.append(self._latest)
                 user.poses.append(flat_pose(marker.pose))
@@ -322,9 +308,9 @@ class Reading:
         return np.column_stack([on_rig, rows['intensity']])
 
 
-def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') -> Drive:
+def read_drive(folder: Path, moments_ns: Sequence[int]) -> Drive:
     """
-    Read the drive out of a recording made of the player called `node`.
+    Read the drive of the player out of a recording.
 
     Of each camera and lidar only what is nearest to some moments is kept.
     """
@@ -335,14 +321,14 @@ def read_drive(folder: Path, moments_ns: Sequence[int], node: str = '/nurec') ->
         chosen = [
             c
             for c in reader.connections
-            if c.topic.startswith(f'{node}/') or c.topic == '/tf_static'
+            if c.topic.startswith(f'{PLAYER}/') or c.topic == '/tf_static'
         ]
         for connection in chosen:
             if match := IMAGE_TOPIC.match(connection.topic):
                 coded[match[1]] = []
         for connection, _, raw in reader.messages(connections=chosen) if chosen else ():
             data = bytes(raw)
-            topic = connection.topic.removeprefix(f'{node}/')
+            topic = connection.topic.removeprefix(f'{PLAYER}/')
             if match := IMAGE_TOPIC.match(connection.topic):
                 coded[match[1]].append((stamp_of(data), data))
             elif connection.msgtype == CLOUD:

@@ -99,9 +99,9 @@ class Child:
         message = f'{self.name} ended with {how}; {self.last_lines()}'
         raise DemoError(message)
 
-    def last_lines(self, count: int = LAST_LINES) -> str:
+    def last_lines(self) -> str:
         """Quote the end of the log."""
-        lines = self.log.read_text(errors='replace').splitlines()[-count:]
+        lines = self.log.read_text(errors='replace').splitlines()[-LAST_LINES:]
         if not lines:
             return f'it said nothing ({self.log} is empty)'
         return '\n    '.join([f'the end of {self.log}:', *lines])
@@ -110,11 +110,11 @@ class Child:
         """Wait until a line of the log matches; raise DemoError at the end or after the time."""
         deadline = time.monotonic() + timeout_s
         while True:
-            code = self.returncode
+            ended = self.returncode is not None
             found = re.search(pattern, self.log.read_text(errors='replace'), re.MULTILINE)
             if found:
                 return found
-            if code is not None:
+            if ended:
                 self.check()
             if time.monotonic() > deadline:
                 message = f'{self.name} was not ready in {timeout_s:g} s; {self.last_lines()}'
@@ -127,11 +127,10 @@ class Child:
             if self.returncode is not None:
                 break
             # The whole session: a child's own children go too.
-            _signal_group(self._process.pid, number)
-            try:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience)
-            except subprocess.TimeoutExpired:
-                continue
         return self.returncode
 
 
@@ -218,13 +217,6 @@ def _bound(port: int) -> socket.socket | None:
         found.close()
         return None
     return found
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
 
 
 METADATA = 'metadata.yaml'

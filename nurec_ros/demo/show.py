@@ -26,10 +26,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from nurec_ros.demo.resources import Child, Children, command, DemoError, Files, free_domain
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.scenario import Scenario
+from nurec_ros.summary import way_of
 
 if TYPE_CHECKING:
     from nurec_ros.demo.recording import Topic
@@ -139,14 +139,10 @@ def prepared(
 
 
 def example_file(files: Files, say: Callable[[str], object]) -> Path:
-    """Write the example and return its place; ConfigurationError where that is not possible."""
+    """Write the example and return its place."""
     from nurec_ros.example import write_example
 
-    try:
-        path = write_example(files.example)
-    except OSError as error:
-        message = f'cannot write {files.example}: {error.strerror or error}'
-        raise ConfigurationError(message) from error
+    path = write_example(files.example)
     say(f'scenario: {path} (generated)')
     return path.resolve()
 
@@ -216,15 +212,6 @@ def quoted(value: object) -> str:
     return f"'{doubled}'"
 
 
-def path_length(scenario: Scenario) -> float:
-    """Return the length (m) of the ego's path, seen from above, between begin and end."""
-    times = scenario.ego.times_ns
-    inside = times[(times > scenario.start_ns) & (times < scenario.end_ns)]
-    moments_ns = np.concatenate([[scenario.start_ns], inside, [scenario.end_ns]])
-    places = scenario.ego.at(moments_ns)[:, :2, 3]
-    return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
-
-
 def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
     """
     Draw both pictures from the recording.
@@ -242,9 +229,9 @@ def draw(files: Files, scenario: Scenario, usdz: Path) -> None:
     if not len(drive.odometry_ns):
         message = f'{files.recording} holds no odometry of the player'
         raise DemoError(message)
-    way = path_length(scenario)
+    length_m, _ = way_of(scenario)
     seconds = (end_ns - begin_ns) / 1e9
-    about = f'{usdz.name}: {seconds:.1f} s, {way:.0f} m, {len(drive.road_users)} road users'
+    about = f'{usdz.name}: {seconds:.1f} s, {length_m:.0f} m, {len(drive.road_users)} road users'
     # In the scenario's order, by the topics' names.
     tokens = topic_names(scenario.cameras)
     images = {name: drive.images[tokens[name]] for name in tokens if tokens[name] in drive.images}
@@ -308,17 +295,10 @@ def topic_rows(
 
 def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = HEADINGS) -> str:
     """Lay rows out in columns, the first two to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in (headings, *rows)) for k in range(len(headings))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            cell.ljust(width) if k < 2 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return '  '.join(cells).rstrip()
-
-    rule = '  '.join('-' * width for width in widths)
-    return '\n'.join([line(headings), rule, *(line(row) for row in rows)])
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    layout = '  '.join(f'{{:{"<" if k < 2 else ">"}{width}}}' for k, width in enumerate(widths))
+    rule = ['-' * width for width in widths]
+    return '\n'.join(layout.format(*row).rstrip() for row in (headings, rule, *rows))
 
 
 def file_lines(entries: Mapping[Path, str]) -> str:

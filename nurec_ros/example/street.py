@@ -23,6 +23,7 @@ ties them (scenario to Earth-centred), as in NuRec's files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
 from xml.etree import ElementTree
@@ -280,29 +281,17 @@ def road_map(street: Street, site: Site, name: str) -> str:
     header = _add(root, 'header', revMajor=1, revMinor=6, name=name, version='1.0')
     reference = _add(header, 'geoReference')
     reference.text = GEO_REFERENCE.format(latitude=site.latitude, longitude=site.longitude)
+    half = (('driving', DRIVING), ('biking', BIKING), ('parking', PARKING), ('sidewalk', PAVEMENT))
     main = _road(root, 1, 'street', street.main, site)
-    _lanes(main, _street_half(), _street_half())
+    _lanes(main, *half)
     _crosswalk(main)
     side = _road(root, 2, 'side street', street.side, site)
-    half = (('driving', SIDE_STREET_HALF_WIDTH), ('sidewalk', 2.0))
-    _lanes(side, half, half)
+    _lanes(side, ('driving', SIDE_STREET_HALF_WIDTH), ('sidewalk', 2.0))
     tram = _road(root, 3, 'tram', street.tram, site)
-    _lanes(tram, (('tram', 1.4),), (('tram', 1.4),))
+    _lanes(tram, ('tram', 1.4))
     ElementTree.indent(root, ' ')
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        + ElementTree.tostring(root, encoding='unicode')
-        + '\n'
-    )
-
-
-def _street_half() -> tuple[tuple[str, float], ...]:
-    return (
-        ('driving', DRIVING),
-        ('biking', BIKING),
-        ('parking', PARKING),
-        ('sidewalk', PAVEMENT),
-    )
+    text = ElementTree.tostring(root, encoding='unicode')
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
 def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
@@ -342,23 +331,15 @@ def _road(
     return element
 
 
-def _lanes(
-    road: ElementTree.Element,
-    left: tuple[tuple[str, float], ...],
-    right: tuple[tuple[str, float], ...],
-) -> None:
-    """Add one section of lanes, each given from the middle outwards."""
+def _lanes(road: ElementTree.Element, *half: tuple[str, float]) -> None:
+    """Add one section of lanes, the same on both sides, each given from the middle outwards."""
     section = _add(_add(road, 'lanes'), 'laneSection', s=0.0)
-    sides = (('left', left, 1), ('right', right, -1))
-    elements = {name: _side(name, lanes, sign) for name, lanes, sign in sides}
-    centre = ElementTree.Element('center')
-    lane = _add(centre, 'lane', id=0, type='none', level='false')
-    _mark(lane, 'broken')
-    section.extend([elements['left'], centre, elements['right']])
+    _side(_add(section, 'left'), half, 1)
+    _mark(_add(_add(section, 'center'), 'lane', id=0, type='none', level='false'), 'broken')
+    _side(_add(section, 'right'), half, -1)
 
 
-def _side(name: str, lanes: tuple[tuple[str, float], ...], sign: int) -> ElementTree.Element:
-    side = ElementTree.Element(name)
+def _side(side: ElementTree.Element, lanes: Sequence[tuple[str, float]], sign: int) -> None:
     numbered = list(enumerate(lanes, start=1))
     # OpenDRIVE lists lanes from left to right: descending ids.
     for number, (kind, width) in reversed(numbered) if sign > 0 else numbered:
@@ -368,7 +349,6 @@ def _side(name: str, lanes: tuple[tuple[str, float], ...], sign: int) -> Element
         _mark(lane, 'curb' if next_is_kerb else 'none' if kind == 'sidewalk' else 'solid')
         if kind == 'sidewalk':
             _add(lane, 'height', sOffset=0.0, inner=KERB_HEIGHT, outer=KERB_HEIGHT)
-    return side
 
 
 def _mark(lane: ElementTree.Element, kind: str) -> None:

@@ -22,7 +22,7 @@ the same members make the same bytes on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 import hashlib
 import json
@@ -30,8 +30,7 @@ import math
 import os
 from pathlib import Path
 from random import Random
-import tempfile
-from typing import Concatenate, ParamSpec, TypeAlias
+from typing import TypeAlias
 import uuid
 import zipfile
 
@@ -85,7 +84,6 @@ def Xform "World"
 """
 DURATIONS = (1.0, 120.0)
 
-Wishes = ParamSpec('Wishes')
 AnyPath: TypeAlias = str | os.PathLike[str]
 
 ALIGNMENT = 64
@@ -187,21 +185,9 @@ def _chosen(tracks: list[Track], count: int | None) -> list[Track]:
     return [tracks[index] for index in sorted(index for _, index in sorted(turns)[:count])]
 
 
-def _written(make: Callable[Wishes, Example]) -> Callable[Concatenate[AnyPath, Wishes], Path]:
-    """Return what writes an example at a path, and takes besides what makes the example."""
-
-    def write_example(path: AnyPath, /, *args: Wishes.args, **wishes: Wishes.kwargs) -> Path:
-        """
-        Write a made-up street to a USDZ file; return its path.
-
-        All other arguments, and errors, are those of make_example; equal ones give equal bytes.
-        """
-        return write_usdz(path, members(make(*args, **wishes)))
-
-    return write_example
-
-
-write_example = _written(make_example)
+def write_example(path: AnyPath, example: Example | None = None) -> Path:
+    """Write an example to a USDZ file, by default that of make_example(); return its path."""
+    return write_usdz(path, members(example or make_example()))
 
 
 def members(example: Example) -> Mapping[str, bytes | str]:
@@ -328,13 +314,13 @@ def padding(offset: int, name: str) -> bytes:
     return EXTRA_FIELD_ID.to_bytes(2, 'little') + size.to_bytes(2, 'little') + b'\0' * size
 
 
-def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str]) -> Path:
+def write_usdz(path: AnyPath, members: Mapping[str, bytes | str]) -> Path:
     """
     Write `members` (name to content, text as UTF-8) in their order as one archive at `path`.
 
     The file appears whole or not at all: it is written beside its place and moved there, through
-    links to where they lead. ConfigurationError where something else than a file stands there, or
-    its folder is missing; an OSError of the file system is passed on.
+    links to where they lead. ConfigurationError where something else than a file stands there,
+    its folder is missing, or the file system refuses.
     """
     if not os.fspath(path):
         raise ConfigurationError('the path of the file to write is empty')
@@ -343,25 +329,20 @@ def write_usdz(path: str | os.PathLike[str], members: Mapping[str, bytes | str])
         raise ConfigurationError(f'{path} is there and is no ordinary file; nothing is written')
     if not target.parent.is_dir():
         raise ConfigurationError(f'{path} cannot be written: there is no folder {target.parent}')
-    handle, temporary = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}')
     try:
-        with os.fdopen(handle, 'wb') as file, zipfile.ZipFile(file, 'w') as archive:
+        with temporary.open('wb') as file, zipfile.ZipFile(file, 'w') as archive:
             for name, content in members.items():
                 info = zipfile.ZipInfo(name, DATE)
                 info.create_system = 3  # the same on every platform
                 info.external_attr = 0o644 << 16
                 info.extra = padding(file.tell(), name)
                 archive.writestr(info, content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        temporary.replace(target)
+    except OSError as error:
+        raise ConfigurationError(f'cannot write {path}: {error.strerror or error}') from error
+    finally:
+        # It is not after the rename, nor where the file system takes nothing.
+        if temporary.exists():
+            temporary.unlink()
     return Path(path)
-
-
-def _umask() -> int:
-    """Read the process's mask of file permissions, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -25,7 +25,7 @@ virtual environment's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 import importlib
 import os
@@ -104,19 +104,11 @@ class BagOutlet:
         self._writer.open()
 
     def advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publication:
-        """Add a topic to the bag, with its type's definition and hash and the QoS offered."""
+        """Add a topic to the bag, if it is recorded."""
         full = full_name(self.name, topic)
         if not self._wanted(full, message_type):
             return _Nowhere(full)
-        kind = type_name(message_type)
-        text, types = type_description(kind)
-        connection = self._writer.add_connection(
-            full,
-            kind,
-            msgdef=text,
-            rihs01=types.hash_rihs01(kind),
-            offered_qos_profiles=[recorded_qos(qos)],
-        )
+        connection = add_topic(self._writer, full, type_name(message_type), [qos])
         self._channels.append(_Channel(self, full, connection, len(self._channels)))
         return self._channels[-1]
 
@@ -204,6 +196,18 @@ def full_name(node: str, topic: str) -> str:
     return f'{node}{topic[1:]}' if topic.startswith('~') else topic
 
 
+def add_topic(bag: Writer, topic: str, kind: str, offered: Iterable[QoSProfile]) -> Connection:
+    """Add a topic of a type to a bag, with the type's definition and hash, and the QoS offered."""
+    text, types = type_description(kind)
+    return bag.add_connection(
+        topic,
+        kind,
+        msgdef=text,
+        rihs01=types.hash_rihs01(kind),
+        offered_qos_profiles=[recorded_qos(profile) for profile in offered],
+    )
+
+
 def type_name(message_type: type) -> str:
     """Return `package/msg/Type` of a message class."""
     return f'{message_type.__module__.split(".")[0]}/msg/{message_type.__name__}'
@@ -212,10 +216,7 @@ def type_name(message_type: type) -> str:
 @cache
 def type_description(kind: str) -> tuple[str, Typestore]:
     """Return the definition of an installed type, and a store that knows it."""
-    try:
-        text = definition(kind)
-    except NoDefinitionError as error:
-        raise ConfigurationError(str(error)) from error
+    text = definition(kind)
     typestore = get_typestore(Stores.EMPTY)
     typestore.register(get_types_from_msg(text, kind))
     return text, typestore
@@ -354,10 +355,6 @@ def _aligned(size: int, indent: str) -> Iterator[str]:
 # What bags say of topics.
 
 
-class NoDefinitionError(Exception):
-    """A type without a `.msg` file in any of the places known."""
-
-
 def prefixes() -> Iterator[Path]:
     """Yield the places that hold a `share` folder, the most particular first."""
     for name in ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH'):
@@ -377,15 +374,15 @@ def message_file(name: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    message = f'no definition of {name} in {", ".join(str(place) for place in places)}'
-    raise NoDefinitionError(message)
+    looked = ', '.join(str(place) for place in places)
+    raise ConfigurationError(f'no definition of {name} in {looked}')
 
 
 def definition(name: str) -> str:
     """
     Return a type's definition in the form `ros2msg`: its own text, then that of each type in it.
 
-    Raise NoDefinitionError where a `.msg` file is not to be found.
+    Raise ConfigurationError where a `.msg` file is not to be found.
     """
     texts: dict[str, str] = {}
     waiting = [name]

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 from test.support.domain import claim_domain
 
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 import pytest
 
 HAS_ROS = all(importlib.util.find_spec(name) for name in ('rclpy', 'rosbags', 'mcap'))
@@ -51,4 +51,4 @@ def own_domain(patch: pytest.MonkeyPatch) -> None:
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a short example with one or two road users of each class."""
     path = tmp_path_factory.mktemp('street') / 'street.usdz'
-    return write_example(path, duration_s=2.0, road_users=16)
+    return write_example(path, make_example(duration_s=2.0, road_users=16))

@@ -34,7 +34,7 @@ from nurec_ros.demo.recording import read_drive
 from nurec_ros.demo.resources import DemoError
 from nurec_ros.demo.show import Options, run
 from nurec_ros.driving.pursuit import PurePursuit
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.scenario import Scenario
 import pytest
 from rclpy.serialization import serialize_message
@@ -49,7 +49,7 @@ OFFSET_M = -1.0
 def driven(tmp_path_factory: pytest.TempPathFactory):
     """Return the scenario, the folder that a driven demo of one camera filled, what it said."""
     folder = tmp_path_factory.mktemp('driven')
-    usdz = write_example(folder / 'street.usdz', duration_s=6.0, road_users=8)
+    usdz = write_example(folder / 'street.usdz', make_example(duration_s=6.0, road_users=8))
     scenario, said, settled = Scenario.load(usdz), list[str](), list[bool]()
 
     def drained(spin, number, is_complete):

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from itertools import combinations
 import math
+from typing import Any
 
 import cv2
 import numpy as np
-from nurec_ros.demo import drawing
+from nurec_ros.demo import drawing, overview
 from nurec_ros.demo.drawing import (
     CELL_WIDTH,
     draw_cloud,
@@ -172,11 +173,15 @@ def straight_drive(users: dict[tuple[str, int], RoadUser] | None = None, *, yaw:
     )
 
 
+def overview_of(drive: Drive, title: str = '', **more: Any) -> np.ndarray:
+    return draw_overview(drive, title=title, span_ns=(0, 10 * S), **more)
+
+
 def way(
     label: str, size: tuple[float, float], poses: list[tuple[float, float, float]]
 ) -> RoadUser:
     times = [round(k * 10 * S / max(1, len(poses) - 1)) for k in range(len(poses))]
-    return RoadUser(label, size, (0, 0, 0, 1), times, poses)
+    return RoadUser(label, size, times, poses)
 
 
 class Finder:
@@ -217,7 +222,7 @@ def test_outline_is_a_turned_rectangle(yaw: float):
 @pytest.fixture(scope='module')
 def plain() -> np.ndarray:
     """Return the overview of a drive alone on its street."""
-    return draw_overview(straight_drive(), title='title')
+    return overview_of(straight_drive(), 'title')
 
 
 def test_a_drive_fills_the_picture_and_the_ego_is_black_in_its_middle(plain):
@@ -236,7 +241,7 @@ def test_boxes_are_where_they_were_at_the_middle():
     gone = way('rider', (8.0, 4.0), [(10.0, 15.0, 0.0), (30.0, 15.0, 0.0)])
     gone.times_ns = [0, 2 * S]
     users = {('automobile', 1): moving, ('bus', 2): standing, ('rider', 3): gone}
-    find = Finder(draw_overview(straight_drive(users), title=''))
+    find = Finder(overview_of(straight_drive(users)))
     assert is_near(find.at(38.5, 10.2), colour_of('automobile'))
     assert not is_near(find.at(21.0, 10.5), colour_of('automobile'), 60)
     pale = find.at(70.0, -8.0)
@@ -252,7 +257,7 @@ def test_a_driven_drive_shows_where_the_recording_was(plain):
     drive.path_ns = drive.path_ns - S
     drive.odometry[:, 1] = -6.0
     drive.is_driven = True
-    find = Finder(draw_overview(drive, title=''))
+    find = Finder(overview_of(drive))
     # What is found is the driven path; the recorded one is to its left.
     assert is_near(find.at(30.0, 0.0), EGO, 40)
     assert is_near(find.at(30.0, 6.0), RECORDED, 40)
@@ -264,9 +269,39 @@ def test_a_driven_drive_shows_where_the_recording_was(plain):
     assert not np.any(np.all(plain == RECORDED, axis=2)), 'no such thing in a recorded drive'
 
 
+def test_the_legend_says_what_paler_boxes_are(monkeypatch):
+    """Compare the squares before the words with boxes of the picture."""
+    written: dict[str, tuple[float, float]] = {}
+
+    def put_text(image, text, place, **style):
+        written[text] = place
+        drawing.put_text(image, text, place, **style)
+
+    monkeypatch.setattr(overview, 'put_text', put_text)
+    standing = way('bus', (12.0, 4.0), [(70.0, -9.0, 0.0)] * 2)
+    find = Finder(overview_of(straight_drive({('bus', 1): standing})))
+    for text, box in (
+        ('ego', find.at(49.0, 0.8)),
+        ('ego at begin and end', find.at(-1.0, 0.7)),
+        ('bus 1', colour_of('bus')),
+        ('paler: standing', find.at(70.0, -9.0)),
+    ):
+        # Written in a picture twice as large.
+        left, below = (round(value / 2) for value in written[text])
+        rows, columns = slice(below - 9, below - 4), slice(left - 18, left - 12)
+        square = find.image[rows, columns]
+        assert is_near(square.reshape(-1, 3).mean(axis=0), box, 4), text
+    written.clear()
+    moving = way('bus', (12.0, 4.0), [(0.0, 9.0, 0.0), (9.0, 9.0, 0.0)])
+    drive = straight_drive({('bus', 1): moving})
+    drive.ego_box = None
+    overview_of(drive)
+    assert not written.keys() & {'ego at begin and end', 'paler: standing'}
+
+
 def test_lanes_are_drawn(plain):
     lane = np.array([[0.0, 5.0, 0.0], [100.0, 5.0, 0.0]])
-    find = Finder(draw_overview(straight_drive(), title='', lanes=[lane]))
+    find = Finder(overview_of(straight_drive(), lanes=[lane]))
     assert not is_near(find.at(33.0, 5.0), (250, 250, 248), 8)
     assert is_near(Finder(plain).at(33.0, 5.0), (250, 250, 248), 8)
 
@@ -274,7 +309,7 @@ def test_lanes_are_drawn(plain):
 def test_a_drive_along_y_is_turned_and_keeps_its_sides():
     left = way('person', (4.0, 4.0), [(-9.0, 50.0, 0.0)] * 2)
     drive = straight_drive({('person', 1): left}, yaw=math.pi / 2)
-    find = Finder(draw_overview(drive, title=''))
+    find = Finder(overview_of(drive))
     assert find.scale == pytest.approx((WIDTH - 56) / 164, rel=0.02)
     # To the left of the way there, above the path here.
     assert find.at(50.0, 9.0)[0] > find.at(50.0, 9.0)[1] + 40
@@ -284,11 +319,11 @@ def test_a_drive_along_y_is_turned_and_keeps_its_sides():
 def test_a_drive_that_stands_still_is_drawn_and_one_of_which_little_is_known():
     drive = straight_drive()
     drive.path[:], drive.odometry[:] = drive.path[:1], drive.odometry[:1]
-    assert draw_overview(drive, title='standing').shape[1] == WIDTH
+    assert overview_of(drive, 'standing').shape[1] == WIDTH
     drive = straight_drive()
     drive.ego_box = None
     drive.path_ns, drive.path = drive.path_ns[:0], drive.path[:0]
-    assert draw_overview(drive, title='').shape[1] == WIDTH
+    assert overview_of(drive).shape[1] == WIDTH
 
 
 def test_old_opencv_writes_with_strokes(monkeypatch):

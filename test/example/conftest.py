@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import zipfile
 
 import numpy as np
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 import pytest
 
 
@@ -83,4 +83,4 @@ def drive(
     if request.param == 1:
         return example
     folder = tmp_path_factory.mktemp('drive')
-    return read_example(write_example(folder / 'drive.usdz', seed=request.param))
+    return read_example(write_example(folder / 'drive.usdz', make_example(seed=request.param)))

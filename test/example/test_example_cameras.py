@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import numpy as np
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.example.sensors import CAMERA_MODELS
 from nurec_ros.scenario import Scenario
 import pytest
@@ -192,7 +192,8 @@ def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp('models')
 
     def cameras(name):
-        path = write_example(folder / f'{name}.usdz', duration_s=1, camera_model=name)
+        example = make_example(duration_s=1, camera_model=name)
+        path = write_example(folder / f'{name}.usdz', example)
         scenario = Scenario.load(path)
         assert scenario.warnings == ()
         return {key: camera.model for key, camera in scenario.cameras.items()}

@@ -32,7 +32,7 @@ def test_seed_and_duration(tmp_path: Path, capsys):
     path = tmp_path / 'a.usdz'
     assert main([str(path), '--duration', '1', '--seed', '4']) == 0
     assert '12 poses' in capsys.readouterr().out
-    expected = write_example(tmp_path / 'b.usdz', duration_s=1.0, seed=4)
+    expected = write_example(tmp_path / 'b.usdz', make_example(duration_s=1.0, seed=4))
     assert path.read_bytes() == expected.read_bytes()
 
 

@@ -22,7 +22,7 @@ from test.preview.preview_client import pose as pose_message
 
 import grpc
 import numpy as np
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.preview import paint
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.lidar import beams, DEVICES
@@ -214,7 +214,7 @@ def test_what_stands_free_within_30_m_holds_20_points(dims, size):
 
 def test_each_class_of_the_example_is_seen(tmp_path):
     """All within 30 m that nothing hides: every corner and the middle is seen from the sensor."""
-    scenario = Scenario.load(write_example(tmp_path / 'street.usdz', duration_s=8))
+    scenario = Scenario.load(write_example(tmp_path / 'street.usdz', make_example(duration_s=8)))
     renderer = SceneRenderer(scenario)
     T_rig_lidar = pose((1.2, 0.0, 1.95))
     spots = 0.475 * np.array([(0, 0, 0), *itertools.product((-1, 1), repeat=3)])

@@ -24,7 +24,7 @@ import time
 from typing import Any
 from xml.etree import ElementTree
 
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.ros.sensor_topics import LAYOUTS
 from nurec_ros.scenario import Scenario
 import pytest
@@ -94,7 +94,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp('player')
     context = rclpy.Context()
     rclpy.init(context=context)
-    usdz_path = write_example(folder / 'street.usdz', duration_s=2.0)
+    usdz_path = write_example(folder / 'street.usdz', make_example(duration_s=2.0))
     parameters = {'usdz_path': usdz_path, 'server': NOWHERE, 'ego_source': 'twist'}
     bench = Bench(folder, context, parameters, quick=True)
     yield bench.ready()

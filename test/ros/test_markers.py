@@ -25,7 +25,7 @@ from typing import Any
 import zipfile
 
 import numpy as np
-from nurec_ros.example import write_example
+from nurec_ros.example import make_example, write_example
 from nurec_ros.palette import colour_of, LANES
 from nurec_ros.playback.effects import Show, ShowAll, ShowJump
 from nurec_ros.ros.loading import read, ReadScenario
@@ -383,7 +383,7 @@ def test_lines_are_where_the_road_is(name, tmp_path, request):
 @pytest.fixture(scope='module')
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> ReadScenario:
     path = tmp_path_factory.mktemp('street') / 'street.usdz'
-    return read(Settings(usdz_path=str(write_example(path, duration_s=6.0))))
+    return read(Settings(usdz_path=str(write_example(path, make_example(duration_s=6.0)))))
 
 
 def distance(points: np.ndarray, place: np.ndarray) -> float:
