@@ -186,10 +186,10 @@ class Bare:
 
     def run(self, frames: int, cameras: int, raw: bool, publish: Publish) -> None:
         pending: deque[Any] = deque()
-        for number in range(frames + int(MAX_IN_FLIGHT.value)):
+        for number in range(frames + MAX_IN_FLIGHT):
             if number < frames:
                 pending.append(self.render.future(self.requests[number % cameras]))
-            if len(pending) > MAX_IN_FLIGHT.value - 1 or number >= frames:
+            if len(pending) > MAX_IN_FLIGHT - 1 or number >= frames:
                 if not pending:
                     break
                 data = pending.popleft().result().image_bytes

@@ -265,7 +265,7 @@ class Renders:
                 'device': device,
                 'time_us': t_ns // 1000,
             }
-            request = builder.build_spin(self.scene_id, lidar, t_ns)
+            request = builder.build(self.scene_id, lidar, t_ns)
             answer = self._ask('lidar', 'render_lidar', request, first=not warm)
             if answer.unknown_method:
                 error = no_lidars(self.calls.server)

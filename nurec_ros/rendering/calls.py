@@ -15,18 +15,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 from nurec_ros.rendering import policy
-from nurec_ros.rendering.connection import Server
+from nurec_ros.rendering.connection import CHANGED, DOUBTED, LOST, Server
 from nurec_ros.rendering.frames import check_cloud, check_reply, Cloud, Frame, ReplyError
+from nurec_ros.rendering.policy import Learned
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.queues import Job
 from nurec_ros.rendering.requests import RequestBuilder
-from nurec_ros.rendering.server_errors import ALONE, classify, FAIL, OVERLOADED, ServerError
+from nurec_ros.rendering.server_errors import (
+    ALONE,
+    ASK_AGAIN,
+    classify,
+    FAIL,
+    OVERLOADED,
+    RECONNECT,
+    RETRY,
+    ServerError,
+    WITHOUT_TRACKS,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -67,12 +78,12 @@ class Call:
     def batch(self) -> bool:
         return len(self.jobs) > 1
 
-    def error(self, code: grpc.StatusCode | None, details: str, address: str) -> ServerError:
+    def error(self, code: grpc.StatusCode | None, details: str) -> ServerError:
         """Return the error of this call for a status; code None: of an item of its reply."""
-        return classify(
+        error = classify(
             code,
             details,
-            server=address,
+            server=self.server.channel.server,
             scene_id=self.server.scene.scene_id,
             scenes=', '.join(self.server.scene.names) or 'others',
             method=self.method,
@@ -80,59 +91,41 @@ class Call:
             timeout_s=self.timeout_s,
             option='first_render_timeout_s' if self.first else 'render_timeout_s',
         )
-
-    def failed(self, job: Job, *, whole_call: bool) -> policy.Failed:
-        """Return how a frame of this call failed, for `policy`."""
-        return policy.Failed(
-            whole_call=whole_call,
-            batch=self.batch,
-            first=self.first,
-            with_tracks=self.with_tracks,
-            keep=job.keep,
-            fail_if_down=job.fail_if_down,
-            attempts=job.attempts,
-        )
+        # Pictures come from it all the same: nothing is to be asked anew.
+        spin = self.method == SPIN and error.kind == 'version'
+        return no_lidars(self.server.channel.server) if spin else error
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class Again:
     """
-    What rendering has taught about the server of a connection.
+    How a frame is sent once more.
 
-    batch: None until one was tried; batch_note: why it is False, once that was learned. tracks:
-    False once the server refused them. warm: a frame of the scene came; lidars_warm: a cloud did.
-    lidars: False once the server was found not to render any.
+    after_s: not before so many seconds; counted: as one of its attempts. alone: not in a batch.
+    without_tracks: the server takes none, neither with this frame nor later. dropped: where a
+    newer frame wins over it, it was dropped, and did not fail.
     """
 
-    batch: bool | None = None
-    batch_failures: int = 0
-    batch_mismatches: int = 0
-    batch_note: str = ''
-    tracks: bool = True
-    warm: bool = False
-    lidars: bool = True
-    lidars_warm: bool = False
-
-    @property
-    def batch_note_level(self) -> str:
-        """Return the log level of `batch_note`: that a server has no batches is no fault."""
-        return 'info' if self.batch_note == NO_BATCHES else 'warn'
+    after_s: float = 0.0
+    counted: bool = False
+    alone: bool = False
+    without_tracks: bool = False
+    dropped: bool = False
 
 
 def weight_of(count: int) -> float:
     """Return the share that a call with so many frames has of what may be in flight."""
-    return policy.BATCH_WEIGHT.value if count > 1 else 1.0
+    return policy.BATCH_WEIGHT if count > 1 else 1.0
 
 
 def prepare(
-    jobs: Sequence[Job], server: Server, builder: RequestBuilder, learned: Learned, now: float
+    jobs: Sequence[Job], server: Server, builder: RequestBuilder, now: float
 ) -> tuple[Call | None, list[tuple[Job, ServerError]]]:
     """Build the call for jobs that share one, None where none can be asked for; and the others."""
-    options = builder.options
+    options, learned = builder.options, server.learned
     spin = builder.is_lidar(jobs[0].source)
     warm = learned.lidars_warm if spin else learned.warm
     with_tracks = learned.tracks and options.send_tracks
-    build = builder.build_spin if spin else builder.build
     ready: list[Job] = []
     requests = []
     refused: list[tuple[Job, ServerError]] = []
@@ -140,7 +133,7 @@ def prepare(
         try:
             if spin and not learned.lidars:
                 raise no_lidars(options.server)
-            request = build(
+            request = builder.build(
                 server.scene.scene_id,
                 job.source,
                 job.t_ns,
@@ -193,18 +186,15 @@ def no_lidars(address: str) -> ServerError:
 
 
 def results_of(
-    call: Call,
-    reply: Reply,
-    image_format: str,
-    latency_s: float,
-    error_of: Callable[[str], ServerError],
+    call: Call, reply: Reply, image_format: str, now: float
 ) -> tuple[list[Frame | Cloud | ServerError], str]:
     """
     Return the frame or cloud of each job, or what is wrong with it.
 
-    The items of a batch are matched to the jobs by camera name; error_of: from an item's error
-    message to the error. Also returns the names of items that nobody asked for, as a text.
+    The items of a batch are matched to the jobs by camera name. Also returns the names of items
+    that nobody asked for, as a text.
     """
+    latency_s = now - call.since
     if call.method == SPIN:
         return [_cloud(call, reply, latency_s)], ''
     if not call.batch:
@@ -226,7 +216,7 @@ def results_of(
         elif len(found) > 1:
             results.append(_unmatched(f'the batch reply holds {job.source} {len(found)} times'))
         elif not found[0].success:
-            results.append(error_of(found[0].error_message))
+            results.append(call.error(None, found[0].error_message))
         else:
             data = found[0].result.image_bytes
             results.append(_checked(call, index, data, image_format, latency_s))
@@ -268,6 +258,42 @@ def _unmatched(problem: str) -> ServerError:
     )
 
 
+# --- what follows a failure ----------------------------------------------------------------------
+
+
+def connection_after(error: ServerError, call: Call) -> str:
+    """Return what the failure of a whole call says of its connection; empty: that it stands."""
+    if error.action == RECONNECT:
+        return LOST
+    if error.action == ASK_AGAIN and not call.batch:
+        return CHANGED
+    return DOUBTED if error.kind == 'timeout' and not call.first else ''
+
+
+def again_after(error: ServerError, call: Call, job: Job, *, whole_call: bool) -> Again | None:
+    """
+    Return how a frame is sent once more; None where it is lost.
+
+    whole_call: its call failed, not its item of a reply alone.
+    """
+    whole_batch = whole_call and call.batch
+    if error.action == ALONE or (whole_batch and error.kind == 'version'):
+        # No fault of the frame: it goes as a single call, or a newer one does.
+        return Again(alone=True, dropped=True)
+    if error.action == RECONNECT and whole_call:
+        return Again() if job.keep and not job.fail_if_down else None
+    if call.with_tracks and (error.action == WITHOUT_TRACKS or error.kind == 'feature'):
+        return Again(without_tracks=True)
+    if error.action in (RETRY, RECONNECT):
+        if job.attempts < len(policy.TRANSIENT_DELAYS_S):
+            return Again(after_s=policy.TRANSIENT_DELAYS_S[job.attempts], counted=True)
+        return None
+    if whole_batch and error.kind != 'timeout':
+        # One camera can bring down the whole call: each is asked for by itself.
+        return Again(alone=True)
+    return None
+
+
 # --- what is learned -----------------------------------------------------------------------------
 
 
@@ -301,7 +327,7 @@ def learn(
     if error.action != FAIL or error.kind == 'timeout':
         return known
     known = replace(known, batch_failures=known.batch_failures + 1)
-    if known.batch_failures < policy.BATCH_FAILURES.value:
+    if known.batch_failures < policy.BATCH_FAILURES:
         return known
     return replace(known, batch=False, batch_note=f'batches fail ({error}): single calls')
 
@@ -312,10 +338,10 @@ def _learn_from_items(known: Learned, results: Sequence[Frame | Cloud | ServerEr
     useless = len(errors) == len(results) and all(error.kind == 'reply' for error in errors)
     mismatches = known.batch_mismatches + 1 if unmatched or useless else 0
     known = replace(known, batch=True, batch_failures=0, batch_mismatches=mismatches)
-    if mismatches < policy.BATCH_MISMATCHES.value:
+    if mismatches < policy.BATCH_MISMATCHES:
         return known
     what = 'do not match what was asked for' if unmatched else 'hold no picture'
-    times = f'{policy.BATCH_MISMATCHES.value:g} times in a row'
+    times = f'{policy.BATCH_MISMATCHES} times in a row'
     note = f'batch replies {what}, {times}: single calls'
     return replace(known, batch=False, batch_note=note)
 
@@ -325,7 +351,7 @@ def _learn_from_items(known: Learned, results: Sequence[Frame | Cloud | ServerEr
 
 def first_frame_waited_s(calls: Iterable[Call], server: Server | None, now: float) -> float:
     """Return for how long the first frame of a server has been out; 0 where none is."""
-    if server is None:
+    if server is None or server.learned.warm:
         return 0.0
     waited = (now - call.since for call in calls if call.first and call.server is server)
     return max(waited, default=0.0)

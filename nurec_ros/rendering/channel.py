@@ -34,7 +34,7 @@ import grpc
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.address import Target
-from nurec_ros.rendering.policy import RenderOptions, Row
+from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import ASK_AGAIN, BLOCKED, classify, ServerError
 from nurec_ros.scenario import Scenario
@@ -46,25 +46,19 @@ if TYPE_CHECKING:
 Reply = TypeVar('Reply', bound='Message')
 Metadata = tuple[tuple[str, str], ...]
 
-CHANNEL_OPTIONS: dict[str, Row] = {
-    'grpc.max_receive_message_length': Row(
-        256 << 20, 'the default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB'
-    ),
-    'grpc.max_send_message_length': Row(
-        64 << 20, 'a request is a few kB, one with all tracks in a batch still below 1 MB'
-    ),
-    'grpc.initial_reconnect_backoff_ms': Row(
-        100, 'a restarted preview server is back within a second'
-    ),
-    'grpc.max_reconnect_backoff_ms': Row(
-        500, 'images are to be back within 2 s of the server, whose first frame takes its own time'
-    ),
-    'grpc.min_reconnect_backoff_ms': Row(
-        5000, 'one attempt to connect may take this long: a blocked server accepts late'
-    ),
-    'grpc.client_idle_timeout_ms': Row(
-        2**31 - 1, 'a halted player keeps its connection: the next picture is wanted at once'
-    ),
+CHANNEL_OPTIONS = {
+    # The default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB.
+    'grpc.max_receive_message_length': 256 << 20,
+    # A request is a few kB, one with all tracks in a batch still below 1 MB.
+    'grpc.max_send_message_length': 64 << 20,
+    # A restarted preview server is back within a second.
+    'grpc.initial_reconnect_backoff_ms': 100,
+    # Images are to be back within 2 s of the server, whose first frame takes its own time.
+    'grpc.max_reconnect_backoff_ms': 500,
+    # One attempt to connect may take this long: a blocked server accepts late.
+    'grpc.min_reconnect_backoff_ms': 5000,
+    # A halted player keeps its connection: the next picture is wanted at once.
+    'grpc.client_idle_timeout_ms': 2**31 - 1,
     # No grpc.keepalive_time_ms: while a server compiles its kernels (up to a minute) it answers
     # no ping, and a client that insists would cut the connection on which its first frame comes.
 }
@@ -110,21 +104,19 @@ def open_channel(
     All channels of this package are made here: proxies of the environment are not obeyed unless
     use_proxy, for company networks set them and a render server lies on this side of them.
     """
-    options = [(name, int(row.value)) for name, row in CHANNEL_OPTIONS.items()]
-    options.append(('grpc.enable_http_proxy', int(use_proxy)))
-    extra: list[tuple[str, object]] = []
+    options: dict[str, int | str] = {**CHANNEL_OPTIONS, 'grpc.enable_http_proxy': int(use_proxy)}
     if not use_proxy:
         # GRPC_ADDRESS_HTTP_PROXY: between gRPC and the addresses that a name resolves to.
-        extra.append(('grpc.address_http_proxy_enabled_addresses', ''))
+        options['grpc.address_http_proxy_enabled_addresses'] = ''
     if target.servers > 1 or target.host:
-        extra.append(('grpc.service_config', ROUND_ROBIN))
+        options['grpc.service_config'] = ROUND_ROBIN
     if certificate is None:
-        return grpc.insecure_channel(target.address, [*options, *extra])
+        return grpc.insecure_channel(target.address, [*options.items()])
     if target.host:
         # The target holds bare addresses; the certificate carries the name that was typed.
-        extra.append(('grpc.ssl_target_name_override', target.host))
+        options['grpc.ssl_target_name_override'] = target.host
     credentials = grpc.ssl_channel_credentials(certificate)
-    return grpc.secure_channel(target.address, credentials, [*options, *extra])
+    return grpc.secure_channel(target.address, credentials, [*options.items()])
 
 
 class Channel:
@@ -149,7 +141,7 @@ class Channel:
         self.target = target
         self.grpc_channel = open_channel(target, certificate, use_proxy=use_proxy)
         self.metadata = metadata
-        self._server = server
+        self.server = server
         self._on_broken = on_broken
         self._ready = threading.Event()
         self._question: grpc.Future | None = None
@@ -181,8 +173,8 @@ class Channel:
         request: None for a method that takes nothing. limit_s: a shorter deadline; least_s: a
         longer one.
         """
-        row = policy.DEADLINES['await server' if wait_for_ready else method]
-        timeout_s = max(min(row.value, limit_s), least_s)
+        deadline_s = policy.DEADLINES['await server' if wait_for_ready else method]
+        timeout_s = max(min(deadline_s, limit_s), least_s)
         request = common_pb2.Empty() if request is None else request
         try:
             self._question = call = self.method(prefix, method, type(request), reply).future(
@@ -202,13 +194,13 @@ class Channel:
                 # Not a frame that takes too long: nothing is answered.
                 raise ServerError(
                     'timeout',
-                    f'{self._server} did not answer {method} within {timeout_s:g} s',
+                    f'{self.server} did not answer {method} within {timeout_s:g} s',
                     BLOCKED,
                 ) from error
             raise classify(
                 grpc.StatusCode.UNAVAILABLE if stopping else code,
                 error.details() or '',
-                server=self._server,
+                server=self.server,
                 method=method,
                 prefix=prefix,
                 timeout_s=timeout_s,

@@ -44,17 +44,17 @@ from nurec_ros.rendering.channel import (
     scene_names,
     version_text,
 )
-from nurec_ros.rendering.policy import RenderOptions
+from nurec_ros.rendering.policy import Learned, RenderOptions
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.scenario import Scenario
 
 Log = Callable[[str, str], None]
 
-CONNECTING = 'connecting'  # no verdict yet
-READY = 'ready'
-DOWN = 'down'
-CLOSED = 'closed'
+# What a call that failed says about its connection.
+LOST = 'lost'  # the server is away: it is over
+CHANGED = 'changed'  # another server may be there now: it is asked anew what it is
+DOUBTED = 'doubted'  # whether it answers anything at all is to be found out
 
 # What frames are asked for with, and what comes of it.
 _RENDERS = {
@@ -66,12 +66,13 @@ _RENDERS = {
 _PROVED_S = 5.0
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Server:
     """
     A server that answered, on one connection.
 
-    since: monotonic seconds. renders: gRPC's callable for each method that renders.
+    since: monotonic seconds. renders: gRPC's callable for each method that renders. learned: the
+    dispatcher's, the only one that changes.
     """
 
     channel: Channel
@@ -80,6 +81,7 @@ class Server:
     scene: FoundScene
     since: float
     renders: dict[str, grpc.UnaryUnaryMultiCallable]
+    learned: Learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,12 @@ class ConnectionState:
     """
     What is known of the connection at one moment.
 
-    server: None unless ready; known: that, or the last one there was, for diagnostics. error:
-    what is wrong with the connection, or with the scene on it. away_since: monotonic seconds,
-    None while there is a server.
+    server: the one to render with; known: that, or the last one there was, for diagnostics. down:
+    an attempt to connect has failed. error: what is wrong with the connection, or with the scene
+    on it. away_since: monotonic seconds, None while there is a server.
     """
 
-    phase: str = CONNECTING
+    down: bool = False
     server: Server | None = None
     known: Server | None = None
     error: ServerError | None = None
@@ -180,18 +182,18 @@ class Connection:
             if self.state.server is not server:
                 return
             self._rebuild = rebuild
-            self.state = ConnectionState(CONNECTING, None, server, error, time.monotonic())
+            self.state = ConnectionState(known=server, error=error, away_since=time.monotonic())
         self._wake.set()
 
     def judged(self, server: Server, verdict: str, error: ServerError) -> None:
-        """Take what `policy.connection_after` says of the connection on which a call failed."""
-        if verdict == policy.LOST:
+        """Take what the failure of a call says of its connection; empty: nothing."""
+        if verdict == LOST:
             self.lost(server, error)
-        elif verdict == policy.CHANGED:
+        elif verdict == CHANGED:
             # Another server may be there now: it is asked anew, but only now and then.
             if time.monotonic() - server.since >= policy.SCENE_CHECK_S:
                 self.lost(server)
-        elif verdict == policy.DOUBTED and self.state.server is server:
+        elif verdict == DOUBTED and self.state.server is server:
             self._doubted = True
             self._wake.set()
 
@@ -201,7 +203,7 @@ class Connection:
         self._closed.set()
         self._wake.set()
         with self._lock:
-            self.state = replace(self.state, phase=CLOSED, server=None)
+            self.state = replace(self.state, server=None)
             channel, self._channel = self._channel, None
         if channel is not None:
             channel.retire()
@@ -258,6 +260,7 @@ class Connection:
                 method: channel.method(prefix, method, request, reply)
                 for method, (request, reply) in _RENDERS.items()
             },
+            learned=Learned(batch=None if self._options.batch == 'auto' else False),
         )
 
     def _open(self) -> Channel:
@@ -296,13 +299,10 @@ class Connection:
 
     def _find_service(self, channel: Channel) -> tuple[str, common_pb2.VersionId]:
         """Try the known names of the service, the one that worked last first."""
-        names = [self._options.service_prefix] if self._options.service_prefix else []
-        if not names:
-            known = self.state.known
-            names = list(policy.SERVICE_PREFIXES)
-            if known is not None and known.prefix in names:
-                names.remove(known.prefix)
-                names.insert(0, known.prefix)
+        known, wanted = self.state.known, self._options.service_prefix
+        names = [wanted] if wanted else list(policy.SERVICE_PREFIXES)
+        if known is not None:
+            names.sort(key=lambda name: name != known.prefix)
         reply = common_pb2.VersionId
         for name in names:
             try:
@@ -378,7 +378,7 @@ class Connection:
         with self._lock:
             if self._closed.is_set():
                 return
-            self.state = replace(self.state, phase=DOWN, error=error)
+            self.state = replace(self.state, down=True, error=error)
         self._was_down = True
         self._announce(error)
         self._on_change()
@@ -388,7 +388,7 @@ class Connection:
             if self._closed.is_set():
                 return
             last = self.state.known
-            self.state = ConnectionState(READY, server, server, server.scene.error, None)
+            self.state = ConnectionState(server=server, known=server, error=server.scene.error)
             self._heard = time.monotonic()
         self._wake.clear()
         if server.scene.error is not None:

@@ -23,35 +23,40 @@ happen outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 import threading
 import time
-from typing import TypeVar
 
 import grpc
 from nurec_ros.errors import RenderError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.calls import (
+    again_after,
     Call,
+    connection_after,
     first_frame_waited_s,
     late_error,
     learn,
-    Learned,
-    no_lidars,
+    NO_BATCHES,
     prepare,
     Reply,
     results_of,
     SPIN,
     weight_of,
 )
-from nurec_ros.rendering.connection import Connection, DOWN, Log, Server
-from nurec_ros.rendering.frames import Cloud, Failure, first_frame_note, Frame, Statistics
+from nurec_ros.rendering.connection import Connection, Log, Server
+from nurec_ros.rendering.frames import (
+    CameraStatus,
+    Cloud,
+    Failure,
+    first_frame_note,
+    Frame,
+    Statistics,
+)
 from nurec_ros.rendering.queues import Deliver, Delivery, FrameQueue, FrameQueues, Job, Ticket
 from nurec_ros.rendering.requests import RequestBuilder
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
-
-Read = TypeVar('Read')
 
 
 class Dispatcher:
@@ -73,16 +78,12 @@ class Dispatcher:
         self.builder = builder
         self._connection = connection
         self._servers = servers
-        self._limit = (in_flight or policy.MAX_IN_FLIGHT.value) * servers
+        self._limit = (in_flight or policy.MAX_IN_FLIGHT) * servers
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._queues = FrameQueues(window=int(self._limit) + policy.QUEUE_MARGIN)
+        self._queues = FrameQueues(window=self._limit + policy.QUEUE_MARGIN)
         self._calls: dict[grpc.Future, Call] = {}
         self._load = 0.0
-        # What is known of the server that was rendered with last.
-        self._server: Server | None = None
-        self._learned = Learned()
-        self._retry_at: list[float] = []
         self._statistics = Statistics()
         self._work = False
         self._closed = False
@@ -133,11 +134,15 @@ class Dispatcher:
         with self._lock:
             self._notify()
 
-    def read(self, reader: Callable[[Statistics, Sequence[Call], Learned], Read]) -> Read:
-        """Call a function with counters, calls in flight and what was learned, under the lock."""
+    def status(self) -> tuple[dict[str, int], RenderError | None, list[Call]]:
+        """Return the totals, the error of the moment, and the calls in flight."""
         with self._lock:
-            learned = self._learned_about(self._connection.state.known)
-            return reader(self._statistics, list(self._calls.values()), learned)
+            statistics = self._statistics
+            return statistics.totals(), statistics.current_error(), list(self._calls.values())
+
+    def camera_status(self, camera: str) -> CameraStatus:
+        with self._lock:
+            return self._statistics.camera(camera)
 
     def stop(self) -> None:
         """Drop everything; nothing is sent or delivered any more."""
@@ -156,24 +161,26 @@ class Dispatcher:
     # --- sending ---------------------------------------------------------------------------------
 
     def _send_loop(self) -> None:
+        looked = 0.0
         while True:
             with self._wake:
-                while not self._work and not self._closed:
-                    waits = [self._until_retry(), policy.LOOK_S if self._calls else None]
-                    self._wake.wait(min((s for s in waits if s is not None), default=None))
-                    self._work = self._work or self._until_retry() == 0.0
+                if not self._work and not self._closed:
+                    self._wake.wait(self._patience_s(looked))
                     self._tell_what_takes_long()
                 if self._closed:
                     return
                 self._work = False
-                now = time.monotonic()
-                self._retry_at = [at for at in self._retry_at if at > now]
+                looked = time.monotonic()
             self._fail_what_cannot_be()
             self._dispatch()
 
-    def _until_retry(self) -> float | None:
-        """Return the seconds until a job that waits for its next attempt may go."""
-        return max(min(self._retry_at) - time.monotonic(), 0.0) if self._retry_at else None
+    def _patience_s(self, looked: float) -> float | None:
+        """Return the seconds until a job may go again, or calls are to be looked at."""
+        now = time.monotonic()
+        waits = [job.not_before - now for job in self._queues.waiting() if job.not_before > looked]
+        if self._calls:
+            waits.append(policy.LOOK_S)
+        return max(min(waits), 0.0) if waits else None
 
     def _tell_what_takes_long(self) -> None:
         """Log that a first frame, or a batch, is waited for; under the lock."""
@@ -182,10 +189,8 @@ class Dispatcher:
         if late is not None:
             self._out.say_once('timeout', 'warn', str(late))
         server = self._connection.state.server
-        if server is None or self._learned_about(server).warm:
-            return
         waited_s = first_frame_waited_s(calls, server, now)
-        if waited_s > policy.FIRST_FRAME_SAID_S:
+        if server is not None and waited_s > policy.FIRST_FRAME_SAID_S:
             note = first_frame_note(waited_s, options.first_render_timeout_s)
             self._out.say_once(f'first frame {server.since}', 'info', note)
 
@@ -199,7 +204,7 @@ class Dispatcher:
         state = self._connection.state
         error = state.error
         condemned = state.server is not None and state.server.scene.error is not None
-        if error is None or not (condemned or state.phase == DOWN):
+        if error is None or not (condemned or state.down):
             return
         condemned = condemned or error.action == CONDEMN
         with self._lock:
@@ -216,30 +221,27 @@ class Dispatcher:
                 with self._lock:
                     server = self._connection.state.server
                     jobs = self._pick(server)
-                    learned = self._learned
                 if server is None or not jobs:
                     return
-                self._send(jobs, server, learned)
+                self._send(jobs, server)
         finally:
             self._sending.busy = False
 
     def _pick(self, server: Server | None) -> list[Job]:
         if self._closed or server is None or server.scene.error is not None:
             return []
-        if server is not self._server:
-            self._server, self._learned = server, self._learned_about(server)
         room = self._limit - self._load
         if room < 1:
             return []
-        batch = self._learned.batch is not False and room >= policy.BATCH_WEIGHT.value
+        batch = server.learned.batch is not False and room >= policy.BATCH_WEIGHT
         jobs = self._queues.pick(time.monotonic(), batch=batch)
         if jobs:
             self._load += weight_of(len(jobs))
         return jobs
 
-    def _send(self, jobs: list[Job], server: Server, learned: Learned) -> None:
+    def _send(self, jobs: list[Job], server: Server) -> None:
         """Build the call of jobs that were picked, and send it."""
-        call, refused = prepare(jobs, server, self.builder, learned, time.monotonic())
+        call, refused = prepare(jobs, server, self.builder, time.monotonic())
         if refused:
             with self._lock:
                 for job, error in refused:
@@ -258,7 +260,7 @@ class Dispatcher:
                 call.message, timeout=call.timeout_s, metadata=server.channel.metadata
             )
         except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
-            self._over(call, None, self._error(grpc.StatusCode.UNAVAILABLE, str(error), call))
+            self._over(call, None, call.error(grpc.StatusCode.UNAVAILABLE, str(error)))
             return
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
             self._over(call, None, ServerError.own(error, 'the client'))
@@ -276,43 +278,30 @@ class Dispatcher:
         """Take a call that ended, on gRPC's thread, and send the next."""
         with self._lock:
             call = self._calls.pop(handle)
+        state = self._connection.state
         try:
             code = handle.code()
             if code is grpc.StatusCode.OK:
                 self._over(call, handle.result(), None)
             else:
-                self._over(call, None, self._error(code, handle.details() or '', call))
+                if code is grpc.StatusCode.CANCELLED and state.server is not call.server:
+                    code = grpc.StatusCode.UNAVAILABLE  # cancelled by us, with the connection
+                self._over(call, None, call.error(code, handle.details() or ''))
         except Exception as error:  # noqa: BLE001 (a frame must not vanish, its future hang)
             self._over(call, None, ServerError.own(error, 'the client'))
         self._dispatch()
-
-    def _error(self, code: grpc.StatusCode | None, details: str, call: Call) -> ServerError:
-        if code is grpc.StatusCode.CANCELLED and self._connection.state.server is not call.server:
-            code = grpc.StatusCode.UNAVAILABLE  # cancelled by us, with the connection
-        error = call.error(code, details, self.builder.options.server)
-        # Pictures come from it all the same: nothing is to be asked anew.
-        if call.method == SPIN and error.kind == 'version':
-            return no_lidars(self.builder.options.server)
-        return error
 
     def _over(self, call: Call, reply: Reply | None, error: ServerError | None) -> None:
         results: Sequence[Frame | Cloud | ServerError]
         strange = ''
         if error is None:
             image_format = self.builder.options.image_format
-            results, strange = results_of(
-                call,
-                reply,
-                image_format,
-                time.monotonic() - call.since,
-                lambda text: self._error(None, text, call),
-            )
+            results, strange = results_of(call, reply, image_format, time.monotonic())
             came = any(isinstance(result, (Frame, Cloud)) for result in results)
             self._connection.heard(call.server, frame=came)
         else:
             results = [error] * len(call.jobs)
-            verdict = policy.connection_after(error, call.failed(call.jobs[0], whole_call=True))
-            self._connection.judged(call.server, verdict, error)
+            self._connection.judged(call.server, connection_after(error, call), error)
         with self._lock:
             self._load -= call.weight
             if strange:
@@ -330,13 +319,13 @@ class Dispatcher:
 
     def _settle(self, job: Job, error: ServerError, call: Call, *, whole_call: bool) -> None:
         """Deal with a frame that failed as the policy says: once more, or not; under the lock."""
-        again = policy.again_after(error, call.failed(job, whole_call=whole_call))
+        again = again_after(error, call, job, whole_call=whole_call)
         if again is None:
             self._finish(job, error)
             return
         if again.without_tracks:
             self._out.say_once('tracks refused', 'warn', str(error))
-            self._relearn(call.server, replace(self._learned_about(call.server), tracks=False))
+            call.server.learned = replace(call.server.learned, tracks=False)
         if error.kind == 'unmatched':
             self._out.say_once('unmatched', 'warn', str(error))
         job.alone = job.alone or again.alone
@@ -350,36 +339,23 @@ class Dispatcher:
                 self._finish(job, error)
         elif again.counted:
             job.attempts += 1
-            self._retry_at.append(not_before)
             self._notify()
-
-    # --- what is learned about the server --------------------------------------------------------
-
-    def _learned_about(self, server: Server | None) -> Learned:
-        """Return what was learned of a server; of a new one what the options say."""
-        if server is not None and server is self._server:
-            return self._learned
-        return Learned(batch=None if self.builder.options.batch == 'auto' else False)
-
-    def _relearn(self, server: Server, learned: Learned) -> None:
-        # What comes late from an earlier connection teaches nothing about this one.
-        if server is self._server:
-            self._learned = learned
 
     def _learn(
         self, call: Call, error: ServerError | None, results: Sequence[Frame | Cloud | ServerError]
     ) -> None:
-        known = self._learned_about(call.server)
+        known = call.server.learned
         settled = known.lidars_warm if call.method == SPIN else known.warm
         if settled and not call.batch and error is None:
             return
         # Behind a list of servers each has its own first frame: wait for all that are out.
         out = (other.first and other.server is call.server for other in self._calls.values())
         alone = self._servers == 1 or not any(out)
-        learned = learn(known, call, error, results, warms=alone)
+        call.server.learned = learned = learn(known, call, error, results, warms=alone)
         if learned.batch_note != known.batch_note:
-            self._out.say_once(learned.batch_note, learned.batch_note_level, learned.batch_note)
-        self._relearn(call.server, learned)
+            # That a server has no batches is no fault.
+            level = 'info' if learned.batch_note == NO_BATCHES else 'warn'
+            self._out.say_once(learned.batch_note, level, learned.batch_note)
 
     # --- out -------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.rendering.address import addresses
-from nurec_ros.rendering.calls import Call, first_frame_waited_s, late_error, Learned
+from nurec_ros.rendering.calls import first_frame_waited_s, late_error
 from nurec_ros.rendering.connection import Connection, Log
 from nurec_ros.rendering.dispatcher import Dispatcher
 from nurec_ros.rendering.frames import (
@@ -39,7 +39,6 @@ from nurec_ros.rendering.frames import (
     Failure,
     Frame,
     RendererStatus,
-    Statistics,
 )
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.queues import Job, Ticket
@@ -100,7 +99,6 @@ class RenderPipeline:
         if mode not in ('realtime', 'lockstep'):
             raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
         self._keep_all = mode == 'lockstep'
-        self._options = options
         log = _guarded(log)
         self._connection = Connection(
             scenario, options, log=log, on_change=lambda: self._dispatcher.connection_changed()
@@ -182,8 +180,9 @@ class RenderPipeline:
         unknown = sorted(set(changes) - set(RUN_TIME_OPTIONS))
         if unknown:
             raise ConfigurationError(f'{", ".join(unknown)} cannot change while rendering')
-        self._options = dataclasses.replace(self._options, **changes)
-        self._dispatcher.builder = self._dispatcher.builder.with_options(self._options)
+        builder = self._dispatcher.builder
+        options = dataclasses.replace(builder.options, **changes)
+        self._dispatcher.builder = RequestBuilder(builder.scenario, options)
 
     def frame_size(self, camera: str) -> tuple[int, int]:
         """Return the (width, height) that will be asked for; RenderError if not renderable."""
@@ -194,19 +193,11 @@ class RenderPipeline:
         return self._dispatcher.builder.output_model(camera)
 
     def status(self) -> RendererStatus:
-        return self._dispatcher.read(self._status)
-
-    def _status(
-        self, statistics: Statistics, calls: Sequence[Call], learned: Learned
-    ) -> RendererStatus:
-        state, options = self._connection.state, self._options
+        state, options = self._connection.state, self._dispatcher.builder.options
+        totals, failed, calls = self._dispatcher.status()
         known, now = state.known, time.monotonic()
-        error: RenderError | None = (
-            state.error
-            or statistics.current_error()
-            or late_error(calls, options.server, options.render_timeout_s, now)
-        )
-        waited_s = 0.0 if learned.warm else first_frame_waited_s(calls, state.server, now)
+        late = late_error(calls, options.server, options.render_timeout_s, now)
+        error = state.error or failed or late
         return RendererStatus(
             connected=state.server is not None,
             server=options.server,
@@ -214,21 +205,21 @@ class RenderPipeline:
             version=known.version if known else '',
             scene_id=known.scene.scene_id if known else '',
             scenes=known.scene.names if known else (),
-            batch=learned.batch if known else None,
-            tracks_refused=not learned.tracks,
+            batch=known.learned.batch if known else None,
+            tracks_refused=known is not None and not known.learned.tracks,
             last_error=problem_of(error),
             remedy=remedy_of(error),
             in_flight=sum(len(call.jobs) for call in calls),
-            **statistics.totals(),
+            **totals,
             scene_note=known.scene.note if known else '',
             down_for_s=state.down_for_s,
-            waiting_for_first_frame_s=waited_s,
+            waiting_for_first_frame_s=first_frame_waited_s(calls, state.server, now),
             first_frame_limit_s=options.first_render_timeout_s,
-            batch_note=learned.batch_note,
+            batch_note=known.learned.batch_note if known else '',
         )
 
     def camera_status(self, camera: str) -> CameraStatus:
-        return self._dispatcher.read(lambda statistics, _, __: statistics.camera(camera))
+        return self._dispatcher.camera_status(camera)
 
     def close(self, timeout_s: float = 0.3) -> None:
         """

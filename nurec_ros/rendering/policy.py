@@ -15,8 +15,8 @@
 How the client behaves towards a server: what a user sets of it, and what is settled here.
 
 RenderOptions is what the parameters say. Names, deadlines and limits are data with the reason
-beside each row, what follows a failed call are two pure functions; the other modules only apply
-them. What a server's errors mean stands in server_errors.py.
+beside each; the other modules only apply them. What a server's errors mean stands in
+server_errors.py, what follows a failed call in calls.py.
 """
 
 from __future__ import annotations
@@ -26,14 +26,6 @@ from dataclasses import dataclass, field, fields
 import random
 import re
 
-from nurec_ros.rendering.server_errors import (
-    ALONE,
-    ASK_AGAIN,
-    RECONNECT,
-    RETRY,
-    ServerError,
-    WITHOUT_TRACKS,
-)
 from nurec_ros.setting_values import convert
 from nurec_ros.settings import LIDAR_TABLE, TABLE, Values
 
@@ -122,14 +114,6 @@ _SPECS = {
 _DEVICE = next(spec for spec in LIDAR_TABLE if spec.name == 'device')
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One setting: its value, and why it is that."""
-
-    value: float
-    reason: str
-
-
 SERVICE_PREFIXES = (
     # The path on the wire of every server from 0.2.0 to 26.08.
     'nre.grpc.protos.sensorsim.SensorsimService',
@@ -139,13 +123,15 @@ SERVICE_PREFIXES = (
     'sensorsim.SensorsimService',
 )
 
-DEADLINES: dict[str, Row] = {
-    'get_version': Row(5.0, 'answered at once unless the server is blocked; asked again then'),
-    'get_available_scenes': Row(10.0, 'lists archives, on a slow disk perhaps'),
-    'get_available_trajectories': Row(
-        5.0, 'asked only about a scene of another name, and done without if it does not come'
-    ),
-    'await server': Row(2.0, 'wait-for-ready while it boots; renewed until it answers'),
+# In seconds; wait-for-ready while a server boots is renewed until it answers.
+DEADLINES = {
+    # Answered at once unless the server is blocked; asked again then.
+    'get_version': 5.0,
+    # Lists archives, on a slow disk perhaps.
+    'get_available_scenes': 10.0,
+    # Asked only about a scene of another name, and done without if it does not come.
+    'get_available_trajectories': 5.0,
+    'await server': 2.0,
 }
 
 # Seconds from the start in which a server that is not there yet is no line in the log: whoever
@@ -162,21 +148,19 @@ WATCHED_S = 1.0
 # Seconds between looks at the list of scenes while ours is not in it.
 SCENE_CHECK_S = 2.0
 
-MAX_IN_FLIGHT = Row(
-    3, 'two or three keep a server busy; more only wait in its queue and make pictures late'
-)
-BATCH_WEIGHT = Row(
-    1.5, 'a batch is several frames of work: two in flight, one rendered and one waiting'
-)
+# Two or three keep a server busy; more only wait in its queue and make pictures late.
+MAX_IN_FLIGHT = 3
+# A batch is several frames of work: two in flight, one rendered and one waiting.
+BATCH_WEIGHT = 1.5
 # Frames of one camera that are sent or waiting for an older one, beyond MAX_IN_FLIGHT: bounds
 # what can pile up behind one stuck frame.
 QUEUE_MARGIN = 2
 
 TRANSIENT_DELAYS_S = (0.5, 2.0)
-BATCH_FAILURES = Row(3, 'whole batches that fail in a row: single calls do better from then on')
-BATCH_MISMATCHES = Row(
-    3, 'batches in a row whose reply lacks frames, or holds none that is a picture: single calls'
-)
+# Whole batches that fail in a row: single calls do better from then on. And batches in a row whose
+# reply lacks frames, or holds none that is a picture.
+BATCH_FAILURES = 3
+BATCH_MISMATCHES = 3
 
 # Seconds between looks at calls that take long, and after which the log says so of a first frame.
 LOOK_S = 1.0
@@ -188,78 +172,21 @@ def backoff_s(attempt: int) -> float:
     return 0.1 * (1 << min(attempt, 3)) * random.uniform(0.75, 1.25)
 
 
-# What a failed call says about the connection.
-STANDS = 'stands'
-LOST = 'lost'  # the server is away: its connection is over
-CHANGED = 'changed'  # another server may be there now: it is asked anew what it is
-DOUBTED = 'doubted'  # whether it answers anything at all is to be found out
-
-
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Learned:
     """
-    A frame that failed, and how.
+    What rendering has taught about the server of a connection.
 
-    whole_call: its call failed, not its item of a reply alone; batch: the call held several
-    frames; first: it was sent before the scene's first frame came; with_tracks: it carried poses
-    of road users. keep and fail_if_down: as it was submitted. attempts: how often it was tried
-    again already.
-    """
-
-    whole_call: bool = True
-    batch: bool = False
-    first: bool = False
-    with_tracks: bool = False
-    keep: bool = False
-    fail_if_down: bool = False
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """
-    How a frame is sent once more.
-
-    after_s: not before so many seconds; counted: as one of its attempts. alone: not in a batch.
-    without_tracks: the server takes none, neither with this frame nor later. dropped: where a
-    newer frame wins over it, it was dropped, and did not fail.
+    batch: None until one was tried; batch_note: why it is False, once that was learned. tracks:
+    False once the server refused them. warm: a frame of the scene came; lidars_warm: a cloud did.
+    lidars: False once the server was found not to render any.
     """
 
-    after_s: float = 0.0
-    counted: bool = False
-    alone: bool = False
-    without_tracks: bool = False
-    dropped: bool = False
-
-
-def connection_after(error: ServerError, failed: Failed) -> str:
-    """Return what is to be done about the connection on which a frame failed with this error."""
-    if not failed.whole_call:
-        return STANDS
-    if error.action == RECONNECT:
-        return LOST
-    if error.action == ASK_AGAIN and not failed.batch:
-        return CHANGED
-    if error.kind == 'timeout' and not failed.first:
-        return DOUBTED
-    return STANDS
-
-
-def again_after(error: ServerError, failed: Failed) -> Again | None:
-    """Return how the frame is sent once more; None where it is lost."""
-    whole_batch = failed.whole_call and failed.batch
-    if error.action == ALONE or (whole_batch and error.kind == 'version'):
-        # No fault of the frame: it goes as a single call, or a newer one does.
-        return Again(alone=True, dropped=True)
-    if error.action == RECONNECT and failed.whole_call:
-        return Again() if failed.keep and not failed.fail_if_down else None
-    if failed.with_tracks and (error.action == WITHOUT_TRACKS or error.kind == 'feature'):
-        return Again(without_tracks=True)
-    if error.action in (RETRY, RECONNECT):
-        if failed.attempts < len(TRANSIENT_DELAYS_S):
-            return Again(after_s=TRANSIENT_DELAYS_S[failed.attempts], counted=True)
-        return None
-    if whole_batch and error.kind != 'timeout':
-        # One camera can bring down the whole call: each is asked for by itself.
-        return Again(alone=True)
-    return None
+    batch: bool | None = None
+    batch_failures: int = 0
+    batch_mismatches: int = 0
+    batch_note: str = ''
+    tracks: bool = True
+    warm: bool = False
+    lidars: bool = True
+    lidars_warm: bool = False

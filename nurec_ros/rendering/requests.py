@@ -21,10 +21,11 @@ that. The exposure is a half-open interval of microseconds, kept inside the scen
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
-from typing import Protocol, TYPE_CHECKING
+from typing import Protocol, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 Array = NDArray[np.float64]
+Request: TypeAlias = sensorsim_pb2.RGBRenderRequest | sensorsim_pb2.LidarRenderRequest
 
 IMAGE_FORMATS = {
     'jpeg': sensorsim_pb2.JPEG,
@@ -77,42 +79,33 @@ class EgoMotion(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Shot:
-    """One exposure: its window, the times (ns) of both poses, and the poses."""
+class _PerSensor:
+    """
+    What the requests of a sensor share; shots by time: what those of the recorded ones add.
 
-    start_us: int
-    end_us: int
-    pose_times_ns: tuple[int, int]
-    poses: sensorsim_pb2.PosePair
+    A shot is a request that holds no more than its window and its poses.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _PerCamera:
-    """What the frames of one camera share; shots by frame time, for the recorded ones."""
-
-    camera: Camera
-    template: sensorsim_pb2.RGBRenderRequest
-    T_rig_camera: Array
-    shots: dict[int, _Shot]
+    sensor: Camera | Lidar
+    template: Message
+    T_rig_sensor: Array
+    shots: dict[int, Message]
 
 
 class RequestBuilder:
     """
     Builds the requests of one scenario under one set of options; immutable but for its cache.
 
-    What does not change from frame to frame is built once per camera.
+    What does not change from frame to frame is built once per sensor.
     """
 
     def __init__(self, scenario: Scenario, options: RenderOptions) -> None:
         self.options = options
-        self._scenario = scenario
+        self.scenario = scenario
         self._first_us = -(-scenario.start_ns // 1000)
         self._last_us = scenario.end_ns // 1000
         self._T_rig_offset = rig_offset(options.rig_offset)
-        self._kept: dict[str, _PerCamera] = {}
-
-    def with_options(self, options: RenderOptions) -> RequestBuilder:
-        return RequestBuilder(self._scenario, options)
+        self._kept: dict[str, _PerSensor] = {}
 
     def output_model(self, camera: str) -> CameraModel:
         """Return the model behind the pictures of a camera, at its native size."""
@@ -131,96 +124,74 @@ class RequestBuilder:
         width, height = self.output_model(camera).resolution
         return max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
 
+    def is_lidar(self, name: str) -> bool:
+        return name in self.scenario.lidars
+
     def rig_poses(self, sensor: str, t_ns: int, ego: EgoMotion) -> Array:
         """Return T_map_rig (2, 4, 4) of an ego at both ends of an exposure, or of a spin."""
-        found = self._scenario.lidars.get(sensor) or self._camera(sensor)
+        found = self.scenario.lidars.get(sensor) or self._camera(sensor)
         _, _, pose_times_ns = self._window(found, t_ns)
         return ego.pose(np.array(pose_times_ns, dtype=np.int64)).matrix
 
     def build(
         self,
         scene_id: str,
-        camera: str,
+        sensor: str,
         t_ns: int,
         *,
-        with_tracks: bool = True,
+        with_tracks: bool = False,
         rig_poses: Array | None = None,
-    ) -> sensorsim_pb2.RGBRenderRequest:
+    ) -> Request:
         """
-        Build the request for a camera's frame at the frame time t_ns.
+        Build the request for a camera's frame at the time t_ns, or a lidar's spin that ends then.
 
-        Other road users are placed by the client only with the option `send_tracks`. The ego is
-        the recorded one without `rig_poses`. RenderError if the camera cannot be rendered.
+        with_tracks: place the road users that a client may. The ego is the recorded one without
+        `rig_poses`. RenderError if the sensor cannot be rendered.
         """
-        kept = self._kept.get(camera) or self._keep(camera)
-        if rig_poses is None:
-            shot = kept.shots.get(t_ns) or self._shots(kept, [t_ns])[0]
-        else:
-            shot = self._shots(kept, [t_ns], rig_poses)[0]
-        request = sensorsim_pb2.RGBRenderRequest()
+        kept = self._kept.get(sensor) or self._keep(sensor)
+        shot = kept.shots.get(t_ns) if rig_poses is None else None
+        request = type(kept.template)()
         request.CopyFrom(kept.template)
+        request.MergeFrom(self._shots(kept, [t_ns], rig_poses)[0] if shot is None else shot)
         request.scene_id = scene_id
-        request.frame_start_us = shot.start_us
-        request.frame_end_us = shot.end_us
-        request.sensor_pose.CopyFrom(shot.poses)
-        if with_tracks and self.options.send_tracks:
-            request.dynamic_objects.extend(track_poses(self._scenario, *shot.pose_times_ns))
-        return request
-
-    def is_lidar(self, name: str) -> bool:
-        return name in self._scenario.lidars
-
-    def build_spin(
-        self,
-        scene_id: str,
-        lidar: str,
-        t_ns: int,
-        *,
-        with_tracks: bool = True,
-        rig_poses: Array | None = None,
-    ) -> sensorsim_pb2.LidarRenderRequest:
-        """Build the request for a lidar's spin that ends at t_ns; the rest as for pictures."""
-        found = self._scenario.lidars.get(lidar)
-        if found is None:
-            raise RenderError(f'the scene has no lidar {lidar}')
-        start_us, end_us, pose_times_ns = self._window(found, t_ns)
-        T_map_rig = rig_poses
-        if T_map_rig is None:
-            T_map_rig = self._scenario.ego.at(np.array(pose_times_ns, dtype=np.int64))
-        T_map_lidar = T_map_rig @ self._T_rig_offset @ found.T_rig_lidar
-        request = sensorsim_pb2.LidarRenderRequest(
-            scene_id=scene_id, frame_start_us=start_us, frame_end_us=end_us
-        )
-        request.lidar_config.lidar_type = LIDAR_TYPES[self.options.device_of(lidar)[0]]
-        _fill_pair(request.sensor_pose, T_map_lidar[0], T_map_lidar[1])
-        if with_tracks and self.options.send_tracks:
-            request.dynamic_objects.extend(track_poses(self._scenario, *pose_times_ns))
+        if with_tracks:
+            _, _, pose_times_ns = self._window(kept.sensor, t_ns)
+            request.dynamic_objects.extend(track_poses(self.scenario, *pose_times_ns))
         return request
 
     def _camera(self, name: str) -> Camera:
-        camera = self._scenario.cameras.get(name)
+        camera = self.scenario.cameras.get(name)
         if camera is None:
             raise RenderError(f'the scenario has no camera {name}')
         return camera
 
-    def _keep(self, name: str) -> _PerCamera:
+    def _keep(self, name: str) -> _PerSensor:
         """
-        Prepare what all frames of a camera share, and the poses of all recorded ones.
+        Prepare what all requests of a sensor share, and the poses of all recorded ones.
 
         Computed one by one, a pose costs several times the rest of the request.
         """
-        camera = self._camera(name)
-        width, height = self.frame_size(name)
-        template = sensorsim_pb2.RGBRenderRequest(
-            resolution_h=height,
-            resolution_w=width,
-            camera_intrinsics=camera_spec(name, self.output_model(name)),
-            image_format=IMAGE_FORMATS[self.options.image_format],
-            # Meant for JPEG; left out it is 0, which no encoder takes.
-            image_quality=self.options.image_quality,
-        )
-        kept = _PerCamera(camera, template, self._T_rig_offset @ camera.T_rig_camera, {})
-        times = (camera.frame_times_ns[:, 1] // 1000 * 1000).tolist()
+        lidar = self.scenario.lidars.get(name)
+        if lidar is not None:
+            device, _ = self.options.device_of(name)
+            config = sensorsim_pb2.LidarSpec(lidar_type=LIDAR_TYPES[device])
+            template = sensorsim_pb2.LidarRenderRequest(lidar_config=config)
+            kept = _PerSensor(lidar, template, self._T_rig_offset @ lidar.T_rig_lidar, {})
+            times_ns = lidar.spin_times_ns
+        else:
+            camera = self._camera(name)
+            width, height = self.frame_size(name)
+            template = sensorsim_pb2.RGBRenderRequest(
+                resolution_h=height,
+                resolution_w=width,
+                camera_intrinsics=camera_spec(name, self.output_model(name)),
+                image_format=IMAGE_FORMATS[self.options.image_format],
+                # Meant for JPEG; left out it is 0, which no encoder takes.
+                image_quality=self.options.image_quality,
+            )
+            kept = _PerSensor(camera, template, self._T_rig_offset @ camera.T_rig_camera, {})
+            times_ns = camera.frame_times_ns
+        times = (times_ns[:, 1] // 1000 * 1000).tolist()
         kept.shots.update(zip(times, self._shots(kept, times)))  # noqa: B905 (one for each)
         self._kept[name] = kept
         return kept
@@ -238,19 +209,19 @@ class RequestBuilder:
         return start_us, end_us, (start_us * 1000, end_us * 1000)
 
     def _shots(
-        self, kept: _PerCamera, times_ns: Sequence[int], rig_poses: Array | None = None
-    ) -> list[_Shot]:
-        windows = [self._window(kept.camera, t_ns) for t_ns in times_ns]
+        self, kept: _PerSensor, times_ns: Sequence[int], rig_poses: Array | None = None
+    ) -> list[Message]:
+        windows = [self._window(kept.sensor, t_ns) for t_ns in times_ns]
         T_map_rig = rig_poses
         if T_map_rig is None:
             times = np.array([pose_times_ns for *_, pose_times_ns in windows], dtype=np.int64)
-            T_map_rig = self._scenario.ego.at(times.reshape(-1))
-        T_map_camera = T_map_rig @ kept.T_rig_camera
+            T_map_rig = self.scenario.ego.at(times.reshape(-1))
+        T_map_sensor = T_map_rig @ kept.T_rig_sensor
         shots = []
-        for index, (start_us, end_us, pose_times_ns) in enumerate(windows):
-            poses = sensorsim_pb2.PosePair()
-            _fill_pair(poses, T_map_camera[2 * index], T_map_camera[2 * index + 1])
-            shots.append(_Shot(start_us, end_us, pose_times_ns, poses))
+        for index, (start_us, end_us, _) in enumerate(windows):
+            shot = type(kept.template)(frame_start_us=start_us, frame_end_us=end_us)
+            _fill_pair(shot.sensor_pose, T_map_sensor[2 * index], T_map_sensor[2 * index + 1])
+            shots.append(shot)
         return shots
 
 
@@ -366,18 +337,14 @@ def track_poses(
 
     Others cannot be placed by a client. A track that exists at one end only stands still.
     """
-    start = scenario.tracks.at(start_ns)
-    end = start if end_ns == start_ns else scenario.tracks.at(end_ns)
-    both: dict[int, tuple[str, Array, Array]] = {}
-    for active, at_start in ((start, True), (end, False)):
+    ends: dict[int, list[tuple[str, Array]]] = defaultdict(list)
+    for t_ns in dict.fromkeys((start_ns, end_ns)):
+        active = scenario.tracks.at(t_ns)
         for row in np.flatnonzero(active.controllable).tolist():
-            index = int(active.indices[row])
-            pose = active.poses[row]
-            known = both.get(index)
-            both[index] = (active.ids[row], pose if at_start or known is None else known[1], pose)
+            ends[int(active.indices[row])].append((active.ids[row], active.poses[row]))
     found = []
-    for index in sorted(both):
-        track_id, T_start, T_end = both[index]
+    for index in sorted(ends):
+        (track_id, T_start), (_, T_end) = ends[index][0], ends[index][-1]
         message = sensorsim_pb2.DynamicObject(track_id=track_id)
         _fill_pair(message.pose_pair, T_start, T_end)
         found.append(message)

@@ -271,8 +271,8 @@ def test_dead_connection_is_given_up(make_server, make_pipeline, monkeypatch, ga
     gate.hold()
     let_go = threading.Event()
     ordinary = policy.DEADLINES['get_version']
-    short = policy.Row(0.2, 'a short one, while nothing is answered')
-    monkeypatch.setitem(policy.DEADLINES, 'get_version', short)
+    # A short one, while nothing is answered.
+    monkeypatch.setitem(policy.DEADLINES, 'get_version', 0.2)
     server.answers['get_version'] = lambda *_: let_go.wait(60) and common_pb2.VersionId()
     pipeline.submit(due('wide')).result(60)
     eventually(lambda: not pipeline.status().connected)

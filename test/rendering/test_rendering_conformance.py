@@ -145,6 +145,7 @@ def scene(model):
         ego=SimpleNamespace(at=ego_at),
         tracks=SimpleNamespace(at=tracks_at),
         cameras={name: camera},
+        lidars={},
     )
 
 
@@ -231,9 +232,10 @@ FISHEYE_PARAM = field(
 )
 
 
-def encoded(model, t_us, **options):
+def encoded(model, t_us, *, with_tracks=False, **options):
     builder = RequestBuilder(scene(model), RenderOptions(**options))
-    return builder.build('clipgt-1', 'camera_front', t_us * 1000).SerializeToString()
+    request = builder.build('clipgt-1', 'camera_front', t_us * 1000, with_tracks=with_tracks)
+    return request.SerializeToString()
 
 
 T_US = T0_US + 2_000_000
@@ -298,7 +300,7 @@ FISHEYE_SPEC = spec(FISHEYE_PARAM, 1000, 800, 2)
         pytest.param(
             PINHOLE,
             SHOT_US,
-            {'shutter': 'recorded', 'send_tracks': True},
+            {'shutter': 'recorded', 'with_tracks': True},
             request(
                 (320, 180),
                 PINHOLE_SPEC,

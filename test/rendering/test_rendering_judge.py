@@ -26,16 +26,18 @@ import grpc
 from nurec_ros.rendering import dispatcher, policy
 from nurec_ros.rendering import pipeline as pipeline_module
 from nurec_ros.rendering.calls import (
+    Again,
+    again_after,
     Call,
+    connection_after,
     first_frame_waited_s,
     late_error,
     learn,
-    Learned,
     NO_BATCHES,
     weight_of,
 )
 from nurec_ros.rendering.frames import Frame
-from nurec_ros.rendering.policy import Again, again_after, connection_after, Failed
+from nurec_ros.rendering.policy import Learned
 from nurec_ros.rendering.server_errors import (
     ALONE,
     ASK_AGAIN,
@@ -74,44 +76,48 @@ BY_ITSELF = Again(alone=True, dropped=True)
         (RECONNECT, 'unreachable', {**KEPT, **BATCH}, 'lost', Again()),
         (RECONNECT, 'unreachable', {**BATCH, **TRACKS}, 'lost', None),
         # An item that says so is the server's own trouble with one frame.
-        (RECONNECT, 'starting', ITEM, 'stands', SOON),
+        (RECONNECT, 'starting', ITEM, '', SOON),
         # What vanishes by itself is tried twice more.
-        (RETRY, 'transient', {}, 'stands', SOON),
-        (RETRY, 'transient', {'attempts': 1}, 'stands', LATER),
-        (RETRY, 'transient', {'attempts': 2}, 'stands', None),
-        (RETRY, 'transient', {**ITEM, 'attempts': 1}, 'stands', LATER),
-        (RETRY, 'cancelled', BATCH, 'stands', SOON),
-        (RETRY, 'cancelled', {**BATCH, 'attempts': 2}, 'stands', None),
+        (RETRY, 'transient', {}, '', SOON),
+        (RETRY, 'transient', {'attempts': 1}, '', LATER),
+        (RETRY, 'transient', {'attempts': 2}, '', None),
+        (RETRY, 'transient', {**ITEM, 'attempts': 1}, '', LATER),
+        (RETRY, 'cancelled', BATCH, '', SOON),
+        (RETRY, 'cancelled', {**BATCH, 'attempts': 2}, '', None),
         # Road users are left out, once and for all; where there are none, it is a fault.
-        (WITHOUT_TRACKS, 'tracks refused', TRACKS, 'stands', UNTRACKED),
-        (WITHOUT_TRACKS, 'tracks refused', {**ITEM, **TRACKS}, 'stands', UNTRACKED),
-        (FAIL, 'feature', TRACKS, 'stands', UNTRACKED),
-        (WITHOUT_TRACKS, 'tracks refused', {}, 'stands', None),
-        (FAIL, 'feature', {}, 'stands', None),
+        (WITHOUT_TRACKS, 'tracks refused', TRACKS, '', UNTRACKED),
+        (WITHOUT_TRACKS, 'tracks refused', {**ITEM, **TRACKS}, '', UNTRACKED),
+        (FAIL, 'feature', TRACKS, '', UNTRACKED),
+        (WITHOUT_TRACKS, 'tracks refused', {}, '', None),
+        (FAIL, 'feature', {}, '', None),
         # A batch that fails says nothing about its frames.
-        (FAIL, 'renderer', BATCH, 'stands', Again(alone=True)),
-        (ASK_AGAIN, 'scene', BATCH, 'stands', Again(alone=True)),
-        (ASK_AGAIN, 'version', BATCH, 'stands', BY_ITSELF),
-        (FAIL, 'renderer', ITEM, 'stands', None),
-        (ALONE, 'unmatched', ITEM, 'stands', BY_ITSELF),
+        (FAIL, 'renderer', BATCH, '', Again(alone=True)),
+        (ASK_AGAIN, 'scene', BATCH, '', Again(alone=True)),
+        (ASK_AGAIN, 'version', BATCH, '', BY_ITSELF),
+        (FAIL, 'renderer', ITEM, '', None),
+        (ALONE, 'unmatched', ITEM, '', BY_ITSELF),
         # A frame, or a whole batch, that takes too long would only do so again.
         (FAIL, 'timeout', {}, 'doubted', None),
         (FAIL, 'timeout', BATCH, 'doubted', None),
-        (FAIL, 'timeout', {'first': True}, 'stands', None),
-        (FAIL, 'timeout', ITEM, 'stands', None),
+        (FAIL, 'timeout', {'first': True}, '', None),
+        (FAIL, 'timeout', ITEM, '', None),
         # Another server may be there.
         (ASK_AGAIN, 'scene', {}, 'changed', None),
         (ASK_AGAIN, 'version', KEPT, 'changed', None),
-        (ASK_AGAIN, 'scene', ITEM, 'stands', None),
+        (ASK_AGAIN, 'scene', ITEM, '', None),
         # Whatever else: the frame is lost, kept or not.
-        (FAIL, 'memory', KEPT, 'stands', None),
-        (CONDEMN, 'service', {}, 'stands', None),
+        (FAIL, 'memory', KEPT, '', None),
+        (CONDEMN, 'service', {}, '', None),
     ],
 )
 def test_verdicts(action, kind, how, connection, again):
     assert Again() == Again(0.0, counted=False, alone=False, without_tracks=False, dropped=False)
-    of = error(action, kind), Failed(**how)
-    assert (connection_after(*of), again_after(*of)) == (connection, again)
+    failed = error(action, kind)
+    of_call = dict.fromkeys(('batch', 'first', 'with_tracks', 'keep', 'fail_if_down'), False)
+    one: Any = SimpleNamespace(**{**of_call, 'attempts': 0, 'whole_call': True, **how})
+    assert again_after(failed, one, one, whole_call=one.whole_call) == again
+    # An item of a reply says nothing about the connection.
+    assert not one.whole_call or connection_after(failed, one) == connection
 
 
 # --- what batches teach --------------------------------------------------------------------------
@@ -166,7 +172,6 @@ def test_three_useless_replies_in_a_row_end_batches(results, note):
     known = after(known, *results)
     assert known.batch is False
     assert known.batch_note == f'batch replies {note}, 3 times in a row: single calls'
-    assert known.batch_note_level == 'warn'
     # Those that were on their way when it was given up say nothing new.
     assert after(known, *results).batch_note == known.batch_note
 
@@ -187,7 +192,7 @@ def test_three_failed_batches_end_batches():
         known = after_failure(known, REFUSED)
         assert known.batch is True
     known = after_failure(known, REFUSED)
-    assert (known.batch, known.batch_note_level) == (False, 'warn')
+    assert known.batch is False
     assert known.batch_note == 'batches fail (it failed: mend it): single calls'
 
 
@@ -200,38 +205,27 @@ def test_other_failures_teach_nothing_about_batches():
 def test_server_without_batches_is_no_fault_of_it():
     known = after_failure(Learned(), error(ASK_AGAIN, 'version'))
     assert (known.batch, known.batch_note) == (False, NO_BATCHES)
-    assert known.batch_note_level == 'info'
 
 
 def test_two_batches_fill_the_wire_or_three_frames():
     assert [weight_of(count) for count in (1, 2, 6)] == [1.0, 1.5, 1.5]
 
 
-class Waiting:
-    keep, fail_if_down, attempts = True, False, 1
-
-
 def batch(since=0.0, first=True, server=None):
-    jobs: list[Any] = [Waiting(), Waiting()]
+    jobs: list[Any] = [None, None]
     return Call(server, jobs, 'batch_render_rgb', None, [], since, 60.0, first, 1.5, True)
 
 
-def test_call_says_how_its_frames_failed():
-    call = batch()
-    found = call.failed(call.jobs[0], whole_call=False)
-    assert found == Failed(
-        whole_call=False, batch=True, first=True, with_tracks=True, keep=True, attempts=1
-    )
-
-
 def test_first_frame_is_waited_for_since_the_oldest_call_of_this_server():
-    here, gone = object(), object()
+    here: Any = SimpleNamespace(learned=Learned())
+    gone: Any = SimpleNamespace(learned=Learned())
     calls = [batch(7.0, server=here), batch(5.0, server=here), batch(1.0, server=gone)]
     later = batch(2.0, first=False, server=here)
-    server: Any = here
-    assert first_frame_waited_s([*calls, later], server, 9.0) == 4.0
-    assert first_frame_waited_s([later], server, 9.0) == 0.0
+    assert first_frame_waited_s([*calls, later], here, 9.0) == 4.0
+    assert first_frame_waited_s([later], here, 9.0) == 0.0
     assert first_frame_waited_s(calls, None, 9.0) == 0.0
+    here.learned = Learned(warm=True)
+    assert first_frame_waited_s(calls, here, 9.0) == 0.0
 
 
 def test_call_is_late_once_it_takes_longer_than_one_frame_may():

@@ -104,7 +104,7 @@ REPLIES = pytest.mark.parametrize('reply', [old_reply, new_reply])
 
 def build(scenario, lidar, t_us, **options):
     builder = RequestBuilder(scenario, RenderOptions(**options))
-    return builder.build_spin('the scene', lidar, t_us * 1000).SerializeToString()
+    return builder.build('the scene', lidar, t_us * 1000).SerializeToString()
 
 
 @pytest.mark.parametrize(
@@ -147,17 +147,16 @@ def test_devices_by_name():
 
 def test_tracks_go_along_as_with_pictures(scenario):
     """And the offset of the rig moves lidars, too."""
-    options = RenderOptions(send_tracks=True, rig_offset=(0, 2, 0, 0, 0, 0))
-    builder = RequestBuilder(scenario, options)
+    builder = RequestBuilder(scenario, RenderOptions(rig_offset=(0, 2, 0, 0, 0, 0)))
     t_ns = SPINS[3][1] * 1000
-    spin = builder.build_spin('the scene', LIDAR, t_ns)
+    spin = builder.build('the scene', LIDAR, t_ns, with_tracks=True)
     assert spin.sensor_pose.end_pose.vec.y == pytest.approx(2.1)
     (one,) = spin.dynamic_objects
     assert one.track_id == '1'
     # 6 m/s, see the archive.
     moved = one.pose_pair.end_pose.vec.x - one.pose_pair.start_pose.vec.x
     assert moved == pytest.approx(0.6, rel=0.05)
-    assert not builder.build_spin('', LIDAR, t_ns, with_tracks=False).dynamic_objects
+    assert not builder.build('', LIDAR, t_ns).dynamic_objects
 
 
 def test_a_spin_is_seen_from_the_driven_ego(scenario):
@@ -169,8 +168,8 @@ def test_a_spin_is_seen_from_the_driven_ego(scenario):
     ego.advance_to(end_us * 1000)
     builder = RequestBuilder(scenario, RenderOptions())
     poses = builder.rig_poses(LIDAR, end_us * 1000, ego)
-    plain = builder.build_spin('the scene', LIDAR, end_us * 1000)
-    found = builder.build_spin('the scene', LIDAR, end_us * 1000, rig_poses=poses)
+    plain = builder.build('the scene', LIDAR, end_us * 1000)
+    found = builder.build('the scene', LIDAR, end_us * 1000, rig_poses=poses)
     assert found.sensor_pose.start_pose == plain.sensor_pose.start_pose
     behind = plain.sensor_pose.end_pose.vec.x - found.sensor_pose.end_pose.vec.x
     assert behind == pytest.approx((SPEED - 2.0) * 1e-6 * (end_us - takes_over_us), abs=1e-4)

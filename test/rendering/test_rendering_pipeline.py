@@ -22,7 +22,7 @@ from test.support.archives import START_US
 import threading
 import time
 
-from nurec_ros.errors import ConfigurationError
+from nurec_ros.errors import ConfigurationError, RenderError
 from nurec_ros.rendering import (
     dispatcher,
     Frame,
@@ -63,7 +63,14 @@ def test_camera_that_cannot_be_rendered_fails_alone(
     pipeline.submit(due('wide', 'tele', 'attic')).result(60)
     assert {failure.camera for failure in delivered.failures} == {'wide', 'attic'}
     assert [frame.camera for frame in delivered.frames] == ['tele']
-    assert 'no camera model' in pipeline.camera_status('wide').last_error
+    said = {name: pipeline.camera_status(name).last_error for name in ('wide', 'attic')}
+    assert said == {
+        'wide': 'wide is not renderable: wide has no camera model',
+        'attic': 'the scenario has no camera attic',
+    }
+    for call in (pipeline.frame_size, pipeline.output_model):
+        with pytest.raises(RenderError, match=r'^wide is not renderable'):
+            call('wide')
     status = pipeline.status()
     assert (status.asked, status.received, status.failed, status.dropped) == (3, 1, 2, 0)
     assert status.in_flight == 0

@@ -60,9 +60,6 @@ BEGINS = {
 
 
 def test_every_row_has_its_reason():
-    rows = [*CHANNEL_OPTIONS.values(), *policy.DEADLINES.values()]
-    rows += [policy.MAX_IN_FLIGHT, policy.BATCH_WEIGHT, policy.BATCH_FAILURES]
-    assert all(len(row.reason) > 10 for row in rows)
     for rule in RULES:
         assert len(rule.reason) > 10, rule.kind
         assert rule.problem, rule.kind
@@ -70,19 +67,18 @@ def test_every_row_has_its_reason():
 
 
 def test_the_facts_that_the_issue_names():
-    options = {name: row.value for name, row in CHANNEL_OPTIONS.items()}
-    assert options['grpc.max_receive_message_length'] == 256 * 2**20
-    assert options['grpc.max_reconnect_backoff_ms'] <= 1000
-    assert not [name for name in options if 'keepalive' in name]
+    assert CHANNEL_OPTIONS['grpc.max_receive_message_length'] == 256 * 2**20
+    assert CHANNEL_OPTIONS['grpc.max_reconnect_backoff_ms'] <= 1000
+    assert not [name for name in CHANNEL_OPTIONS if 'keepalive' in name]
     assert policy.SERVICE_PREFIXES == (
         'nre.grpc.protos.sensorsim.SensorsimService',
         'nurec.grpc.protos.sensorsim.SensorsimService',
         'sensorsim.SensorsimService',
     )
-    assert 2 <= policy.MAX_IN_FLIGHT.value <= 3
+    assert 2 <= policy.MAX_IN_FLIGHT <= 3
 
 
-DEADLINES = [policy.DEADLINES[f'get_{name}'].value for name in ('version', 'available_scenes')]
+DEADLINES = [policy.DEADLINES[f'get_{name}'] for name in ('version', 'available_scenes')]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +89,7 @@ DEADLINES = [policy.DEADLINES[f'get_{name}'].value for name in ('version', 'avai
         f'when it is still away {policy.START_GRACE_S:g} s after the start',
         f'its list is looked at every {policy.SCENE_CHECK_S:g} s.',
         '| `get_version`, `get_available_scenes` | {:g} s, {:g} s |'.format(*DEADLINES),
-        f'_trajectories` | {policy.DEADLINES["get_available_trajectories"].value:g} s |',
+        f'_trajectories` | {policy.DEADLINES["get_available_trajectories"]:g} s |',
         'the same frame again after {:g} s and {:g} s,'.format(*policy.TRANSIENT_DELAYS_S),
         f'the log has it after {policy.FIRST_FRAME_SAID_S:g} s)',
     ],

@@ -201,7 +201,7 @@ def test_trouble_with_tls_is_looked_into_now_and_then_only(
 
     monkeypatch.setattr(address, 'fault_among', count)
     monkeypatch.setattr(policy, 'HANDSHAKE_EVERY_S', 3600.0)
-    monkeypatch.setitem(policy.DEADLINES, 'await server', policy.Row(0.01, 'a short one'))
+    monkeypatch.setitem(policy.DEADLINES, 'await server', 0.01)
     credentials, _ = server_credentials(tmp_path)
     pipeline = make_pipeline(make_server(credentials=credentials))
     delivered.wait(lambda: bool(delivered.texts('error')))
