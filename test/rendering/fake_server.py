@@ -200,6 +200,17 @@ class FakeServer:
         with self._lock:
             return [request for name, request in self.calls if name == method]
 
+    def pictures(self, camera: str = '') -> list[Any]:
+        """Return the requests for pictures, alone or in batches; those of one camera, or all."""
+        with self._lock:
+            calls = [call for call in self.calls if call[0] in ('render_rgb', 'batch_render_rgb')]
+        found = [
+            one
+            for name, request in calls
+            for one in ([item.request for item in request.items] if 'batch' in name else [request])
+        ]
+        return [one for one in found if camera in ('', one.camera_intrinsics.logical_id)]
+
     def waits(self, method: str = 'render_rgb') -> list[float]:
         """Return how long the client would have waited for each call of a method, in seconds."""
         with self._lock:

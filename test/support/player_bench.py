@@ -20,6 +20,7 @@ from functools import partial
 import json
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
+from test.support.archives import CAMERAS, rig_document, SEQUENCE_ID, START_US
 from test.support.listener import Listener
 from test.support.process import Process
 from typing import Any
@@ -27,7 +28,19 @@ import zipfile
 
 # A port that nobody listens on: the player goes on without pictures.
 NOWHERE = '127.0.0.1:1'
-SECOND = 1_000_000_000
+MS = 1_000_000
+SECOND = 1000 * MS
+# Those of the archive that `build_archive` writes where it is not told otherwise.
+BEGIN_NS = START_US * 1000
+END_NS = BEGIN_NS + 2 * SECOND
+FRONT, REAR = CAMERAS
+
+
+def frame_ends(camera: str, after_ns: int = 0, until_ns: int = END_NS) -> list[int]:
+    """Return the ends of the exposures of that archive's camera in (after, until], in ns."""
+    (trajectory,) = rig_document()['rig_trajectories']
+    times_us = trajectory['cameras_frame_timestamps_us'][f'{camera}@{SEQUENCE_ID}']
+    return [1000 * end for _, end in times_us if after_ns < 1000 * end <= until_ns]
 
 
 def stamp_ns(message: Any) -> int:
@@ -61,39 +74,44 @@ def _report_every(seconds: float) -> None:
     player_node.REPORT_PERIOD_S = seconds
 
 
-class Bench:
+class Client:
     """
-    A player in its own process, and a client that hears its clock and its state.
+    Calls a player, and hears its clock, its state and its reports; `quick` is that of Listener.
 
-    `parameters`, `rules` and `report_s` are those of running_player, `quick` is that of Listener.
     Ends with `close`.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        context: Any,
-        parameters: Mapping[str, Any] | None = None,
-        *rules: object,
-        name: str = '/nurec',
-        quick: bool = False,
-        report_s: float = 1.0,
-    ) -> None:
-        from diagnostic_msgs.msg import DiagnosticStatus
+    def __init__(self, context: Any, *, name: str = '/nurec', quick: bool = False) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
         from rosgraph_msgs.msg import Clock
 
         self.listener = Listener(context, quick=quick)
         self.clocks = self.listen(Clock, '/clock')
+        self.reports = self.listen(DiagnosticArray, '/diagnostics')
         self.states = self.listener.listen(DiagnosticStatus, f'{name}/state', latched=True)
-        self.player = running_player(folder, parameters, *rules, report_s=report_s)
         self.name = name
-        self.domain = 0
         self._clients: dict[str, Any] = {}
         self._parsed: tuple[Any, dict[str, Any]] = (None, {})
+
+    def alive(self) -> bool:
+        """Return True while the player lives; its end fails the test."""
+        return True
 
     def listen(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribe; `~/…` is the player's own namespace. Gives the list of what comes."""
         return self.listener.listen(message_type, self._name_of(topic), latched=latched)
+
+    def hear(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
+        """Subscribe like `listen`, and wait for the first message."""
+        messages = self.listen(message_type, topic, latched=latched)
+        self.until(lambda: messages, f'a message of {topic}')
+        return messages
+
+    def infos_of(self, camera: str = FRONT) -> list[Any]:
+        """Subscribe to a camera's camera_info, and wait for its first picture."""
+        from sensor_msgs.msg import CameraInfo
+
+        return self.hear(CameraInfo, f'~/{camera}/camera_info')
 
     def listen_sent(
         self, message_type: type, topic: str, *, latched: bool = False
@@ -106,12 +124,7 @@ class Bench:
 
     def until(self, condition: Any, what: str = 'what was waited for') -> Any:
         """Wait until a condition is true, while the player lives."""
-        return self.listener.until(lambda: self.player.alive() and condition(), what)
-
-    def ready(self) -> Bench:
-        """Wait until the player shows its first moment."""
-        self.until(lambda: self.states and self.clocks, 'the first state and clock')
-        return self
+        return self.listener.until(lambda: self.alive() and condition(), what)
 
     def spin(self, messages: list[Any], count: int) -> list[Any]:
         """Wait for `count` more messages, and give them."""
@@ -124,27 +137,26 @@ class Bench:
     def call(self, service_type: Any, name: str, request: Any = None) -> Any:
         """Call `~/name` and return the answer."""
         future = self.start_call(service_type, name, request)
-        self.listener.until(
-            lambda: future.done() or not self.player.alive(), f'the answer of {name}'
-        )
+        self.listener.until(lambda: future.done() or not self.alive(), f'the answer of {name}')
         return future.result()
 
     def start_call(self, service_type: Any, name: str, request: Any = None) -> Any:
         """Call `~/name`, and give the future of its answer."""
         if name not in self._clients:
             self._clients[name] = self.listener.client(
-                service_type, f'{self.name}/{name}', self.player.alive
+                service_type, f'{self.name}/{name}', self.alive
             )
         return self._clients[name].call_async(
             service_type.Request() if request is None else request
         )
 
     def trigger(self, name: str) -> dict[str, Any]:
-        """Call a Trigger service that must succeed; give its message, which is JSON."""
+        """Call a Trigger service that must succeed; give its message, which is a line of JSON."""
         from std_srvs.srv import Trigger
 
         answer = self.call(Trigger, name)
         assert answer.success, answer.message
+        assert '\n' not in answer.message
         message = json.loads(answer.message)
         assert isinstance(message, dict)
         return message
@@ -184,6 +196,12 @@ class Bench:
         self.configure(**values)
         return self.trigger('load')
 
+    def play_out(self, rate: float) -> None:
+        """Play to the end."""
+        self.configure(rate=rate)
+        self.trigger('play')
+        self.until(lambda: self.state['done'], 'the end')
+
     def get(self, name: str) -> Any:
         """Return the value of a parameter."""
         from rcl_interfaces.srv import GetParameters
@@ -206,6 +224,22 @@ class Bench:
         """Return what /clock said last."""
         return stamp_ns(self.clocks[-1])
 
+    def status(self, part: str) -> Any:
+        """Return the newest status of a part in /diagnostics; one that says nothing before any."""
+        from diagnostic_msgs.msg import DiagnosticStatus
+
+        statuses = (one for report in reversed(self.reports) for one in report.status)
+        found = (one for one in statuses if one.name.endswith(f': {part}'))
+        return next(found, DiagnosticStatus(level=DiagnosticStatus.STALE))
+
+    def told(self, part: str) -> dict[str, str]:
+        """Return the values of that status."""
+        return {one.key: one.value for one in self.status(part).values}
+
+    def stands(self, t_ns: int) -> None:
+        """Wait until /clock shows a moment."""
+        self.until(lambda: self.clocks and self.clock_ns == t_ns, f'the clock at {t_ns}')
+
     def passes(self, t_ns: int) -> None:
         """Wait until /clock shows a moment or a later one."""
         self.until(lambda: self.clocks and self.clock_ns >= t_ns, f'the clock at {t_ns}')
@@ -227,9 +261,42 @@ class Bench:
         )
 
     def close(self) -> None:
-        """End client and player."""
-        self.player.end()
+        """End the client."""
         self.listener.close()
+
+
+class Bench(Client):
+    """
+    A player in its own process, and its client.
+
+    `parameters`, `rules` and `report_s` are those of running_player.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        context: Any,
+        parameters: Mapping[str, Any] | None = None,
+        *rules: object,
+        name: str = '/nurec',
+        quick: bool = False,
+        report_s: float = 1.0,
+    ) -> None:
+        super().__init__(context, name=name, quick=quick)
+        self.player = running_player(folder, parameters, *rules, report_s=report_s)
+        self.domain = 0
+
+    def alive(self) -> bool:
+        return self.player.alive()
+
+    def ready(self) -> Bench:
+        """Wait until the player shows its first moment."""
+        self.until(lambda: self.states and self.clocks, 'the first state and clock')
+        return self
+
+    def close(self) -> None:
+        self.player.end()
+        super().close()
 
 
 def state_of(message: Any) -> dict[str, Any]:

@@ -13,15 +13,13 @@
 # limitations under the License.
 """What is checked of what a load asks for before anything changes."""
 
-from test.support.archives import build_archive, CAMERAS, START_US
+from test.support.archives import build_archive, CAMERAS
+from test.support.player_bench import BEGIN_NS, END_NS
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.ros.loading import choose_cameras, choose_lidars, read
 from nurec_ros.settings import Settings
 import pytest
-
-BEGIN_NS = START_US * 1000
-END_NS = BEGIN_NS + 2_000_000_000
 
 
 def test_defaults_take_all(usdz):

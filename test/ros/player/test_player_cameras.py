@@ -15,19 +15,15 @@
 
 import math
 from test.rendering.fake_server import FakeServer
-from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import stamp_ns
-from typing import Any
+from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
+from test.support.player_bench import BEGIN_NS, frame_ends, FRONT, MS, REAR, stamp_ns
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
-MS = 1_000_000
-FRONT, REAR = CAMERAS
 SIMPLE = {
     'resolution': [1920, 1080],
     'shutter_type': 'GLOBAL',
@@ -37,6 +33,7 @@ SIMPLE = {
     'tangential_coeffs': [0.0011, -0.0007],
     'thin_prism_coeffs': [0.0, 0.0, 0.0, 0.0],
 }
+PLUMB_BOB = [0.21, -0.11, 0.0011, -0.0007, 0.034]
 RATIONAL = {**SIMPLE, 'radial_coeffs': [0.21, -0.11, 0.034, 0.49, -0.052, 0.041]}
 FISHEYE = {
     'resolution': [1280, 800],
@@ -46,45 +43,22 @@ FISHEYE = {
     'radial_coeffs': [0.031, -0.012, 0.0041, -0.0009],
     'max_angle': 1.6,
 }
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    'simple': ('opencv-pinhole', SIMPLE),
-    'rational': ('opencv-pinhole', RATIONAL),
-    'fisheye': ('opencv-fisheye', FISHEYE),
-}
-
-
-def asked(server, camera):
-    """Return what the server was asked for of a camera, alone or in batches."""
-    requests = []
-    for method, request in list(server.calls):
-        if method == 'render_rgb':
-            requests.append(request)
-        elif method == 'batch_render_rgb':
-            requests += [item.request for item in request.items]
-    return [one for one in requests if one.camera_intrinsics.logical_id == camera]
-
-
-def info_of(bench, camera):
-    """Return the first camera_info of a camera."""
-    infos = bench.listen(CameraInfo, f'~/{camera}/camera_info')
-    bench.until(lambda: infos, f'camera_info of {camera}')
-    return infos[0]
 
 
 def test_who_is_not_subscribed_to_is_not_rendered(bench, server):
-    before = asked(server, REAR)
-    info_of(bench, FRONT)
+    before = server.pictures(REAR)
+    bench.infos_of(FRONT)
     for _ in range(3):
         bench.trigger('tick')
-    assert asked(server, FRONT)
-    assert asked(server, REAR) == before
+    assert server.pictures(FRONT)
+    assert server.pictures(REAR) == before
 
 
 def test_a_request_scales_the_picture_and_keeps_the_calibration(bench, server):
     bench.configure(resolution_scale=0.1)
-    info = info_of(bench, REAR)
+    info = bench.infos_of(REAR)[0]
     assert (info.width, info.height) == (192, 108)
-    request = asked(server, REAR)[-1]
+    request = server.pictures(REAR)[-1]
     assert (request.resolution_w, request.resolution_h) == (192, 108)
     assert request.image_quality == 95
     spec = request.camera_intrinsics
@@ -97,13 +71,13 @@ def test_a_request_scales_the_picture_and_keeps_the_calibration(bench, server):
 
 
 def test_poses_of_road_users_go_along_where_they_are_asked_for(bench, server):
-    info_of(bench, FRONT)
-    assert not any(one.dynamic_objects for one in asked(server, FRONT))
+    bench.infos_of(FRONT)
+    assert not any(one.dynamic_objects for one in server.pictures(FRONT))
     bench.seek(BEGIN_NS + 500 * MS)
     bench.configure(send_tracks=True)
 
     def ids():
-        return [one.track_id for one in asked(server, FRONT)[-1].dynamic_objects]
+        return [one.track_id for one in server.pictures(FRONT)[-1].dynamic_objects]
 
     # Of the three that are there the one that can be controlled.
     bench.until(lambda: ids() == ['1'], 'its pose')
@@ -114,8 +88,7 @@ def test_poses_of_road_users_go_along_where_they_are_asked_for(bench, server):
 def test_both_cameras_come_from_a_server_with_and_without_batches(bench, load, batch):
     with FakeServer(scenes=[SEQUENCE_ID], batch=batch) as server:
         load(server=server.address, camera_rate=10.0)
-        infos = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS]
-        bench.until(lambda: all(infos), 'the first pictures')
+        infos = [bench.infos_of(name) for name in CAMERAS]
         for count in (1, 2, 3):
             assert 'failed_images' not in bench.trigger('tick')
             t_ns = BEGIN_NS + 100 * MS * count
@@ -126,8 +99,7 @@ def test_both_cameras_come_from_a_server_with_and_without_batches(bench, load, b
 def test_a_camera_without_frame_times_is_due_at_10_hz(bench, load, tmp_path):
     key = f'rig_trajectories[0].cameras_frame_timestamps_us.{FRONT}@{SEQUENCE_ID}'
     load(usdz_path=str(build_archive(tmp_path, edit_rig={key: []})), tick_us=500_000)
-    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: infos, 'the first picture')
+    infos = bench.infos_of(FRONT)
     bench.trigger('tick')
 
     def stamps():
@@ -138,25 +110,21 @@ def test_a_camera_without_frame_times_is_due_at_10_hz(bench, load, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('camera', 'model', 'd'),
+    ('kind', 'parameters', 'model', 'd'),
     [
-        ('simple', 'plumb_bob', [0.21, -0.11, 0.0011, -0.0007, 0.034]),
-        (
-            'rational',
-            'rational_polynomial',
-            [0.21, -0.11, 0.0011, -0.0007, 0.034, 0.49, -0.052, 0.041],
-        ),
-        ('fisheye', 'equidistant', [0.031, -0.012, 0.0041, -0.0009]),
+        ('pinhole', SIMPLE, 'plumb_bob', PLUMB_BOB),
+        ('pinhole', RATIONAL, 'rational_polynomial', [*PLUMB_BOB, 0.49, -0.052, 0.041]),
+        ('fisheye', FISHEYE, 'equidistant', FISHEYE['radial_coeffs']),
     ],
 )
-def test_opencv_lenses_have_their_names_and_coefficients(bench, load, tmp_path, camera, model, d):
-    kind, parameters = MODELS[camera]
-    lens = {'type': kind, 'parameters': parameters}
-    key = f'camera_calibrations.{camera}@{SEQUENCE_ID}.camera_model'
-    usdz = build_archive(tmp_path, cameras=[camera], edit_rig={key: lens})
+def test_opencv_lenses_have_their_names_and_coefficients(
+    bench, load, tmp_path, kind, parameters, model, d
+):
+    lens = {'type': f'opencv-{kind}', 'parameters': parameters}
+    key = f'camera_calibrations.{kind}@{SEQUENCE_ID}.camera_model'
+    usdz = build_archive(tmp_path, cameras=[kind], edit_rig={key: lens})
     load(usdz_path=str(usdz), resolution_scale=0.25)
-    infos = bench.listen(CameraInfo, f'~/{camera}/camera_info')
-    bench.until(lambda: infos, 'camera_info')
+    infos = bench.infos_of(kind)
     assert infos[0].distortion_model == model
     assert list(infos[0].d) == pytest.approx(d)
     width, height = parameters['resolution']
@@ -194,13 +162,12 @@ def check_pinhole(info, request, hfov_deg):
 
 
 def exposed(bench, server):
-    """Tick to the first frame; give its request, and when its exposure ended."""
-    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: infos, 'the first picture')
+    """Tick to the first frame; give its request, and when its exposure ended, in microseconds."""
+    infos = bench.infos_of(FRONT)
     bench.trigger('tick')
-    end_us = START_US + 47_000
-    bench.until(lambda: stamp_ns(infos[-1]) == end_us * 1000, 'the frame')
-    return asked(server, FRONT)[-1], end_us
+    end_ns = frame_ends(FRONT)[0]
+    bench.until(lambda: stamp_ns(infos[-1]) == end_ns, 'the frame')
+    return server.pictures(FRONT)[-1], end_ns // 1000
 
 
 def test_the_stamp_of_an_instant_is_the_end_of_the_exposure(bench, server):
@@ -221,11 +188,9 @@ def test_the_stamp_of_a_recorded_shutter_too_and_projection_pinhole_is_an_undist
     request, end_us = exposed(bench, server)
     assert request.sensor_pose.start_pose != request.sensor_pose.end_pose
     # Half-open: its last microsecond is the stamp's.
-    assert (request.frame_start_us, request.frame_end_us) == (
-        end_us - 27_000,
-        pytest.approx(end_us, abs=1),
-    )
-    check_pinhole(info_of(bench, FRONT), request, 100.0)
+    assert request.frame_start_us == end_us - 27_000
+    assert request.frame_end_us == pytest.approx(end_us, abs=1)
+    check_pinhole(bench.infos_of(FRONT)[0], request, 100.0)
 
 
 def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, usdz):
@@ -244,10 +209,9 @@ def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, us
             projection='pinhole',
             hfov_deg=60.0,
         ).ready()
-        images = bench.listen(Image, f'~/{FRONT}/image_raw')
-        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-        bench.until(lambda: images and infos, 'the first picture')
-        check_pinhole(infos[0], asked(server, FRONT)[-1], 60.0)
+        images = bench.hear(Image, f'~/{FRONT}/image_raw')
+        infos = bench.infos_of(FRONT)
+        check_pinhole(infos[0], server.pictures(FRONT)[-1], 60.0)
         assert (images[0].encoding, images[0].step) == ('rgb8', 3 * images[0].width)
         pixels = np.array(images[0].data).reshape(-1, 3)
         assert np.unique(pixels, axis=0).tolist() == [[10, 20, 30]]
@@ -256,6 +220,6 @@ def test_raw_pixels_come_as_rgb8_and_a_wrong_number_of_them_is_dropped(start, us
         assert FRONT in state['failed_images']
         size['bytes'] = None
         bench.trigger('tick')
-        stamps = {BEGIN_NS, BEGIN_NS + 147 * MS}
+        stamps = {BEGIN_NS, frame_ends(FRONT)[1]}
         bench.until(lambda: stamp_ns(infos[-1]) == max(stamps), 'the good frame')
         assert {stamp_ns(info) for info in infos} == stamps

@@ -16,7 +16,7 @@
 import logging
 import signal
 from test.support.archives import START_US
-from test.support.player_bench import stamp_ns
+from test.support.player_bench import BEGIN_NS, MS, stamp_ns
 import threading
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
@@ -30,8 +30,6 @@ from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.contract
-
-BEGIN_NS = START_US * 1000
 
 
 def overrides(**values):
@@ -108,7 +106,7 @@ def test_plays_in_any_executor(context, make_player, listener, kind):
         client = listener.client(Trigger, '/nurec/tick')
         calls = [client.call_async(Trigger.Request()) for _ in range(3)]
         listener.until(lambda: all(call.done() for call in calls), 'the ticks')
-        listener.until(lambda: stamp_ns(clocks[-1]) == BEGIN_NS + 300_000_000, 'the position')
+        listener.until(lambda: stamp_ns(clocks[-1]) == BEGIN_NS + 300 * MS, 'the position')
 
 
 def test_a_node_of_the_host_shares_the_executor(context, make_player, usdz):
@@ -135,7 +133,7 @@ def test_methods_answer_as_the_services_do(make_player):
     assert player.play().is_playing
     assert player.is_playing
     assert not player.stop().is_playing
-    assert player.seek(BEGIN_NS + 500_000_000).seconds_since_start == 0.5
+    assert player.seek(BEGIN_NS + 500 * MS).seconds_since_start == 0.5
     assert player.set_rate(3).speed == 3.0
     assert player.rate == 3.0
     assert player.reset().seconds_since_start == 0.0

@@ -17,7 +17,7 @@ from collections import Counter
 from itertools import pairwise
 import re
 import signal
-from test.support.archives import build_archive, START_US
+from test.support.archives import build_archive
 from test.support.driver import (
     ackermann,
     ahead_m,
@@ -29,18 +29,16 @@ from test.support.driver import (
     STREAMS,
     twist,
 )
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.player_bench import BEGIN_NS, NOWHERE, SECOND, stamp_ns
 from test.support.process import Process
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
 
-SECOND = 1_000_000_000
-BEGIN_NS = START_US * 1000
 DECELERATION = 6.0
 # Longer than a driver that lives may have to wait for its turn.
 TIMEOUT_S = 2.0
@@ -57,20 +55,6 @@ def player(start, tmp_path_factory):
     return start(usdz_path=usdz, server=NOWHERE, command_timeout_s=TIMEOUT_S).ready()
 
 
-@pytest.fixture(scope='module')
-def diagnostics(player):
-    return player.listen(DiagnosticArray, '/diagnostics')
-
-
-def ego_status(diagnostics):
-    """Return the newest status of the ego, and its values."""
-    for message in reversed(diagnostics):
-        for status in message.status:
-            if status.name == 'nurec: ego':
-                return status, {one.key: one.value for one in status.values}
-    return DiagnosticStatus(), {}
-
-
 def drives(player, after_us):
     """Return whether the ego goes as the stream says, by an input that is later than a stamp."""
     state = player.state
@@ -82,7 +66,7 @@ def drives(player, after_us):
 
 @pytest.mark.parametrize('source', SOURCES)
 def test_a_thousand_inputs_a_second_and_their_sudden_end_stop_nothing_and_another_takes_over(
-    player, diagnostics, source, tmp_path, monkeypatch
+    player, source, tmp_path, monkeypatch
 ):
     odometry = player.listen(Odometry, '~/odom')
     player.configure(ego_source=source, rate=1.0)
@@ -111,7 +95,7 @@ def test_a_thousand_inputs_a_second_and_their_sudden_end_stop_nothing_and_anothe
     sentence = f'no input for ego_source {source}'
 
     def said_of():
-        status, _ = ego_status(diagnostics)
+        status = player.status('ego')
         return status.level == DiagnosticStatus.ERROR and f'{sentence} since' in status.message
 
     player.until(said_of, 'the diagnostics')
@@ -144,9 +128,7 @@ def test_a_thousand_inputs_a_second_and_their_sudden_end_stop_nothing_and_anothe
 
     def driven():
         another.put(STREAMS[source](player.clock_ns))
-        return (
-            drives(player, last_us) and ego_status(diagnostics)[0].level != DiagnosticStatus.ERROR
-        )
+        return drives(player, last_us) and player.status('ego').level != DiagnosticStatus.ERROR
 
     player.until(driven, 'the next driver, and the end of the error')
     player.trigger('stop')
@@ -174,18 +156,14 @@ def bad_inputs(source, now_ns):
     frame = "frame_id is 'odom', expected 'base_link'"
     early = f'a command is stamped {old_ns // 1000} us'
     return [
-        (
-            make(now_ns, 1.0, NAN),
-            f'{key} is nan, expected a finite number',
-            f'{key} is not finite',
-        ),
+        (make(now_ns, 1.0, NAN), f'{key} is nan, expected a finite', f'{key} is not finite'),
         (other, frame, 'another frame_id'),
         (make(old_ns, 1.0, 0.0), early, 'a stamp of long ago'),
     ]
 
 
 @pytest.mark.parametrize('source', SOURCES)
-def test_bad_inputs_are_dropped_counted_and_said_once(player, diagnostics, source):
+def test_bad_inputs_are_dropped_counted_and_said_once(player, source):
     now_ns = BEGIN_NS + 60 * SECOND
     player.configure(ego_source=source)
     player.trigger('reset')
@@ -194,7 +172,7 @@ def test_bad_inputs_are_dropped_counted_and_said_once(player, diagnostics, sourc
     driver = Driver(player.listener, source)
 
     def value_of(key):
-        return ego_status(diagnostics)[1].get(key, '')
+        return player.told('ego').get(key, '')
 
     def counts():
         found = re.findall(r'([^;]+) \((\d+)\)(?:; )?', value_of('dropped_for'))

@@ -16,10 +16,9 @@
 import math
 from test.support.archives import camera_calibration, CAMERAS, ego_pose, sample_times, START_US
 from test.support.driver import CIRCLES, Driver, needs_ackermann, pose, stamped, TOPICS, twist
-from test.support.player_bench import serve, stamp_ns
+from test.support.player_bench import BEGIN_NS, frame_ends, MS, serve, stamp_ns
 from test.support.process import Process
 
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
@@ -28,13 +27,11 @@ from nurec_ros.driving import AckermannCommand, TwistCommand
 from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
 # Within an exposure of either camera, and between two samples of the recording.
 TAKE_OVER_US = 330_000
 SPEED, YAW_RATE = 6.0, 0.5
@@ -45,8 +42,7 @@ def driven_player(start, usdz, server, **parameters):
     bench = start(
         usdz_path=usdz, server=server.address, command_timeout_s=0.0, **parameters
     ).ready()
-    bench.infos = {name: bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS}
-    bench.until(lambda: all(bench.infos.values()), 'the pictures of begin')
+    bench.infos = {name: bench.infos_of(name) for name in CAMERAS}
     return bench
 
 
@@ -64,23 +60,17 @@ def bench(player):
     player.configure(ego_source='recorded', ego_wait_s=120.0, tick_us=100_000)
     player.trigger('reset')
     player.until(lambda: 'ego_source' not in player.state, 'the recorded ego')
-    player.until(lambda: player.clock_ns == BEGIN_NS, 'the clock at begin')
+    player.stands(BEGIN_NS)
     for infos in player.infos.values():
         infos.clear()
     return player
 
 
-def requests_of(calls):
-    """Return the requests by camera and end of the exposure, but for pictures of begin."""
-    found = []
-    for method, request in calls:
-        if method == 'batch_render_rgb':
-            found += [item.request for item in request.items]
-        elif method == 'render_rgb':
-            found.append(request)
+def requests_of(server, first=0):
+    """Return the requests from a first one on by camera and end, but for pictures of begin."""
     return {
         (one.camera_intrinsics.logical_id, one.frame_end_us): one
-        for one in found
+        for one in server.pictures()[first:]
         if one.frame_end_us > START_US + 1
     }
 
@@ -94,14 +84,14 @@ def drive_a_circle(bench, server, source, seed, log):
     bench.trigger('reset')
     bench.until(lambda: bench.state['current_time_us'] == START_US, 'begin')
     bench.configure(ego_source=source, tick_us=50_000)
-    before = len(server.calls)
+    before = len(server.pictures())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(bench.domain))
         driver = Process('test.support.driver', ['steps', source, 20, seed], log)
     bench.until(lambda: driver.code is not None, 'the end of the drive')
     assert driver.code == 0, driver.output
     assert bench.trigger('stop')['current_time_us'] == START_US + 1_000_000
-    return bytes_of(requests_of(server.calls[before:]))
+    return bytes_of(requests_of(server, before))
 
 
 @pytest.mark.parametrize('source', ['twist', pytest.param('ackermann', marks=needs_ackermann)])
@@ -120,7 +110,7 @@ def test_two_drives_ask_for_the_same_whatever_the_delays(bench, usdz, server, tm
         seen = environment.reset()
         for _ in range(20):
             seen = environment.step(action_of(CIRCLES[source](seen.t_ns)), 0.05)
-        assert bytes_of(requests_of(alone.calls)) == one
+        assert bytes_of(requests_of(alone)) == one
 
 
 def action_of(message):
@@ -141,7 +131,6 @@ def test_everything_shows_the_driven_ego(bench, usdz):
     odometry = bench.listen(Odometry, '~/odom')
     ghosts = bench.listen(MarkerArray, '~/ego_recorded', latched=True)
     paths = bench.listen(Path, '~/driven_path', latched=True)
-    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     driver = Driver(bench.listener, 'twist')
     driver.put(twist(BEGIN_NS, 4.0, 0.0, 'base_link'))
     bench.until(lambda: bench.state.get('ego_input_stamp_us') == START_US, 'the input')
@@ -174,7 +163,7 @@ def test_everything_shows_the_driven_ego(bench, usdz):
     assert ghosts[-1].markers[0].header.frame_id == 'recorded_base_link'
     assert 0.0 < ghosts[-1].markers[0].color.a < 0.5
     bench.until(lambda: paths and len(paths[-1].poses) == 4, 'the driven path')
-    bench.until(lambda: 'nurec: ego' in _names(diagnostics), 'diagnostics')
+    bench.until(lambda: bench.told('ego'), 'diagnostics')
     # And back again: it is the recorded one's, and nothing else is told any more.
     bench.configure(ego_source='recorded')
     bench.until(lambda: 'ego_source' not in bench.state, 'the recorded ego in the state')
@@ -187,10 +176,6 @@ def test_everything_shows_the_driven_ego(bench, usdz):
     bench.until(back, 'the recorded ego in tf')
     assert now is not None
     bench.until(lambda: '/nurec/driven_path' not in bench.topics(), 'the end of the topic')
-
-
-def _names(diagnostics):
-    return {status.name for message in diagnostics for status in message.status}
 
 
 def test_poses_of_the_halted_moment_show_at_once(bench):
@@ -290,7 +275,7 @@ def assert_is(found, truth):
 
 def drive_across_a_take_over(bench, command, server, shutter):
     """Compare the cameras' poses with the closed form; return how many span the take-over."""
-    first = len(server.calls)
+    first = len(server.pictures())
     bench.configure(tick_us=TAKE_OVER_US)
     bench.trigger('tick')
     bench.configure(ego_source='twist')
@@ -300,18 +285,14 @@ def drive_across_a_take_over(bench, command, server, shutter):
     publisher.publish(command)
     bench.until(lambda: bench.state['ego_input_stamp_us'] == taken_us, 'the command')
     assert bench.trigger('tick')['ego_speed'] == SPEED
-    due = {
-        (name, BEGIN_NS + (47_000 + 3_000 * index + 100_000 * k) * 1000)
-        for index, name in enumerate(CAMERAS)
-        for k in range(7)
-        if 47_000 + 3_000 * index + 100_000 * k <= 2 * TAKE_OVER_US
-    }
+    until_ns = BEGIN_NS + 2000 * TAKE_OVER_US
+    due = {(name, end) for name in CAMERAS for end in frame_ends(name, until_ns=until_ns)}
 
     def stamps():
         return {(name, stamp_ns(one)) for name, found in bench.infos.items() for one in found}
 
     bench.until(lambda: due <= stamps(), 'the pictures')
-    requests = requests_of(server.calls[first:])
+    requests = requests_of(server, first)
     across = 0
     for (name, end_us), request in requests.items():
         # An instant is asked for as one microsecond.
@@ -361,21 +342,20 @@ def assert_a_step_apart(one, other):
 def test_a_driver_that_replays_the_recorded_poses_gets_the_requests_of_the_recording(
     bench, server
 ):
-    paths = bench.listen(Path, '~/path', latched=True)
-    bench.until(lambda: paths, 'the recorded path')
+    paths = bench.hear(Path, '~/path', latched=True)
     # Movements that end between the samples.
     bench.configure(tick_us=170_000)
 
     def drive_on(before_tick):
-        first = len(server.calls)
+        first = len(server.pictures())
         state = bench.state
         while not state['done']:
             before_tick(state['current_time_us'] * 1000)
             state = bench.trigger('tick')
-        return requests_of(server.calls[first:])
+        return requests_of(server, first)
 
     truth = drive_on(lambda t_ns: None)
-    assert len(truth) >= 38
+    assert len(truth) >= sum(len(frame_ends(name)) for name in CAMERAS)
     bench.trigger('reset')
     bench.until(lambda: bench.state['current_time_us'] == START_US, 'begin')
     bench.configure(ego_source='pose')
@@ -389,7 +369,7 @@ def test_a_driver_that_replays_the_recorded_poses_gets_the_requests_of_the_recor
             message = stamped(pose(0, 0.0, 0.0), stamp_ns(sample), 'map')
             message.pose = sample.pose
             driver.put(message)
-            if stamp_ns(sample) >= t_ns + 170_000_000:
+            if stamp_ns(sample) >= t_ns + 170 * MS:
                 return
 
     found = drive_on(send)

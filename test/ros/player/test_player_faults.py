@@ -23,18 +23,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import gc
-import json
 import os
 from pathlib import Path
 import re
 from test.support.archives import build_archive, CAMERAS, example_tracks, START_US
-from test.support.listener import Listener
-from test.support.player_bench import stamp_ns
+from test.support.player_bench import BEGIN_NS, Client, FRONT, REAR, SECOND, stamp_ns
 from test.support.waiting import until
 import threading
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.errors import UnforeseenError
 from nurec_ros.playback.clock import Schedule
 from nurec_ros.playback.playback import Playback
@@ -49,25 +47,21 @@ from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario
 import pytest
-from rcl_interfaces.srv import SetParameters
 import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosbag2_interfaces import srv as rosbag2
-from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.ros
 
-FRONT, REAR = CAMERAS
 DURATION_S = 300.0
-BEGIN_NS = START_US * 1000
-LATER_NS = BEGIN_NS + 1_000_000_000
+LATER_NS = BEGIN_NS + SECOND
 
 
-class Host:
+class Host(Client):
     """A player and its client, spun by the test: what a callback raises fails the test."""
 
     def __init__(self, usdz: Path, server: str, name: str = 'nurec') -> None:
@@ -88,15 +82,10 @@ class Host:
                 context=self.context,
                 parameter_overrides=[Parameter(key, value=one) for key, one in values.items()],
             )
-        self._listener = Listener(self.context, 'client')
-        self._listener.executor.add_node(self.player)
-        self.until = self._listener.until
-        listen = self._listener.listen
-        self.clocks = listen(Clock, '/clock')
-        self.reports = listen(DiagnosticArray, '/diagnostics')
-        self.images = [listen(Image, f'/{name}/{camera}/image_raw') for camera in CAMERAS]
-        listen(MarkerArray, f'/{name}/tracks')
-        self._clients: dict[str, Any] = {}
+        super().__init__(self.context, name=f'/{name}')
+        self.listener.executor.add_node(self.player)
+        self.images = [self.listen(Image, f'~/{camera}/image_raw') for camera in CAMERAS]
+        self.listen(MarkerArray, '~/tracks')
         self.more(self.clocks, self.reports, *self.images)
 
     def more(self, *kinds: list[Any], count: int = 2) -> None:
@@ -104,29 +93,9 @@ class Host:
         wanted = [len(messages) + count for messages in kinds]
         self.until(lambda: all(map(lambda a, b: len(a) >= b, kinds, wanted)), 'more messages')
 
-    def call(self, kind: Any, name: str, **fields: Any) -> Any:
-        if name not in self._clients:
-            client = self._listener.node.create_client(kind, f'/{self.player.get_name()}/{name}')
-            self._clients[name] = client
-            self.until(client.service_is_ready, name)
-        future = self._clients[name].call_async(kind.Request(**fields))
-        self.until(future.done, f'the answer of {name}')
-        return future.result()
-
-    def trigger(self, name: str) -> dict[str, Any]:
-        """Call a Trigger service, which must succeed."""
-        answer = self.call(Trigger, name)
-        assert answer.success, answer.message
-        return dict(json.loads(answer.message))
-
-    def configure(self, **values: Any) -> Any:
-        """Set parameters at once; give the result of the first."""
-        wanted = [Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
-        return self.call(SetParameters, 'set_parameters', parameters=wanted).results[0]
-
     def lives(self) -> None:
         """Timers, services and parameters go on, and the first scenario plays on."""
-        assert self.configure(tick_us=100_000).successful
+        assert self.configure(tick_us=100_000)[0].successful
         state = self.trigger('play')
         assert (state['is_playing'], state['duration_s']) == (True, DURATION_S)
         self.more(self.clocks, self.reports, *self.images)
@@ -137,7 +106,7 @@ class Host:
 
     def close(self) -> None:
         self.player.destroy_node()
-        self._listener.close()
+        super().close()
         rclpy.try_shutdown(context=self.context)
 
 
@@ -305,9 +274,9 @@ SERVICES = [
 def test_in_a_service(
     host: Host, fault: Any, service: str, kind: Any, owner: Any, name: str, doing: str
 ):
-    fields = {'rate': 3.0} if service == 'set_rate' else {}
+    request = kind.Request(**({'rate': 3.0} if service == 'set_rate' else {}))
     with fault(owner, name, doing or f'answering ~/{service}') as planted:
-        answer = host.call(kind, service, **fields)
+        answer = host.call(kind, service, request)
         # Some of rosbag2's have no room for it.
         assert not getattr(answer, 'success', False)
         if kind is Trigger:
@@ -330,13 +299,13 @@ def test_in_a_change_of_a_parameter(
 ):
     before = host.player.get_parameter(parameter).value
     with fault(owner, name, f'setting {parameter}'):
-        result = host.configure(**{parameter: value})
+        (result,) = host.configure(**{parameter: value})
         assert not result.successful
         assert result.reason.startswith(f'{parameter} could not be {how}: ')
     assert host.player.get_parameter(parameter).value == before
     # What was refused can be set once it is possible.
-    assert host.configure(**{parameter: value}).successful
-    assert host.configure(**{parameter: before}).successful
+    assert host.configure(**{parameter: value})[0].successful
+    assert host.configure(**{parameter: before})[0].successful
 
 
 @pytest.mark.parametrize(
@@ -393,7 +362,7 @@ def test_a_jump_back_is_shown_after_a_picture_that_is_just_being_published(
     host.until(lambda: len(host.clocks) >= count + 10, 'more of the clock')
     assert {stamp_ns(clock) for clock in host.clocks[count:]} == {LATER_NS}
     opened.set()
-    host.until(lambda: stamp_ns(host.clocks[-1]) == BEGIN_NS, 'the clock at begin')
+    host.stands(BEGIN_NS)
     host.until(lambda: LATER_NS in map(stamp_ns, host.images[0]), 'the picture from before')
 
 

@@ -27,9 +27,8 @@ from test.support.lidars import (
     SPINS,
     T_RIG_LIDAR,
 )
-from test.support.player_bench import serve, stamp_ns
+from test.support.player_bench import BEGIN_NS, serve, stamp_ns
 
-from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
 from nurec_ros import Environment
 from nurec_ros.preview.lidar import beams, DEVICES
@@ -38,12 +37,11 @@ from nurec_ros.rendering.protos import sensorsim_pb2
 import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
 POINTS = f'~/{LIDAR}/points'
 ENDS_NS = [1000 * end for _, end in SPINS]
 # One row of the model each, and the elevation of its own.
@@ -79,8 +77,7 @@ def clouds(bench, server):
 
 
 def heard(bench):
-    clouds = bench.listen(PointCloud2, POINTS)
-    bench.until(lambda: clouds, 'the cloud of the halted moment')
+    clouds = bench.hear(PointCloud2, POINTS)
     assert {stamp_ns(one) for one in clouds} == {BEGIN_NS}
     return clouds
 
@@ -97,14 +94,9 @@ def ends_of_a_tick(bench, clouds, tick_us, count):
     return ends()
 
 
-def status_of(bench, diagnostics, words):
-    """Return the lidar's status once its message has some words."""
-
-    def found():
-        parts = diagnostics[-1].status if diagnostics else ()
-        return [one for one in parts if one.name.endswith(LIDAR) and words in one.message]
-
-    return bench.until(found, f'{words!r} in the diagnostics')[0]
+def reported(bench, words):
+    """Wait until the message of the lidar's status has some words."""
+    bench.until(lambda: words in bench.status(LIDAR).message, f'{words!r} in the diagnostics')
 
 
 @pytest.mark.parametrize(
@@ -134,13 +126,10 @@ def test_clouds_arrive_bit_for_bit_at_the_ends_of_the_spins(
 
 
 def test_nothing_is_rendered_that_nobody_wants(bench, server):
-    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
-    status_of(bench, diagnostics, 'nobody listens')
+    reported(bench, 'nobody listens')
     before = len(server.requests('render_lidar'))
-    pictures = bench.listen(CompressedImage, f'~/{CAMERAS[0]}/image_raw/compressed')
-    bench.configure(rate=5.0)
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'] and pictures, 'the end')
+    bench.infos_of()
+    bench.play_out(rate=5.0)
     assert len(server.requests('render_lidar')) == before
     # They are sensors, and no cameras.
     assert bench.state['cameras'] == list(CAMERAS)
@@ -183,20 +172,18 @@ def test_an_environment_has_the_cloud_of_the_same_moment(bench, clouds, usdz, se
 
 
 def test_none_wanted_and_a_name_that_is_unknown(bench, load):
-    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     load(lidars=['none'])
     bench.until(lambda: f'/nurec/{LIDAR}/points' not in bench.topics(), 'the end of the topic')
     bench.matched(f'~/{CAMERAS[0]}/camera_info')
-    diagnostics.clear()
-    bench.until(lambda: diagnostics, 'diagnostics')
-    assert not [one.name for one in diagnostics[-1].status if LIDAR in one.name]
+    bench.reports.clear()
+    bench.until(lambda: bench.reports, 'diagnostics')
+    assert not [one.name for one in bench.reports[-1].status if LIDAR in one.name]
     bench.configure(lidars=['roof'])
     answer = bench.refusal('load')
     assert f"parameter 'lidars' names 'roof'; expected some of '{LIDAR}'" in answer
 
 
 def test_a_server_without_lidars(bench, load, usdz):
-    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     with serve(usdz) as server:
         load(server=server.address)
         clouds = bench.listen(PointCloud2, POINTS)
@@ -206,14 +193,13 @@ def test_a_server_without_lidars(bench, load, usdz):
         assert 'renders no lidars' in lost[LIDAR]
         assert server.methods().count('refused lidar') == 1
         assert not clouds
-        status = status_of(bench, diagnostics, 'renders no lidars')
-        assert 'NuRec servers from 25.07 on do' in status.message
+        reported(bench, 'renders no lidars')
+        assert 'NuRec servers from 25.07 on do' in bench.status(LIDAR).message
 
 
 def test_what_does_not_fit_is_dropped_counted_and_named_and_an_empty_cloud_published(
     bench, clouds, server
 ):
-    diagnostics = bench.listen(DiagnosticArray, '/diagnostics')
     bench.configure(tick_us=200_000)
     nan = XYZ * np.float32(np.nan)
     spoilt = {
@@ -225,9 +211,8 @@ def test_what_does_not_fit_is_dropped_counted_and_named_and_an_empty_cloud_publi
     for words, reply in spoilt.items():
         server.spin = lambda *_, reply=reply: reply
         assert words in bench.trigger('tick')['failed_images'][LIDAR]
-        status = status_of(bench, diagnostics, words)
-    values = {one.key: one.value for one in status.values}
-    assert int(values['failed']) >= len(spoilt)
+        reported(bench, words)
+    assert int(bench.told(LIDAR)['failed']) >= len(spoilt)
     assert len(clouds) == count
     # The next ones are well.
     for reply, width in ((CLOUD, len(XYZ)), (b'', 0)):
@@ -306,10 +291,9 @@ def test_points_are_where_rays_of_ones_own_end(bench, load, rays_usdz):
     """By what TF says, which has the sensor's own frame, and a transform of each cloud's stamp."""
     with PreviewServer([rays_usdz]) as server:
         load(usdz_path=str(rays_usdz), server=server.address)
-        fixed = bench.listen(TFMessage, '/tf_static', latched=True)
+        fixed = bench.hear(TFMessage, '/tf_static', latched=True)
         moving = bench.listen(TFMessage, '/tf')
         clouds = heard(bench)
-        bench.until(lambda: fixed, 'the frames')
         (mount,) = [one for one in fixed[-1].transforms if one.child_frame_id == LIDAR]
         assert mount.header.frame_id == 'base_link'
         np.testing.assert_allclose(matrix_of(mount), T_RIG_LIDAR, atol=1e-12)

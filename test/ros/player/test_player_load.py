@@ -14,25 +14,23 @@
 """~/load: from nothing, to another scenario and back; files that are broken, and odd ones."""
 
 from itertools import pairwise
+from test.scenario.test_road_map import road, xodr
 from test.support.archives import build_archive, CAMERAS, REMOVED, SEQUENCE_ID, START_US
-from test.support.player_bench import Bench, serve, stamp_ns
+from test.support.player_bench import BEGIN_NS, Bench, FRONT, REAR, serve, stamp_ns
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Path as PathMessage
 import pytest
 from rosbag2_interfaces.srv import GetRate, IsPaused, PlayNext, Resume, Seek, SetRate
-from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
 OTHER_START_US = START_US + 500_000_000
 OTHER_NS = OTHER_START_US * 1000
 OTHER_CAMERA = 'camera_roof'
-FRONT, REAR = CAMERAS
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +57,7 @@ def server(usdz):
 def bench(running, usdz):
     """Return the shared player with the first scenario."""
     running.load(usdz_path=str(usdz), cameras=[''])
-    running.until(lambda: running.clock_ns == BEGIN_NS, 'the clock at begin')
+    running.stands(BEGIN_NS)
     # What is known of the graph comes by another way than the answer of load.
     running.until(lambda: topics_of(running) == info_topics(*CAMERAS), 'the topics')
     yield running
@@ -81,63 +79,32 @@ def test_position_is_begin_and_halted_and_the_rate_stays(bench, other, usdz):
     assert (state['is_playing'], state['current_time_us']) == (False, OTHER_START_US)
     assert state['duration_s'] == pytest.approx(3.0)
     assert state['speed'] == 2.5
-    bench.until(lambda: bench.clock_ns == OTHER_NS, 'the new time')
+    bench.stands(OTHER_NS)
     # And back to an earlier time.
     assert bench.load(usdz_path=str(usdz))['current_time_us'] == START_US
-    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'the earlier time')
+    bench.stands(BEGIN_NS)
 
 
-def test_old_markers_are_deleted_and_new_ones_shown(bench, other):
-    tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.seek(BEGIN_NS + 1_000_000_000)
-    bench.until(lambda: tracks and tracks[-1].markers, 'the old tracks')
+def test_who_comes_after_a_load_sees_nothing_of_before(bench, other):
     bench.load(usdz_path=other)
-    bench.trigger('tick')
-
-    def after():
-        cleared = [
-            i
-            for i, message in enumerate(tracks)
-            if any(marker.action == Marker.DELETEALL for marker in message.markers)
-        ]
-        first = cleared[-1] + 1 if cleared else len(tracks)
-        return tracks[first:]
-
-    bench.until(lambda: any(message.markers for message in after()), 'the new tracks')
-    stamps = {stamp_ns(marker) for message in after() for marker in message.markers}
-    assert min(stamps) >= OTHER_NS
-
-
-def test_latched_topics_are_replaced(bench, other):
-    running = bench.listen(TFMessage, '/tf_static', latched=True)
-    bench.until(lambda: running, 'the frames')
-    count = len(running)
-    bench.load(usdz_path=other)
-    # A running listener gets them too: they are published, not merely kept, in one message.
-    bench.until(lambda: len(running) == count + 1, 'the frames of the other scenario')
-    assert len(running[-1].transforms) == 4
-    paths = bench.listen(PathMessage, '~/path', latched=True)
-    egos = bench.listen(MarkerArray, '~/ego', latched=True)
-    statics = bench.listen(TFMessage, '/tf_static', latched=True)
-    bench.until(lambda: paths and egos and statics, 'the latched topics')
-    assert stamp_ns(paths[0].poses[0]) == OTHER_NS
-    # The other scenario has no box: who comes now sees none.
-    assert [marker.action for marker in egos[0].markers] == [Marker.DELETEALL]
-    frames = {transform.child_frame_id for transform in statics[0].transforms}
+    (path, *_) = bench.hear(PathMessage, '~/path', latched=True)
+    assert stamp_ns(path.poses[0]) == OTHER_NS
+    # The other scenario has no box.
+    (ego, *_) = bench.hear(MarkerArray, '~/ego', latched=True)
+    assert [marker.action for marker in ego.markers] == [Marker.DELETEALL]
+    (fixed, *_) = bench.hear(TFMessage, '/tf_static', latched=True)
+    frames = {one.child_frame_id for one in fixed.transforms}
     assert OTHER_CAMERA in frames
     assert REAR not in frames
 
 
 def test_topics_and_parameters_of_cameras_come_and_go(bench, other):
     assert topics_of(bench) == info_topics(*CAMERAS)
-    staying = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: staying, 'the first picture')
+    staying = bench.infos_of(FRONT)
     bench.load(usdz_path=other)
     bench.until(lambda: topics_of(bench) == info_topics(FRONT, OTHER_CAMERA), 'the new topics')
     bench.until(lambda: stamp_ns(staying[-1]) == OTHER_NS, 'the picture after load')
-    infos = bench.listen(CameraInfo, f'~/{OTHER_CAMERA}/camera_info')
-    bench.until(lambda: infos, 'a picture of the new camera')
-    assert stamp_ns(infos[0]) == OTHER_NS
+    assert stamp_ns(bench.infos_of(OTHER_CAMERA)[0]) == OTHER_NS
     assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
 
 
@@ -170,7 +137,7 @@ def test_the_old_scenario_plays_on_while_the_new_one_is_read(bench, pittsburgh):
     load = bench.start_call(Trigger, 'load')
     bench.until(load.done, 'the answer of load')
     assert load.result().success, load.result().message
-    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'the begin of the real drive')
+    bench.stands(BEGIN_NS)
     stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
     # That drive begins where this one does: the clock goes back once, and not before.
     backwards = [i for i, (a, b) in enumerate(pairwise(stamps)) if b < a]
@@ -186,50 +153,15 @@ def test_loads_are_served_one_after_another(bench):
 
 RIG, TRACKS, INFO = 'rig_trajectories.json', 'sequence_tracks.json', 'data_info.json'
 POSES = 'rig_trajectories[0].T_rig_worlds'
-TIMES = 'rig_trajectories[0].T_rig_world_timestamps_us'
-CHUNK = 'dummy_chunk_id.tracks_data'
-NAN_POSE = [
-    [1.0, 0.0, 0.0, float('nan')],
-    *([0.0] * i + [1.0] + [0.0] * (3 - i) for i in (1, 2, 3)),
-]
+TRACK_IDS = 'dummy_chunk_id.tracks_data.tracks_id'
+# One of each kind; test/scenario has every key.
 FATAL = {
     'no archive': ({}, []),
     'no rig': ({'leave_out': [RIG]}, [RIG]),
     'rig no JSON': ({'members': {RIG: '{"a": '}}, [RIG]),
-    'pose of another shape': (
-        {'edit_rig': {f'{POSES}[3]': [[1.0, 0.0, 0.0, 0.0]] * 3}},
-        [RIG, 'T_rig_worlds'],
-    ),
-    'NaN in a pose': ({'edit_rig': {f'{POSES}[3]': NAN_POSE}}, [RIG, 'T_rig_worlds']),
-    'times that go back': (
-        {'edit_rig': {f'{TIMES}[3]': START_US}},
-        [RIG, 'T_rig_world_timestamps_us'],
-    ),
-    'another number of times': (
-        {'edit_rig': {f'{TIMES}[3]': REMOVED}},
-        [RIG, 'T_rig_world_timestamps_us'],
-    ),
+    'NaN in a pose': ({'edit_rig': {f'{POSES}[3][0][3]': float('nan')}}, [RIG, 'T_rig_worlds']),
     'no poses': ({'edit_rig': {POSES: REMOVED}}, [RIG, 'T_rig_worlds']),
-    'track without an id': (
-        {'edit_tracks': {f'{CHUNK}.tracks_id': REMOVED}},
-        [TRACKS, 'tracks_id'],
-    ),
-    'track poses of another shape': (
-        {'edit_tracks': {f'{CHUNK}.tracks_poses[0]': [[0.0, 0.0]]}},
-        [TRACKS, 'tracks_poses'],
-    ),
-    'track times that go back': (
-        {'edit_tracks': {f'{CHUNK}.tracks_timestamps_us[0][3]': START_US}},
-        [TRACKS, 'tracks_timestamps_us'],
-    ),
-    'too few labels': (
-        {'edit_tracks': {f'{CHUNK}.tracks_label_class[3]': REMOVED}},
-        [TRACKS, 'tracks_label_class'],
-    ),
-    'too few sizes': (
-        {'edit_tracks': {'dummy_chunk_id.cuboidtracks_data.cuboids_dims[3]': REMOVED}},
-        [TRACKS, 'cuboids_dims'],
-    ),
+    'track without an id': ({'edit_tracks': {TRACK_IDS: REMOVED}}, [TRACKS, 'tracks_id']),
 }
 
 
@@ -275,16 +207,8 @@ def blind(_, model):
 
 FRAME_TIMES = 'rig_trajectories[0].cameras_frame_timestamps_us'
 LONG_NAME = 'a' * 240
-ROAD = (
-    '<road id="{0}" length="50"><planView><geometry s="0" x="0" y="{0}" hdg="0" length="50">'
-    '<line/></geometry></planView>{1}</road>'
-)
-LANES = (
-    '<lanes><laneSection s="0"><center><lane id="0" type="none"/></center><right>'
-    '<lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
-    '</right></laneSection></lanes>'
-)
-NO_LANE_SECTION = f'<OpenDRIVE>{ROAD.format(1, "<lanes/>")}{ROAD.format(9, LANES)}</OpenDRIVE>'
+# Of two roads one that has no lane section.
+ROADS = road() + road().replace('laneSection', 'x')
 # What is in them, what is said of it, and the cameras that are there.
 ODD = {
     'no tracks': ({'leave_out': [TRACKS]}, TRACKS, CAMERAS),
@@ -292,7 +216,7 @@ ODD = {
     'broken data_info': ({'members': {INFO: '[1, 2'}}, INFO, CAMERAS),
     'broken metadata': ({'metadata': '\t: ]['}, 'metadata.yaml', CAMERAS),
     'broken map': ({'members': {'map.xodr': '<OpenDRIVE'}}, 'map.xodr', CAMERAS),
-    'no lane section': ({'members': {'map.xodr': NO_LANE_SECTION}}, 'map.xodr', CAMERAS),
+    'no lane section': ({'members': {'map.xodr': xodr(roads=ROADS)}}, 'map.xodr', CAMERAS),
     'unknown lens': (of_camera(lambda _, lens: lens.update(type='compound-eye')), FRONT, [REAR]),
     'blind camera': (of_camera(blind), FRONT, [REAR]),
     'long name': (
@@ -320,8 +244,8 @@ def test_what_is_odd_is_played_and_said_once(running, tmp_path, what):
     assert (state['current_time_us'], state['done']) == (START_US, False)
     assert state['duration_s'] == pytest.approx(2.0)
     running.until(lambda: topics_of(running) == info_topics(*cameras), 'the topics')
-    infos = [running.listen(CameraInfo, f'~/{camera}/camera_info') for camera in cameras]
-    running.until(lambda: all(infos), 'a picture of each camera')
+    for camera in cameras:
+        running.infos_of(camera)
     assert running.trigger('play')['is_playing']
     assert len(set(map(stamp_ns, running.spin(running.clocks, 5)))) > 2
     level = 'INFO' if what == 'long name' else 'WARN'
@@ -342,21 +266,8 @@ def test_begin_and_end_are_what_poses_and_range_cover_both(bench, tmp_path):
     bench.configure(tick_us=100_000)
 
 
-EVERYTHING = {
-    'play',
-    'stop',
-    'reset',
-    'tick',
-    'load',
-    'pause',
-    'resume',
-    'toggle_paused',
-    'is_paused',
-    'get_rate',
-    'set_rate',
-    'seek',
-    'play_next',
-}
+SERVICES = {'play', 'stop', 'reset', 'tick', 'load', 'pause', 'resume', 'toggle_paused'}
+SERVICES |= {'is_paused', 'get_rate', 'set_rate', 'seek', 'play_next'}
 
 
 @pytest.fixture(scope='module')
@@ -376,12 +287,11 @@ def test_what_an_idle_player_publishes_and_says(idle):
     (line,) = [one for one in idle.player.output.splitlines() if '[INFO]' in one]
     assert '~/load' in line
     assert 'usdz_path' in line
-    found = idle.listen(DiagnosticArray, '/diagnostics')
-    idle.until(lambda: found, 'diagnostics')
-    (status,) = found[-1].status
+    idle.until(lambda: idle.reports, 'diagnostics')
+    (status,) = idle.reports[-1].status
     assert (status.name, status.level) == ('nurec: playback', DiagnosticStatus.OK)
     assert 'usdz_path' in status.message
-    assert found[-1].header.stamp.nanosec > 0
+    assert idle.reports[-1].header.stamp.nanosec > 0
 
 
 def test_every_service_is_there(idle):
@@ -389,7 +299,7 @@ def test_every_service_is_there(idle):
         found = idle.listener.node.get_service_names_and_types_by_node('nurec', '/')
         return {name.removeprefix('/nurec/') for name, _ in found}
 
-    idle.until(lambda: offered() >= EVERYTHING, 'all services')
+    idle.until(lambda: offered() >= SERVICES, 'all services')
 
 
 def test_services_of_an_idle_player_refuse_with_the_remedy(idle):

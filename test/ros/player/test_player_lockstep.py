@@ -14,20 +14,25 @@
 """mode: lockstep. The clock waits at every due time for its images; nothing is dropped."""
 
 from test.rendering.fake_server import Gate, picture
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import NOWHERE, serve, stamp_ns
+from test.support.player_bench import (
+    BEGIN_NS,
+    frame_ends,
+    FRONT,
+    MS,
+    NOWHERE,
+    REAR,
+    serve,
+    stamp_ns,
+)
 import time
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 from sensor_msgs.msg import CameraInfo
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
-FRONT, REAR = CAMERAS
-FRONT_DUE = [BEGIN_NS + 47_000_000 + 100_000_000 * k for k in range(20)]
-REAR_DUE = [BEGIN_NS + 50_000_000 + 100_000_000 * k for k in range(20)]
+FRONT_DUE, REAR_DUE = frame_ends(FRONT), frame_ends(REAR)
 
 
 @pytest.fixture(scope='module')
@@ -47,22 +52,9 @@ def running(start, usdz, server):
     return start(usdz_path=usdz, server=server.address, mode='lockstep').ready()
 
 
-def listen(bench, *cameras):
-    """Listen to cameras; wait for their pictures of begin."""
-    found = [bench.listen(CameraInfo, f'~/{name}/camera_info') for name in cameras]
-    bench.until(lambda: all(found), 'the first pictures')
-    return found
-
-
-def playback_of(found):
-    """Return the status of the playback that came last; an OK before there is one."""
-    return found[-1].status[0] if found else DiagnosticStatus()
-
-
-def speed_of(found):
+def speed_of(bench):
     """Return the speed that it achieves; a large one while that is not known."""
-    values = {value.key: value.value for value in playback_of(found).values}
-    speed = values.get('achieved_speed_s_per_s', 'unknown')
+    speed = bench.told('playback').get('achieved_speed_s_per_s', 'unknown')
     return 1000.0 if speed == 'unknown' else float(speed)
 
 
@@ -76,21 +68,19 @@ def stamps(messages):
 
 def test_every_due_frame_comes_in_order_however_slow_the_server(bench):
     """And the clock, which never is faster, then says how fast it was."""
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    front, rear = listen(bench, *CAMERAS)
-    bench.configure(rate=10.0)
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
+    front, rear = bench.infos_of(FRONT), bench.infos_of(REAR)
+    bench.play_out(rate=10.0)
     due = [BEGIN_NS, *FRONT_DUE], [BEGIN_NS, *REAR_DUE]
     bench.until(lambda: (stamps(front), stamps(rear)) == due, 'all frames')
     # Rate 10 makes 200 frames a second due: one at a time takes longer.
     bench.configure(loop=True)
     bench.trigger('play')
-    bench.until(lambda: 0.0 < speed_of(found) < 8.0, 'a speed below the rate')
+    bench.until(lambda: 0.0 < speed_of(bench) < 8.0, 'a speed below the rate')
 
 
 def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(bench, gate):
-    listen(bench, *CAMERAS)
+    for name in (FRONT, REAR):
+        bench.infos_of(name)
     gate.hold()
     bench.configure(rate=10.0)
     bench.trigger('play')
@@ -103,57 +93,48 @@ def test_no_image_is_ahead_of_the_clock_and_the_clock_waits(bench, gate):
 
 
 def test_it_never_runs_faster_than_the_rate(bench, server, gate):
-    listen(bench, *CAMERAS)
+    for name in (FRONT, REAR):
+        bench.infos_of(name)
     server.render = picture
-    bench.configure(rate=2.0)
     begun = time.monotonic()
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
+    bench.play_out(rate=2.0)
     assert time.monotonic() - begun >= 0.99
     server.render = gate
 
 
 def test_it_waits_for_a_server_that_is_down_but_for_ticks(bench, load):
-    found = bench.listen(DiagnosticArray, '/diagnostics')
     load(server=NOWHERE)
     bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-
-    def subscribers():
-        parts = found[-1].status if found else ()
-        values = [v for part in parts if part.name == f'nurec: {FRONT}' for v in part.values]
-        return sum(int(one.value) for one in values if one.key == 'subscribers')
-
-    bench.until(subscribers, 'the subscriber')
+    bench.until(lambda: int(bench.told(FRONT).get('subscribers', 0)), 'the subscriber')
     bench.trigger('play')
     bench.passes(FRONT_DUE[0])
     bench.spin(bench.clocks, 50)
     assert bench.clock_ns == FRONT_DUE[0]
     # Soon it is no blink of the connection any more, and said so.
-    bench.until(lambda: playback_of(found).level != DiagnosticStatus.OK, 'a warning')
-    assert f'cannot reach {NOWHERE}' in playback_of(found).message
+    bad = (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+    bench.until(lambda: bench.status('playback').level in bad, 'a warning')
+    assert f'cannot reach {NOWHERE}' in bench.status('playback').message
     # It is measured over some seconds, of which the first were played.
-    bench.until(lambda: speed_of(found) == 0.0, 'the speed of a clock that waits')
+    bench.until(lambda: speed_of(bench) == 0.0, 'the speed of a clock that waits')
     # Only a tick loses its frames at once.
-    assert bench.trigger('tick')['current_time_us'] * 1000 == FRONT_DUE[0] + 100_000_000
+    assert bench.trigger('tick')['current_time_us'] * 1000 == FRONT_DUE[0] + 100 * MS
     bench.trigger('stop')
     bench.trigger('reset')
-    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')
+    bench.stands(BEGIN_NS)
 
 
 def test_without_listeners_it_runs_at_the_rate(bench, load):
     load(server=NOWHERE)
-    bench.configure(rate=4.0)
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
+    bench.play_out(rate=4.0)
 
 
 def test_a_loop_has_all_frames_of_each_lap(bench, load):
     """The frame at the end of the range too: its image is out before the clock jumps back."""
     load(cameras=[FRONT])
     bench.configure(rate=10.0, loop=True, camera_rate=5.0)
-    (infos,) = listen(bench, FRONT)
+    infos = bench.infos_of(FRONT)
     bench.trigger('play')
-    lap = [BEGIN_NS + 200_000_000 * k for k in range(11)]
+    lap = [BEGIN_NS + 200 * MS * k for k in range(11)]
     laps = [*lap, *lap, *lap]
     bench.until(lambda: len(stamps(infos)) >= len(laps), 'three laps')
     assert stamps(infos)[: len(laps)] == laps

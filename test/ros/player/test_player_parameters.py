@@ -17,8 +17,8 @@ from array import array
 import math
 from pathlib import Path
 from test.rendering.fake_server import FakeServer
-from test.support.archives import CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import stamp_ns
+from test.support.archives import CAMERAS, SEQUENCE_ID
+from test.support.player_bench import BEGIN_NS, frame_ends, FRONT, MS, REAR, stamp_ns
 
 import cv2
 import numpy as np
@@ -31,43 +31,38 @@ import yaml
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
-FRONT, REAR = CAMERAS
-
 
 @pytest.fixture
 def infos(bench):
     """Listen to the front camera."""
-    messages = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: messages, 'the first picture')
-    yield messages
+    yield bench.infos_of(FRONT)
     bench.configure(camera_rate=0.0, resolution_scale=0.25, always_render=False)
     bench.configure(**{f'{FRONT}__rate': -1.0, f'{FRONT}__resolution_scale': 0.0})
 
 
 def ticked(bench, infos, count):
-    """Tick 1 s from begin and give the stamps of its frames, in ms after begin."""
+    """Tick 1 s from begin and give the stamps of its frames, after begin."""
     bench.trigger('reset')
-    bench.until(lambda: bench.clock_ns == BEGIN_NS, 'begin')
+    bench.stands(BEGIN_NS)
     infos.clear()
     bench.configure(tick_us=1_000_000)
     bench.trigger('tick')
 
     def stamps():
         # Without the picture of begin, which may still have been on its way.
-        found = [(stamp_ns(info) - BEGIN_NS) // 1_000_000 for info in infos]
-        return [stamp for stamp in found if stamp]
+        return [stamp_ns(info) - BEGIN_NS for info in infos if stamp_ns(info) > BEGIN_NS]
 
     bench.until(lambda: len(stamps()) >= count, f'{count} frames')
     return stamps()
 
 
 def test_camera_rate_and_that_of_one_camera(bench, infos):
-    assert ticked(bench, infos, 10) == [47 + 100 * k for k in range(10)]
+    recorded = [end - BEGIN_NS for end in frame_ends(FRONT, until_ns=BEGIN_NS + 1000 * MS)]
+    assert ticked(bench, infos, 10) == recorded
     assert bench.configure(camera_rate=4.0)[0].successful
-    assert ticked(bench, infos, 4) == [250, 500, 750, 1000]
+    assert ticked(bench, infos, 4) == [250 * MS, 500 * MS, 750 * MS, 1000 * MS]
     assert bench.configure(**{f'{FRONT}__rate': 2.0})[0].successful
-    assert ticked(bench, infos, 2) == [500, 1000]
+    assert ticked(bench, infos, 2) == [500 * MS, 1000 * MS]
 
 
 def test_resolution_scale(bench, infos):
@@ -78,15 +73,14 @@ def test_resolution_scale(bench, infos):
     bench.until(lambda: (infos[-1].width, infos[-1].height) == (960, 540), 'a larger picture')
     # They show the moment at which the player is halted, like the one before.
     assert {stamp_ns(info) for info in infos} == {BEGIN_NS}
-    images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
-    bench.until(lambda: images, 'an image')
+    images = bench.hear(CompressedImage, f'~/{FRONT}/image_raw/compressed')
     assert cv2.imdecode(np.array(images[-1].data), cv2.IMREAD_COLOR).shape == (540, 960, 3)
 
 
 def moved_on(bench, infos):
     """Go to another moment: what was on its way before comes before the picture of that."""
-    bench.seek(BEGIN_NS + 500_000_000)
-    bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS + 500_000_000, 'that moment')
+    bench.seek(BEGIN_NS + 500 * MS)
+    bench.until(lambda: stamp_ns(infos[-1]) == BEGIN_NS + 500 * MS, 'that moment')
     return infos
 
 
@@ -110,25 +104,18 @@ def test_what_changes_nothing_of_the_picture_renders_none(bench, infos):
 
 
 def test_always_render_asks_for_all_cameras(bench, server):
-    def poses():
-        requests = list(server.requests())
-        for batch in server.requests('batch_render_rgb'):
-            requests += [item.request for item in batch.items]
-        return {camera_of(request) for request in requests}
-
+    before = [len(server.pictures(name)) for name in CAMERAS]
     bench.configure(always_render=True)
-    bench.until(lambda: len(poses()) == 2, 'both cameras')
+    bench.until(
+        lambda: all(len(server.pictures(a)) > b for a, b in zip(CAMERAS, before, strict=True)),
+        'both cameras',
+    )
     bench.configure(always_render=False)
-
-
-def camera_of(request):
-    return request.camera_intrinsics.logical_id
 
 
 def test_rig_offset_moves_the_cameras(bench, infos, server):
     def last_pose():
-        request = server.requests() or [server.requests('batch_render_rgb')[-1].items[0].request]
-        return request[-1].sensor_pose.start_pose.vec
+        return server.pictures()[-1].sensor_pose.start_pose.vec
 
     before = last_pose()
     assert bench.configure(rig_offset=[0.0, 0.0, 2.0, 0.0, 0.0, 0.0])[0].successful
@@ -138,7 +125,7 @@ def test_rig_offset_moves_the_cameras(bench, infos, server):
 
 def test_velocity_arrows_and_trails(bench):
     tracks = bench.listen(MarkerArray, '~/tracks')
-    bench.seek(BEGIN_NS + 1_000_000_000)
+    bench.seek(BEGIN_NS + 1000 * MS)
 
     def kinds():
         shown = [m for m in tracks[-1].markers if m.action == Marker.ADD] if tracks else []
@@ -258,11 +245,8 @@ def test_image_format_and_topics_that_are_switched_off(
     topic = f'/nurec/{FRONT}/image_raw/compressed'
     assert bool(bench.listener.node.count_publishers(topic)) is bool(name)
     if name:
-        images = bench.listen(CompressedImage, topic)
-        bench.until(lambda: images, 'a picture')
-    bench.configure(rate=10.0)
-    bench.trigger('play')
-    bench.until(lambda: bench.state['done'], 'the end')
+        bench.hear(CompressedImage, topic)
+    bench.play_out(rate=10.0)
 
 
 def test_stored_values_are_of_the_tables_type(without_tf):

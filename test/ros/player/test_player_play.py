@@ -16,11 +16,10 @@
 from itertools import pairwise
 import signal
 from statistics import median
-from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.archives import START_US
+from test.support.player_bench import BEGIN_NS, END_NS, MS, NOWHERE, stamp_ns
 import time
 
-from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 from rosbag2_interfaces.srv import (
     GetRate,
@@ -32,30 +31,8 @@ from rosbag2_interfaces.srv import (
     TogglePaused,
 )
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo
 
 pytestmark = pytest.mark.contract
-
-BEGIN_NS = START_US * 1000
-END_NS = BEGIN_NS + 2_000_000_000
-MS = 1_000_000
-FRONT = CAMERAS[0]
-TYPES = {
-    'is_playing': bool,
-    'speed': float,
-    'current_time_us': int,
-    'seconds_since_start': float,
-    'duration_s': float,
-    'progress': float,
-    'done': bool,
-    'scenario': str,
-    'active_tracks': int,
-    'new_track_ids': list,
-    'removed_track_ids': list,
-    'start_us': int,
-    'end_us': int,
-    'cameras': list,
-}
 
 
 def test_waits_at_begin_halted(bench):
@@ -65,12 +42,6 @@ def test_waits_at_begin_halted(bench):
     assert state['duration_s'] == pytest.approx(2.0)
     assert state['scenario'].startswith('clipgt-')
     assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {BEGIN_NS}
-
-
-def test_answers_are_one_line_of_json_in_json_types(bench):
-    for name in ('play', 'stop', 'reset', 'tick'):
-        state = bench.trigger(name)
-        assert {key: type(state.get(key)) for key in TYPES} == TYPES
 
 
 def test_play_runs_to_the_end_without_going_back_and_halts_there(bench):
@@ -83,20 +54,13 @@ def test_play_runs_to_the_end_without_going_back_and_halts_there(bench):
     assert all(stamp % 1000 == 0 for stamp in stamps)
     assert {stamp_ns(clock) for clock in bench.spin(bench.clocks, 20)} == {END_NS}
     bench.until(lambda: bench.state['done'], 'the state of the end')
-    assert bench.state == {
-        **bench.state,
-        'is_playing': False,
-        'progress': 1.0,
-        'current_time_us': START_US + 2_000_000,
-    }
+    assert (bench.state['is_playing'], bench.state['progress']) == (False, 1.0)
+    assert bench.state['current_time_us'] == END_NS // 1000
     # From the end it plays from begin.
     assert bench.trigger('stop')['done']
     state = bench.trigger('play')
-    assert (state['is_playing'], state['done'], state['current_time_us']) == (
-        True,
-        False,
-        START_US,
-    )
+    assert (state['is_playing'], state['done']) == (True, False)
+    assert state['current_time_us'] == START_US
 
 
 @pytest.fixture
@@ -113,7 +77,7 @@ def test_stop_keeps_the_position_and_reset_the_rate(slow):
     state = slow.trigger('stop')
     position_ns = state['current_time_us'] * 1000
     assert BEGIN_NS < position_ns < END_NS
-    slow.until(lambda: slow.clock_ns == position_ns, 'the position')
+    slow.stands(position_ns)
     assert {stamp_ns(clock) for clock in slow.spin(slow.clocks, 20)} == {position_ns}
     assert not slow.trigger('stop')['is_playing']
     assert slow.trigger('play')['current_time_us'] == state['current_time_us']
@@ -121,23 +85,7 @@ def test_stop_keeps_the_position_and_reset_the_rate(slow):
     state = slow.trigger('reset')
     assert (state['is_playing'], state['current_time_us']) == (False, START_US)
     assert state['speed'] == 0.1
-    slow.until(lambda: slow.clock_ns == BEGIN_NS, 'the clock at begin')
-
-
-def test_state_is_published_on_every_change_and_latched(bench):
-    for name, playing in (('play', True), ('stop', False), ('play', True), ('reset', False)):
-        before = len(bench.states)
-        bench.trigger(name)
-        bench.until(
-            lambda before=before, playing=playing: any(
-                message.values[0].value == ('true' if playing else 'false')
-                for message in bench.states[before:]
-            ),
-            f'the state after {name}',
-        )
-    # A client that starts later hears it without any change.
-    late = bench.listen(DiagnosticStatus, '~/state', latched=True)
-    bench.until(lambda: late, 'the latched state')
+    slow.stands(BEGIN_NS)
 
 
 def paused(bench):
@@ -192,20 +140,6 @@ def test_a_rate_out_of_range_is_refused(bench):
     assert bench.player.output.count('~/set_rate refused') == 6
 
 
-def test_play_next_goes_through_every_frame_time_of_any_camera_and_renders(bench):
-    infos = {name: bench.listen(CameraInfo, f'~/{name}/camera_info') for name in CAMERAS}
-    for messages in infos.values():
-        bench.until(lambda messages=messages: messages, 'the first picture')
-        messages.clear()
-    # Their first frames end 47 ms and 50 ms after the start, and come every 100 ms.
-    for due_us in (47_000, 50_000, 147_000, 150_000, 247_000, 250_000):
-        assert play_next(bench)
-        assert bench.trigger('stop')['current_time_us'] == START_US + due_us
-    bench.until(lambda: sum(map(len, infos.values())) >= 6, 'six frames')
-    front, rear = ([stamp_ns(info) // 1000 - START_US for info in infos[name]] for name in CAMERAS)
-    assert (front, rear) == ([47_000, 147_000, 247_000], [50_000, 150_000, 250_000])
-
-
 def test_play_next_refuses_while_playing_at_the_end_and_after_the_last_frame(slow):
     before = slow.player.output.count('~/play_next refused: ')
     slow.trigger('play')
@@ -229,10 +163,8 @@ def test_a_scenario_of_one_moment_is_done_and_never_plays(start, usdz, server):
         loop=True,
         autoplay=True,
     ).ready()
-    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
-    bench.until(lambda: infos, 'its still frame')
     moment_ns = BEGIN_NS + 1000 * MS
-    assert stamp_ns(infos[0]) == moment_ns
+    assert stamp_ns(bench.infos_of()[0]) == moment_ns
     for name in ('play', 'tick', 'tick', 'stop', 'reset'):
         state = bench.trigger(name)
         assert (state['is_playing'], state['done']) == (False, True)

@@ -14,11 +14,11 @@
 """The render server: away, late, gone, back, refusing. All but the images goes on."""
 
 from test.rendering.fake_server import FakeServer, Gate, picture, png
-from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.archives import build_archive, SEQUENCE_ID
+from test.support.player_bench import BEGIN_NS, END_NS, FRONT, NOWHERE, REAR, stamp_ns
 from test.support.ports import claim_port
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 import grpc
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -26,9 +26,6 @@ from tf2_msgs.msg import TFMessage
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
-END_NS = BEGIN_NS + 2_000_000_000
-FRONT, REAR = CAMERAS
 CODE = grpc.StatusCode
 
 
@@ -36,42 +33,21 @@ CODE = grpc.StatusCode
 SELDOM = {'clock_rate': 20, 'report_s': 0.2}
 
 
-def status_of(messages, part):
-    """Return the last status of a part; one that says nothing before there is any."""
-    for message in reversed(messages):
-        for status in message.status:
-            if status.name == f'nurec: {part}':
-                return status
-    return DiagnosticStatus(level=DiagnosticStatus.STALE)
-
-
-def values_of(status):
-    return {value.key: value.value for value in status.values}
-
-
-def info_of(bench, name=FRONT):
-    return bench.listen(CameraInfo, f'~/{name}/camera_info')
-
-
 def test_without_a_server_a_picture_is_owed_and_the_scenario_plays(start, usdz):
     bench = start(usdz_path=usdz, server=NOWHERE, rate=10.0, **SELDOM).ready()
-    info_of(bench)
+    bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
     transforms = bench.listen(TFMessage, '/tf')
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.until(lambda: f'cannot reach {NOWHERE}' in status_of(found, FRONT).message, 'the reason')
-    assert status_of(found, FRONT).level == DiagnosticStatus.WARN
-    assert values_of(status_of(found, FRONT))['pending'] == '1'
-    assert status_of(found, REAR).level == DiagnosticStatus.OK
+    bench.until(lambda: f'cannot reach {NOWHERE}' in bench.status(FRONT).message, 'the reason')
+    assert bench.status(FRONT).level == DiagnosticStatus.WARN
+    assert bench.told(FRONT)['pending'] == '1'
+    assert bench.status(REAR).level == DiagnosticStatus.OK
     bench.trigger('play')
     bench.passes(END_NS)
     bench.until(lambda: transforms, '/tf')
-    bench.until(
-        lambda: 'cannot reach' in status_of(found, 'renderer').message,
-        'the diagnosis',
-    )
-    status = status_of(found, 'renderer')
+    bench.until(lambda: 'cannot reach' in bench.status('renderer').message, 'the diagnosis')
+    status = bench.status('renderer')
     assert status.level == DiagnosticStatus.ERROR
-    assert values_of(status)['connected'] == 'false'
+    assert bench.told('renderer')['connected'] == 'false'
     assert all(
         words in status.message
         for words in ('is the NuRec container running', 'port 1 published', '10-30 s')
@@ -81,8 +57,7 @@ def test_without_a_server_a_picture_is_owed_and_the_scenario_plays(start, usdz):
 def test_pictures_come_when_the_server_comes_and_when_it_comes_back(start, usdz):
     port = claim_port()
     bench = start(usdz_path=usdz, server=f'127.0.0.1:{port}', loop=True, **SELDOM).ready()
-    infos = info_of(bench)
-    found = bench.listen(DiagnosticArray, '/diagnostics')
+    infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
     bench.spin(bench.clocks, 10)
     assert not infos
     with FakeServer(scenes=[SEQUENCE_ID], port=port) as server:
@@ -94,9 +69,7 @@ def test_pictures_come_when_the_server_comes_and_when_it_comes_back(start, usdz)
         server.answers['get_available_scenes'] = not_yet
         bench.until(lambda: infos, 'the picture')
         assert stamp_ns(infos[0]) == BEGIN_NS
-        bench.until(
-            lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK, 'all is well'
-        )
+        bench.until(lambda: bench.status('renderer').level == DiagnosticStatus.OK, 'all is well')
         bench.trigger('play')
         bench.spin(infos, 3)
     bench.spin(bench.clocks, 10)
@@ -114,29 +87,23 @@ def test_a_server_is_called_slow_once_it_has_compiled_and_frames_drop_but_not_th
         bench = start(
             usdz_path=long, server=server.address, camera_rate=30, batch='never', **SELDOM
         ).ready()
-        infos = info_of(bench)
-        found = bench.listen(DiagnosticArray, '/diagnostics')
+        infos = bench.listen(CameraInfo, f'~/{FRONT}/camera_info')
         bench.trigger('play')
 
         def waited_s():
-            values = values_of(status_of(found, 'renderer'))
-            return float(values.get('waiting_for_first_frame_s', 0.0))
+            return float(bench.told('renderer').get('waiting_for_first_frame_s', 0.0))
 
         bench.until(lambda: waited_s() > 2.0, 'the wait')
         for part in ('renderer', FRONT):
-            assert status_of(found, part).level == DiagnosticStatus.OK
-        told = [s for m in found for s in m.status if s.name == f'nurec: {FRONT}']
+            assert bench.status(part).level == DiagnosticStatus.OK
+        told = [s for m in bench.reports for s in m.status if s.name == f'nurec: {FRONT}']
         assert not any('resolution_scale' in status.message for status in told)
         gate.let_all_go()
         bench.until(lambda: infos, 'the first picture')
 
-        def slow():
-            status = status_of(found, FRONT)
-            return status if 'resolution_scale' in status.message else None
-
-        status = bench.until(slow, 'the diagnosis')
-        assert status.level == DiagnosticStatus.WARN
-        values = values_of(status)
+        bench.until(lambda: 'resolution_scale' in bench.status(FRONT).message, 'the diagnosis')
+        assert bench.status(FRONT).level == DiagnosticStatus.WARN
+        values = bench.told(FRONT)
         assert float(values['dropped_hz']) > 0
         assert float(values['received_hz']) > 0
         assert float(values['latency_p50_ms']) >= 190
@@ -180,10 +147,8 @@ def running(start, usdz, moody):
         batch='never',
         report_s=0.2,
     ).ready()
-    bench.infos = info_of(bench)
-    bench.images = bench.listen(CompressedImage, f'~/{FRONT}/image_raw/compressed')
-    bench.found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.until(lambda: bench.infos and bench.images, 'the first picture')
+    bench.infos = bench.infos_of(FRONT)
+    bench.images = bench.hear(CompressedImage, f'~/{FRONT}/image_raw/compressed')
     bench.trigger('play')
     return bench
 
@@ -206,7 +171,7 @@ def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer
     moody.answer = answer
 
     def complaint():
-        status = status_of(running.found, FRONT)
+        status = running.status(FRONT)
         bad = status.level in (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
         return bad and words in status.message
 
@@ -220,9 +185,7 @@ def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer
     running.until(silent, 'the end of the pictures')
     moody.answer = None
     running.spin(running.infos, 5)
-    running.until(
-        lambda: status_of(running.found, FRONT).level == DiagnosticStatus.OK, 'all is well'
-    )
+    running.until(lambda: running.status(FRONT).level == DiagnosticStatus.OK, 'all is well')
 
 
 def test_an_image_of_another_size_is_published_as_it_is(running, moody):
@@ -271,8 +234,7 @@ def test_the_url_of_a_scene_goes_along_with_every_call_and_changes_with_the_next
             scene_url='file:///data/street.usdz',
             **SELDOM,
         ).ready()
-        infos = info_of(bench)
-        bench.until(lambda: infos, 'the picture')
+        infos = bench.infos_of(FRONT)
         [refused] = bench.configure(scene_url='/data/a.usdz')
         assert not refused.successful
         assert "scene_url is '/data/a.usdz', expected a URL" in refused.reason
@@ -296,13 +258,8 @@ def test_a_server_that_takes_any_scene_is_asked_for_the_archives_own_past_any_pr
         monkeypatch.delenv(name, raising=False)
     with FakeServer(scenes=['*']) as server:
         bench = start(usdz_path=usdz, server=server.address, batch='never', **SELDOM).ready()
-        infos = info_of(bench)
-        found = bench.listen(DiagnosticArray, '/diagnostics')
-        bench.until(lambda: infos, 'the picture')
+        bench.infos_of(FRONT)
         assert {request.scene_id for request in server.requests()} == {SEQUENCE_ID}
-        bench.until(
-            lambda: status_of(found, 'renderer').level == DiagnosticStatus.OK,
-            'a renderer that is well',
-        )
+        bench.until(lambda: bench.status('renderer').level == DiagnosticStatus.OK, 'all is well')
         assert '[WARN]' not in bench.player.output
         assert bench.get('use_proxy') is False

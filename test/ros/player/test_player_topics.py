@@ -13,13 +13,11 @@
 # limitations under the License.
 """What topics show that is special: names, a second player, QoS, colours, no box, an IMU."""
 
-import math
 from test.scenario.test_road_map import earth_pose, road, xodr
 from test.support.archives import build_archive, CAMERAS, example_tracks, REMOVED, START_US
-from test.support.player_bench import NOWHERE, stamp_ns
+from test.support.player_bench import BEGIN_NS, FRONT, MS, NOWHERE, stamp_ns
 
-from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
@@ -30,23 +28,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
-BEGIN_NS = START_US * 1000
-MS = 1_000_000
 HALF_NS = BEGIN_NS + 500 * MS
-FRONT = CAMERAS[0]
-
-
-def placed_on_earth(latitude, longitude):
-    """Return the matrix from east, north, up there to ECEF, on a sphere of Earth's size."""
-    sin_b, cos_b = math.sin(latitude), math.cos(latitude)
-    sin_l, cos_l = math.sin(longitude), math.cos(longitude)
-    radius = 6_371_000.0
-    return [
-        [-sin_l, -sin_b * cos_l, cos_b * cos_l, radius * cos_b * cos_l],
-        [cos_l, -sin_b * sin_l, cos_b * sin_l, radius * cos_b * sin_l],
-        [0.0, cos_b, sin_b, radius * sin_b],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
 
 
 def frames_of(messages):
@@ -61,16 +43,6 @@ def frames_of(messages):
 def is_identity(one):
     move, turn = one.transform.translation, one.transform.rotation
     return (move.x, move.y, move.z, turn.x, turn.y, turn.z, abs(turn.w)) == (0, 0, 0, 0, 0, 0, 1)
-
-
-def heard(bench, *topics):
-    """Return what comes first on topics, given as (type, name, latched), each as a list."""
-    lists = [bench.listen(kind, name, latched=latched) for kind, name, latched in topics]
-    bench.until(lambda: all(lists), 'the first of each')
-    return lists
-
-
-TF, TF_STATIC = (TFMessage, '/tf', False), (TFMessage, '/tf_static', True)
 
 
 @pytest.fixture(scope='module')
@@ -94,30 +66,6 @@ def second(start, running, usdz, server):
     )
     bench.until(lambda: bench.states, 'the state of the second')
     return bench
-
-
-def test_without_being_asked_for_there_is_no_earth(bench):
-    (fixed,) = heard(bench, TF_STATIC)
-    assert 'earth' not in {parent for parent, _ in frames_of(fixed)}
-
-
-def test_tf_has_exactly_the_position_while_halted(bench):
-    moving = bench.listen(TFMessage, '/tf')
-    for offset_ns in (0, 33_000, 700_000_000, 2_000_000_000):
-        t_ns = BEGIN_NS + offset_ns
-        bench.seek(t_ns)
-        bench.until(
-            lambda t_ns=t_ns: moving and stamp_ns(moving[-1].transforms[-1]) == t_ns, 'the stamp'
-        )
-
-
-def test_diagnostics_come_with_all_parts_in_one_message(bench):
-    found = bench.listen(DiagnosticArray, '/diagnostics')
-    bench.trigger('tick')
-    now = (START_US + 100_000) * 1000
-    bench.until(lambda: sum(stamp_ns(message) == now for message in found) >= 2, 'two messages')
-    names = [status.name for status in found[-1].status]
-    assert names == ['nurec: playback', 'nurec: renderer', *(f'nurec: {c}' for c in CAMERAS)]
 
 
 def test_frames_do_not_mix(running, second):
@@ -146,8 +94,7 @@ def test_each_keeps_its_own_time_and_one_owns_the_clock(running, second):
 
 def test_images_come_under_the_names_and_frames_of_each(running, second):
     for bench, prefix in ((running, ''), (second, 'b/')):
-        (infos,) = heard(bench, (CameraInfo, f'~/{FRONT}/camera_info', False))
-        assert infos[0].header.frame_id == f'{prefix}{FRONT}_optical_frame'
+        assert bench.infos_of()[0].header.frame_id == f'{prefix}{FRONT}_optical_frame'
 
 
 def warnings_of_the_clock(bench):
@@ -156,7 +103,7 @@ def warnings_of_the_clock(bench):
 
 
 def test_no_warning_about_the_clock(running, second):
-    running.spin(running.listen(DiagnosticArray, '/diagnostics'), 10)
+    running.spin(running.reports, 10)
     assert not warnings_of_the_clock(running) + warnings_of_the_clock(second)
 
 
@@ -187,8 +134,8 @@ def renamed(start, usdz):
 
 
 def test_names_are_parameters_and_odom_is_an_identity(renamed):
-    moving, fixed, odometry = heard(renamed, TF, TF_STATIC, (Odometry, '~/odom', False))
-    found = frames_of(moving + fixed)
+    moving, odometry = renamed.hear(TFMessage, '/tf'), renamed.hear(Odometry, '~/odom')
+    found = frames_of(moving + renamed.hear(TFMessage, '/tf_static', latched=True))
     assert set(found) == {('world', 'odom'), ('odom', 'rig')} | {
         pair for name in CAMERAS for pair in (('rig', name), (name, f'{name}_optical_frame'))
     }
@@ -197,8 +144,8 @@ def test_names_are_parameters_and_odom_is_an_identity(renamed):
 
 
 def test_names_in_diagnostics_have_the_namespace(renamed):
-    (found,) = heard(renamed, (DiagnosticArray, '/diagnostics', False))
-    names = [status.name for status in found[-1].status]
+    renamed.until(lambda: renamed.reports, 'diagnostics')
+    names = [status.name for status in renamed.reports[-1].status]
     assert names == [f'/fleet/nurec: {part}' for part in ('playback', 'renderer', *CAMERAS)]
 
 
@@ -236,30 +183,17 @@ def test_every_one_of_a_tick_and_of_playing(renamed):
 
 
 def test_every_topic_can_be_remapped_and_camera_frames_left_to_others(start, usdz, server):
-    rules = {
-        '/clock': '/a/clock',
-        '/tf': '/a/tf',
-        '/tf_static': '/a/tf_static',
-        '/diagnostics': '/a/diagnostics',
-        '~/state': '/a/state',
-        '~/odom': '/a/odom',
-        '~/tracks': '/a/tracks',
-        '~/path': '/a/path',
-        '~/ego': '/a/ego',
-        '~/objects': '/a/objects',
-        f'~/{FRONT}/image_raw/compressed': '/a/image/compressed',
-        f'~/{FRONT}/camera_info': '/a/camera_info',
-    }
+    names = ['/clock', '/tf', '/tf_static', '/diagnostics']
+    names += [f'~/{name}' for name in ('state', 'odom', 'tracks', 'path', 'ego', 'objects')]
+    names += [f'~/{FRONT}/image_raw/compressed', f'~/{FRONT}/camera_info']
+    rules = {name: f'/a{name.removeprefix("~")}' for name in names}
     words = [word for old, new in rules.items() for word in ('-r', f'{old}:={new}')]
     bench = start(*words, usdz_path=usdz, server=server.address, publish_camera_frames=False)
     bench.until(lambda: set(rules.values()) <= bench.topics(), 'the new names')
     assert not {'/clock', '/tf', '/tf_static', '/nurec/state'} & bench.topics()
     fixed = bench.listen(TFMessage, '/a/tf_static', latched=True)
-    infos, moving = heard(
-        bench, (CameraInfo, '/a/camera_info', False), (TFMessage, '/a/tf', False)
-    )
-    assert stamp_ns(infos[0]) == BEGIN_NS
-    bench.spin(moving, 2)
+    assert stamp_ns(bench.hear(CameraInfo, f'/a/{FRONT}/camera_info')[0]) == BEGIN_NS
+    moving = bench.hear(TFMessage, '/a/tf')
     assert not frames_of(fixed)
     assert set(frames_of(moving)) == {('map', 'base_link')}
 
@@ -290,18 +224,18 @@ def show(special, tmp_path):
 def test_a_second_clock_is_warned_of_once(special):
     publisher = special.listener.node.create_publisher(Clock, '/clock', 10)
     special.until(lambda: warnings_of_the_clock(special), 'the warning')
-    special.spin(special.listen(DiagnosticArray, '/diagnostics'), 5)
+    special.spin(special.reports, 5)
     (line,) = warnings_of_the_clock(special)
     assert 'publish_clock' in line
     special.listener.node.destroy_publisher(publisher)
 
 
 def test_earth_is_the_parent_of_map_where_the_matrix_is_one_of_earth(special, show):
-    matrix = placed_on_earth(0.83, 0.15)
-    show(edit_rig={'T_world_base': matrix})
-    (fixed,) = heard(special, TF_STATIC)
+    T_world_base = earth_pose(0.5, 10.0, -20.0, 3.0)
+    show(edit_rig={'T_world_base': T_world_base.tolist()})
+    fixed = special.hear(TFMessage, '/tf_static', latched=True)
     move = frames_of(fixed)['earth', 'map'].transform.translation
-    np.testing.assert_allclose([move.x, move.y, move.z], np.array(matrix)[:3, 3], atol=0.01)
+    np.testing.assert_allclose([move.x, move.y, move.z], T_world_base[:3, 3], atol=0.01)
     # One message with all of them.
     assert len(fixed[0].transforms) == 1 + 2 * len(CAMERAS)
 
@@ -351,22 +285,11 @@ def test_colours_are_those_of_classes_without_regard_to_case_and_paler_of_static
 def test_road_users_of_one_pose_are_shown_where_no_lifetime_is_too_short(special, show):
     """The archive has one at 0.3 s; by default it lives too shortly."""
     show()
-    (tracks,) = heard(special, (MarkerArray, '~/tracks', False))
+    tracks = special.hear(MarkerArray, '~/tracks')
     special.seek(example_tracks()[3]['times_us'][0] * 1000)
     special.until(
         lambda: any(marker.ns == 'unheard_of' for marker in tracks[-1].markers), 'the short one'
     )
-
-
-def test_without_a_box_there_is_no_ego(special, show):
-    show(edit_rig={'rig_trajectories[0].rig_bbox': REMOVED})
-    egos = special.listen(MarkerArray, '~/ego', latched=True)
-    (paths,) = heard(special, (Path, '~/path', True))
-    special.seek(HALF_NS)
-    special.trigger('reset')
-    special.until(lambda: len(paths) >= 3, 'the path after a jump back, twice')
-    shown = [marker for message in egos for marker in message.markers]
-    assert not [marker for marker in shown if marker.action == Marker.ADD]
 
 
 def test_lanes_are_latched_and_come_again_after_a_jump(special, show, usdz):
@@ -375,7 +298,7 @@ def test_lanes_are_latched_and_come_again_after_a_jump(special, show, usdz):
         edit_rig={'T_world_base': earth_pose(0.0, 0.0, 0.0, 0.0).tolist()},
     )
     # For one who comes late.
-    (maps,) = heard(special, (MarkerArray, '~/map', True))
+    maps = special.hear(MarkerArray, '~/map', latched=True)
     # A road of 100 m whose only lane is 3.5 m wide, without paint.
     for message in maps:
         lanes = [marker for marker in message.markers if marker.action == Marker.ADD]

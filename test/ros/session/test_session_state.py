@@ -34,14 +34,13 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 pytestmark = pytest.mark.contract
 
-NUMBER = (int, float)
 KEYS = {
     'is_playing': bool,
-    'speed': NUMBER,
+    'speed': float,
     'current_time_us': int,
-    'seconds_since_start': NUMBER,
-    'duration_s': NUMBER,
-    'progress': NUMBER,
+    'seconds_since_start': float,
+    'duration_s': float,
+    'progress': float,
     'done': bool,
     'scenario': str,
     'active_tracks': int,
@@ -78,12 +77,14 @@ def test_there_are_no_other_topics(recording):
     assert recording.session.recorder.unexpected <= {'/rosout', '/parameter_events'}
 
 
+def types_of(state):
+    """Return the first keys and the types of their values, in order."""
+    return [(key, type(value)) for key, value in state.items()][: len(KEYS)]
+
+
 def test_state_has_the_documented_keys_and_types(recording):
     for _, state in recording.states:
-        assert list(state)[: len(KEYS)] == list(KEYS)
-        for key, kind in KEYS.items():
-            assert isinstance(state[key], kind), (key, state[key])
-            assert isinstance(state[key], bool) is (kind is bool)
+        assert types_of(state) == list(KEYS.items())
 
 
 def test_state_agrees_with_the_clock(recording):
@@ -148,7 +149,7 @@ def test_answers_say_what_the_state_says_and_what_was_asked_for(recording):
     for name in ('play', 'stop', 'reset', 'tick', 'load'):
         assert named(name)
         for act in named(name):
-            assert list(act.answer)[: len(KEYS)] == list(KEYS)
+            assert types_of(act.answer) == list(KEYS.items())
             fields = {key: act.answer[key] for key in KEYS if key not in CHANGING}
             told = [
                 {key: state[key] for key in fields}
