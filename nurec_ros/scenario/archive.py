@@ -22,7 +22,7 @@ cost is estimated first, since it is up to a hundred times the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import io
 import json
 from pathlib import Path, PurePosixPath
@@ -162,24 +162,25 @@ class Archive:
         if len(folders) == 1:
             return folders[0]
         if folders:
-            listed = _listed(set(folders))
+            where = listed(map(shortened, folders))
             raise refusal(
-                self.path, f'{RIG} is in {len(folders)} folders ({listed}), expected one scenario'
+                self.path, f'{RIG} is in {len(folders)} folders ({where}), expected one scenario'
             )
         raise refusal(self.path, self._what_it_is())
 
     def _what_it_is(self) -> str:
-        names = set(self._members)
+        names = sorted(self._members)
+        held = listed(map(shortened, names)) or 'nothing'
         if any(PurePosixPath(name).name == 'gauss.usda' for name in names) or (
             any(name.endswith('.nurec') for name in names)
             and not any(name.endswith('.json') for name in names)
         ):
             return (
-                f'is a plain Gaussian export ({_listed(names)}): without {RIG} it has neither ego '
+                f'is a plain Gaussian export ({held}): without {RIG} it has neither ego '
                 'poses nor cameras, expected the scenario archive of the same scene'
             )
         return (
-            f'{RIG} is missing (the archive holds {_listed(names)}), '
+            f'{RIG} is missing (the archive holds {held}), '
             'expected the archive of a NuRec scenario'
         )
 
@@ -251,12 +252,11 @@ def _text(error: BaseException) -> str:
     return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
 
 
-def _listed(names: set[str]) -> str:
-    if not names:
-        return 'nothing'
-    shown = [shortened(name) for name in sorted(names)[:5]]
-    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-    return ', '.join(shown) + more
+def listed(names: Iterable[str]) -> str:
+    """Return the names, or the first five of them and how many more."""
+    every = list(names)
+    more = f' and {len(every) - 5} more' if len(every) > 5 else ''
+    return ', '.join(every[:5]) + more
 
 
 # What parsing one member may take: room for more than a million poses, real files have up to

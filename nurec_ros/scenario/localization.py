@@ -27,15 +27,12 @@ import re
 from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from nurec_ros.poses import rotation_rows
+from nurec_ros.poses import Array, rotation_rows
 from nurec_ros.scenario.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from scipy.interpolate import CubicSpline
     from scipy.spatial.transform import RotationSpline
-
-Array = NDArray[np.float64]
 
 # The standard acceleration of gravity; map's z axis counts as up.
 GRAVITY = 9.80665
@@ -95,6 +92,7 @@ def measured(quaternion: Array, angular_velocity: Array, acceleration: Array) ->
 # NGA.STND.0036.
 SEMI_MAJOR_M = 6_378_137.0
 FLATTENING = 1.0 / 298.257223563
+_ECCENTRICITY2 = FLATTENING * (2.0 - FLATTENING)
 
 # '+=alt_0=0' stands in real files beside '+alt_0=0'.
 _PROJ = re.compile(r'\+=?\s*(lat_0|lon_0|alt_0|x_0|y_0)\s*=\s*([-+0-9.eE]+)')
@@ -112,33 +110,21 @@ class GeoOrigin:
 
 
 def geodetic(x: float, y: float, z: float) -> tuple[float, float, float]:
-    """
-    Return latitude and longitude (deg) and ellipsoidal height (m) of an ECEF position near Earth.
-
-    Heikkinen's closed form (Zeitschrift fuer Vermessungswesen 107, 1982), as in J. Zhu,
-    "Conversion of Earth-centered Earth-fixed coordinates to geodetic coordinates", IEEE
-    Transactions on Aerospace and Electronic Systems 30(3), 1994.
-    """
-    a, e2 = SEMI_MAJOR_M, FLATTENING * (2.0 - FLATTENING)
-    b = a * (1.0 - FLATTENING)
-    r = math.hypot(x, y)
-    f = 54.0 * b * b * z * z
-    g = r * r + (1.0 - e2) * z * z - e2 * (a * a - b * b)
-    c = e2 * e2 * f * r * r / g**3
-    s = (1.0 + c + math.sqrt(c * (c + 2.0))) ** (1.0 / 3.0)
-    p = f / (3.0 * (s + 1.0 / s + 1.0) ** 2 * g * g)
-    q = math.sqrt(1.0 + 2.0 * e2 * e2 * p)
-    inner = (
-        0.5 * a * a * (1.0 + 1.0 / q) - p * (1.0 - e2) * z * z / (q * (1.0 + q)) - 0.5 * p * r * r
-    )
-    # Rounding leaves a little less than nothing at the poles.
-    r0 = -p * e2 * r / (1.0 + q) + math.sqrt(max(inner, 0.0))
-    u = math.hypot(r - e2 * r0, z)
-    v = math.sqrt((r - e2 * r0) ** 2 + (1.0 - e2) * z * z)
-    height = u * (1.0 - b * b / (a * v))
-    z0 = b * b * z / (a * v)
-    latitude = math.atan2(z + e2 / (1.0 - e2) * z0, r)
+    """Return latitude and longitude (deg) and ellipsoidal height (m) of a position near Earth."""
+    across = math.hypot(x, y)
+    latitude = math.atan2(z, across * (1.0 - _ECCENTRICITY2))
+    # Each round is some 150 times as exact as the one before: the eccentricity squared.
+    for _ in range(6):
+        rise = _ECCENTRICITY2 * _prime_vertical(latitude) * math.sin(latitude)
+        latitude = math.atan2(z + rise, across)
+    at_surface = SEMI_MAJOR_M**2 / _prime_vertical(latitude)
+    height = across * math.cos(latitude) + z * math.sin(latitude) - at_surface
     return math.degrees(latitude), math.degrees(math.atan2(y, x)), height
+
+
+def _prime_vertical(latitude: float) -> float:
+    """Return the ellipsoid's radius of curvature from east to west, metres."""
+    return SEMI_MAJOR_M / math.sqrt(1.0 - _ECCENTRICITY2 * math.sin(latitude) ** 2)
 
 
 def geo_origin(proj: str) -> GeoOrigin | None:
@@ -166,13 +152,12 @@ def enu_of_earth(origin: GeoOrigin) -> Array:
     latitude, longitude = math.radians(origin.latitude), math.radians(origin.longitude)
     sin_lat, cos_lat = math.sin(latitude), math.cos(latitude)
     sin_lon, cos_lon = math.sin(longitude), math.cos(longitude)
-    eccentricity2 = FLATTENING * (2.0 - FLATTENING)
-    normal = SEMI_MAJOR_M / math.sqrt(1.0 - eccentricity2 * sin_lat**2)
+    normal = _prime_vertical(latitude)
     centre = np.array(
         [
             (normal + origin.altitude) * cos_lat * cos_lon,
             (normal + origin.altitude) * cos_lat * sin_lon,
-            (normal * (1.0 - eccentricity2) + origin.altitude) * sin_lat,
+            (normal * (1.0 - _ECCENTRICITY2) + origin.altitude) * sin_lat,
         ]
     )
     result = np.eye(4)

@@ -27,8 +27,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from nurec_ros.poses import Array
 
 # A chord leaves the curve by at most this, and no chord is longer, in metres.
 CHORD_ERROR = 0.01

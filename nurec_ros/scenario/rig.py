@@ -19,12 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras import CameraModel
-from nurec_ros.scenario.trajectory import Trajectory
-
-Array = NDArray[np.float64]
+from nurec_ros.scenario.trajectory import Times, Trajectory
 
 DIRECTIONS = ('cw', 'ccw')
 
@@ -67,7 +64,7 @@ class Camera:
     model: CameraModel | None
     resolution: tuple[int, int] | None
     shutter_type: str
-    frame_times_ns: NDArray[np.int64]
+    frame_times_ns: Times
     problem: str = ''
 
     def __repr__(self) -> str:
@@ -119,7 +116,7 @@ class Lidar:
     key: str
     T_rig_lidar: Array
     model: SpinningLidar | None
-    spin_times_ns: NDArray[np.int64]
+    spin_times_ns: Times
 
     def __repr__(self) -> str:
         kind = self.model.kind if self.model else 'no model'

@@ -29,8 +29,8 @@ import math
 from xml.etree import ElementTree as Xml
 
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros.errors import counted, shortened
+from nurec_ros.poses import Array
 from nurec_ros.scenario.archive import MemberError
 from nurec_ros.scenario.localization import enu_of_earth, geo_origin
 from nurec_ros.scenario.opendrive import (
@@ -47,8 +47,6 @@ from nurec_ros.scenario.opendrive import (
 )
 from nurec_ros.scenario.schema.fields import Warn
 from nurec_ros.scenario.trajectory import frozen
-
-Array = NDArray[np.float64]
 
 MOST_ROADS = 20_000
 MOST_MAP_POINTS = 1_000_000
@@ -138,11 +136,10 @@ def parse_road_map(data: bytes, T_earth_map: Array | None, way: Array, warn: War
         warn('it is larger than what is read, so it is cut off')
     T_map_enu = np.linalg.inv(enu_of_earth(origin) @ T_earth_map)
     shift = (origin.false_easting, origin.false_northing, 0.0)
-    placed = []
-    for line in xodr.boundaries:
-        points = (line - shift) @ T_map_enu[:3, :3].T + T_map_enu[:3, 3]
-        frozen(points)
-        placed.append(points)
+    placed = [
+        frozen(np.asarray((line - shift) @ T_map_enu[:3, :3].T + T_map_enu[:3, 3]))
+        for line in xodr.boundaries
+    ]
     distance = _distance(placed, way)
     if distance > _FARTHEST_FROM_WAY:
         warn(

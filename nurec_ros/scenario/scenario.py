@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros.errors import one_line, ScenarioError
+from nurec_ros.poses import Array
 from nurec_ros.scenario import archive
 from nurec_ros.scenario.archive import Archive, MemberError, parse_json, refusal
 from nurec_ros.scenario.rig import Box, Camera, Lidar, Rig
@@ -31,7 +31,6 @@ from nurec_ros.scenario.road_map import parse_road_map, RoadMap
 from nurec_ros.scenario.schema.fields import LAST_US
 from nurec_ros.scenario.schema.rig_trajectories import (
     DataInfo,
-    Metadata,
     parse_data_info,
     parse_metadata,
     parse_rig,
@@ -39,8 +38,6 @@ from nurec_ros.scenario.schema.rig_trajectories import (
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
 from nurec_ros.scenario.tracks import Tracks, with_smooth_heights
 from nurec_ros.scenario.trajectory import Trajectory
-
-Array = NDArray[np.float64]
 
 # A broken file may be wrong in every one of its thousand cameras.
 MOST_WARNINGS = 50
@@ -151,8 +148,8 @@ class _Loader:
             path=path,
             sequence_id=sequence_id,
             scene_id=sequence_id,
-            metadata_scene_id=metadata.scene_id,
-            version_string=metadata.version_string,
+            metadata_scene_id=metadata.get('scene_id', ''),
+            version_string=metadata.get('version_string', ''),
             start_ns=start_ns,
             end_ns=end_ns,
             ego=rig.ego,
@@ -190,13 +187,13 @@ class _Loader:
             warn(f'{error}, so the id is that of the rig and the range that of the poses')
             return DataInfo()
 
-    def _metadata(self) -> Metadata:
+    def _metadata(self) -> dict[str, str]:
         warn = self._warner(archive.METADATA)
         try:
             return parse_metadata(self._archive.read(archive.METADATA), warn)
         except MemberError as error:
             warn(f'{error}, so the scene id and the version are not known from it')
-            return Metadata()
+            return {}
 
     def _road_map(self, rig: Rig) -> RoadMap | None:
         # Most archives have one, those that people train themselves do not: nothing to say then.

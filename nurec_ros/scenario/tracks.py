@@ -28,7 +28,7 @@ from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.poses import matrices, with_positive_w
+from nurec_ros.poses import Array, matrices, with_positive_w
 from nurec_ros.scenario.trajectory import (
     fill,
     frozen,
@@ -39,7 +39,6 @@ from nurec_ros.scenario.trajectory import (
     Trajectory,
 )
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # How many of the times between which the same tracks exist are remembered, with who does.
@@ -130,7 +129,6 @@ class Tracks:
     end_ns: Times = field(init=False)
     _first: Indices = field(init=False, repr=False)
     _last: Indices = field(init=False, repr=False)
-    _names: NDArray[np.object_] = field(init=False, repr=False)
     # The times at which another set of tracks exists, and who does from the k-th one on.
     _changes_ns: list[int] = field(init=False, repr=False)
     _since: Callable[[int], _Present] = field(init=False, repr=False)
@@ -144,7 +142,6 @@ class Tracks:
         controllable = np.array(['CONTROLLABLE' in flags for flags in self.flags], dtype=np.bool_)
         dynamic = np.array(['DYNAMIC' in flags for flags in self.flags], dtype=np.bool_)
         static = ~(dynamic | controllable)
-        names, labels = np.array(self.ids, dtype=object), np.array(self.labels, dtype=object)
         changes_ns = np.unique(np.concatenate([start_ns, end_ns + 1])).tolist() or [0]
         by_start = np.argsort(start_ns, kind='stable')
         starts = start_ns[by_start]
@@ -158,15 +155,18 @@ class Tracks:
             found = by_start[begun]
             # In the order of the file.
             found = np.sort(found[end_ns.take(found) >= t])
-            shared = (dims.take(found, axis=0), static.take(found), controllable.take(found))
-            for array in (found, *shared):
-                frozen(array)
-            ids = tuple(names[found].tolist())
-            return _Present(found, ids, tuple(labels[found].tolist()), *shared)
+            return _Present(
+                frozen(found),
+                tuple(self.ids[i] for i in found.tolist()),
+                tuple(self.labels[i] for i in found.tolist()),
+                frozen(dims.take(found, axis=0)),
+                frozen(static.take(found)),
+                frozen(controllable.take(found)),
+            )
 
         fill(self, dims=dims, counts=counts, static=static, controllable=controllable)
         fill(self, start_ns=start_ns, end_ns=end_ns, _first=first, _last=last)
-        fill(self, _names=names, _changes_ns=changes_ns, _since=since)
+        fill(self, _changes_ns=changes_ns, _since=since)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -202,8 +202,7 @@ class Tracks:
         """Return the ids that `after` has and `before` has not, and the other way round."""
         new = np.setdiff1d(after.indices, before.indices, assume_unique=True)
         gone = np.setdiff1d(before.indices, after.indices, assume_unique=True)
-        ids = self._names
-        return TrackChanges(tuple(ids[new].tolist()), tuple(ids[gone].tolist()))
+        return TrackChanges(tuple(self.ids[i] for i in new), tuple(self.ids[i] for i in gone))
 
     def velocities(self, active: ActiveTracks) -> Array:
         """Return the velocities of an active set, (N, 3), in the map frame, metres a second."""
@@ -325,18 +324,11 @@ def _without_outliers(way: Array, heights: Array) -> Array:
 
 def _mean_around(seconds: Array, heights: Array) -> Array:
     """Return the mean of the line through the heights over a window around each of them."""
-    area = np.zeros(len(seconds))
-    np.cumsum(0.5 * (heights[1:] + heights[:-1]) * np.diff(seconds), out=area[1:])
+    from scipy import interpolate
+
+    area_until = interpolate.make_interp_spline(seconds, heights, k=1).antiderivative()
     # A window that shrinks to stay symmetric delays nothing, and keeps both ends.
     half = np.minimum(HALF_WINDOW_S, np.minimum(seconds - seconds[0], seconds[-1] - seconds))
-
-    def area_until(t: Array) -> Array:
-        before = np.clip(np.searchsorted(seconds, t, side='right') - 1, 0, len(seconds) - 2)
-        rest = t - seconds[before]
-        slope = (heights[before + 1] - heights[before]) / (seconds[before + 1] - seconds[before])
-        result: Array = area[before] + rest * (heights[before] + 0.5 * slope * rest)
-        return result
-
     inner = half > 0.0
     result = np.array(heights)
     result[inner] = (area_until(seconds + half) - area_until(seconds - half))[inner]

@@ -24,15 +24,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 import math
 import operator
-from typing import Literal, SupportsIndex
+from typing import SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros import poses
-from nurec_ros.errors import one_line, ScenarioError, shortened
-from nurec_ros.poses import Pose, Quaternion, rotation_rows, Vector, with_positive_w
+from nurec_ros.errors import one_line, shortened
+from nurec_ros.poses import Array, Pose, Quaternion, rotation_rows, Vector, with_positive_w
 
 Times = NDArray[np.int64]
+Indices = NDArray[np.intp]
+Item = TypeVar('Item', bound=np.generic)
 
 _LAST = 2**63 - 1
 
@@ -74,13 +76,10 @@ def _shown(value: object) -> str:
     return one_line(shortened(repr(value)))
 
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
-
-def frozen(array: NDArray[np.generic]) -> None:
-    """Make an array read-only, so that records that hold it can be shared between threads."""
+def frozen(array: NDArray[Item]) -> NDArray[Item]:
+    """Make an array read-only and return it: threads may share the records that hold it."""
     array.flags.writeable = False
+    return array
 
 
 def fill(record: object, **fields: object) -> None:
@@ -172,31 +171,22 @@ class PoseTable:
 
     def linear_velocities(self, low: Indices, high: Indices) -> Array:
         """Return the velocities (N, 3), metres a second, on the way from low to high."""
-        seconds = self._seconds(low, high)
-        return _per_second(self.positions[high] - self.positions[low], seconds)
+        return self._per_second(low, high, self.positions[high] - self.positions[low])
 
     def angular_velocities(self, low: Indices, high: Indices) -> Array:
         """Return the angular velocities (N, 3), rad a second, in the moving body's own frame."""
-        seconds = self._seconds(low, high)
         turn = poses.rotation_vectors(self.quaternions[low], self.quaternions[high])
-        return _per_second(turn, seconds)
+        return self._per_second(low, high, turn)
 
-    def _seconds(self, low: Indices, high: Indices) -> Array:
-        return np.asarray(self.times_ns[high] - self.times_ns[low], dtype=np.float64) * 1e-9
-
-
-def _per_second(change: Array, seconds: Array) -> Array:
-    """Return changes (N, 3) by seconds (N,), 0 where no time passes."""
-    rate: Array = change / np.where(seconds > 0.0, seconds, np.inf)[:, np.newaxis]
-    return rate
+    def _per_second(self, low: Indices, high: Indices, change: Array) -> Array:
+        seconds = (self.times_ns[high] - self.times_ns[low]) * 1e-9
+        # Where no time passes nothing moves.
+        rate: Array = change / np.where(seconds > 0.0, seconds, np.inf)[:, np.newaxis]
+        return rate
 
 
 # A block's temporaries stay in the processor's cache; one pass over a million rows would not.
 _BLOCK = 1024
-
-
-class TimeOutsideError(ScenarioError, ValueError):
-    """A time was asked for at which the trajectory has no pose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,24 +234,13 @@ class Trajectory:
     def __repr__(self) -> str:
         return f'Trajectory({len(self)} poses from {self.start_ns} to {self.end_ns} ns)'
 
-    def at(self, t_ns: ArrayLike, *, outside: Literal['clamp', 'raise'] = 'clamp') -> Array:
+    def at(self, t_ns: ArrayLike) -> Array:
         """
         Return the pose T_map_body (4, 4) at a time, or (M, 4, 4) at times (M,).
 
         Times are whole nanoseconds: int or integers of numpy, others are a TypeError.
-        Outside of the samples it holds the first or last pose, or with outside='raise' refuses
-        with TimeOutsideError, which is both a ScenarioError and a ValueError.
+        Outside of the samples it is the first or the last pose.
         """
-        if outside == 'raise':
-            times = many_times(t_ns)
-            beyond = times[(times < self.start_ns) | (times > self.end_ns)]
-            if len(beyond):
-                raise TimeOutsideError(
-                    f'time {beyond[0]} ns is outside of the trajectory, '
-                    f'which runs from {self.start_ns} to {self.end_ns} ns'
-                )
-        elif outside != 'clamp':
-            raise ValueError(f"outside must be 'clamp' or 'raise', not {outside!r}")
         if isinstance(t_ns, (int, np.integer)):
             return self.pose(t_ns).matrix
         times = many_times(t_ns)
@@ -272,16 +251,13 @@ class Trajectory:
         return result if np.ndim(t_ns) else result[0]
 
     def pose(self, t_ns: ArrayLike) -> Pose:
-        """
-        Return what `at` does as position and quaternion, w >= 0: one pose, or those at times (M,).
-
-        Outside of the samples it is the first or the last pose.
-        """
+        """Return what `at` does as position and quaternion, w >= 0: one pose, or many."""
         if isinstance(t_ns, (int, np.integer)):
             position, quaternion = self._pose(min(max(int(t_ns), self.start_ns), self.end_ns))
             sign = math.copysign(1.0, quaternion[3])
             return Pose(np.array(position), np.array([sign * value for value in quaternion]))
-        many = self._poses(np.clip(many_times(t_ns), self.start_ns, self.end_ns))
+        times = np.clip(many_times(t_ns), self.start_ns, self.end_ns)
+        many = self.samples.between(*self._segments(times), times)
         quaternions = with_positive_w(many.quaternion)
         if np.ndim(t_ns):
             return Pose(many.position, quaternions)
@@ -314,9 +290,6 @@ class Trajectory:
         x, y, z, *angular = self._velocities[self._segment(t_ns)[0]].tolist()
         linear = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
         return Twist(np.array(linear), np.array(angular))
-
-    def _poses(self, times: Times) -> Pose:
-        return self.samples.between(*self._segments(times), times)
 
     def _pose(self, t_ns: int) -> tuple[Vector, Quaternion]:
         return self.samples.between_two(*self._segment(t_ns), t_ns)

@@ -17,7 +17,6 @@ import math
 from test.scenario.loading import ecef
 
 import numpy as np
-from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Trajectory
 from nurec_ros.scenario.localization import (
     enu_of_earth,
@@ -114,16 +113,10 @@ def test_half_a_turn_goes_one_of_both_ways_at_an_even_rate():
     assert quarter[2, 2] == pytest.approx(1.0, abs=1e-12)
 
 
-def test_outside_is_clamped_or_refused():
+def test_outside_is_clamped():
     first, last = int(SAMPLED[0]), int(SAMPLED[-1])
     np.testing.assert_array_equal(EGO.at(first - 1), EGO.at(first))
     np.testing.assert_allclose(EGO.at(np.array([last + 1, first - 1]))[0], EGO.at(last))
-    for error in (ScenarioError, ValueError):
-        with pytest.raises(error, match=str(last + 1)):
-            EGO.at(np.array([first, last + 1]), outside='raise')
-    assert EGO.at(SAMPLED, outside='raise').shape == (60, 4, 4)
-    with pytest.raises(ValueError, match='clamp'):
-        EGO.at(SAMPLED, outside='wrap')
 
 
 def test_one_sample_times_beyond_int64_and_none_at_all():
@@ -156,7 +149,7 @@ def test_times_that_are_no_nanoseconds():
         ([1, [2, 3]], TypeError, 'expected whole nanoseconds'),
         ([[1, 2]], ValueError, r't_ns is an array of shape \(1, 2\), expected one time or times'),
     ):
-        for ask in (EGO.at, EGO.pose, EGO.velocity, lambda t: EGO.at(t, outside='raise')):
+        for ask in (EGO.at, EGO.pose, EGO.velocity):
             with pytest.raises(error, match=words):
                 ask(times)
 

@@ -32,6 +32,7 @@ from typing import ClassVar, NamedTuple, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import shortened
+from nurec_ros.poses import Array
 from nurec_ros.scenario.schema.fields import described
 
 if TYPE_CHECKING:
@@ -144,7 +145,6 @@ def checked_max_angle(model: RoundLens) -> None:
     object.__setattr__(model, 'max_angle', angle)
 
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # Temporaries of this many points stay in the processor's cache, which halves the time.

@@ -36,17 +36,15 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras.base import (
     CameraModelError,
     checked_max_angle,
     checked_size,
     floats,
+    Mask,
     RoundLens,
 )
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 # Below this part of the slope at 0 the inverse loses too many digits; the lens ends there.
 _LEAST_SLOPE = 1e-3

@@ -34,8 +34,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.polynomial import polynomial
+from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras.base import (
-    Array,
     CameraModel,
     checked_focal_length,
     checked_max_angle,

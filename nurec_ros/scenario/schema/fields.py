@@ -31,12 +31,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros.errors import shortened
-from nurec_ros.scenario.archive import MemberError
+from nurec_ros.poses import Array
+from nurec_ros.scenario.archive import listed, MemberError
+from nurec_ros.scenario.trajectory import frozen, Times
 
-Array = NDArray[np.float64]
-Times = NDArray[np.int64]
 Warn = Callable[[str], None]
 
 # Times become int32 seconds in ROS and unsigned microseconds on the renderer's wire.
@@ -76,17 +75,11 @@ def found_in(parent: Mapping[str, Any], key: str) -> str:
     return described(parent[key]) if key in parent else 'missing'
 
 
-def listed(keys: Sequence[str]) -> str:
-    """Return the keys, or the first five of them and how many more."""
-    more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
-    return ', '.join(map(described, keys[:5])) + more
-
-
 def name_unknown(keys: Sequence[str], path: str, warn: Warn) -> None:
     """Warn of keys of the object at `path` that nobody reads."""
     if keys:
         where = f' in {path}' if path else ''
-        warn(f'keys that are not known{where} are ignored: {listed(keys)}')
+        warn(f'keys that are not known{where} are ignored: {listed(map(described, keys))}')
 
 
 def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to be there') -> Any:
@@ -169,11 +162,8 @@ def increasing(times: Times, path: str) -> None:
     wrong = np.flatnonzero(np.diff(times) <= 0)
     if len(wrong):
         i = int(wrong[0]) + 1
-        raise FieldError(
-            f'{path}[{i}]',
-            str(times[i]),
-            f'a time after the one before it ({times[i - 1]})',
-        )
+        before = f'a time after the one before it ({times[i - 1]})'
+        raise FieldError(f'{path}[{i}]', str(times[i]), before)
 
 
 def is_number(value: object) -> bool:
@@ -188,7 +178,8 @@ def is_number(value: object) -> bool:
 
 def is_time(value: object) -> bool:
     """Return whether a value is a whole number of microseconds in the range."""
-    return is_number(value) and value == int(value) and 0 <= value <= LAST_US  # type: ignore
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    return is_whole and 0 <= value <= LAST_US  # type: ignore[operator]
 
 
 def float_array(flat: Sequence[Any]) -> Array | None:
@@ -235,48 +226,45 @@ def _offender(value: object, path: str, shape: tuple[int | None, ...]) -> FieldE
 # Three decimals are off by 2e-3.
 RIGID = 1e-3
 RIGID_TOLERANCE = 1e-2
-UNIT_TOLERANCE = 1e-2
 
 # Larger entries are wrong in any case; their squares must not overflow.
-_CLIP = 4.0
+CLIP = 4.0
 
 
 def rigid_transforms(
-    matrices: Array, path: str, *, farthest: float = FARTHEST_METRES
+    matrices: Array, path_of: Callable[[int], str], farthest: float = FARTHEST_METRES
 ) -> tuple[Array, Array]:
     """
     Return transforms (N, 4, 4) with exact rotations, and how far from exact each was (N,).
 
-    `path` names the list; raises FieldError with the index of the first that is not rigid within
-    RIGID_TOLERANCE.
+    `path_of` names each; raises FieldError for the first that is not rigid within RIGID_TOLERANCE.
     """
-    clipped = np.clip(matrices[:, :3, :3], -_CLIP, _CLIP)
+    clipped = np.clip(matrices[:, :3, :3], -CLIP, CLIP)
     error = orthonormality_error(clipped)
     last_row = np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1)
     wrong = np.flatnonzero((error > RIGID_TOLERANCE) | (last_row > RIGID))
     if len(wrong):
         i = int(wrong[0])
         raise FieldError(
-            f'{path}[{i}]',
+            path_of(i),
             _what_is_wrong(matrices[i], float(max(error[i], last_row[i]))),
             f'a rotation and a translation, exact within {RIGID_TOLERANCE:g}',
         )
+    check_positions(matrices[:, :3, 3], path_of, farthest)
     result: Array = np.zeros_like(matrices)
     result[:, :3, :3] = orthonormalised(matrices[:, :3, :3])
-    result[:, :3, 3] = checked_positions(matrices[:, :3, 3], path, farthest=farthest)
+    result[:, :3, 3] = matrices[:, :3, 3]
     result[:, 3, 3] = 1.0
     return result, error
 
 
 def rigid_transform(
-    matrix: Array, path: str, *, farthest: float = FARTHEST_METRES
+    value: object, path: str, farthest: float = FARTHEST_METRES
 ) -> tuple[Array, float]:
-    """Return one transform (4, 4) with an exact rotation, and how far from it; `path` names it."""
-    try:
-        transforms, errors = rigid_transforms(matrix[np.newaxis], path, farthest=farthest)
-    except FieldError as error:
-        raise FieldError(path, error.found, error.expected) from None
-    return transforms[0], float(errors[0])
+    """Return one transform (4, 4), read-only and exact, and how far from it the value was."""
+    matrix = numbers(value, path, (4, 4))
+    transforms, errors = rigid_transforms(matrix[np.newaxis], lambda _: path, farthest)
+    return frozen(transforms[0]), float(errors[0])
 
 
 def coarse(error: float) -> str:
@@ -284,27 +272,19 @@ def coarse(error: float) -> str:
     return f'exact within {error:.2g} only, expected {RIGID:g}, so the nearest rotation is taken'
 
 
-def checked_positions(positions: Array, path: str, *, farthest: float = FARTHEST_METRES) -> Array:
+def check_positions(
+    positions: Array, path_of: Callable[[int], str], farthest: float = FARTHEST_METRES
+) -> None:
     """Refuse positions (N, 3) so far out that they can only be garbage."""
     wrong = np.flatnonzero(np.abs(positions).max(axis=1, initial=0.0) > farthest)
     if len(wrong):
         i = int(wrong[0])
         found = ', '.join(f'{number:.6g}' for number in positions[i])
-        raise FieldError(f'{path}[{i}]', f'at [{found}]', f'coordinates within {farthest:g} m')
-    return positions
-
-
-def unit_quaternions(quaternions: Array) -> tuple[Array, int | None]:
-    """Return quaternions (N, 4) of unit length, and the first row that is none, or None."""
-    lengths = np.linalg.norm(np.clip(quaternions, -_CLIP, _CLIP), axis=1)
-    wrong = np.flatnonzero(np.abs(lengths - 1.0) > UNIT_TOLERANCE)
-    if len(wrong):
-        return quaternions, int(wrong[0])
-    return np.asarray(quaternions / lengths[:, np.newaxis], dtype=np.float64), None
+        raise FieldError(path_of(i), f'at [{found}]', f'coordinates within {farthest:g} m')
 
 
 def _what_is_wrong(matrix: Array, error: float) -> str:
-    rotation = np.clip(matrix[:3, :3], -_CLIP, _CLIP)
+    rotation = np.clip(matrix[:3, :3], -CLIP, CLIP)
     determinant = float(determinants(rotation[np.newaxis])[0])
     if abs(determinant) < 1e-6:
         return 'singular'

@@ -24,9 +24,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros.errors import shortened
-from nurec_ros.poses import quaternions_of
+from nurec_ros.poses import Array, quaternions_of
 from nurec_ros.scenario.archive import MemberError
 from nurec_ros.scenario.rig import Box, Rig
 from nurec_ros.scenario.schema.fields import (
@@ -53,7 +52,7 @@ from nurec_ros.scenario.schema.fields import (
     Warn,
 )
 from nurec_ros.scenario.schema.sensor_calibrations import parse_cameras, parse_lidars
-from nurec_ros.scenario.trajectory import frozen, PoseTable, Trajectory
+from nurec_ros.scenario.trajectory import frozen, PoseTable, Times, Trajectory
 import yaml
 
 _RANGE = 'pose-range'
@@ -67,14 +66,6 @@ class DataInfo:
     sequence_id: str = ''
     start_us: int | None = None
     end_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What metadata.yaml holds; '' where it does not say."""
-
-    scene_id: str = ''
-    version_string: str = ''
 
 
 def parse_data_info(document: object, warn: Warn) -> DataInfo:
@@ -106,8 +97,8 @@ def _time(pose_range: dict[str, object], key: str) -> float:
     return value  # type: ignore[no-any-return]
 
 
-def parse_metadata(data: bytes, warn: Warn) -> Metadata:
-    """Return the scene id and the version of the producer; raises MemberError."""
+def parse_metadata(data: bytes, warn: Warn) -> dict[str, str]:
+    """Return scene_id and version_string, '' where it does not say; raises MemberError."""
     try:
         # Every scalar stays the text that it is: a version 26.10 is not the number 26.1. Not the
         # loader written in C: deep nesting overflows its stack, and nothing catches that.
@@ -130,11 +121,8 @@ def parse_metadata(data: bytes, warn: Warn) -> Metadata:
             warn(f'{key} is {described(value)}, expected a text, so it is not used')
             value = ''
         values[key] = value
-    return Metadata(**values)
+    return values
 
-
-Array = NDArray[np.float64]
-Times = NDArray[np.int64]
 
 # Distances from the Earth's centre that a street can have: the ellipsoid's radii are 6,356,752
 # and 6,378,137 m.
@@ -221,14 +209,11 @@ def _ego(entry: dict[str, Any], path: str, warn: Warn) -> Trajectory:
     stamps = get(entry, 'T_rig_world_timestamps_us', path, 'a list of one time for each pose')
     times = times_us(stamps, times_path)
     if len(times) != len(matrices):
-        raise FieldError(
-            times_path,
-            described(stamps),
-            f'{len(matrices)} times, one for each of {poses_path}',
-        )
+        expected = f'{len(matrices)} times, one for each of {poses_path}'
+        raise FieldError(times_path, described(stamps), expected)
     increasing(times, times_path)
     _name_gap(times, times_path, warn)
-    T_map_rig, errors = rigid_transforms(matrices, poses_path)
+    T_map_rig, errors = rigid_transforms(matrices, lambda i: f'{poses_path}[{i}]')
     rough = np.flatnonzero(errors > RIGID)
     if len(rough):
         many = f'{len(rough)} of {len(errors)} rotations (the first is [{rough[0]}]) are'
@@ -288,9 +273,7 @@ def _bbox(entry: dict[str, Any], path: str, warn: Warn) -> Box | None:
     except FieldError as error:
         warn(f'{error}, {without}')
         return None
-    frozen(centre)
-    frozen(dims)
-    return Box(centre, dims)
+    return Box(frozen(centre), frozen(dims))
 
 
 def _triple(bbox: dict[str, Any], key: str, path: str) -> Array:
@@ -307,8 +290,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
         warn(f'{path} is {found_in(top, path)}, {without}')
         return None
     try:
-        matrix = numbers(top[path], path, (4, 4))
-        T_earth_map, error_of = rigid_transform(matrix, path, farthest=_FARTHEST_ECEF)
+        T_earth_map, error_of = rigid_transform(top[path], path, _FARTHEST_ECEF)
     except FieldError as error:
         warn(f'{error}, {without}')
         return None
@@ -317,7 +299,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
     if error_of > RIGID:
         warn(f'{path} is a rotation {coarse(error_of)}')
     if not _stands_on_earth(T_earth_map):
-        inverse = np.asarray(np.linalg.inv(T_earth_map), dtype=np.float64)
+        inverse = frozen(np.asarray(np.linalg.inv(T_earth_map), dtype=np.float64))
         if not _stands_on_earth(inverse):
             distance = float(np.linalg.norm(T_earth_map[:3, 3]))
             warn(
@@ -326,8 +308,7 @@ def _earth(top: dict[str, Any], warn: Warn) -> Array | None:
             )
             return None
         warn(f'{path} leads from the Earth to the world, expected the other way: it is inverted')
-        T_earth_map = inverse
-    frozen(T_earth_map)
+        return inverse
     return T_earth_map
 
 
@@ -349,9 +330,7 @@ def _world_to_nre(top: dict[str, Any], warn: Warn) -> Array | None:
     try:
         if isinstance(value, dict):
             value, path = get(value, 'matrix', key), f'{key}.matrix'
-        matrix, _ = rigid_transform(numbers(value, path, (4, 4)), path)
+        return rigid_transform(value, path)[0]
     except FieldError as error:
         warn(f'{error}, so it is not known (nothing but information depends on it)')
         return None
-    frozen(matrix)
-    return matrix

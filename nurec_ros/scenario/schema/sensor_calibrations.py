@@ -16,14 +16,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros.errors import shortened
+from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras import CameraModel, CameraModelError, parse_camera_model
+from nurec_ros.scenario.cameras.base import LARGEST_SIDE
 from nurec_ros.scenario.rig import Camera, DIRECTIONS, Lidar, SpinningLidar
 from nurec_ros.scenario.schema.fields import (
     as_list,
@@ -40,13 +41,9 @@ from nurec_ros.scenario.schema.fields import (
     numbers,
     RIGID,
     rigid_transform,
-    time_array,
     Warn,
 )
-from nurec_ros.scenario.trajectory import frozen
-
-Array = NDArray[np.float64]
-Times = NDArray[np.int64]
+from nurec_ros.scenario.trajectory import frozen, Times
 
 # A rig has some ten.
 MOST_CAMERAS = 200
@@ -199,11 +196,8 @@ def _placed(
     if not name:
         raise FieldError(path, f'a {word} without a name', 'a logical_sensor_name or a key')
     calibration = as_object(value, path)
-    matrix_path = join(path, 'T_sensor_rig')
-    matrix = numbers(get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix'), matrix_path, (4, 4))
-    T_rig_sensor, error_of = rigid_transform(matrix, matrix_path, farthest=_FARTHEST_IN_RIG)
-    frozen(T_rig_sensor)
-    return calibration, T_rig_sensor, error_of
+    matrix = get(calibration, 'T_sensor_rig', path, 'a 4x4 matrix')
+    return calibration, *rigid_transform(matrix, join(path, 'T_sensor_rig'), _FARTHEST_IN_RIG)
 
 
 def _check_span(
@@ -227,58 +221,46 @@ def _check_span(
 
 def _frame_times(rows: object, path: str, word: str, warn: Warn) -> Times:
     try:
-        exposures = _exposures(as_list(rows, path), path, warn)
+        rows = as_list(rows, path)
     except FieldError as error:
         warn(f'{error}, so the {word} has no frame times')
-        exposures = np.empty((0, 2), dtype=np.int64)
-    frame_times_ns = exposures * 1000
-    frozen(frame_times_ns)
-    return frame_times_ns
+        rows = []
+    return frozen(_exposures(rows, path, warn) * 1000)
 
 
 def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
     """Return [start, end] (F, 2) in microseconds with start < end, by rising end."""
-    pairs = None
-    if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {2}:
-        pairs = time_array(list(chain.from_iterable(rows)))
-    elif not any(isinstance(row, list) and len(row) == 2 for row in rows):
+    pairs = rows
+    if not any(map(_is_pair, rows)):
         singles = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in rows]
-        ends = [int(time) for time in singles if is_time(time)]
-        if ends:
+        if any(map(is_time, singles)):
             warn(
                 f'{path} has single times, expected pairs [start, end] of the exposure: each is '
                 'taken as the end of one of 1 us'
             )
-        pairs = np.repeat(np.array(ends, dtype=np.int64), 2) - np.tile([1, 0], len(ends))
-    if pairs is None:
-        good = [row for row in rows if isinstance(row, list) and len(row) == 2]
-        good = [row for row in good if is_time(row[0]) and is_time(row[1])]
-        pairs = np.array([int(time) for row in good for time in row], dtype=np.int64)
-    exposures = pairs.reshape(-1, 2)
-    exposures = exposures[(exposures[:, 1] > exposures[:, 0]) & (exposures[:, 0] >= 0)]
+        pairs = [[time - 1, time] if is_time(time) else time for time in singles]
+    good = [_is_pair(pair) and all(map(is_time, pair)) and pair[0] < pair[1] for pair in pairs]
+    kept = [list(map(int, pair)) for pair, is_good in zip(pairs, good, strict=True) if is_good]
+    exposures = np.array(kept, dtype=np.int64).reshape(-1, 2)
     # np.unique sorts as well.
     _, first = np.unique(exposures[:, 1], return_index=True)
     if len(first) < len(rows):
+        wrong = ''
+        if not all(good):
+            row = rows[good.index(False)]
+            text = f'[{", ".join(map(described, row))}]' if _is_pair(row) else described(row)
+            wrong = f' (the first is [{good.index(False)}], {text})'
         warn(
-            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out'
-            f'{_first_wrong(rows)}, expected [start, end] with start < end, each end once'
+            f'{path}: {len(rows) - len(first)} of {len(rows)} entries are left out{wrong}, '
+            'expected [start, end] with start < end, each end once'
         )
     elif (np.diff(first) < 0).any():
         warn(f'{path} is not in the order of time, so it is sorted')
     return np.asarray(exposures[first], dtype=np.int64)
 
 
-def _first_wrong(rows: list[Any]) -> str:
-    """Return which entry is the first that is no exposure, '' where each of them is one."""
-    for i, row in enumerate(rows):
-        single = row[0] if isinstance(row, list) and len(row) == 1 else row
-        if is_time(single):
-            continue
-        if not isinstance(row, list) or len(row) != 2:
-            return f' (the first is [{i}], {described(row)})'
-        if not (is_time(row[0]) and is_time(row[1]) and row[0] < row[1]):
-            return f' (the first is [{i}], [{described(row[0])}, {described(row[1])}])'
-    return ''
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2
 
 
 def _model(calibration: dict[str, Any], path: str, warn: Warn) -> tuple[CameraModel | None, str]:
@@ -311,24 +293,28 @@ def _model(calibration: dict[str, Any], path: str, warn: Warn) -> tuple[CameraMo
 
 
 def _lens(described_model: dict[str, Any], path: str, warn: Warn) -> CameraModel:
-    kind = get(described_model, 'type', path, 'the name of a camera model')
-    if not isinstance(kind, str):
-        raise FieldError(join(path, 'type'), described(kind), 'the name of a camera model')
+    kind = _kind(described_model, path, 'camera')
     value = get(described_model, 'parameters', path, 'an object')
     parameters = as_object(value, join(path, 'parameters'))
     return parse_camera_model(kind, parameters, lambda text: warn(f'{path}.{text}'))
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+def _kind(described_model: dict[str, Any], path: str, word: str) -> str:
+    expected = f'the name of a {word} model'
+    kind = get(described_model, 'type', path, expected)
+    if not isinstance(kind, str):
+        raise FieldError(join(path, 'type'), described(kind), expected)
+    return kind
 
 
 def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | None:
     model = calibration.get('camera_model')
     parameters = model.get('parameters') if isinstance(model, dict) else None
     size = parameters.get('resolution') if isinstance(parameters, dict) else None
-    if _is_pair(size) and all(side == int(side) and 1 <= side <= 65535 for side in size or ()):
-        return int(size[0]), int(size[1])  # type: ignore[index]
+    if isinstance(size, list) and len(size) == 2 and all(map(is_number, size)):
+        width, height = size
+        if all(side == int(side) and 1 <= side <= LARGEST_SIDE for side in size):
+            return int(width), int(height)
     return None
 
 
@@ -380,9 +366,7 @@ def parse_lidars(
 
 
 def _lidar_model(described_model: dict[str, Any], path: str) -> SpinningLidar:
-    kind = get(described_model, 'type', path, 'the name of a lidar model')
-    if not isinstance(kind, str):
-        raise FieldError(join(path, 'type'), described(kind), 'the name of a lidar model')
+    kind = _kind(described_model, path, 'lidar')
     if kind.strip().lower().replace('_', '-') != SpinningLidar.kind:
         raise _UnknownError(described(kind))
     # Some writers leave the parameters beside the type.
@@ -404,8 +388,7 @@ def _lidar_model(described_model: dict[str, Any], path: str) -> SpinningLidar:
     columns = _angles(given, 'column_azimuths_rad', 'n_columns', inner)
     offsets_key = 'row_azimuth_offsets_rad'
     if given.get(offsets_key) is None:
-        offsets = np.zeros(len(elevations))
-        frozen(offsets)
+        offsets = frozen(np.zeros(len(elevations)))
     else:
         offsets = _angles(given, offsets_key, 'n_rows', inner)
         if len(offsets) != len(elevations):
@@ -430,5 +413,4 @@ def _angles(given: dict[str, Any], key: str, count_key: str, path: str) -> Array
     if np.abs(angles).max() > _LARGEST_ANGLE:
         largest = f'{float(np.abs(angles).max()):g}'
         raise FieldError(key_path, f'up to {largest}', f'radians of at most {_LARGEST_ANGLE:g}')
-    frozen(angles)
-    return angles
+    return frozen(angles)

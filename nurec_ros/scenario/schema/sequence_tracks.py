@@ -27,12 +27,14 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from nurec_ros.poses import Array
+from nurec_ros.scenario.archive import listed
 from nurec_ros.scenario.schema.fields import (
     as_list,
     as_object,
     as_text,
-    checked_positions,
+    check_positions,
+    CLIP,
     described,
     encodable,
     FARTHEST_METRES,
@@ -42,21 +44,14 @@ from nurec_ros.scenario.schema.fields import (
     get,
     increasing,
     join,
-    listed,
     name_unknown,
     numbers,
     time_array,
     times_us,
-    unit_quaternions,
-    UNIT_TOLERANCE,
     Warn,
 )
 from nurec_ros.scenario.tracks import Tracks
-from nurec_ros.scenario.trajectory import PoseTable
-
-Array = NDArray[np.float64]
-Times = NDArray[np.int64]
-Counts = NDArray[np.intp]
+from nurec_ros.scenario.trajectory import Indices, PoseTable, Times
 
 _DATA = 'tracks_data'
 _CUBOIDS = 'cuboidtracks_data'
@@ -67,6 +62,8 @@ _POSE = 'x, y, z, qx, qy, qz, qw'
 MOST_CHUNKS = 1000
 # {"sequence_tracks": {chunk: {...}}} is the deepest nesting that was ever seen.
 _DEEPEST = 3
+# How far a quaternion's length may be from 1.
+_UNIT_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +75,7 @@ class _Chunk:
     flags: list[frozenset[str]]
     times_us: Times
     poses: Array
-    counts: Counts
+    counts: Indices
 
 
 def no_tracks() -> Tracks:
@@ -95,17 +92,15 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
     hollow: list[str] = []
     found = list(islice(_find_chunks(top, '', hollow, warn), MOST_CHUNKS + 1))
     if len(found) > MOST_CHUNKS:
-        raise FieldError(
-            'the top level',
-            f'an object of more than {MOST_CHUNKS} chunks',
-            f'{MOST_CHUNKS} at most',
-        )
+        many = f'an object of more than {MOST_CHUNKS} chunks'
+        raise FieldError('the top level', many, f'{MOST_CHUNKS} at most')
     chunks = [_chunk(value, path, warn) for path, value in found]
     if not chunks and not _is_hollow(top):
-        without = f'{described(top)} ({listed(list(top))}) without a chunk'
+        without = f'{described(top)} ({listed(map(described, top))}) without a chunk'
         raise FieldError('the top level', without, f'one, an object with {_DATA}')
     if chunks and hollow:
-        warn(f'{listed(hollow)} is empty, expected {_DATA} in each chunk, so it is passed over')
+        names = listed(map(described, hollow))
+        warn(f'{names} is empty, expected {_DATA} in each chunk, so it is passed over')
     tracks = _assembled(chunks)
     if not len(tracks):
         warn('it has no tracks')
@@ -144,24 +139,17 @@ def _is_hollow(value: dict[str, Any], depth: int = 0) -> bool:
 def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
     data_path = join(path, _DATA)
     data = as_object(value[_DATA], data_path)
-    ids_path = join(data_path, 'tracks_id')
-    ids = get(data, 'tracks_id', data_path, 'a list of ids')
-    ids = _ids(as_list(ids, ids_path), ids_path)
-    count = len(ids)
 
-    labels_path = join(data_path, 'tracks_label_class')
-    labels = get(data, 'tracks_label_class', data_path, _EACH)
+    def found(key: str, expected: str = _EACH) -> tuple[Any, str]:
+        return get(data, key, data_path, expected), join(data_path, key)
+
+    ids = _ids(*found('tracks_id', 'a list of ids'))
+    count = len(ids)
+    labels, labels_path = found('tracks_label_class')
     labels = _per_track(labels, labels_path, count)
     labels = [as_text(label, f'{labels_path}[{i}]') for i, label in enumerate(labels)]
-
-    poses, counts = _poses(
-        get(data, 'tracks_poses', data_path, _EACH), join(data_path, 'tracks_poses'), count
-    )
-    times = _times(
-        get(data, 'tracks_timestamps_us', data_path, _EACH),
-        join(data_path, 'tracks_timestamps_us'),
-        counts,
-    )
+    poses, counts = _poses(*found('tracks_poses'), count)
+    times = _times(*found('tracks_timestamps_us'), counts)
     flags = parse_flags(data, data_path, count, warn)
     dims = _dims(value, path, count, warn)
     if not counts.all():
@@ -175,9 +163,9 @@ def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
     return _Chunk(path, ids, labels, dims, flags, times, poses, counts)
 
 
-def _ids(values: list[Any], path: str) -> list[str]:
+def _ids(values: object, path: str) -> list[str]:
     ids = []
-    for i, value in enumerate(values):
+    for i, value in enumerate(as_list(values, path)):
         if type(value) is int or (type(value) is float and value.is_integer()):
             ids.append(described(int(value)))
             continue
@@ -203,7 +191,7 @@ def _per_track(value: object, path: str, count: int) -> list[Any]:
     return as_list(value, path)
 
 
-def _poses(value: object, path: str, count: int) -> tuple[Array, Counts]:
+def _poses(value: object, path: str, count: int) -> tuple[Array, Indices]:
     """Return the poses (S, 7) of all tracks, quaternions of unit length, and how many each has."""
     tracks = _per_track(value, path, count)
     for i, track in enumerate(tracks):
@@ -218,24 +206,21 @@ def _poses(value: object, path: str, count: int) -> tuple[Array, Counts]:
             numbers(track, f'{path}[{i}]', (None, 7))
         raise FieldError(path, described(value), f'poses [{_POSE}]')
     poses = poses.reshape(-1, 7)
-    quaternions, wrong = unit_quaternions(poses[:, 3:])
-    if wrong is not None:
-        found = ', '.join(f'{number:.6g}' for number in poses[wrong, 3:])
+    lengths = np.linalg.norm(np.clip(poses[:, 3:], -CLIP, CLIP), axis=1)
+    wrong = np.flatnonzero(np.abs(lengths - 1.0) > _UNIT_TOLERANCE)
+    if len(wrong):
+        found = ', '.join(f'{number:.6g}' for number in poses[wrong[0], 3:])
         raise FieldError(
-            f'{path}{_element(wrong, counts)}',
+            f'{path}{_element(int(wrong[0]), counts)}',
             f'a pose with the quaternion [{found}]',
-            f'one of length 1, exact within {UNIT_TOLERANCE:g}',
+            f'one of length 1, exact within {_UNIT_TOLERANCE:g}',
         )
-    poses[:, 3:] = quaternions
-    try:
-        checked_positions(poses[:, :3], '')
-    except FieldError as error:
-        row = int(error.key.strip('[]'))
-        raise FieldError(f'{path}{_element(row, counts)}', error.found, error.expected) from None
+    poses[:, 3:] /= lengths[:, np.newaxis]
+    check_positions(poses[:, :3], lambda row: f'{path}{_element(row, counts)}')
     return poses, counts
 
 
-def _times(value: object, path: str, counts: Counts) -> Times:
+def _times(value: object, path: str, counts: Indices) -> Times:
     """Return the times (S,) of all tracks, rising within each of them."""
     tracks = _per_track(value, path, len(counts))
     for i, (track, count) in enumerate(zip(tracks, counts.tolist(), strict=True)):
@@ -281,7 +266,7 @@ def _dims(chunk: dict[str, Any], path: str, count: int, warn: Warn) -> Array:
     return dims
 
 
-def _element(row: int, counts: Counts) -> str:
+def _element(row: int, counts: Indices) -> str:
     """Return the indices [track][pose] of a row of all tracks."""
     ends = np.cumsum(counts)
     track = int(np.searchsorted(ends, row, side='right'))
