@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.palette import kind_of
 from nurec_ros.preview.landscape import GroundPaint, Plane, VERGE
-from nurec_ros.preview.optics import Exposure
+from nurec_ros.preview.optics import poses_between
 from nurec_ros.preview.paint import ASPHALT, LINE, PAVING
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 
@@ -148,12 +148,10 @@ class Spin:
     def __init__(self, fired: Beams, T_start: Array, T_end: Array) -> None:
         self._beams = fired
         self._end = T_end
-        # Columns have times of their own, as those of a picture have.
-        motion = Exposure(T_start, T_end, 'ROLLING_LEFT_TO_RIGHT', len(fired.azimuths), 1)
         count = len(fired.azimuths)
-        self._rotations, self._origins = motion.poses((np.arange(count) + 0.5) / count)
+        rotations, self._origins = poses_between(T_start, T_end, (np.arange(count) + 0.5) / count)
         # (3, C, R), so that what is asked of all three is asked of whole columns.
-        self._rays = np.einsum('cij,crj->icr', self._rotations, fired.directions, optimize=True)
+        self._rays = np.einsum('cij,crj->icr', rotations, fired.directions, optimize=True)
         self._distance = np.full(self._rays.shape[1:], np.inf)
         self._intensity = np.zeros(self._rays.shape[1:])
         middle = len(self._origins) // 2
@@ -163,7 +161,7 @@ class Spin:
         self._way = float(np.linalg.norm(self._origins - self.eye, axis=1).max())
         cosine = 0.5 * (np.trace(T_start[:3, :3].T @ T_end[:3, :3]) - 1.0)
         self._turn = math.acos(min(1.0, max(-1.0, cosine)))
-        self._axes = self._rotations[middle]
+        self._axes = rotations[middle]
 
     def meet_ground(self, plane: Plane, paint: GroundPaint) -> None:
         """

@@ -77,44 +77,35 @@ class Exposure:
 
     def fractions(self, count: int) -> Array:
         """Return the times (count,), 0 to 1, of evenly spread rows or columns, edges included."""
-        axis, forward = _DIRECTIONS[self.shutter_type]
-        full = (self.height, self.width)[axis]
+        full = (self.height, self.width)[_DIRECTIONS[self.shutter_type][0]]
         # A coarser picture's pixels lie between the full one's.
-        index: Array = (np.arange(count, dtype=np.float64) + 0.5) * (full / count) - 0.5
-        return self._times(index, full, forward=forward)
+        return self._times((np.arange(count, dtype=np.float64) + 0.5) * (full / count) - 0.5)
 
     def fractions_at(self, uv: Array) -> Array:
         """Return the time from 0 to 1 of pixels (..., 2)."""
-        direction = _DIRECTIONS.get(self.shutter_type)
-        if direction is None:
+        if not self.is_rolling:
             return np.zeros(uv.shape[:-1])
-        axis, forward = direction
-        return self._times(uv[..., 1 - axis], (self.height, self.width)[axis], forward=forward)
+        return self._times(uv[..., 1 - _DIRECTIONS[self.shutter_type][0]])
 
-    def poses(self, fractions: Array) -> tuple[Array, Array]:
-        """Return rotations (M, 3, 3) and positions (M, 3) of the camera in the map at times."""
-        start, end = self.T_start, self.T_end
-        turn = cv2.Rodrigues(start[:3, :3].T @ end[:3, :3])[0].ravel()
-        rotations = start[:3, :3] @ _turned(turn, fractions)
-        positions = start[:3, 3] + fractions[:, np.newaxis] * (end[:3, 3] - start[:3, 3])
-        return rotations, positions
-
-    @staticmethod
-    def _times(index: Array, count: int, *, forward: bool) -> Array:
-        fraction: Array = np.clip(index / max(count - 1, 1), 0.0, 1.0)
+    def _times(self, index: Array) -> Array:
+        axis, forward = _DIRECTIONS[self.shutter_type]
+        last = (self.height, self.width)[axis] - 1
+        fraction: Array = np.clip(index / max(last, 1), 0.0, 1.0)
         return fraction if forward else 1.0 - fraction
 
 
-def _turned(turn: Array, fractions: Array) -> Array:
-    """Return the rotations (M, 3, 3) about the vector `turn`, each by a part of its length."""
+def poses_between(start: Array, end: Array, fractions: Array) -> tuple[Array, Array]:
+    """Return rotations (M, 3, 3) and positions (M, 3) at parts of the way between two poses."""
+    turn = cv2.Rodrigues(start[:3, :3].T @ end[:3, :3])[0].ravel()
     angle = float(np.linalg.norm(turn))
-    if angle < 1e-12:
-        return np.broadcast_to(np.eye(3), (len(fractions), 3, 3))
-    x, y, z = turn / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    part = (fractions * angle)[:, np.newaxis, np.newaxis]
-    turns: Array = np.eye(3) + np.sin(part) * cross + (1.0 - np.cos(part)) * (cross @ cross)
-    return turns
+    positions = start[:3, 3] + fractions[:, np.newaxis] * (end[:3, 3] - start[:3, 3])
+    turns: Array = np.broadcast_to(np.eye(3), (len(fractions), 3, 3))
+    if angle >= 1e-12:
+        x, y, z = turn / angle
+        cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+        part = (fractions * angle)[:, np.newaxis, np.newaxis]
+        turns = turns + np.sin(part) * cross + (1.0 - np.cos(part)) * (cross @ cross)
+    return start[:3, :3] @ turns, positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +173,7 @@ def turned(rays: Rays, exposure: Exposure, axes: Array, top: int = 0) -> tuple[R
     times = exposure.fractions(height if exposure.axis == 0 else width)
     if exposure.axis == 0:
         times = times[top:]
-    rotations, positions = exposure.poses(times)
+    rotations, positions = poses_between(exposure.T_start, exposure.T_end, times)
     matrices = (axes @ rotations).astype(np.float32)
     if exposure.axis == 0:
         return np.matmul(matrices, rays[top:]), positions.T[:, :, np.newaxis]
@@ -203,9 +194,10 @@ class Lens:
         self._exposure = exposure
         # Beyond this angle from the axis, in radians, nothing is in the picture.
         self.widest = widest
-        steps = np.array([0.0, 0.5, 1.0]) if exposure.axis is not None else np.array([0.0])
-        self._times = steps
-        self._rotations, self._positions = exposure.poses(steps)
+        steps = [0.0] if exposure.axis is None else [0.0, 0.5, 1.0]
+        self._rotations, self._positions = poses_between(
+            exposure.T_start, exposure.T_end, np.array(steps)
+        )
         # Where the camera is in the middle of the exposure, and where it looks, in the map (3,).
         middle = len(steps) // 2
         self.eye: Array = self._positions[middle]
@@ -218,34 +210,31 @@ class Lens:
         The points move evenly from `start` to `end` (N, 3) during the exposure. Each is seen at
         the time at which its own row or column is exposed, found by iteration.
         """
-        if len(self._times) == 1 and not self._exposure.is_rolling:
-            return self._pixels(self._towards(start, 0))
-        if len(self._times) == 1:
-            return self._moving(start, end)
-        middle = 0.5 * (start + end)
-        a, b, c = (self._towards(p, i) for i, p in enumerate((start, middle, end)))
-
-        def seen(t: Array) -> tuple[Array, NDArray[np.bool_]]:
-            # The parabola through the three: exact to millionths of the small turn.
-            t = t[:, np.newaxis]
-            return self._pixels(
-                (1 - t) * (1 - 2 * t) * a + 4 * t * (1 - t) * b + t * (2 * t - 1) * c
-            )
-
-        return self._settled(seen, *self._pixels(b), np.full(len(b), 0.5))
+        a = self._towards(start, 0)
+        if self._exposure.axis is None:
+            if not self._exposure.is_rolling or np.array_equal(start, end):
+                return self._pixels(a)
+            way = self._towards(end, 0) - a
+            return self._settled(lambda t: a + t * way, np.zeros(len(a)))
+        b, c = self._towards(0.5 * (start + end), 1), self._towards(end, 2)
+        # The parabola through the three: exact to millionths of the small turn.
+        return self._settled(
+            lambda t: (1 - t) * (1 - 2 * t) * a + 4 * t * (1 - t) * b + t * (2 * t - 1) * c,
+            np.full(len(a), 0.5),
+        )
 
     def _settled(
-        self,
-        seen: Callable[[Array], tuple[Array, NDArray[np.bool_]]],
-        uv: Array,
-        inside: NDArray[np.bool_],
-        t: Array,
+        self, place: Callable[[Array], Array], t: Array
     ) -> tuple[Array, NDArray[np.bool_]]:
-        """Find the times at which points, seen at a time, are where that time is exposed."""
-        exposed = self._exposure.fractions_at(uv)
-        following = exposed
+        """
+        Find the times at which points are seen where that time is exposed; return the pixels.
+
+        place: where they are in the camera's frame at times (N, 1); t: the times to begin with.
+        """
+        uv, inside = self._pixels(place(t[:, np.newaxis]))
+        following = exposed = self._exposure.fractions_at(uv)
         for _ in range(_ROUNDS):
-            uv, inside = seen(following)
+            uv, inside = self._pixels(place(following[:, np.newaxis]))
             before, exposed = exposed, self._exposure.fractions_at(uv)
             step = following - t
             # How much later a point's pixel is exposed for each moment that it is seen later;
@@ -255,20 +244,8 @@ class Lens:
             following = t + (exposed - t) / (1.0 - np.clip(drift, -0.9, 0.9))
         return uv, inside
 
-    def _moving(self, start: Array, end: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Project from a camera that stands still while the points may move."""
-        a = self._towards(start, 0)
-        uv, inside = self._pixels(a)
-        if np.array_equal(start, end):
-            return uv, inside
-        way = self._towards(end, 0) - a
-        return self._settled(
-            lambda t: self._pixels(a + t[:, np.newaxis] * way), uv, inside, np.zeros(len(a))
-        )
-
     def _towards(self, points: Array, step: int) -> Array:
-        turned: Array = (points - self._positions[step]) @ self._rotations[step]
-        return turned
+        return np.asarray((points - self._positions[step]) @ self._rotations[step])
 
     def _pixels(self, points: Array) -> tuple[Array, NDArray[np.bool_]]:
         sideways = np.hypot(points[:, 0], points[:, 1])

@@ -86,11 +86,14 @@ class PreviewServer:
         self._caption = caption
         self._on_crash = on_crash
         self._scenes = _by_scene_id(scenarios)
-        factory = renderer_factory or _scene_renderer
-        self._renderers = {name: factory(scene) for name, scene in self._scenes.items()}
+        if renderer_factory is None:
+            # Late: a server with a renderer of its own starts without the drawing's tables.
+            from nurec_ros.preview.scene import SceneRenderer
+
+            renderer_factory = SceneRenderer
+        self._renderers = {name: renderer_factory(scene) for name, scene in self._scenes.items()}
         self._ending = threading.Lock()  # who stops it a second time waits for the first
-        self._run: _Run | None = None
-        self._last: _Run | None = None
+        self._run: _Run | None = None  # the last one
 
     @property
     def address(self) -> str:
@@ -98,12 +101,12 @@ class PreviewServer:
 
     @property
     def calls(self) -> Counter[str]:
-        return Counter() if self._last is None else Counter(self._last.service.calls)
+        return Counter() if self._run is None else Counter(self._run.service.calls)
 
     @property
     def frames(self) -> int:
         """Return how many frames were begun since the last start, failed ones too."""
-        return 0 if self._last is None else self._last.workers.frames
+        return 0 if self._run is None else self._run.workers.frames
 
     @property
     def blocked(self) -> bool:
@@ -134,38 +137,32 @@ class PreviewServer:
         if port == 0:
             pool.shutdown(wait=False)
             raise ConfigurationError(f'cannot listen on {self.address}')
-        run = _Run(server, pool, workers, service, health, threading.Event())
+        run = self._run = _Run(server, pool, workers, service, health, threading.Event())
         self.port = port
-        self._run = self._last = run
         try:
             pool.submit(_prepare, self._renderers.values(), run.stopping)
             server.start()
         except RuntimeError:  # no thread is left; without its loop gRPC cannot be stopped
-            self._run = None
             run.stopping.set()
             pool.shutdown(wait=False)
             raise
         return port
 
-    def stop(self, grace: float = 0.0) -> None:
-        """Close the port and end the calls in flight, after `grace` seconds at the latest."""
-        run = self._run
-        if run is not None:
-            self._end(run, grace)
+    def stop(self) -> None:
+        """Close the port and end the calls in flight."""
+        if self._run is not None:
+            self._end(self._run)
 
-    def _end(self, run: _Run, grace: float = 0.0) -> None:
+    def _end(self, run: _Run) -> None:
         with self._ending:
-            if self._run is not run:
+            if run.stopping.is_set():
                 return
             run.stopping.set()
             run.health.stop()
-            if grace > 0.0:
-                run.server.stop(grace).wait()
             run.workers.stop()
             # With a number gRPC would begin a thread, which the system may refuse.
             run.server.stop(None).wait()
             run.pool.shutdown(wait=True)
-            self._run = None
 
     def _crash(self, context: grpc.ServicerContext) -> None:
         if self._on_crash is not None:
@@ -333,13 +330,6 @@ def _by_scene_id(scenarios: Sequence[Scenario | str | Path]) -> dict[str, Scenar
             )
         scenes[scenario.scene_id] = scenario
     return scenes
-
-
-def _scene_renderer(scenario: Scenario) -> SceneRenderer:
-    # Late, so that a server with a renderer of its own starts without the drawing's tables.
-    from nurec_ros.preview.scene import SceneRenderer
-
-    return SceneRenderer(scenario)
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -26,7 +26,6 @@ from typing import Any, TYPE_CHECKING, TypeVar
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 from nurec_ros import __version__
 from nurec_ros.preview.behaviour import Behaviour, spoil_items, spoil_picture
 from nurec_ros.preview.wire import (
@@ -35,7 +34,6 @@ from nurec_ros.preview.wire import (
     CrashError,
     encode,
     find_scene,
-    PictureOrder,
     pose_message,
     pose_of,
     raised,
@@ -80,8 +78,8 @@ class Workers:
         self._compiling = threading.Lock()
         self._lock = threading.Lock()  # guards all below
         self._random = random.Random(behaviour.seed)
+        self.frames = 0
         self._queued = 0
-        self._frames = 0
         self._warm: set[str] = set()
 
     @property
@@ -93,10 +91,6 @@ class Workers:
     def blocked(self) -> bool:
         """Return whether the first frame of a scene holds every call."""
         return not self._open.is_set()
-
-    @property
-    def frames(self) -> int:
-        return self._frames
 
     def stop(self) -> None:
         self._stopping.set()
@@ -138,12 +132,12 @@ class Workers:
         """
         behaviour = self._behaviour
         with self._lock:
-            self._frames += 1
+            self.frames += 1
             cold = behaviour.first_frame_s > 0.0 and scene_id not in self._warm
             self._warm.add(scene_id)
             fails = self._random.random() < behaviour.failure_rate
             extra = self._random.random() * behaviour.jitter_s
-            dead = 0 < behaviour.crash_after < self._frames
+            dead = 0 < behaviour.crash_after < self.frames
         if dead:
             raise CrashError
         if cold:
@@ -310,21 +304,37 @@ class PreviewService:
     def _render_rgb(
         self, request: sim.RGBRenderRequest, context: grpc.ServicerContext
     ) -> sim.RGBRenderReturn:
-        order = check(request, self._scenes, self._behaviour)
-        replies = self._behaviour.replies
+        model, (width, height), poses, tracks = check(request, self._scenes, self._behaviour)
+        size, replies = f'{width}x{height}', self._behaviour.replies
+        caption = ''
+        if self._caption:
+            start_us = self._scenes[request.scene_id].start_ns // 1000
+            seconds = (request.frame_end_us - start_us) / 1e6
+            caption = f'{request.camera_intrinsics.logical_id}  {seconds:.3f} s  {size}'
         with self._workers.turn():
-            self._begin(request.scene_id, order.width * order.height, context)
+            self._begin(request.scene_id, width * height, context)
             if replies == 'black':
-                picture = np.zeros((order.height, order.width, 3), np.uint8)
+                picture = np.zeros((height, width, 3), np.uint8)
             else:
-                picture = self._draw(request, order)
+                picture = self._drawn(
+                    f'a picture of {size}',
+                    lambda: self._renderers[request.scene_id].render(
+                        *(model, width, height),
+                        start_ns=request.frame_start_us * 1000,
+                        end_ns=request.frame_end_us * 1000,
+                        T_map_camera_start=poses[0],
+                        T_map_camera_end=poses[1],
+                        tracks=tracks,
+                        caption=caption,
+                    ),
+                )
             encoded = encode(picture, request.image_format, request.image_quality)
         return sim.RGBRenderReturn(image_bytes=spoil_picture(encoded, replies))
 
     def _render_lidar(
         self, request: sim.LidarRenderRequest, context: grpc.ServicerContext
     ) -> sim.LidarRenderReturn:
-        asked = check_spin(request, self._scenes, self._behaviour)
+        device, poses, tracks = check_spin(request, self._scenes, self._behaviour)
         renderer = self._renderers[request.scene_id]
         if not hasattr(renderer, 'spin'):
             raise RefusalError(grpc.StatusCode.UNIMPLEMENTED, 'this drawing has no spin')
@@ -333,12 +343,12 @@ class PreviewService:
             points, intensities = self._drawn(
                 'a spin',
                 lambda: renderer.spin(
-                    asked.device,
+                    device,
                     self._behaviour.lidar_beams,
                     end_ns=request.frame_end_us * 1000,
-                    T_map_sensor_start=asked.T_start,
-                    T_map_sensor_end=asked.T_end,
-                    tracks=asked.tracks,
+                    T_map_sensor_start=poses[0],
+                    T_map_sensor_end=poses[1],
+                    tracks=tracks,
                     noise_m=self._behaviour.lidar_noise_m,
                     seed=self._behaviour.seed,
                 ),
@@ -388,28 +398,6 @@ class PreviewService:
         if not context.is_active():
             raise RefusalError(grpc.StatusCode.CANCELLED, 'the client has gone')
         self._workers.begin_frame(scene_id, pixels)
-
-    def _draw(self, request: sim.RGBRenderRequest, order: PictureOrder) -> NDArray[np.uint8]:
-        size = f'{order.width}x{order.height}'
-        caption = ''
-        if self._caption:
-            start_us = self._scenes[request.scene_id].start_ns // 1000
-            seconds = (request.frame_end_us - start_us) / 1e6
-            caption = f'{request.camera_intrinsics.logical_id}  {seconds:.3f} s  {size}'
-        return self._drawn(
-            f'a picture of {size}',
-            lambda: self._renderers[request.scene_id].render(
-                order.model,
-                order.width,
-                order.height,
-                start_ns=request.frame_start_us * 1000,
-                end_ns=request.frame_end_us * 1000,
-                T_map_camera_start=order.T_start,
-                T_map_camera_end=order.T_end,
-                tracks=order.tracks,
-                caption=caption,
-            ),
-        )
 
     @staticmethod
     def _drawn(what: str, draw: Callable[[], Drawn]) -> Drawn:

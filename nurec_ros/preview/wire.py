@@ -20,7 +20,6 @@ A request is refused with the code that servers use.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 import math
 from typing import Any, TYPE_CHECKING, TypeAlias
@@ -273,29 +272,8 @@ Request: TypeAlias = sim.RGBRenderRequest | sim.LidarRenderRequest
 # One 8K picture: what a client may cost us in memory and time with one request.
 MAX_PIXELS = 7680 * 4320
 
-TrackPoses = Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
-
-
-@dataclass(frozen=True, slots=True)
-class PictureOrder:
-    """What there is to draw of a request that was checked; poses are T_map_camera."""
-
-    model: CameraModel
-    width: int
-    height: int
-    T_start: NDArray[np.float64]
-    T_end: NDArray[np.float64]
-    tracks: TrackPoses
-
-
-@dataclass(frozen=True, slots=True)
-class SpinOrder:
-    """What a lidar's request that was checked asks for; poses are T_map_sensor."""
-
-    device: LidarDevice
-    T_start: NDArray[np.float64]
-    T_end: NDArray[np.float64]
-    tracks: TrackPoses
+Matrix = NDArray[np.float64]
+TrackPoses = Sequence[tuple[str, Matrix, Matrix]]
 
 
 def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
@@ -310,8 +288,12 @@ def find_scene(scenes: Mapping[str, Scenario], scene_id: str) -> Scenario:
 
 def check(
     request: sim.RGBRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
-) -> PictureOrder:
-    """Check a request in the order in which a mistake would mislead most; raises RefusalError."""
+) -> tuple[CameraModel, tuple[int, int], tuple[Matrix, Matrix], TrackPoses]:
+    """
+    Return the camera, the size to draw, T_map_camera at both ends, and tracks to be moved.
+
+    Checks in the order in which a mistake would mislead most; raises RefusalError.
+    """
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
     spec = request.camera_intrinsics
@@ -322,25 +304,26 @@ def check(
             f'Missing camera {spec.logical_id}@{scenario.sequence_id} in camera calibration'
         )
     model = camera_model(spec, pinhole_known=behaviour.api != 'v1')
-    width, height = _size(request, model, behaviour)
+    size = _size(request, model, behaviour)
     check_format(request.image_format, request.image_quality)
     if request.insert_ego_mask:
         raise invalid('insert_ego_mask is set, but get_available_ego_masks lists none')
-    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
-    return PictureOrder(model, width, height, *poses, _tracks(request, scenario, behaviour))
+    poses = _pose_pair(request.sensor_pose, 'sensor_pose')
+    return model, size, poses, _tracks(request, scenario, behaviour)
 
 
 def check_spin(
     request: sim.LidarRenderRequest, scenes: Mapping[str, Scenario], behaviour: Behaviour
-) -> SpinOrder:
+) -> tuple[LidarDevice, tuple[Matrix, Matrix], TrackPoses]:
+    """Return the device, T_map_sensor at both ends, and tracks to be moved; raises as `check`."""
     scenario = find_scene(scenes, request.scene_id)
     _check_time(request, scenario)
     device = DEVICES.get(request.lidar_config.lidar_type)
     if device is None:
         known = ', '.join(sim.LidarDeviceType.Name(number) for number in DEVICES)
         raise invalid(f'lidar_type is {request.lidar_config.lidar_type}, expected one of {known}')
-    poses = _pose_pair(request, 'sensor_pose', 'sensor_pose')
-    return SpinOrder(device, *poses, _tracks(request, scenario, behaviour))
+    poses = _pose_pair(request.sensor_pose, 'sensor_pose')
+    return device, poses, _tracks(request, scenario, behaviour)
 
 
 def _check_time(request: Request, scenario: Scenario) -> None:
@@ -388,16 +371,13 @@ def _tracks(request: Request, scenario: Scenario, behaviour: Behaviour) -> Track
     tracks = scenario.tracks
     movable = {name for name, moves in zip(tracks.ids, tracks.controllable, strict=True) if moves}
     return [
-        (item.track_id, *_pose_pair(item, 'pose_pair', f'dynamic_objects of {item.track_id}'))
+        (item.track_id, *_pose_pair(item.pose_pair, f'dynamic_objects of {item.track_id}'))
         for item in request.dynamic_objects
         if item.track_id in movable
     ]
 
 
-def _pose_pair(
-    message: Message, field: str, where: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    pair = getattr(message, field)
+def _pose_pair(pair: sim.PosePair, where: str) -> tuple[Matrix, Matrix]:
     for name in ('start_pose', 'end_pose'):
         if not pair.HasField(name):
             raise invalid(f'{where}: {name} is missing')

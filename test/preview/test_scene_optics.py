@@ -28,7 +28,14 @@ from test.preview.drawn_world import (
 )
 
 import numpy as np
-from nurec_ros.preview.optics import Exposure, Lens, ray_table, turned, widest_angle
+from nurec_ros.preview.optics import (
+    Exposure,
+    Lens,
+    poses_between,
+    ray_table,
+    turned,
+    widest_angle,
+)
 from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.scenario.cameras import FisheyeCamera
 import pytest
@@ -139,7 +146,7 @@ def test_each_row_or_column_has_its_time_and_pose(shutter):
     pixels = np.array([[0.0, 0.0], [479.0, 479.0], [100.0, 300.0], [-9.0, 500.0], [500.0, -2.0]])
     times = np.clip([_time_of(shutter, u, v, 480, 480) for u, v in pixels], 0.0, 1.0)
     np.testing.assert_allclose(exposure.fractions_at(pixels), times, atol=1e-12)
-    rotations, positions = exposure.poses(times)
+    rotations, positions = poses_between(start, end, times)
     for time, rotation, position in zip(times, rotations, positions, strict=True):
         np.testing.assert_allclose(
             pose(position, rotation), _pose_at(start, end, time), atol=1e-12
