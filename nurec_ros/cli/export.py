@@ -78,8 +78,10 @@ def parser() -> Parser:
     )
     add('--cameras')
     add('--lidars')
-    add('--start', type=seconds(), metavar='S', help='begin so many seconds after the start')
-    add('--duration', type=seconds(1e-6), metavar='S', help='and end so many seconds later')
+    after = 'begin so many seconds after the start'
+    add('--start', dest='start_s', type=seconds(), metavar='S', help=after)
+    later = 'and end so many seconds later'
+    add('--duration', dest='duration_s', type=seconds(1e-6), metavar='S', help=later)
     add(
         '--topics',
         nargs='+',
@@ -126,6 +128,7 @@ def _add_means(add: Callable[..., None]) -> None:
     )
     add(
         '--wait',
+        dest='wait_s',
         type=seconds(),
         default=60.0,
         metavar='S',
@@ -163,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress: Progress | None = None
         try:
             _check(command, options)
-            need('rclpy', 'rosbags', *(['ray'] if options.ray else []))
+            need('rclpy', 'rosbags', *['ray'] * bool(options.ray), *['av'] * options.video)
             from nurec_ros.export.run import exit_code, export, finished_parts, StoppedEarlyError
 
             wishes = _wishes(options)
@@ -205,33 +208,13 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     from nurec_ros.export.wishes import read_overrides, Wishes
     from nurec_ros.rendering.address import addresses
 
-    if options.video:
-        from nurec_ros.export.data_sets import check_video
-
-        check_video()
-    overrides, unknown = read_overrides(options.param, options.params_file, options.node_name)
+    given = vars(options).copy()
+    node_name = given.pop('node_name')
+    overrides, unknown = read_overrides(given.pop('param'), given.pop('params_file'), node_name)
     for line in unknown:
         complain(f'nurec_export: {line}')
-    return Wishes(
-        files=tuple(options.files),
-        output=options.output,
-        servers=tuple(addresses(options.server)),
-        overrides=overrides,
-        cameras=options.cameras,
-        lidars=options.lidars,
-        topics=tuple(options.topics),
-        start_s=options.start,
-        duration_s=options.duration,
-        node=f'/{options.node_name}',
-        storage=options.storage,
-        in_flight=options.in_flight,
-        wait_s=options.wait,
-        resume=options.resume,
-        frames=options.frames,
-        video=options.video,
-        ego=options.ego,
-        ray=options.ray,
-    )
+    servers = tuple(addresses(given.pop('server')))
+    return Wishes(servers=servers, overrides=overrides, node=f'/{node_name}', **given)
 
 
 def _check_files(command: Parser, options: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ REMEDIES = {
     'rosbags': "pip install 'nurec_ros[export]'",
     'ackermann_msgs': 'apt install ros-$ROS_DISTRO-ackermann-msgs, or run `make setup`',
     'ray': "pip install 'nurec_ros[cluster]'",
+    'av': 'pip install av',
 }
 
 _Number = TypeVar('_Number', int, float)

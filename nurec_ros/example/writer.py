@@ -324,25 +324,30 @@ def write_usdz(path: AnyPath, members: Mapping[str, bytes | str]) -> Path:
     """
     if not os.fspath(path):
         raise ConfigurationError('the path of the file to write is empty')
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        raise ConfigurationError(f'{path} is there and is no ordinary file; nothing is written')
-    if not target.parent.is_dir():
-        raise ConfigurationError(f'{path} cannot be written: there is no folder {target.parent}')
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}')
     try:
-        with temporary.open('wb') as file, zipfile.ZipFile(file, 'w') as archive:
-            for name, content in members.items():
-                info = zipfile.ZipInfo(name, DATE)
-                info.create_system = 3  # the same on every platform
-                info.external_attr = 0o644 << 16
-                info.extra = padding(file.tell(), name)
-                archive.writestr(info, content)
-        temporary.replace(target)
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise ConfigurationError(
+                f'{path} is there and is no ordinary file; nothing is written'
+            )
+        if not target.parent.is_dir():
+            raise ConfigurationError(
+                f'{path} cannot be written: there is no folder {target.parent}'
+            )
+        beside = target.with_name(f'.{target.name}.{os.getpid()}')
+        file = beside.open('wb')
+        try:
+            with file, zipfile.ZipFile(file, 'w') as archive:
+                for name, content in members.items():
+                    info = zipfile.ZipInfo(name, DATE)
+                    info.create_system = 3  # the same on every platform
+                    info.external_attr = 0o644 << 16
+                    info.extra = padding(file.tell(), name)
+                    archive.writestr(info, content)
+            beside.replace(target)
+        except BaseException:
+            beside.unlink()
+            raise
     except OSError as error:
         raise ConfigurationError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        # It is not after the rename, nor where the file system takes nothing.
-        if temporary.exists():
-            temporary.unlink()
     return Path(path)

@@ -28,12 +28,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 import importlib
+from itertools import groupby
 import os
 from pathlib import Path
 import re
 import struct
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.ros.outlet import Publication
@@ -58,9 +59,13 @@ BAG_VERSION = 8
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
 
+Step: TypeAlias = 'int | tuple[Step, ...]'
+BYTES: tuple[Step, ...] = (1,)
 # Before the message: two bytes that name the encoding, and two that mean nothing.
 HEAD = 4
-SIZES = {
+# By a field's type: the size of a number, or the steps of each of several, their number before it.
+STEPS: dict[str, Step] = {
+    'string': BYTES,
     **dict.fromkeys(('bool', 'byte', 'char', 'int8', 'uint8', 'octet'), 1),
     **dict.fromkeys(('int16', 'uint16'), 2),
     **dict.fromkeys(('int32', 'uint32', 'float32'), 4),
@@ -74,8 +79,6 @@ SEPARATOR = '=' * 80
 
 Wanted = Callable[[str, type], bool]
 Closer = Callable[[bytearray], None]
-# ('run', size, count) of numbers, ('string',), ('many', steps of one), in their order.
-Step = tuple[Any, ...]
 
 _dump_qos = cache(writer.dump_qos_v8)
 # The YAML of the same two profiles for each topic of each part, twice, took a third of the time of
@@ -279,7 +282,7 @@ def merged_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def closer(types: Typestore, kind: str) -> Closer:
     """Return what writes zeros into the gaps of a serialized message of a type."""
-    lines = [*_code(_merged(_steps(types, kind)), 1)]
+    lines = _code(_steps(types, (Nodetype.NAME, kind)), 1)
     source = '\n'.join(('def close(data):', '    p = 0', *lines, '    return None'))
     names: dict[str, Any] = {'number': struct.Struct('<I').unpack_from}
     # Ours all of it: made of sizes and of nothing that was read.
@@ -288,60 +291,41 @@ def closer(types: Typestore, kind: str) -> Closer:
     return found
 
 
-def _steps(types: Typestore, kind: str) -> Iterator[Step]:
-    for _, field in types.fielddefs[kind][1]:
-        yield from _steps_of(types, field)
-
-
-def _steps_of(types: Typestore, field: Any) -> Iterator[Step]:
+def _steps(types: Typestore, field: Any) -> tuple[Step, ...]:
     node, detail = field
-    if node == Nodetype.BASE and detail[0] == 'string':
-        yield ('string',)
-    elif node == Nodetype.BASE:
-        yield ('run', SIZES[detail[0]], 1)
-    elif node == Nodetype.NAME:
-        yield from _steps(types, detail)
-    elif node == Nodetype.ARRAY:
-        one = _merged(_steps_of(types, detail[0]))
-        for _ in range(detail[1]):
-            yield from one
-    else:
-        yield ('many', _merged(_steps_of(types, detail[0])))
+    if node == Nodetype.NAME:
+        fields = (inner for _, inner in types.fielddefs[detail][1])
+        return tuple(step for inner in fields for step in _steps(types, inner))
+    if node == Nodetype.BASE:
+        return (STEPS[detail[0]],)
+    one = _steps(types, detail[0])
+    return one * detail[1] if node == Nodetype.ARRAY else (one,)
 
 
-def _merged(steps: Iterator[Step]) -> list[Step]:
-    """Return steps with numbers of one size in a row as one."""
-    merged: list[Step] = []
-    for step in steps:
-        if step[0] == 'run' and merged and merged[-1][:2] == step[:2]:
-            merged[-1] = ('run', step[1], merged[-1][2] + step[2])
-        else:
-            merged.append(step)
-    return merged
-
-
-def _code(steps: list[Step], depth: int) -> Iterator[str]:
+def _code(steps: tuple[Step, ...], depth: int) -> Iterator[str]:
     """Yield lines that go over a message; `p` counts from the end of the head."""
     indent = '    ' * depth
-    for step in steps:
-        if step[0] == 'run':
-            yield from _aligned(step[1], indent)
-            yield f'{indent}p += {step[1] * step[2]}'
+    for step, run in groupby(steps):
+        count = sum(1 for _ in run)
+        if isinstance(step, int):
+            yield from _aligned(step, indent)
+            yield f'{indent}p += {step * count}'
             continue
-        yield from _aligned(4, indent)
-        if step[0] == 'string':
-            yield f'{indent}p += 4 + number(data, p + {HEAD})[0]'
-            continue
-        yield f'{indent}n{depth} = number(data, p + {HEAD})[0]'
-        yield f'{indent}p += 4'
-        (first, *others) = step[1]
-        if first[0] == 'run' and not others:
-            yield f'{indent}if n{depth}:'
-            yield from _aligned(first[1], f'{indent}    ')
-            yield f'{indent}    p += {first[1] * first[2]} * n{depth}'
-        else:
-            yield f'{indent}for _ in range(n{depth}):'
-            yield from _code(step[1], depth + 1)
+        for _ in range(count):
+            yield from _aligned(4, indent)
+            if step == BYTES:
+                yield f'{indent}p += 4 + number(data, p + {HEAD})[0]'
+                continue
+            yield f'{indent}n{depth} = number(data, p + {HEAD})[0]'
+            yield f'{indent}p += 4'
+            first = step[0]
+            if isinstance(first, int) and len({*step}) == 1:
+                yield f'{indent}if n{depth}:'
+                yield from _aligned(first, f'{indent}    ')
+                yield f'{indent}    p += {first * len(step)} * n{depth}'
+            else:
+                yield f'{indent}for _ in range(n{depth}):'
+                yield from _code(step, depth + 1)
 
 
 def _aligned(size: int, indent: str) -> Iterator[str]:

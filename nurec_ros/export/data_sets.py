@@ -299,14 +299,6 @@ def _hits(rays: Array, T_camera_box: Array, dims: Array) -> NDArray[np.bool_]:
     return met
 
 
-def check_video() -> None:
-    """Raise ConfigurationError where videos cannot be written."""
-    try:
-        import av  # noqa: F401, only whether it is there
-    except ImportError:
-        raise ConfigurationError('--video needs PyAV: pip install av') from None
-
-
 def write_videos(timeline: Timeline, bag: Path, folder: Path) -> list[Path]:
     """Write one MP4 per camera, each image at its own time; return the files."""
     import av

@@ -35,6 +35,7 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.server_errors import CONDEMN, problem_of, RECONNECT, remedy_of
 from nurec_ros.scenario import Scenario
+from nurec_ros.scenario.cameras import CameraModel
 
 # Before a server that could not be reached is tried again.
 REST_S = 0.5
@@ -98,7 +99,7 @@ class Farm:
             )
             self._servers.append(_Server(address, pipeline))
 
-    def model_of(self, camera: str) -> object:
+    def model_of(self, camera: str) -> CameraModel:
         """Return the model behind a camera's pictures, at native size."""
         return self._servers[0].pipeline.output_model(camera)
 

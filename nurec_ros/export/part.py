@@ -42,7 +42,6 @@ from nurec_ros.ros.loading import ReadScenario
 from nurec_ros.ros.names import topic_names
 from nurec_ros.ros.sensor_topics import CameraTopics, FORMATS, LidarTopic
 from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
-from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.settings import Values
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
@@ -309,11 +308,10 @@ class _Player:
         self._topics.change(scenario, prepared=timeline.found.prepared)
         self._state = StateTopic(outlet)
         frames = frame_names(settings, scenario)
-        self._cameras: dict[str, CameraTopics] = {}
-        for name in timeline.cameras:
-            model = farm.model_of(name)
-            assert isinstance(model, CameraModel)
-            self._cameras[name] = CameraTopics(outlet, frames, name, model, settings.image_format)
+        self._cameras = {
+            name: CameraTopics(outlet, frames, name, farm.model_of(name), settings.image_format)
+            for name in timeline.cameras
+        }
         self._lidars = {
             name: LidarTopic(outlet, frames, scenario.lidars[name], settings.lidar_layout)
             for name in timeline.lidars

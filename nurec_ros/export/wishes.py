@@ -101,13 +101,13 @@ class Overrides:
 class Wishes:
     """What an export was asked for; `start_s` and `duration_s` bound every scenario."""
 
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     output: Path
     servers: tuple[str, ...]
     overrides: Overrides = field(default_factory=Overrides)
     cameras: tuple[str, ...] = ()
     lidars: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
+    topics: Sequence[str] = ()
     start_s: float | None = None
     duration_s: float | None = None
     node: str = '/nurec'

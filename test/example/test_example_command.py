@@ -86,6 +86,7 @@ def test_the_default_file_and_the_examples_of_the_help_are_written(
     [
         ([''], 'the path of the file to write is empty'),
         (['.'], '. is there and is no ordinary file; nothing is written'),
+        (['a' * 250], f'cannot write {"a" * 250}: File name too long'),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, arguments, reason):

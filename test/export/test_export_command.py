@@ -67,7 +67,7 @@ ROOT = Path(__file__).resolve().parents[2]
             'expected some of /clock, ',
         ),
         # By what is installed.
-        (1, ['--video'], '--video needs PyAV: pip install av'),
+        (1, ['--video'], 'needs av, which is not installed: pip install av'),
         (
             *(1, ['--ray', 'auto']),
             "needs ray, which is not installed: pip install 'nurec_ros[cluster]'",
