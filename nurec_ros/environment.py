@@ -172,7 +172,7 @@ class Environment:
         self._playback = self._new_playback()
         if server:
             self._pipeline = RenderPipeline(
-                scenario, RenderOptions.of(Values(settings)), self._deliver, mode='lockstep'
+                scenario, RenderOptions.of(Values(settings)), self._deliver
             )
             self._pipeline.start()
 

@@ -93,7 +93,6 @@ class Farm:
                 scenario,
                 replace(options, server=address),
                 partial(self._came, number),
-                mode='lockstep',
                 log=log,
                 in_flight=in_flight,
             )

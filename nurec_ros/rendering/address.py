@@ -20,7 +20,7 @@ below gRPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 import ipaddress
 import math
@@ -33,8 +33,6 @@ import time
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.rendering import policy
 from nurec_ros.rendering.server_errors import RECONNECT, ServerError
-
-Resolver = Callable[[str, int], list[tuple[int, str]]]
 
 # What gRPC takes as a list of addresses already.
 _RESOLVED = ('ipv4:', 'ipv6:')
@@ -137,7 +135,7 @@ def look_up(host: str, port: int) -> list[tuple[int, str]]:
     return [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
 
 
-def resolve(server: str, resolver: Resolver = look_up) -> Target:
+def resolve(server: str) -> Target:
     """
     Return the target of what was typed; a list is resolved here and now, all addresses of each.
 
@@ -154,7 +152,7 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
         endpoint = _endpoint(part)
         port = endpoint.port
         try:
-            found = resolver(endpoint.host, port)
+            found = look_up(endpoint.host, port)
         except OSError as error:
             notes.append(f'server {part} is left out: {error.strerror or error}')
             continue
@@ -183,7 +181,7 @@ def resolve(server: str, resolver: Resolver = look_up) -> Target:
     )
 
 
-def places(server: str, resolver: Resolver = look_up) -> list[tuple[str, str, int]]:
+def places(server: str) -> list[tuple[str, str, int]]:
     """
     Return (host, number, port) of every address that a server stands for, as far as known here.
 
@@ -192,7 +190,7 @@ def places(server: str, resolver: Resolver = look_up) -> list[tuple[str, str, in
     found: list[tuple[str, str, int]] = []
     for endpoint in endpoints(server):
         try:
-            numbers = resolver(endpoint.host, endpoint.port)
+            numbers = look_up(endpoint.host, endpoint.port)
         except OSError:
             continue
         found += [(endpoint.host, number, endpoint.port) for _, number in numbers]

@@ -195,10 +195,8 @@ def results_of(
     that nobody asked for, as a text.
     """
     latency_s = now - call.since
-    if call.method == SPIN:
-        return [_cloud(call, reply, latency_s)], ''
     if not call.batch:
-        return [_checked(call, 0, reply.image_bytes, image_format, latency_s)], ''
+        return [_checked(call, 0, reply, image_format, latency_s)], ''
     items: dict[str, list[sensorsim_pb2.BatchRGBRenderReturnItem]] = {
         job.source: [] for job in call.jobs
     }
@@ -218,16 +216,18 @@ def results_of(
         elif not found[0].success:
             results.append(call.error(None, found[0].error_message))
         else:
-            data = found[0].result.image_bytes
-            results.append(_checked(call, index, data, image_format, latency_s))
+            results.append(_checked(call, index, found[0].result, image_format, latency_s))
     return results, ', '.join(strange)
 
 
 def _checked(
-    call: Call, index: int, data: bytes, image_format: str, latency_s: float
-) -> Frame | ServerError:
+    call: Call, index: int, reply: Reply, image_format: str, latency_s: float
+) -> Frame | Cloud | ServerError:
     job = call.jobs[index]
     try:
+        if call.method == SPIN:
+            return Cloud(job.source, job.t_ns, *check_cloud(reply), latency_s)
+        data = reply.image_bytes
         encoding, width, height = check_reply(data, image_format, call.sizes[index])
     except ReplyError as error:
         return ServerError(
@@ -236,17 +236,6 @@ def _checked(
             f'{error.remedy}; nurec_probe saves what the server sends',
         )
     return Frame(job.source, job.t_ns, data, encoding, width, height, latency_s)
-
-
-def _cloud(
-    call: Call, reply: sensorsim_pb2.LidarRenderReturn, latency_s: float
-) -> Cloud | ServerError:
-    (job,) = call.jobs
-    try:
-        points, intensities = check_cloud(reply)
-    except ReplyError as error:
-        return ServerError('reply', f'{job.source}: {error}', error.remedy)
-    return Cloud(job.source, job.t_ns, points, intensities, latency_s)
 
 
 def _unmatched(problem: str) -> ServerError:

@@ -28,7 +28,7 @@ import os
 from pathlib import Path
 import re
 import threading
-from typing import cast, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 from nurec_ros.errors import ConfigurationError
@@ -43,8 +43,23 @@ from nurec_ros.setting_values import check_scene_url
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-Reply = TypeVar('Reply', bound='Message')
 Metadata = tuple[tuple[str, str], ...]
+
+# What the client calls: the messages that go and come.
+METHODS = {
+    'get_version': (common_pb2.Empty, common_pb2.VersionId),
+    'get_available_scenes': (common_pb2.Empty, common_pb2.AvailableScenesReturn),
+    'get_available_trajectories': (
+        sensorsim_pb2.AvailableTrajectoriesRequest,
+        sensorsim_pb2.AvailableTrajectoriesReturn,
+    ),
+    'render_rgb': (sensorsim_pb2.RGBRenderRequest, sensorsim_pb2.RGBRenderReturn),
+    'render_lidar': (sensorsim_pb2.LidarRenderRequest, sensorsim_pb2.LidarRenderReturn),
+    'batch_render_rgb': (
+        sensorsim_pb2.BatchRGBRenderRequest,
+        sensorsim_pb2.BatchRGBRenderReturn,
+    ),
+}
 
 CHANNEL_OPTIONS = {
     # The default of 4 MB refuses one raw 1080p frame; a raw batch of six is 150 MB.
@@ -148,10 +163,9 @@ class Channel:
         self._retired = False
         self.grpc_channel.subscribe(self._on_state)
 
-    def method(
-        self, prefix: str, method: str, request: type[Message], reply: type[Message]
-    ) -> grpc.UnaryUnaryMultiCallable:
-        """Return gRPC's callable for a method of the service, given its types of message."""
+    def method(self, prefix: str, method: str) -> grpc.UnaryUnaryMultiCallable:
+        """Return gRPC's callable for a method of the service."""
+        request, reply = METHODS[method]
         return self.grpc_channel.unary_unary(
             f'/{prefix}/{method}', request.SerializeToString, reply.FromString
         )
@@ -160,13 +174,12 @@ class Channel:
         self,
         prefix: str,
         method: str,
-        reply: type[Reply],
         *,
         request: Message | None = None,
         wait_for_ready: bool = False,
         limit_s: float = math.inf,
         least_s: float = 0.0,
-    ) -> Reply:
+    ) -> Message:
         """
         Call a method; ServerError if it fails, or by its deadline.
 
@@ -175,17 +188,16 @@ class Channel:
         """
         deadline_s = policy.DEADLINES['await server' if wait_for_ready else method]
         timeout_s = max(min(deadline_s, limit_s), least_s)
-        request = common_pb2.Empty() if request is None else request
         try:
-            self._question = call = self.method(prefix, method, type(request), reply).future(
-                request,
+            self._question = call = self.method(prefix, method).future(
+                common_pb2.Empty() if request is None else request,
                 timeout=timeout_s,
                 wait_for_ready=wait_for_ready,
                 metadata=self.metadata,
             )
             if self._retired:
                 call.cancel()
-            return cast(Reply, call.result())
+            return call.result()
         except grpc.RpcError as error:
             code = error.code()
             # A server that is being stopped cancels what it was asked.
@@ -289,7 +301,6 @@ def find_scene(
             reply = channel.ask(
                 prefix,
                 'get_available_trajectories',
-                sensorsim_pb2.AvailableTrajectoriesReturn,
                 request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen),
             )
         except ServerError:
@@ -299,8 +310,7 @@ def find_scene(
 
 
 def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
-    reply = common_pb2.AvailableScenesReturn
-    return tuple(channel.ask(prefix, 'get_available_scenes', reply, least_s=least_s).scene_ids)
+    return tuple(channel.ask(prefix, 'get_available_scenes', least_s=least_s).scene_ids)
 
 
 def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') -> str:

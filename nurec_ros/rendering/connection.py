@@ -40,12 +40,13 @@ from nurec_ros.rendering.channel import (
     Channel,
     find_scene,
     FoundScene,
+    METHODS,
     scene_metadata,
     scene_names,
     version_text,
 )
 from nurec_ros.rendering.policy import Learned, RenderOptions
-from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
+from nurec_ros.rendering.protos import common_pb2
 from nurec_ros.rendering.server_errors import CONDEMN, RECONNECT, ServerError
 from nurec_ros.scenario import Scenario
 
@@ -56,12 +57,6 @@ LOST = 'lost'  # the server is away: it is over
 CHANGED = 'changed'  # another server may be there now: it is asked anew what it is
 DOUBTED = 'doubted'  # whether it answers anything at all is to be found out
 
-# What frames are asked for with, and what comes of it.
-_RENDERS = {
-    'render_rgb': (sensorsim_pb2.RGBRenderRequest, sensorsim_pb2.RGBRenderReturn),
-    'render_lidar': (sensorsim_pb2.LidarRenderRequest, sensorsim_pb2.LidarRenderReturn),
-    'batch_render_rgb': (sensorsim_pb2.BatchRGBRenderRequest, sensorsim_pb2.BatchRGBRenderReturn),
-}
 # A connection that held for so long was one to a server that works.
 _PROVED_S = 5.0
 
@@ -249,17 +244,14 @@ class Connection:
         scene = find_scene(channel, prefix, self._scenario, self._options)
         if not channel.watched(policy.WATCHED_S):
             # It may be over already.
-            channel.ask(prefix, 'get_version', common_pb2.VersionId)
+            channel.ask(prefix, 'get_version')
         return Server(
             channel=channel,
             prefix=prefix,
             version=version_text(version),
             scene=scene,
             since=time.monotonic(),
-            renders={
-                method: channel.method(prefix, method, request, reply)
-                for method, (request, reply) in _RENDERS.items()
-            },
+            renders={name: channel.method(prefix, name) for name in METHODS if 'render' in name},
             learned=Learned(batch=None if self._options.batch == 'auto' else False),
         )
 
@@ -303,10 +295,9 @@ class Connection:
         names = [wanted] if wanted else list(policy.SERVICE_PREFIXES)
         if known is not None:
             names.sort(key=lambda name: name != known.prefix)
-        reply = common_pb2.VersionId
         for name in names:
             try:
-                return name, channel.ask(name, 'get_version', reply, least_s=self._first_s)
+                return name, channel.ask(name, 'get_version', least_s=self._first_s)
             except ServerError as error:  # noqa: PERF203 (three names, once for a connection)
                 if error.kind != 'version':
                     raise
@@ -326,12 +317,11 @@ class Connection:
             return
         prefix = self._options.service_prefix or policy.SERVICE_PREFIXES[0]
         began = time.monotonic()
-        reply = common_pb2.VersionId
         try:
             # Back in time to say, after the grace, that there is no server.
             grace_s = self._grace_s()
             limit_s = grace_s if grace_s > 0.0 else math.inf
-            channel.ask(prefix, 'get_version', reply, wait_for_ready=True, limit_s=limit_s)
+            channel.ask(prefix, 'get_version', wait_for_ready=True, limit_s=limit_s)
         except ServerError:
             # What it says is asked again, properly, by _connect; only do not spin on it.
             spent = time.monotonic() - began
@@ -364,7 +354,7 @@ class Connection:
         self._doubted = False
         began = time.monotonic()
         try:
-            server.channel.ask(server.prefix, 'get_version', common_pb2.VersionId)
+            server.channel.ask(server.prefix, 'get_version')
         except ServerError as error:
             if error.kind != 'timeout':
                 self.lost(server, error)

@@ -22,12 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-import dataclasses
 import logging
 import time
-from typing import Any
 
-from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.errors import RenderError
 from nurec_ros.rendering.address import addresses
 from nurec_ros.rendering.calls import first_frame_waited_s, late_error
 from nurec_ros.rendering.connection import Connection, Log
@@ -47,20 +45,14 @@ from nurec_ros.rendering.server_errors import problem_of, remedy_of
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.cameras import CameraModel
 
-RUN_TIME_OPTIONS = (
-    'resolution_scale',
-    'camera_scales',
-    'lidar_devices',
-    'send_tracks',
-    'rig_offset',
-)
 # Python's words for a thread that the system refuses.
 NO_THREAD = "can't start new thread"
-_LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'error': logging.ERROR}
+_LOGGER = logging.getLogger('nurec_ros.rendering')
+_LEVELS = {'info': logging.INFO, 'warn': logging.WARNING, 'error': logging.ERROR}
 
 
 def _log_by_default(level: str, text: str) -> None:
-    logging.getLogger('nurec_ros.rendering').log(_LEVELS.get(level, logging.WARNING), '%s', text)
+    _LOGGER.log(_LEVELS[level], '%s', text)
 
 
 def _guarded(log: Log) -> Log:
@@ -70,7 +62,7 @@ def _guarded(log: Log) -> Log:
         try:
             log(level, text)
         except Exception:
-            logging.getLogger('nurec_ros.rendering').exception('log failed; it was told: %s', text)
+            _LOGGER.exception('log failed; it was told: %s', text)
 
     return say
 
@@ -80,10 +72,9 @@ class RenderPipeline:
     Renders due frames of one scenario and hands them to `deliver`.
 
     `deliver` gets Frames, Clouds and Failures from a small pool, in the order of submission within
-    a sensor, and may take its time. mode 'lockstep': nothing submitted is ever dropped. log(level,
-    text) is called from any thread, level being debug, info, warn or error. in_flight: frames on
-    their way per server instead of the policy's. Making one touches no network;
-    ConfigurationError for options that cannot work at all.
+    a sensor, and may take its time. log(level, text) is called from any thread, level being info,
+    warn or error. in_flight: frames on their way per server instead of the policy's. Making one
+    touches no network; ConfigurationError for options that cannot work at all.
     """
 
     def __init__(
@@ -92,13 +83,9 @@ class RenderPipeline:
         options: RenderOptions,
         deliver: Callable[[Frame | Cloud | Failure], None],
         *,
-        mode: str = 'realtime',
         log: Log = _log_by_default,
         in_flight: int | None = None,
     ) -> None:
-        if mode not in ('realtime', 'lockstep'):
-            raise ConfigurationError(f'mode is {mode!r}, expected realtime or lockstep')
-        self._keep_all = mode == 'lockstep'
         log = _guarded(log)
         self._connection = Connection(
             scenario, options, log=log, on_change=lambda: self._dispatcher.connection_changed()
@@ -153,7 +140,6 @@ class RenderPipeline:
             future.set_result(None)
             return future
         ticket = Ticket(future, len(due))
-        keep = keep or self._keep_all
         jobs = [Job(frame.name, frame.t_ns, keep, fail_if_down, ticket) for frame in due]
         if ego is not None:
             for job in jobs:
@@ -175,14 +161,9 @@ class RenderPipeline:
         """Whether a frame is being delivered; after `discard`, one of those before it."""
         return self._dispatcher.delivering()
 
-    def update(self, **changes: Any) -> None:
-        """Change options that may change at run time, for all frames sent from now on."""
-        unknown = sorted(set(changes) - set(RUN_TIME_OPTIONS))
-        if unknown:
-            raise ConfigurationError(f'{", ".join(unknown)} cannot change while rendering')
-        builder = self._dispatcher.builder
-        options = dataclasses.replace(builder.options, **changes)
-        self._dispatcher.builder = RequestBuilder(builder.scenario, options)
+    def update(self, options: RenderOptions) -> None:
+        """Render all frames sent from now on with these options; the connection keeps its own."""
+        self._dispatcher.builder = RequestBuilder(self._dispatcher.builder.scenario, options)
 
     def frame_size(self, camera: str) -> tuple[int, int]:
         """Return the (width, height) that will be asked for; RenderError if not renderable."""

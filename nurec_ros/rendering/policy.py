@@ -38,15 +38,10 @@ _DEVICE_WORDS = {'pandar128': 'pandar128', 'p128': 'pandar128', 'at128': 'at128'
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
     """
-    The options of a RenderPipeline; ConfigurationError for a value that cannot be honoured.
+    What the parameters of these names say; ConfigurationError for what cannot be honoured.
 
-    server: one address as gRPC takes it, or several host:port separated by commas.
-    use_proxy: obey the proxy variables of the environment. tls_root_certificate: a PEM file, empty
-    for plaintext. service_prefix and scene_id: empty to find them. scene_url: where the server is
-    to load the scene from, empty where it has it. hfov_deg: horizontal field of view of
-    `projection: pinhole`. rig_offset: x y z in metres, roll pitch yaw in degrees about the fixed
-    axes of the rig frame. camera_scales: by logical name, instead of resolution_scale.
-    lidar_devices: pandar128 or at128 by logical name, where it is not to be taken from the name.
+    camera_scales: by logical name, instead of resolution_scale. lidar_devices: pandar128 or at128
+    by logical name, where it is not to be taken from the name.
     """
 
     server: str = 'localhost:46435'

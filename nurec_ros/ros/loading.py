@@ -181,9 +181,7 @@ class Loaded:
         self.clouds: dict[str, LidarTopic] = {}
         self.options = self._options(values)
         with doing(f'making the render pipeline of {asked.usdz_path}'):
-            self.pipeline = RenderPipeline(
-                self.scenario, self.options, self._deliver, mode=values.settings.mode, log=log
-            )
+            self.pipeline = RenderPipeline(self.scenario, self.options, self._deliver, log=log)
         try:
             self._make_topics(outlet, values.settings)
             with doing(f'making the playback of {asked.usdz_path}'):
@@ -289,13 +287,7 @@ class Loaded:
         options = self._options(values)
         if options == self.options:
             return
-        self.pipeline.update(
-            resolution_scale=options.resolution_scale,
-            camera_scales=options.camera_scales,
-            lidar_devices=options.lidar_devices,
-            send_tracks=options.send_tracks,
-            rig_offset=options.rig_offset,
-        )
+        self.pipeline.update(options)
         self.options = options
         self.playback.owe_stills()
 

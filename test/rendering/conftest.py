@@ -20,7 +20,6 @@ from pathlib import Path
 from test.rendering.fake_server import FakeServer, Gate
 from test.support.archives import build_archive, START_US
 import threading
-import time
 from typing import Any
 
 from nurec_ros.playback import Due
@@ -126,7 +125,7 @@ def make_pipeline(
     """Return a function that starts a pipeline for a server; all are closed."""
     pipelines: list[RenderPipeline] = []
 
-    def start(server: FakeServer | str, *, mode: str = 'realtime', **options: Any) -> Any:
+    def start(server: FakeServer | str, **options: Any) -> RenderPipeline:
         address = server if isinstance(server, str) else server.address
         options.setdefault('image_format', 'png')
         options.setdefault('resolution_scale', 0.01)
@@ -137,7 +136,6 @@ def make_pipeline(
             drive,
             RenderOptions(server=address, **options),
             deliver,
-            mode=mode,
             log=log,
         )
         pipelines.append(pipeline)
@@ -149,14 +147,6 @@ def make_pipeline(
     # they use.
     for pipeline in pipelines:
         pipeline.close(60.0)
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for what nobody notifies of; fail if it never comes."""
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, 'never came true'
-        time.sleep(0.005)
 
 
 def due(*cameras: str, t_us: int = 100_000) -> list[Due]:

@@ -18,13 +18,14 @@ from __future__ import annotations
 from contextlib import suppress
 import socket
 import socketserver
-from test.rendering.conftest import due, eventually
+from test.rendering.conftest import due
 from test.support.ports import claim_port
+from test.support.waiting import until
 import threading
 
 import grpc
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.rendering import address, channel, connection, policy, RenderOptions, RenderPipeline
+from nurec_ros.rendering import address, channel, policy, RenderOptions, RenderPipeline
 from nurec_ros.rendering.channel import Channel
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2
@@ -32,7 +33,7 @@ import pytest
 
 
 def connected(pipeline):
-    eventually(lambda: pipeline.status().connected)
+    until(lambda: pipeline.status().connected)
 
 
 # --- the service's name --------------------------------------------------------------------------
@@ -79,7 +80,7 @@ def test_name_that_worked_is_tried_first_after_a_reconnect(make_server, make_pip
     connected(pipeline)
     assert (pipeline.status().version, pipeline.status().last_error) == ('fake 1', '')
     server.stop()
-    eventually(lambda: 'cannot reach' in pipeline.status().last_error)
+    until(lambda: 'cannot reach' in pipeline.status().last_error)
     assert not pipeline.status().connected
     again = make_server(prefix=prefix, port=server.port)
     connected(pipeline)
@@ -95,7 +96,7 @@ def test_another_version_after_a_restart_is_asked_anew(make_server, make_pipelin
     assert server.methods().count('refused batch') == 1
     server.stop()
     renamed = make_server(version='new', prefix=SERVICE_PREFIXES[1], port=server.port)
-    eventually(lambda: pipeline.status().version == 'new')
+    until(lambda: pipeline.status().version == 'new')
     assert pipeline.status().service_prefix == SERVICE_PREFIXES[1]
     assert pipeline.status().batch is None
     pipeline.submit(due('wide', 'tele')).result(60)
@@ -138,7 +139,7 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
         f'cannot reach 127.0.0.1:{port}: is the NuRec container running and port {port} '
         'published? it needs 10-30 s after a restart'
     )
-    eventually(lambda: pipeline.status().down_for_s > status.down_for_s)
+    until(lambda: pipeline.status().down_for_s > status.down_for_s)
     assert not any(future.done() for future in waiting)
     server = make_server(port=port)
     for future in waiting:
@@ -147,8 +148,8 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     assert len(delivered.texts('error')) == 1
     assert (pipeline.status().last_error, pipeline.status().down_for_s) == ('', 0.0)
     server.stop()
-    eventually(lambda: not pipeline.status().connected)
-    eventually(lambda: pipeline.status().down_for_s > 0.0)
+    until(lambda: not pipeline.status().connected)
+    until(lambda: pipeline.status().down_for_s > 0.0)
 
 
 def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
@@ -187,7 +188,7 @@ def test_host_without_a_name(make_pipeline, delivered, monkeypatch):
         raise socket.gaierror(-2, 'Name or service not known')
 
     # A name service that cannot be reached takes its time to say so.
-    monkeypatch.setattr(connection, 'resolve', lambda server: address.resolve(server, nobody))
+    monkeypatch.setattr(address, 'look_up', nobody)
     pipeline = make_pipeline('nobody.invalid:1,nothing.invalid:2')
     delivered.wait(lambda: bool(delivered.texts('error')))
     assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
@@ -223,7 +224,7 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
     server = make_server()
     pipeline = make_pipeline(server)
     assert unseen.wait(60)
-    eventually(lambda: pipeline.status().last_error)
+    until(lambda: pipeline.status().last_error)
     assert not pipeline.status().connected
 
 
@@ -275,7 +276,7 @@ def test_dead_connection_is_given_up(make_server, make_pipeline, monkeypatch, ga
     monkeypatch.setitem(policy.DEADLINES, 'get_version', 0.2)
     server.answers['get_version'] = lambda *_: let_go.wait(60) and common_pb2.VersionId()
     pipeline.submit(due('wide')).result(60)
-    eventually(lambda: not pipeline.status().connected)
+    until(lambda: not pipeline.status().connected)
     kept = pipeline.submit(due('tele'), keep=True)
     monkeypatch.setitem(policy.DEADLINES, 'get_version', ordinary)
     server.answers.clear()
@@ -297,7 +298,7 @@ def test_several_servers_share_the_work_and_one_may_die(make_server, make_pipeli
         return [len(server.requests()) for server in servers]
 
     # The list is connected as soon as one of them is.
-    eventually(both_are_asked)
+    until(both_are_asked)
     before = asked()
     done = [pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True) for t_us in range(20)]
     for future in done:

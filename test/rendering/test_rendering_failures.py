@@ -16,9 +16,10 @@
 from __future__ import annotations
 
 from itertools import count
-from test.rendering.conftest import CAMERAS, due, eventually
+from test.rendering.conftest import CAMERAS, due
 from test.rendering.fake_server import failing, ItemError, picture
 from test.support.archives import START_US
+from test.support.waiting import until
 import threading
 
 import grpc
@@ -137,7 +138,7 @@ def test_newer_frame_is_better_than_a_second_try(
     pipeline = make_pipeline(make_server(render))
     first = pipeline.submit(due('wide', t_us=1))
     assert failed.wait(60)
-    eventually(lambda: pipeline.status().in_flight == 0)
+    until(lambda: pipeline.status().in_flight == 0)
     pipeline.submit(due('wide', t_us=2)).result(60)
     first.result(60)
     assert len(delivered.frames) == 1
@@ -179,7 +180,7 @@ def test_first_frame_may_take_longer_than_later_ones(make_server, make_pipeline)
     for t_us in range(2):
         pipeline.submit(due('wide', t_us=t_us), keep=True).result(60)
     server.stop()
-    eventually(lambda: not pipeline.status().connected)
+    until(lambda: not pipeline.status().connected)
     again = make_server(port=server.port)
     pipeline.submit(due('wide', t_us=9), keep=True).result(60)
     first, later = server.waits()
@@ -210,7 +211,7 @@ def test_frame_that_is_not_answered_in_time_is_lost(
         return len(delivered.frames) == 2
 
     # So short a limit may strike any of those that follow.
-    eventually(one_comes)
+    until(one_comes)
 
 
 def test_first_frame_that_does_not_come_names_its_own_limit(
@@ -227,16 +228,15 @@ def test_first_frame_that_does_not_come_names_its_own_limit(
 # --- the server goes away ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('mode', ['realtime', 'lockstep'])
+@pytest.mark.parametrize('realtime', [True, False])
 def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
-    make_server, make_pipeline, delivered, gate, mode
+    make_server, make_pipeline, delivered, gate, realtime
 ):
     """Of others those in flight are lost, and the newest comes after."""
-    realtime = mode == 'realtime'
     server = make_server(gate)
-    pipeline = make_pipeline(server, batch='never', mode=mode)
-    done = [pipeline.submit(due('tele', t_us=1))]
-    done += [pipeline.submit(due('wide', t_us=t_us), keep=realtime) for t_us in range(6)]
+    pipeline = make_pipeline(server, batch='never')
+    done = [pipeline.submit(due('tele', t_us=1), keep=not realtime)]
+    done += [pipeline.submit(due('wide', t_us=t_us), keep=True) for t_us in range(6)]
     gate.wait_seen(3)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
@@ -245,7 +245,8 @@ def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
         done[0].result(60)
     gate.let_all_go()
     stopper.join(60)
-    done += [pipeline.submit(due('tele', t_us=10 + t_us)) for t_us in range(20)]
+    later = [due('tele', t_us=10 + t_us) for t_us in range(20)]
+    done += [pipeline.submit(frames, keep=not realtime) for frames in later]
     make_server(port=server.port)
     for future in done:
         future.result(60)
@@ -287,11 +288,11 @@ def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
 ):
     """UNAVAILABLE from the application, over a connection that is fine."""
     server = make_server(failing(CODE.UNAVAILABLE, 'loading the scene'))
-    pipeline = make_pipeline(server, mode='lockstep')
-    future = pipeline.submit(due('wide'))
+    pipeline = make_pipeline(server)
+    future = pipeline.submit(due('wide'), keep=True)
     delivered.wait(lambda: bool(delivered.texts('error')))
-    eventually(lambda: len(server.requests()) >= 3)
-    eventually(lambda: 'not ready yet (loading the scene)' in pipeline.status().last_error)
+    until(lambda: len(server.requests()) >= 3)
+    until(lambda: 'not ready yet (loading the scene)' in pipeline.status().last_error)
     assert len(delivered.texts('error')) == 1
     server.render = picture
     future.result(60)

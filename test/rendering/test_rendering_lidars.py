@@ -14,7 +14,7 @@
 """Lidars from request to cloud: bytes built by hand on both sides of the wire."""
 
 import struct
-from test.rendering.conftest import due, eventually
+from test.rendering.conftest import due
 from test.support.archives import build_archive, START_US, translation
 from test.support.lidars import (
     add_lidar,
@@ -27,6 +27,7 @@ from test.support.lidars import (
     T_RIG_LIDAR,
     varint,
 )
+from test.support.waiting import until
 
 import numpy as np
 from nurec_ros.driving import DrivenEgo, TwistCommand
@@ -305,12 +306,12 @@ def test_a_server_without_lidars_is_remembered_and_said_once(
         assert failure.error.remedy.startswith('NuRec servers from 25.07 on do; set lidars to [')
     # Nothing else is asked anew for that.
     assert server.methods().count('get_version') == 1
-    eventually(lambda: delivered.texts('warn'))
+    until(lambda: delivered.texts('warn'))
     assert len([text for text in delivered.texts('warn') if 'renders no lidars' in text]) == 1
     assert 'renders no lidars' in pipeline.camera_status(LIDAR).last_error
     # The next connection is asked again.
     server.stop()
-    eventually(lambda: not pipeline.status().connected)
+    until(lambda: not pipeline.status().connected)
     again = make_server(port=server.port)
     again.spin = lambda *_: b''
     pipeline.submit(due(LIDAR, t_us=900_000), keep=True).result(60)
@@ -330,7 +331,7 @@ def test_an_unknown_device_is_said_once(spinning, delivered):
     _, pipeline = spinning(lambda *_: b'')
     for k in range(2):
         pipeline.submit(due('nameless', LIDAR, t_us=100_000 * (k + 1))).result(60)
-    eventually(lambda: delivered.texts('warn'))
+    until(lambda: delivered.texts('warn'))
     (text,) = delivered.texts('warn')
     assert (
         "the name of lidar 'nameless' tells no device that servers render (pandar128, at128)"

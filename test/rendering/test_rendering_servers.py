@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from test.rendering.conftest import CAMERAS, due, eventually
+from test.rendering.conftest import CAMERAS, due
 from test.support.ports import claim_port
+from test.support.waiting import until
 from typing import Any
 
 import numpy as np
@@ -322,7 +323,7 @@ def test_only_scene_of_another_name_is_taken_and_said_once(
     server.stop()
     again = make_server(scenes=['other'], port=server.port, version='fake 2')
     again.times_us = server.times_us
-    eventually(lambda: 'fake 2' in pipeline.status().version)
+    until(lambda: 'fake 2' in pipeline.status().version)
     pipeline.submit(due('wide', t_us=1), keep=True).result(60)
     assert delivered.texts('warn') == [note]
     assert pipeline.status().scene_note == note
@@ -358,7 +359,7 @@ def test_frames_of_a_missing_scene_fail_at_once_with_the_list_until_it_comes(
     assert delivered.texts('warn') == []
     assert not server.requests()
     server.scenes.append(scenario.scene_id)
-    eventually(lambda: pipeline.status().scene_id == scenario.scene_id)
+    until(lambda: pipeline.status().scene_id == scenario.scene_id)
     pipeline.submit(due('wide', t_us=200_000)).result(60)
     assert len(delivered.frames) == 1
 

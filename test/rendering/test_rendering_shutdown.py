@@ -22,10 +22,11 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-from test.rendering.conftest import CAMERAS, Delivered, due, eventually
+from test.rendering.conftest import CAMERAS, Delivered, due
 from test.rendering.fake_server import picture
 from test.support.ports import claim_port
 from test.support.process import Process
+from test.support.waiting import until
 import threading
 import weakref
 
@@ -66,7 +67,7 @@ def test_close_does_not_wait_for_frames_in_flight(
     server = make_server(render)
     pipeline = make_pipeline(server, batch=batch)
     done = [pipeline.submit(due(*CAMERAS, t_us=t_us), keep=True) for t_us in range(5)]
-    eventually(lambda: server.flying > 0)
+    until(lambda: server.flying > 0)
     pipeline.close(20.0)
     still_flying = server.flying
     closed.set()
@@ -101,7 +102,7 @@ def test_start_without_threads_or_memory_is_one_line_and_leaves_nothing(
             pipeline.start()
     assert '\n' not in str(caught.value)
     assert (str(error) or 'out of memory') in str(caught.value)
-    eventually(lambda: not ours())
+    until(lambda: not ours())
     assert future.done()
     pipeline.close()
 
@@ -117,7 +118,7 @@ def test_close_where_the_system_gives_no_thread(make_server, make_pipeline, ours
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, 'start', refuse)
         pipeline.close(60.0)
-    eventually(lambda: not ours())
+    until(lambda: not ours())
     assert not pipeline.status().connected
 
 
@@ -168,14 +169,14 @@ def test_closed_pipelines_leave_nothing_behind(scenario, make_server, ours):
     gc.collect()
     gc.freeze()
     references = play()
-    eventually(lambda: not ours())
-    eventually(lambda: not alive())
+    until(lambda: not ours())
+    until(lambda: not alive())
     files = len(os.listdir('/proc/self/fd'))
     for _ in range(2):
         references += play()
     # gRPC closes its channels, and their sockets, a moment later.
-    eventually(lambda: not ours() and len(os.listdir('/proc/self/fd')) <= files)
-    eventually(lambda: not alive())
+    until(lambda: not ours() and len(os.listdir('/proc/self/fd')) <= files)
+    until(lambda: not alive())
     gc.unfreeze()
 
 
@@ -233,7 +234,7 @@ def test_process_ends_at_once_and_without_a_word(make_server, scenario, gate):
     )
     assert process.stdin is not None
     for number in (1, 2):
-        eventually(lambda number=number: server.methods().count('batch_render_rgb') == number)
+        until(lambda number=number: server.methods().count('batch_render_rgb') == number)
         process.stdin.write('\n')
         process.stdin.flush()
     output, errors = process.communicate(timeout=60)
@@ -249,8 +250,7 @@ def test_server_killed_in_mid_play_again_and_again(make_pipeline, scenario, tmp_
     port = claim_port()
     boxes = {mode: Delivered() for mode in ('realtime', 'lockstep')}
     pipelines = [
-        make_pipeline(f'127.0.0.1:{port}', mode=mode, deliver=box, log=box.log)
-        for mode, box in boxes.items()
+        make_pipeline(f'127.0.0.1:{port}', deliver=box, log=box.log) for box in boxes.values()
     ]
     steps = count()
     asked = []
@@ -270,17 +270,18 @@ def test_server_killed_in_mid_play_again_and_again(make_pipeline, scenario, tmp_
         try:
             for _ in range(8):
                 t_us = 100 * next(steps)
-                asked += [pipeline.submit(due(*CAMERAS, t_us=t_us)) for pipeline in pipelines]
+                frames_due = due(*CAMERAS, t_us=t_us)
+                asked += [pipelines[i].submit(frames_due, keep=bool(i)) for i in (0, 1)]
             if frames < 1000:
                 lockstep = boxes['lockstep']
                 before = len(lockstep.frames)
                 lockstep.wait(lambda before=before, box=lockstep: len(box.frames) > before)
-                eventually(lambda: pipelines[1].status().in_flight > 0)
+                until(lambda: pipelines[1].status().in_flight > 0)
             else:
                 for future in asked:
                     future.result(60)
                 # What is in flight when a server's end is noticed is lost in realtime.
-                eventually(newest_comes)
+                until(newest_comes)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -16,9 +16,10 @@
 from __future__ import annotations
 
 import socket
-from test.rendering.conftest import due, eventually
+from test.rendering.conftest import due
 from test.rendering.fake_server import CERTIFICATE, server_credentials
 from test.support.ports import claim_port
+from test.support.waiting import until
 import threading
 
 from nurec_ros.rendering import address, policy
@@ -213,7 +214,7 @@ def test_trouble_with_tls_is_looked_into_now_and_then_only(
         return real_explain(self, error)
 
     monkeypatch.setattr(address.TlsCheck, 'explain', explain)
-    eventually(lambda: len(tries) >= 2)
+    until(lambda: len(tries) >= 2)
     assert looks == ['nurec-connect']
     assert 'TLS' in pipeline.status().last_error
     assert len(delivered.texts('error')) == 1
