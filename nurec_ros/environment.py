@@ -162,7 +162,6 @@ class Environment:
             if not no_lidars_wanted(lidars, settings.lidars):
                 self.lidars = chosen_names(lidars, lidars, settings.lidars, 'lidar')
         self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
-        self._wall_ns = 0
         self._lock = threading.Lock()
         self._images: dict[str, Image] = {}
         self._clouds: dict[str, PointCloud] = {}
@@ -199,10 +198,10 @@ class Environment:
             )
         self._clear()
         # A jump is shown before its pictures: time passes that nobody sees.
-        self._carry_out(self._playback.seek(self._now(), t_ns))
-        self._carry_out(self._playback.advance(self._now()))
+        self._carry_out(self._playback.seek(t_ns))
+        self._carry_out(self._playback.advance())
         if self._pipeline is not None:
-            self._carry_out(self._playback.look(self._now()))
+            self._carry_out(self._playback.look())
         return self._observe((), {})
 
     def step(
@@ -230,10 +229,10 @@ class Environment:
         if action is not None:
             end_ns = min(playback.position_ns + duration_ns, playback.end_ns)
             taken = input_of(action, self.action, end_ns)
-            effects, _, _ = playback.put(self._now(), taken)
+            effects, _, _ = playback.put(taken)
             self._carry_out(effects)
         step = Step(duration_ns)
-        self._carry_out(playback.step(self._now(), step))
+        self._carry_out(playback.step(step))
         if step.state is None:
             raise ConfigurationError(step.refusal or f'overtaken by {step.overtaken_by}')
         told = step.state.ego
@@ -271,11 +270,6 @@ class Environment:
             ego=self._watch,
         )
 
-    def _now(self) -> int:
-        # Steps have no wall time; it only must not stand still.
-        self._wall_ns += MICROSECOND
-        return self._wall_ns
-
     def _carry_out(self, effects: list[Effect]) -> None:
         waiting = list(effects)
         while waiting:
@@ -305,7 +299,7 @@ class Environment:
             reason = self._failures.get((frame.name, frame.t_ns))
             if reason is not None:
                 self._playback.frame_lost(frame, reason)
-        return self._playback.frames_done(self._now(), order.ticket) if order.ticket else []
+        return self._playback.frames_done(order.ticket) if order.ticket else []
 
     def _deliver(self, item: Frame | Cloud | Failure) -> None:
         with self._lock:

@@ -324,6 +324,7 @@ class _Player:
             scenario=scenario.sequence_id,
             active_ids=scenario.tracks.active_ids,
             audiences=lambda: {name: topic.audience for name, topic in sensors.items()},
+            now=lambda: self._now_ns,
             lockstep=True,
             quiet_ns=0,
         )
@@ -332,14 +333,14 @@ class _Player:
         """Play to the end of a part, from where it is led up to."""
         start_ns = self._timeline.lead(part)
         self._at(start_ns, part)
-        self._carry_out(self._playback.play(0))
+        self._carry_out(self._playback.play())
         # While playing, what is due at the position itself is due; the state was announced above.
-        self._playback.seek(0, start_ns)
-        self._carry_out(self._playback.advance(0))
+        self._playback.seek(start_ns)
+        self._carry_out(self._playback.advance())
         for t_ns, kinds in self._timeline.moments(start_ns, part.until_ns):
             self._at(t_ns, part)
             self._now_ns = t_ns - start_ns
-            self._carry_out(self._playback.advance(self._now_ns))
+            self._carry_out(self._playback.advance())
             if MARKERS in kinds:
                 self._carry_out(self._playback.show_tracks())
             # At the start and at the end it has been announced.
@@ -364,7 +365,7 @@ class _Player:
                 self._topics.show_jump(effect)
         for order in rendered:
             # The clock goes on from here; time has not passed meanwhile.
-            self._carry_out(self._playback.frames_done(self._now_ns, order.ticket))
+            self._carry_out(self._playback.frames_done(order.ticket))
 
     def _render(self, order: Render) -> None:
         if not self._outlet.recording:

@@ -122,13 +122,8 @@ class Course:
     def is_one_moment(self) -> bool:
         return self.clock.begin_ns == self.clock.end_ns
 
-    @property
-    def loop(self) -> bool:
-        """Return whether the clock starts over at the end; a single moment has no laps."""
-        return self.clock.loop
-
-    @loop.setter
-    def loop(self, wanted: bool) -> None:
+    def set_loop(self, wanted: bool) -> None:
+        """Set whether the clock starts over at the end; a single moment has no laps."""
         self.clock.loop = wanted and not self.is_one_moment
 
     def place_ego(self) -> None:

@@ -21,8 +21,8 @@ none of playback's business.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 import json
 from typing import TypeAlias
 
@@ -63,7 +63,8 @@ class PlaybackState:
     `speed` is the rate. `seconds_since_start` counts from begin, `duration_s` is end less
     begin, `progress` runs from 0 to 1. The new and removed track ids are those since the
     state that was announced before, or those of one step. `start_us` and `end_us` are begin and
-    end; `cameras` those that are rendered. `ego` tells of one that is not the recorded ego.
+    end; `cameras` those that are rendered. `ego` tells of one that is not the recorded ego;
+    `failed_images`, by camera, why images of a step are missing. The JSON has neither without any.
     """
 
     is_playing: bool = False
@@ -81,6 +82,7 @@ class PlaybackState:
     end_us: int = 0
     cameras: tuple[str, ...] = ()
     ego: DrivenState | None = None
+    failed_images: Mapping[str, str] = field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
         """Return each field's value as JSON text, by the field's name."""
@@ -93,8 +95,9 @@ class PlaybackState:
 
     def _shown(self) -> dict[str, object]:
         shown = asdict(self)
-        # There only while somebody drives.
         driven = shown.pop('ego') or {}
+        if not self.failed_images:
+            del shown['failed_images']
         return {**shown, **driven}
 
     @property
@@ -113,93 +116,6 @@ class PlaybackState:
             f"'{self.scenario}' is {self.summary} at {self.seconds_since_start:.6f} s "
             f'({self.current_time_us} us)'
         )
-
-
-@dataclass(frozen=True, slots=True)
-class StepState(PlaybackState):
-    """
-    The state right after a step; its new and removed track ids are those of the step.
-
-    `failed_images` has, by camera, why images of the step are missing; where none is, the JSON
-    leaves it out.
-    """
-
-    failed_images: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        state: PlaybackState,
-        before: Iterable[str],
-        after: Iterable[str],
-        collisions: tuple[str, ...] = (),
-    ) -> StepState:
-        """Return a state with the tracks that a step brought and took, and whom the ego met."""
-        values = {one.name: getattr(state, one.name) for one in fields(state)}
-        new, removed = difference(before, after)
-        ego = state.ego and replace(state.ego, collisions=collisions)
-        values.update(new_track_ids=new, removed_track_ids=removed, ego=ego)
-        return cls(**values)
-
-    def _shown(self) -> dict[str, object]:
-        shown = PlaybackState._shown(self)
-        if not self.failed_images:
-            del shown['failed_images']
-        return shown
-
-
-class StateTeller:
-    """
-    Composes the states, whose new and removed tracks count from the one announced before.
-
-    `active_ids(t_ns)` are the ids of the tracks that are there at a moment, `ego_state(t_ns)` is
-    what is told of the ego. `after` is who told of the scenario before.
-    """
-
-    def __init__(
-        self,
-        clock: PlaybackClock,
-        scenario: str,
-        active_ids: Callable[[int], tuple[str, ...]],
-        ego_state: Callable[[int], DrivenState | None],
-        after: StateTeller | None = None,
-    ) -> None:
-        self._clock = clock
-        self._scenario = scenario
-        self._active_ids = active_ids
-        self._ego_state = ego_state
-        self._announced: tuple[str, ...] = after._announced if after is not None else ()
-        self._all_new = True
-
-    def list_all(self) -> None:
-        """Have the next announced state list all tracks as new, for who rebuilds the set."""
-        self._all_new = True
-
-    def state(self, cameras: tuple[str, ...], *, announced: bool = False) -> PlaybackState:
-        """Return the state; where it is `announced`, the next one counts from it."""
-        clock = self._clock
-        ids = self._active_ids(clock.position_ns)
-        new, removed = difference(self._announced, ids)
-        state = PlaybackState(
-            is_playing=clock.is_playing,
-            speed=clock.rate,
-            current_time_us=clock.position_ns // 1000,
-            seconds_since_start=clock.seconds_since_start,
-            duration_s=clock.duration_s,
-            progress=clock.progress,
-            done=clock.done,
-            scenario=self._scenario,
-            active_tracks=len(ids),
-            new_track_ids=ids if self._all_new else new,
-            removed_track_ids=removed,
-            start_us=clock.begin_ns // 1000,
-            end_us=clock.end_ns // 1000,
-            cameras=cameras,
-            ego=self._ego_state(clock.position_ns),
-        )
-        if announced:
-            self._announced, self._all_new = ids, False
-        return state
 
 
 def difference(
@@ -226,7 +142,7 @@ class Step:
     """
 
     duration_ns: int | None = None
-    state: StepState | None = None
+    state: PlaybackState | None = None
     frames: tuple[Due, ...] = ()
     refusal: str = ''
     overtaken_by: str = ''

@@ -22,22 +22,23 @@ words mean and why: docs/playback.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
+import time
 
 from nurec_ros.playback.clock import Due, PlaybackClock, Schedule
 from nurec_ros.playback.course import Course, Ego
 from nurec_ros.playback.effects import (
     Announce,
+    difference,
     Discard,
     PlaybackState,
     Render,
     Show,
     ShowAll,
     ShowJump,
-    StateTeller,
     Step,
     StepDone,
-    StepState,
 )
 from nurec_ros.playback.waiting import Effects, Orders, QUIET_NS, Showing, StepQueue, StillFrames
 
@@ -50,10 +51,9 @@ class Playback:
 
     `active_ids(t_ns)` are the ids of the tracks that are there at a moment. `audiences()` are the
     numbers of subscribers of each camera's topics, by camera; `delivering()` tells whether a frame
-    is being published at this moment. `quiet_ns` is 0 where no transforms go out. `after` is the
-    playback that this one takes the place of: its time is shown until this one's may be. `ego` is
-    the ego that somebody may drive, standing at the beginning. Methods that take `now_ns`, steady
-    wall time, return what is to be done.
+    is being published at this moment. `now` returns steady wall time. `quiet_ns` is 0 where no
+    transforms go out. `after` is the playback that this one takes the place of: its time is shown
+    until this one's may be. `ego` is the ego that somebody may drive, standing at the beginning.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Playback:
         active_ids: Callable[[int], tuple[str, ...]],
         audiences: Callable[[], Mapping[str, tuple[int, ...]]],
         delivering: Callable[[], bool] = lambda: False,
+        now: Callable[[], int] = time.monotonic_ns,
         rate: float = 1.0,
         loop: bool = False,
         lockstep: bool = False,
@@ -74,28 +75,27 @@ class Playback:
         ego: Ego | None = None,
         after: Playback | None = None,
     ) -> None:
-        self._now_ns = 0
-        self._clock = PlaybackClock(begin_ns, end_ns, now=lambda: self._now_ns, rate=rate)
+        self._clock = PlaybackClock(begin_ns, end_ns, now=now, rate=rate)
         self.begin_ns, self.end_ns = self._clock.begin_ns, self._clock.end_ns
         self.course = Course(self._clock, schedule, ego, lockstep=lockstep)
-        self.course.loop = loop
+        self.course.set_loop(loop)
         self.always_render = always_render
-        self._teller: StateTeller = StateTeller(
-            self._clock,
-            scenario,
-            active_ids,
-            self.course.ego.state,
-            after._teller if after is not None else None,
-        )
+        self._scenario = scenario
         self._active_ids = active_ids
+        # The tracks of the state that was announced last; the next one has all as new, for who
+        # rebuilds the set, after a load or a jump back.
+        self._announced: tuple[str, ...] = after._announced if after is not None else ()
+        self._all_new = True
         self._audiences = audiences
         self._delivering = delivering
         # The cameras and lidars that are rendered for somebody, as of the last look.
         self.subscribed: tuple[str, ...] = ()
-        self._showing: Showing = Showing(quiet_ns, after._showing if after is not None else None)
+        self._showing: Showing = Showing(
+            now, quiet_ns, after._showing if after is not None else None
+        )
         self._stills = StillFrames()
         self._stills.owe(schedule.names)
-        self._steps = StepQueue()
+        self._steps = StepQueue(now)
         # How long steps wait for an input of the ego, in wall time.
         self.ego_wait_ns = 0
         self._orders = Orders()
@@ -131,17 +131,40 @@ class Playback:
 
     def state(self) -> PlaybackState:
         """Return the state; its new and removed tracks are those since it was announced."""
-        return self._teller.state(self.course.schedule.cameras)
+        return self._state(self._active_ids(self._clock.position_ns))
 
     def announce(self) -> Announce:
         """Return the state to be published, from which the next one's tracks count."""
-        return Announce(self._teller.state(self.course.schedule.cameras, announced=True))
+        ids = self._active_ids(self._clock.position_ns)
+        announced = Announce(self._state(ids))
+        self._announced, self._all_new = ids, False
+        return announced
+
+    def _state(self, ids: tuple[str, ...]) -> PlaybackState:
+        clock = self._clock
+        new, removed = difference(self._announced, ids)
+        return PlaybackState(
+            is_playing=clock.is_playing,
+            speed=clock.rate,
+            current_time_us=clock.position_ns // 1000,
+            seconds_since_start=clock.seconds_since_start,
+            duration_s=clock.duration_s,
+            progress=clock.progress,
+            done=clock.done,
+            scenario=self._scenario,
+            active_tracks=len(ids),
+            new_track_ids=ids if self._all_new else new,
+            removed_track_ids=removed,
+            start_us=self.begin_ns // 1000,
+            end_us=self.end_ns // 1000,
+            cameras=self.course.schedule.cameras,
+            ego=self.course.ego.state(clock.position_ns),
+        )
 
     # Commands.
 
-    def play(self, now_ns: int) -> Effects:
+    def play(self) -> Effects:
         """Let the clock run from its position; at the end from begin."""
-        self._now_ns = now_ns
         clock = self._clock
         # A single moment has nothing to pass: it is done, and its still frame is what it shows.
         if clock.is_playing or self.course.is_one_moment:
@@ -167,24 +190,21 @@ class Playback:
     def reset(self) -> Effects:
         before_ns = self._clock.position_ns
         self._clock.reset()
-        self._teller.list_all()
+        self._all_new = True
         return self._jumped(before_ns, '~/reset')
 
-    def seek(self, now_ns: int, t_ns: int) -> Effects:
+    def seek(self, t_ns: int) -> Effects:
         """Set the position, clamped to begin and end; playing goes on."""
-        self._now_ns = now_ns
         before_ns = self._clock.position_ns
         self._clock.seek(t_ns)
         return self._jumped(before_ns, '~/seek')
 
-    def set_rate(self, now_ns: int, rate: float) -> None:
+    def set_rate(self, rate: float) -> None:
         """Set the scenario seconds per wall second; ValueError outside 0.01 to 100."""
-        self._now_ns = now_ns
         self._clock.set_rate(rate)
 
-    def step(self, now_ns: int, step: Step) -> Effects:
+    def step(self, step: Step) -> Effects:
         """Move by an exact duration, or to the next frame; after the steps before this one."""
-        self._now_ns = now_ns
         self._steps.add(step)
         return self._go_on_with_steps()
 
@@ -192,20 +212,18 @@ class Playback:
         """Give everything up: another scenario takes this one's place."""
         return [*self._steps.leave(by), Discard()]
 
-    def put(self, now_ns: int, item: object) -> tuple[Effects, str, str]:
+    def put(self, item: object) -> tuple[Effects, str, str]:
         """
         Take an input of the driven ego; return besides a reason and a sentence to be said, or ''.
 
         InputError for one that cannot be used.
         """
-        self._now_ns = now_ns
         shown, reason, sentence = self.course.ego.put(item, halted=self._stands)
         effects = self._show_anew() if shown else []
         return effects + self._go_on_with_steps(), reason, sentence
 
-    def change_ego_source(self, now_ns: int, source: str) -> tuple[Effects, float]:
+    def change_ego_source(self, source: str) -> tuple[Effects, float]:
         """Let another source move the ego; return besides how far it jumps by that."""
-        self._now_ns = now_ns
         jumped_m = self.course.ego.change_source(source, halted=self._stands)
         effects = self._show_anew() if self._stands else []
         return [*effects, *self._go_on_with_steps(), self.announce()], jumped_m
@@ -227,10 +245,9 @@ class Playback:
 
     # The passing of time, and what comes back.
 
-    def advance(self, now_ns: int) -> Effects:
+    def advance(self) -> Effects:
         """Follow the wall clock; to be called at the rate of /clock."""
-        self._now_ns = now_ns
-        waited = self._go_on_with_steps() if self._steps.overdue(now_ns) else []
+        waited = self._go_on_with_steps() if self._steps.overdue else []
         if not self._showing.settled:
             settled = self._settle()
             if settled:
@@ -245,27 +262,25 @@ class Playback:
             return []
         return self._show(Show(self._clock.position_ns, tracks=True))
 
-    def repeat(self, now_ns: int) -> Effects:
+    def repeat(self) -> Effects:
         """Show the moment of a halted clock again, for who has come since."""
-        self._now_ns = now_ns
         if self._clock.is_playing:
             return []
         return self._show(Show(self._clock.position_ns, pose=True, tracks=True))
 
-    def again(self, now_ns: int) -> Effects:
+    def again(self) -> Effects:
         """Show everything once more, half a second after a jump back."""
         if not self._showing.settled:
             return []
-        self._showing.posed(now_ns)
+        self._showing.posed()
         return [ShowAll(self._clock.position_ns)]
 
-    def posed(self, now_ns: int) -> None:
+    def posed(self) -> None:
         """Note that transforms are out, which may be later than their effect was returned."""
-        self._showing.posed(now_ns)
+        self._showing.posed()
 
-    def look(self, now_ns: int) -> Effects:
+    def look(self) -> Effects:
         """Count subscribers, and render still frames for those who have come."""
-        self._now_ns = now_ns
         self._count_subscribers()
         if not self._showing.settled or self._clock.is_playing:
             return []
@@ -282,8 +297,7 @@ class Playback:
         if self._steps.current is not None:
             self._steps.current.lose(frame, reason)
 
-    def frames_done(self, now_ns: int, ticket: int) -> Effects:
-        self._now_ns = now_ns
+    def frames_done(self, ticket: int) -> Effects:
         return self._orders.out(ticket)
 
     def _stills_out(self, cameras: Iterable[str]) -> Effects:
@@ -328,7 +342,7 @@ class Playback:
                 if not settled:
                     break
                 effects += settled
-            step = self._steps.pop(self._now_ns, self.course.lacks, self.ego_wait_ns)
+            step = self._steps.pop(self.course.lacks, self.ego_wait_ns)
             if step is None:
                 break
             effects += self._begin(step)
@@ -350,8 +364,10 @@ class Playback:
         else:
             effects = self._show(moved.shown(tracks=True))
         announced = self.announce()
-        after = self._active_ids(moved.position_ns)
-        step.state = StepState.of(announced.state, before, after, moved.collisions)
+        state = announced.state
+        new, removed = difference(before, self._announced)
+        ego = state.ego and replace(state.ego, collisions=moved.collisions)
+        step.state = replace(state, new_track_ids=new, removed_track_ids=removed, ego=ego)
         self._steps.begin(step)
         effects.append(announced)
         return effects + self._render_step() if self._showing.settled else effects
@@ -380,13 +396,13 @@ class Playback:
 
     def _jump_back(self, by: str) -> Effects:
         self._showing.jump_back()
-        self._teller.list_all()
+        self._all_new = True
         return [*self._steps.end(overtaken_by=by), Discard()]
 
     def _settle(self, *, with_steps: bool = True) -> Effects:
         """Show a jump if it is time, and what waited for that; else nothing."""
         position_ns = self._clock.position_ns
-        shown = self._showing.settle(self._now_ns, position_ns, delivering=self._delivering())
+        shown = self._showing.settle(position_ns, delivering=self._delivering())
         if not shown:
             return []
         effects: Effects = [*shown]
@@ -401,12 +417,12 @@ class Playback:
         effects += self._render_step()
         if with_steps:
             effects += self._go_on_with_steps()
-        return effects + self.look(self._now_ns)
+        return effects + self.look()
 
     # Showing.
 
     def _show(self, moment: Show) -> Effects:
-        return [*self._showing.show(self._now_ns, moment)]
+        return [*self._showing.show(moment)]
 
     def _count_subscribers(self) -> None:
         subscribed = self._stills.count(self._audiences())

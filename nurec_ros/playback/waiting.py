@@ -66,9 +66,10 @@ class Orders:
 
 
 class StepQueue:
-    """Serves steps one after another."""
+    """Serves steps one after another; `now` returns steady wall time."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         self.current: Step | None = None
         self._waiting: deque[Step] = deque()
         self._asked = False
@@ -82,20 +83,21 @@ class StepQueue:
     def pending(self) -> bool:
         return bool(self._waiting) and self.current is None
 
-    def overdue(self, now_ns: int) -> bool:
+    @property
+    def overdue(self) -> bool:
         """Return whether a step has waited for an input for as long as it may."""
-        return self._until_ns is not None and now_ns >= self._until_ns
+        return self._until_ns is not None and self._now() >= self._until_ns
 
-    def pop(self, now_ns: int, lacks: Callable[[Step], str], wait_ns: int) -> Step | None:
+    def pop(self, lacks: Callable[[Step], str], wait_ns: int) -> Step | None:
         """
         Take the step that is to begin now; None while it is to wait for an input.
 
         `lacks` tells of a step what is missing. After a wait of `wait_ns` it has a `refusal`.
         """
         missing = lacks(self._waiting[0]) if wait_ns else ''
-        if missing and not self.overdue(now_ns):
+        if missing and not self.overdue:
             if self._until_ns is None:
-                self._until_ns = now_ns + wait_ns
+                self._until_ns = self._now() + wait_ns
             return None
         self._until_ns = None
         step = self._waiting.popleft()
@@ -132,11 +134,12 @@ class Showing:
     """
     What was shown last, and the jump that is still to be shown; a scenario begins with one.
 
-    `quiet_ns` is the least wall time between the last transform and a jump back. `after` is the
-    showing of the scenario before, whose time is shown until this one's may be.
+    `now` returns steady wall time, `quiet_ns` of which are at least between the last transform and
+    a jump back. `after` is the showing of the scenario before, which goes on until this one's may.
     """
 
-    def __init__(self, quiet_ns: int = QUIET_NS, after: Showing | None = None) -> None:
+    def __init__(self, now: Callable[[], int], quiet_ns: int, after: Showing | None) -> None:
+        self._now = now
         self._quiet_ns = quiet_ns
         # Where it led to is known when it is shown.
         self._jump: Show | ShowJump | None = ShowJump(0, loaded=True)
@@ -155,25 +158,25 @@ class Showing:
         if not isinstance(self._jump, ShowJump):
             self._jump = ShowJump(0)
 
-    def show(self, now_ns: int, moment: Show) -> Shown:
+    def show(self, moment: Show) -> Shown:
         """Show a moment, or while a jump is to be shown no more than the clock of before."""
         if self._jump is not None:
             return self.clock_again() if moment.clock else []
         if moment.clock:
             self._clock_ns = moment.t_ns
         if moment.pose:
-            self._posed_ns = now_ns
+            self.posed()
         return [moment]
 
-    def posed(self, now_ns: int) -> None:
+    def posed(self) -> None:
         """Note that transforms went out."""
-        self._posed_ns = now_ns
+        self._posed_ns = self._now()
 
     def clock_again(self) -> Shown:
         """Show the clock once more as it was shown last; nothing before the first moment."""
         return [] if self._clock_ns is None else [Show(self._clock_ns, clock=True)]
 
-    def settle(self, now_ns: int, position_ns: int, *, delivering: bool) -> Shown:
+    def settle(self, position_ns: int, *, delivering: bool) -> Shown:
         """
         Show the jump, which led to this position, if it is time; else nothing.
 
@@ -184,13 +187,14 @@ class Showing:
         if jump is None:
             return []
         if isinstance(jump, ShowJump):
-            if now_ns - self._posed_ns < self._quiet_ns or delivering:
+            if self._now() - self._posed_ns < self._quiet_ns or delivering:
                 return []
             shown: Show | ShowJump = ShowJump(position_ns, loaded=jump.loaded)
         else:
             shown = Show(position_ns, clock=True, pose=True, tracks=True)
         self._jump = None
-        self._clock_ns, self._posed_ns = position_ns, now_ns
+        self._clock_ns = position_ns
+        self.posed()
         return [shown]
 
 

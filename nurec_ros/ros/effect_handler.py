@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic, monotonic_ns
+from time import monotonic
 
 from nurec_ros.errors import ConfigurationError, doing, NurecError, UnforeseenError
 from nurec_ros.playback.clock import Due
@@ -101,7 +101,7 @@ class EffectHandler:
     def begin(self, step: Step, done: Future[None]) -> None:
         """Have a step made; `done` gets a result when it is over."""
         loaded = self.need_loaded()
-        effects = loaded.playback.step(monotonic_ns(), step)
+        effects = loaded.playback.step(step)
         self._stepping[step] = done
         self.carry_out(loaded, effects)
 
@@ -125,7 +125,7 @@ class EffectHandler:
 
     def _on_again(self) -> None:
         self._again.cancel()
-        self.tell(lambda playback: playback.again(monotonic_ns()))
+        self.tell(Playback.again)
 
     def take(self, found: ReadScenario, shown: Future[None] | None = None) -> PlaybackState:
         """Put a scenario in the place of the one before, or raise and leave all as it was."""
@@ -143,7 +143,7 @@ class EffectHandler:
                 )
                 effects: list[Effect] = []
                 if self._parameters.settings.autoplay:
-                    effects += new.playback.play(monotonic_ns())
+                    effects += new.playback.play()
                 announced = new.playback.announce()
                 with doing(f'making the topics of {found.asked.usdz_path}'):
                     if self.topics is None:
@@ -205,21 +205,21 @@ class EffectHandler:
         elif isinstance(effect, Show):
             topics.show(effect)
             if effect.pose:
-                loaded.playback.posed(monotonic_ns())
+                loaded.playback.posed()
         elif isinstance(effect, ShowAll):
             topics.show_all(effect)
-            loaded.playback.posed(monotonic_ns())
+            loaded.playback.posed()
         else:
             # Those who wait go on whatever becomes of it.
             self._shown()
             self._again.reset()
             topics.show_jump(effect)
-            loaded.playback.posed(monotonic_ns())
+            loaded.playback.posed()
 
     def _render(self, loaded: Loaded, order: Render) -> None:
         def go_on() -> None:
             if loaded is self.loaded:
-                self.carry_out(loaded, loaded.playback.frames_done(monotonic_ns(), order.ticket))
+                self.carry_out(loaded, loaded.playback.frames_done(order.ticket))
 
         noted = self.guarded('taking note of frames', go_on)
         loaded.submit(order, lambda: self._mailbox.post(noted))

@@ -276,7 +276,7 @@ class Loaded:
         """Take run-time changes of the parameters, but for who drives and how fast time runs."""
         self._update_rendering(values)
         self.update_driving(values.settings)
-        self.playback.course.loop = values.settings.loop
+        self.playback.course.set_loop(values.settings.loop)
         self.playback.always_render = values.settings.always_render
         rates = ('camera_rate', 'lidar_rate')
         if any(name in rates or name.endswith('.rate') for name in changed):

@@ -32,12 +32,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 import inspect
-import time
 from typing import Any
 
 from nurec_ros.driving.inputs import Input, InputError
 from nurec_ros.errors import ConfigurationError, doing
-from nurec_ros.playback.effects import Announce, Effect, PlaybackState, Step, StepState
+from nurec_ros.playback.effects import Announce, Effect, PlaybackState, Step
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.address import root_certificate
 from nurec_ros.rendering.policy import RenderOptions
@@ -118,10 +117,10 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         create_services(self, self._reporter.refused)
         # Playback is told this, so often.
         tells: dict[str, tuple[float, Callable[[Playback], list[Effect]]]] = {
-            'advancing the clock': (1.0 / settings.clock_rate, lambda it: it.advance(_now_ns())),
-            'showing the road users': (1.0 / settings.marker_rate, lambda it: it.show_tracks()),
-            'looking for subscribers': (LOOK_PERIOD_S, lambda it: it.look(_now_ns())),
-            'repeating the halted moment': (REPEAT_PERIOD_S, lambda it: it.repeat(_now_ns())),
+            'advancing the clock': (1.0 / settings.clock_rate, Playback.advance),
+            'showing the road users': (1.0 / settings.marker_rate, Playback.show_tracks),
+            'looking for subscribers': (LOOK_PERIOD_S, Playback.look),
+            'repeating the halted moment': (REPEAT_PERIOD_S, Playback.repeat),
         }
         guarded = self._effects.guarded
         for what, (period_s, tell) in tells.items():
@@ -150,26 +149,26 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
 
     def play(self) -> PlaybackState:
         """Let the clock run from its position; at the end from begin."""
-        return self._command(lambda playback: playback.play(_now_ns()))
+        return self._command(Playback.play)
 
     def stop(self) -> PlaybackState:
         """Halt the clock where it is."""
-        return self._command(lambda playback: playback.stop())
+        return self._command(Playback.stop)
 
     def reset(self) -> PlaybackState:
         """Put the position back to begin and halt."""
-        return self._command(lambda playback: playback.reset())
+        return self._command(Playback.reset)
 
     def seek(self, t_ns: int) -> PlaybackState:
         """Set the position, clamped to begin and end; playing goes on."""
-        return self._command(lambda playback: playback.seek(_now_ns(), t_ns))
+        return self._command(lambda playback: playback.seek(t_ns))
 
     def set_rate(self, rate: float) -> PlaybackState:
         """Set the rate, and the parameter with it."""
         self.parameters.change('rate', rate)
         return self._effects.state()
 
-    async def tick(self) -> StepState:
+    async def tick(self) -> PlaybackState:
         """
         Advance by the parameter `tick_us`; ends when every frame of that span is out or lost.
 
@@ -178,7 +177,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         """
         return await self._step(lambda: self.parameters.settings.tick_us * 1000)
 
-    async def play_next(self) -> StepState:
+    async def play_next(self) -> PlaybackState:
         """Advance to the next frame time of any selected camera, as `tick` does."""
         return await self._step(lambda: None)
 
@@ -208,7 +207,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         announced = [effect.state for effect in effects if isinstance(effect, Announce)]
         return announced[-1] if announced else self._effects.state()
 
-    async def _step(self, duration_ns: Callable[[], int | None]) -> StepState:
+    async def _step(self, duration_ns: Callable[[], int | None]) -> PlaybackState:
         step = Step()
 
         def begin(done: Future[None]) -> None:
@@ -227,13 +226,13 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         loaded = self._effects.loaded
         if not self._open or loaded is None:
             return
-        effects, reason, sentence = loaded.playback.put(_now_ns(), item)
+        effects, reason, sentence = loaded.playback.put(item)
         self._inputs.restamp(reason, sentence)
         self._effects.carry_out(loaded, effects)
 
     def _change_source(self, loaded: Loaded) -> None:
         source = self.parameters.settings.ego_source
-        effects, jumped_m = loaded.playback.change_ego_source(_now_ns(), source)
+        effects, jumped_m = loaded.playback.change_ego_source(source)
         assert self._effects.topics is not None  # they are made with the first scenario
         self._effects.topics.change_driver()
         if jumped_m:
@@ -268,7 +267,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             if loaded is not None:
                 self._change_source(loaded)
         if loaded is not None and 'rate' in changed:
-            loaded.playback.set_rate(_now_ns(), values.settings.rate)
+            loaded.playback.set_rate(values.settings.rate)
         if 'rate' in changed:
             self._effects.announce()
 
@@ -283,10 +282,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
     def destroy_node(self) -> None:
         self.close()
         super().destroy_node()
-
-
-def _now_ns() -> int:
-    return time.monotonic_ns()
 
 
 def create_services(player: NurecPlayer, refuse: Callable[[str, Exception], str]) -> None:
@@ -336,7 +331,7 @@ def create_services(player: NurecPlayer, refuse: Callable[[str, Exception], str]
         player.get_logger().warning(WITHOUT_ROSBAG2)
         return
 
-    def warn_of_lost(_: rosbag2.PlayNext.Response, state: StepState) -> None:
+    def warn_of_lost(_: rosbag2.PlayNext.Response, state: PlaybackState) -> None:
         for camera, reason in state.failed_images.items():
             player.get_logger().warning(f'~/play_next, {camera}: {reason}')
 

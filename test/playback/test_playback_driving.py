@@ -73,7 +73,7 @@ class Drive(World):
         self.start()
 
     def put(self, item):
-        return self.logged(self.playback.put(self.wall_ns, item)[0])
+        return self.logged(self.playback.put(item)[0])
 
     def play_for(self, count, ms):
         self.play()
@@ -91,7 +91,7 @@ class Drive(World):
         """Look, and return when the frames are that are asked for at once."""
         return [
             (frame.t_ns - T0) / MS
-            for one in self.do(self.playback.look)
+            for one in self.look()
             if isinstance(one, Render)
             for frame in one.frames
         ]
@@ -146,7 +146,7 @@ def test_playing_drives_and_a_lap_begins_on_the_recording():
     ('jump', 'want'),
     [
         (lambda world: world.reset(), 0.0),
-        (lambda world: world.do(world.playback.seek, T0 + 700 * MS), 7.0),
+        (lambda world: world.playback.seek(T0 + 700 * MS), 7.0),
         (lambda world: world.play(), 0.0),
         # With loop; it goes on as fast as the recording is at the start.
         (lambda world: world.step(100), 1.0),
@@ -188,7 +188,7 @@ def test_a_change_of_the_source_is_announced_and_shown():
     world.put(twist(0, 0.0))
     world.step(500)
     world.finish()
-    effects, jumped_m = world.playback.change_ego_source(world.wall_ns, 'recorded')
+    effects, jumped_m = world.playback.change_ego_source('recorded')
     assert jumped_m == pytest.approx(5.0)
     assert shows_a_pose(effects)
     assert states(effects)[-1].ego is None
@@ -198,8 +198,8 @@ def test_a_change_of_the_source_is_announced_and_shown():
     world.step(500)
     world.finish()
     world.wall_ns += SECOND
-    world.do(lambda now_ns: world.playback.change_ego_source(now_ns, 'recorded')[0])
-    world.do(world.playback.seek, T0)
+    world.playback.change_ego_source('recorded')
+    world.playback.seek(T0)
     world.advance(49)
     assert not world.playback.settled
     world.advance(1)
@@ -350,7 +350,7 @@ def test_what_lies_beyond_a_stop_is_not_rendered():
     world = Drive(tracks=IN_THE_WAY, watch={'on_collision': 'stop'})
     world.put(twist(0, 10.0))
     world.play_for(1, 1500)
-    world.do(world.playback.look)
+    world.look()
     assert world.position_ms == 680
     rendered = [frame.t_ns for one in world.renders() for frame in one.frames]
     assert max(rendered) == T0 + 680 * MS

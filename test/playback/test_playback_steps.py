@@ -76,10 +76,10 @@ def test_steps_are_served_one_after_another():
     first, second = world.step(100), world.step(100)
     assert world.position_ms == 1100
     (render,) = world.renders()
-    effects = world.do(world.playback.frames_done, render.ticket)
+    effects = world.out(render)
     assert effects[0] == StepDone(first)
     assert world.position_ms == 1200
-    world.do(world.playback.frames_done, world.renders()[-1].ticket)
+    world.out(world.renders()[-1])
     assert second.over
     # Leaving ends those that are under way.
     world = World()
@@ -282,7 +282,7 @@ def test_a_dragged_slider_piles_up_no_renders_and_ends_with_the_last_position():
         world.advance(10)
     (only,) = world.renders()
     assert frames(only) == [('wide', 1100)]
-    world.do(world.playback.frames_done, only.ticket)
+    world.out(only)
     world.look()
     assert frames(world.renders()[-1]) == [('wide', 1400)]
 
