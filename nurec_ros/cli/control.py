@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING
 
 from nurec_ros.cli.command import can_print, leave, run_command, say, Signals
 from nurec_ros.cli.options import Parser, split_ros_arguments
-from nurec_ros.control.remote import Act, Remote
+from nurec_ros.control.remote import Remote
 from nurec_ros.control.terminal import (
     COMMANDS,
     compose,
     HELP,
+    LEAVE,
     MARKS,
     printable,
     Terminal,
@@ -175,17 +176,14 @@ def _turn(
 
 def _press(key: str, remote: Remote, link: PlayerLink, terminal: Terminal) -> bool:
     """Do what a key is for; return False where that is to leave."""
-    command = COMMANDS.get(key)
-    if command is None:
-        return True
-    if command.act is Act.HELP:
+    if key == '?':
         terminal.tell(HELP)
-    elif command.act is Act.TROUBLE:
+    elif key == 'w':
         wrong = remote.view(time.monotonic()).wrong
         terminal.tell('\n'.join(printable(str(one)) for one in wrong) or 'nothing is wrong')
-    else:
-        link.send(remote.press(command, time.monotonic()))
-    return command.act is not Act.QUIT
+    elif key in COMMANDS:
+        link.send(remote.press(COMMANDS[key], time.monotonic()))
+    return key not in LEAVE
 
 
 class _Stops:

@@ -19,12 +19,11 @@ It is told of messages, answers and the time, and returns the calls to make.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 import json
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 from nurec_ros.playback.clock import MAX_RATE, MIN_RATE
 from nurec_ros.playback.effects import PlaybackState
@@ -43,28 +42,6 @@ NOTHING = PlaybackState()
 OK = 0
 
 NO_SCENARIO = 'no scenario is loaded: set usdz_path and call ~/load'
-
-
-class Act(Enum):
-    """What a key asks for."""
-
-    TOGGLE = 'toggle'
-    NEXT = 'next'
-    SEEK_BY = 'seek by'
-    SEEK_TO = 'seek to'
-    RATE = 'rate'
-    RESET = 'reset'
-    TROUBLE = 'trouble'
-    HELP = 'help'
-    QUIT = 'quit'
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`value`: seconds for SEEK_BY, a share of the drive for SEEK_TO, a factor for RATE."""
-
-    act: Act
-    value: float = 0.0
 
 
 # What is needed of ~/state.
@@ -138,6 +115,10 @@ class PlayerView:
     images_hz: float | None = None
     wrong: tuple[Wrong, ...] = ()
     note: str = ''
+
+
+# What a key asks of a remote, in a state at a time; None where that cannot be.
+Command: TypeAlias = Callable[['Remote', PlaybackState, float], 'PlayerCall | None']
 
 
 class Remote:
@@ -223,7 +204,7 @@ class Remote:
     # What comes from the keys.
 
     def press(self, command: Command, now_s: float) -> PlayerCall | None:
-        """Return the call that a command is now; None where it waits for another, or is none."""
+        """Return the call that a command is now; None where it waits for another, or cannot be."""
         state = self._state
         self._note = ''
         if state is None:
@@ -231,7 +212,7 @@ class Remote:
         if not state.scenario:
             self._tell(NO_SCENARIO, now_s)
             return None
-        call = self._call(command, state, now_s)
+        call = command(self, state, now_s)
         if call is None:
             return None
         if call.lane in self._under_way:
@@ -239,36 +220,41 @@ class Remote:
             return None
         return self._send(call, now_s)
 
-    def _call(self, command: Command, state: PlaybackState, now_s: float) -> PlayerCall | None:
-        playing = self._wanted('play')
-        is_playing = playing.service == 'play' if playing is not None else state.is_playing
-        if command.act is Act.TOGGLE:
-            return PlayerCall('stop' if is_playing else 'play')
-        if command.act is Act.NEXT:
-            if is_playing:
-                self._tell('it plays: halt it first (space)', now_s)
-                return None
-            if state.done:
-                self._tell('it is at the end', now_s)
-                return None
-            return PlayerCall('play_next')
-        if command.act is Act.RESET:
-            self._waiting.pop('seek', None)
-            return PlayerCall('reset')
-        if command.act is Act.RATE:
-            wanted = self._wanted('set_rate')
-            rate = (wanted.value if wanted is not None else state.speed) * command.value
-            # Three digits: so many ups and downs come back to where they began.
-            return PlayerCall('set_rate', min(max(float(f'{rate:.3g}'), MIN_RATE), MAX_RATE))
-        if command.act is Act.SEEK_BY:
-            wanted = self._wanted('seek')
-            from_us = wanted.value if wanted is not None else self.position_us(now_s)
-            return self._seek(state, from_us + command.value * 1e6)
-        if command.act is Act.SEEK_TO:
-            return self._seek(
-                state, state.start_us + command.value * (state.end_us - state.start_us)
-            )
-        return None
+    # The commands.
+
+    def toggle(self, state: PlaybackState, now_s: float) -> PlayerCall | None:
+        return PlayerCall('stop' if self._will_play(state) else 'play')
+
+    def next_frame(self, state: PlaybackState, now_s: float) -> PlayerCall | None:
+        if self._will_play(state):
+            self._tell('it plays: halt it first (space)', now_s)
+            return None
+        if state.done:
+            self._tell('it is at the end', now_s)
+            return None
+        return PlayerCall('play_next')
+
+    def reset(self, state: PlaybackState, now_s: float) -> PlayerCall | None:
+        self._waiting.pop('seek', None)
+        return PlayerCall('reset')
+
+    def change_rate(self, state: PlaybackState, now_s: float, *, factor: float) -> PlayerCall:
+        wanted = self._wanted('set_rate')
+        rate = (wanted.value if wanted is not None else state.speed) * factor
+        # Three digits: so many ups and downs come back to where they began.
+        return PlayerCall('set_rate', min(max(float(f'{rate:.3g}'), MIN_RATE), MAX_RATE))
+
+    def seek_by(self, state: PlaybackState, now_s: float, *, seconds: float) -> PlayerCall:
+        wanted = self._wanted('seek')
+        from_us = wanted.value if wanted is not None else self.position_us(now_s)
+        return self._seek(state, from_us + seconds * 1e6)
+
+    def seek_to(self, state: PlaybackState, now_s: float, *, share: float) -> PlayerCall:
+        return self._seek(state, state.start_us + share * (state.end_us - state.start_us))
+
+    def _will_play(self, state: PlaybackState) -> bool:
+        wanted = self._wanted('play')
+        return wanted.service == 'play' if wanted is not None else state.is_playing
 
     def _seek(self, state: PlaybackState, to_us: float) -> PlayerCall:
         return PlayerCall('seek', round(min(max(to_us, state.start_us), state.end_us)))
@@ -306,25 +292,23 @@ class Remote:
         note = self._note if now_s - self._note_s <= NOTE_S else ''
         if self._state is None:
             return PlayerView(None, wrong=(Wrong(self._absence()),), note=note)
-        wrong = self._wrong(now_s)
+        fresh = self._fresh(now_s)
+        worst_first = sorted(fresh, key=lambda status: -status.level)
+        wrong = [Wrong(one.message, one.part) for one in worst_first if one.level != OK]
         if now_s - self._heard_s > SILENT_S:
-            wrong = (Wrong(f'{self._node} is silent for {now_s - self._heard_s:.0f} s'), *wrong)
+            wrong.insert(0, Wrong(f'{self._node} is silent for {now_s - self._heard_s:.0f} s'))
         elif not self._state.scenario:
-            wrong = (Wrong(NO_SCENARIO), *wrong)
+            wrong.insert(0, Wrong(NO_SCENARIO))
         next_frame = self._under_way.get('play_next')
         if next_frame is not None and now_s - next_frame[1] > ANSWER_S:
             note = note or 'waiting for the images of the next frame'
-        rates = [
-            float(status.values['received_hz'])
-            for status in self._fresh(now_s)
-            if 'received_hz' in status.values
-        ]
+        rates = [float(one.values['received_hz']) for one in fresh if 'received_hz' in one.values]
         return PlayerView(
             self._state,
             self.position_us(now_s),
             self._achieved(now_s) if self._state.is_playing else None,
-            sum(rates) if self._fresh(now_s) else None,
-            wrong,
+            sum(rates) if fresh else None,
+            tuple(wrong),
             note,
         )
 
@@ -337,12 +321,6 @@ class Remote:
         if self._others:
             return f'{text}; there is {", ".join(self._others)} (--node)'
         return f'{text} (is ROS_DOMAIN_ID the same?)'
-
-    def _wrong(self, now_s: float) -> tuple[Wrong, ...]:
-        worst_first = sorted(self._fresh(now_s), key=lambda status: -status.level)
-        return tuple(
-            Wrong(status.message, status.part) for status in worst_first if status.level != OK
-        )
 
     def _achieved(self, now_s: float) -> float | None:
         """Return the speed that lockstep comes to, once measured; else the rate is the speed."""

@@ -19,7 +19,8 @@ It is left as it was found.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ import termios
 from typing import Any
 import unicodedata
 
-from nurec_ros.control.remote import Act, Command, PlayerView
+from nurec_ros.control.remote import Command, PlayerView, Remote
 
 _ESCAPE = b'\x1b'
 # ECMA-48's control sequences, the single shifts that terminals in application mode send for
@@ -63,22 +64,19 @@ _MOST = 4096
 
 RATE_FACTOR = 1.1
 
-COMMANDS = {
-    ' ': Command(Act.TOGGLE),
-    'right': Command(Act.NEXT),
-    'shift-right': Command(Act.SEEK_BY, 1.0),
-    'shift-left': Command(Act.SEEK_BY, -1.0),
-    'left': Command(Act.SEEK_BY, -5.0),
-    'up': Command(Act.RATE, RATE_FACTOR),
-    'down': Command(Act.RATE, 1.0 / RATE_FACTOR),
-    'r': Command(Act.RESET),
-    **{str(tenth): Command(Act.SEEK_TO, tenth / 10) for tenth in range(10)},
-    'w': Command(Act.TROUBLE),
-    '?': Command(Act.HELP),
-    'q': Command(Act.QUIT),
-    # What Ctrl-D sends, the end of the input.
-    '\x04': Command(Act.QUIT),
+COMMANDS: Mapping[str, Command] = {
+    ' ': Remote.toggle,
+    'right': Remote.next_frame,
+    'shift-right': partial(Remote.seek_by, seconds=1.0),
+    'shift-left': partial(Remote.seek_by, seconds=-1.0),
+    'left': partial(Remote.seek_by, seconds=-5.0),
+    'up': partial(Remote.change_rate, factor=RATE_FACTOR),
+    'down': partial(Remote.change_rate, factor=1.0 / RATE_FACTOR),
+    'r': Remote.reset,
+    **{str(tenth): partial(Remote.seek_to, share=tenth / 10) for tenth in range(10)},
 }
+# The second is what Ctrl-D sends, the end of the input.
+LEAVE = ('q', '\x04')
 
 HELP = """\
 space  play, pause                   up, down  rate up, down by a tenth

@@ -76,8 +76,9 @@ class DrivenEgo:
     """
     Where the ego is: recorded, or driven by what `source` names.
 
-    `at_ns` is the position. One thread alone may use it. `limits` and `command_timeout_ns` (0:
-    commands count forever) may be exchanged at any time; they touch what comes.
+    Up to `passed_ns`, the position, it is fixed; `newest_ns` is the latest stamp of an input since
+    the take-over or the last jump. `limits` and `command_timeout_ns` (0: commands count forever)
+    may be exchanged at any time; they touch what comes. One thread alone may use it.
     """
 
     def __init__(
@@ -92,9 +93,9 @@ class DrivenEgo:
         self.recorded = recorded
         self.limits = limits or Limits()
         self.command_timeout_ns = command_timeout_ns
-        self._source = RECORDED
+        self.source = RECORDED
         self._way = Way(recorded)
-        self._passed_ns = at_ns
+        self.passed_ns = at_ns
         self._pieces: list[Piece] = []
         # Before that nothing is remembered; None where it is: there the ego is the recorded one.
         self._since_ns: int | None = None
@@ -105,18 +106,9 @@ class DrivenEgo:
     # What is known.
 
     @property
-    def source(self) -> str:
-        return self._source
-
-    @property
     def is_recorded(self) -> bool:
         """Return whether the ego is, and as far as is remembered was, the recorded one."""
         return not self._pieces
-
-    @property
-    def passed_ns(self) -> int:
-        """Return up to when the ego is fixed: the position."""
-        return self._passed_ns
 
     @property
     def path(self) -> RecordedPath:
@@ -124,21 +116,16 @@ class DrivenEgo:
         return self._way.path
 
     @property
-    def newest_ns(self) -> int | None:
-        """Return the latest stamp of an input since the take-over or the last jump."""
-        return self._newest_ns
-
-    @property
     def starved(self) -> bool:
         """Return whether the source has nothing to go by: no input yet, or none any more."""
-        if self._source == RECORDED:
+        if self.source == RECORDED:
             return False
-        if self._newest_ns is None:
+        if self.newest_ns is None:
             return True
         timeout_ns = self.command_timeout_ns
-        if self._source in BY_COMMAND:
-            return self._ended or 0 < timeout_ns <= self._passed_ns - self._counts_ns
-        return bool(timeout_ns) and self._passed_ns > self._newest_ns + timeout_ns
+        if self.source in BY_COMMAND:
+            return self._ended or 0 < timeout_ns <= self.passed_ns - self._counts_ns
+        return bool(timeout_ns) and self.passed_ns > self.newest_ns + timeout_ns
 
     @property
     def driven_path(self) -> Sequence[Waypoint]:
@@ -152,25 +139,25 @@ class DrivenEgo:
 
     def missing(self, until_ns: int) -> str:
         """Return what a movement to a time lacks of an input, '' where nothing is missing."""
-        if self._source == RECORDED:
+        if self.source == RECORDED:
             return ''
-        by_pose = self._source in BY_POSE
-        needed_ns = until_ns if by_pose else self._passed_ns
-        if self._newest_ns is not None and self._newest_ns >= needed_ns:
+        by_pose = self.source in BY_POSE
+        needed_ns = until_ns if by_pose else self.passed_ns
+        if self.newest_ns is not None and self.newest_ns >= needed_ns:
             return ''
-        newest = 'none' if self._newest_ns is None else f'{self._newest_ns // 1000} us'
+        newest = 'none' if self.newest_ns is None else f'{self.newest_ns // 1000} us'
         where = 'the end of the movement' if by_pose else 'the position'
         return (
-            f"no input for ego_source '{self._source}' that is stamped at or after {where}, "
+            f"no input for ego_source '{self.source}' that is stamped at or after {where}, "
             f'{needed_ns // 1000} us; the newest is {newest}'
         )
 
     @property
     def reach_ns(self) -> int | None:
         """Return up to when poses are known, at least the position; None for other sources."""
-        if self._source not in BY_POSE:
+        if self.source not in BY_POSE:
             return None
-        return max(self._passed_ns, self._newest_ns or 0)
+        return max(self.passed_ns, self.newest_ns or 0)
 
     # Where it is.
 
@@ -238,12 +225,12 @@ class DrivenEgo:
         """
         if source not in SOURCES:
             raise ValueError(f"ego_source is '{source}', expected one of {', '.join(SOURCES)}")
-        if source == self._source:
+        if source == self.source:
             return 0.0
-        at_ns = self._passed_ns
+        at_ns = self.passed_ns
         before, velocity = self.pose(at_ns), self.velocity(at_ns)
-        taken_over = self._source == RECORDED
-        self._source = source
+        taken_over = self.source == RECORDED
+        self.source = source
         self._forget()
         from_ns = at_ns if halted else at_ns + 1
         if source == RECORDED:
@@ -256,29 +243,29 @@ class DrivenEgo:
 
     def jump(self, t_ns: int) -> None:
         """Put the ego on the recorded one at another position, and forget all inputs."""
-        self._passed_ns = t_ns
+        self.passed_ns = t_ns
         self._since_ns = None
         self._pieces.clear()
         self._way.forget_places()
         self._way.forget_driven()
         self._forget()
-        if self._source != RECORDED:
+        if self.source != RECORDED:
             pose, velocity = self.recorded.pose(t_ns), self.recorded.velocity(t_ns)
             self._begin(t_ns, pose, velocity, anew=True)
 
     def advance_to(self, t_ns: int) -> None:
         """Pass the time up to a moment: what the ego does until then is fixed."""
-        passed_ns = self._passed_ns
+        passed_ns = self.passed_ns
         if t_ns <= passed_ns:
             return
-        if self._source in BY_POSE:
+        if self.source in BY_POSE:
             piece, last = self._given(passed_ns + 1, t_ns), self._pieces[-1]
             if not isinstance(last, GivenPoses) or last.rows != piece.rows:
                 self._pieces.append(piece)
             self._way.walk(piece, passed_ns, t_ns)
-        elif self._source in BY_COMMAND:
+        elif self.source in BY_COMMAND:
             self._drive_to(t_ns)
-        self._passed_ns = t_ns
+        self.passed_ns = t_ns
         self._prune(passed_ns - REMEMBERED_NS)
 
     # Inputs.
@@ -286,20 +273,20 @@ class DrivenEgo:
     def _forget(self) -> None:
         self._poses = ReceivedPoses()
         self._pending: list[tuple[int, Command]] = []
-        self._newest_ns: int | None = None
+        self.newest_ns: int | None = None
         # Since when the last command counts; before the first one, the take-over.
-        self._counts_ns = self._passed_ns
+        self._counts_ns = self.passed_ns
         self._command: Command | None = None
         self._ended = False
         self._held = Waypoint(0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
     def _put_pose(self, item: TimedPose, *, halted: bool) -> Taken:
-        if self._source not in BY_POSE:
-            raise not_the_source('a pose', self._source)
-        position_ns, t_ns = self._passed_ns, item.stamp_ns or self._passed_ns
+        if self.source not in BY_POSE:
+            raise not_the_source('a pose', self.source)
+        position_ns, t_ns = self.passed_ns, item.stamp_ns or self.passed_ns
         check_pose_stamp(t_ns, position_ns, self.recorded.end_ns)
         self._poses.put(t_ns, item, position_ns)
-        self._newest_ns = self._poses.newest_ns
+        self.newest_ns = self._poses.newest_ns
         if not halted or t_ns != position_ns:
             return Taken()
         before = self._pose_now()
@@ -311,11 +298,11 @@ class DrivenEgo:
 
     def _put_command(self, item: Command, *, halted: bool) -> Taken:
         kind = 'ackermann' if hasattr(item, 'steering') else 'twist'
-        if self._source != kind:
-            raise not_the_source(f'a command of {kind}', self._source)
-        position_ns, timeout_ns = self._passed_ns, self.command_timeout_ns
+        if self.source != kind:
+            raise not_the_source(f'a command of {kind}', self.source)
+        position_ns, timeout_ns = self.passed_ns, self.command_timeout_ns
         counts_ns, notice = counted_from(item.stamp_ns, position_ns, timeout_ns)
-        self._newest_ns = max(counts_ns, self._newest_ns or 0)
+        self.newest_ns = max(counts_ns, self.newest_ns or 0)
         if counts_ns > position_ns:
             place = bisect_left(self._pending, counts_ns, key=itemgetter(0))
             same = place < len(self._pending) and self._pending[place][0] == counts_ns
@@ -328,8 +315,9 @@ class DrivenEgo:
             return Taken(notice=notice)
         now = halted and item.stamp_ns in (0, position_ns)
         from_ns = position_ns if now else position_ns + 1
-        leg = self._driven_leg().leg
-        self._way.tie(self._pieces[-1], position_ns)
+        piece = self._driven_leg()
+        leg = piece.leg
+        self._way.tie(piece, position_ns)
         origin = leg.origin if leg.t_ns == position_ns else leg.state(position_ns)
         self._cut(from_ns)
         self._count(counts_ns, item)
@@ -337,7 +325,7 @@ class DrivenEgo:
         return Taken(notice=notice)
 
     def _pose_now(self) -> tuple[list[float], list[float]]:
-        pose = self.pose(self._passed_ns)
+        pose = self.pose(self.passed_ns)
         return pose.position.tolist(), pose.quaternion.tolist()
 
     def _count(self, counts_ns: int, command: Command) -> None:
@@ -347,14 +335,14 @@ class DrivenEgo:
 
     def _begin(self, from_ns: int, pose: Pose, velocity: Twist, *, anew: bool) -> None:
         """Start from a pose at the position, with its speed and curvature; `anew`: recorded."""
-        at_ns = self._passed_ns
+        at_ns = self.passed_ns
         x, y, z = pose.position.tolist()
         a, b, c, d = pose.quaternion.tolist()
         yaw = yaw_of((a, b, c, d))
         self._cut(from_ns)
         self._counts_ns = at_ns
         piece: Piece
-        if self._source in BY_POSE:
+        if self.source in BY_POSE:
             self._held = Waypoint(at_ns, (x, y, z), (a, b, c, d))
             piece = GivenPoses(from_ns, (self._held,))
         else:
@@ -374,7 +362,7 @@ class DrivenEgo:
         return piece
 
     def _drive_to(self, until_ns: int) -> None:
-        passed_ns = walked_ns = self._passed_ns
+        passed_ns = walked_ns = self.passed_ns
         # The legs know nothing of the ground: all is tied to it together.
         states: list[tuple[DrivenLeg, int, PlanarPose]] = []
         while True:
@@ -402,7 +390,7 @@ class DrivenEgo:
                 leg = following(at_ns, state, command, self.limits)
             elif at_ns == end_ns:
                 self._ended = True
-                leg = ending(at_ns, state, self.limits, stops=self._source == 'twist')
+                leg = ending(at_ns, state, self.limits, stops=self.source == 'twist')
             else:
                 leg = leg.renewed(at_ns, state)
             from_ns = max(at_ns, passed_ns + 1)
@@ -420,7 +408,7 @@ class DrivenEgo:
 
     def _prune(self, before_ns: int) -> None:
         pieces = self._pieces
-        if self._source == RECORDED and pieces and pieces[-1].from_ns <= before_ns:
+        if self.source == RECORDED and pieces and pieces[-1].from_ns <= before_ns:
             pieces.clear()
             self._way.forget_places()
             self._since_ns = None
@@ -435,6 +423,6 @@ class DrivenEgo:
         if found < 0:
             return AsRecorded(t_ns) if self._since_ns is None else self._pieces[0]
         piece = self._pieces[found]
-        if t_ns > self._passed_ns and isinstance(piece, GivenPoses):
-            return self._given(self._passed_ns + 1, t_ns)
+        if t_ns > self.passed_ns and isinstance(piece, GivenPoses):
+            return self._given(self.passed_ns + 1, t_ns)
         return piece

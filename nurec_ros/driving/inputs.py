@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 import math
+from operator import attrgetter
 from typing import TypeAlias
 
 import numpy as np
@@ -261,32 +262,27 @@ class ReceivedPoses:
 
     def __init__(self) -> None:
         self._rows: list[Waypoint] = []
-        self._times: list[int] = []
 
     @property
-    def newest_ns(self) -> int | None:
-        return self._times[-1] if self._times else None
+    def newest_ns(self) -> int:
+        return self._rows[-1].t_ns
 
     def put(self, t_ns: int, pose: TimedPose, position_ns: int) -> None:
         """Keep a pose; of equal stamps the last received, of all those of the last 10 s."""
-        row = Waypoint(t_ns, pose.position, pose.quaternion, pose.twist)
-        place = bisect_left(self._times, t_ns)
-        if place < len(self._times) and self._times[place] == t_ns:
-            self._rows[place] = row
-            return
-        self._rows.insert(place, row)
-        self._times.insert(place, t_ns)
+        place = self._first_from(t_ns)
+        end = place + (place < len(self._rows) and self._rows[place].t_ns == t_ns)
+        self._rows[place:end] = [Waypoint(t_ns, pose.position, pose.quaternion, pose.twist)]
         # What lies before is still interpolated from: one that is older is kept.
-        stale = max(
-            bisect_left(self._times, position_ns - KEPT_NS) - 1, len(self._times) - MOST_KEPT
-        )
-        if stale > 0:
-            del self._rows[:stale], self._times[:stale]
+        stale = max(self._first_from(position_ns - KEPT_NS) - 1, len(self._rows) - MOST_KEPT, 0)
+        del self._rows[:stale]
 
     def around(self, from_ns: int, to_ns: int) -> tuple[Waypoint, ...]:
-        first = max(bisect_left(self._times, from_ns) - 1, 0)
-        last = bisect_left(self._times, to_ns) + 1
+        first = max(self._first_from(from_ns) - 1, 0)
+        last = self._first_from(to_ns) + 1
         return tuple(self._rows[first:last])
+
+    def _first_from(self, t_ns: int) -> int:
+        return bisect_left(self._rows, t_ns, key=attrgetter('t_ns'))
 
 
 Action: TypeAlias = Input | Pose | ArrayLike

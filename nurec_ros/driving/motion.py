@@ -410,10 +410,8 @@ class Way:
                 self._note(piece, t_ns, *state, s_m)
             done += len(places)
 
-    def tie(self, piece: Piece, t_ns: int) -> None:
+    def tie(self, piece: DrivenLeg | GivenPoses, t_ns: int) -> None:
         """Note the nearest place at a moment, and the pose if it is far from the last noted."""
-        if isinstance(piece, AsRecorded):
-            return
         x, y, yaw = self.planar(piece, t_ns)
         self._note(piece, t_ns, x, y, yaw, self.place(piece, t_ns, x, y))
 

@@ -139,21 +139,20 @@ class RecordedPath:
 
     def __init__(self, ego: Trajectory) -> None:
         kept = thinned(ego.positions, SPACING_M)
-        self._times_ns: list[int] = ego.times_ns[kept].tolist()
         positions = ego.positions[kept]
         steps = np.hypot(*(positions[1:, :2] - positions[:-1, :2]).T)
         lengths = np.concatenate(([0.0], np.cumsum(steps)))
         if lengths[-1] < SHORTEST_M:
-            del self._times_ns[1:]
+            del kept[1:]
             positions, steps, lengths = positions[:1], steps[:0], lengths[:1]
         self.length_m = float(lengths[-1])
         self._s: list[float] = lengths.tolist()
         self._rows: list[Waypoint] = [
             Waypoint(time_ns, (*position,), (*quaternion,))
             for time_ns, position, quaternion in zip(
-                self._times_ns,
+                ego.times_ns[kept].tolist(),
                 positions.tolist(),
-                ego.quaternions[kept][: len(positions)].tolist(),
+                ego.quaternions[kept].tolist(),
                 strict=True,
             )
         ]
@@ -177,15 +176,10 @@ class RecordedPath:
         return len(self._s) == 1
 
     def at_time(self, t_ns: int) -> float:
-        times, lengths = self._times_ns, self._s
-        after = bisect_right(times, t_ns)
-        if after == 0:
-            return lengths[0]
-        if after == len(times):
-            return lengths[-1]
-        before = after - 1
-        share = (t_ns - times[before]) / (times[after] - times[before])
-        return lengths[before] + share * (lengths[after] - lengths[before])
+        start_ns = self._rows[0].t_ns
+        return float(
+            np.interp(t_ns - start_ns, [row.t_ns - start_ns for row in self._rows], self._s)
+        )
 
     def nearest(self, x: float, y: float, near_m: float | None = None) -> float:
         """
@@ -203,30 +197,38 @@ class RecordedPath:
         return self._answer
 
     def _search(self, x: float, y: float, near_m: float | None) -> float:
-        low_m, high_m = -math.inf, math.inf
-        first, last = 0, len(self._starts)
-        if near_m is not None:
-            low_m, high_m = near_m - WINDOW_M, near_m + WINDOW_M
-            first = min(max(bisect_right(self._s, low_m) - 1, 0), last - 1)
-            last = min(max(bisect_right(self._s, high_m), first + 1), last)
-        part = slice(first, last)
-        to_x, to_y = x - self._x[part], y - self._y[part]
-        starts = self._starts[part]
-        along = to_x * self._along_x[part] + to_y * self._along_y[part]
-        places = np.minimum(np.maximum(along + starts, self._from_m[part]), self._to_m[part])
-        if near_m is not None:
-            places = np.minimum(np.maximum(places, low_m), high_m)
-        along = places - starts
-        to_x -= along * self._along_x[part]
-        to_y -= along * self._along_y[part]
-        squares = to_x * to_x + to_y * to_y
-        best = int(squares.argmin())
+        last = len(self._starts)
         if near_m is None:
-            return float(places[best])
+            places, squares = self._beside(slice(last), x, y)
+            return float(places[squares.argmin()])
+        low_m, high_m = near_m - WINDOW_M, near_m + WINDOW_M
+        first = min(max(bisect_right(self._s, low_m) - 1, 0), last - 1)
+        last = min(max(bisect_right(self._s, high_m), first + 1), last)
+        places, squares = self._beside(slice(first, last), x, y, (low_m, high_m))
+        best = int(squares.argmin())
         equal = np.flatnonzero(squares <= squares[best] + _EQUAL_M2)
         if len(equal) > 1:
             best = int(equal[np.abs(places[equal] - near_m).argmin()])
         return float(places[best])
+
+    def _beside(
+        self,
+        part: slice,
+        x: float | Array,
+        y: float | Array,
+        window: tuple[float, float] | None = None,
+    ) -> tuple[Array, Array]:
+        """Return the places on some steps that are nearest to points, and how far off, squared."""
+        starts, along_x, along_y = self._starts[part], self._along_x[part], self._along_y[part]
+        to_x, to_y = x - self._x[part], y - self._y[part]
+        along = to_x * along_x + to_y * along_y
+        places = np.minimum(np.maximum(along + starts, self._from_m[part]), self._to_m[part])
+        if window is not None:
+            places = np.minimum(np.maximum(places, window[0]), window[1])
+        along = places - starts
+        to_x -= along * along_x
+        to_y -= along * along_y
+        return places, to_x * to_x + to_y * to_y
 
     def nearest_along(self, xs: Array, ys: Array, near_m: float) -> list[float]:
         """
@@ -244,14 +246,7 @@ class RecordedPath:
         if first >= last:
             return []
         part = slice(first, last)
-        starts = self._starts[part]
-        to_x, to_y = xs[:, np.newaxis] - self._x[part], ys[:, np.newaxis] - self._y[part]
-        along = to_x * self._along_x[part] + to_y * self._along_y[part]
-        places = np.minimum(np.maximum(along + starts, self._from_m[part]), self._to_m[part])
-        along = places - starts
-        to_x -= along * self._along_x[part]
-        to_y -= along * self._along_y[part]
-        squares = to_x * to_x + to_y * to_y
+        places, squares = self._beside(part, xs[:, np.newaxis], ys[:, np.newaxis])
         rows, best = np.arange(len(xs)), squares.argmin(axis=1)
         found = places[rows, best]
         # As near but for rounding, and elsewhere.
@@ -337,9 +332,7 @@ def _standing(quaternion: Quaternion, yaw: float) -> Quaternion:
     aside = forward[0] * rows[1] + forward[1] * rows[4] + rise * rows[7]
     half = 0.5 * math.atan2(aside, ahead)
     c, s = math.cos(half), math.sin(half)
-    turned = (x * c + y * s, y * c - x * s, z * c + w * s, w * c - z * s)
-    sign = math.copysign(1.0, turned[3])
-    return (sign * turned[0], sign * turned[1], sign * turned[2], sign * turned[3])
+    return with_positive_w((x * c + y * s, y * c - x * s, z * c + w * s, w * c - z * s))
 
 
 def thinned(positions: Array, spacing_m: float) -> list[int]:

@@ -19,6 +19,7 @@ What it meets: rectangles in the plane by separating axes, and heights.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 import math
 
@@ -29,7 +30,7 @@ from nurec_ros.driving.inputs import AckermannCommand, InputError, TimedPose, Tw
 from nurec_ros.driving.motion import Limits
 from nurec_ros.playback.course import Ego
 from nurec_ros.playback.effects import DrivenState, Passed
-from nurec_ros.poses import Pose, Quaternion, rotation_rows, Vector
+from nurec_ros.poses import Pose, rotation_rows, Vector
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.rig import Box
 from nurec_ros.scenario.tracks import Tracks
@@ -37,7 +38,6 @@ from nurec_ros.settings import Settings
 
 Array = NDArray[np.float64]
 Axis = tuple[float, float]
-Dims = tuple[float, float, float]
 
 # Boxes were fitted to what was seen: less than this is no collision.
 DEEPEST_TOUCH_M = 0.01
@@ -49,46 +49,39 @@ MICROSECOND = 1000
 STOP = 'stop'
 
 
-class _EgoBox:
-    """The ego's box where it stands: its centre in map, and its heading in the plane."""
+class _StandingBox:
+    """A box where it stands: its centre in map, its heading in the plane, and its size."""
 
-    def __init__(self, ego: Pose, box: Box) -> None:
-        a, b, c, d, e, f, g, h, i = rotation_rows(*ego.quaternion.tolist())
-        x, y, z = box.centre.tolist()
-        at_x, at_y, at_z = ego.position.tolist()
-        self.centre: Vector = (
-            at_x + (a * x + b * y + c * z),
-            at_y + (d * x + e * y + f * z),
-            at_z + (g * x + h * y + i * z),
-        )
-        length = math.hypot(a, d)
-        self.heading: Axis = (a / length, d / length) if length else (1.0, 0.0)
-        self.dims: Dims = (box.length, box.width, box.height)
+    def __init__(self, centre: Array, quaternion: Array, dims: Array) -> None:
+        self.centre: Vector = tuple(centre.tolist())
+        x, y, z, w = quaternion.tolist()
+        ahead, aside = w * w + x * x - y * y - z * z, 2.0 * (x * y + z * w)
+        length = math.hypot(ahead, aside)
+        self.heading: Axis = (ahead / length, aside / length) if length else (1.0, 0.0)
+        self.dims: Vector = tuple(dims.tolist())
 
-    def meets(self, position: Vector, quaternion: Quaternion, dims: Dims) -> bool:
-        """Return whether it and another overlap in the plane by more than 1 cm, and in height."""
+    def meets(self, other: _StandingBox) -> bool:
+        """Return whether both overlap in the plane by more than 1 cm, and in height."""
         apart_x, apart_y, apart_z = (
-            one - other for one, other in zip(position, self.centre, strict=True)
+            one - another for one, another in zip(self.centre, other.centre, strict=True)
         )
-        length, width, height = dims
-        own_length, own_width, own_height = self.dims
-        if abs(apart_z) >= 0.5 * (own_height + height):
+        if abs(apart_z) >= 0.5 * (self.dims[2] + other.dims[2]):
             return False
-        reach = 0.5 * (math.hypot(own_length, own_width) + math.hypot(length, width))
-        if math.hypot(apart_x, apart_y) >= reach:
-            return False
-        theirs, ours = _heading(quaternion), self.heading
-        for along_x, along_y in (ours, _left(ours), theirs, _left(theirs)):
+        for along_x, along_y in (*self._axes(), *other._axes()):
             covered = 0.0
-            for (x, y), box_length, box_width in (
-                (ours, own_length, own_width),
-                (theirs, length, width),
+            for (x, y), (length, width, _) in (
+                (self.heading, self.dims),
+                (other.heading, other.dims),
             ):
-                covered += abs(along_x * x + along_y * y) * box_length
-                covered += abs(along_y * x - along_x * y) * box_width
+                covered += abs(along_x * x + along_y * y) * length
+                covered += abs(along_y * x - along_x * y) * width
             if 0.5 * covered - abs(along_x * apart_x + along_y * apart_y) <= DEEPEST_TOUCH_M:
                 return False
         return True
+
+    def _axes(self) -> tuple[Axis, Axis]:
+        x, y = self.heading
+        return (x, y), (-y, x)
 
 
 class Encounters:
@@ -103,14 +96,11 @@ class Encounters:
 
     def __init__(self, tracks: Tracks, box: Box) -> None:
         self._tracks, self._box = tracks, box
-        self._dims: list[Dims] = [(x, y, z) for x, y, z in tracks.dims.tolist()]
-        self._start_ns: list[int] = tracks.start_ns.tolist()
-        self._end_ns: list[int] = tracks.end_ns.tolist()
+        self._box_dims = np.array((box.length, box.width, box.height))
         self._trajectory = lru_cache(maxsize=256)(tracks.trajectory)
         samples, rows = tracks.samples, np.arange(len(tracks.samples))
         owners = np.repeat(np.arange(len(tracks)), tracks.counts)
-        last = np.cumsum(tracks.counts) - 1
-        after = np.minimum(rows + 1, last[owners])
+        after = np.minimum(rows + 1, (np.cumsum(tracks.counts) - 1)[owners])
         # The ways from row to row, each once for every second that it touches.
         begin = samples.times_ns // SPAN_NS
         touched = begin[after] - begin + 1
@@ -118,65 +108,41 @@ class Encounters:
         seconds = (
             begin[ways] + np.arange(len(ways)) - np.repeat(touched.cumsum() - touched, touched)
         )
+        # By second, and those of a track together.
+        order = np.lexsort((owners[ways], seconds))
+        ways, seconds = ways[order], seconds[order]
         owners = owners[ways]
-        new = np.ones(len(ways), dtype=np.bool_)
-        new[1:] = (np.diff(owners) != 0) | (np.diff(seconds) != 0)
-        first = np.flatnonzero(new)
-        owners, seconds = owners[first], seconds[first]
+        first = np.flatnonzero(np.diff(seconds, prepend=-1) | np.diff(owners, prepend=-1))
         ends = samples.positions[ways], samples.positions[after[ways]]
-        reach = np.empty((len(tracks), 3))
-        reach[:, :2] = 0.5 * np.hypot(tracks.dims[:, :1], tracks.dims[:, 1:2])
-        reach[:, 2] = 0.5 * tracks.dims[:, 2]
+        beside = 0.5 * (np.hypot(*tracks.dims[:, :2].T) + math.hypot(box.length, box.width))
         # Further by what rounding may be wrong.
-        reach += (
-            np.array((*2 * (0.5 * math.hypot(box.length, box.width),), 0.5 * box.height)) + 0.01
-        )
-        low = np.minimum.reduceat(np.minimum(*ends), first) if len(first) else ends[0]
-        high = np.maximum.reduceat(np.maximum(*ends), first) if len(first) else ends[1]
-        order = np.argsort(seconds, kind='stable')
-        owners, seconds = owners[order], seconds[order]
-        self._low, self._high = low[order] - reach[owners], high[order] + reach[owners]
-        self._owners = owners
-        changes = np.flatnonzero(np.diff(seconds, prepend=-1))
-        self._spans = {
-            second: slice(start, end)
-            for second, start, end in zip(
-                seconds[changes].tolist(),
-                changes.tolist(),
-                [*changes[1:].tolist(), *[len(seconds)] * bool(len(seconds))],
-                strict=True,
-            )
-        }
+        reach = np.column_stack((beside, beside, 0.5 * (tracks.dims[:, 2] + box.height))) + 0.01
+        self._owners = owners[first]
+        reach = reach[self._owners]
+        self._low = np.minimum.reduceat(np.minimum(*ends), first) - reach
+        self._high = np.maximum.reduceat(np.maximum(*ends), first) + reach
+        self._seconds: list[int] = seconds[first].tolist()
 
     def at(self, t_ns: int, ego: Pose) -> tuple[str, ...]:
-        span = self._spans.get(t_ns // SPAN_NS)
-        if span is None:
-            return ()
-        ours = _EgoBox(ego, self._box)
-        centre = np.array(ours.centre)
+        second = t_ns // SPAN_NS
+        span = slice(bisect_left(self._seconds, second), bisect_right(self._seconds, second))
+        a, b, c, d, e, f, g, h, i = rotation_rows(*ego.quaternion.tolist())
+        x, y, z = self._box.centre.tolist()
+        way = (a * x + b * y + c * z, d * x + e * y + f * z, g * x + h * y + i * z)
+        centre = ego.position + way
         within = (self._low[span] < centre) & (centre < self._high[span])
         near = self._owners[span][within.all(axis=1)].tolist()
+        if not near:
+            return ()
+        ours = _StandingBox(centre, ego.quaternion, self._box_dims)
         return tuple(self._tracks.ids[track] for track in near if self._meets(ours, track, t_ns))
 
-    def _meets(self, ours: _EgoBox, track: int, t_ns: int) -> bool:
-        if not self._start_ns[track] <= t_ns <= self._end_ns[track]:
+    def _meets(self, ours: _StandingBox, track: int, t_ns: int) -> bool:
+        way = self._trajectory(track)
+        if not way.start_ns <= t_ns <= way.end_ns:
             return False
-        pose = self._trajectory(track).pose(t_ns)
-        x, y, z = pose.position.tolist()
-        a, b, c, d = pose.quaternion.tolist()
-        return ours.meets((x, y, z), (a, b, c, d), self._dims[track])
-
-
-def _heading(quaternion: Quaternion) -> Axis:
-    """Return the x axis of a rotation in the plane, of length 1."""
-    x, y, z, w = quaternion
-    ahead, aside = w * w + x * x - y * y - z * z, 2.0 * (x * y + z * w)
-    length = math.hypot(ahead, aside)
-    return (ahead / length, aside / length) if length else (1.0, 0.0)
-
-
-def _left(axis: Axis) -> Axis:
-    return -axis[1], axis[0]
+        pose = way.pose(t_ns)
+        return ours.meets(_StandingBox(pose.position, pose.quaternion, self._tracks.dims[track]))
 
 
 class EgoWatch(Ego):

@@ -204,7 +204,6 @@ class Keyed(Remote):
         ({'speed': 99.0}, 'up', PlayerCall('set_rate', 100.0)),
         ({'speed': 0.01}, 'down', PlayerCall('set_rate', 0.01)),
         ({}, 'r', PlayerCall('reset')),
-        ({}, 'w', None),
     ],
 )
 def test_keys_become_calls(state, key, call):
