@@ -84,54 +84,47 @@ def test_bicycle_speeds_up_on_a_circle_and_brakes_to_a_stand(steering, turned_de
     np.testing.assert_array_equal(velocity.linear, (0.0, 0.0, 0.0))
 
 
-def rates(command, speed, steering, limits):
-    """Return speed and steering as functions of seconds: both approached at their rates."""
-
-    def approached(value, goal, rate, seconds):
-        step = rate * seconds
-        return goal if abs(goal - value) <= step else value + math.copysign(step, goal - value)
-
-    def speed_at(seconds):
-        slower = abs(command.speed) < abs(speed) or command.speed * speed < 0
-        rate = limits.max_deceleration if slower else limits.max_acceleration
-        rate = min(rate, command.acceleration) if command.acceleration else rate
-        if command.speed * speed < 0:
-            stands = abs(speed) / rate
-            if seconds <= stands:
-                return approached(speed, 0.0, rate, seconds)
-            other = limits.max_acceleration
-            other = min(other, command.acceleration) if command.acceleration else other
-            return approached(0.0, command.speed, other, seconds - stands)
-        return approached(speed, command.speed, rate, seconds)
-
-    def steering_at(seconds):
-        goal = min(max(command.steering, -limits.max_steering), limits.max_steering)
-        return approached(steering, goal, command.steering_rate, seconds)
-
-    return speed_at, steering_at
+def ramp(value, *legs):
+    """Return a value as a function of seconds: from goal to goal, each at its rate."""
+    times, values = [0.0], [value]
+    for goal, rate in legs:
+        times.append(times[-1] + abs(goal - values[-1]) / rate)
+        values.append(goal)
+    return lambda seconds: np.interp(seconds, times, values)
 
 
 @pytest.mark.parametrize(
-    ('start', 'command'),
+    ('command', 'speed_at', 'steering_at'),
     [
-        (10.0, AckermannCommand(0, 2.0, -0.5, acceleration=1.5, steering_rate=0.4)),
-        (2.0, AckermannCommand(0, 14.0, 0.6, acceleration=2.5, steering_rate=0.15)),
-        (6.0, AckermannCommand(0, -4.0, 0.2, steering_rate=0.07)),
-        (20.0, AckermannCommand(0, 25.0, -1.4, acceleration=9.0, steering_rate=1.1)),
+        (
+            AckermannCommand(0, 2.0, -0.5, acceleration=1.5, steering_rate=0.4),
+            *(ramp(10.0, (2.0, 1.5)), ramp(0.0, (-0.5, 0.4))),
+        ),
+        (
+            AckermannCommand(0, 14.0, 0.6, acceleration=2.5, steering_rate=0.15),
+            *(ramp(2.0, (14.0, 2.5)), ramp(0.0, (0.6, 0.15))),
+        ),
+        # Braked to a stand, it speeds up the other way.
+        (
+            AckermannCommand(0, -4.0, 0.2, steering_rate=0.07),
+            *(ramp(6.0, (0.0, 6.0), (-4.0, 3.0)), ramp(0.0, (0.2, 0.07))),
+        ),
+        # More than the vehicle can.
+        (
+            AckermannCommand(0, 25.0, -1.4, acceleration=9.0, steering_rate=1.1),
+            *(ramp(20.0, (25.0, 3.0)), ramp(0.0, (-math.radians(35.0), 1.1))),
+        ),
     ],
 )
-def test_turning_steering_equals_scipys_solution(start, command):
+def test_turning_steering_equals_scipys_solution(command, speed_at, steering_at):
     seconds = 5.0
-    ego = driven('ackermann', straight(speed=start, seconds=30.0))
+    ego = driven('ackermann', straight(speed=speed_at(0.0), seconds=30.0))
     ego.put(command, halted=True)
-    speed_at, steering_at = rates(command, start, 0.0, LIMITS)
 
     def slope(t, state):
-        return (
-            speed_at(t) * math.cos(state[2]),
-            speed_at(t) * math.sin(state[2]),
-            speed_at(t) * math.tan(steering_at(t)) / LIMITS.wheelbase_m,
-        )
+        speed, yaw = speed_at(t), state[2]
+        turn = math.tan(steering_at(t)) / LIMITS.wheelbase_m
+        return speed * math.cos(yaw), speed * math.sin(yaw), speed * turn
 
     asked = np.linspace(0.0, seconds, 26)
     truth = solve_ivp(

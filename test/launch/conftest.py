@@ -15,6 +15,7 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+from functools import partial
 import importlib.util
 import json
 import os
@@ -25,8 +26,8 @@ import subprocess
 import sys
 
 # The same domain as the other ROS tests of this run.
-from test.ros.conftest import ros_environment  # noqa: F401
-import time
+from test.ros.conftest import listener, make_context, ros_environment  # noqa: F401
+from test.support.waiting import until
 from typing import Any
 
 import pytest
@@ -39,8 +40,7 @@ if not importlib.util.find_spec('launch_testing'):
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LAUNCH_FILE = ROOT / 'launch' / 'nurec.launch.py'
-# For processes that import much on a busy machine.
-TIMEOUT_S = 120.0
+OURS = ('nurec_player', 'nurec_preview', 'nurec_follow')
 
 
 class Launch:
@@ -55,28 +55,15 @@ class Launch:
         """Return what came on the screen so far."""
         return (self.folder / 'output').read_text()
 
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Wait until `condition` returns something true, and return that."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            ended = self.process.poll() is not None
-            found = condition()
-            if found:
-                return found
-            if ended:
-                raise AssertionError(f'the launch ended before {what}:\n{self.output}')
-            if time.monotonic() > deadline:
-                raise AssertionError(f'{what}: not within {TIMEOUT_S:g} s:\n{self.output}')
-            time.sleep(0.02)
-
-    def alive(self) -> None:
-        """Fail if it has ended."""
+    def alive(self) -> bool:
+        """Return True while it runs; its end fails the test."""
         assert self.process.poll() is None, f'the launch ended:\n{self.output}'
+        return True
 
     def report(self, name: str) -> dict[str, Any]:
         """Return the report of the stand-in for an executable."""
         path = self.folder / f'{name}.json'
-        self.until(path.is_file, f'the report of {name}')
+        until(lambda: path.is_file() or not self.alive(), f'the report of {name}')
         return json.loads(path.read_text())
 
     def left(self) -> list[int]:
@@ -103,14 +90,21 @@ class Launch:
 
     def end(self) -> int:
         """Wait for the end; return the exit code."""
-        try:
-            return self.process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f'not ended within {TIMEOUT_S:g} s:\n{self.output}') from None
+        until(lambda: self.process.poll() is not None, lambda: f'the end of:\n{self.output}')
+        return self.process.returncode
+
+    def refused(self, sentence: str) -> None:
+        """Wait for the end, with a sentence, of a launch that started nothing."""
+        assert self.end() == 1
+        assert sentence in self.output
+        assert 'Traceback' not in self.output
+        # Not what an action before the one that failed would have left either.
+        assert self.left() == []
+        assert list(self.folder.glob('*.json')) == []
 
 
-def make_prefix(prefix: Path, executables: dict[str, dict[str, Path]]) -> Path:
-    """Lay out an ament prefix: executables by package and name, each an existing script."""
+def make_prefix(prefix: Path, executables: dict[str, dict[str, str]]) -> Path:
+    """Lay out an ament prefix: by package and name the scripts of executables."""
     index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
     index.mkdir(parents=True)
     for package, scripts in executables.items():
@@ -119,7 +113,7 @@ def make_prefix(prefix: Path, executables: dict[str, dict[str, Path]]) -> Path:
         folder.mkdir(parents=True)
         for name, script in scripts.items():
             path = folder / name
-            path.write_text(f'#!{sys.executable}\n{script.read_text()}')
+            path.write_text(f'#!{sys.executable}\n{script}')
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return prefix
 
@@ -129,23 +123,30 @@ def with_prefix(prefix: Path) -> str:
     return os.pathsep.join(filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')]))
 
 
+def standins_for(prefix: Path, executables: dict[str, tuple[str, ...]]) -> Path:
+    """Lay out an ament prefix where stand-ins take the place of executables."""
+    script = (HERE / 'standin.py').read_text()
+    return make_prefix(
+        prefix, {package: dict.fromkeys(names, script) for package, names in executables.items()}
+    )
+
+
 @pytest.fixture(scope='session')
 def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an ament prefix where a stand-in takes the place of each executable."""
-    script = HERE / 'standin.py'
-    packages = {
-        'nurec_ros': dict.fromkeys(('nurec_player', 'nurec_preview', 'nurec_follow'), script),
-        'rviz2': {'rviz2': script},
-        'teleop_twist_keyboard': {'teleop_twist_keyboard': script},
+    executables = {
+        'nurec_ros': OURS,
+        'rviz2': ('rviz2',),
+        'teleop_twist_keyboard': ('teleop_twist_keyboard',),
     }
-    return make_prefix(tmp_path_factory.mktemp('standins'), packages)
+    return standins_for(tmp_path_factory.mktemp('standins'), executables)
 
 
 def installed_prefix(folder: Path) -> Path:
     """
     Return the ament prefix that holds the real executables.
 
-    Without `colcon build`, one in `folder` that is made of scripts which run this source tree.
+    Without `colcon build`, one in `folder` that runs this source tree.
     """
     from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 
@@ -156,13 +157,11 @@ def installed_prefix(folder: Path) -> Path:
         prefix = Path(sys.prefix)
     if (prefix / 'lib' / 'nurec_ros' / 'nurec_player').is_file():
         return prefix
-    scripts = {}
-    for name in ('player', 'preview', 'follow'):
-        scripts[f'nurec_{name}'] = folder / f'nurec_{name}'
-        scripts[f'nurec_{name}'].write_text(
-            f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
-            f'from nurec_ros.cli.entry import {name}\nsys.exit({name}())\n'
-        )
+    scripts = {
+        name: f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
+        f'from nurec_ros.cli import entry\nsys.exit(entry.{name.removeprefix("nurec_")}())\n'
+        for name in OURS
+    }
     return make_prefix(folder / 'prefix', {'nurec_ros': scripts})
 
 
@@ -177,10 +176,10 @@ def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """
     Return a function that starts the launch file, or another: by a prefix, arguments, keywords.
 
-    The keywords are more environment variables; the working folder is the test's `tmp_path`, which
-    holds a `street.usdz` for stand-ins.
+    The keywords are more environment variables; the working folder is the test's `tmp_path`, with
+    a `street.usdz` for stand-ins. What still runs after the test has to end with 0 by Ctrl-C.
     """
-    started = []
+    started: list[Launch] = []
     (tmp_path / 'street.usdz').touch()
 
     def start(prefix: Path, *words: str, file: Path = LAUNCH_FILE, **environment: str) -> Launch:
@@ -207,10 +206,19 @@ def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
         return started[-1]
 
     yield start
-    for run in started:
-        for process in run.left():
-            os.kill(process, signal.SIGKILL)
-        run.process.wait()
+    try:
+        assert not any(run.interrupt() for run in started if run.process.poll() is None)
+    finally:
+        for run in started:
+            for process in run.left():
+                os.kill(process, signal.SIGKILL)
+            run.process.wait()
+
+
+@pytest.fixture
+def launched(launch_file: Callable[..., Launch], standins: Path) -> Callable[..., Launch]:
+    """Return a function that starts the launch file with stand-ins for the executables."""
+    return partial(launch_file, standins)
 
 
 @pytest.fixture(scope='session')
