@@ -322,7 +322,9 @@ def _offsets(
     With the lane that it belongs to, and the one beyond it, None where there is none.
     """
     of_sides = {
-        side: sorted((lane for lane in lanes if lane.number * side > 0), key=_from_middle)
+        side: sorted(
+            (lane for lane in lanes if lane.number * side > 0), key=lambda lane: abs(lane.number)
+        )
         for side in (1, -1)
     }
     if 0 in sides:
@@ -386,10 +388,6 @@ class _Lane:
         self.shape = cubic_pieces(pieces, 'sOffset', begin)
         if self.number and not pieces:
             raise BrokenRoadError
-
-
-def _from_middle(lane: _Lane) -> float:
-    return abs(lane.number)
 
 
 def _is_offset(element: Xml.Element) -> bool:

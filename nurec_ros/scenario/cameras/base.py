@@ -34,10 +34,11 @@ from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.poses import Array
 from nurec_ros.scenario.schema.fields import described
+from nurec_ros.scenario.trajectory import fill, frozen
 
 if TYPE_CHECKING:
     from nurec_ros.scenario.cameras.nvidia import Monotone, Windshield
-    from nurec_ros.scenario.cameras.opencv import FisheyeCamera, FitResidual
+    from nurec_ros.scenario.cameras.opencv import FisheyeCamera, FitResidual, PinholeCamera
     from typing_extensions import Self
 
 
@@ -118,9 +119,8 @@ def checked_size(model: CameraModel) -> None:
         raise CameraModelError(
             'parameters.resolution', list(model.resolution), '[width, height] in whole pixels'
         )
-    object.__setattr__(model, 'resolution', tuple(int(side) for side in sides))
     point = floats(model.principal_point, 'principal_point', 2)
-    object.__setattr__(model, 'principal_point', point)
+    fill(model, resolution=tuple(map(int, sides)), principal_point=point)
     if model.shutter_type not in SHUTTER_TYPES:
         raise CameraModelError(
             'parameters.shutter_type',
@@ -129,12 +129,12 @@ def checked_size(model: CameraModel) -> None:
         )
 
 
-def checked_focal_length(value: object) -> tuple[float, float]:
-    """Return (fx, fy), both more than 0."""
-    fx, fy = floats(value, 'focal_length', 2)
+def checked_focal_length(model: PinholeCamera | FisheyeCamera) -> None:
+    """Check that both numbers, fx and fy, are more than 0."""
+    fx, fy = floats(model.focal_length, 'focal_length', 2)
     if not (fx > 0.0 and fy > 0.0):
         raise CameraModelError('parameters.focal_length', [fx, fy], 'two numbers above 0')
-    return fx, fy
+    fill(model, focal_length=(fx, fy))
 
 
 def checked_max_angle(model: RoundLens) -> None:
@@ -142,7 +142,7 @@ def checked_max_angle(model: RoundLens) -> None:
     angle = number(model.max_angle, 'max_angle')
     if not angle > 0.0:
         raise CameraModelError('parameters.max_angle', model.max_angle, 'an angle above 0 rad')
-    object.__setattr__(model, 'max_angle', angle)
+    fill(model, max_angle=angle)
 
 
 Mask = NDArray[np.bool_]
@@ -227,12 +227,6 @@ class CameraModel(ABC):
         native_w, native_h = self.resolution
         return self._stretched(width / native_w, height / native_h, (width, height))
 
-    def sees_its_image(self) -> bool:
-        """Return whether the field of view covers anything of the image, enough for a fit."""
-        from nurec_ros.scenario.cameras.opencv import sees_its_image
-
-        return sees_its_image(self)
-
     def fit(self, distortion: str) -> tuple[FisheyeCamera, FitResidual]:
         """
         Fit another model to this one over the image; `distortion` is 'equidistant'.
@@ -273,9 +267,7 @@ class CameraModel(ABC):
             found[~good] = 0.0
             rays[top:bottom] = found.reshape(len(part), width, 3)
             valid[top:bottom] = good.reshape(len(part), width)
-        rays.flags.writeable = False
-        valid.flags.writeable = False
-        return RayMap(rays, valid)
+        return RayMap(frozen(rays), frozen(valid))
 
     def _project(self, points: Array) -> tuple[Array, Mask]:
         with np.errstate(all='ignore'):

@@ -45,6 +45,7 @@ from nurec_ros.scenario.cameras.base import (
     Mask,
     RoundLens,
 )
+from nurec_ros.scenario.trajectory import fill
 
 # Below this part of the slope at 0 the inverse loses too many digits; the lens ends there.
 _LEAST_SLOPE = 1e-3
@@ -181,7 +182,7 @@ class FthetaCamera(RoundLens):
                 raise CameraModelError(
                     f'parameters.{name}', f'{len(values)} coefficients', 'at most 6'
                 )
-            object.__setattr__(self, name, values)
+            fill(self, **{name: values})
         if self.reference_poly not in (PIXELDIST_TO_ANGLE, ANGLE_TO_PIXELDIST):
             raise CameraModelError(
                 'parameters.reference_poly',
@@ -209,7 +210,7 @@ class FthetaCamera(RoundLens):
             c, d, e = cde = (1.0, 0.0, 0.0)
         if not abs(c - d * e) > 1e-6:
             raise CameraModelError('parameters.linear_cde', cde, 'an invertible [[c, d], [e, 1]]')
-        object.__setattr__(self, 'linear_cde', (c, d, e))
+        fill(self, linear_cde=(c, d, e))
 
     @property
     def _reference(self) -> tuple[float, ...]:
@@ -291,7 +292,7 @@ class Windshield:
                     f'{len(values)} coefficients',
                     f'a triangle of {lengths} coefficients',
                 )
-            object.__setattr__(self, name, values)
+            fill(self, **{name: values})
         for horizontal, vertical in (POLYNOMIALS[:2], POLYNOMIALS[2:]):
             pair = getattr(self, horizontal), getattr(self, vertical)
             if all(pair) and not _turns_nothing_over(*pair):
@@ -376,13 +377,10 @@ def _bent_back(
 
 def _rows(coefficients: tuple[float, ...]) -> list[tuple[float, ...]]:
     """Return, for each power of theta, the coefficients of the powers of phi."""
-    order = _ORDER_OF_LENGTH[len(coefficients)]
     rows = []
-    first = 0
-    for j in range(order + 1):
-        last = first + order - j + 1
-        rows.append(coefficients[first:last])
-        first = last
+    for width in range(_ORDER_OF_LENGTH[len(coefficients)] + 1, 0, -1):
+        rows.append(coefficients[:width])
+        coefficients = coefficients[width:]
     return rows
 
 

@@ -46,6 +46,7 @@ from nurec_ros.scenario.cameras.base import (
     stretched_focal_length,
 )
 from nurec_ros.scenario.cameras.nvidia import derivative, horner, Monotone, monotone
+from nurec_ros.scenario.trajectory import fill
 
 _LEAST_SLOPE = 1e-3
 _WIDEST = math.radians(89.9)
@@ -123,13 +124,9 @@ class PinholeCamera(CameraModel):
 
     def __post_init__(self) -> None:
         checked_size(self)
-        object.__setattr__(self, 'focal_length', checked_focal_length(self.focal_length))
-        for name, count in (
-            ('radial_coeffs', 6),
-            ('tangential_coeffs', 2),
-            ('thin_prism_coeffs', 4),
-        ):
-            object.__setattr__(self, name, floats(getattr(self, name), name, count))
+        checked_focal_length(self)
+        counts = {'radial_coeffs': 6, 'tangential_coeffs': 2, 'thin_prism_coeffs': 4}
+        fill(self, **{name: floats(getattr(self, name), name, n) for name, n in counts.items()})
 
     @property
     def distortion(self) -> tuple[float, ...]:
@@ -239,8 +236,8 @@ class FisheyeCamera(RoundLens):
 
     def __post_init__(self) -> None:
         checked_size(self)
-        object.__setattr__(self, 'focal_length', checked_focal_length(self.focal_length))
-        object.__setattr__(self, 'radial_coeffs', floats(self.radial_coeffs, 'radial_coeffs', 4))
+        checked_focal_length(self)
+        fill(self, radial_coeffs=floats(self.radial_coeffs, 'radial_coeffs', 4))
         checked_max_angle(self)
 
     @property

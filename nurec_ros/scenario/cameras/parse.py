@@ -100,8 +100,7 @@ def _ftheta(given: Parameters, warn: Warn | None) -> CameraModel:
     }
     model = FthetaCamera(
         **_shared(given, FthetaCamera, warn),  # type: ignore[arg-type]
-        pixeldist_to_angle_poly=polynomials['pixeldist_to_angle_poly'],
-        angle_to_pixeldist_poly=polynomials['angle_to_pixeldist_poly'],
+        **polynomials,  # type: ignore[arg-type]
         reference_poly=_reference(given, polynomials),
         max_angle=_max_angle(given),
         linear_cde=_linear_cde(given.get('linear_cde')),
@@ -275,15 +274,11 @@ def _max_angle(given: Parameters) -> float:
 def _with_max_angle(model: FthetaCamera | FisheyeCamera) -> CameraModel:
     """Set max_angle as calibrations do: a little beyond the image's farthest corner."""
     width, height = model.resolution
-    right, bottom = width - 0.5, height - 0.5
-    corners = [(-0.5, -0.5), (right, -0.5), (-0.5, bottom), (right, bottom)]
+    corners = [(u, v) for u in (-0.5, width - 0.5) for v in (-0.5, height - 0.5)]
     lens = replace(model, windshield=None)
     rays, valid = lens.unproject(corners)
-    if not valid.all():
-        return replace(model, max_angle=lens.view_angle)
-    return replace(
-        model, max_angle=float(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).max()) + _MARGIN
-    )
+    farthest = float(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).max()) + _MARGIN
+    return replace(model, max_angle=farthest if valid.all() else lens.view_angle)
 
 
 def _windshield(value: object) -> Windshield | None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -173,14 +174,15 @@ def parse_rig(document: object, sequence_id: str, warn: Warn) -> Rig:
     name_unknown(sorted(entry.keys() - _ENTRY_KEYS), path, warn)
     ego_us = (ego.start_ns // 1000, ego.end_ns // 1000)
     cameras = parse_cameras(top, entry, path, ego_us, warn)
+    lidars = parse_lidars(top, entry, path, ego_us, cameras, warn)
     return Rig(
         sequence_id=_sequence_id(entry, path, warn),
         ego=ego,
         bbox=_bbox(entry, path, warn),
         T_earth_map=_earth(top, warn),
         world_to_nre=_world_to_nre(top, warn),
-        cameras=cameras,
-        lidars=parse_lidars(top, entry, path, ego_us, cameras, warn),
+        cameras=MappingProxyType(cameras),
+        lidars=MappingProxyType(lidars),
     )
 
 

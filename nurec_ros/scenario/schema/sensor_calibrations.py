@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from nurec_ros.errors import shortened
 from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras import CameraModel, CameraModelError, parse_camera_model
 from nurec_ros.scenario.cameras.base import LARGEST_SIDE
+from nurec_ros.scenario.cameras.opencv import sees_its_image
 from nurec_ros.scenario.rig import Camera, DIRECTIONS, Lidar, SpinningLidar
 from nurec_ros.scenario.schema.fields import (
     as_list,
@@ -80,22 +80,22 @@ class Sensor(NamedTuple):
 
 def parse_cameras(
     top: dict[str, Any], entry: dict[str, Any], path: str, ego_us: tuple[int, int], warn: Warn
-) -> Mapping[str, Camera]:
+) -> dict[str, Camera]:
     """
     Return the cameras by logical name, in the file's order.
 
     `ego_us` is the time of the first and the last pose. None of the cameras is required: for
     what cannot be used `warn` is called, and it is left out.
     """
-    cameras: dict[str, Camera] = {}
     key = 'camera_calibrations'
     try:
         calibrations = as_object(get(top, key, '', 'an object'), key)
     except FieldError as error:
         warn(f'{error}, so there are no cameras')
-        return MappingProxyType(cameras)
+        return {}
     if not calibrations:
         warn(f'{key} is empty, so there are no cameras')
+    cameras: dict[str, Camera] = {}
     for found in _described_sensors(
         'camera', calibrations, MOST_CAMERAS, entry, path, (), ego_us, warn
     ):
@@ -111,7 +111,7 @@ def parse_cameras(
             frame_times_ns=found.times_ns,
             problem=problem,
         )
-    return MappingProxyType(cameras)
+    return cameras
 
 
 def _described_sensors(
@@ -275,7 +275,7 @@ def _model(calibration: dict[str, Any], path: str, warn: Warn) -> tuple[CameraMo
             u, v = model.nurec_principal_point
             width, height = model.resolution
             centre = f'principal_point is [{u:g}, {v:g}]'
-            if not model.sees_its_image():
+            if not sees_its_image(model):
                 problem = (
                     f'{path} sees nothing of its own image (its {centre}, the image {width} x '
                     f'{height})'
@@ -325,22 +325,16 @@ def parse_lidars(
     ego_us: tuple[int, int],
     cameras: Collection[str],
     warn: Warn,
-) -> Mapping[str, Lidar]:
-    """
-    Return the lidars by logical name, in the file's order.
-
-    `ego_us` is the time of the first and the last pose; `cameras` are names that are
-    taken. Many rigs have no lidar, which gets no warning; what cannot be used is left out, with a
-    call of `warn`.
-    """
-    lidars: dict[str, Lidar] = {}
+) -> dict[str, Lidar]:
+    """Return the lidars as parse_cameras does cameras, whose names are taken; none is usual."""
     if top.get(_LIDARS) is None:
-        return MappingProxyType(lidars)
+        return {}
     try:
         calibrations = as_object(top[_LIDARS], _LIDARS)
     except FieldError as error:
         warn(f'{error}, so there are no lidars')
-        return MappingProxyType(lidars)
+        return {}
+    lidars: dict[str, Lidar] = {}
     unknown: list[str] = []
     for found in _described_sensors(
         'lidar', calibrations, MOST_LIDARS, entry, path, cameras, ego_us, warn
@@ -362,7 +356,7 @@ def parse_lidars(
             f'{_LIDARS}: lidar_model of {shortened(", ".join(unknown), 250)}, expected '
             f'{SpinningLidar.kind}: they are rendered without it'
         )
-    return MappingProxyType(lidars)
+    return lidars
 
 
 def _lidar_model(described_model: dict[str, Any], path: str) -> SpinningLidar:

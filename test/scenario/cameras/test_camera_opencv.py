@@ -38,6 +38,7 @@ from test.support.lenses import archive_cameras, ftheta_unproject
 import cv2
 import numpy as np
 from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model, PinholeCamera
+from nurec_ros.scenario.cameras.opencv import sees_its_image
 import pytest
 
 
@@ -342,7 +343,7 @@ def test_what_cannot_be_fitted_is_refused():
     # Every tenth pixel is a sample; to the fifth nearest it is hypot(4, 13), to the sixth more.
     lens = {**REAR, 'principal_point': [963.5, 542.5], 'angle_to_pixeldist_poly': [0.0, 1000.0]}
     enough, few = (_model(lens, max_angle=reach_px / 1000.0) for reach_px in (14.0, 13.0))
-    assert (enough.sees_its_image(), few.sees_its_image()) == (True, False)
+    assert (sees_its_image(enough), sees_its_image(few)) == (True, False)
     enough.fit('equidistant')
     with pytest.raises(ValueError, match='nothing'):
         few.fit('equidistant')
