@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What tests of scenarios share: archives loaded without a word, with one or not at all; Earth."""
+"""What tests of scenarios share: archives loaded without a word, with one or not; truths."""
 
 import math
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID
@@ -20,6 +20,7 @@ import numpy as np
 from nurec_ros.errors import ScenarioError
 from nurec_ros.scenario import Scenario
 import pytest
+from scipy.spatial.transform import Slerp
 
 NAN = float('nan')
 FRONT, REAR = (f'{name}@{SEQUENCE_ID}' for name in CAMERAS)
@@ -68,6 +69,18 @@ def refusal(path):
     assert not text.endswith('.')
     assert ', expected ' in text
     return text
+
+
+def interpolated(times, positions, rotations, asked):
+    """Return poses (M, 4, 4) by numpy and scipy; times from the first one are exact."""
+    seconds, at = (np.asarray(times) - times[0]) * 1e-9, (np.asarray(asked) - times[0]) * 1e-9
+    result = np.tile(np.eye(4), (len(at), 1, 1))
+    turns = Slerp(seconds, rotations)(at) if len(seconds) > 1 else rotations
+    result[:, :3, :3] = turns.as_matrix()
+    result[:, :3, 3] = np.transpose(
+        [np.interp(at, seconds, axis) for axis in np.transpose(positions)]
+    )
+    return result
 
 
 def ecef(latitude, longitude, altitude):

@@ -27,15 +27,6 @@ from nurec_ros.scenario.opendrive import (
 )
 import pytest
 from scipy.integrate import quad
-from scipy.interpolate import CubicSpline
-
-
-def test_cubics_beside_scipy():
-    knots = np.array([0.0, 10.0, 25.0, 60.0])
-    spline = CubicSpline(knots, [1.0, -2.0, 4.0, 0.5])
-    cubics = Cubics(knots[:-1].tolist(), spline.c[::-1].T.tolist())
-    s = np.linspace(0, 60, 301)
-    np.testing.assert_allclose(cubics.at(s), spline(s), atol=1e-12)
 
 
 def test_pieces_of_cubics():
@@ -67,7 +58,7 @@ def test_arc_is_a_circle_and_without_curvature_a_line(curvature):
     np.testing.assert_allclose(heading, 0.7 + curvature * s)
 
 
-@pytest.mark.parametrize(('start', 'end'), [(0.1, -0.1), (-0.02, 0.3), (0.05, 0.05)])
+@pytest.mark.parametrize(('start', 'end'), [(0.1, -0.1), (-0.02, 0.3)])
 def test_spiral_beside_quadrature(start, end):
     length = 60.0
     spiral = Geometry(0.0, 0.0, 0.0, 0.0, length, 'curve', (start, end))

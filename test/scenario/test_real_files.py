@@ -15,12 +15,13 @@
 
 import json
 import struct
+from test.scenario.loading import interpolated
 import zipfile
 
 import numpy as np
 from nurec_ros.scenario import Scenario
 import pytest
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 
 class Truth:
@@ -38,12 +39,9 @@ class Truth:
     def pose(self, index, t_us):
         """Return T_map_box of a track."""
         samples = np.array(self.data['tracks_poses'][index])
-        times = np.array(self.data['tracks_timestamps_us'][index])
-        seconds, at = (times - times[0]) * 1e-6, (t_us - times[0]) * 1e-6
-        pose = np.eye(4)
-        pose[:3, :3] = Slerp(seconds, Rotation.from_quat(samples[:, 3:]))(at).as_matrix()
-        pose[:3, 3] = [np.interp(at, seconds, axis) for axis in samples[:, :3].T]
-        return pose
+        times_ns = np.array(self.data['tracks_timestamps_us'][index]) * 1000
+        rotations = Rotation.from_quat(samples[:, 3:])
+        return interpolated(times_ns, samples[:, :3], rotations, [t_us * 1000])[0]
 
 
 @pytest.fixture(scope='module', params=['pittsburgh', 'miami'])
@@ -55,16 +53,11 @@ def drive(request):
 def test_ego_at_random_times(drive):
     scenario, truth = drive
     matrices = np.array(truth.entry['T_rig_worlds'])
-    quaternions = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()
-    times = truth.entry['T_rig_world_timestamps_us']
-    asked = np.random.default_rng(1).integers(times[0], times[-1] + 1, 200)
-    seconds, at = (np.array(times) - times[0]) * 1e-6, (asked - times[0]) * 1e-6
-    found = scenario.ego.at(asked * 1000)
-    rotations = Slerp(seconds, Rotation.from_quat(quaternions))(at)
-    np.testing.assert_allclose(found[:, :3, :3], rotations.as_matrix(), atol=1e-9)
-    for axis in range(3):
-        expected = np.interp(at, seconds, matrices[:, axis, 3])
-        np.testing.assert_allclose(found[:, axis, 3], expected, atol=1e-9)
+    times_ns = np.array(truth.entry['T_rig_world_timestamps_us']) * 1000
+    asked = np.random.default_rng(1).integers(times_ns[0], times_ns[-1] + 1, 200)
+    rotations = Rotation.from_matrix(matrices[:, :3, :3])
+    expected = interpolated(times_ns, matrices[:, :3, 3], rotations, asked)
+    np.testing.assert_allclose(scenario.ego.at(asked), expected, atol=1e-9)
 
 
 def test_every_track_at_any_time_of_its_own_and_who_is_there_at_random_times(drive):
@@ -81,7 +74,6 @@ def test_every_track_at_any_time_of_its_own_and_who_is_there_at_random_times(dri
         np.testing.assert_allclose(active.poses[place], truth.pose(i, t_us), atol=1e-9)
         assert active.labels[place] == truth.data['tracks_label_class'][i]
         np.testing.assert_array_equal(active.dims[place], truth.dims[i])
-    scenario, truth = drive
     low, high = scenario.start_ns // 1000, scenario.end_ns // 1000
     tracks = zip(truth.data['tracks_id'], truth.data['tracks_timestamps_us'], strict=True)
     spans = [

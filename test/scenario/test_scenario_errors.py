@@ -70,16 +70,13 @@ EGO = [
     ('rig_trajectories[0]', 'x', "'x', expected an object"),
     (POSES, REMOVED, 'missing, expected a list of 4x4 matrices'),
     (POSES, [], 'an empty list, expected at least one pose'),
-    (POSES, {}, 'an empty object'),
     (f'{POSES}[0]', 1.0, '1.0, expected a list of 4 lists of 4 numbers'),
-    (f'{POSES}[17]', None, 'null'),
     (f'{POSES}[17]', identity()[:3], 'a list of 3, expected a list of 4 lists of 4 numbers'),
     (f'{POSES}[17]', COLUMNS, BY_COLUMNS),
     (f'{POSES}[17][2]', [0, 0, 0], 'a list of 3, expected a list of 4 numbers'),
     (f'{POSES}[17][2][1]', '1', "'1', expected a finite number"),
     (f'{POSES}[17][2][1]', True, 'true'),
     (f'{POSES}[17][2][1]', NAN, 'nan'),
-    (f'{POSES}[17][2][1]', -1e999, '-inf'),
     (f'{POSES}[17][2][1]', 10**400, '1'),
     (f'{POSES}[17]', [[0.0] * 4] * 3 + [[0, 0, 0, 1]], 'singular'),
     (f'{POSES}[17]', np.diag([1, 1, -1, 1]).tolist(), 'a mirror image'),
@@ -90,7 +87,6 @@ EGO = [
     (TIMES, REMOVED, 'missing, expected a list of one time for each pose'),
     (f'{TIMES}[5]', '7', "'7', expected whole microseconds from 0 to 2147483647000000"),
     (f'{TIMES}[5]', 7.5, '7.5'),
-    (f'{TIMES}[5]', NAN, 'nan'),
     (f'{TIMES}[0]', -1, '-1'),
     (f'{TIMES}[20]', 2**31 * 10**6, '2147483648000000'),
     (f'{TIMES}[20]', 2**70, '1'),
@@ -102,7 +98,6 @@ EGO = [
     (TIMES, [START_US + i for i in range(20)], FEWER),
 ]
 ROAD_USERS = [
-    (DATA, None, 'null'),
     (DATA, REMOVED, 'missing, expected it beside cuboidtracks_data'),
     (f'{DATA}.tracks_id', REMOVED, 'missing, expected a list of ids'),
     (f'{DATA}.tracks_id[2]', None, 'null, expected a text or a whole number'),
@@ -113,28 +108,20 @@ ROAD_USERS = [
     (f'{DATA}.tracks_label_class', REMOVED, ONE_EACH),
     (f'{DATA}.tracks_label_class[1]', 4, '4, expected a text'),
     (f'{DATA}.tracks_label_class', ['a'] * 3, 'a list of 3, expected 4 elements, one for each of'),
-    (f'{DATA}.tracks_poses', REMOVED, 'missing'),
-    (f'{DATA}.tracks_poses[2]', None, 'null'),
-    (f'{DATA}.tracks_poses', [[]] * 3, 'a list of 3, expected 4'),
     (f'{DATA}.tracks_poses[2][17]', [0.0] * 6, 'a list of 6, expected a list of 7 numbers'),
     (f'{DATA}.tracks_poses[2][17][3]', NAN, 'nan'),
     (f'{DATA}.tracks_poses[2][17]', [1, 2, 3, 0, 0, 0, 0], QUATERNION),
     (f'{DATA}.tracks_poses[1][3]', [1, 2, 3, 0, 0, 0, 1.02], 'a pose with the quaternion'),
     (f'{DATA}.tracks_poses[0][0]', [1, 2, 3, 1e200, 0, 0, 1], 'a pose with the quaternion'),
     (f'{DATA}.tracks_poses[1][3]', [1e9, 2, 3, 0, 0, 0, 1], 'at [1'),
-    (f'{DATA}.tracks_timestamps_us', REMOVED, 'missing'),
     (f'{DATA}.tracks_timestamps_us[2]', [1] * 19, 'a list of 19, expected 20 times, one for each'),
     (f'{DATA}.tracks_timestamps_us[2]', None, 'null'),
     (f'{DATA}.tracks_timestamps_us[2][5]', '0', "'0'"),
     (f'{DATA}.tracks_timestamps_us[2][5]', START_US - 1, f'{START_US - 1}'),
     ('dummy_chunk_id.cuboidtracks_data', REMOVED, 'missing'),
-    (DIMS, None, 'null'),
     (f'{DIMS}[3]', [1, 2], 'a list of 2, expected a list of 3 numbers'),
-    (DIMS, [[1, 2, 3]] * 3, 'a list of 3, expected 4'),
-    (f'{DIMS}[3]', [1, -2, 1], f'[1.0, -2.0, 1.0], {SIDES}'),
     (f'{DIMS}[1]', [1, 2, -1e-9], f'[1.0, 2.0, -1e-09], {SIDES}'),
     (f'{DIMS}[1][2]', 1e999, 'inf'),
-    (f'{DIMS}[3][1]', NAN, 'nan'),
 ]
 
 
@@ -297,23 +284,6 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch, parser, tmp_path):
     text = refusal(path)
     assert f'{TRACKS}: would take some 3 MiB of memory (80010 bytes, 20003 values, ' in text
     assert '1 lists, 10001 objects, 10001 texts), expected at most 2 MiB' in text
-
-
-def test_contents_are_counted_by_their_marks():
-    for text, held in (
-        ('1', '1 bytes, 1 values, 0 lists, 0 objects, 0 texts'),
-        ('[]', '2 bytes, 2 values, 1 lists, 0 objects, 0 texts'),
-        ('[[1, 2], [3]]', '13 bytes, 6 values, 3 lists, 0 objects, 0 texts'),
-        ('{"a": [1, {"b": "c"}]}', '22 bytes, 5 values, 1 lists, 2 objects, 3 texts'),
-        ('["a:b,c"]', '9 bytes, 3 values, 1 lists, 0 objects, 1 texts'),
-    ):
-        assert parsing_memory(text.encode())[1] == held
-
-
-def test_letters_beyond_ascii_take_more():
-    plain, escaped, wide = (parsing_memory(text.encode())[0] for text in ('"a"', r'"\u"', '"ä"'))
-    assert escaped - plain == 2 + 4 * 4
-    assert wide - plain == 2 + 8 * 4
 
 
 def texts():

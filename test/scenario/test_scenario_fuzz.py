@@ -21,9 +21,9 @@ import copy
 import io
 import json
 import os
+from test.scenario.cameras.lens_samples import PINHOLE
 from test.support.archives import (
     example_tracks,
-    ftheta_parameters,
     info_document,
     metadata_text,
     rig_document,
@@ -63,12 +63,8 @@ def base_documents():
     """Return small documents: every kind of value in them, few of each, so that edits hit."""
     rig = rig_document(duration_s=0.5, camera_hz=5.0)
     rig['T_world_base'] = [[0, 0, 1, 6378157.0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
-    lens = {key: ftheta_parameters()[key] for key in ('resolution', 'principal_point')}
-    lens |= {'shutter_type': 'GLOBAL', 'focal_length': [900.0, 900.0]}
-    lens |= {'radial_coeffs': [0.1, 0.01, *[0.0] * 4], 'tangential_coeffs': [0.0] * 2}
-    lens |= {'thin_prism_coeffs': [0.0] * 4}
     calibrations = list(rig['camera_calibrations'].values())
-    calibrations[1]['camera_model'] = {'type': 'opencv-pinhole', 'parameters': lens}
+    calibrations[1]['camera_model'] = {'type': 'opencv-pinhole', 'parameters': PINHOLE}
     tracks = tracks_document(example_tracks(duration_s=0.5))
     return dict(zip(MEMBERS, (rig, tracks, info_document(duration_s=0.5)), strict=True))
 

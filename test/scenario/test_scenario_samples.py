@@ -116,8 +116,6 @@ def test_single_frame_times_of_which_a_broken_one_spares_the_others(tmp_path, li
         (5, '5'),
         ([], 'an empty list'),
         ([1], 'a list of 1'),
-        ({'start': 1, 'end': 2}, 'an object of 2'),
-        ([1, 2, 3], 'a list of 3'),
         ([7, 7], '[7, 7]'),
         (['a', 'b'], "['a', 'b']"),
         ([1, NAN], '[1, nan]'),
@@ -324,7 +322,7 @@ def spins_but(*left_out):
 PARAMETERS = f'{MODEL}.parameters'
 SHORT = {'spinning_frequency_hz': 10, 'spinning_direction': 'cw'}
 SHORT.update(row_elevations_rad=ELEVATIONS, column_azimuths_rad=[1.0, 0.0])
-MOUNT, ROWS, OFFSETS = f'{PLACE}.T_sensor_rig', 'row-offset-spinning', 'row_azimuth_offsets_rad'
+MOUNT, OFFSETS = f'{PLACE}.T_sensor_rig', 'row_azimuth_offsets_rad'
 THREE = {**SHORT, OFFSETS: [0.0] * 3}
 ALL = range(len(SPINS))
 LATE = [[start + 10**9, end + 10**9] for start, end in SPINS]
@@ -332,28 +330,13 @@ LATE = [[start + 10**9, end + 10**9] for start, end in SPINS]
 ODD = [
     *(('lidar_calibrations', value, '', no_lidars) for value in ({}, None, REMOVED)),
     ('lidar_calibrations', [1], 'lidar_calibrations is a list of 1, expected an obj', no_lidars),
-    *(
-        (path, value, f'lidar_calibrations.{KEY}{words}', no_lidars)
-        for path, value, words in (
-            (PLACE, 7, ' is 7, expected an object, so the lidar is left out'),
-            (
-                MOUNT,
-                REMOVED,
-                '.T_sensor_rig is missing, expected a 4x4 matrix, so the lidar is le',
-            ),
-            (MOUNT, [[0.0] * 4] * 4, '.T_sensor_rig is singular, expected a'),
-        )
-    ),
+    (PLACE, 7, f'{PLACE} is 7, expected an object, so the lidar is left out', no_lidars),
+    (MOUNT, REMOVED, f'{MOUNT} is missing, expected a 4x4 matrix, so the lidar is', no_lidars),
     (MODEL, None, '', without_model),
-    *(
-        (MODEL, value, f'{MODEL}{words}', without_model)
-        for value, words in (
-            ([], ' is an empty list, expected an object'),
-            ({}, '.type is missing, expected the name of a lidar model'),
-            ({'type': 3}, '.type is 3, expected the name of a lidar model'),
-            ({'type': ROWS, 'parameters': 3}, '.parameters is 3, expected an object'),
-        )
-    ),
+    (MODEL, [], f'{MODEL} is an empty list, expected an object', without_model),
+    (f'{MODEL}.type', REMOVED, f'{MODEL}.type is missing, expected the name of a', without_model),
+    (f'{MODEL}.type', 3, f'{MODEL}.type is 3, expected the name of a lidar model', without_model),
+    (PARAMETERS, 3, f'{PARAMETERS} is 3, expected an object', without_model),
     *(
         (f'{PARAMETERS}.{key}', value, f'{PARAMETERS}.{key} is {words}', without_model)
         for key, value, words in (
@@ -362,7 +345,6 @@ ODD = [
             ('spinning_direction', 'left', "'left', expected cw or ccw"),
             ('n_rows', 5, '5, expected 4, the length of row_elevations_rad'),
             ('row_elevations_rad', REMOVED, 'missing, expected a list of angles'),
-            ('row_elevations_rad[2]', 'up', "'up', expected a finite number"),
             ('column_azimuths_rad', [], 'an empty list, expected 1 to 100000 angles'),
             ('column_azimuths_rad', [0, 180, 359], 'up to 359, expected radians of at most 100'),
         )
@@ -370,12 +352,7 @@ ODD = [
     (PARAMETERS, THREE, f'{PARAMETERS}.{OFFSETS} is a list of 3, expected 4 num', without_model),
     (PARAMETERS, {**SHORT, 'row_elevations_rad': [0.1]}, '', lambda s: s.lidars[LIDAR].model),
     (f'{SPIN_TIMES}[3]', SPINS[3][::-1], f'{SPIN_TIMES}: 1 of 19 entries are', spins_but(3)),
-    (
-        ALL_SPINS,
-        REMOVED,
-        'lidars_frame_timestamps_us is missing, expected an obj',
-        spins_but(*ALL),
-    ),
+    (ALL_SPINS, REMOVED, f'{ALL_SPINS} is missing, expected an object', spins_but(*ALL)),
     (SPIN_TIMES, LATE, f'19 of 19 of {LIDAR}', lambda s: len(s.lidars[LIDAR].spin_times_ns) == 19),
     (
         'lidar_calibrations.other',

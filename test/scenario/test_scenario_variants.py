@@ -93,7 +93,10 @@ WHOLE: dict[str, dict[str, Any]] = {
     'byte order mark': {
         'members': {'rig_trajectories.json': b'\xef\xbb\xbf' + json.dumps(rig_document()).encode()}
     },
-    **{f'chunk {name}': {'chunk': name} for name in (SEQUENCE_ID, 'ego', '')},
+    **{
+        f'chunk {name}': {'edit_tracks': lambda tracks, name=name: {name: bare(tracks)}}
+        for name in (SEQUENCE_ID, 'ego', '')
+    },
     'tracks without a chunk': {'edit_tracks': bare},
     'wrapped tracks': {'edit_tracks': lambda tracks: {'sequence_tracks': tracks}},
     'bare and wrapped': {'edit_tracks': lambda tracks: {'sequence_tracks': bare(tracks)}},
@@ -307,6 +310,6 @@ def test_names_and_metadata_stay_text(tmp_path):
     path = build_archive(tmp_path, 'stem.usdz', leave_out=['data_info.json'], edit_rig=edit)
     assert Scenario.load(path).scene_id == 'stem'
     metadata = 'scene_id: 1234\nversion_string: 26.10\ntime_range: {start: 1.0, end: .nan}\n'
-    scenario = loaded(tmp_path, metadata=metadata)
+    scenario = loaded(tmp_path, members={'metadata.yaml': metadata})
     assert scenario.metadata_scene_id == '1234'
     assert scenario.version_string == '26.10'

@@ -14,6 +14,7 @@
 """Which tracks exist at a time, and where, beside scipy's Slerp; smooth_track_height."""
 
 from itertools import pairwise
+from test.scenario.loading import interpolated
 from test.support.archives import build_archive, START_US, track
 
 import numpy as np
@@ -22,9 +23,9 @@ from nurec_ros.scenario.schema.sequence_tracks import no_tracks
 from nurec_ros.scenario.tracks import smooth_heights, STEEPEST
 from nurec_ros.scenario.trajectory import PoseTable
 import pytest
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
-BEGIN_NS = 27_567_868_848_000
+BEGIN_NS = START_US * 1000
 
 
 class Truth:
@@ -36,12 +37,7 @@ class Truth:
         self.rotations = Rotation.identity(len(times)) if rotations is None else rotations
 
     def pose(self, t):
-        result = np.eye(4)
-        seconds, at = (self.times - self.times[0]) * 1e-9, (t - self.times[0]) * 1e-9
-        turn = Slerp(seconds, self.rotations)(at) if len(seconds) > 1 else self.rotations[0]
-        result[:3, :3] = turn.as_matrix()
-        result[:3, 3] = [np.interp(at, seconds, axis) for axis in self.positions.T]
-        return result
+        return interpolated(self.times, self.positions, self.rotations, [t])[0]
 
 
 def random_tracks(count=120, seed=1):

@@ -48,11 +48,9 @@ def build_archive(
     start_us: int = START_US,
     cameras: Iterable[str] = CAMERAS,
     tracks: Iterable[Document] | None = None,
-    chunk: str = 'dummy_chunk_id',
     edit_rig: Edit | None = None,
     edit_tracks: Edit | None = None,
     edit_info: Edit | None = None,
-    metadata: str | bytes | None = None,
     members: Mapping[str, str | bytes] | None = None,
     leave_out: Iterable[str] = (),
     prefix: str = '',
@@ -66,28 +64,20 @@ def build_archive(
     adds members or replaces them by raw text or bytes; `leave_out` names members not to write;
     `prefix` is a folder in the archive ('drive/').
     """
-    documents: dict[str, Document] = {
-        'rig_trajectories.json': rig_document(
-            duration_s=duration_s, ego_hz=ego_hz, start_us=start_us, cameras=cameras
-        ),
-        'sequence_tracks.json': tracks_document(
-            example_tracks(duration_s=duration_s, start_us=start_us) if tracks is None else tracks,
-            chunk=chunk,
-        ),
-        'data_info.json': info_document(duration_s=duration_s, ego_hz=ego_hz, start_us=start_us),
-    }
-    edits = {
-        'rig_trajectories.json': edit_rig,
-        'sequence_tracks.json': edit_tracks,
-        'data_info.json': edit_info,
-    }
+    if tracks is None:
+        tracks = example_tracks(duration_s=duration_s, start_us=start_us)
+    rig = rig_document(duration_s=duration_s, ego_hz=ego_hz, start_us=start_us, cameras=cameras)
+    info = info_document(duration_s=duration_s, ego_hz=ego_hz, start_us=start_us)
     contents: dict[str, str | bytes] = {
         'default.usda': '#usda 1.0\n',
-        'metadata.yaml': metadata_text() if metadata is None else metadata,
+        'metadata.yaml': metadata_text(),
         'volume.nurec': b'\0' * 256,
     }
-    for member, document in documents.items():
-        edit = edits[member]
+    for member, document, edit in (
+        ('rig_trajectories.json', rig, edit_rig),
+        ('sequence_tracks.json', tracks_document(tracks), edit_tracks),
+        ('data_info.json', info, edit_info),
+    ):
         changed = None
         if isinstance(edit, Mapping):
             for key_path, value in edit.items():
@@ -290,7 +280,6 @@ def info_document(
 
 
 def metadata_text() -> str:
-    """Return metadata.yaml."""
     return f'scene_id: {SEQUENCE_ID}\nversion_string: 26.4.96-91b06fb8\nis_resumable: false\n'
 
 
@@ -314,7 +303,6 @@ def yawed(x: float, y: float, z: float, yaw: float) -> list[float]:
 
 
 def identity() -> list[list[float]]:
-    """Return the 4x4 identity as lists."""
     return translation(0.0, 0.0, 0.0)
 
 

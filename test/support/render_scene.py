@@ -93,7 +93,7 @@ def write_scene(
         ],
         edit_rig=edit_rig,
         edit_info=renamed,
-        metadata=metadata_text().replace(SEQUENCE_ID, scene_id),
+        members={'metadata.yaml': metadata_text().replace(SEQUENCE_ID, scene_id)},
     )
 
 
