@@ -295,18 +295,14 @@ def find_scene(
         chosen = choose_scene(scenario, names, options.scene_id)
     except ServerError as error:
         return FoundScene(names, '', error)
-    note = describe_scene(scenario, names, chosen, options.scene_id)
-    if note:
-        try:
-            reply = channel.ask(
-                prefix,
-                'get_available_trajectories',
-                request=sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen),
-            )
-        except ServerError:
-            return FoundScene(names, chosen, None, note)  # older servers do not know them
-        note = describe_scene(scenario, names, chosen, options.scene_id, spans_of(reply))
-    return FoundScene(names, chosen, None, note)
+    if chosen in (options.scene_id, scenario.scene_id, scenario.metadata_scene_id):
+        return FoundScene(names, chosen)
+    request = sensorsim_pb2.AvailableTrajectoriesRequest(scene_id=chosen)
+    try:
+        spans_ns = spans_of(channel.ask(prefix, 'get_available_trajectories', request=request))
+    except ServerError:
+        spans_ns = ()  # older servers do not know them
+    return FoundScene(names, chosen, note=describe_scene(scenario, names, chosen, spans_ns))
 
 
 def scene_names(channel: Channel, prefix: str, least_s: float = 0.0) -> tuple[str, ...]:
@@ -353,16 +349,14 @@ def choose_scene(scenario: Scenario, scenes: tuple[str, ...], wanted: str = '') 
 
 
 def describe_scene(
-    scenario: Scenario, scenes: tuple[str, ...], chosen: str, wanted: str, spans_ns: Spans = ()
+    scenario: Scenario, scenes: tuple[str, ...], chosen: str, spans_ns: Spans
 ) -> str:
     """
-    Return what may be wrong with a scene that was chosen; empty where its name is the scenario's.
+    Return what may be wrong with a scene that was chosen though its name is not the scenario's.
 
     spans_ns: first and last time of the trajectories that the server has for it, as far as it
     told: where none of them meets the scenario's range, it is another drive.
     """
-    if chosen in (wanted, scenario.scene_id, scenario.metadata_scene_id):
-        return ''
     what = (
         f"the server's only scene is {chosen!r}, taken for {scenario.scene_id!r}"
         if len(scenes) == 1

@@ -95,11 +95,6 @@ class ConnectionState:
     error: ServerError | None = None
     away_since: float | None = None
 
-    @property
-    def down_for_s(self) -> float:
-        """Return for how long there has been no server; 0 while there is one."""
-        return 0.0 if self.away_since is None else time.monotonic() - self.away_since
-
 
 class Connection:
     """

@@ -193,7 +193,7 @@ class RenderPipeline:
             in_flight=sum(len(call.jobs) for call in calls),
             **totals,
             scene_note=known.scene.note if known else '',
-            down_for_s=state.down_for_s,
+            down_for_s=0.0 if state.away_since is None else now - state.away_since,
             waiting_for_first_frame_s=first_frame_waited_s(calls, state.server, now),
             first_frame_limit_s=options.first_render_timeout_s,
             batch_note=known.learned.batch_note if known else '',

@@ -83,10 +83,6 @@ class RenderOptions:
             lidar_devices={name: own.device for name, own in lidars if own.device},
         )
 
-    def scale_of(self, camera: str) -> float:
-        """Return the output size of a camera as a fraction of its native size."""
-        return self.camera_scales.get(camera, self.resolution_scale)
-
     def device_of(self, lidar: str) -> tuple[str, str]:
         """Return the device that a lidar is rendered as, and what there is to say about that."""
         wanted = self.lidar_devices.get(lidar, '')

@@ -120,7 +120,7 @@ class RequestBuilder:
 
     def frame_size(self, camera: str) -> tuple[int, int]:
         """Return the (width, height) to ask for: the native size scaled, rounded, at least 1."""
-        scale = self.options.scale_of(camera)
+        scale = self.options.camera_scales.get(camera, self.options.resolution_scale)
         width, height = self.output_model(camera).resolution
         return max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
 

@@ -98,9 +98,6 @@ class Delivered:
         with self._changed:
             assert self._changed.wait_for(condition, timeout_s), (self.results, self.logs)
 
-    def wait_count(self, count: int) -> None:
-        self.wait(lambda: len(self.results) >= count)
-
     @property
     def frames(self) -> list[Frame]:
         return [result for result in self.results if isinstance(result, Frame)]

@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from pathlib import Path
-import struct
 from test.support.ports import claim_port
 import threading
 import time
 from typing import Any
-import zlib
 
+import cv2
 import grpc
+import numpy as np
 from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2, sensorsim_pb2
 
@@ -55,17 +55,8 @@ kLs+WT2PVdd57ChAAM0fBPiPZtFFMoSlee9VoYBUb82sUv5ZQkCRH6gv
 
 
 def png(width: int, height: int, grey: int = 0) -> bytes:
-    """Encode a picture of one grey by hand: small, and its size is where it should be."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-        )
-
-    rows = (b'\0' + bytes([grey]) * width) * height
-    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
-    parts = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + parts
+    """Return a small picture of one grey."""
+    return cv2.imencode('.png', np.full((height, width), grey, np.uint8))[1].tobytes()
 
 
 def picture(request: sensorsim_pb2.RGBRenderRequest, _context: Any = None) -> bytes:
@@ -105,7 +96,6 @@ class Gate:
         self.seen: list[tuple[str, int]] = []
         self._holds = holds
         self._changed = threading.Condition()
-        self._tickets = 0
         self._open = is_open
         self._seconds = seconds
 
@@ -115,15 +105,9 @@ class Gate:
             self.seen.append((request.camera_intrinsics.logical_id, request.frame_start_us))
             self._changed.notify_all()
             if self._holds is None or self._holds(request):
-                while not self._open and self._tickets == 0 and context.is_active():
+                while not self._open and context.is_active():
                     self._changed.wait(0.05)
-                self._tickets = max(self._tickets - 1, 0)
         return picture(request)
-
-    def let_go(self, count: int = 1) -> None:
-        with self._changed:
-            self._tickets += count
-            self._changed.notify_all()
 
     def let_all_go(self) -> None:
         with self._changed:
@@ -140,7 +124,7 @@ class Gate:
             assert self._changed.wait_for(lambda: len(self.seen) >= count, timeout_s), self.seen
 
 
-class FakeServer:
+class FakeServer(grpc.GenericRpcHandler):
     """
     A SensorsimService on a loopback port.
 
@@ -164,7 +148,6 @@ class FakeServer:
         port: int = 0,
         workers: int = 8,
         credentials: grpc.ServerCredentials | None = None,
-        host: str = '127.0.0.1',
     ) -> None:
         self.render = render
         self.scenes = list(scenes)
@@ -178,14 +161,13 @@ class FakeServer:
         self.headers: list[dict[str, str]] = []
         self.seconds: list[float] = []
         self.flying = 0
-        self.most_flying = 0
         self._lock = threading.Lock()
         self._prefix = prefix
         self._server = grpc.server(
             futures.ThreadPoolExecutor(workers), options=[('grpc.so_reuseport', 0)]
         )
-        self._server.add_generic_rpc_handlers([_Handler(self)])
-        address = f'{host}:{port or claim_port()}'
+        self._server.add_generic_rpc_handlers([self])
+        address = f'127.0.0.1:{port or claim_port()}'
         if credentials is None:
             self.port = self._server.add_insecure_port(address)
         else:
@@ -231,8 +213,9 @@ class FakeServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def handler(self, path: str) -> grpc.RpcMethodHandler | None:
-        service, _, method = path.lstrip('/').partition('/')
+    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
+        """Look a method up, anew for each call."""
+        service, _, method = handler_call_details.method.lstrip('/').partition('/')
         types = {
             'get_version': (self._version, common_pb2.Empty),
             'get_available_scenes': (self._scenes, common_pb2.Empty),
@@ -285,7 +268,6 @@ class FakeServer:
     def _picture(self, request: Any, context: Any) -> bytes:
         with self._lock:
             self.flying += 1
-            self.most_flying = max(self.most_flying, self.flying)
         try:
             return self.render(request, context)
         finally:
@@ -313,16 +295,6 @@ class FakeServer:
 
 class ItemError(Exception):
     """Raised by a render function to fail one item of a batch, not the whole call."""
-
-
-class _Handler(grpc.GenericRpcHandler):
-    """Looks every method up anew."""
-
-    def __init__(self, server: FakeServer) -> None:
-        self._fake = server
-
-    def service(self, details: Any) -> Any:
-        return self._fake.handler(details.method)
 
 
 def server_credentials(folder: Path) -> tuple[grpc.ServerCredentials, Path]:

@@ -22,6 +22,7 @@ from test.rendering.conftest import due
 from test.support.ports import claim_port
 from test.support.waiting import until
 import threading
+from unittest.mock import Mock
 
 import grpc
 from nurec_ros.errors import ConfigurationError
@@ -194,19 +195,6 @@ def test_host_without_a_name(make_pipeline, delivered, monkeypatch):
     assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
 
 
-class Unwatched:
-    """A channel of gRPC's that tells nobody of its state."""
-
-    def __init__(self, real):
-        self.unary_unary, self.close = real.unary_unary, real.close
-
-    def subscribe(self, callback):
-        """Call nobody."""
-
-    def unsubscribe(self, callback):
-        """Nobody was called."""
-
-
 def test_connection_that_came_and_went_between_two_looks_is_missed(
     make_server, make_pipeline, monkeypatch
 ):
@@ -218,8 +206,13 @@ def test_connection_that_came_and_went_between_two_looks_is_missed(
         server.stop()
         return False
 
+    def unwatched(*way, **how):
+        opened = real(*way, **how)
+        opened.subscribe = opened.unsubscribe = lambda callback: None
+        return opened
+
     real = channel.open_channel
-    monkeypatch.setattr(channel, 'open_channel', lambda *way, **how: Unwatched(real(*way, **how)))
+    monkeypatch.setattr(channel, 'open_channel', unwatched)
     monkeypatch.setattr(Channel, 'watched', watched)
     server = make_server()
     pipeline = make_pipeline(server)
@@ -233,30 +226,13 @@ def test_questions_that_get_no_thread_are_asked_again(
 ):
     """Starting a call starts a thread of gRPC's."""
     refused = iter([RuntimeError("can't start new thread"), MemoryError()])
-    real = channel.open_channel
+    real = Channel.method
 
-    class Poor(Unwatched):
-        """A channel whose first calls find the system out of threads and memory."""
+    def poor(opened, *which):
+        error = next(refused, None)
+        return real(opened, *which) if error is None else Mock(**{'future.side_effect': error})
 
-        def __init__(self, opened):
-            super().__init__(opened)
-            self.subscribe, self.unsubscribe = opened.subscribe, opened.unsubscribe
-            self.opened, self.unary_unary = opened, self.poor
-
-        def poor(self, *how):
-            error = next(refused, None)
-            return self.opened.unary_unary(*how) if error is None else Refusing(error)
-
-    class Refusing:
-        """Raises in the place of a channel."""
-
-        def __init__(self, error):
-            self.error = error
-
-        def future(self, *how, **more):
-            raise self.error
-
-    monkeypatch.setattr(channel, 'open_channel', lambda *way, **how: Poor(real(*way, **how)))
+    monkeypatch.setattr(Channel, 'method', poor)
     make_pipeline(make_server()).submit(due('wide'), keep=True).result(60)
     assert len(delivered.frames) == 1
     said = delivered.texts('error')

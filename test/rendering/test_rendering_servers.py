@@ -130,7 +130,6 @@ ROWS = [
     ),
     Row('one frame at a time', {'max_workers': 1, 'latency_s': 0.01}),
 ]
-# What a behaviour alone does not play, and where it stands.
 # What the behaviours do not play by themselves: each row's tests, by file.
 ELSEWHERE = {
     'not there, comes later': 'client: server_that_is_not_there_is_said_once',
@@ -285,12 +284,9 @@ def test_scene_of_another_name_is_described(scenario):
     named = replace(
         scenario, scene_id='seq', metadata_scene_id='meta', path=Path('/data/stem.usdz')
     )
-    assert describe_scene(named, ('seq', 'x'), 'seq', '') == ''
-    assert describe_scene(named, ('meta', 'x'), 'meta', '') == ''
-    assert describe_scene(named, ('other',), 'other', 'other') == ''
     end = '; set scene_id to choose'
-    assert describe_scene(named, ('other',), 'other', '') == OTHER + PERHAPS + end
-    assert describe_scene(named, ('a', 'x-stem'), 'x-stem', '') == (
+    assert describe_scene(named, ('other',), 'other', ()) == OTHER + PERHAPS + end
+    assert describe_scene(named, ('a', 'x-stem'), 'x-stem', ()) == (
         f"the server's scene 'x-stem' was taken for 'seq' by the name of the file: {PERHAPS}{end}"
     )
 
@@ -301,7 +297,7 @@ def test_scene_of_another_time_is_another_drive(scenario):
     near = ([], [(-9, 0)], [(-9, -1), (-1, 1)])
     for offsets_ns in (*near, [(-9, -1)], [(1, 9)], [(-9, -1), (1, 9)]):
         spans = tuple((short.start_ns + a, short.start_ns + b) for a, b in offsets_ns)
-        said = describe_scene(short, ('other',), 'other', '', spans)
+        said = describe_scene(short, ('other',), 'other', spans)
         perhaps = PERHAPS if offsets_ns in near else APART
         assert said == f'{OTHER}{perhaps}; set scene_id to choose', offsets_ns
 
@@ -330,15 +326,18 @@ def test_only_scene_of_another_name_is_taken_and_said_once(
     assert len(delivered.frames) == 2
 
 
-def test_scene_by_its_name_or_by_choice_needs_no_note(make_server, make_pipeline, delivered):
-    ours, other = make_server(), make_server(scenes=['other'])
-    pipelines = [make_pipeline(ours), make_pipeline(other, scene_id='other')]
-    for pipeline in pipelines:
-        pipeline.submit(due('wide'), keep=True).result(60)
-        assert pipeline.status().scene_note == ''
+@pytest.mark.parametrize('name', ['seq', 'meta', 'chosen'])
+def test_scene_by_its_names_or_by_choice_needs_no_note(
+    make_server, make_pipeline, delivered, scenario, name
+):
+    server = make_server(scenes=[name])
+    named = replace(scenario, scene_id='seq', metadata_scene_id='meta')
+    wanted = name if name == 'chosen' else ''
+    pipeline = make_pipeline(server, scenario=named, scene_id=wanted)
+    pipeline.submit(due('wide'), keep=True).result(60)
+    assert (pipeline.status().scene_id, pipeline.status().scene_note) == (name, '')
     assert delivered.texts('warn') == []
-    for server in (ours, other):
-        assert 'get_available_trajectories' not in server.methods()
+    assert 'get_available_trajectories' not in server.methods()
 
 
 def test_frames_of_a_missing_scene_fail_at_once_with_the_list_until_it_comes(
