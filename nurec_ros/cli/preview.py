@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 import logging
 import os
 import sys
@@ -51,7 +52,7 @@ def _flag(name: str) -> str:
 
 
 def _parser() -> Parser:
-    from nurec_ros.preview import behaviour
+    from nurec_ros.preview.behaviour import Behaviour
 
     parser = Parser(
         'nurec_preview',
@@ -78,27 +79,19 @@ def _parser() -> Parser:
     played = parser.add_argument_group(
         'behaviour', 'what real servers do at one time or another; off unless given'
     )
-    choices = {
-        'api': behaviour.API_VERSIONS,
-        'replies': behaviour.REPLIES,
-        'batch_replies': behaviour.BATCH_REPLIES,
-        'lidar_replies': behaviour.LIDAR_REPLIES,
-    }
-    defaults = behaviour.Behaviour()
-    for name, (text, metavar) in behaviour.help_texts().items():
-        default = getattr(defaults, name)
+    for entry in fields(Behaviour):
+        name, default, text = entry.name, entry.default, entry.metadata['help']
         flag = _flag(name)
         if isinstance(default, bool):
             played.add_argument(f'--no-{flag}', dest=name, action='store_false', help=text)
             continue
-        options: dict[str, Any] = {'default': default, 'type': type(default), 'metavar': metavar}
-        if name in choices:
-            options.update(choices=choices[name], metavar=None)
+        options: dict[str, Any] = {'default': default, 'type': type(default)}
+        options.update((key, entry.metadata[key]) for key in ('metavar', 'choices'))
         if name == 'native_aspect':
             options.update(type=pair('W:H', '16:9'), nargs='?', const=(0, 0))
         elif name == 'lidar_beams':
             options.update(type=pair('ROWS:COLUMNS', '64:900'))
-            text += ' ({}:{})'.format(*default)
+            text += ' ({}:{})'.format(*options['default'])
         else:
             text += ' (%(default)s)'
         played.add_argument(f'--{flag}', dest=name, help=text, **options)
@@ -107,10 +100,11 @@ def _parser() -> Parser:
 
 def _behaviour(parser: Parser, arguments: argparse.Namespace) -> Behaviour:
     """Return the behaviour asked for; one that cannot be played is a wrong argument."""
-    from nurec_ros.preview.behaviour import Behaviour, help_texts
+    from nurec_ros.preview.behaviour import Behaviour
 
+    typed = vars(arguments)
     try:
-        return Behaviour(**{name: getattr(arguments, name) for name in help_texts()})
+        return Behaviour(**{entry.name: typed[entry.name] for entry in fields(Behaviour)})
     except ConfigurationError as error:
         # Its sentence begins with the field's name; who typed an option knows that name.
         name, _, rest = str(error).partition(' ')

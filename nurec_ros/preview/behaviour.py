@@ -25,19 +25,15 @@ if TYPE_CHECKING:
     from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 
 SERVICE_PREFIX = 'nre.grpc.protos.sensorsim.SensorsimService'
-API_VERSIONS = ('v1', 'v2')
-REPLIES = ('good', 'garbage', 'truncated', 'empty', 'black')
 # As many points as a client is to take at most.
-MOST_BEAMS = 2_000_000
-LIDAR_REPLIES = ('buffers', 'floats')
-BATCH_REPLIES = ('good', 'shuffled', 'missing', 'duplicate', 'unknown')
-
+_MOST_BEAMS = 2_000_000
 _GARBAGE = bytes(range(255, -1, -1)) * 8
 
 
-def _switch(default: Any, text: str, metavar: str | None = None) -> Any:
-    """Declare one behaviour: its ordinary value and the sentence of the command's help."""
-    return field(default=default, metadata={'help': text, 'metavar': metavar})
+def _switch(default: Any, text: str, metavar: str | None = None, choices: str = '') -> Any:
+    """Declare one behaviour: its ordinary value, the sentence of the command's help, its words."""
+    words = choices.split() or None
+    return field(default=default, metadata={'help': text, 'metavar': metavar, 'choices': words})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,7 @@ class Behaviour:
         'v2',
         'v1 answers as servers of 2025 did: no batch_render_rgb, no get_server_config, no health '
         'service, and the OpenCV pinhole message is empty',
+        choices='v1 v2',
     )
     service_prefix: str = _switch(
         SERVICE_PREFIX, 'full name of the gRPC service, for servers that renamed it', 'NAME'
@@ -91,13 +88,20 @@ class Behaviour:
         0, 'a frame of more pixels fails with a CUDA out of memory text; 0 for none', 'N'
     )
     replies: str = _switch(
-        'good', 'what image_bytes hold: a good picture, or something a client must not publish'
+        'good',
+        'what image_bytes hold: a good picture, or something a client must not publish',
+        choices='good garbage truncated empty black',
     )
-    batch_replies: str = _switch('good', 'what is wrong with the list of items in batch replies')
+    batch_replies: str = _switch(
+        'good',
+        'what is wrong with the list of items in batch replies',
+        choices='good shuffled missing duplicate unknown',
+    )
     lidar_replies: str = _switch(
         'buffers',
         'how clouds are sent: as byte buffers, or as the repeated floats of 2025, which --api v1 '
         'sends anyway',
+        choices='buffers floats',
     )
     lidar_beams: tuple[int, int] = _switch(
         (64, 900), "rows of a lidar's beams, and columns of a full turn", 'ROWS:COLUMNS'
@@ -111,21 +115,16 @@ class Behaviour:
     )
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ('api', API_VERSIONS),
-            ('replies', REPLIES),
-            ('batch_replies', BATCH_REPLIES),
-            ('lidar_replies', LIDAR_REPLIES),
-        ):
-            if getattr(self, name) not in allowed:
-                self._refuse(name, f'one of {", ".join(allowed)}')
-        for name in ('startup_s', 'first_frame_s', 'latency_s', 'jitter_s'):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
-                self._refuse(name, 'a number of seconds, 0 or more')
-        if not (math.isfinite(self.lidar_noise_m) and self.lidar_noise_m >= 0.0):
-            self._refuse('lidar_noise_m', 'a number of metres, 0 or more')
-        if not (min(self.lidar_beams) >= 1 and math.prod(self.lidar_beams) <= MOST_BEAMS):
-            self._refuse('lidar_beams', f'two positive numbers, {MOST_BEAMS} beams at most')
+        for entry in fields(self):
+            allowed = entry.metadata['choices']
+            if allowed and getattr(self, entry.name) not in allowed:
+                self._refuse(entry.name, f'one of {", ".join(allowed)}')
+        for name in ('startup_s', 'first_frame_s', 'latency_s', 'jitter_s', 'lidar_noise_m'):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                unit = 'metres' if name.endswith('_m') else 'seconds'
+                self._refuse(name, f'a number of {unit}, 0 or more')
+        if not (min(self.lidar_beams) >= 1 and math.prod(self.lidar_beams) <= _MOST_BEAMS):
+            self._refuse('lidar_beams', f'two positive numbers, {_MOST_BEAMS} beams at most')
         if not 0.0 <= self.failure_rate <= 1.0:
             self._refuse('failure_rate', '0 to 1')
         for name, least in (('oom_pixels', 0), ('crash_after', 0), ('max_workers', 1)):
@@ -161,14 +160,6 @@ class Behaviour:
             return asked
         width, height = native if self.native_aspect == (0, 0) else self.native_aspect
         return max(1, asked[1] * width // height), asked[1]
-
-
-def help_texts() -> dict[str, tuple[str, str | None]]:
-    """Return help sentence and metavar of every behaviour, by field name."""
-    return {
-        entry.name: (entry.metadata['help'], entry.metadata['metavar'])
-        for entry in fields(Behaviour)
-    }
 
 
 def spoil_picture(encoded: bytes, how: str) -> bytes:

@@ -66,19 +66,19 @@ _FIGURE = ((-0.42, 0.42, -0.02, 0.60), (-0.36, -0.05, -0.92, -0.02), (0.05, 0.36
 _HEAD_AT, _HEAD_RADIUS, _FIGURE_TINT = 0.78, 0.13, 0.62
 
 
-def _cut_sides(line: Array, pieces: int) -> Array:
-    """Cut each side of a line (M, D) into equal pieces; the last point is left out."""
+def _cut_sides(corners: Array, pieces: int) -> Array:
+    """Cut each side of a polygon (M, D) into equal pieces."""
     part = (np.arange(pieces) / pieces)[:, np.newaxis]
-    steps = np.diff(line, axis=0)[:, np.newaxis]
-    points: Array = line[:-1, np.newaxis] + part * steps
-    return points.reshape(-1, line.shape[1])
+    steps = np.roll(corners, -1, axis=0) - corners
+    points: Array = corners[:, np.newaxis] + part * steps[:, np.newaxis]
+    return points.reshape(-1, corners.shape[1])
 
 
 def _face(face: int, corners: Array, pieces: int) -> Array:
     """Return a closed line of (u, v) on a face as points on the box of half size 1."""
     axis, side = face // 2, 2.0 * (face % 2) - 1.0
     across, up = ((1, 2), (0, 2), (0, 1))[axis]
-    flat = _cut_sides(np.concatenate([corners, corners[:1]]), pieces)
+    flat = _cut_sides(corners, pieces)
     points = np.full((len(flat), 3), side)
     points[:, across], points[:, up] = flat.T
     return points
@@ -216,7 +216,7 @@ class BoxPicture:
         self._shadows: list[Fixed] = []
         self._faces: dict[int, list[tuple[int, Fixed]]] = {}
         self._details: dict[tuple[int, int], list[tuple[float, Fixed]]] = {}
-        self._rectangles = np.tile((1.0, 1.0, -1.0, -1.0), (len(boxes), 1))
+        self._rectangles = np.tile((np.inf, np.inf, -np.inf, -np.inf), (len(boxes), 1))
         if len(boxes):
             self._place(ground)
 
@@ -257,13 +257,12 @@ class BoxPicture:
         return lit(colours, normals.reshape(-1, 3), self._sun, distances).reshape(-1, 3, 3)
 
     def _place(self, ground: Plane) -> None:
-        start, end, lengths, keys = self._shapes()
+        starts, ends, lengths, keys = self._shapes()
         shadows = self._thrown(ground)
-        if shadows:
-            still = np.concatenate(shadows)
-            start, end = np.concatenate([start, still]), np.concatenate([end, still])
-            lengths += [len(shadow) for shadow in shadows]
-        uv, inside = self._lens.project(start, end)
+        lengths += [len(shadow) for shadow in shadows]
+        uv, inside = self._lens.project(
+            np.concatenate([*starts, *shadows]), np.concatenate([*ends, *shadows])
+        )
         fixed = _fixed(uv)
         begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
         seen = np.logical_or.reduceat(inside, begins[:-1])
@@ -279,14 +278,14 @@ class BoxPicture:
             if kept is not None:
                 self._details.setdefault((box, face), []).append((kept, shape))
                 continue
-            rectangle = self._rectangles[box]
-            if box not in self._faces:
-                rectangle[:2], rectangle[2:] = low[i], high[i]
             self._faces.setdefault(box, []).append((face, shape))
+            rectangle = self._rectangles[box]
             np.minimum(rectangle[:2], low[i], out=rectangle[:2])
             np.maximum(rectangle[2:], high[i], out=rectangle[2:])
 
-    def _shapes(self) -> tuple[Array, Array, list[int], list[tuple[int, int, float | None]]]:
+    def _shapes(
+        self,
+    ) -> tuple[list[Array], list[Array], list[int], list[tuple[int, int, float | None]]]:
         """
         Return the closed lines on all faces turned to the eye, one after the other.
 
@@ -318,7 +317,7 @@ class BoxPicture:
         lengths += [_DETAILS.parts.shape[1]] * len(box)
         faces, kept = _DETAILS.face[which], _DETAILS.kept[which]
         keys += list(zip(box.tolist(), faces.tolist(), kept.tolist(), strict=True))
-        return np.concatenate(starts), np.concatenate(ends), lengths, keys
+        return starts, ends, lengths, keys
 
     def _add(
         self, starts: list[Array], ends: list[Array], box: NDArray[np.intp], points: Array
@@ -347,7 +346,7 @@ class BoxPicture:
         middle = self._lens.eye[:2]
         for points, height in zip((corners - middle).astype(np.float32), bottom, strict=True):
             hull = cv2.convexHull(points)[:, 0].astype(np.float64) + middle
-            hull = _cut_sides(np.concatenate([hull, hull[:1]]), 4)
+            hull = _cut_sides(hull, 4)
             outlines.append(np.column_stack([hull, np.full(len(hull), height)]))
         return outlines
 

@@ -98,7 +98,7 @@ def lit(colours: Array, normals: Array, sun: Array, distances: Array) -> Array:
     """
     facing = 0.5 + 0.5 * (normals @ sun)
     shaded = colours * (_AMBIENT + (1.0 - _AMBIENT) * facing)[:, np.newaxis]
-    haze = _MOST_HAZE_ON_BOXES * (1.0 - visibility(distances.astype(np.float64)))
+    haze = _MOST_HAZE_ON_BOXES * (1.0 - visibility(distances))
     return shaded + haze[:, np.newaxis] * (HAZE - shaded)
 
 

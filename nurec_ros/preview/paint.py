@@ -73,7 +73,7 @@ def paint_ground(scenario: Scenario, step: Callable[[], None] = lambda: None) ->
     size = high - low
     pixel = max(FINEST, math.sqrt(size[0] * size[1] / MOST_PIXELS))
     canvas = _Canvas(float(low[0]), float(low[1]), pixel, size)
-    road_map = getattr(scenario, 'road_map', None)
+    road_map = scenario.road_map
     lines = [] if road_map is None else [line[:, :2] for line in road_map.boundaries]
     boundaries = [line for line in lines if canvas.touches(line)]
     canvas.lay_surfaces(_extended(way), vehicles, people, boundaries, step)
@@ -152,13 +152,9 @@ class _Canvas:
         coarse_w, coarse_h = (math.ceil(side / _MASK_PIXEL) for side in self._size)
         road = np.zeros((coarse_h, coarse_w), dtype=np.uint8)
         paved = np.zeros_like(road)
-        thickness = round(2 * _ROAD_HALF_WIDTH / _MASK_PIXEL)
-        cv2.polylines(
-            road, [self._fixed(way[:, :2], _MASK_PIXEL)], False, 255, thickness, 8, _SHIFT
-        )
-        thickness = round(_LANE_WIDTH / _MASK_PIXEL)
-        for line in boundaries:
-            cv2.polylines(road, [self._fixed(line, _MASK_PIXEL)], False, 255, thickness, 8, _SHIFT)
+        for line, width in ((way, 2 * _ROAD_HALF_WIDTH), *((b, _LANE_WIDTH) for b in boundaries)):
+            points = [self._fixed(line[:, :2], _MASK_PIXEL)]
+            cv2.polylines(road, points, False, 255, round(width / _MASK_PIXEL), 8, _SHIFT)
         for corners in vehicles:
             cv2.fillPoly(road, [self._fixed(corners, _MASK_PIXEL)], 255, 8, _SHIFT)
         for centre in self._fixed(people, _MASK_PIXEL):
@@ -224,17 +220,15 @@ class _Canvas:
             tip, tail = _cut(way[:, :2], arc, at, at + 0.5)[[-1, 0]]
             ahead = (tip - tail) / max(float(np.hypot(*(tip - tail))), 1e-9)
             side = np.array([-ahead[1], ahead[0]]) * 0.3
-            shape = np.array(
-                [tail + side, tip, tail - side, tail - side - 0.3 * ahead, tip - 0.3 * ahead]
-            )
-            shape = np.concatenate([shape, [tail + side - 0.3 * ahead]])
+            front = np.array([tail + side, tip, tail - side])
+            shape = np.concatenate([front, front[::-1] - 0.3 * ahead])
             cv2.fillPoly(over, [self._fixed(shape)], CHEVRON, cv2.LINE_AA, _SHIFT)
         cv2.addWeighted(over, _PATH_OPACITY, self.image, 1.0 - _PATH_OPACITY, 0.0, self.image)
 
     def draw_lines(self, lines: Sequence[Array], colour: tuple[int, ...], width: float) -> None:
         """Draw polylines (M, 2) of a width in metres."""
+        thickness = max(1, round(width / self.pixel))
         for line in lines:
-            thickness = max(1, round(width / self.pixel))
             points = [self._fixed(line)]
             cv2.polylines(self.image, points, False, colour, thickness, cv2.LINE_AA, _SHIFT)
 
@@ -259,10 +253,8 @@ def _smooth_way(positions: Array) -> Array:
     arc = arc_length(way)
     wanted = np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / _STEP) + 1))
     way = along(way, arc, wanted)
-    inner = way.copy()
     for _ in range(4):
-        inner[1:-1] = 0.25 * way[:-2] + 0.5 * way[1:-1] + 0.25 * way[2:]
-        way = inner.copy()
+        way[1:-1] = 0.25 * way[:-2] + 0.5 * way[1:-1] + 0.25 * way[2:]
     return way
 
 
@@ -294,6 +286,4 @@ def _beside(way: Array, distance: float) -> Array:
 def _distance(points: Array, way: Array) -> Array:
     """Return the distance of points (N, 2) to the nearest sample of a way (M, 2)."""
     sparse = way[slice(None, None, max(1, len(way) // 64))]
-    gaps = points[:, np.newaxis] - sparse
-    distances: Array = np.sqrt((gaps**2).sum(axis=2)).min(axis=1)
-    return distances
+    return np.asarray(np.linalg.norm(points[:, np.newaxis] - sparse, axis=2).min(axis=1))

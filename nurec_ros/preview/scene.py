@@ -41,7 +41,6 @@ _SUNLIT = 255
 _INSTANT_NS = 1000
 # A camera in the ground sees it from here, in metres above.
 _LOWEST = 0.05
-_EAST, _NORTH = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
 _STATIC_PALER = 0.25
 _VEHICLES = frozenset({'automobile', 'other_vehicle', 'heavy_truck', 'bus'})
 _WHITE = 255.0
@@ -185,7 +184,8 @@ class SceneRenderer:
         placed: BoxPicture,
         first: int,
     ) -> None:
-        axes = np.stack([_EAST, _NORTH, plane.normal])
+        axes = np.eye(3)
+        axes[2] = plane.normal
         directions, positions = turned(table.rays, exposure, axes, first)
         origin = plane.origin.reshape(-1, *(1,) * (positions.ndim - 1))
         heights = np.tensordot(plane.normal, positions - origin, 1)
