@@ -25,10 +25,14 @@ from test.scenario.cameras.lens_samples import (
 from test.support.archives import REMOVED
 
 import numpy as np
-from nurec_ros.scenario.cameras import CameraModelError, PinholeCamera
-from nurec_ros.scenario.cameras import parse_camera_model as parsed
+from nurec_ros.scenario.cameras import CameraModelError, parse_camera_model, PinholeCamera
 from nurec_ros.scenario.cameras.base import shown
 import pytest
+
+
+def parsed(kind, parameters):
+    """Return a model whose own parameters are asked for."""
+    return parse_camera_model(kind, parameters)
 
 
 def refused(kind, parameters):
