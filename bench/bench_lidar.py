@@ -308,10 +308,11 @@ def measure_parts() -> None:
     """Print what the steps of a cloud's way take of a processor."""
     from nurec_ros.rendering.frames import check_cloud, Cloud
     from nurec_ros.rendering.protos import sensorsim_pb2
-    from nurec_ros.ros.names import FrameNames
+    from nurec_ros.ros.names import frame_names
     from nurec_ros.ros.sensor_topics import channels_of, LidarTopic
     from nurec_ros.scenario import Lidar
     from nurec_ros.scenario.rig import SpinningLidar
+    from nurec_ros.settings import Settings
 
     points, intensities = cloud()
     elevations = np.radians(np.linspace(14.4, -25.0, 128))
@@ -328,7 +329,7 @@ def measure_parts() -> None:
 
     model = SpinningLidar(10.0, 'cw', elevations, np.zeros(1), np.zeros(128))
     lidar = Lidar('top', 'top', np.eye(4), model, np.empty((0, 2), dtype=np.int64))
-    frames = FrameNames.create(cameras=[], lidars=['top'])
+    frames = frame_names(Settings(), ['top'])
     spin = Cloud('top', 10**9, points, intensities, 0.0)
     channels = channels_of(elevations)
     rows: list[tuple[str, Callable[[], object]]] = [

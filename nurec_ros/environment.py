@@ -33,7 +33,6 @@ from nurec_ros.driving import Deviation, InputError
 from nurec_ros.driving.inputs import Action, input_of, nanoseconds_of
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, NurecError, RenderError
-from nurec_ros.playback.clock import moved_inward
 from nurec_ros.playback.effects import Effect, Render, Step
 from nurec_ros.playback.playback import Playback
 from nurec_ros.poses import Pose
@@ -43,7 +42,7 @@ from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.tracks import ActiveTracks
 from nurec_ros.scenario.trajectory import Twist
-from nurec_ros.setting_values import chosen_names, convert, no_lidars_wanted, Value
+from nurec_ros.setting_values import chosen_names, convert, Value
 from nurec_ros.settings import Settings, TABLE, Values
 
 SECOND = 1_000_000_000
@@ -152,15 +151,13 @@ class Environment:
             min_track_lifetime_s=settings.min_track_lifetime_s,
             smooth_track_height=settings.smooth_track_height,
         )
-        self._range_ns = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        self._range_ns = settings.range_ns(scenario)
         self.cameras: tuple[str, ...] = ()
         self.lidars: tuple[str, ...] = ()
         if server:
-            renderable = [name for name, one in scenario.cameras.items() if one.renderable]
-            self.cameras = chosen_names(renderable, scenario.cameras, settings.cameras, 'camera')
-            lidars = scenario.lidars
-            if not no_lidars_wanted(lidars, settings.lidars):
-                self.lidars = chosen_names(lidars, lidars, settings.lidars, 'lidar')
+            chosen = chosen_names(scenario.cameras, settings.cameras, 'camera')
+            self.cameras = tuple(name for name in chosen if scenario.cameras[name].renderable)
+            self.lidars = chosen_names(scenario.lidars, settings.lidars, 'lidar')
         self._watch = EgoWatch.of(scenario, self._range_ns[0], settings)
         self._lock = threading.Lock()
         self._images: dict[str, Image] = {}

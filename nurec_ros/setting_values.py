@@ -22,7 +22,7 @@ integer beside a floating-point range; these functions take over both.
 from __future__ import annotations
 
 import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 import re
 import sys
@@ -158,30 +158,44 @@ def check_scene_url(url: str) -> None:
 
 
 def chosen_names(
-    usable: Iterable[str], known: Collection[str], wanted: tuple[str, ...], noun: str
+    known: Collection[str],
+    wanted: Iterable[str],
+    noun: str,
+    *,
+    tokens: Mapping[str, str] | None = None,
+    called: str = '',
 ) -> tuple[str, ...]:
-    """Return the sensors to render, in the file's order; ConfigurationError for unknown names."""
+    """
+    Return the sensors that are wanted, in the order of `known`; `noun` is camera or lidar.
+
+    Nothing wanted means all, of lidars the word none means none. `tokens` are other names of
+    those that are known, by which they may be wanted too. ConfigurationError names every unknown
+    one and all that there are; in it the list is `called` so, or by the noun.
+    """
     names = [name for name in wanted if name]
-    unknown = [name for name in names if name not in known]
+    if noun == 'lidar' and NO_LIDARS in names and NO_LIDARS not in known:
+        beside = [f"'{name}'" for name in names if name != NO_LIDARS]
+        if beside:
+            raise ConfigurationError(
+                f"lidars names '{NO_LIDARS}' beside {', '.join(beside)}; expected '{NO_LIDARS}' "
+                'alone or names without it'
+            )
+        return ()
+    tokens = tokens or {}
+    by_token = {token: name for name, token in tokens.items()}
+    found = {name: name if name in known else by_token.get(name) for name in names}
+    unknown = [f"'{name}'" for name, one in found.items() if one is None]
     if unknown:
-        raise ConfigurationError(
-            f'{noun}s names {", ".join(unknown)}; expected some of '
-            f'{", ".join(known) or f"none: the scenario has no {noun}"}'
+        listed = ', '.join(
+            f"'{name}'" if tokens.get(name, name) == name else f"'{name}' ({tokens[name]})"
+            for name in known
         )
-    return tuple(name for name in usable if not names or name in names)
-
-
-def no_lidars_wanted(known: Collection[str], wanted: Sequence[str]) -> bool:
-    """Return whether the word none is what is wanted; ConfigurationError for names beside it."""
-    if NO_LIDARS not in wanted or NO_LIDARS in known:
-        return False
-    beside = [f"'{name}'" for name in wanted if name not in ('', NO_LIDARS)]
-    if beside:
         raise ConfigurationError(
-            f"lidars names '{NO_LIDARS}' beside {', '.join(beside)}; expected '{NO_LIDARS}' alone "
-            'or names without it'
+            f'{called or noun + "s"} names {", ".join(unknown)}; expected some of '
+            f'{listed or f"none: the scenario has no {noun}"}'
         )
-    return True
+    chosen = set(found.values())
+    return tuple(name for name in known if name in chosen or not chosen)
 
 
 def check_together(values: Mapping[str, Value]) -> None:

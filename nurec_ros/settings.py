@@ -24,7 +24,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import cast, TYPE_CHECKING
 
-from nurec_ros.playback.clock import camera_times, MAX_RATE, MIN_RATE, Schedule
+from nurec_ros.errors import ConfigurationError
+from nurec_ros.playback.clock import camera_times, MAX_RATE, MICROSECOND, MIN_RATE, Schedule
 from nurec_ros.setting_values import KINDS, LOAD, parameter, RUNTIME, Spec, Value
 
 if TYPE_CHECKING:
@@ -297,6 +298,19 @@ class Settings:
         RUNTIME,
         between=(0.0, 3600.0),
     )
+
+    def range_ns(self, scenario: Scenario) -> tuple[int, int]:
+        """Return begin and end; ConfigurationError where the offsets leave nothing between."""
+        begin_ns = scenario.start_ns + round(self.start_offset_s * 1e6) * MICROSECOND
+        end_ns = scenario.end_ns - round(self.end_offset_s * 1e6) * MICROSECOND
+        if begin_ns > end_ns:
+            duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
+            raise ConfigurationError(
+                f"parameters 'start_offset_s' ({self.start_offset_s:g}) and 'end_offset_s' "
+                f'({self.end_offset_s:g}) leave nothing of the scenario, which lasts '
+                f'{duration_s:g} s'
+            )
+        return begin_ns, end_ns
 
 
 @dataclass(frozen=True, slots=True)

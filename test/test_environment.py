@@ -120,7 +120,7 @@ def test_what_cannot_be_used(usdz, tmp_path, blind):
         Environment(usdz, '', speed=3)
     with pytest.raises(ConfigurationError, match="'wheelbase_m' is -1"):
         Environment(usdz, '', wheelbase_m=-1)
-    with pytest.raises(ConfigurationError, match='cameras names roof; expected some of'):
+    with pytest.raises(ConfigurationError, match="cameras names 'roof'; expected some of"):
         Environment(usdz, 'localhost:1', cameras=['roof'])
     blind.reset()
     with pytest.raises(InputError, match=r'linear\.x is nan'):
@@ -318,7 +318,7 @@ def test_lidars_are_chosen_and_timed_by_parameters(spinning):
             assert drive.lidars == ()
         assert len(server.requests('render_lidar')) == asked
         for wanted, text in (
-            (['roof'], f'lidars names roof; expected .* {LIDAR}'),
+            (['roof'], f"lidars names 'roof'; expected .* '{LIDAR}'"),
             (['none', 'roof'], "lidars names 'none' beside 'roof'; expected 'none' alone"),
         ):
             with pytest.raises(ConfigurationError, match=text):

@@ -122,7 +122,7 @@ def record_drive(
     # The player makes legal topic names of the sensors' names.
     from nurec_ros.ros.names import topic_names
 
-    tokens = topic_names([*scenario.cameras, *scenario.lidars])
+    tokens = topic_names(scenario.sensors)
     names = [tokens[camera] for camera in cameras]
     lidars = [tokens[lidar] for lidar in scenario.lidars]
     with Watch(recording, check) as watch:

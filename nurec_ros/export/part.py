@@ -33,15 +33,14 @@ import numpy as np
 from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
 from nurec_ros.export.bag import BagOutlet, Offered
 from nurec_ros.export.farm import Farm
-from nurec_ros.playback.clock import Due, moved_inward
+from nurec_ros.playback.clock import Due, regular_times
 from nurec_ros.playback.effects import Announce, Effect, Render, Show, ShowJump
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
-from nurec_ros.ros.ego_topics import due_times
 from nurec_ros.ros.loading import ReadScenario
-from nurec_ros.ros.names import topic_names
+from nurec_ros.ros.names import frame_names, topic_names
 from nurec_ros.ros.sensor_topics import CameraTopics, FORMATS, LidarTopic
-from nurec_ros.ros.topics import frame_names, ScenarioTopics, StateTopic
+from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.settings import Values
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
@@ -83,7 +82,7 @@ class Timeline:
         self._topics = tuple(topics)
         self.begin_ns, self.end_ns = found.begin_ns, found.end_ns
         scenario, settings = found.scenario, values.settings
-        self.tokens = topic_names([*scenario.cameras, *scenario.lidars])
+        self.tokens = topic_names(scenario.sensors)
         self._check_topics()
         # A sensor of which nothing is recorded is not rendered.
         self.cameras = tuple(name for name in found.cameras if self.topics_of(name))
@@ -93,9 +92,9 @@ class Timeline:
         rates = {'imu': (Imu, settings.imu_rate), 'fix': (NavSatFix, settings.fix_rate)}
         if scenario.T_earth_map is None:
             del rates['fix']
-        first_ns, _ = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        first_ns, _ = settings.range_ns(scenario)
         self._sensor_times = [
-            due_times(-(-first_ns // MICROSECOND), rate_hz, self.begin_ns - 1, self.end_ns)
+            regular_times(rate_hz, first_ns, self.end_ns).tolist()
             for name, (kind, rate_hz) in rates.items()
             if rate_hz and self.wanted(f'{node}/{name}', kind)
         ]
@@ -307,7 +306,7 @@ class _Player:
         self._topics = ScenarioTopics(outlet, lambda: settings, scenario)
         self._topics.change(scenario, prepared=timeline.found.prepared)
         self._state = StateTopic(outlet)
-        frames = frame_names(settings, scenario)
+        frames = frame_names(settings, scenario.sensors)
         self._cameras = {
             name: CameraTopics(outlet, frames, name, farm.model_of(name), settings.image_format)
             for name in timeline.cameras

@@ -72,7 +72,7 @@ class Overrides:
 
         ScenarioError where a sensor that it lacks has values of its own.
         """
-        tokens = topic_names([*scenario.cameras, *scenario.lidars])
+        tokens = topic_names(scenario.sensors)
         names = {token: name for name, token in tokens.items()}
         cameras: dict[str, CameraSettings] = {}
         lidars: dict[str, LidarSettings] = {}

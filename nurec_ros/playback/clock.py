@@ -26,11 +26,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 import time
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.errors import ConfigurationError
 
 MICROSECOND = 1000
 MIN_RATE = 0.01
@@ -252,15 +250,6 @@ def _whole(t_ns: int) -> int:
 RATE_WITHOUT_FRAME_TIMES = 10.0
 
 
-class Span(Protocol):
-    """What lasts from one moment to another."""
-
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Due:
     """One thing that is due: whose it is, and when."""
@@ -339,23 +328,8 @@ class Schedule:
         return [(name, self._times[name]) for name in dict.fromkeys(names) if name in self._times]
 
 
-def camera_times(
-    frame_ends_ns: NDArray[np.int64], begin_ns: int, end_ns: int, rate_hz: float
-) -> NDArray[np.int64]:
-    """
-    Give the due times of a camera in [begin_ns, end_ns], ascending, whole microseconds.
-
-    With a rate of 0 they are the recorded frame times (the ends of the exposures, shape (F,)),
-    or 10 Hz where none lies in the range; else begin + k / rate. ValueError for a negative rate.
-    """
-    if not 0 <= rate_hz < float('inf'):
-        raise ValueError(f'the frame rate is {rate_hz}, expected 0 or more')
-    if rate_hz == 0:
-        ends = np.unique(np.asarray(frame_ends_ns, dtype=np.int64) // MICROSECOND * MICROSECOND)
-        ends = ends[(ends >= begin_ns) & (ends <= end_ns)]
-        if len(ends):
-            return ends
-        rate_hz = RATE_WITHOUT_FRAME_TIMES
+def regular_times(rate_hz: float, begin_ns: int, end_ns: int) -> NDArray[np.int64]:
+    """Return begin + k / rate in [begin_ns, end_ns], ascending, whole microseconds."""
     first_us = -(-begin_ns // MICROSECOND)
     span_us = end_ns // MICROSECOND - first_us
     if span_us < 0:
@@ -366,14 +340,18 @@ def camera_times(
     return (first_us + offsets_us[offsets_us <= span_us]) * MICROSECOND
 
 
-def moved_inward(scenario: Span, start_s: float, end_s: float) -> tuple[int, int]:
-    """Return begin and end in ns; ConfigurationError where less than 1 us is left of the range."""
-    begin_ns = scenario.start_ns + round(start_s * 1e6) * MICROSECOND
-    end_ns = scenario.end_ns - round(end_s * 1e6) * MICROSECOND
-    if begin_ns > end_ns:
-        duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
-        raise ConfigurationError(
-            f"parameters 'start_offset_s' ({start_s:g}) and 'end_offset_s' ({end_s:g}) leave "
-            f'nothing of the scenario, which lasts {duration_s:g} s'
-        )
-    return begin_ns, end_ns
+def camera_times(
+    frame_ends_ns: NDArray[np.int64], begin_ns: int, end_ns: int, rate_hz: float
+) -> NDArray[np.int64]:
+    """
+    Return the due times of a camera in [begin_ns, end_ns], ascending, whole microseconds.
+
+    With a rate of 0 they are the recorded frame times (the ends of the exposures, shape (F,)),
+    or 10 Hz where none lies in the range; else begin + k / rate.
+    """
+    if rate_hz == 0:
+        ends = np.unique(np.asarray(frame_ends_ns, dtype=np.int64) // MICROSECOND * MICROSECOND)
+        ends = ends[(ends >= begin_ns) & (ends <= end_ns)]
+        if len(ends):
+            return ends
+    return regular_times(rate_hz or RATE_WITHOUT_FRAME_TIMES, begin_ns, end_ns)

@@ -328,4 +328,4 @@ def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ..
             raise ConfigurationError(
                 f'cameras names {name!r}, which cannot be rendered: {problems[name]}'
             )
-    return chosen_names(known, known, wanted, 'camera')
+    return chosen_names(known, wanted, 'camera')

@@ -53,7 +53,7 @@ from nurec_ros.rendering.address import (
 from nurec_ros.rendering.channel import open_channel, proxies_in_force, scene_metadata
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.scenario import Scenario
-from nurec_ros.setting_values import chosen_names, no_lidars_wanted
+from nurec_ros.setting_values import chosen_names
 
 STAGES = (
     *('resolve', 'tcp', 'channel', 'health', 'service', 'version', 'config', 'scenes', 'cameras'),
@@ -154,9 +154,7 @@ class _Probe:
         self._options = options
         self._patience = patience
         self._cameras = chosen_cameras(scenario, options.cameras)
-        lidars = scenario.lidars
-        unwanted = no_lidars_wanted(lidars, options.lidars)
-        self._lidars = () if unwanted else chosen_names(lidars, lidars, options.lidars, 'lidar')
+        self._lidars = chosen_names(scenario.lidars, options.lidars, 'lidar')
         # The names of the stages that there are for this archive.
         self.names = STAGES if self._lidars else STAGES[:-1]
         addresses(options.server)

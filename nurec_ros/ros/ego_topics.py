@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-import math
 import time
 
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
@@ -34,7 +33,7 @@ from nurec_ros.driving.ego import BY_POSE
 from nurec_ros.driving.inputs import Input
 from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.clock import moved_inward
+from nurec_ros.playback.clock import regular_times, Schedule
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     pose_stamped,
@@ -60,7 +59,6 @@ try:
 except ImportError:
     AckermannDriveStamped = None
 
-MICROSECOND = 1000
 # One step of the clock may hold many.
 DEPTH = 100
 RECORDED_FRAME = 'recorded_base_link'
@@ -325,7 +323,7 @@ class EgoSensors:
         self._settings = settings
         self._scenario: Scenario | None = None
         self._driver: DrivenEgo | None = None
-        self._first_us = 0
+        self._schedule = Schedule({})
         self._motion: InertialMotion | None = None
         self._imu: Publication | None = None
         self._fix: Publication | None = None
@@ -348,7 +346,11 @@ class EgoSensors:
         motion: along its recorded poses, for an IMU; `driver` is who may drive in their place.
         """
         settings = self._settings
-        begin_ns, _ = moved_inward(scenario, settings.start_offset_s, settings.end_offset_s)
+        rates = {'imu': settings.imu_rate, 'fix': settings.fix_rate}
+        range_ns = settings.range_ns(scenario)
+        self._schedule = Schedule(
+            {name: regular_times(rate, *range_ns) for name, rate in rates.items() if rate}
+        )
         on_earth = scenario.T_earth_map is not None
         if settings.imu_rate and self._imu is None:
             self._imu = self._outlet.advertise(Imu, '~/imu', reliable(DEPTH))
@@ -357,19 +359,16 @@ class EgoSensors:
         elif self._fix is not None and not on_earth:
             self._fix.destroy()
             self._fix = None
-        self._first_us = -(-begin_ns // MICROSECOND)
         self._scenario, self._driver, self._motion = scenario, driver, motion
         self._imu_message.header.frame_id = self._fix_message.header.frame_id = frame
 
     def publish(self, after_ns: int, until_ns: int) -> None:
         """Publish what is due in (after, until], for those who subscribe."""
-        imu_rate, fix_rate = self._settings.imu_rate, self._settings.fix_rate
-        if self._imu is not None and self._imu.subscribers:
-            for t_ns in due_times(self._first_us, imu_rate, after_ns, until_ns):
-                self._publish_imu(self._imu, t_ns)
-        if self._fix is not None and self._fix.subscribers:
-            for t_ns in due_times(self._first_us, fix_rate, after_ns, until_ns):
-                self._publish_fix(self._fix, t_ns)
+        topics = {'imu': (self._imu, self._publish_imu), 'fix': (self._fix, self._publish_fix)}
+        for name, (publication, publish) in topics.items():
+            if publication is not None and publication.subscribers:
+                for due in self._schedule.due(after_ns, until_ns, [name]):
+                    publish(publication, due.t_ns)
 
     def _publish_imu(self, publication: Publication, t_ns: int) -> None:
         found = self._inertial(t_ns)
@@ -407,13 +406,3 @@ class EgoSensors:
         set_time(message.header.stamp, t_ns)
         message.latitude, message.longitude, message.altitude = geodetic(*place.tolist())
         publication.publish(message)
-
-
-def due_times(first_us: int, rate_hz: float, after_ns: int, until_ns: int) -> list[int]:
-    """Return begin + k / rate in (after, until], as whole microseconds in ns."""
-    first_k = max(math.floor((after_ns / MICROSECOND - first_us) * 1e-6 * rate_hz) - 1, 0)
-    last_k = math.ceil((until_ns / MICROSECOND - first_us) * 1e-6 * rate_hz) + 1
-    times = (
-        (first_us + round(k * 1e6 / rate_hz)) * MICROSECOND for k in range(first_k, last_k + 1)
-    )
-    return [t_ns for t_ns in times if after_ns < t_ns <= until_ns]

@@ -20,7 +20,7 @@ old scenario plays on, and stays when something fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,19 +28,19 @@ import threading
 
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.errors import ConfigurationError, doing, NurecError
-from nurec_ros.playback.clock import Due, moved_inward, Schedule
+from nurec_ros.playback.clock import Due, Schedule
 from nurec_ros.playback.effects import Render
 from nurec_ros.playback.playback import Playback
 from nurec_ros.playback.waiting import QUIET_NS
 from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
-from nurec_ros.ros.names import topic_names
+from nurec_ros.ros.names import frame_names, topic_names
 from nurec_ros.ros.outlet import Outlet
 from nurec_ros.ros.sensor_topics import CameraTopics, LidarTopic
-from nurec_ros.ros.topics import frame_names, Prepared
+from nurec_ros.ros.topics import Prepared
 from nurec_ros.scenario import Scenario
-from nurec_ros.setting_values import no_lidars_wanted
+from nurec_ros.setting_values import chosen_names
 from nurec_ros.settings import Settings, Values
 
 Log = Callable[[str, str], None]
@@ -81,17 +81,16 @@ def read(asked: Settings) -> ReadScenario:
             min_track_lifetime_s=asked.min_track_lifetime_s,
             smooth_track_height=asked.smooth_track_height,
         )
-    begin_ns, end_ns = moved_inward(scenario, asked.start_offset_s, asked.end_offset_s)
+    begin_ns, end_ns = asked.range_ns(scenario)
     with doing(f'preparing the cameras of {asked.usdz_path}'):
-        wanted = tuple(name for name in asked.cameras if name)
-        chosen = choose_cameras(scenario.cameras, wanted)
+        chosen = choose(scenario.cameras, asked.cameras, 'camera')
         # A camera that has a problem was warned about by the scenario; asked for by name, it
         # deserves a word of its own.
         silent = tuple(name for name in chosen if not scenario.cameras[name].renderable)
         warnings = scenario.warnings + tuple(
             f"camera '{name}' cannot be rendered: {scenario.cameras[name].problem}"
             for name in silent
-            if wanted
+            if any(asked.cameras)
         )
         cameras = tuple(name for name in chosen if name not in silent)
         for name in cameras:
@@ -101,50 +100,16 @@ def read(asked: Settings) -> ReadScenario:
                 # One that cannot be fitted has a camera_info that says so.
                 with suppress(ValueError):
                     model.fit('equidistant')
-    lidars = choose_lidars(scenario.lidars, [name for name in asked.lidars if name])
+    lidars = choose(scenario.lidars, asked.lidars, 'lidar')
     with doing(f'preparing the topics of {asked.usdz_path}'):
         prepared = Prepared.of(asked, scenario)
     return ReadScenario(asked, scenario, cameras, begin_ns, end_ns, lidars, warnings, prepared)
 
 
-def choose_lidars(known: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return the lidars that are wanted, as cameras are; ['none'] means none."""
-    known, wanted = tuple(known), tuple(wanted)
-    if no_lidars_wanted(known, wanted):
-        return ()
-    return choose_cameras(known, wanted, 'lidar')
-
-
-def choose_cameras(
-    known: Iterable[str], wanted: Iterable[str], noun: str = 'camera'
-) -> tuple[str, ...]:
-    """
-    Return the logical names of the sensors that are wanted, in the order of `known`.
-
-    A wanted name may also be the token that the sensor has in topics. Nothing wanted means all.
-    ConfigurationError names every unknown one and all that there are.
-    """
-    known = tuple(known)
-    wanted = tuple(wanted)
-    if not wanted:
-        return known
-    by_token = {token: name for name, token in topic_names(known).items()}
-    unknown = [name for name in wanted if name not in known and name not in by_token]
-    if unknown:
-        raise ConfigurationError(
-            f"parameter '{noun}s' names {_listed(unknown)}; expected some of "
-            f'{_listed(known, by_token) or f"none: the scenario has no {noun}"}'
-        )
-    chosen = {name if name in known else by_token[name] for name in wanted}
-    return tuple(name for name in known if name in chosen)
-
-
-def _listed(names: Iterable[str], by_token: Mapping[str, str] | None = None) -> str:
-    """Quote names; one that is another in topics, by which it may be wanted too, with that."""
-    tokens = {name: token for token, name in (by_token or {}).items()}
-    return ', '.join(
-        f"'{name}'" if tokens.get(name, name) == name else f"'{name}' ({tokens[name]})"
-        for name in names
+def choose(known: Collection[str], wanted: Iterable[str], noun: str) -> tuple[str, ...]:
+    """Return the wanted sensors, by their names or by the tokens that they have in topics."""
+    return chosen_names(
+        known, wanted, noun, tokens=topic_names(known), called=f"parameter '{noun}s'"
     )
 
 
@@ -196,7 +161,7 @@ class Loaded:
 
     def _make_topics(self, outlet: Outlet, settings: Settings) -> None:
         with doing(f'making the topics of the cameras of {self.asked.usdz_path}'):
-            frames = frame_names(settings, self.scenario)
+            frames = frame_names(settings, self.scenario.sensors)
             for name in self.cameras:
                 self.topics[name] = CameraTopics(
                     outlet,

@@ -21,7 +21,6 @@ updating one, and a street has hundreds of them ten times a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from geometry_msgs.msg import Point
 import numpy as np
@@ -231,28 +230,20 @@ class TrackMarkers:
         return MarkerArray(markers=[delete_all_marker(self._header)])
 
 
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """The line strips of a map, with the header that all of them share."""
-
-    header: Header
-    markers: list[Marker]
-
-    @classmethod
-    def of(cls, road_map: RoadMap | None) -> Lanes:
-        """Make a line strip of each boundary, in a namespace and a colour of its kind."""
-        colours = {kind: _colour([value / 255.0 for value in rgb]) for kind, rgb in LANES.items()}
-        lanes = cls(Header(), [])
-        if road_map is None:
-            return lanes
-        kinds = zip(road_map.boundaries, road_map.kinds, strict=True)
-        for number, (line, kind) in enumerate(kinds):
-            marker = new_marker(lanes.header, kind, number, Marker.LINE_STRIP)
-            marker.scale.x = LINE_WIDTH
-            marker.color = colours[kind]
-            marker.points = points(line)
-            lanes.markers.append(marker)
-        return lanes
+def lane_markers(road_map: RoadMap | None) -> list[Marker]:
+    """Return a line strip of each boundary, by its kind, all with one header."""
+    if road_map is None:
+        return []
+    header, markers = Header(), []
+    colours = {kind: _colour([value / 255.0 for value in rgb]) for kind, rgb in LANES.items()}
+    lines = zip(road_map.boundaries, road_map.kinds, strict=True)
+    for number, (line, kind) in enumerate(lines):
+        marker = new_marker(header, kind, number, Marker.LINE_STRIP)
+        marker.scale.x = LINE_WIDTH
+        marker.color = colours[kind]
+        marker.points = points(line)
+        markers.append(marker)
+    return markers
 
 
 class LaneTopic:
@@ -264,17 +255,18 @@ class LaneTopic:
         self._header = Header()
         self._message = MarkerArray()
 
-    def change(self, lanes: Lanes, map_frame: str) -> None:
-        """Show other lanes from the next jump on, or none."""
-        if lanes.markers and self._publication is None:
+    def change(self, lanes: list[Marker], map_frame: str) -> None:
+        """Show other lanes, of `lane_markers`, from the next jump on, or none."""
+        if lanes and self._publication is None:
             self._publication = self._outlet.advertise(MarkerArray, '~/map', latched())
-        elif not lanes.markers and self._publication is not None:
+        elif not lanes and self._publication is not None:
             nothing = MarkerArray(markers=[delete_all_marker(self._header)])
             take_away(self._publication, nothing)
             self._publication = None
-        self._header = lanes.header
+        for marker in lanes[:1]:
+            self._header = marker.header
         self._header.frame_id = map_frame
-        self._message = MarkerArray(markers=[delete_all_marker(self._header), *lanes.markers])
+        self._message = MarkerArray(markers=[delete_all_marker(self._header), *lanes])
 
     def show(self, t_ns: int) -> None:
         """Publish all of it; what viewers have of another map goes."""

@@ -20,15 +20,18 @@ legal and unique form of it, which names its topics, its frames and its paramete
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import re
 
 from nurec_ros.errors import ConfigurationError
+from nurec_ros.settings import Settings
 
+EARTH = 'earth'
 OPTICAL_SUFFIX = '_optical_frame'
 # A camera must not take the frame that something else is known by.
-RESERVED = ('map', 'odom', 'base_link', 'earth')
+RESERVED = ('map', 'odom', 'base_link', EARTH)
 # rcl takes topics of up to 247 characters; namespace, node and the longest ending need some.
 LONGEST_TOKEN = 120
 
@@ -81,67 +84,52 @@ class FrameNames:
     and lidars to the tokens that `topic_names` gave them.
     """
 
-    map_frame: str = 'map'
-    base_frame: str = 'base_link'
-    odom_frame: str = ''
-    earth_frame: str = 'earth'
-    prefix: str = ''
-    tokens: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def create(
-        cls,
-        *,
-        map_frame: str = 'map',
-        base_frame: str = 'base_link',
-        odom_frame: str = '',
-        prefix: str = '',
-        cameras: Iterable[str] = (),
-        lidars: Iterable[str] = (),
-    ) -> FrameNames:
-        """
-        Build the names from the parameters' values and the scenario's names of sensors.
-
-        The prefix goes before base, odom and the frames of sensors, and not before the map.
-        ConfigurationError where two frames would have the same name.
-        """
-        frames = cls(
-            map_frame=map_frame,
-            base_frame=prefix + base_frame,
-            odom_frame=prefix + odom_frame if odom_frame else '',
-            prefix=prefix,
-            tokens=topic_names([*cameras, *lidars]),
-        )
-        seen: set[str] = set()
-        for name in frames.names():
-            if name in seen:
-                raise ConfigurationError(
-                    f"two frames would be called '{name}': choose other values for map_frame, "
-                    'base_frame, odom_frame or frame_prefix'
-                )
-            seen.add(name)
-        return frames
+    map_frame: str
+    base_frame: str
+    odom_frame: str
+    prefix: str
+    tokens: Mapping[str, str]
 
     @property
     def parent(self) -> str:
         """Return the frame that the ego's pose is in: odom where there is one, else map."""
         return self.odom_frame or self.map_frame
 
-    def token(self, sensor: str) -> str:
-        """Return the token of a camera or lidar by its logical name."""
-        return self.tokens.get(sensor) or topic_name(sensor)
-
     def body(self, name: str) -> str:
         """Return a camera's frame, x forward, y left, z up, or a lidar's of its own axes."""
-        return self.prefix + self.token(name)
+        return self.prefix + self.tokens[name]
 
     def optical(self, name: str) -> str:
         """Return the camera's optical frame: z forward, x right, y down."""
         return self.body(name) + OPTICAL_SUFFIX
 
     def names(self) -> tuple[str, ...]:
-        """List every frame's name, those of the cameras last."""
-        named = [self.earth_frame, self.map_frame, self.odom_frame, self.base_frame]
-        for camera in self.tokens:
-            named += [self.body(camera), self.optical(camera)]
+        """List every frame's name, those of the sensors last."""
+        named = [EARTH, self.map_frame, self.odom_frame, self.base_frame]
+        for sensor in self.tokens:
+            named += [self.body(sensor), self.optical(sensor)]
         return tuple(name for name in named if name)
+
+
+def frame_names(settings: Settings, sensors: Iterable[str]) -> FrameNames:
+    """
+    Return the frames' names for cameras and lidars of these logical names.
+
+    The prefix goes before base, odom and the frames of sensors, and not before the map.
+    ConfigurationError where two frames would have the same name.
+    """
+    prefix, odom = settings.frame_prefix, settings.odom_frame
+    frames = FrameNames(
+        settings.map_frame,
+        prefix + settings.base_frame,
+        prefix + odom if odom else '',
+        prefix,
+        topic_names(sensors),
+    )
+    for name, count in Counter(frames.names()).items():
+        if count > 1:
+            raise ConfigurationError(
+                f"two frames would be called '{name}': choose other values for map_frame, "
+                'base_frame, odom_frame or frame_prefix'
+            )
+    return frames

@@ -117,10 +117,10 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         create_services(self, self._reporter.refused)
         # Playback is told this, so often.
         tells: dict[str, tuple[float, Callable[[Playback], list[Effect]]]] = {
-            'advancing the clock': (1.0 / settings.clock_rate, Playback.advance),
-            'showing the road users': (1.0 / settings.marker_rate, Playback.show_tracks),
-            'looking for subscribers': (LOOK_PERIOD_S, Playback.look),
-            'repeating the halted moment': (REPEAT_PERIOD_S, Playback.repeat),
+            'advancing the clock': (1.0 / settings.clock_rate, lambda it: it.advance()),
+            'showing the road users': (1.0 / settings.marker_rate, lambda it: it.show_tracks()),
+            'looking for subscribers': (LOOK_PERIOD_S, lambda it: it.look()),
+            'repeating the halted moment': (REPEAT_PERIOD_S, lambda it: it.repeat()),
         }
         guarded = self._effects.guarded
         for what, (period_s, tell) in tells.items():

@@ -128,7 +128,7 @@ class Reporter:
         for warning in warnings:
             logger.warning(warning)
         found = loaded.scenario
-        for name, token in topic_names([*found.cameras, *found.lidars]).items():
+        for name, token in topic_names(found.sensors).items():
             if token != name:
                 noun = 'camera' if name in found.cameras else 'lidar'
                 logger.info(f"{noun} '{name}' is {token} in topics, frames and parameters")

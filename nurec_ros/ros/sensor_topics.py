@@ -177,7 +177,7 @@ class CameraTopics:
         self.camera = camera
         self.frame_id = frames.optical(camera)
         self.calibration: Calibration = calibration(model)
-        base = f'~/{frames.token(camera)}'
+        base = f'~/{frames.tokens[camera]}'
         self._publications: list[Publication] = []
         try:
             self._raw = self._advertise(outlet, Image, f'{base}/image_raw')
@@ -266,7 +266,7 @@ class LidarTopic:
         elif layout == 'xyzirc' and lidar.model is not None:
             self._channels = channels_of(lidar.model.row_elevations_rad)
         self._dtype = LAYOUTS[layout]
-        topic = f'~/{frames.token(lidar.name)}/points'
+        topic = f'~/{frames.tokens[lidar.name]}/points'
         self._publication = outlet.advertise(PointCloud2, topic, reliable(DEPTH))
         self._message = PointCloud2(height=1, is_bigendian=False, is_dense=True)
         self._message.header.frame_id = frames.body(lidar.name)

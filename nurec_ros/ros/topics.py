@@ -43,8 +43,14 @@ from nurec_ros.ros.conversions import (
     transform_stamped,
 )
 from nurec_ros.ros.ego_topics import DrivenTopics, EgoSensors
-from nurec_ros.ros.markers import delete_all_marker, ego_marker, Lanes, LaneTopic, TrackMarkers
-from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.markers import (
+    delete_all_marker,
+    ego_marker,
+    lane_markers,
+    LaneTopic,
+    TrackMarkers,
+)
+from nurec_ros.ros.names import EARTH, frame_names, FrameNames
 from nurec_ros.ros.outlet import latched, Outlet, Publication, reliable
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.localization import InertialMotion
@@ -55,7 +61,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 try:
     from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
@@ -73,14 +79,14 @@ EGO_COLOUR = (0.46, 0.73, 0.0, 0.8)
 class Prepared:
     """What of a scenario takes long to make and needs no topic: the lanes, an IMU's motion."""
 
-    lanes: Lanes
+    lanes: list[Marker]
     motion: InertialMotion | None
 
     @classmethod
     def of(cls, settings: Settings, scenario: Scenario) -> Prepared:
         """Make it, in any thread: for a large map or an IMU that may take a second."""
         motion = InertialMotion(scenario.ego) if settings.imu_rate else None
-        return cls(Lanes.of(scenario.road_map), motion)
+        return cls(lane_markers(scenario.road_map), motion)
 
 
 class ScenarioTopics:
@@ -96,7 +102,7 @@ class ScenarioTopics:
         self._settings = settings
         self._scenario = scenario
         self._ego: Trajectory | DrivenEgo = scenario.ego
-        self._frames = frame_names(settings(), scenario)
+        self._frames = frame_names(settings(), scenario.sensors)
         self._shown = self._box_shown = False
         made: list[Publication] = []
 
@@ -157,7 +163,7 @@ class ScenarioTopics:
         prepared: what was made of the scenario already.
         """
         settings = self._settings()
-        frames = frame_names(settings, scenario)
+        frames = frame_names(settings, scenario.sensors)
         made = prepared or Prepared.of(settings, scenario)
         self._lanes.change(made.lanes, frames.map_frame)
         self._frames = frames
@@ -337,7 +343,7 @@ class ScenarioTopics:
         transforms = []
         if settings.publish_earth_frame and scenario.T_earth_map is not None:
             earth = Pose.from_matrix(scenario.T_earth_map)
-            transforms.append(transform_stamped(t_ns, frames.earth_frame, frames.map_frame, earth))
+            transforms.append(transform_stamped(t_ns, EARTH, frames.map_frame, earth))
         if frames.odom_frame and settings.publish_tf:
             transforms.append(
                 transform_stamped(t_ns, frames.map_frame, frames.odom_frame, IDENTITY)
@@ -361,18 +367,6 @@ class StateTopic:
     def publish(self, state: PlaybackState) -> None:
         level, values = DiagnosticStatus.OK, state.values()
         self._publication.publish(diagnostic(self._name, level, state.summary, values))
-
-
-def frame_names(settings: Settings, scenario: Scenario) -> FrameNames:
-    """Return the frames' names; ConfigurationError where two would be the same."""
-    return FrameNames.create(
-        map_frame=settings.map_frame,
-        base_frame=settings.base_frame,
-        odom_frame=settings.odom_frame,
-        prefix=settings.frame_prefix,
-        cameras=scenario.cameras,
-        lidars=scenario.lidars,
-    )
 
 
 def _camera_transforms(

@@ -78,6 +78,11 @@ class Scenario:
     road_map: RoadMap | None
     warnings: tuple[str, ...]
 
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Return the names of the cameras and then of the lidars."""
+        return *self.cameras, *self.lidars
+
     def __repr__(self) -> str:
         lidars = f'{len(self.lidars)} lidars, ' if self.lidars else ''
         return (

@@ -287,7 +287,7 @@ def test_wrong_arguments_are_exit_code_2(arguments, words, flag, run):
     [
         (['--server=127.0.0.1'], "--server is '127.0.0.1', expected HOST:PORT"),
         (['--server=localhost:99999'], "--server is 'localhost:99999', expected HOST:PORT"),
-        (['--cameras', 'camera_x'], '--cameras names camera_x; expected'),
+        (['--cameras', 'camera_x'], "--cameras names 'camera_x'; expected"),
         (['--lidars', 'none,x'], "--lidars names 'none' beside 'x'; expected 'none' alone"),
         (['--scene-url', 'ftp://x'], "--scene-url is 'ftp://x', expected a URL"),
         (['--server=a:1,b:2', '--use-proxy'], '--use-proxy is true'),

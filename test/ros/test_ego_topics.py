@@ -25,9 +25,9 @@ from nurec_ros.driving import AckermannCommand, DrivenEgo, motion, TwistCommand
 from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Show, ShowJump
 from nurec_ros.ros import ego_topics
-from nurec_ros.ros.ego_topics import DrivenTopics, due_times
+from nurec_ros.ros.ego_topics import DrivenTopics
 from nurec_ros.ros.loading import read
-from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.names import frame_names
 from nurec_ros.ros.topics import ScenarioTopics
 from nurec_ros.scenario import Scenario
 from nurec_ros.scenario.localization import InertialMotion
@@ -78,17 +78,6 @@ def vector(message):
 
 def after_ms(messages):
     return [(stamp_ns(one) - BEGIN_NS) / MS for one in messages]
-
-
-def test_due_at_begin_and_every_period_after():
-    assert due_times(7, 4.0, 6_999, 1_000_007_000) == [7_000 + 250 * MS * k for k in range(5)]
-    assert due_times(7, 4.0, 7_000, 250_006_999) == []
-    # Each from k itself, in whole microseconds.
-    assert due_times(0, 3.0, 0, 1_000_000_000) == [333_333_000, 666_667_000, 1_000_000_000]
-    whole = due_times(0, 333.0, 0, 7_000_000_000)
-    parts = [t for k in range(700) for t in due_times(0, 333.0, k * 10 * MS, (k + 1) * 10 * MS)]
-    assert parts == whole
-    assert len(whole) == 7 * 333
 
 
 def test_what_time_passes_is_published_and_what_a_jump_passes_over_is_not(outlet, scenario):
@@ -249,7 +238,7 @@ def test_while_the_clock_plays_a_long_path_waits(outlet, ego, monkeypatch):
 
 def test_the_box_of_the_recorded_ego_is_shown_where_there_is_one(outlet):
     topics = DrivenTopics(outlet)
-    frames = FrameNames.create(cameras=[], prefix='two/')
+    frames = frame_names(Settings(frame_prefix='two/'), [])
     box = SimpleNamespace(centre=np.array([1.5, 0.0, 0.8]), dims=np.array([4.5, 1.9, 1.6]))
     for found in (None, box):
         topics.show_box(SimpleNamespace(rig_bbox=found), frames, T0)

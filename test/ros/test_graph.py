@@ -26,7 +26,7 @@ from nav_msgs.msg import Odometry
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.effects import Show
 from nurec_ros.ros import outlet
-from nurec_ros.ros.names import FrameNames, topic_name, topic_names
+from nurec_ros.ros.names import EARTH, frame_names, topic_name, topic_names
 from nurec_ros.ros.outlet import Graph, latched, reliable
 from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
@@ -84,7 +84,7 @@ def test_names_that_collide_get_numbers_and_legal_ones_keep_theirs():
 def test_any_names_give_legal_and_different_topics_and_frames(names: list[str]):
     tokens = topic_names(names)
     assert list(tokens) == names
-    frames = FrameNames.create(cameras=names)
+    frames = frame_names(Settings(), names)
     assert len(frames.names()) == 3 + 2 * len(names)
     for token in tokens.values():
         assert token.isascii()
@@ -99,31 +99,26 @@ def test_ros_takes_every_mended_name(node: Any):
 
 
 @pytest.mark.parametrize(
-    ('given_names', 'frames', 'camera'),
+    ('values', 'frames', 'camera'),
     [
-        ({'cameras': ['a_b']}, ('map', 'base_link', '', 'earth', 'map'), 'a_b'),
+        ({}, ('map', 'base_link', '', 'map'), 'a_b'),
         # The prefix goes before all but the map.
         (
             {
                 'map_frame': 'world',
                 'base_frame': 'rig',
                 'odom_frame': 'odo',
-                'prefix': 'p2/',
-                'cameras': ['a b'],
+                'frame_prefix': 'p2/',
             },
-            ('world', 'p2/rig', 'p2/odo', 'earth', 'p2/odo'),
+            ('world', 'p2/rig', 'p2/odo', 'p2/odo'),
             'p2/a_b',
         ),
-        # A camera that was not announced is mended alone.
-        ({}, ('map', 'base_link', '', 'earth', 'map'), 'a_b'),
     ],
 )
-def test_frames(given_names: dict[str, Any], frames: tuple[str, ...], camera: str):
-    found = FrameNames.create(**given_names)
-    names = (found.map_frame, found.base_frame, found.odom_frame, found.earth_frame, found.parent)
-    assert names == frames
-    name = (given_names.get('cameras') or ['a b'])[0]
-    assert (found.body(name), found.optical(name)) == (camera, f'{camera}_optical_frame')
+def test_frames(values: dict[str, Any], frames: tuple[str, ...], camera: str):
+    found = frame_names(Settings(**values), ['a b'])
+    assert (found.map_frame, found.base_frame, found.odom_frame, found.parent) == frames
+    assert (found.body('a b'), found.optical('a b')) == (camera, f'{camera}_optical_frame')
 
 
 @pytest.mark.parametrize(
@@ -131,14 +126,14 @@ def test_frames(given_names: dict[str, Any], frames: tuple[str, ...], camera: st
     [
         {'map_frame': 'x', 'base_frame': 'x'},
         {'odom_frame': 'map'},
-        {'map_frame': 'earth'},
-        {'base_frame': 'front', 'cameras': ['front']},
-        {'odom_frame': 'front_optical_frame', 'cameras': ['front']},
+        {'map_frame': EARTH},
+        {'base_frame': 'front'},
+        {'odom_frame': 'front_optical_frame'},
     ],
 )
 def test_two_frames_of_one_name_are_refused(names: dict[str, Any]):
     with pytest.raises(ConfigurationError, match="two frames would be called '"):
-        FrameNames.create(**names)
+        frame_names(Settings(**names), ['front'])
 
 
 # QoS.
@@ -170,7 +165,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
 
 
 def camera(node: Any, name: str = 'front') -> CameraTopics:
-    return CameraTopics(Graph(node), FrameNames.create(cameras=[name]), name, MODEL, 'jpeg')
+    return CameraTopics(Graph(node), frame_names(Settings(), [name]), name, MODEL, 'jpeg')
 
 
 def publish_all(node: Any, scenario: Scenario) -> dict[str, Any]:

@@ -399,7 +399,7 @@ def test_the_example_street_is_marked_as_its_lanes_are(loaded: ReadScenario):
     street = loaded.scenario
     shown = Shown(street)
     markers = shown.load(street, loaded.prepared)
-    assert loaded.prepared.lanes.markers == markers == shown.load(street)
+    assert loaded.prepared.lanes == markers == shown.load(street)
     assert len(markers) == len(street.road_map.boundaries)
     assert {marker.ns for marker in markers} == {'solid', 'broken', 'curb', 'unmarked'}
     # A half of the street: 3.5 m to drive in the middle of, 1.8 m for bicycles, 2.4 m to park.

@@ -274,6 +274,7 @@ def test_what_there_is_to_know_of_sensors_is_logged_at_each_load(reporter, logge
     scenario = SimpleNamespace(
         cameras=cameras,
         lidars=clouds,
+        sensors=(*cameras, *clouds),
         sequence_id='street',
         T_earth_map=None,
         tracks=SimpleNamespace(ids=('1',)),

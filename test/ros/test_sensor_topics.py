@@ -31,7 +31,7 @@ from nurec_ros.rendering.frames import Cloud, Failure, Frame
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.ros import loading, sensor_topics
 from nurec_ros.ros.loading import Loaded, read
-from nurec_ros.ros.names import FrameNames
+from nurec_ros.ros.names import frame_names
 from nurec_ros.ros.sensor_topics import CameraTopics, channels_of, LidarTopic
 from nurec_ros.scenario import Lidar
 from nurec_ros.scenario.cameras import PinholeCamera
@@ -43,7 +43,7 @@ from sensor_msgs.msg import CameraInfo, PointField
 pytestmark = pytest.mark.ros
 
 MODEL = PinholeCamera(resolution=(64, 48), principal_point=(31.0, 24.0), focal_length=(50.0, 50.0))
-FRAMES = FrameNames.create(cameras=['front cam'], lidars=['top lidar'], prefix='two/')
+FRAMES = frame_names(Settings(frame_prefix='two/'), ['front cam', 'top lidar'])
 RAW, COMPRESSED, INFO = (
     f'~/front_cam/{name}' for name in ('image_raw', 'image_raw/compressed', 'camera_info')
 )

@@ -17,7 +17,7 @@ from test.support.archives import build_archive, CAMERAS
 from test.support.player_bench import BEGIN_NS, END_NS
 
 from nurec_ros.errors import ConfigurationError, ScenarioError
-from nurec_ros.ros.loading import choose_cameras, choose_lidars, read
+from nurec_ros.ros.loading import choose, read
 from nurec_ros.settings import Settings
 import pytest
 
@@ -71,12 +71,12 @@ KNOWN = ('front', 'rear left', 'rear-left')
     ],
 )
 def test_cameras_are_chosen_in_the_order_of_the_file(wanted, chosen):
-    assert choose_cameras(KNOWN, wanted) == chosen
+    assert choose(KNOWN, wanted, 'camera') == chosen
 
 
 def test_unknown_cameras_are_named_with_all_that_there_are():
     with pytest.raises(ConfigurationError) as error:
-        choose_cameras(KNOWN, ('front', 'roof', 'boot'))
+        choose(KNOWN, ('front', 'roof', 'boot'), 'camera')
     for name in ("'roof'", "'boot'", "'front', ", "'rear left' (rear_left)"):
         assert name in str(error.value)
 
@@ -91,17 +91,17 @@ def test_unknown_cameras_are_named_with_all_that_there_are():
     ],
 )
 def test_lidars_are_chosen_alike_or_none_of_them(known, wanted, chosen):
-    assert choose_lidars(known, wanted) == chosen
+    assert choose(known, wanted, 'lidar') == chosen
 
 
 def test_none_of_the_lidars_and_one_of_them_cannot_be():
     with pytest.raises(ConfigurationError, match="lidars names 'none' beside 'top'; expected 'n"):
-        choose_lidars(('top',), ('none', 'top'))
+        choose(('top',), ('none', 'top'), 'lidar')
 
 
 def test_no_camera_at_all():
     with pytest.raises(ConfigurationError, match='has no camera'):
-        choose_cameras((), ('front',))
+        choose((), ('front',), 'camera')
 
 
 def test_a_camera_of_an_unknown_model_is_left_out(tmp_path):

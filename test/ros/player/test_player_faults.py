@@ -46,6 +46,7 @@ from nurec_ros.ros.reporter import Reporter
 from nurec_ros.ros.sensor_topics import CameraTopics
 from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario
+from nurec_ros.settings import Settings
 import pytest
 import rclpy
 from rclpy.node import Node
@@ -197,8 +198,8 @@ def fault(
     ('owner', 'name', 'doing'),
     [
         (Scenario, 'load', 'reading {}'),
-        (loading, 'moved_inward', 'reading {}'),
-        (loading, 'choose_cameras', 'preparing the cameras of {}'),
+        (Settings, 'range_ns', 'reading {}'),
+        (loading, 'choose', 'preparing the cameras of {}'),
         (parameters, 'topic_names', 'loading {}'),
         (RenderOptions, 'of', 'loading {}'),
         (loading, 'RenderPipeline', 'making the render pipeline of {}'),
