@@ -29,7 +29,7 @@ import signal
 import sys
 from test.support.archives import START_US
 from test.support.listener import Listener
-from test.support.player_bench import stamp_ns, state_of
+from test.support.player_bench import SECOND, stamp_ns, state_of
 import time
 from typing import Any
 
@@ -42,7 +42,6 @@ try:
 except ImportError:
     AckermannDriveStamped = None
 
-SECOND = 1_000_000_000
 # What a driver goes for.
 SPEED = 4.0
 TOPICS = {

@@ -104,7 +104,6 @@ class Listener:
 
     @property
     def subscriptions(self) -> int:
-        """Return how many there are."""
         return len(self._subscriptions)
 
     def keep(self, count: int) -> None:
@@ -174,7 +173,6 @@ class Listener:
         return self.until(answered, what).result()
 
     def close(self) -> None:
-        """End node and executor."""
         self.executor.shutdown()
         self.node.destroy_node()
 

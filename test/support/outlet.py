@@ -46,12 +46,10 @@ class RecordingOutlet:
         return self.topics[topic]
 
     def messages(self, topic: str) -> list[Any]:
-        """Return the messages of one topic."""
         return [message for name, message in self.published if name == topic]
 
     @property
     def order(self) -> list[str]:
-        """Return the topics of all messages."""
         return [name for name, _ in self.published]
 
     @property

@@ -26,6 +26,8 @@ from test.support.process import Process
 from typing import Any
 import zipfile
 
+import pytest
+
 # A port that nobody listens on: the player goes on without pictures.
 NOWHERE = '127.0.0.1:1'
 MS = 1_000_000
@@ -74,7 +76,7 @@ def _report_every(seconds: float) -> None:
     player_node.REPORT_PERIOD_S = seconds
 
 
-class Client:
+class PlayerClient:
     """
     Calls a player, and hears its clock, its state and its reports; `quick` is that of Listener.
 
@@ -170,7 +172,6 @@ class Client:
         return str(answer.message)
 
     def seek(self, t_ns: int) -> None:
-        """Seek, which must succeed."""
         from builtin_interfaces.msg import Time
         from rosbag2_interfaces.srv import Seek
 
@@ -203,7 +204,6 @@ class Client:
         self.until(lambda: self.state['done'], 'the end')
 
     def get(self, name: str) -> Any:
-        """Return the value of a parameter."""
         from rcl_interfaces.srv import GetParameters
         from rclpy.parameter import parameter_value_to_python
 
@@ -261,11 +261,10 @@ class Client:
         )
 
     def close(self) -> None:
-        """End the client."""
         self.listener.close()
 
 
-class Bench(Client):
+class Bench(PlayerClient):
     """
     A player in its own process, and its client.
 
@@ -283,8 +282,10 @@ class Bench(Client):
         report_s: float = 1.0,
     ) -> None:
         super().__init__(context, name=name, quick=quick)
-        self.player = running_player(folder, parameters, *rules, report_s=report_s)
-        self.domain = 0
+        self.domain = context.get_domain_id()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('ROS_DOMAIN_ID', str(self.domain))
+            self.player = running_player(folder, parameters, *rules, report_s=report_s)
 
     def alive(self) -> bool:
         return self.player.alive()

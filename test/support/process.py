@@ -28,7 +28,7 @@ import importlib
 from importlib.util import find_spec
 import inspect
 import multiprocessing
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 import os
 from pathlib import Path
@@ -94,17 +94,35 @@ class Process:
         self._log = log
         log.write_bytes(b'')
         words = [str(argument) for argument in arguments]
-        self._process: _Fresh | _Forked
+        self._process: subprocess.Popen[bytes] | ForkServerProcess
         if fresh:
-            self._process = _Fresh(module, words, log)
+            with log.open('ab') as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, '-m', module, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
         else:
-            self._process = _Forked(module, words, log, before)
+            details = (module, words, log, dict(os.environ), before)
+            self._process = forks().Process(target=_run, args=details, daemon=True)
+            self._process.start()
+        assert self._process.pid
         self.pid = self._process.pid
 
     @property
     def code(self) -> int | None:
         """Return the exit code; None while it runs."""
-        return self._process.code
+        one = self._process
+        return one.poll() if isinstance(one, subprocess.Popen) else one.exitcode
+
+    def _ends(self) -> bool:
+        if isinstance(self._process, subprocess.Popen):
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+        else:
+            self._process.join(END_S)
+        return self.code is not None
 
     @property
     def output(self) -> str:
@@ -126,12 +144,12 @@ class Process:
 
     def wait(self) -> int:
         """Wait for its end and return the exit code."""
-        code = self._process.wait(END_S)
-        if code is None:
+        if not self._ends():
             # Left alone it would meet others in its domain.
             self.send_signal(signal.SIGKILL)
             pytest.fail(f'{self._log.stem} does not end:\n{self.output}')
-        return code
+        assert self.code is not None
+        return self.code
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
@@ -148,59 +166,15 @@ class Process:
     def end(self) -> None:
         """End it, whatever it does."""
         self.send_signal(signal.SIGINT)
-        if self._process.wait(END_S) is None:
+        if not self._ends():
             self.send_signal(signal.SIGKILL)
-            self._process.wait(END_S)
+            self._ends()
 
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-class _Fresh:
-    """A process of a Python that is started anew."""
-
-    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
-        with log.open('ab') as output:
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
-
-    @property
-    def code(self) -> int | None:
-        return self._process.poll()
-
-    def wait(self, seconds: float) -> int | None:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        return self.code
-
-
-class _Forked:
-    """A process that is forked from one that has imported everything."""
-
-    def __init__(
-        self, module: str, arguments: list[str], log: Path, before: Callable[[], object]
-    ) -> None:
-        details = (module, arguments, log, dict(os.environ), before)
-        self._process = forks().Process(target=_run, args=details, daemon=True)
-        self._process.start()
-        assert self._process.pid
-        self.pid = self._process.pid
-
-    @property
-    def code(self) -> int | None:
-        return self._process.exitcode
-
-    def wait(self, seconds: float) -> int | None:
-        self._process.join(seconds)
-        return self.code
 
 
 @cache

@@ -102,12 +102,9 @@ def start(benches: list[Bench], tmp_path_factory: pytest.TempPathFactory) -> Cal
         context = rclpy.Context()
         rclpy.init(args=['test'], context=context, domain_id=domain)
         folder = tmp_path_factory.mktemp('player')
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv('ROS_DOMAIN_ID', str(domain))
-            bench = Bench(
-                folder, context, parameters, *rules, name=name, quick=True, report_s=report_s
-            )
-        bench.domain = domain
+        bench = Bench(
+            folder, context, parameters, *rules, name=name, quick=True, report_s=report_s
+        )
         benches.append(bench)
         return bench
 

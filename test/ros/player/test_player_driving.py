@@ -325,18 +325,12 @@ def test_unstamped_twists_count_from_their_arrival_and_the_other_type_is_named(
 
 
 def assert_a_step_apart(one, other):
-    """Compare two poses of the wire: each number within one step of float32."""
-    numbers = [
-        np.array(
-            (it.vec.x, it.vec.y, it.vec.z, it.quat.w, it.quat.x, it.quat.y, it.quat.z),
-            dtype=np.float32,
-        )
-        for it in (one, other)
-    ]
-    # Around 0 the step is that of the quaternion, or of the position, as a whole.
-    large = np.maximum(np.abs(numbers[0]), np.abs(numbers[1]))
-    large[:3], large[3:] = np.maximum(large[:3], large[:3].max()), np.maximum(large[3:], 0.5)
-    assert (np.abs(numbers[0] - numbers[1]) <= np.spacing(large)).all(), numbers
+    """Compare two poses of the wire: within one step of float32 at their size."""
+    place, wanted = ([it.vec.x, it.vec.y, it.vec.z] for it in (one, other))
+    step = np.spacing(np.float32(np.abs(wanted).max()))
+    np.testing.assert_allclose(place, wanted, rtol=0, atol=step)
+    turn, wanted = ([it.quat.w, it.quat.x, it.quat.y, it.quat.z] for it in (one, other))
+    np.testing.assert_allclose(turn, wanted, rtol=0, atol=np.spacing(np.float32(0.5)))
 
 
 def test_a_driver_that_replays_the_recorded_poses_gets_the_requests_of_the_recording(

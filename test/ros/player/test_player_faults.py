@@ -27,7 +27,7 @@ import os
 from pathlib import Path
 import re
 from test.support.archives import build_archive, CAMERAS, example_tracks, START_US
-from test.support.player_bench import BEGIN_NS, Client, FRONT, REAR, SECOND, stamp_ns
+from test.support.player_bench import BEGIN_NS, FRONT, PlayerClient, REAR, SECOND, stamp_ns
 from test.support.waiting import until
 import threading
 from typing import Any
@@ -62,7 +62,7 @@ DURATION_S = 300.0
 LATER_NS = BEGIN_NS + SECOND
 
 
-class Host(Client):
+class Host(PlayerClient):
     """A player and its client, spun by the test: what a callback raises fails the test."""
 
     def __init__(self, usdz: Path, server: str, name: str = 'nurec') -> None:

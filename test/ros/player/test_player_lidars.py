@@ -16,7 +16,7 @@
 import math
 import struct
 from test.preview.drawn_world import cast_spin, placed, pose, yaw
-from test.support.archives import build_archive, CAMERAS, ego_pose, START_US, track, yawed
+from test.support.archives import build_archive, CAMERAS, ego_pose, example_tracks, START_US
 from test.support.lidars import (
     add_lidar,
     ELEVATIONS,
@@ -238,47 +238,14 @@ PANDAR = DEVICES[sensorsim_pb2.PANDAR128]
 ROWS, COLUMNS = 64, 900
 # Each of them cast in Python would take half a minute.
 EVERY = 9
-SPAN_US = 100_000
-TIMES_US = [START_US + k * SPAN_US for k in range(21)]
-# Class, size, where at START, turned by, speed along x. All within 30 m, and none behind another.
-BOXES = (
-    ('automobile', (4.5, 1.9, 1.6), (17.0, -3.5), 0.2, 3.0),
-    ('person', (0.6, 0.7, 1.8), (12.0, 7.0), 0.0, -1.0),
-    ('bus', (11.0, 2.6, 3.2), (-12.0, 6.0), 0.4, 0.0),
-    ('heavy_truck', (8.0, 2.5, 3.4), (4.0, -11.0), -0.3, 0.0),
-    ('person', (0.6, 0.7, 1.7), (-6.0, -6.0), 1.0, 0.0),
-    ('automobile', (4.3, 1.8, 1.5), (24.0, 11.0), 1.3, -2.0),
-)
-DIMS = np.array([dims for _, dims, *_ in BOXES])
+DIMS = np.array([one['dims'] for one in example_tracks()[:3]])
 
 
-def boxes_at(t_us):
-    """Return where the boxes are (N, 4, 4)."""
-    seconds = (t_us - START_US) * 1e-6
-    return np.array(
-        [
-            pose((x + speed * seconds, y, dims[2] / 2), yaw(turn))
-            for _, dims, (x, y), turn, speed in BOXES
-        ]
-    )
-
-
-def documents():
-    tracks = []
-    for name, (label, dims, (x, y), turn, speed) in enumerate(BOXES):
-        way = [yawed(x + speed * 1e-6 * (t - START_US), y, dims[2] / 2, turn) for t in TIMES_US]
-        tracks.append(track(str(name), label, way, TIMES_US, dims=dims))
-    return tracks
-
-
-@pytest.fixture(scope='module')
-def rays_usdz(tmp_path_factory):
-    spins = [[t - SPAN_US, t] for t in TIMES_US[1:]]
-    return build_archive(
-        tmp_path_factory.mktemp('rays'),
-        tracks=documents(),
-        edit_rig=lambda rig: add_lidar(rig, spins=spins),
-    )
+def boxes_at(seconds):
+    """Return where the archive's car, person and truck are, (3, 4, 4)."""
+    car = pose((20.0 + 6.0 * seconds, 3.5, 0.8), yaw(0.3 * seconds))
+    person = pose((12.0, -6.0 + 1.4 * seconds, 0.9), yaw(math.pi / 2))
+    return np.array([car, person, pose((30.0, -4.0, 1.5))])
 
 
 def matrix_of(transform):
@@ -287,66 +254,58 @@ def matrix_of(transform):
     return pose((at.x, at.y, at.z), turn)
 
 
-def test_points_are_where_rays_of_ones_own_end(bench, load, rays_usdz):
+def test_points_are_where_rays_of_ones_own_end(bench, load, usdz):
     """By what TF says, which has the sensor's own frame, and a transform of each cloud's stamp."""
-    with PreviewServer([rays_usdz]) as server:
-        load(usdz_path=str(rays_usdz), server=server.address)
+    with PreviewServer([usdz]) as server:
+        load(server=server.address)
         fixed = bench.hear(TFMessage, '/tf_static', latched=True)
         moving = bench.listen(TFMessage, '/tf')
         clouds = heard(bench)
         (mount,) = [one for one in fixed[-1].transforms if one.child_frame_id == LIDAR]
         assert mount.header.frame_id == 'base_link'
         np.testing.assert_allclose(matrix_of(mount), T_RIG_LIDAR, atol=1e-12)
-        for moment_us in (TIMES_US[8], TIMES_US[16]):
-            bench.configure(tick_us=8 * SPAN_US)
+        before_us = START_US
+        for start_us, end_us in (SPINS[6], SPINS[10]):
+            bench.configure(tick_us=end_us - before_us)
             bench.trigger('tick')
+            before_us = end_us
 
-            def at_once(messages, stamp=1000 * moment_us):
+            def at_once(messages, stamp=1000 * end_us):
                 return [one for one in messages if stamp_ns(one) == stamp]
 
             (cloud,) = bench.until(lambda found=at_once: found(clouds), 'the cloud of the moment')
+            # The ego's is the only frame that moves.
             places = bench.until(
-                lambda found=at_once: [
-                    one
-                    for message in moving
-                    for one in found(message.transforms)
-                    if one.child_frame_id == 'base_link'
-                ],
+                lambda found=at_once: found(one for m in moving for one in m.transforms),
                 'its transform',
             )
+            start, end = (1e-6 * (t - START_US) for t in (start_us, end_us))
             T_map_rig = matrix_of(places[0])
-            true = ego_pose((moment_us - START_US) * 1e-6)
             # Between poses the archive's arc is a chord.
-            np.testing.assert_allclose(T_map_rig[:3, 3], np.array(true)[:3, 3], atol=0.01)
+            np.testing.assert_allclose(T_map_rig[:3, 3], np.array(ego_pose(end))[:3, 3], atol=0.01)
             assert cloud.header.frame_id == LIDAR
-            check(cloud, T_map_rig @ matrix_of(mount), moment_us)
+            check(cloud, T_map_rig @ matrix_of(mount), start, end)
 
 
-def check(cloud, T_map_lidar, moment_us):
-    """Compare a cloud, placed by what TF says, with the world of its moment."""
+def check(cloud, T_map_lidar, *spin):
+    """Compare a cloud, placed by what TF says, with the world of its moment, the spin's end."""
     rows = np.frombuffer(bytes(cloud.data), '<f4').reshape(-1, 4).astype(float)
     seen = placed(rows[:, :3], T_map_lidar)
-    start, end = (
-        np.array(ego_pose((t - START_US) * 1e-6)) @ np.array(T_RIG_LIDAR)
-        for t in (moment_us - SPAN_US, moment_us)
-    )
+    start, end = (np.array(ego_pose(seconds)) @ np.array(T_RIG_LIDAR) for seconds in spin)
     # It turns by more than a degree within the spin.
     turned = Rotation.from_matrix(start[:3, :3].T @ end[:3, :3]).magnitude()
     assert math.degrees(turned) > 1.0
-    boxes = boxes_at(moment_us)
+    boxes = boxes_at(spin[1])
     fired = (beams(PANDAR, ROWS, COLUMNS).elevations, COLUMNS)
     expected, what = cast_spin(fired, PANDAR.farthest, boxes, DIMS, start, end, every=EVERY)
-    assert {-1, *range(len(BOXES))} == set(what.tolist())
+    assert {-1, *range(len(boxes))} == set(what.tolist())
     distance, _ = cKDTree(seen).query(expected)
     assert distance.max() < 0.01
     # And nothing is anywhere else: each point lies on the ground or on a side of a box.
     off = np.abs(seen[:, 2])
-    counts = []
     for box, dims in zip(boxes, DIMS, strict=True):
         local = np.abs((seen - box[:3, 3]) @ box[:3, :3]) - dims / 2
-        off = np.minimum(off, np.abs(local.max(axis=1)))
-        on_it = (np.abs(local.max(axis=1)) < 0.01) & (seen[:, 2] > 0.02)
-        counts.append(np.count_nonzero(on_it))
-        assert np.linalg.norm(box[:3, 3] - end[:3, 3]) < 30.0
+        side = np.abs(local.max(axis=1))
+        off = np.minimum(off, side)
+        assert np.count_nonzero((side < 0.01) & (seen[:, 2] > 0.02)) >= 20
     assert off.max() < 0.01
-    assert min(counts) >= 20

@@ -100,10 +100,8 @@ def test_who_comes_after_a_load_sees_nothing_of_before(bench, other):
 
 def test_topics_and_parameters_of_cameras_come_and_go(bench, other):
     assert topics_of(bench) == info_topics(*CAMERAS)
-    staying = bench.infos_of(FRONT)
     bench.load(usdz_path=other)
     bench.until(lambda: topics_of(bench) == info_topics(FRONT, OTHER_CAMERA), 'the new topics')
-    bench.until(lambda: stamp_ns(staying[-1]) == OTHER_NS, 'the picture after load')
     assert stamp_ns(bench.infos_of(OTHER_CAMERA)[0]) == OTHER_NS
     assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
 
@@ -212,9 +210,7 @@ ROADS = road() + road().replace('laneSection', 'x')
 # What is in them, what is said of it, and the cameras that are there.
 ODD = {
     'no tracks': ({'leave_out': [TRACKS]}, TRACKS, CAMERAS),
-    'no data_info': ({'leave_out': [INFO]}, INFO, CAMERAS),
     'broken data_info': ({'members': {INFO: '[1, 2'}}, INFO, CAMERAS),
-    'broken metadata': ({'metadata': '\t: ]['}, 'metadata.yaml', CAMERAS),
     'broken map': ({'members': {'map.xodr': '<OpenDRIVE'}}, 'map.xodr', CAMERAS),
     'no lane section': ({'members': {'map.xodr': xodr(roads=ROADS)}}, 'map.xodr', CAMERAS),
     'unknown lens': (of_camera(lambda _, lens: lens.update(type='compound-eye')), FRONT, [REAR]),
@@ -227,7 +223,6 @@ ODD = {
     'no frames': ({'edit_rig': {f'{FRAME_TIMES}.{FRONT}@{SEQUENCE_ID}': []}}, 'no times', CAMERAS),
     'no road users': ({'tracks': []}, TRACKS, CAMERAS),
     'no cameras': ({'cameras': ()}, 'there are no cameras', ()),
-    'unknown keys': ({'edit_rig': {'something_new': {'a': 1}}}, 'something_new', CAMERAS),
     'other members missing': (
         {'leave_out': ['metadata.yaml', 'default.usda', 'volume.nurec']},
         'metadata.yaml',

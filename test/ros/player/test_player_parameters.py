@@ -182,17 +182,6 @@ def test_a_value_of_another_type_or_out_of_range_is_refused_with_what_is_allowed
     assert running.get('rate') == 1.0
 
 
-def test_rate_changes_on_the_way_without_a_jump(bench):
-    bench.configure(rate=0.1)
-    bench.trigger('play')
-    before = len(bench.clocks)
-    bench.spin(bench.clocks, 20)
-    bench.configure(rate=10.0)
-    bench.until(lambda: bench.state['done'], 'the end')
-    stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
-    assert stamps == sorted(stamps)
-
-
 # What is taken at start, in what type it is stored.
 STORED = {
     'rate:=10': 10.0,

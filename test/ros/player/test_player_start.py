@@ -99,10 +99,7 @@ GOOD = 'usdz_path:=good.usdz'
         # Of the wrong type or out of range.
         (['rate:=fast'], ['rate', 'fast', '0.01', '100']),
         (['rate:=0'], ['rate', '0.01', '100']),
-        (['resolution_scale:=3.0'], ['resolution_scale', '0.01', '2']),
         (['image_format:=bmp'], ['image_format', 'bmp', 'jpeg', 'png', 'rgb']),
-        (['loop:=maybe'], ['loop', 'maybe']),
-        (['image_quality:=101'], ['image_quality', '1', '100']),
         (['rig_offset:=[1.0, 2.0]'], ['rig_offset', '6']),
         (['rig_offset:=[.nan, 0.0, 0.0, 0.0, 0.0, 0.0]'], ['rig_offset', 'finite']),
         (['service_prefix:=a b c'], ['service_prefix', 'a b c', 'full name of a gRPC service']),

@@ -32,6 +32,5 @@ collect_ignore_glob = ['test_*.py'] if MISSING else []
 def recording(tmp_path_factory: pytest.TempPathFactory, ros_environment: None) -> Any:
     """Return the session's recording, read back."""
     from test.ros.session.drive import run
-    from test.ros.session.recording import Recording
 
-    return Recording(run(tmp_path_factory.mktemp('session')))
+    return run(tmp_path_factory.mktemp('session'))

@@ -14,8 +14,8 @@
 """
 A whole session: a player in its own process, a render server, and a client that records.
 
-`run` plays it and gives what a test needs: what was recorded, what the client did and was told,
-and the truth about the scenarios.
+`run` plays it and gives what was recorded, what the client did and was told, and the truth about
+the scenarios.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 import contextlib
 from pathlib import Path
-from test.ros.session.recording import Act, Entry, LATCHED, Recorder, RELIABLE, Session
+from test.ros.session.recording import Act, Entry, LATCHED, Recorder, Recording, RELIABLE
 from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
 from test.support.domain import claim_domain
 from test.support.player_bench import Bench, serve
@@ -59,7 +59,6 @@ CAMERA_TOPICS = {
 
 
 def camera_topics(*cameras: str) -> dict[str, tuple[str, bool]]:
-    """Return the topics of cameras."""
     return {
         f'/nurec/{camera}/{name}': offer
         for camera in cameras
@@ -114,7 +113,6 @@ class Client:
         self._does(f'{name} refused', self._bench.refusal, name)
 
     def call(self, service_type: type, name: str) -> None:
-        """Call a service of rosbag2's."""
         self._does(name, self._bench.call, service_type, name)
 
     def seek(self, t_ns: int) -> None:
@@ -131,7 +129,6 @@ class Client:
         self.until(there, f'clock at {t_ns}')
 
     def set_rate(self, rate: float) -> None:
-        """Set the rate by its service."""
         from rosbag2_interfaces.srv import SetRate
 
         with self._logged('rate') as answer:
@@ -139,13 +136,11 @@ class Client:
             answer[0] = rate
 
     def configure(self, **values: Any) -> None:
-        """Set parameters, which must succeed."""
         with self._logged('configure') as answer:
             assert all(result.successful for result in self._bench.configure(**values))
             answer[0] = values
 
     def loop(self, end_ns: int) -> None:
-        """Let the clock start over."""
         self._recorder.take()
         before_ns = max(end_ns - SECOND // 5, self._clock_ns)
         with self._logged('loop'):
@@ -337,15 +332,12 @@ def recorded_player(
 
     if not hasattr(Subscription, 'CallbackType'):
         pytest.skip('this rclpy does not tell when a message was sent')
-    domain = claim_domain()
     context = rclpy.Context()
-    rclpy.init(args=['test'], context=context, domain_id=domain)
+    rclpy.init(args=['test'], context=context, domain_id=claim_domain())
     # Before anybody publishes: nothing is missed but what is sent before the two have met.
     node = Node('recorder', context=context)
     recorder = Recorder(node, topics)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(domain))
-        bench = Bench(folder, context, parameters, quick=True)
+    bench = Bench(folder, context, parameters, quick=True)
     try:
         yield bench, recorder
     finally:
@@ -354,8 +346,7 @@ def recorded_player(
         rclpy.try_shutdown(context=context)
 
 
-def run(folder: Path) -> Session:
-    """Play the session."""
+def run(folder: Path) -> Recording:
     truths = build(folder)
     with serve(*(one.path for one in truths), render=picture) as server:
         parameters = {
@@ -371,4 +362,4 @@ def run(folder: Path) -> Session:
             client.until(lambda: all(recorder.topics[name] for name in wanted), 'all topics')
             perform(client, truths, folder)
             code, output = client.interrupt(), bench.player.output
-    return Session(recorder, truths, tuple(client.acts), code, output)
+    return Recording(recorder, truths, client.acts, code, output)

@@ -21,7 +21,7 @@ knows nothing of ROS or of us.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +68,6 @@ class Entry:
 
 
 def nanoseconds(stamp: Any) -> int:
-    """Return a time message as integer nanoseconds."""
     return int(stamp.sec) * SECOND + int(stamp.nanosec)
 
 
@@ -120,7 +119,6 @@ class Recorder:
             self._subscriptions[name] = subscription, kind
 
     def take(self) -> None:
-        """Take what has come."""
         for name, (subscription, kind) in self._subscriptions.items():
             entries = self.topics[name]
             handle = subscription.handle
@@ -157,21 +155,6 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Session:
-    """What was left of a session."""
-
-    recorder: Recorder
-    truths: tuple[Truth, Truth, Truth]
-    acts: tuple[Act, ...]
-    exit_code: int
-    output: str
-
-    def named(self, name: str) -> list[Act]:
-        """Return the acts of a name."""
-        return [act for act in self.acts if act.name == name]
-
-
-@dataclass(frozen=True)
 class Era:
     """A stretch of the recording in which /clock never goes back, from its first clock on."""
 
@@ -194,14 +177,22 @@ class Stretch:
 
 
 class Recording:
-    """Everything that was recorded, in the order in which it was sent."""
+    """Everything that was recorded, in the order in which it was sent, and how it came about."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.offers = session.recorder.offers
+    def __init__(
+        self,
+        recorder: Recorder,
+        truths: tuple[Truth, Truth, Truth],
+        acts: Sequence[Act],
+        exit_code: int,
+        output: str,
+    ) -> None:
+        self.offers, self.unexpected = recorder.offers, recorder.unexpected
+        self.truths, self.acts = truths, acts
+        self.exit_code, self.output = exit_code, output
         self._topics = {
             name: sorted(entries, key=lambda one: one.sent_ns)
-            for name, entries in session.recorder.topics.items()
+            for name, entries in recorder.topics.items()
         }
         every = (one for entries in self._topics.values() for one in entries)
         self.entries = sorted(every, key=lambda one: one.sent_ns)
@@ -228,12 +219,10 @@ class Recording:
         return [one for one in self.of('~/tracks', from_ns, to_ns) if not clears(one.message)]
 
     def images(self, camera: str, kind: str = 'image_raw/compressed') -> list[Entry]:
-        """Return a camera's messages."""
         return self.of(f'~/{camera}/{kind}')
 
     @cached_property
     def clocks(self) -> list[Entry]:
-        """Return the messages of /clock."""
         return self.of('/clock')
 
     def clock_at(self, sent_ns: int) -> int:
@@ -256,7 +245,7 @@ class Recording:
 
     def truth_at(self, t_ns: int) -> Truth:
         """Return the scenario that a moment is in."""
-        return next(truth for truth in self.session.truths if truth.contains(t_ns))
+        return next(truth for truth in self.truths if truth.contains(t_ns))
 
     @cached_property
     def eras(self) -> list[Era]:
@@ -292,6 +281,9 @@ class Recording:
 
     # Acts, and the rest between them.
 
+    def named(self, name: str) -> list[Act]:
+        return [act for act in self.acts if act.name == name]
+
     @cached_property
     def states(self) -> list[tuple[int, dict[str, Any]]]:
         """Return the messages of ~/state: when they were sent, and their values parsed."""
@@ -308,7 +300,7 @@ class Recording:
         """
         found = []
         # One wait for pictures has other acts in it.
-        acts = [act for act in self.session.acts if act.name != 'pictures']
+        acts = [act for act in self.acts if act.name != 'pictures']
         for act, following in pairwise(acts):
             from_ns, to_ns = act.answered_ns, following.called_ns
             era = self.era_at(to_ns)
@@ -327,8 +319,8 @@ class Recording:
         To the last pictures that the client waited for before the next load: what is under way
         then may be lost with its publisher.
         """
-        acts, waits = self.session.acts, self.session.named('pictures')
-        loads = self.session.named('load')
+        acts, waits = self.acts, self.named('pictures')
+        loads = self.named('load')
         calls = [*(act.called_ns for act in loads), 1 << 62]
         for start, call in zip([0, *(act.answered_ns for act in loads)], calls, strict=True):
             first = next(act.called_ns for act in acts if act.called_ns > start)

@@ -22,15 +22,18 @@ and from closed forms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 import math
 from pathlib import Path
 from test.support.archives import (
     build_archive,
     Document,
     ego_pose,
+    put,
+    REMOVED,
     rig_document,
     sample_times,
+    SEQUENCE_ID,
     START_US,
     track,
     yawed,
@@ -47,6 +50,7 @@ FRONT, REAR, CROSS = (
     'camera_rear_left_70fov',
     'camera_cross_left_120fov',
 )
+BOX, HEIGHT = 'rig_trajectories[0].rig_bbox', 'T_sensor_rig[2][3]'
 # Much more than is played: a client that is late is not to find the end.
 LONG_S, MIDDLE_S = 20.0, 12.0
 CAMERA_HZ = 20.0
@@ -105,10 +109,9 @@ class Truth:
 
 
 def build(folder: Path) -> tuple[Truth, Truth, Truth]:
-    """Write the three archives."""
     walker = _moving('1', 'person', 0, 0.5, at=(9.0, 2.0), velocity=(0.5, 0.0))
     return (
-        _write(folder, 'first', START_US, LONG_S, (FRONT, REAR), _tracks_of_first()),
+        _write(folder, 'first', START_US, LONG_S, (FRONT, REAR), _tracks_of_first(), {}),
         _write(
             folder,
             'second',
@@ -116,9 +119,9 @@ def build(folder: Path) -> tuple[Truth, Truth, Truth]:
             MIDDLE_S,
             (FRONT, CROSS),
             _tracks_of_second(),
-            _raise_cameras,
+            {f'camera_calibrations.{one}@{SEQUENCE_ID}.{HEIGHT}': 1.8 for one in (FRONT, CROSS)},
         ),
-        _write(folder, 'third', 0, 0.5, (REAR,), [walker], _take_box),
+        _write(folder, 'third', 0, 0.5, (REAR,), [walker], {BOX: REMOVED}),
     )
 
 
@@ -129,12 +132,13 @@ def _write(
     duration_s: float,
     cameras: tuple[str, ...],
     tracks: list[Document],
-    edit_rig: Callable[[Document], object] = bool,
+    edits: Mapping[str, object],
 ) -> Truth:
     rig = rig_document(
         duration_s=duration_s, start_us=start_us, cameras=cameras, camera_hz=CAMERA_HZ
     )
-    edit_rig(rig)
+    for key_path, value in edits.items():
+        put(rig, key_path, value)
     path = build_archive(
         folder,
         f'{name}.usdz',
@@ -145,15 +149,6 @@ def _write(
         edit_info={'sequence_id': name},
     )
     return Truth(path, name, rig, tracks)
-
-
-def _take_box(rig: Document) -> None:
-    del rig['rig_trajectories'][0]['rig_bbox']
-
-
-def _raise_cameras(rig: Document) -> None:
-    for calibration in rig['camera_calibrations'].values():
-        calibration['T_sensor_rig'][2][3] += 0.5
 
 
 def _moving(

@@ -117,7 +117,7 @@ def test_static_frames_come_once_per_scenario(recording):
     sent = recording.of('/tf_static')
     eras = [None, *recording.eras]
     loaded = [b for a, b in pairwise(eras) if a is None or a.truth is not b.truth]
-    assert len(sent) == len(recording.session.truths)
+    assert len(sent) == len(recording.truths)
     for entry, era in zip(sent, loaded, strict=True):
         if era.number:
             assert entry in recording.opening(era)
@@ -131,7 +131,7 @@ def test_camera_frames_equal_the_calibration_and_body_frames_look_along_x(record
     """Compare base to optical with T_sensor_rig as it was written; the same camera moves."""
     heights = []
     T_body_optical = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-    for entry, truth in zip(recording.of('/tf_static'), recording.session.truths, strict=True):
+    for entry, truth in zip(recording.of('/tf_static'), recording.truths, strict=True):
         frames = {(parent, child): T for _, parent, child, T in transforms(entry.message)}
         for name, calibration in truth.cameras.items():
             turned = frames[name, f'{name}_optical_frame']
@@ -234,10 +234,10 @@ def test_images_are_stamped_by_exposure_or_position(recording, camera):
 
 def test_halted_player_shows_a_picture_of_its_position(recording):
     """Look at the start, and where the client waited: after seeks, a reset and loads."""
-    first = recording.session.truths[0]
+    first = recording.truths[0]
     for name in first.cameras:
         assert recording.images(name)[0].stamp_ns == first.begin_ns
-    waits = recording.session.named('pictures')
+    waits = recording.named('pictures')
     assert len(waits) == 8
     for act in waits:
         position = recording.clock_at(act.answered_ns)
@@ -254,7 +254,7 @@ def stamps_during(recording, act, camera):
 @pytest.mark.parametrize('name', ['tick', 'play_next'])
 def test_steps_answer_after_every_frame_due_in_them(recording, name):
     checked = 0
-    for act in recording.session.named(name):
+    for act in recording.named(name):
         before = recording.clock_at(act.called_ns)
         after = recording.clock_at(act.answered_ns)
         truth = recording.truth_at(before)
@@ -331,5 +331,5 @@ def test_cameras_come_and_go_with_their_scenario(recording):
     for topic in camera_topics(*CAMERAS):
         for one in recording.of(topic):
             seen[recording.truth_at(one.stamp_ns).sequence_id].add(topic)
-    truths = recording.session.truths
+    truths = recording.truths
     assert seen == {one.sequence_id: set(camera_topics(*one.cameras)) for one in truths}

@@ -143,7 +143,7 @@ def test_delete_all_comes_at_jumps_back_loads_and_shutdown_alone(recording):
         # First it is cleared, then it is shown.
         assert opening[0] is entry
         assert len(opening) >= 2
-    (interrupt,) = recording.session.named('interrupt')
+    (interrupt,) = recording.named('interrupt')
     assert at_the_end.sent_ns > interrupt.called_ns
     assert at_the_end is recording.of('~/tracks')[-1]
 

@@ -57,7 +57,7 @@ def test_clock_is_dense_from_before_the_first_frame_on(recording):
 
 def jumping_acts(recording):
     """List the acts that make the clock jump to an era of its own, by what /clock said then."""
-    for act in recording.session.acts:
+    for act in recording.acts:
         before = recording.clock_at(act.called_ns)
         truth = recording.truth_at(before)
         if (
@@ -175,7 +175,7 @@ def test_nothing_is_ahead_of_the_clock_or_of_another_time(recording):
 
 def test_ticks_advance_exactly(recording):
     """Find each tick's length after the halt, not times the rate, and nothing beyond the end."""
-    stop, ticks = recording.session.named('stop')[0], recording.session.named('tick')
+    stop, ticks = recording.named('stop')[0], recording.named('tick')
     for before, after in pairwise([stop, *ticks[:3]]):
         passed = after.answer['current_time_us'] - before.answer['current_time_us']
         assert passed * 1000 == TICK_NS
@@ -186,9 +186,9 @@ def test_ticks_advance_exactly(recording):
 
 
 def test_seeks_are_exact(recording):
-    seeks = recording.session.named('seek')
+    seeks = recording.named('seek')
     assert len(seeks) == 11
-    calls = [act.called_ns for act in recording.session.acts]
+    calls = [act.called_ns for act in recording.acts]
     for act in seeks:
         # The client did nothing else before the clock was there.
         following_ns = min((one for one in calls if one > act.answered_ns), default=1 << 62)
@@ -197,7 +197,7 @@ def test_seeks_are_exact(recording):
 
 
 def test_play_next_goes_from_frame_to_frame(recording):
-    acts = recording.session.named('play_next')
+    acts = recording.named('play_next')
     position = recording.clock_at(acts[0].called_ns)
     truth = recording.truth_at(position)
     for act in acts:
