@@ -149,7 +149,7 @@ class EgoWatch(Ego):
     """
     A driven ego among the road users; `box` is None where the ego's extent is not known.
 
-    Whatever is wanted (`max_deviation_m`, `on_collision`, `on_deviation`) may change at any time.
+    The `settings` say when to stop, and may change at any time.
     """
 
     def __init__(
@@ -157,15 +157,10 @@ class EgoWatch(Ego):
         ego: DrivenEgo,
         tracks: Tracks,
         box: Box | None,
-        *,
-        max_deviation_m: float = 3.0,
-        on_collision: str = 'report',
-        on_deviation: str = 'report',
+        settings: Settings,
     ) -> None:
         self.ego = ego
-        self.max_deviation_m = max_deviation_m
-        self.on_collision = on_collision
-        self.on_deviation = on_deviation
+        self.settings = settings
         self.stopped_by = ''
         # Why the last input that came was dropped; '' where it was taken.
         self._dropped = ''
@@ -191,16 +186,14 @@ class EgoWatch(Ego):
         # As the clock does: positions are whole microseconds.
         at_ns = -(-begin_ns // MICROSECOND) * MICROSECOND
         ego = DrivenEgo(scenario.ego, at_ns, source=settings.ego_source, limits=limits)
-        watch = cls(ego, scenario.tracks, scenario.rig_bbox)
+        watch = cls(ego, scenario.tracks, scenario.rig_bbox, settings)
         watch.update(settings)
         return watch
 
     def update(self, settings: Settings) -> None:
         """Take what may change at run time, but for the source."""
         self.ego.command_timeout_ns = round(settings.command_timeout_s * 1e9)
-        self.max_deviation_m = settings.max_deviation_m
-        self.on_collision = settings.on_collision
-        self.on_deviation = settings.on_deviation
+        self.settings = settings
 
     @property
     def driven(self) -> bool:
@@ -270,10 +263,10 @@ class EgoWatch(Ego):
         return self.ego.change_source(source, halted=halted)
 
     def pass_to(self, until_ns: int, *, collect: bool = False) -> Passed:
-        ego, after_ns = self.ego, self.ego.passed_ns
+        ego, after_ns, settings = self.ego, self.ego.passed_ns, self.settings
         if until_ns > after_ns:
             self.stopped_by = self._dropped = ''
-        stops = STOP in (self.on_collision, self.on_deviation)
+        stops = STOP in (settings.on_collision, settings.on_deviation)
         if not self.driven or not (stops or collect):
             ego.advance_to(until_ns)
             return Passed(until_ns)
@@ -295,16 +288,17 @@ class EgoWatch(Ego):
 
     def _reason(self, t_ns: int, met: tuple[str, ...]) -> str:
         """Return why to stop at a moment, '' where there is no new reason."""
-        watched = self.on_deviation == STOP
+        settings = self.settings
+        watched = settings.on_deviation == STOP
         deviation_m = self.ego.deviation(t_ns).lateral_m if watched else 0.0
-        far, was_far = abs(deviation_m) > self.max_deviation_m, self._far
+        far, was_far = abs(deviation_m) > settings.max_deviation_m, self._far
         new = [name for name in met if name not in self._met]
         self._met, self._far = met, far
-        if new and self.on_collision == STOP:
+        if new and settings.on_collision == STOP:
             return f'a collision with {", ".join(new)}'
-        if far and not was_far and self.on_deviation == STOP:
+        if far and not was_far:
             return (
                 f'a deviation of {deviation_m:.2f} m, beyond max_deviation_m '
-                f'({self.max_deviation_m:g})'
+                f'({settings.max_deviation_m:g})'
             )
         return ''

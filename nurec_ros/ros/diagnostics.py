@@ -203,7 +203,7 @@ class Diagnostics:
     ) -> DiagnosticStatus:
         watch, newest_us = loaded.watch, ego.ego_input_stamp_us
         age_s = round((state.current_time_us - newest_us) / 1e6, 6) if newest_us else None
-        limit_m = watch.max_deviation_m
+        limit_m = watch.settings.max_deviation_m
         level, message = OK, f'driven by {ego.ego_source}'
         if watch.ego.starved:
             level = ERROR

@@ -163,7 +163,6 @@ NEED_ROS = ('player', 'follow', 'export', 'demo', 'control')
 # As a user types them: exit code, and words of the one sentence on stderr.
 MISTAKES = [
     ('preview', ['--usdz', 'none.usdz'], 1, 'none.usdz'),
-    ('probe', ['--usdz', 'none.usdz'], 2, 'none.usdz'),
     ('example', ['no/folder.usdz'], 1, 'no/folder.usdz cannot be written: there is no folder'),
     ('info', ['none.usdz'], 1, 'none.usdz'),
     ('player', ['--ros-args', '-p', 'usdz_path:=none.usdz'], 1, 'none.usdz'),
@@ -207,7 +206,6 @@ MISTAKES = [
     ('info', ['.'], 1, 'there is no .usdz file in .'),
     ('preview', ['--usdz', 'x', '--port', '70000'], 2, "'70000', expected a number from 0 to 65"),
     ('demo', ['--rate', 'fast'], 2, "'fast', expected a number from 0.01 to 100"),
-    ('probe', ['--usdz', 'x', '--resolution-scale', '3'], 2, "'3', expected a number from 0.01"),
 ]
 
 

@@ -19,7 +19,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from test.preview.preview_client import Client, refused, request, serve
 from test.support.ports import claim_port
@@ -116,48 +115,6 @@ def test_the_crash_kills_the_process(serving, scenario_path, scenario):
     code, _ = refused(lambda: client.call('render_rgb', request(scenario)))
     assert code is grpc.StatusCode.UNAVAILABLE
     assert process.wait() == 70
-
-
-INTERRUPTED = """
-import signal
-import sys
-import weakref
-from nurec_ros.cli.command import Stopped
-
-class Interrupted:
-    def find_spec(self, name, path=None, target=None):
-        if name == 'nurec_ros.preview.server':
-            {how}
-
-from nurec_ros.cli.preview import main
-sys.meta_path.insert(0, Interrupted())
-sys.exit(main(['--usdz', sys.argv[1], '--port', '0']))
-"""
-# Python prints whatever a callback raises, and goes on.
-IN_A_CALLBACK = """
-            one = Interrupted()
-            self.reference = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGINT))
-            del one
-"""
-# As numpy's extension modules do.
-AS_AN_ERROR = """
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except Stopped:
-                raise ImportError(f'cannot import {name}') from None
-"""
-
-
-@pytest.mark.parametrize('how', [IN_A_CALLBACK, AS_AN_ERROR], ids=['callback', 'error'])
-def test_a_signal_that_an_import_swallows_ends_it_quietly(scenario_path, how):
-    result = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED.replace('{how}', how.strip()), scenario_path],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
 
 
 def test_a_port_in_use_is_one_line(scenario_path, run):
@@ -263,7 +220,7 @@ def test_a_dead_server_in_json_and_on_an_ascii_terminal(scenario_path, closed, r
     [
         ([], '--usdz'),
         (['--usdz', 'x', '--timeout', '0'], 'argument --timeout'),
-        (['--usdz', 'x', '--resolution-scale', 'nan'], 'argument --resolution-scale: '),
+        (['--usdz', 'x', '--resolution-scale', 'nan'], "'nan', expected a number from 0.01"),
         (['--usdz', 'x', '--cameras', ' ,'], "--cameras: ' ,' holds no name, expected names such"),
         (['--usdz', '/nowhere.usdz'], '/nowhere.usdz'),
     ],
@@ -303,7 +260,7 @@ def test_what_cannot_be_is_named_by_its_option(scenario_path, closed, arguments,
 
 
 def test_a_camera_without_a_model_is_named(tmp_path, run):
-    front, mount = next(iter(CAMERAS)), next(iter(CAMERAS.values()))[1]
+    mount = next(iter(CAMERAS.values()))[1]
     path = write_scene(tmp_path / 'half.usdz', cameras={**CAMERAS, 'camera_x': (None, mount)})
     scenario = Scenario.load(path)
     assert scenario.warnings
@@ -311,17 +268,11 @@ def test_a_camera_without_a_model_is_named(tmp_path, run):
     with serve(scenario) as server:
         common = ('probe', '--usdz', path, '--server', server.address, '--output', tmp_path)
         text, as_json = run(*common), run(*common, '--json')
-        one = run(*common, '--cameras', front)
-        refusal = run(*common, '--cameras', 'camera_x')
-    assert (text.code, as_json.code, one.code, refusal.code) == (0, 0, 0, 2)
+    assert (text.code, as_json.code) == (0, 0)
     assert words in text.out
-    assert words not in one.out
-    assert '1 camera, calibrations equal' in one.out
-    assert '3 replies saved' in one.out
     assert json.loads(as_json.out)['warnings'] == list(scenario.warnings)
     assert text.err.splitlines() == [f'nurec_probe: warning: {w}' for w in scenario.warnings]
     assert as_json.err == ''
-    assert "--cameras names 'camera_x', which cannot be rendered: " in refusal.err
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,11 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Recorded egos whose place at any moment is known in closed form."""
+"""Recorded egos whose place at any moment is known in closed form, and egos that are driven."""
 
 import math
 
 import numpy as np
+from nurec_ros.driving import DrivenEgo, Limits, TwistCommand
 from nurec_ros.scenario import Trajectory
 from nurec_ros.scenario.trajectory import PoseTable
 from scipy.spatial.transform import Rotation
@@ -23,6 +24,7 @@ from scipy.spatial.transform import Rotation
 SECOND = 1_000_000_000
 # Of the size of an epoch: float64 no longer counts its nanoseconds.
 T0 = 1_700_000_000_120_000_000
+LIMITS = Limits(wheelbase_m=2.85, max_acceleration=3.0, max_deceleration=6.0)
 
 
 def ego(positions, rotations, hz=10.0, start_ns=T0):
@@ -61,3 +63,23 @@ def level_circle(radius=20.0, speed=8.0, seconds=20.0, hz=100.0):
 def euler(pose):
     """Return yaw, pitch, roll of a pose, by scipy; pitch is positive downhill."""
     return Rotation.from_quat(pose.quaternion).as_euler('ZYX')
+
+
+def driven(source, recorded=None, at_ns=T0, *, timeout_s=0.0):
+    """Return an ego that `source` drives; recorded, it stands."""
+    recorded = recorded or straight(speed=0.0, seconds=30.0)
+    timeout_ns = round(timeout_s * SECOND)
+    return DrivenEgo(recorded, at_ns, source=source, limits=LIMITS, command_timeout_ns=timeout_ns)
+
+
+def turning(speed, yaw_rate, recorded=None, at_ns=T0):
+    """Return an ego that drives with this twist from a halted moment on."""
+    ego = driven('twist', recorded, at_ns)
+    ego.put(TwistCommand(0, speed, yaw_rate), halted=True)
+    return ego
+
+
+def after(ego, seconds):
+    """Return the pose of an ego once time has passed up to so much after T0."""
+    ego.advance_to(T0 + round(seconds * SECOND))
+    return ego.pose(ego.passed_ns)

@@ -14,11 +14,20 @@
 """The recorded ground, the deviation, and the driven path."""
 
 import math
-from test.driving.drives import by_heading, euler, level_circle, SECOND, straight, T0
+from test.driving.drives import (
+    after,
+    by_heading,
+    euler,
+    level_circle,
+    SECOND,
+    straight,
+    T0,
+    turning,
+)
 from test.driving.drives import ego as trajectory
 
 import numpy as np
-from nurec_ros.driving import DrivenEgo, RecordedPath, TwistCommand
+from nurec_ros.driving import RecordedPath, TwistCommand
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -58,12 +67,9 @@ def test_a_turning_ramp_is_driven_up():
             np.column_stack((angle + math.pi / 2, np.full(800, -slope), np.full(800, bank))),
         ),
     )
-    ego = DrivenEgo(recorded, T0, source='twist', command_timeout_ns=0)
-    ego.put(TwistCommand(0, speed, speed / radius), halted=True)
+    ego = turning(speed, speed / radius, recorded)
     for seconds in (1.0, 12.3, 23.56, 30.0, 45.0):
-        t_ns = T0 + round(seconds * SECOND)
-        ego.advance_to(t_ns)
-        found, turned = ego.pose(t_ns), speed * seconds / radius
+        found, turned = after(ego, seconds), speed * seconds / radius
         assert found.position[2] == pytest.approx(12.0 * turned / (2 * math.tau), abs=5e-3)
         yaw, pitch, roll = euler(found)
         assert math.remainder(yaw - turned - math.pi / 2, math.tau) == pytest.approx(0, abs=3e-3)
@@ -80,9 +86,8 @@ def test_a_path_that_crosses_itself_is_no_trap():
     for start, height in ((0.1, 0.0), (math.pi + 0.1, 5.0)):
         row = int(np.searchsorted(angle, start))
         at_ns = int(recorded.times_ns[row])
-        ego = DrivenEgo(recorded, at_ns, source='twist', command_timeout_ns=0)
         # Back over the crossing, straight, in reverse.
-        ego.put(TwistCommand(0, -5.0, 0.0), halted=True)
+        ego = turning(-5.0, 0.0, recorded, at_ns)
         t_ns = at_ns + 2 * SECOND
         ego.advance_to(t_ns)
         assert ego.pose(t_ns).position[2] == pytest.approx(height, abs=0.3)
@@ -98,17 +103,15 @@ def test_a_hairpin_is_no_trap():
     back = np.column_stack((np.arange(79.0, -1, -1), np.full(80, 2.0), np.full(80, 3.0)))
     whole = np.vstack((there, turn, back))
     recorded = by_heading(whole[:, :2], whole[:, 2])
-    ego = DrivenEgo(recorded, T0, source='twist', command_timeout_ns=0)
     # Drift over to where the other lane is nearer, long before the hairpin: still on the first.
-    ego.put(TwistCommand(0, 10.0, 0.08), halted=True)
-    ego.advance_to(T0 + 2 * SECOND)
-    x, y, z = ego.pose(ego.passed_ns).position
+    ego = turning(10.0, 0.08, recorded)
+    x, y, z = after(ego, 2.0).position
     assert y > 1.0 + 0.4
     assert z == 0.0
     assert ego.deviation(ego.passed_ns).lateral_m == pytest.approx(y)
     # From the way back, the same place belongs to the other lane.
     row = len(there) + len(turn) + 79 - round(x)
-    ego = DrivenEgo(recorded, int(recorded.times_ns[row]), source='twist')
+    ego = turning(0.0, 0.0, recorded, int(recorded.times_ns[row]))
     assert ego.pose(ego.passed_ns).position[2] == 3.0
 
 
@@ -117,13 +120,9 @@ def test_a_drive_that_stood_is_a_point(jitter):
     random = np.random.default_rng(5)
     positions = np.array((7.0, 8.0, 9.0)) + random.uniform(-jitter, jitter, (50, 3))
     recorded = trajectory(positions, Rotation.from_euler('Z', np.full((50, 1), 0.3)))
-    path = RecordedPath(recorded)
-    assert path.is_point
-    ego = DrivenEgo(recorded, T0, source='twist', command_timeout_ns=0)
-    ego.put(TwistCommand(0, 5.0, 0.0), halted=True)
-    ego.advance_to(T0 + 2 * SECOND)
-    position = ego.pose(ego.passed_ns).position
-    assert position[2] == pytest.approx(9.0, abs=2 * jitter)
+    assert RecordedPath(recorded).is_point
+    ego = turning(5.0, 0.0, recorded)
+    assert after(ego, 2.0).position[2] == pytest.approx(9.0, abs=2 * jitter)
     # Nothing says which way leads on: the whole distance counts.
     assert abs(ego.deviation(ego.passed_ns).lateral_m) == pytest.approx(10.0, abs=0.1)
 
@@ -169,28 +168,24 @@ def test_to_and_fro_on_one_line_stays_where_it_was():
 
 
 def test_the_driven_path_is_noted_by_way_and_by_turn():
-    ego = DrivenEgo(straight(speed=0.0), T0, source='twist', command_timeout_ns=0)
-    ego.put(TwistCommand(0, 2.0, 0.0), halted=True)
+    ego = turning(2.0, 0.0)
     ego.put(TwistCommand(T0 + 3 * SECOND // 4, 0.0, 1.0), halted=True)
     ego.advance_to(T0 + 2 * SECOND)
     path = ego.driven_path
     xs = [row.position[0] for row in path]
-    yaws = [Rotation.from_quat(row.quaternion).as_euler('ZYX')[0] for row in path]
+    yaws = [euler(row)[0] for row in path]
     # 1.5 m straight on, then 1.25 rad on the spot.
     np.testing.assert_allclose(xs[:4], (0.0, 0.5, 1.0, 1.5), atol=0.021)
     assert xs[4:] == [pytest.approx(1.5)] * 6
     np.testing.assert_allclose(np.degrees(yaws[3:]), np.arange(7) * 10.0, atol=2.1)
     for row in path:
         pose = ego.pose(row.t_ns)
-        assert (row.position, row.quaternion) == (
-            tuple(pose.position.tolist()),
-            tuple(pose.quaternion.tolist()),
-        )
+        assert row.position == tuple(pose.position.tolist())
+        assert row.quaternion == tuple(pose.quaternion.tolist())
 
 
 def test_a_long_driven_path_loses_its_oldest_detail():
-    ego = DrivenEgo(straight(speed=0.0), T0, source='twist', command_timeout_ns=0)
-    ego.put(TwistCommand(0, 100.0, 0.0), halted=True)
+    ego = turning(100.0, 0.0)
     ego.advance_to(T0 + 120 * SECOND)
     path = ego.driven_path
     assert 5_000 < len(path) <= 10_000
@@ -205,9 +200,8 @@ def test_a_long_driven_path_loses_its_oldest_detail():
 
 
 def test_a_deviation_on_a_circle():
-    ego = DrivenEgo(level_circle(radius=20.0), T0, source='twist', command_timeout_ns=0)
     # Straight on from (20, 0) northwards: the circle turns away to the left.
-    ego.put(TwistCommand(0, 8.0, 0.0), halted=True)
+    ego = turning(8.0, 0.0, level_circle(radius=20.0))
     ego.advance_to(T0 + SECOND)
     found = ego.deviation(T0 + SECOND)
     assert found.lateral_m == pytest.approx(20.0 - math.hypot(20.0, 8.0), abs=1e-3)

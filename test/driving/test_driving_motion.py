@@ -15,36 +15,31 @@
 
 from functools import cache
 import math
-from test.driving.drives import euler, level_circle, SECOND, straight, T0
+from test.driving.drives import (
+    after,
+    driven,
+    euler,
+    level_circle,
+    LIMITS,
+    SECOND,
+    straight,
+    T0,
+    turning,
+)
 
 import numpy as np
-from nurec_ros.driving import AckermannCommand, DrivenEgo, Limits, TwistCommand
+from nurec_ros.driving import AckermannCommand, TwistCommand
 from nurec_ros.driving.inputs import InputError
 from nurec_ros.playback import PlaybackClock
 import pytest
 from scipy.integrate import solve_ivp
-
-LIMITS = Limits(wheelbase_m=2.85, max_acceleration=3.0, max_deceleration=6.0)
-
-
-def driven(source, recorded=None, timeout_s=0.0, at_ns=T0, limits=LIMITS):
-    recorded = recorded or straight(speed=0.0, seconds=30.0)
-    return DrivenEgo(
-        recorded, at_ns, source=source, limits=limits, command_timeout_ns=round(timeout_s * SECOND)
-    )
-
-
-def after(ego, seconds):
-    ego.advance_to(T0 + round(seconds * SECOND))
-    return ego.pose(ego.passed_ns)
 
 
 @pytest.mark.parametrize(
     ('speed', 'rate'), [(8.0, 0.4), (-3.0, 0.9), (15.0, -0.05), (12.0, 1e-9), (0.0, 0.5)]
 )
 def test_unicycle_drives_an_arc(speed, rate):
-    ego = driven('twist')
-    ego.put(TwistCommand(0, speed, rate), halted=True)
+    ego = turning(speed, rate)
     for seconds in (0.1, 1.0, 7.77, 20.0):
         found = after(ego, seconds)
         # About the centre of the turn, which lies to the left by speed / rate; half angles, so
@@ -224,7 +219,7 @@ def test_take_over_keeps_speed_and_curvature_until_the_timeout():
     recorded = level_circle(radius=20.0, speed=8.0)
     at_ns = T0 + 3 * SECOND
     for source in ('twist', 'ackermann'):
-        ego = driven(source, recorded, timeout_s=0.5, at_ns=at_ns)
+        ego = driven(source, recorded, at_ns, timeout_s=0.5)
         ego.advance_to(at_ns + SECOND // 2)
         assert ego.starved
         want = recorded.pose(at_ns + SECOND // 2)
@@ -301,8 +296,7 @@ def test_a_late_command_touches_only_what_comes():
 
 def test_rate_100_costs_no_more_than_rate_1():
     def knots(cuts):
-        ego = driven('twist', level_circle())
-        ego.put(TwistCommand(T0, 9.0, 0.3), halted=True)
+        ego = turning(9.0, 0.3, level_circle())
         asked = []
         nearest = ego.path.nearest
 

@@ -25,6 +25,7 @@ from nurec_ros.driving.watch import EgoWatch
 from nurec_ros.playback.effects import Render, Show, StepDone
 from nurec_ros.scenario.rig import Box
 from nurec_ros.scenario.schema.sequence_tracks import no_tracks, parse_tracks
+from nurec_ros.settings import Settings
 import pytest
 
 END = T0 + 2 * SECOND
@@ -65,7 +66,7 @@ class Drive(World):
             end=END,
             times={'wide': T0 + 100 * MS * np.arange(21)},
             active_ids=lambda t_ns: (),
-            ego=EgoWatch(self.ego, tracks or no_tracks(), BOX, **(watch or {})),
+            ego=EgoWatch(self.ego, tracks or no_tracks(), BOX, Settings(**(watch or {}))),
             **more,
         )
         self.audiences = {'wide': (int(listens), 0)}
@@ -368,5 +369,5 @@ def test_stop_halts_beyond_the_deviation_and_without_a_box_nothing_collides():
     assert 1.0 < found['deviation_m'] < 1.4
     assert found['current_time_us'] % 50_000 == 0
     ego, car = DrivenEgo(straight(), T0, source='twist'), standing_at(0.0, 0.0)
-    assert EgoWatch(ego, car, None).collisions(T0) == ()
-    assert EgoWatch(ego, car, BOX).collisions(T0) == ('car',)
+    assert EgoWatch(ego, car, None, Settings()).collisions(T0) == ()
+    assert EgoWatch(ego, car, BOX, Settings()).collisions(T0) == ('car',)

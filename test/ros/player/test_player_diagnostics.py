@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.playback.effects import DrivenState, PlaybackState
 from nurec_ros.rendering.frames import CameraStatus, RendererStatus
 from nurec_ros.ros.diagnostics import Diagnostics, SECOND_CLOCK
+from nurec_ros.settings import Settings
 import pytest
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -214,7 +215,7 @@ def test_the_document_has_every_key_and_no_other(composer):
     parts = ('playback', 'ego', 'renderer', 'front')
     driven = DrivenState('twist', 3.0, 0, 0.1, 2.0)
     composer.loaded.watch = SimpleNamespace(
-        max_deviation_m=3.0, ego=SimpleNamespace(starved=False)
+        settings=Settings(), ego=SimpleNamespace(starved=False)
     )
     for section, part in zip(sections, parts, strict=True):
         first_cells = re.findall(r'^\| (`[^|]*`) \|', section, flags=re.MULTILINE)
