@@ -13,23 +13,18 @@
 # limitations under the License.
 """Clouds of a lidar, against rays that the test casts itself, and as bytes on the wire."""
 
-import itertools
 import math
 import struct
-from test.preview.drawn_world import car, cast_spin, hits, placed, pose, START, world, yaw
-from test.preview.preview_client import Client, refused, request, serve
+from test.preview.drawn_world import car, cast_spin, placed, pose, START, world, yaw
 from test.preview.preview_client import pose as pose_message
+from test.preview.preview_client import refused, request
 
 import grpc
 import numpy as np
-from nurec_ros.example import make_example, write_example
 from nurec_ros.preview import paint
-from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.lidar import beams, DEVICES
 from nurec_ros.preview.scene import SceneRenderer
-from nurec_ros.preview.server import PreviewServer
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
-from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
@@ -212,37 +207,6 @@ def test_what_stands_free_within_30_m_holds_20_points(dims, size):
         assert np.count_nonzero(inside) >= 20
 
 
-def test_each_class_of_the_example_is_seen(tmp_path):
-    """All within 30 m that nothing hides: every corner and the middle is seen from the sensor."""
-    scenario = Scenario.load(write_example(tmp_path / 'street.usdz', make_example(duration_s=8)))
-    renderer = SceneRenderer(scenario)
-    T_rig_lidar = pose((1.2, 0.0, 1.95))
-    spots = 0.475 * np.array([(0, 0, 0), *itertools.product((-1, 1), repeat=3)])
-    counts = {}
-    for t_ns in range(scenario.start_ns + 10**9, scenario.end_ns, 2 * 10**9):
-        before, T = (scenario.ego.at(t) @ T_rig_lidar for t in (t_ns - 10**8, t_ns))
-        points, _ = renderer.spin(
-            PANDAR, (64, 900), end_ns=t_ns, T_map_sensor_start=before, T_map_sensor_end=T
-        )
-        seen = placed(points.astype(float), T)
-        active = scenario.tracks.at(t_ns)
-        for index, (box, dims) in enumerate(zip(active.poses, active.dims, strict=True)):
-            if np.linalg.norm(box[:3, 3] - T[:3, 3]) > 30.0:
-                continue
-            rays = placed(spots * dims, box) - T[:3, 3]
-            rays /= np.linalg.norm(rays, axis=1)[:, np.newaxis]
-            if math.degrees(math.asin((rays @ T[:3, 2]).min())) < PANDAR.bottom:
-                continue
-            met, _ = hits(T[:3, 3], rays, active.poses, active.dims)
-            if not ((met.argmin(axis=1) == index) & np.isfinite(met[:, index])).all():
-                continue
-            inside = (np.abs((seen - box[:3, 3]) @ box[:3, :3]) < dims / 2 + 0.01).all(axis=1)
-            counts.setdefault(active.labels[index], []).append(int(inside.sum()))
-    assert {'automobile', 'person', 'rider', 'bicycle', 'protruding_object'} <= set(counts)
-    assert sum(map(len, counts.values())) > 50
-    assert min(map(min, counts.values())) >= 20
-
-
 # --- on the wire ---------------------------------------------------------------------------------
 
 
@@ -262,29 +226,17 @@ def asked(scenario, **changes):
 
 
 @pytest.fixture(scope='module')
-def behave(scenario):
-    """Return clients of servers that draw, one of each behaviour."""
-    running = {}
-    renderer = SceneRenderer(scenario)
-
-    def client(**behaviour):
-        key = str(behaviour)
-        if key not in running:
-            played = Behaviour(**{'lidar_beams': (16, 90), **behaviour})
-            server = PreviewServer(
-                [scenario], behaviour=played, renderer_factory=lambda _: renderer
-            )
-            server.start()
-            running[key] = Client(server.address, server=server)
-        return running[key]
-
-    yield client
-    for one in running.values():
-        one.channel.close()
-        one.server.stop()
+def drawing(scenario):
+    return SceneRenderer(scenario)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
+def behave(play, drawing):
+    """Start a server of a behaviour that draws, and return its client."""
+    return lambda **behaviour: play(drawing, **{'lidar_beams': (16, 90), **behaviour})
+
+
+@pytest.fixture
 def client(behave):
     return behave()
 
@@ -362,8 +314,8 @@ def test_spins_are_refused_as_pictures_are(behave, scenario, behaviour, changes,
     assert words in text
 
 
-def test_a_drawing_of_ones_own_may_have_no_lidar(scenario):
-    with serve(scenario) as server, Client(server.address) as client:
-        got, text = refused(lambda: client.call('render_lidar', asked(scenario)))
+def test_a_drawing_of_ones_own_may_have_no_lidar(play, scenario):
+    client = play()
+    got, text = refused(lambda: client.call('render_lidar', asked(scenario)))
     assert got is grpc.StatusCode.UNIMPLEMENTED
     assert 'spin' in text

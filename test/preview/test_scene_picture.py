@@ -14,6 +14,7 @@
 """The picture as a whole: every lens and size, sky and sun, the ground, its lines and paint."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 import math
 from test.preview.drawn_world import (
     AHEAD,
@@ -34,7 +35,7 @@ import numpy as np
 from nurec_ros.preview import landscape, paint
 from nurec_ros.preview.landscape import HAZE, sun_direction, Terrain
 from nurec_ros.preview.scene import SceneRenderer
-from nurec_ros.scenario.cameras import FisheyeCamera, parse_camera_model
+from nurec_ros.scenario.cameras import FisheyeCamera, Windshield
 import pytest
 
 pytestmark = pytest.mark.usefixtures('coarse_paint')
@@ -45,22 +46,11 @@ STREET = [
     car('c', (8.0, 5.0, 0.0), label='person', dims=(0.6, 0.6, 1.8)),
 ]
 T = camera_pose((0.0, 0.0, 1.5))
-# The lens of ftheta(), behind a glass that moves the near end of the bus by more than 5 pixels.
-GLAZED = parse_camera_model(
-    'ftheta',
-    {
-        'resolution': [960, 540],
-        'principal_point': [479.5, 372.6],
-        'reference_poly': 'ANGLE_TO_PIXELDIST',
-        'angle_to_pixeldist_poly': [0.0, 470.0],
-        'max_angle': 1.35,
-        'shutter_type': 'GLOBAL',
-        'external_distortion_parameters': {
-            'reference_poly': 'FORWARD',
-            'horizontal_poly': [0.02, 1.01, 0.0],
-            'vertical_poly': [-0.01, 0.0, 1.02],
-        },
-    },
+# Moves the near end of the bus by more than 5 pixels.
+GLASS = Windshield(
+    reference_poly='FORWARD',
+    horizontal_poly=(0.02, 1.01, 0.0),
+    vertical_poly=(-0.01, 0.0, 1.02),
 )
 
 
@@ -103,10 +93,10 @@ def test_any_lens_at_any_size(renderer, model):
     assert picture.std() > 20
 
 
-@pytest.mark.parametrize('wide', [ftheta(), GLAZED], ids=['plain', 'glazed'])
-def test_two_lenses_agree_about_the_same_ray(renderer, wide):
+@pytest.mark.parametrize('glass', [None, GLASS], ids=['plain', 'glazed'])
+def test_two_lenses_agree_about_the_same_ray(renderer, glass):
     """The same place in the world has the same colour through an F-theta lens and a pinhole."""
-    narrow = pinhole()
+    wide, narrow = replace(ftheta(), windshield=glass), pinhole()
     one, other = draw(renderer, wide, T), draw(renderer, narrow, T)
     rng = np.random.default_rng(2)
     pixels = rng.uniform((100, 60), (860, 480), size=(400, 2)).round()
@@ -142,12 +132,6 @@ def test_the_sun_is_where_its_direction_projects_and_stays_with_the_drive(render
     for heading in (1.0, -2.5):
         ahead = np.array([math.cos(heading), math.sin(heading), 0.0])
         assert sun_direction(heading) @ ahead == pytest.approx(sun[0])
-
-
-def test_the_sky_is_blue_above_and_pale_at_the_horizon(renderer):
-    picture = draw(renderer, pinhole(), camera_pose((0, 0, 1.5), -2.0, -0.3)).astype(int)
-    top, low = picture[5].mean(axis=0), picture[400].mean(axis=0)
-    assert top[2] - top[0] > low[2] - low[0] + 20
 
 
 def test_the_caption_can_be_left_out(renderer):
@@ -232,16 +216,6 @@ def test_bold_lines_lie_at_tens_of_metres(far):
     expected = [269.5 + 500.0 * 4.0 / (line - 3.7) for line in (20.0, 30.0)]
     profile = _grey(picture)[:, 300:660].mean(axis=1)
     np.testing.assert_allclose(_peaks(profile, expected, 7), expected, atol=0.8)
-
-
-def test_bold_lines_run_to_the_vanishing_point(aside):
-    """Along the view: u = u0 + f (y_camera - 10 k) (v - v0) / (f h), for each row v."""
-    y, height = 4.0, 3.0
-    grey = _grey(draw(aside, pinhole(), camera_pose((0.0, y, height))))
-    for row in (400, 440, 500):
-        expected = [479.5 + (y - line) * (row - 269.5) / height for line in (0.0, 10.0)]
-        expected = [place for place in expected if 12 < place < 948]
-        np.testing.assert_allclose(_peaks(grey[row], expected, 8), expected, atol=1.2)
 
 
 def test_fine_lines_lie_at_metres(aside):

@@ -112,7 +112,8 @@ def test_what_is_unusual_and_no_fault_passes_and_is_said(probe):
     notes = {s.name for s in report.stages if s.status == 'note'}
     assert notes == {'health', 'sizes'}
     assert stage(report, 'service', 'pass').details['service_prefix'] == prefix
-    assert stage(report, 'config', 'pass').details['config']['enable_editing_actors'] == 'False'
+    config = stage(report, 'config', 'pass').details['config']
+    assert config == {'enable_editing_actors': 'False', 'max_workers': '4', 'renderer': 'preview'}
     assert '136x68 for 120x68' in stage(report, 'sizes', 'note').message
 
 
@@ -142,6 +143,7 @@ FRAMES_OF_0_3_S = {'first_timeout_s': 0.3, 'timeouts': {'render': 0.3, 'alive': 
 # By behaviour, options: the stages that fail, words of the first one's message and remedy, and
 # how many pictures are saved.
 BROKEN = [
+    ({'startup_s': 1000.0}, {}, ['health', 'service'], 'NOT_SERVING', 'wait', 0),
     ({'startup_s': 1000.0, 'health': False}, {}, ['service'], 'not ready', 'wait', 0),
     ({'latency_s': 1000.0}, FRAMES_OF_0_3_S, ['render'], 'did not', 'overloaded or stuck', 0),
     (
@@ -179,14 +181,6 @@ def test_a_service_of_an_unknown_name_is_told_apart(probe):
     assert 'service_prefix' in stage(report, 'service', 'fail').remedy
     assert statuses(report, 'render') == ['skip']
     assert {s.name for s in report.stages} == set(STAGES) - {'lidar'}
-
-
-def test_a_server_that_starts_is_told_to_be_waited_for(probe):
-    report = probe(startup_s=1000.0)
-    assert failed(report)[0] == 'health'
-    assert 'NOT_SERVING' in stage(report, 'health', 'fail').message
-    for name in failed(report):
-        assert 'wait' in stage(report, name, 'fail').remedy
 
 
 def test_a_first_frame_without_end_is_told_apart_by_the_silence_of_all(scenario, tmp_path):
