@@ -62,33 +62,6 @@ def test_frame_is_lost_and_the_rest_goes_on(
     assert pipeline.camera_status('tele').last_error == ''
 
 
-@pytest.mark.parametrize(
-    ('asked', 'said'),
-    [
-        ('png', 'neither JPEG nor PNG (627 bytes, the first are 00 00'),
-        ('rgb', ' bytes, expected 627 for 19x11 RGB planes'),
-    ],
-)
-def test_replies_that_are_no_image_are_counted_and_never_delivered(
-    make_server, make_pipeline, delivered, asked, said
-):
-    def render(request, _context):
-        spoiled = request.camera_intrinsics.logical_id == 'wide'
-        planes = bytes(3 * request.resolution_w * request.resolution_h)
-        return planes if spoiled != (asked == 'rgb') else picture(request)
-
-    pipeline = make_pipeline(make_server(render), batch='never', image_format=asked)
-    pipeline.submit(due('wide', 'tele')).result(60)
-    (frame,) = delivered.frames
-    assert (frame.camera, frame.encoding) == ('tele', {'rgb': 'rgb8'}.get(asked, asked))
-    (failure,) = delivered.failures
-    assert failure.error.kind == 'reply'
-    assert failure.error.problem.startswith('wide: the reply ')
-    assert said in failure.error.problem
-    assert failure.error.remedy
-    assert pipeline.camera_status('wide').failed == 1
-
-
 # --- once more -----------------------------------------------------------------------------------
 
 

@@ -40,7 +40,6 @@ from nurec_ros.scenario.cameras import parse_camera_model, PinholeCamera
 import pytest
 from scipy.spatial.transform import Rotation
 
-FIRST_US, LAST_US = START_US, START_US + 2_000_000
 # The first exposures of camera 'wide', index 0 in the archive.
 EXPOSURE_US = 27_000
 FRAME_US = START_US + 20_000 + EXPOSURE_US
@@ -58,12 +57,6 @@ def matrix(pose):
     T[:3, :3] = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
     T[:3, 3] = [pose.vec.x, pose.vec.y, pose.vec.z]
     return T
-
-
-def true_pose(t_us):
-    """Return the first camera's pose from the archive's formulas; between samples nearly."""
-    T_map_rig = np.array(ego_pose((t_us - START_US) * 1e-6))
-    return T_map_rig @ np.array(camera_calibration('x', 0)['T_sensor_rig'])
 
 
 def assert_pose(pose, T, tolerance=0.0001):
@@ -150,14 +143,12 @@ def test_kept_poses_of_recorded_frames_are_those_of_any_time(scenario, shutter):
 # --- poses --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('with_offset', [False, True])
-def test_every_camera_has_its_own_pose(scenario, with_offset):
+def test_every_camera_has_its_own_pose(scenario):
     """An offset turns and moves the rig, about its origin, and all cameras with it."""
     t_us = START_US + 300_000
     T_offset = np.eye(4)
-    if with_offset:
-        T_offset[:2] = [[0, -1, 0, 0], [1, 0, 0, 2]]
-    offset = (0.0, 2.0 * with_offset, 0.0, 0.0, 0.0, 90.0 * with_offset)
+    T_offset[:2] = [[0, -1, 0, 0], [1, 0, 0, 2]]
+    offset = (0.0, 2.0, 0.0, 0.0, 0.0, 90.0)
     for index, name in enumerate(scenario.cameras):
         pose = build(scenario, t_us, name, rig_offset=offset).sensor_pose.start_pose
         T_rig_camera = np.array(camera_calibration('x', index)['T_sensor_rig'])

@@ -170,7 +170,10 @@ def test_row(scenario, make_pipeline, delivered, row):
     assert len(delivered.results) == ROUNDS * len(CAMERAS)
     assert status.asked == status.received + status.failed == ROUNDS * len(CAMERAS)
     assert {failure.error.kind for failure in delivered.failures} == row.kinds
-    assert all(failure.error.remedy for failure in delivered.failures)
+    for failure in delivered.failures:
+        assert failure.error.remedy
+        words = f'{failure.camera}: the ' if failure.error.kind == 'reply' else 'the '
+        assert failure.error.problem.startswith(words)
     assert status.connected
     assert status.batch is row.batch or row.lost == ALL
     assert status.tracks_refused is row.tracks_refused
