@@ -296,7 +296,7 @@ class Environment:
             reason = self._failures.get((frame.name, frame.t_ns))
             if reason is not None:
                 self._playback.frame_lost(frame, reason)
-        return self._playback.frames_done(order.ticket) if order.ticket else []
+        return order.when_out() if order.when_out is not None else []
 
     def _deliver(self, item: Frame | Cloud | Failure) -> None:
         with self._lock:

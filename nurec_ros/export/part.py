@@ -364,7 +364,8 @@ class _Player:
                 self._topics.show_jump(effect)
         for order in rendered:
             # The clock goes on from here; time has not passed meanwhile.
-            self._carry_out(self._playback.frames_done(order.ticket))
+            assert order.when_out is not None  # in lockstep all are waited for
+            self._carry_out(order.when_out())
 
     def _render(self, order: Render) -> None:
         if not self._outlet.recording:

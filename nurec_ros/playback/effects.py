@@ -21,7 +21,7 @@ none of playback's business.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 import json
 from typing import TypeAlias
@@ -225,14 +225,13 @@ class Render:
     """
     Render frames.
 
-    `keep`: none may be dropped for a newer one. `fail_if_down`: they fail at once while there is
-    no server. With a `ticket`, `Playback.frames_done` is to be called when all are out or lost.
+    `fail_if_down`: they fail at once while there is no server. With `when_out` none may be dropped
+    for a newer one; when all are out or lost it is to be called, once, for what follows.
     """
 
     frames: Sequence[Due]
-    keep: bool = False
     fail_if_down: bool = False
-    ticket: int = 0
+    when_out: Callable[[], list[Effect]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

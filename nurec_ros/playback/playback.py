@@ -40,7 +40,7 @@ from nurec_ros.playback.effects import (
     Step,
     StepDone,
 )
-from nurec_ros.playback.waiting import Effects, Orders, QUIET_NS, Showing, StepQueue, StillFrames
+from nurec_ros.playback.waiting import Effects, QUIET_NS, Showing, StepQueue, StillFrames
 
 NEXT_LAP = 'the start of the next lap'
 
@@ -98,8 +98,7 @@ class Playback:
         self._steps = StepQueue(now)
         # How long steps wait for an input of the ego, in wall time.
         self.ego_wait_ns = 0
-        self._orders = Orders()
-        # How many orders lockstep waits for.
+        # How many of its renders lockstep waits for.
         self._held = 0
 
     # What is known.
@@ -291,14 +290,11 @@ class Playback:
         frames = tuple(Due(camera, position_ns) for camera in cameras)
         # Whoever has just come may not have this transform yet.
         shown = self._show(Show(position_ns, pose=True))
-        return [*shown, self._orders.order(frames, partial(self._stills_out, cameras))]
+        return [*shown, Render(frames, when_out=partial(self._stills_out, cameras))]
 
     def frame_lost(self, frame: Due, reason: str) -> None:
         if self._steps.current is not None:
             self._steps.current.lose(frame, reason)
-
-    def frames_done(self, ticket: int) -> Effects:
-        return self._orders.out(ticket)
 
     def _stills_out(self, cameras: Iterable[str]) -> Effects:
         self._stills.end(cameras)
@@ -326,7 +322,7 @@ class Playback:
         effects = self._show(moved.shown(tracks=moved.finished))
         if moved.frames and self.course.lockstep:
             self._held += 1
-            effects.append(self._orders.order(moved.frames, self._held_out))
+            effects.append(Render(moved.frames, when_out=self._held_out))
         elif moved.frames:
             effects.append(Render(moved.frames))
         if moved.finished:
@@ -379,7 +375,8 @@ class Playback:
             return []
         if not step.frames:
             return self._steps.end()
-        return [self._orders.order(step.frames, partial(self._step_out, step), fail_if_down=True)]
+        when_out = partial(self._step_out, step)
+        return [Render(step.frames, fail_if_down=True, when_out=when_out)]
 
     # Jumps.
 

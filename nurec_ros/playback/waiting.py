@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What waits: steps for their turn, frames for their end, jumps for quiet, a halt for its picture.
+What waits: steps for their turn, jumps for quiet, a halt for its picture.
 
 ROS orders nothing between topics. A listener whose clock has jumped back and that then handles a
 transform of the time before keeps it, and refuses the true ones as old: so nothing of the new time
@@ -28,10 +28,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count, zip_longest
+from itertools import zip_longest
 
-from nurec_ros.playback.clock import Due
-from nurec_ros.playback.effects import Effect, Render, Show, ShowJump, Step, StepDone
+from nurec_ros.playback.effects import Effect, Show, ShowJump, Step, StepDone
 
 Effects = list[Effect]
 # Between the last transform of the time before a jump and the first message of the time after.
@@ -39,30 +38,6 @@ Effects = list[Effect]
 # callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
 QUIET_NS = 50_000_000
 Shown = list[Show | ShowJump]
-
-
-class Orders:
-    """Frames that were asked for and of which each counts: what to do when they are there."""
-
-    def __init__(self) -> None:
-        self._tickets = count(1)
-        self._when_out: dict[int, Callable[[], Effects]] = {}
-
-    def order(
-        self,
-        frames: tuple[Due, ...],
-        when_out: Callable[[], Effects],
-        *,
-        fail_if_down: bool = False,
-    ) -> Render:
-        """Ask for frames; `when_out` is called when all are out or lost."""
-        ticket = next(self._tickets)
-        self._when_out[ticket] = when_out
-        return Render(frames, keep=True, fail_if_down=fail_if_down, ticket=ticket)
-
-    def out(self, ticket: int) -> Effects:
-        when_out = self._when_out.pop(ticket, None)
-        return when_out() if when_out is not None else []
 
 
 class StepQueue:

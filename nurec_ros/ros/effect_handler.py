@@ -218,8 +218,8 @@ class EffectHandler:
 
     def _render(self, loaded: Loaded, order: Render) -> None:
         def go_on() -> None:
-            if loaded is self.loaded:
-                self.carry_out(loaded, loaded.playback.frames_done(order.ticket))
+            if loaded is self.loaded and order.when_out is not None:
+                self.carry_out(loaded, order.when_out())
 
         noted = self.guarded('taking note of frames', go_on)
         loaded.submit(order, lambda: self._mailbox.post(noted))

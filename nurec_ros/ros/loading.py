@@ -212,18 +212,19 @@ class Loaded:
         """
         Have frames rendered, from where the ego is now known to have been.
 
-        With a ticket `out` is called, in any thread, once they are out or lost.
+        Where they are waited for, `out` is called, in any thread, once they are out or lost.
         """
         ego = None if self.watch.ego.is_recorded else self.watch.ego
+        keep = order.when_out is not None
         try:
             future = self.pipeline.submit(
-                order.frames, keep=order.keep, fail_if_down=order.fail_if_down, ego=ego
+                order.frames, keep=keep, fail_if_down=order.fail_if_down, ego=ego
             )
         except Exception:
             # Nobody is to wait for frames that were never asked for.
             out()
             raise
-        if order.ticket:
+        if keep:
             future.add_done_callback(lambda _: out())
 
     def _audiences(self) -> dict[str, tuple[int, ...]]:

@@ -60,6 +60,7 @@ class World:
             **options,
         )
         self.log: list[Effect] = []
+        self._out: list[Render] = []
         if shown:
             self.start(at_ms)
 
@@ -106,15 +107,15 @@ class World:
 
     def finish(self):
         """Say that all frames that were asked for are."""
-        done = []
-        for render in self.renders():
-            if render.ticket:
-                done += self.out(render)
-        return done
+        orders = [render for render in self.renders() if render.when_out is not None]
+        return [effect for render in orders for effect in self.out(render)]
 
     def out(self, render):
-        """Say that the frames of one order are out."""
-        return self.logged(self.playback.frames_done(render.ticket))
+        """Say that the frames of one order are out; once, however often this is called."""
+        if any(render is one for one in self._out):
+            return []
+        self._out.append(render)
+        return self.logged(render.when_out())
 
     @property
     def position_ms(self):
@@ -142,7 +143,8 @@ def test_a_load_is_shown_whole_and_then_its_still_frames():
     first, *rest = world.advance()
     assert first == ShowJump(BEGIN, loaded=True)
     assert world.playback.settled
-    assert rest == [Show(BEGIN, pose=True), Render((Due('wide', BEGIN),), keep=True, ticket=1)]
+    assert rest == [Show(BEGIN, pose=True), Render((Due('wide', BEGIN),))]
+    assert rest[1].when_out is not None
     # The time of what played before is shown until its last transform is 50 ms old.
     old = World()
     old.play()
@@ -199,6 +201,7 @@ def test_playing_shows_clock_and_pose_with_the_stamps_of_frames_before_they_are_
     shown, render = world.advance(60)
     assert shown == Show(BEGIN + 110 * MS, clock=True, pose=True, stamps=(BEGIN + 100 * MS,))
     assert render == Render((Due('wide', BEGIN + 100 * MS),))
+    assert render.when_out is None
 
 
 def test_play_a_seek_and_a_rate_on_the_way_count_from_their_own_moments():
@@ -272,7 +275,7 @@ def test_lockstep_halts_at_each_frame_until_it_is_out_and_then_goes_on_at_once()
     world.play()
     shown, render = world.advance(150)
     assert shown.t_ns == BEGIN + 100 * MS
-    assert (frames(render), render.keep) == ([('wide', 1100)], True)
+    assert frames(render) == [('wide', 1100)]
     assert world.playback.held
     assert world.advance(500) == [Show(BEGIN + 100 * MS, clock=True, pose=True)]
     world.wall_ns += 30 * MS

@@ -31,12 +31,8 @@ def test_a_step_shows_the_new_moment_at_once_and_is_done_with_its_frames():
     shown, announced, render = world.log
     stamps = (BEGIN + 100 * MS, BEGIN + 200 * MS)
     assert shown == Show(BEGIN + 250 * MS, clock=True, pose=True, stamps=stamps, tracks=True)
-    assert render == Render(
-        (Due('wide', stamps[0]), Due('wide', stamps[1])),
-        keep=True,
-        fail_if_down=True,
-        ticket=render.ticket,
-    )
+    due = tuple(Due('wide', t_ns) for t_ns in stamps)
+    assert render == Render(due, fail_if_down=True)
     assert announced.state.current_time_us == 1_250_000
     assert 'failed_images' not in step.state.to_json()
     assert '"failed_images": {"a": "b"}' in replace(step.state, failed_images={'a': 'b'}).to_json()
@@ -272,7 +268,7 @@ def test_after_a_jump_while_halted_a_frame_of_the_position_is_owed(at_ms):
     world.seek(1234)
     world.advance(60)
     assert frames(world.renders()[-1]) == [('wide', 1234)]
-    assert world.renders()[-1].keep
+    assert world.renders()[-1].when_out is not None
 
 
 def test_a_dragged_slider_piles_up_no_renders_and_ends_with_the_last_position():
