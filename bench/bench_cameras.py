@@ -106,9 +106,9 @@ def row(what: str, ours: float, name: str, other: float) -> None:
     print(f'{what:34s} {times}   {other / ours:8.1f} x')
 
 
-def cold(model: base.CameraModel) -> Callable[[], object]:
-    """Return a call that computes a full ray map anew."""
-    return lambda: model.ray_map(*SIZE, keep=False)
+def ray_map(model: base.CameraModel) -> Callable[[], object]:
+    """Return a call that computes a full ray map."""
+    return lambda: model.ray_map(*SIZE)
 
 
 def opencv_rows(name: str, model: PinholeCamera | FisheyeCamera) -> None:
@@ -131,7 +131,7 @@ def opencv_rows(name: str, model: PinholeCamera | FisheyeCamera) -> None:
     ours = best_of(lambda: model.unproject(uv))
     other = best_of(lambda: opencv.undistortPoints(image_points, matrix, bent))
     row(f'{name} unproject 2 M', ours, 'OpenCV', other)
-    row(f'{name} ray map 1920x1080, cold', best_of(cold(model)), 'OpenCV undistortPoints', other)
+    row(f'{name} ray map 1920x1080', best_of(ray_map(model)), 'OpenCV undistortPoints', other)
 
 
 def main() -> None:
@@ -139,10 +139,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     uv = pixels()
     plain = best_of(lambda: straightforward_unproject(FTHETA, uv))
-    first = best_of(cold(FTHETA))
-    row('ftheta ray map 1920x1080, cold', first, 'numpy, whole arrays', plain)
-    FTHETA.ray_map(*SIZE)
-    row('ftheta ray map, cached', best_of(lambda: FTHETA.ray_map(*SIZE)), 'the same, cold', first)
+    row('ftheta ray map 1920x1080', best_of(ray_map(FTHETA)), 'numpy, whole arrays', plain)
     row('ftheta unproject 2 M', best_of(lambda: FTHETA.unproject(uv)), 'numpy', plain)
     rays = BACKWARD.unproject(uv)[0]
     plain = best_of(lambda: straightforward_project(BACKWARD, rays))

@@ -129,7 +129,7 @@ class RayTable:
 @lru_cache(maxsize=16)
 def ray_table(model: CameraModel, width: int, height: int) -> RayTable:
     """Return the rays of a picture of that size; those of the last ones are kept."""
-    rays, valid = model.ray_map(width, height, keep=False)
+    rays, valid = model.ray_map(width, height)
     steps = np.linalg.norm(np.diff(rays[height // 2], axis=0), axis=1)
     usual = steps[(steps > 0.0) & (steps < 0.5)]
     pixel_angle = float(np.median(usual)) if usual.size else 1.0

@@ -16,7 +16,7 @@
 from nurec_ros.scenario.rig import Box, Camera, Lidar
 from nurec_ros.scenario.road_map import RoadMap
 from nurec_ros.scenario.scenario import Scenario
-from nurec_ros.scenario.tracks import ActiveTracks, TrackChanges, Tracks
+from nurec_ros.scenario.tracks import ActiveTracks, Tracks
 from nurec_ros.scenario.trajectory import Trajectory, Twist
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     'Lidar',
     'RoadMap',
     'Scenario',
-    'TrackChanges',
     'Tracks',
     'Trajectory',
     'Twist',

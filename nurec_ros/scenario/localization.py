@@ -70,14 +70,8 @@ class InertialMotion:
             return measured(ego.pose(t_ns).quaternion, np.zeros(3), np.zeros(3))
         seconds = (t_ns - ego.start_ns) * 1e-9
         rotation = rotations(seconds)
-        return Inertial(
-            np.asarray(rotation.as_quat(), dtype=np.float64),
-            np.asarray(rotations(seconds, 1), dtype=np.float64),
-            np.asarray(
-                rotation.inv().apply(positions(seconds, 2) + (0.0, 0.0, GRAVITY)),
-                dtype=np.float64,
-            ),
-        )
+        acceleration = rotation.inv().apply(positions(seconds, 2))
+        return measured(rotation.as_quat(), rotations(seconds, 1), acceleration)
 
 
 def measured(quaternion: Array, angular_velocity: Array, acceleration: Array) -> Inertial:
@@ -128,23 +122,16 @@ def _prime_vertical(latitude: float) -> float:
 
 
 def geo_origin(proj: str) -> GeoOrigin | None:
+    """Return the origin that a proj string names, None where it names none that can be."""
+    largest = {'lat_0': 90.0, 'lon_0': 360.0, 'alt_0': 1e8, 'x_0': 1e8, 'y_0': 1e8}
     try:
-        values = {key: float(text) for key, text in _PROJ.findall(proj)}
+        given = {key: float(text) for key, text in _PROJ.findall(proj)}
     except ValueError:
         return None
-    if not {'lat_0', 'lon_0'} <= values.keys() or not all(map(math.isfinite, values.values())):
+    values = {'lat_0': math.nan, 'lon_0': math.nan, 'alt_0': 0.0, 'x_0': 0.0, 'y_0': 0.0, **given}
+    if not all(abs(value) <= largest[key] for key, value in values.items()):
         return None
-    if abs(values['lat_0']) > 90.0 or abs(values['lon_0']) > 360.0:
-        return None
-    if max(abs(values.get(key, 0.0)) for key in ('alt_0', 'x_0', 'y_0')) > 1e8:
-        return None
-    return GeoOrigin(
-        values['lat_0'],
-        values['lon_0'],
-        values.get('alt_0', 0.0),
-        values.get('x_0', 0.0),
-        values.get('y_0', 0.0),
-    )
+    return GeoOrigin(*values.values())
 
 
 def enu_of_earth(origin: GeoOrigin) -> Array:

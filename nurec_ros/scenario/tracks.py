@@ -88,14 +88,6 @@ class ActiveTracks:
         return f'ActiveTracks({len(self)} at {self.t_ns} ns)'
 
 
-@dataclass(frozen=True, slots=True)
-class TrackChanges:
-    """Ids of the tracks that are in the later set only, and in the earlier one only."""
-
-    new: tuple[str, ...]
-    gone: tuple[str, ...]
-
-
 class _Present(NamedTuple):
     """What all moments between two changes share: who exists, and what does not move of them."""
 
@@ -197,12 +189,6 @@ class Tracks:
 
     def _present(self, t_ns: int) -> _Present:
         return self._since(bisect_right(self._changes_ns, t_ns) - 1)
-
-    def difference(self, before: ActiveTracks, after: ActiveTracks) -> TrackChanges:
-        """Return the ids that `after` has and `before` has not, and the other way round."""
-        new = np.setdiff1d(after.indices, before.indices, assume_unique=True)
-        gone = np.setdiff1d(before.indices, after.indices, assume_unique=True)
-        return TrackChanges(tuple(self.ids[i] for i in new), tuple(self.ids[i] for i in gone))
 
     def velocities(self, active: ActiveTracks) -> Array:
         """Return the velocities of an active set, (N, 3), in the map frame, metres a second."""

@@ -191,7 +191,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Twist:
-    """Linear (3,) m/s and angular (3,) rad/s velocity in the body's own frame, or (M, 3) each."""
+    """Linear (3,) m/s and angular (3,) rad/s velocity in the body's own frame."""
 
     linear: Array
     angular: Array
@@ -263,27 +263,15 @@ class Trajectory:
             return Pose(many.position, quaternions)
         return Pose(many.position[0], quaternions[0])
 
-    def velocity(self, t_ns: ArrayLike) -> Twist:
+    def velocity(self, t_ns: SupportsIndex) -> Twist:
         """
-        Return the derivative of `at` in the body's frame, at a time or at times (M,).
+        Return the derivative of `at` in the body's frame, at one time.
 
         Constant over a segment in the map frame; at a sample it is that of the segment that
         begins there, at the last sample that of the last segment. Zero outside of the samples,
         where the pose is held, and for a trajectory of one sample.
         """
-        if isinstance(t_ns, (int, np.integer)):
-            return self._velocity(int(t_ns))
-        times = many_times(t_ns)
-        low, high = self._segments(times)
-        moving = ((times >= self.start_ns) & (times <= self.end_ns))[:, np.newaxis]
-        velocities = self._velocities[low] * moving
-        clamped = np.clip(times, self.start_ns, self.end_ns)
-        T_map_body = self.samples.between(low, high, clamped).matrix
-        linear = np.einsum('nji,nj->ni', T_map_body[:, :3, :3], velocities[:, :3])
-        angular = velocities[:, 3:]
-        return Twist(linear, angular) if np.ndim(t_ns) else Twist(linear[0], angular[0])
-
-    def _velocity(self, t_ns: int) -> Twist:
+        t_ns = one_time(t_ns)
         if not self.start_ns <= t_ns <= self.end_ns:
             return Twist(np.zeros(3), np.zeros(3))
         a, b, c, d, e, f, g, h, i = rotation_rows(*self._pose(t_ns)[1])

@@ -175,10 +175,8 @@ def use(scenario):
         assert np.isfinite(scenario.tracks.velocities(active)).all()
         for index in active.indices[:2].tolist():
             assert np.isfinite(scenario.tracks.trail(index, t - 10**9, t)).all()
-    first, last = (scenario.tracks.at(t) for t in moments[:2])
+    first = scenario.tracks.at(moments[0])
     assert all(len(scenario.tracks.trajectory(index)) for index in first.indices.tolist())
-    changes = scenario.tracks.difference(first, last)
-    assert set(changes.new).isdisjoint(changes.gone)
     assert len(set(scenario.tracks.ids)) == len(scenario.tracks.ids)
     ''.join((*scenario.tracks.ids, *scenario.tracks.labels, *scenario.cameras)).encode()
     for camera in scenario.cameras.values():

@@ -25,7 +25,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 import math
 from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
@@ -34,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from nurec_ros.errors import shortened
 from nurec_ros.poses import Array
 from nurec_ros.scenario.schema.fields import described
-from nurec_ros.scenario.trajectory import fill, frozen
+from nurec_ros.scenario.trajectory import fill
 
 if TYPE_CHECKING:
     from nurec_ros.scenario.cameras.nvidia import Monotone, Windshield
@@ -152,7 +151,7 @@ _CHUNK = 16384
 
 
 class RayMap(NamedTuple):
-    """Unit rays (H, W, 3) float32, 0 where not valid, and valid (H, W); both read-only."""
+    """Unit rays (H, W, 3) float32, 0 where not valid, and valid (H, W)."""
 
     rays: NDArray[np.float32]
     valid: Mask
@@ -204,18 +203,6 @@ class CameraModel(ABC):
         upper = np.array(self.resolution) - 0.5
         return np.asarray(((uv >= -0.5) & (uv <= upper)).all(axis=-1), dtype=np.bool_)
 
-    def scaled(self, factor: float) -> Self:
-        """
-        Return the model of the same view in an image `factor` times as large.
-
-        The resolution is rounded to whole pixels, the intrinsics are not: the principal point
-        follows (p + 0.5) * factor - 0.5.
-        """
-        if not (math.isfinite(factor) and factor > 0.0):
-            raise ValueError(f'a camera model cannot be scaled by {factor}, only by more than 0')
-        width, height = (max(1, round(side * factor)) for side in self.resolution)
-        return self._stretched(factor, factor, (width, height))
-
     def resized(self, width: int, height: int) -> Self:
         """
         Return the model of exactly the same view in an image of width by height pixels.
@@ -224,8 +211,14 @@ class CameraModel(ABC):
         """
         if width < 1 or height < 1:
             raise ValueError(f'a camera model cannot have the size {width} x {height}')
-        native_w, native_h = self.resolution
-        return self._stretched(width / native_w, height / native_h, (width, height))
+        scale_u, scale_v = width / self.resolution[0], height / self.resolution[1]
+        u, v = self.principal_point
+        return replace(
+            self,
+            resolution=(width, height),
+            principal_point=((u + 0.5) * scale_u - 0.5, (v + 0.5) * scale_v - 0.5),
+            **self._stretched_lens(scale_u, scale_v),  # type: ignore[arg-type]
+        )
 
     def fit(self, distortion: str) -> tuple[FisheyeCamera, FitResidual]:
         """
@@ -239,18 +232,8 @@ class CameraModel(ABC):
 
         return fit_equidistant(self)
 
-    def ray_map(self, width: int, height: int, *, keep: bool = True) -> RayMap:
-        """
-        Return the ray of each pixel of the same view in an image of width by height pixels.
-
-        The last few are kept, and shared by all equal models and all threads; with keep=False it
-        is computed for the caller alone.
-        """
-        if not keep:
-            return self._ray_map(width, height)
-        return _kept_ray_map(self, width, height)
-
-    def _ray_map(self, width: int, height: int) -> RayMap:
+    def ray_map(self, width: int, height: int) -> RayMap:
+        """Return the ray of each pixel of the same view in an image of width by height pixels."""
         native_w, native_h = self.resolution
         u = (np.arange(width) + 0.5) * (native_w / width) - 0.5
         v = (np.arange(height) + 0.5) * (native_h / height) - 0.5
@@ -267,7 +250,7 @@ class CameraModel(ABC):
             found[~good] = 0.0
             rays[top:bottom] = found.reshape(len(part), width, 3)
             valid[top:bottom] = good.reshape(len(part), width)
-        return RayMap(frozen(rays), frozen(valid))
+        return RayMap(rays, valid)
 
     def _project(self, points: Array) -> tuple[Array, Mask]:
         with np.errstate(all='ignore'):
@@ -300,15 +283,6 @@ class CameraModel(ABC):
     @abstractmethod
     def _stretched_lens(self, scale_u: float, scale_v: float) -> dict[str, tuple[float, ...]]:
         """Return the lens's own parameters with u and v scaled apart."""
-
-    def _stretched(self, scale_u: float, scale_v: float, resolution: tuple[int, int]) -> Self:
-        u, v = self.principal_point
-        return replace(
-            self,
-            resolution=resolution,
-            principal_point=((u + 0.5) * scale_u - 0.5, (v + 0.5) * scale_v - 0.5),
-            **self._stretched_lens(scale_u, scale_v),  # type: ignore[arg-type]
-        )
 
 
 class RoundLens(CameraModel):
@@ -382,11 +356,6 @@ def stretched_focal_length(
 ) -> dict[str, tuple[float, ...]]:
     """Return the parameter of a lens whose focal length alone is in pixels."""
     return {'focal_length': (focal_length[0] * scale_u, focal_length[1] * scale_v)}
-
-
-@lru_cache(maxsize=8)
-def _kept_ray_map(model: CameraModel, width: int, height: int) -> RayMap:
-    return model.ray_map(width, height, keep=False)
 
 
 def _rows(values: ArrayLike, columns: int) -> Array:

@@ -164,8 +164,8 @@ def test_a_polynomial_that_turns_back_ends_the_view_there():
     np.testing.assert_allclose(model.project(rays[:1])[0], [(990.0, 400.0)], atol=1e-6)
 
 
-def test_scaled_follows_the_rule_of_each_coefficient():
-    scaled = _model(FRONT_WIDE).scaled(0.5)
+def test_resized_follows_the_rule_of_each_coefficient():
+    scaled = _model(FRONT_WIDE).resized(960, 540)
     expected = [b / 0.5**i for i, b in enumerate(FRONT_WIDE['pixeldist_to_angle_poly'])]
     np.testing.assert_allclose(scaled.pixeldist_to_angle_poly, expected, rtol=1e-15)
     expected = [a * 0.5 for a in FRONT_WIDE['angle_to_pixeldist_poly']]
@@ -290,6 +290,6 @@ def test_a_camera_behind_glass_sees_what_the_glass_bends(reference):
     assert again.all()
     assert np.abs(back - pixels).max() < 1e-6
     # Scaling leaves the glass alone.
-    half = model.scaled(0.5)
+    half = model.resized(960, 540)
     assert half.windshield == model.windshield
     np.testing.assert_allclose(half.project(points)[0], (uv + 0.5) * 0.5 - 0.5, atol=1e-9)
