@@ -288,8 +288,8 @@ EVERYWHERE = (-1.0, -1.0, 1.0, 1.0)
 def test_what_is_in_view(position, dims, seen):
     T, model = camera_pose((0, 0, 1.5)), pinhole()
     lens = Lens(model, Exposure(T, T, 'GLOBAL', 960, 540), widest_angle(model))
-    nothing = np.zeros(1, bool)
-    box = Boxes(*[np.array([pose(position)])] * 2, np.array([dims]), GREY, nothing, nothing)
+    place, no = np.array([pose(position)]), np.zeros(1, bool)
+    box = Boxes(place, place, np.array([dims]), GREY, no, no)
     assert len(in_view(box, lens, LEVEL)) == int(seen)
 
 
