@@ -199,7 +199,7 @@ class EgoWatch(Ego):
     def driven(self) -> bool:
         return self.ego.source != RECORDED
 
-    def state(self, t_ns: int, passed: tuple[str, ...] | None = None) -> DrivenState | None:
+    def state(self, t_ns: int) -> DrivenState | None:
         if not self.driven:
             return None
         ego, deviation = self.ego, self.ego.deviation(t_ns)
@@ -209,7 +209,7 @@ class EgoWatch(Ego):
             ego_input_stamp_us=(ego.newest_ns or 0) // 1000,
             deviation_m=deviation.lateral_m,
             deviation_deg=deviation.heading_deg,
-            collisions=self.collisions(t_ns) if passed is None else passed,
+            collisions=self.collisions(t_ns),
             stopped_by=self.stopped_by,
         )
 

@@ -115,26 +115,17 @@ def test_a_hairpin_is_no_trap():
     assert ego.pose(ego.passed_ns).position[2] == 3.0
 
 
-@pytest.mark.parametrize('jitter', [0.0, 0.01])
-def test_a_drive_that_stood_is_a_point(jitter):
-    random = np.random.default_rng(5)
-    positions = np.array((7.0, 8.0, 9.0)) + random.uniform(-jitter, jitter, (50, 3))
-    recorded = trajectory(positions, Rotation.from_euler('Z', np.full((50, 1), 0.3)))
-    assert RecordedPath(recorded).is_point
-    ego = turning(5.0, 0.0, recorded)
-    assert after(ego, 2.0).position[2] == pytest.approx(9.0, abs=2 * jitter)
-    # Nothing says which way leads on: the whole distance counts.
-    assert abs(ego.deviation(ego.passed_ns).lateral_m) == pytest.approx(10.0, abs=0.1)
-
-
 def test_a_short_path_is_a_point():
-    for count in (1, 2, 9):
-        xs = np.column_stack((0.11 * np.arange(count), np.zeros(count), np.zeros(count)))
-        path = RecordedPath(trajectory(xs, Rotation.from_euler('Z', np.zeros((count, 1)))))
+    still = np.random.default_rng(5).uniform(-0.01, 0.01, (50, 3))
+    rows = [0.11 * np.arange(count)[:, np.newaxis] * (1, 0, 0) for count in (1, 2, 9)]
+    for positions in (still - still[0], *rows):
+        yaws = Rotation.from_euler('Z', np.zeros((len(positions), 1)))
+        path = RecordedPath(trajectory(positions, yaws))
         assert path.is_point
         assert path.length_m == 0.0
         assert path.nearest(3.0, 4.0, 0.0) == path.nearest(3.0, 4.0) == 0.0
         assert path.at_time(T0 + SECOND) == 0.0
+        # Nothing says which way leads on: the whole distance counts.
         assert path.deviation(3.0, -4.0, 0.0, 0.0).lateral_m == -5.0
 
 

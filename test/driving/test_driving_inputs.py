@@ -143,18 +143,6 @@ def test_a_stamp_of_long_ago_does_not_count():
     np.testing.assert_allclose(ego.pose(ego.passed_ns).position, (0.375, 0, 0), atol=1e-9)
 
 
-def test_a_flood_of_commands_is_taken():
-    ego = DrivenEgo(straight(speed=0.0), T0, source='twist')
-    for k in range(2000):
-        t_ns = T0 + k * 1_000_000
-        ego.put(TwistCommand(t_ns + 5_000_000, 1.0 + (k % 2), 0.001 * (k % 3 - 1)))
-        if k % 10 == 0:
-            ego.advance_to(t_ns)
-    ego.advance_to(T0 + 2 * SECOND)
-    assert ego.pose(ego.passed_ns).position[0] == pytest.approx(1.5 * 1.995, abs=0.05)
-    assert not ego.starved
-
-
 def test_no_input_leads_to_a_place_that_is_not_finite():
     random = np.random.default_rng(9)
     recorded = straight(speed=5.0, seconds=60.0)

@@ -247,32 +247,6 @@ def test_of_a_flood_of_poses_ten_thousand_are_kept():
     assert ego.pose(T0 + 100 * MS).position[0] == 2000.0
 
 
-def test_what_is_missing_for_a_movement():
-    until = T0 + 100 * MS
-    ego = DrivenEgo(straight(), T0)
-    assert ego.missing(until) == ''
-    assert ego.reach_ns is None
-    for source in ('pose', 'odometry'):
-        ego = DrivenEgo(straight(), T0, source=source)
-        assert f'end of the movement, {until // 1000} us; the newest is none' in ego.missing(until)
-        assert ego.reach_ns == T0
-        ego.put(timed(until - 1000))
-        assert f'the newest is {until // 1000 - 1} us' in ego.missing(until)
-        assert ego.reach_ns == until - 1000
-        ego.put(timed(until))
-        assert ego.missing(until) == ''
-        ego.jump(T0)
-        assert ego.missing(until)
-    ego = DrivenEgo(straight(), T0, source='twist')
-    assert 'after the position' in ego.missing(until)
-    ego.put(TwistCommand(0, 1.0, 0.0))
-    assert ego.missing(until) == ''
-    ego.advance_to(until)
-    assert ego.missing(until + 1)
-    ego.put(TwistCommand(until + SECOND // 2, 1.0, 0.0))
-    assert ego.missing(until + 1) == ''
-
-
 def test_a_mirrored_quaternion_goes_the_short_way():
     ego = DrivenEgo(straight(), T0, source='pose')
     a = Rotation.from_euler('Z', 0.1).as_quat()

@@ -41,6 +41,21 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LAUNCH_FILE = ROOT / 'launch' / 'nurec.launch.py'
 OURS = ('nurec_player', 'nurec_preview', 'nurec_follow')
+# Runs a launch file with arguments as `ros2 launch` does, also where ros2cli is not installed.
+DRIVER = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+path, *words = sys.argv[1:]
+arguments = [tuple(word.split(':=', 1)) for word in words]
+source = PythonLaunchDescriptionSource(path)
+include = IncludeLaunchDescription(source, launch_arguments=arguments)
+service = LaunchService(argv=words)
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
 
 
 class Launch:
@@ -187,7 +202,7 @@ def launch_file(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
         folder.mkdir()
         with (folder / 'output').open('wb') as output:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / 'launch_driver.py'), str(file), *words],
+                [sys.executable, '-c', DRIVER, str(file), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
