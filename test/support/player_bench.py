@@ -197,6 +197,17 @@ class PlayerClient:
         self.configure(**values)
         return self.trigger('load')
 
+    def ticked(self, messages: list[Any], tick_us: int, count: int) -> list[int]:
+        """Tick, and return the stamps of `count` messages later than begin, in ns after it."""
+        self.configure(tick_us=tick_us)
+        self.trigger('tick')
+
+        def stamps() -> list[int]:
+            return [stamp - BEGIN_NS for stamp in map(stamp_ns, messages) if stamp > BEGIN_NS]
+
+        self.until(lambda: len(stamps()) >= count, f'{count} messages')
+        return stamps()
+
     def play_out(self, rate: float) -> None:
         """Play to the end."""
         self.configure(rate=rate)

@@ -27,7 +27,7 @@ from test.support.lidars import (
     SPINS,
     T_RIG_LIDAR,
 )
-from test.support.player_bench import BEGIN_NS, serve, stamp_ns
+from test.support.player_bench import BEGIN_NS, MS, serve, stamp_ns
 
 import numpy as np
 from nurec_ros import Environment
@@ -58,12 +58,6 @@ def usdz(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def server(usdz):
-    with serve(usdz) as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def running(start, usdz, server):
     server.spin = lambda *_: CLOUD
     return start(usdz_path=usdz, server=server.address, mode='lockstep', clock_rate=25).ready()
@@ -80,18 +74,6 @@ def heard(bench):
     clouds = bench.hear(PointCloud2, POINTS)
     assert {stamp_ns(one) for one in clouds} == {BEGIN_NS}
     return clouds
-
-
-def ends_of_a_tick(bench, clouds, tick_us, count):
-    """Return the stamps of the clouds of a tick, in ms after begin."""
-    bench.configure(tick_us=tick_us)
-    bench.trigger('tick')
-
-    def ends():
-        return [(stamp_ns(one) - BEGIN_NS) / 1e6 for one in clouds if stamp_ns(one) > BEGIN_NS]
-
-    bench.until(lambda: len(ends()) >= count, f'{count} clouds')
-    return ends()
 
 
 def reported(bench, words):
@@ -137,7 +119,7 @@ def test_nothing_is_rendered_that_nobody_wants(bench, server):
 
 def test_a_rate_and_a_device_of_its_own(bench, clouds, server):
     bench.configure(**{f'{LIDAR}__rate': 4.0, f'{LIDAR}__device': 'at128'})
-    assert ends_of_a_tick(bench, clouds, 1_000_000, 4) == [250, 500, 750, 1000]
+    assert bench.ticked(clouds, 1_000_000, 4) == [250 * MS, 500 * MS, 750 * MS, 1000 * MS]
     assert server.requests('render_lidar')[-1].lidar_config.lidar_type == 1
     bench.configure(**{f'{LIDAR}__rate': -1.0, f'{LIDAR}__device': ''})
 
@@ -151,7 +133,7 @@ def test_an_environment_has_the_cloud_of_the_same_moment(bench, clouds, usdz, se
 
     server.spin = told
     first = len(server.requests('render_lidar'))
-    assert ends_of_a_tick(bench, clouds, 300_000, 2) == [112, 212]
+    assert bench.ticked(clouds, 300_000, 2) == [112 * MS, 212 * MS]
     until_now = len(server.requests('render_lidar'))
     by_node = server.requests('render_lidar')[first:until_now]
     with Environment(usdz, server.address, ego_source='recorded') as environment:
@@ -230,7 +212,7 @@ def test_without_spins_ten_a_second(bench, load, tmp_path, server):
 
     server.spin = lambda *_: CLOUD
     load(usdz_path=str(build_archive(tmp_path, edit_rig=edit)))
-    assert ends_of_a_tick(bench, heard(bench), 300_000, 3) == [100, 200, 300]
+    assert bench.ticked(heard(bench), 300_000, 3) == [100 * MS, 200 * MS, 300 * MS]
 
 
 PANDAR = DEVICES[sensorsim_pb2.PANDAR128]

@@ -16,7 +16,7 @@
 from itertools import pairwise
 from test.scenario.test_road_map import road, xodr
 from test.support.archives import build_archive, CAMERAS, REMOVED, SEQUENCE_ID, START_US
-from test.support.player_bench import BEGIN_NS, Bench, FRONT, REAR, serve, stamp_ns
+from test.support.player_bench import BEGIN_NS, Bench, FRONT, REAR, stamp_ns
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Path as PathMessage
@@ -46,13 +46,6 @@ def other(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture(scope='module')
-def server(usdz):
-    """Return a render server; all scenarios have the same scene id."""
-    with serve(usdz) as running:
-        yield running
-
-
 @pytest.fixture
 def bench(running, usdz):
     """Return the shared player with the first scenario."""
@@ -77,8 +70,7 @@ def test_position_is_begin_and_halted_and_the_rate_stays(bench, other, usdz):
     bench.trigger('play')
     state = bench.load(usdz_path=other, rate=2.5)
     assert (state['is_playing'], state['current_time_us']) == (False, OTHER_START_US)
-    assert state['duration_s'] == pytest.approx(3.0)
-    assert state['speed'] == 2.5
+    assert (state['duration_s'], state['speed']) == (3.0, 2.5)
     bench.stands(OTHER_NS)
     # And back to an earlier time.
     assert bench.load(usdz_path=str(usdz))['current_time_us'] == START_US

@@ -21,7 +21,6 @@ from test.support.player_bench import (
     MS,
     NOWHERE,
     REAR,
-    serve,
     stamp_ns,
 )
 import time
@@ -42,13 +41,8 @@ def gate():
 
 
 @pytest.fixture(scope='module')
-def server(usdz, gate):
-    with serve(usdz, render=gate) as server:
-        yield server
-
-
-@pytest.fixture(scope='module')
-def running(start, usdz, server):
+def running(start, usdz, server, gate):
+    server.render = gate
     return start(usdz_path=usdz, server=server.address, mode='lockstep').ready()
 
 

@@ -40,29 +40,20 @@ def infos(bench):
     bench.configure(**{f'{FRONT}__rate': -1.0, f'{FRONT}__resolution_scale': 0.0})
 
 
-def ticked(bench, infos, count):
-    """Tick 1 s from begin and give the stamps of its frames, after begin."""
-    bench.trigger('reset')
-    bench.stands(BEGIN_NS)
-    infos.clear()
-    bench.configure(tick_us=1_000_000)
-    bench.trigger('tick')
-
-    def stamps():
-        # Without the picture of begin, which may still have been on its way.
-        return [stamp_ns(info) - BEGIN_NS for info in infos if stamp_ns(info) > BEGIN_NS]
-
-    bench.until(lambda: len(stamps()) >= count, f'{count} frames')
-    return stamps()
-
-
 def test_camera_rate_and_that_of_one_camera(bench, infos):
+    def ticked(count):
+        """Return the stamps of the frames of 1 s from begin on."""
+        bench.trigger('reset')
+        bench.stands(BEGIN_NS)
+        infos.clear()
+        return bench.ticked(infos, 1_000_000, count)
+
     recorded = [end - BEGIN_NS for end in frame_ends(FRONT, until_ns=BEGIN_NS + 1000 * MS)]
-    assert ticked(bench, infos, 10) == recorded
+    assert ticked(10) == recorded
     assert bench.configure(camera_rate=4.0)[0].successful
-    assert ticked(bench, infos, 4) == [250 * MS, 500 * MS, 750 * MS, 1000 * MS]
+    assert ticked(4) == [250 * MS, 500 * MS, 750 * MS, 1000 * MS]
     assert bench.configure(**{f'{FRONT}__rate': 2.0})[0].successful
-    assert ticked(bench, infos, 2) == [500 * MS, 1000 * MS]
+    assert ticked(2) == [500 * MS, 1000 * MS]
 
 
 def test_resolution_scale(bench, infos):

@@ -13,7 +13,7 @@
 # limitations under the License.
 """The render server: away, late, gone, back, refusing. All but the images goes on."""
 
-from test.rendering.fake_server import FakeServer, Gate, picture, png
+from test.rendering.fake_server import failing, FakeServer, Gate, picture, png
 from test.support.archives import build_archive, SEQUENCE_ID
 from test.support.player_bench import BEGIN_NS, END_NS, FRONT, NOWHERE, REAR, stamp_ns
 from test.support.ports import claim_port
@@ -114,32 +114,12 @@ def test_a_server_is_called_slow_once_it_has_compiled_and_frames_drop_but_not_th
         assert len(set(stamps)) >= 3
 
 
-class Moody:
-    """A server whose answer the test sets: an error code, bytes, or pictures."""
-
-    def __init__(self):
-        self.answer = None
-        self.server = FakeServer(self.render, scenes=[SEQUENCE_ID])
-
-    def render(self, request, context):
-        if isinstance(self.answer, tuple):
-            context.abort(*self.answer)
-        return picture(request) if self.answer is None else self.answer
-
-
 @pytest.fixture(scope='module')
-def moody():
-    moody = Moody()
-    with moody.server:
-        yield moody
-
-
-@pytest.fixture(scope='module')
-def running(start, usdz, moody):
+def running(start, usdz, server):
     """Return a player that plays round and round, with one camera at 20 Hz."""
     bench = start(
         usdz_path=usdz,
-        server=moody.server.address,
+        server=server.address,
         loop=True,
         camera_rate=20,
         clock_rate=50,
@@ -167,8 +147,8 @@ def running(start, usdz, moody):
         (png(64, 36)[:-30], ''),
     ],
 )
-def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer, words):
-    moody.answer = answer
+def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, server, answer, words):
+    server.render = failing(*answer) if isinstance(answer, tuple) else lambda *_: answer
 
     def complaint():
         status = running.status(FRONT)
@@ -183,26 +163,25 @@ def test_what_fails_is_lost_and_said_and_the_rest_goes_on(running, moody, answer
     running.until(complaint, f'a diagnosis with {words!r}')
     # While it fails nothing is published, once what was on its way is here; and the clock runs.
     running.until(silent, 'the end of the pictures')
-    moody.answer = None
+    server.render = picture
     running.spin(running.infos, 5)
     running.until(lambda: running.status(FRONT).level == DiagnosticStatus.OK, 'all is well')
 
 
-def test_an_image_of_another_size_is_published_as_it_is(running, moody):
+def test_an_image_of_another_size_is_published_as_it_is(running, server):
     """Servers keep the native aspect; camera_info follows what came."""
-    moody.answer = png(300, 200)
+    server.render = lambda *_: png(300, 200)
     running.until(lambda: (running.infos[-1].width, running.infos[-1].height) == (300, 200), 'it')
-    moody.answer = None
+    server.render = picture
     running.until(lambda: running.infos[-1].width == 480, 'the size asked for')
 
 
-def test_bytes_are_passed_through_untouched(running, moody):
-    moody.answer = png(480, 270, grey=77)
-    running.until(
-        lambda: bytes(running.images[-1].data) == moody.answer, 'the very bytes of the server'
-    )
+def test_bytes_are_passed_through_untouched(running, server):
+    answer = png(480, 270, grey=77)
+    server.render = lambda *_: answer
+    running.until(lambda: bytes(running.images[-1].data) == answer, 'the very bytes')
     assert running.images[-1].format == 'rgb8; png compressed bgr8'
-    moody.answer = None
+    server.render = picture
 
 
 def test_the_url_of_a_scene_goes_along_with_every_call_and_changes_with_the_next_load(start, usdz):

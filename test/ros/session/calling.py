@@ -47,16 +47,11 @@ class Caller:
         self.slowest_s = 0.0
         self._spin = spin
         self._begin_ns, self._end_ns = begin_ns, end_ns
+        self._kinds: dict[str, Any] = dict.fromkeys(('play', 'stop', 'reset', 'tick'), Trigger)
+        self._kinds |= {'get_parameters': GetParameters, 'set_parameters': SetParameters}
         steered = ('pause', 'play_next', 'resume', 'seek', 'toggle_paused')
-        self._kinds: dict[str, Any] = {
-            'get_parameters': GetParameters,
-            'set_parameters': SetParameters,
-            **dict.fromkeys(('play', 'stop', 'reset', 'tick'), Trigger),
-            **{
-                one: getattr(srv, one.title().replace('_', ''))
-                for one in (*steered, 'get_rate', 'is_paused', 'set_rate')
-            },
-        }
+        for one in (*steered, 'get_rate', 'is_paused', 'set_rate'):
+            self._kinds[one] = getattr(srv, one.title().replace('_', ''))
         self._clients = {
             service: node.create_client(kind, f'/nurec/{service}')
             for service, kind in self._kinds.items()
@@ -65,21 +60,15 @@ class Caller:
 
     def ready(self) -> None:
         """Wait until all services are there."""
-        until(
-            lambda: all(client.service_is_ready() for client in self._clients.values()),
-            'all services',
-            meanwhile=self._spin,
-        )
+        for service, client in self._clients.items():
+            until(client.service_is_ready, service, meanwhile=self._spin)
 
     def call(self, service: str, **fields: Any) -> Any:
         """Call, wait, count, and return the answer."""
         started = time.monotonic()
         future = self._clients[service].call_async(self._kinds[service].Request(**fields))
-        until(
-            future.done,
-            lambda: f'the answer of {service}, after {self.counts},',
-            meanwhile=self._spin,
-        )
+        what = f'the answer of {service}, after {self.counts},'
+        until(future.done, what, meanwhile=self._spin)
         self.slowest_s = max(self.slowest_s, time.monotonic() - started)
         self.counts[service] += 1
         return future.result()

@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterator
 import contextlib
 from pathlib import Path
 from test.ros.session.recording import Act, Entry, LATCHED, Recorder, Recording, RELIABLE
-from test.ros.session.scenarios import build, CROSS, FRONT, REAR, SECOND, Truth
+from test.ros.session.scenarios import build, CROSS, Truth
 from test.support.domain import claim_domain
-from test.support.player_bench import Bench, serve
+from test.support.player_bench import Bench, FRONT, REAR, SECOND, serve
 import time
 from typing import Any
 
@@ -35,7 +35,6 @@ import numpy as np
 import pytest
 
 SCALE = 0.1
-TICK_NS = 100_000_000
 DEPTH = 1000
 
 # What the contract's table of topics says: type, and whether late joiners get the last message.
@@ -112,8 +111,8 @@ class Client:
         """Call a Trigger service that must refuse."""
         self._does(f'{name} refused', self._bench.refusal, name)
 
-    def call(self, service_type: type, name: str) -> None:
-        self._does(name, self._bench.call, service_type, name)
+    def call(self, service_type: type, name: str, request: Any = None) -> None:
+        self._does(name, self._bench.call, service_type, name, request)
 
     def seek(self, t_ns: int) -> None:
         """Seek, and wait until the clock is there; the answer that is kept is the moment."""
@@ -128,17 +127,9 @@ class Client:
 
         self.until(there, f'clock at {t_ns}')
 
-    def set_rate(self, rate: float) -> None:
-        from rosbag2_interfaces.srv import SetRate
-
-        with self._logged('rate') as answer:
-            assert self._bench.call(SetRate, 'set_rate', SetRate.Request(rate=rate)).success
-            answer[0] = rate
-
     def configure(self, **values: Any) -> None:
-        with self._logged('configure') as answer:
+        with self._logged('configure'):
             assert all(result.successful for result in self._bench.configure(**values))
-            answer[0] = values
 
     def loop(self, end_ns: int) -> None:
         self._recorder.take()
@@ -227,7 +218,7 @@ class Client:
 
 def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) -> None:
     """Do everything that a player can be asked for."""
-    from rosbag2_interfaces.srv import Pause, PlayNext, Resume, TogglePaused
+    from rosbag2_interfaces.srv import Pause, PlayNext, Resume, SetRate, TogglePaused
 
     first, second, third = truths
     begin_ns, end_ns = first.begin_ns, first.end_ns
@@ -249,14 +240,14 @@ def perform(client: Client, truths: tuple[Truth, Truth, Truth], folder: Path) ->
     client.filmed(FRONT, REAR)
     # Farther back than a buffer of tf2 remembers.
     client.seek(at(1.0))
-    client.set_rate(2.0)
+    client.call(SetRate, 'set_rate', SetRate.Request(rate=2.0))
     client.runs(1.0)
     client.settled()
     client.seek(at(0.8))
     client.configure(rate=0.5)
     client.runs(0.15)
     client.settled()
-    client.set_rate(1.0)
+    client.call(SetRate, 'set_rate', SetRate.Request(rate=1.0))
     with client.pictures(FRONT, REAR):
         client.trigger('reset')
         client.settled()

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 import json
-from test.ros.session.scenarios import SECOND, Truth
+from test.ros.session.scenarios import Truth
 from test.support.listener import silent
+from test.support.player_bench import SECOND, stamp_ns
 from typing import Any
 
 from nurec_ros.export.bag import definition, message_class
@@ -53,13 +54,9 @@ class Entry:
     def stamp_ns(self) -> int:
         """Return the stamp: of the clock, the header, the newest transform or the first marker."""
         message = self.message
-        if hasattr(message, 'clock'):
-            return nanoseconds(message.clock)
         if hasattr(message, 'transforms'):
-            return nanoseconds(message.transforms[-1].header.stamp)
-        if hasattr(message, 'markers'):
-            return nanoseconds(message.markers[0].header.stamp)
-        return nanoseconds(message.header.stamp)
+            return stamp_ns(message.transforms[-1])
+        return stamp_ns(message.markers[0] if hasattr(message, 'markers') else message)
 
     @cached_property
     def stamps(self) -> list[int]:

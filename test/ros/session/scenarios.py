@@ -38,18 +38,13 @@ from test.support.archives import (
     track,
     yawed,
 )
+from test.support.player_bench import FRONT, REAR, SECOND
 from typing import Any
 
 import numpy as np
 
 US = 1000
-SECOND = 1_000_000_000
-
-FRONT, REAR, CROSS = (
-    'camera_front_wide_120fov',
-    'camera_rear_left_70fov',
-    'camera_cross_left_120fov',
-)
+CROSS = 'camera_cross_left_120fov'
 BOX, HEIGHT = 'rig_trajectories[0].rig_bbox', 'T_sensor_rig[2][3]'
 # Much more than is played: a client that is late is not to find the end.
 LONG_S, MIDDLE_S = 20.0, 12.0

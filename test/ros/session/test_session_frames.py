@@ -18,7 +18,8 @@ import itertools
 from itertools import pairwise
 from test.ros.session.drive import camera_topics, SCALE
 from test.ros.session.recording import nanoseconds
-from test.ros.session.scenarios import CROSS, FRONT, REAR, SPEED_M_S, YAW_RATE_RAD_S
+from test.ros.session.scenarios import CROSS, SPEED_M_S, YAW_RATE_RAD_S
+from test.support.player_bench import FRONT, REAR
 
 import cv2
 import numpy as np

@@ -14,7 +14,6 @@
 """Markers and objects, as a recording of a whole session shows them."""
 
 from collections import defaultdict
-from itertools import combinations
 from test.ros.session.recording import clears, nanoseconds
 
 import numpy as np
@@ -146,19 +145,6 @@ def test_delete_all_comes_at_jumps_back_loads_and_shutdown_alone(recording):
     (interrupt,) = recording.named('interrupt')
     assert at_the_end.sent_ns > interrupt.called_ns
     assert at_the_end is recording.of('~/tracks')[-1]
-
-
-def test_colours_tell_classes_apart(recording):
-    colours = defaultdict(set)
-    for entry in recording.shown():
-        for box in shown(entry.message, CUBE):
-            colours[box.ns].add(tuple(round(getattr(box.color, part), 5) for part in 'rgba'))
-    assert all(len(found) == 1 for found in colours.values())
-    colour = {label: np.array(next(iter(found))) for label, found in colours.items()}
-    for one, other in combinations(colour, 2):
-        assert np.abs(colour[one][:3] - colour[other][:3]).max() > 0.05
-    # The one that never moves.
-    assert colour['heavy_truck'][3] < colour['automobile'][3]
 
 
 def test_objects_are_the_same_boxes(recording):

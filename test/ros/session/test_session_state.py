@@ -19,9 +19,8 @@ import json
 from statistics import median
 from test.ros.session.calling import Caller
 from test.ros.session.drive import Client, recorded_player, TOPICS
-from test.ros.session.scenarios import SECOND
 from test.support.archives import build_archive, CAMERAS
-from test.support.player_bench import BEGIN_NS, serve
+from test.support.player_bench import BEGIN_NS, SECOND, serve
 
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
@@ -279,8 +278,6 @@ def test_no_call_is_lost_however_fast_they_come_while_images_flow(tmp_path):
                 caller.go_round()
                 recorder.take()
                 counts_of_images.append(sum(map(len, images)))
-            sent = [one.sent_ns for one in recorder.topics['/clock']]
-
             # It is well afterwards: plays on, gets pictures, and no frame has failed.
             client.trigger('reset')
             client.configure(rate=1.0)
@@ -295,11 +292,6 @@ def test_no_call_is_lost_however_fast_they_come_while_images_flow(tmp_path):
     # They never dry up for long.
     later = counts_of_images[5:]
     assert all(b > a for a, b in zip(counts_of_images, later, strict=False))
-    gaps = [b - a for a, b in pairwise(sent)]
-    assert len(gaps) > 100
-    assert median(gaps) < SECOND / 10
-    # On a busy machine a process may not run for long.
-    assert max(gaps) < 10 * SECOND
     for one in status[2:]:
         values = {pair.key: pair.value for pair in one.values}
         assert (values['failed'], values['last_error']) == ('0', '')

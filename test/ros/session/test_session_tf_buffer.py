@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 import math
 import random
-from test.ros.session.scenarios import SECOND
 from test.support.archives import build_archive, ego_pose, START_US
-from test.support.player_bench import Bench, NOWHERE, stamp_ns
+from test.support.player_bench import Bench, NOWHERE, SECOND, stamp_ns
 import threading
 
 import numpy as np

@@ -11,18 +11,34 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""tick and play_next: an exact duration, an answer once all is out, lost or overtaken."""
+"""tick and seek: exact moves, answers once all is out, and what is shown while halted."""
 
+from itertools import pairwise
 import json
 from test.rendering.fake_server import Gate
 from test.support.archives import CAMERAS, START_US
-from test.support.player_bench import BEGIN_NS, MS, NOWHERE, serve, stamp_ns
+from test.support.player_bench import (
+    BEGIN_NS,
+    END_NS,
+    frame_ends,
+    FRONT,
+    MS,
+    NOWHERE,
+    serve,
+    stamp_ns,
+    state_of,
+)
 
+from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry, Path
 import pytest
 from rclpy.qos import QoSProfile
 from rosbag2_interfaces.srv import PlayNext
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
@@ -30,7 +46,7 @@ pytestmark = pytest.mark.contract
 @pytest.mark.parametrize(
     ('tick_us', 'rate'), [(1, 1.0), (777, 0.1), (100_000, 7.0), (999_999, 1.0)]
 )
-def test_advances_exactly_whatever_the_rate(bench, tick_us, rate):
+def test_a_tick_advances_exactly_whatever_the_rate(bench, tick_us, rate):
     bench.configure(tick_us=tick_us, rate=rate)
     for count in (1, 2):
         assert bench.trigger('tick')['current_time_us'] == START_US + count * tick_us
@@ -51,7 +67,7 @@ def test_of_a_hundred_calls_at_once_each_is_answered(bench, name, moved_us):
     assert bench.trigger('stop')['current_time_us'] == START_US + moved_us
 
 
-def test_says_which_tracks_came_and_went(bench):
+def test_a_tick_says_which_tracks_came_and_went(bench):
     """Track 2@scene:a lives from 0.5 s to 1.5 s, the others all the time but the edges."""
     bench.configure(tick_us=400_000)
     assert '2@scene:a' not in bench.trigger('tick')['new_track_ids']
@@ -60,7 +76,7 @@ def test_says_which_tracks_came_and_went(bench):
     assert bench.trigger('tick')['removed_track_ids'] == ['2@scene:a']
 
 
-def test_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over(bench):
+def test_a_tick_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over(bench):
     bench.configure(tick_us=1_500_000)
     assert not bench.trigger('tick')['done']
     for loop in (False, True):
@@ -72,7 +88,7 @@ def test_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over(bench):
     bench.stands(BEGIN_NS + 1500 * MS)
 
 
-def test_while_playing_the_clock_goes_on_from_there(bench):
+def test_a_tick_while_playing_lets_the_clock_go_on_from_there(bench):
     bench.configure(rate=0.01, tick_us=1_000_000)
     bench.trigger('play')
     state = bench.trigger('tick')
@@ -116,6 +132,9 @@ def test_a_tick_without_a_server_succeeds_and_says_what_is_missing(bench, load):
     # Only what a tick answers has it.
     assert 'failed_images' not in bench.state
     assert 'failed_images' not in bench.trigger('stop')
+
+
+# Steps that wait for their pictures.
 
 
 @pytest.fixture(scope='module')
@@ -221,3 +240,137 @@ def test_the_start_of_the_next_lap_overtakes_too(waiting, stuck):
     assert 'overtaken by the start of the next lap' in call.result().message
     assert 'is playing at' in call.result().message
     bench.configure(loop=False)
+
+
+# Seeks and laps, and what a halted player shows.
+
+
+def test_seek_clamps_to_the_range_and_whole_microseconds(bench):
+    for asked, got in [
+        (0, BEGIN_NS),
+        (BEGIN_NS - 1, BEGIN_NS),
+        (BEGIN_NS + 1, BEGIN_NS),
+        (BEGIN_NS + 1_234_567_890, BEGIN_NS + 1_234_567_000),
+        (END_NS, END_NS),
+        (END_NS + 1, END_NS),
+        (2_000_000_000 * 1_000_000_000, END_NS),
+    ]:
+        bench.seek(asked)
+        assert bench.trigger('stop')['current_time_us'] * 1000 == got
+        bench.stands(got)
+
+
+def test_seek_keeps_playing(bench):
+    bench.configure(rate=0.01)
+    bench.seek(BEGIN_NS + 1000 * MS)
+    bench.trigger('play')
+    for target_ns in (BEGIN_NS + 100 * MS, BEGIN_NS + 1500 * MS):
+        bench.seek(target_ns)
+        state = bench.trigger('play')
+        assert state['is_playing']
+        # 40 s later at most.
+        assert 0 <= state['current_time_us'] * 1000 - target_ns < 400 * MS
+
+
+def test_loop_starts_over_and_is_never_done(bench):
+    # So slowly that nothing which holds the player up lasts for a lap.
+    bench.configure(loop=True, rate=0.1)
+    bench.until(lambda: bench.state['current_time_us'] == START_US, 'the state')
+    told = len(bench.states)
+    before = len(bench.clocks)
+
+    def wraps():
+        stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
+        return sum(b < a for a, b in pairwise(stamps))
+
+    bench.trigger('play')
+    for lap in (1, 2):
+        bench.seek(END_NS - 20 * MS)
+        bench.until(lambda lap=lap: wraps() == lap, 'the start of a lap')
+    position_ns = bench.trigger('stop')['current_time_us'] * 1000
+    assert BEGIN_NS <= position_ns < END_NS - 20 * MS
+    assert not any(state_of(message)['done'] for message in bench.states[told:])
+    bench.stands(position_ns)
+    assert wraps() == 2
+
+
+def test_loop_can_be_switched_off_while_playing(bench):
+    bench.configure(loop=True, rate=4.0)
+    bench.trigger('play')
+    bench.configure(loop=False)
+    bench.until(lambda: bench.state['done'], 'the end')
+    assert not bench.state['is_playing']
+
+
+def test_jumps_in_quick_succession_end_where_the_last_one_led(bench):
+    bench.trigger('play')
+    for t_ns in (END_NS - MS, BEGIN_NS + MS, BEGIN_NS + 900 * MS, BEGIN_NS + 300 * MS):
+        bench.seek(t_ns)
+    bench.trigger('stop')
+    bench.stands(bench.trigger('tick')['current_time_us'] * 1000)
+
+
+def test_late_joiners_see_the_moment_repeated_with_unchanged_stamps(bench):
+    """Whatever the topic, latched or repeated: it comes without anything being asked for."""
+    now = BEGIN_NS + 700 * MS
+    bench.seek(now)
+    topics = {
+        '/tf': (TFMessage, False),
+        '/tf_static': (TFMessage, True),
+        '~/odom': (Odometry, False),
+        '~/path': (Path, True),
+        '~/ego': (MarkerArray, True),
+        '~/tracks': (MarkerArray, False),
+        '~/objects': (Detection3DArray, False),
+        '~/state': (DiagnosticStatus, True),
+    }
+    heard = {
+        topic: bench.listen(kind, topic, latched=latched)
+        for topic, (kind, latched) in topics.items()
+    }
+    bench.until(lambda: all(heard.values()), 'one of each')
+    tracks = heard['~/tracks']
+    shown = {marker.ns for marker in tracks[0].markers if marker.action == Marker.ADD}
+    classes = ('automobile', 'person', 'heavy_truck')
+    assert shown == {*classes, *(f'{one}/text' for one in classes)}
+    repeated = [heard[topic] for topic in ('/tf', '~/odom', '~/tracks', '~/objects')]
+    bench.until(lambda: min(map(len, repeated)) >= 5, 'repetitions')
+    transforms = [one for message in heard['/tf'] for one in message.transforms]
+    markers = [marker for message in tracks for marker in message.markers]
+    stamped = [*transforms, *markers, *heard['~/odom'], *heard['~/objects']]
+    assert {stamp_ns(one) for one in stamped} == {now}
+    assert {marker.action for marker in markers} == {Marker.ADD}
+
+
+def test_every_new_listener_gets_one_picture_of_the_position_whoever_listens_already(bench):
+    now = BEGIN_NS + 456_789_000
+    bench.seek(now)
+    infos = bench.infos_of(FRONT)
+    bench.spin(bench.clocks, 50)
+    assert [stamp_ns(info) for info in infos] == [now]
+    second = bench.hear(CompressedImage, f'~/{FRONT}/image_raw/compressed')
+    third = bench.hear(Image, f'~/{FRONT}/image_raw')
+    assert {stamp_ns(message) for message in (*infos, *second, *third)} == {now}
+
+
+def test_many_seeks_in_a_row_give_a_picture_of_the_last(bench):
+    """A slider that is dragged does not pile up pictures, and shows where it was let go."""
+    infos = bench.infos_of(FRONT)
+    before = len(infos)
+    positions = [BEGIN_NS + 10 * MS * step for step in range(1, 41)]
+    for t_ns in positions:
+        bench.seek(t_ns)
+    bench.until(lambda: stamp_ns(infos[-1]) == positions[-1], 'the last picture')
+    stamps = [stamp_ns(info) for info in infos[before:]]
+    assert stamps == sorted(stamps)
+    # A second picture of begin may still have been on its way.
+    assert set(stamps) <= {BEGIN_NS, *positions}
+
+
+def test_stop_gives_no_picture_of_its_own(bench):
+    infos = bench.infos_of(FRONT)
+    bench.trigger('play')
+    bench.passes(BEGIN_NS + 300 * MS)
+    position = bench.trigger('stop')['current_time_us'] * 1000
+    bench.spin(bench.clocks, 50)
+    assert {stamp_ns(info) for info in infos} <= {BEGIN_NS, position, *frame_ends(FRONT)}
