@@ -328,7 +328,7 @@ def measure_parts() -> None:
             np.abs(part[:, np.newaxis] - elevations).argmin(axis=1)
 
     model = SpinningLidar(10.0, 'cw', elevations, np.zeros(1), np.zeros(128))
-    lidar = Lidar('top', 'top', np.eye(4), model, np.empty((0, 2), dtype=np.int64))
+    lidar = Lidar('top', np.eye(4), model, np.empty((0, 2), dtype=np.int64))
     frames = frame_names(Settings(), ['top'])
     spin = Cloud('top', 10**9, points, intensities, 0.0)
     channels = channels_of(elevations)

@@ -51,27 +51,23 @@ class Camera:
     """
     One camera.
 
-    name: its logical name, the renderer's logical_id; key: its key in the file; T_rig_camera
-    (4, 4): optical axes (x right, y down, z forward) to the rig frame; model: None where the file
-    has none that is known; resolution: (width, height) in pixels, None where unknown;
-    shutter_type: the name in the wire's enum; frame_times_ns (F, 2): start and end of each
-    recorded exposure; problem: why its frames cannot be asked for, '' where they can.
+    name: its logical name, the renderer's logical_id; T_rig_camera (4, 4): optical axes (x right,
+    y down, z forward) to the rig frame; model: None where the file has none that is known;
+    resolution: (width, height) in pixels, None where unknown; frame_times_ns (F, 2): start and end
+    of each recorded exposure; problem: why its frames cannot be asked for, '' where they can.
     """
 
     name: str
-    key: str
     T_rig_camera: Array
     model: CameraModel | None
     resolution: tuple[int, int] | None
-    shutter_type: str
     frame_times_ns: Times
     problem: str = ''
 
     def __repr__(self) -> str:
         size = 'x'.join(map(str, self.resolution)) if self.resolution else 'unknown size'
-        kind = self.model.kind if self.model else 'no model'
-        frames = f'{len(self.frame_times_ns)} frames'
-        return f'Camera({self.name!r}, {kind}, {size}, {self.shutter_type}, {frames})'
+        kind = f'{self.model.kind}, {self.model.shutter_type}' if self.model else 'no model'
+        return f'Camera({self.name!r}, {kind}, {size}, {len(self.frame_times_ns)} frames)'
 
     @property
     def renderable(self) -> bool:
@@ -107,13 +103,12 @@ class Lidar:
     """
     One lidar.
 
-    name: its logical name; key: its key in the file; T_rig_lidar (4, 4): the sensor's axes to the
-    rig frame; model: None where the file has none that is known; spin_times_ns (F, 2): start and
-    end of each recorded spin.
+    name: its logical name; T_rig_lidar (4, 4): the sensor's axes to the rig frame; model: None
+    where the file has none that is known; spin_times_ns (F, 2): start and end of each recorded
+    spin.
     """
 
     name: str
-    key: str
     T_rig_lidar: Array
     model: SpinningLidar | None
     spin_times_ns: Times

@@ -72,7 +72,7 @@ def listed(spec=None, mount=MOUNT):
 def ours(kind, **parameters):
     """Return what the archive holds of one camera, by its name."""
     model = parse_camera_model(kind, {'shutter_type': 'ROLLING_TOP_TO_BOTTOM', **parameters})
-    return {'front': Camera('front', 'front', MOUNT, model, None, 'GLOBAL', np.empty((0, 2)))}
+    return {'front': Camera('front', MOUNT, model, None, np.empty((0, 2)))}
 
 
 OURS = ours(

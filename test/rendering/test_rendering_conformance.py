@@ -135,7 +135,7 @@ def scene(model):
     T_rig_camera[:3, 3] = [1.5, 0.25, 1.25]
     times = np.array([[T0_US + 970_000, T0_US + 1_000_000]], dtype=np.int64) * 1000
     name = 'camera_front'
-    camera = Camera(name, 'k', T_rig_camera, model, model.resolution, 'GLOBAL', times)
+    camera = Camera(name, T_rig_camera, model, model.resolution, times)
     return SimpleNamespace(
         start_ns=T0_US * 1000,
         end_ns=LAST_US * 1000,

@@ -104,7 +104,7 @@ def test_recorded_windows(scenario, t_us, expected):
     # A range of one moment, and a spin that took no time, are not empty.
     for recorded in (False, True):
         assert exposure(camera, 7000, recorded, 7, 7) == (7, 8)
-    spin = Lidar('l', 'l', np.eye(4), None, np.array([(700_000, 700_000)]))
+    spin = Lidar('l', np.eye(4), None, np.array([(700_000, 700_000)]))
     assert spin_window(spin, 700_000, 0, 1000) == (699, 700)
 
 
@@ -122,7 +122,7 @@ def test_windows_are_half_open_and_inside():
     for _ in range(1000):
         ends = sorted(some.randint(0, 1000) for _ in range(some.randint(0, 5)))
         times = np.array([(end - some.randint(0, 100), end) for end in ends], dtype=np.int64)
-        camera = Camera('c', 'c', np.eye(4), None, None, 'GLOBAL', times.reshape(-1, 2) * 1000)
+        camera = Camera('c', np.eye(4), None, None, times.reshape(-1, 2) * 1000)
         first, last = sorted((some.randint(0, 1000), some.randint(0, 1000)))
         t_ns = some.randint(-10, 1100) * 1000
         start_us, end_us = exposure(camera, t_ns, some.random() < 0.5, first, last)

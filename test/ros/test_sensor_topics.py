@@ -209,7 +209,7 @@ def test_a_topic_that_cannot_be_leaves_none_of_the_others():
 # Neither rising nor falling.
 ELEVATIONS = np.radians([10.0, -20.0, 0.0, -5.0])
 SPINNING = SpinningLidar(10.0, 'cw', ELEVATIONS, np.zeros(1), np.zeros(4))
-LIDAR = Lidar('top lidar', 'key', np.eye(4), SPINNING, np.empty((0, 2), dtype=np.int64))
+LIDAR = Lidar('top lidar', np.eye(4), SPINNING, np.empty((0, 2), dtype=np.int64))
 POINTS_TOPIC = '~/top_lidar/points'
 CLOUD_NS = 27_567_868_848_000
 

@@ -90,10 +90,9 @@ def test_cameras(drive):
     assert len(scenario.cameras) == len(calibrations) == 6
     for key, calibration in calibrations.items():
         camera = scenario.cameras[calibration['logical_sensor_name']]
-        assert camera.key == key
         assert camera.renderable
         assert camera.resolution == (1920, 1080)
-        assert camera.shutter_type == 'ROLLING_TOP_TO_BOTTOM'
+        assert camera.model.shutter_type == 'ROLLING_TOP_TO_BOTTOM'
         np.testing.assert_allclose(camera.T_rig_camera, calibration['T_sensor_rig'], atol=1e-12)
         frames = truth.entry['cameras_frame_timestamps_us'][key]
         np.testing.assert_array_equal(camera.frame_times_ns, np.array(frames) * 1000)

@@ -266,7 +266,7 @@ def test_place_model_and_spins(tmp_path):
     scenario = silent(tmp_path, {})
     assert list(scenario.lidars) == [LIDAR]
     lidar = scenario.lidars[LIDAR]
-    assert (lidar.name, lidar.key) == (LIDAR, KEY)
+    assert lidar.name == LIDAR
     np.testing.assert_allclose(lidar.T_rig_lidar, T_RIG_LIDAR, atol=1e-15)
     np.testing.assert_array_equal(lidar.spin_times_ns, np.array(SPINS) * 1000)
     model = lidar.model

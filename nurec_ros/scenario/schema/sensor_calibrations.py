@@ -47,7 +47,6 @@ from nurec_ros.scenario.trajectory import frozen, Times
 
 # A rig has some ten.
 MOST_CAMERAS = 200
-_DEFAULT_SHUTTER = 'ROLLING_TOP_TO_BOTTOM'
 # A sensor is bolted to a car.
 _FARTHEST_IN_RIG = 1e3
 # Of the frames of a sensor: some before the first and after the last pose are usual.
@@ -68,9 +67,8 @@ class _UnknownError(Exception):
 
 
 class Sensor(NamedTuple):
-    """A sensor as the file describes it: its key and name, its path there, place and times."""
+    """A sensor as the file describes it: its name, its path there, place and times."""
 
-    key: str
     name: str
     path: str
     calibration: dict[str, Any]
@@ -103,11 +101,9 @@ def parse_cameras(
         resolution = model.resolution if model else _resolution_without_model(found.calibration)
         cameras[found.name] = Camera(
             name=found.name,
-            key=found.key,
             T_rig_camera=found.T_rig_sensor,
             model=model,
             resolution=resolution,
-            shutter_type=model.shutter_type if model else _DEFAULT_SHUTTER,
             frame_times_ns=found.times_ns,
             problem=problem,
         )
@@ -132,12 +128,12 @@ def _described_sensors(
     all_path = f'{word}_calibrations'
     times_key = f'{word}s_frame_timestamps_us'
     times_word = 'times' if word == 'camera' else 'spins'
-    times, times_path = entry.get(times_key), join(path, times_key)
-    if not isinstance(times, dict):
-        if calibrations:
-            found = found_in(entry, times_key)
-            warn(f'{times_path} is {found}, expected an object, so no {word} has {times_word}')
-        times = None
+    times_path = join(path, times_key)
+    has_times = isinstance(entry.get(times_key), dict)
+    times: dict[str, Any] = entry[times_key] if has_times else {}
+    if calibrations and not has_times:
+        found = found_in(entry, times_key)
+        warn(f'{times_path} is {found}, expected an object, so no {word} has {times_word}')
     if len(calibrations) > most:
         warn(f'{all_path} has {len(calibrations)} {word}s, the first {most} are used')
     rough: dict[str, float] = {}
@@ -161,17 +157,17 @@ def _described_sensors(
         if error_of > RIGID:
             rough[name] = error_of
         used |= {key, name}
-        listed = key if times is not None and key in times else name
-        rows = times.get(listed, []) if times is not None else []
+        listed = key if key in times else name
+        rows = times.get(listed, [])
         if rows == []:
             without_times.append(name)
         times_of[name] = _frame_times(rows, join(times_path, listed), word, warn)
-        yield Sensor(key, name, own_path, calibration, T_rig_sensor, times_of[name])
+        yield Sensor(name, own_path, calibration, T_rig_sensor, times_of[name])
     if rough:
         names = shortened(', '.join(rough), 250)
         largest = coarse(max(rough.values()))
         warn(f'{all_path}: T_sensor_rig of {names} is a rotation {largest}')
-    if without_times and times is not None:
+    if without_times and has_times:
         strangers = [shortened(key) for key in times if key not in used]
         others = f', but of {shortened(", ".join(strangers), 150)}' if strangers else ''
         names = shortened(', '.join(without_times), 250)
@@ -348,9 +344,7 @@ def parse_lidars(
             unknown.append(f'{found.name} is {error}')
         except FieldError as error:
             warn(f'{error}, so the lidar is rendered without its model')
-        lidars[found.name] = Lidar(
-            found.name, found.key, found.T_rig_sensor, model, found.times_ns
-        )
+        lidars[found.name] = Lidar(found.name, found.T_rig_sensor, model, found.times_ns)
     if unknown:
         warn(
             f'{_LIDARS}: lidar_model of {shortened(", ".join(unknown), 250)}, expected '
