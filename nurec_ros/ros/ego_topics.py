@@ -30,7 +30,7 @@ from nav_msgs.msg import Odometry, Path
 import numpy as np
 from nurec_ros.driving import AckermannCommand, DrivenEgo, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.ego import BY_POSE
-from nurec_ros.driving.inputs import Input
+from nurec_ros.driving.inputs import check_frame, Input
 from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.playback.clock import regular_times, Schedule
@@ -201,43 +201,35 @@ class EgoInputs:
         return settings.map_frame, prefix + odom if odom else '', prefix + settings.base_frame
 
     def _pose(self, message: PoseStamped) -> TimedPose:
+        check_frame('frame_id', message.header.frame_id, self._frames()[:1])
         at, to = message.pose.position, message.pose.orientation
         return TimedPose.checked(
-            time_of(message.header.stamp),
-            (at.x, at.y, at.z),
-            (to.x, to.y, to.z, to.w),
-            frame=message.header.frame_id,
-            frames=self._frames()[:1],
+            time_of(message.header.stamp), (at.x, at.y, at.z), (to.x, to.y, to.z, to.w)
         )
 
     def _odometry(self, message: Odometry) -> TimedPose:
+        *of_pose, base_frame = self._frames()
+        check_frame('frame_id', message.header.frame_id, of_pose)
+        check_frame('child_frame_id', message.child_frame_id, (base_frame,))
         at, to = message.pose.pose.position, message.pose.pose.orientation
         linear, angular = message.twist.twist.linear, message.twist.twist.angular
-        map_frame, odom_frame, base_frame = self._frames()
         return TimedPose.checked(
             time_of(message.header.stamp),
             (at.x, at.y, at.z),
             (to.x, to.y, to.z, to.w),
             twist=(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z),
-            frame=message.header.frame_id,
-            frames=(map_frame, odom_frame),
-            child=message.child_frame_id,
-            children=(base_frame,),
         )
 
     def _twist(self, message: Twist) -> TwistCommand:
         return TwistCommand.checked(0, message.linear.x, message.angular.z)
 
     def _twist_stamped(self, message: TwistStamped) -> TwistCommand:
-        return TwistCommand.checked(
-            time_of(message.header.stamp),
-            message.twist.linear.x,
-            message.twist.angular.z,
-            frame=message.header.frame_id,
-            frames=self._frames()[2:],
-        )
+        check_frame('frame_id', message.header.frame_id, self._frames()[2:])
+        twist = message.twist
+        return TwistCommand.checked(time_of(message.header.stamp), twist.linear.x, twist.angular.z)
 
     def _ackermann(self, message: AckermannDriveStamped) -> AckermannCommand:
+        check_frame('frame_id', message.header.frame_id, self._frames()[2:])
         drive = message.drive
         return AckermannCommand.checked(
             time_of(message.header.stamp),
@@ -245,8 +237,6 @@ class EgoInputs:
             drive.steering_angle,
             acceleration=drive.acceleration,
             steering_rate=drive.steering_angle_velocity,
-            frame=message.header.frame_id,
-            frames=self._frames()[2:],
         )
 
 
