@@ -21,6 +21,7 @@ import sys
 from test.rendering.fake_server import FakeServer, picture
 from test.support.archives import build_archive, CAMERAS, SEQUENCE_ID, START_US
 from test.support.lidars import add_lidar, LIDAR, SPINS
+from test.support.player_bench import BEGIN_NS, frame_ends, MS
 
 import numpy as np
 from nurec_ros import Environment
@@ -31,12 +32,16 @@ from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial.transform import Rotation
 
-BEGIN_NS = START_US * 1000
-
 
 @pytest.fixture(scope='module')
 def usdz(tmp_path_factory):
     return build_archive(tmp_path_factory.mktemp('usdz'))
+
+
+@pytest.fixture
+def server():
+    with FakeServer(picture, scenes=[SEQUENCE_ID]) as server:
+        yield server
 
 
 @pytest.fixture
@@ -215,26 +220,20 @@ def test_of_a_closed_one_nothing_can_be_asked(usdz):
             ask()
 
 
-def test_pictures_are_of_the_driven_ego(usdz):
-    with (
-        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
-        Environment(usdz, server.address, ego_source='twist', shutter='recorded') as environment,
-    ):
+def test_pictures_are_of_the_driven_ego(usdz, server):
+    with Environment(usdz, server.address, ego_source='twist', shutter='recorded') as environment:
         first = environment.reset()
         assert set(first.images) == set(CAMERAS)
         assert {image.t_ns for image in first.images.values()} == {BEGIN_NS}
         found = environment.step((4.0, 0.2), 0.1)
-        assert {name: image.t_ns - BEGIN_NS for name, image in found.images.items()} == {
-            CAMERAS[0]: 47_000_000,
-            CAMERAS[1]: 50_000_000,
-        }
-        rgb = found.images[CAMERAS[0]].rgb
-        assert rgb.ndim == 3
-        assert rgb.dtype == np.uint8
+        newest = {name: frame_ends(name, until_ns=BEGIN_NS + 100 * MS)[-1] for name in CAMERAS}
+        assert {name: image.t_ns for name, image in found.images.items()} == newest
+        image = found.images[CAMERAS[0]]
+        assert image.rgb.ndim == 3
+        assert image.rgb.dtype == np.uint8
         # What prints is no longer than people read.
-        size = len(found.images[CAMERAS[0]].data)
-        shown = f'Image({CAMERAS[0]} at {BEGIN_NS + 47_000_000}, png, {size} bytes)'
-        assert repr(found.images[CAMERAS[0]]) == shown
+        shown = f'Image({CAMERAS[0]} at {newest[CAMERAS[0]]}, png, {len(image.data)} bytes)'
+        assert repr(image) == shown
         assert shown in repr(found)
         assert len(repr(found)) < 2000
         assert found.failed_images == {}
@@ -274,12 +273,9 @@ def spinning(tmp_path_factory):
     return build_archive(tmp_path_factory.mktemp('lidar'), edit_rig=lambda rig: add_lidar(rig))
 
 
-def test_clouds_are_of_the_driven_ego(spinning):
-    with (
-        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
-        Environment(spinning, server.address, ego_source='twist', cameras=CAMERAS[:1]) as drive,
-    ):
-        server.spin = spin
+def test_clouds_are_of_the_driven_ego(spinning, server):
+    server.spin = spin
+    with Environment(spinning, server.address, ego_source='twist', cameras=CAMERAS[:1]) as drive:
         first = drive.reset()
         assert {name: one.t_ns for name, one in first.clouds.items()} == {LIDAR: BEGIN_NS}
         before = first.pose.position
@@ -303,33 +299,29 @@ def test_clouds_are_of_the_driven_ego(spinning):
         assert drive.step(None, 0.001).clouds == {}
 
 
-def test_lidars_are_chosen_and_timed_by_parameters(spinning):
-    with FakeServer(picture, scenes=[SEQUENCE_ID]) as server:
-        server.spin = spin
-        with Environment(spinning, server.address, lidar_rate=20.0) as drive:
-            drive.reset()
-            found = drive.step((1.0, 0.0), 0.11)
-            assert found.clouds[LIDAR].t_ns == BEGIN_NS + 100_000_000
-        asked = len(server.requests('render_lidar'))
-        assert asked == 3
-        with Environment(spinning, server.address, lidars=['none']) as drive:
-            drive.reset()
-            assert drive.step((1.0, 0.0), 0.3).clouds == {}
-            assert drive.lidars == ()
-        assert len(server.requests('render_lidar')) == asked
-        for wanted, text in (
-            (['roof'], f"lidars names 'roof'; expected .* '{LIDAR}'"),
-            (['none', 'roof'], "lidars names 'none' beside 'roof'; expected 'none' alone"),
-        ):
-            with pytest.raises(ConfigurationError, match=text):
-                Environment(spinning, server.address, lidars=wanted)
-
-
-def test_why_a_cloud_is_missing(spinning):
-    with (
-        FakeServer(picture, scenes=[SEQUENCE_ID]) as server,
-        Environment(spinning, server.address) as drive,
+def test_lidars_are_chosen_and_timed_by_parameters(spinning, server):
+    server.spin = spin
+    with Environment(spinning, server.address, lidar_rate=20.0) as drive:
+        drive.reset()
+        found = drive.step((1.0, 0.0), 0.11)
+        assert found.clouds[LIDAR].t_ns == BEGIN_NS + 100 * MS
+    asked = len(server.requests('render_lidar'))
+    assert asked == 3
+    with Environment(spinning, server.address, lidars=['none']) as drive:
+        drive.reset()
+        assert drive.step((1.0, 0.0), 0.3).clouds == {}
+        assert drive.lidars == ()
+    assert len(server.requests('render_lidar')) == asked
+    for wanted, text in (
+        (['roof'], f"lidars names 'roof'; expected .* '{LIDAR}'"),
+        (['none', 'roof'], "lidars names 'none' beside 'roof'; expected 'none' alone"),
     ):
+        with pytest.raises(ConfigurationError, match=text):
+            Environment(spinning, server.address, lidars=wanted)
+
+
+def test_why_a_cloud_is_missing(spinning, server):
+    with Environment(spinning, server.address) as drive:
         # It is one without render_lidar.
         assert 'renders no lidars' in drive.reset().failed_images[LIDAR]
         found = drive.step((1.0, 0.0), 0.3)

@@ -41,14 +41,11 @@ def refusal(name: str, value: object) -> str:
         ('rate', 2, 2.0),
         ('rate', 0.01, 0.01),
         ('rate', 100, 100.0),
-        ('camera_rate', 0, 0.0),
         ('tick_us', 1, 1),
         ('tick_us', 3_600_000_000, 3_600_000_000),
-        ('image_quality', 100, 100),
         ('loop', True, True),
         ('scene_id', 1234, '1234'),
         ('scene_id', 2.5, '2.5'),
-        ('scene_id', -7, '-7'),
         ('scene_id', '', ''),
         ('image_format', 'png', 'png'),
         ('rig_offset', [0, 0, 1, 0, 0, 90], (0.0, 0.0, 1.0, 0.0, 0.0, 90.0)),
@@ -73,25 +70,20 @@ def test_no_cameras_in_any_spelling_means_all(value: object):
 
 
 @pytest.mark.parametrize(
-    ('name', 'value', 'found'),
+    ('value', 'found'),
     [
-        ('rate', 0, '0'),
-        ('rate', 0.0099, '0.0099'),
-        ('rate', 300, '300'),
-        ('rate', 100.00001, '100.00001'),
-        ('rate', -1, '-1'),
-        ('rate', math.nan, 'nan'),
-        ('rate', math.inf, 'inf'),
-        ('rate', -math.inf, '-inf'),
-        ('rate', True, 'true (a boolean)'),
-        ('rate', 'abc', "'abc'"),
-        ('rate', '2', "'2'"),
-        ('rate', [1.0], '[1.0]'),
-        ('rate', None, 'unset'),
+        (0.0099, '0.0099'),
+        (100.00001, '100.00001'),
+        (math.nan, 'nan'),
+        (math.inf, 'inf'),
+        (True, 'true (a boolean)'),
+        ('2', "'2'"),
+        ([1.0], '[1.0]'),
+        (None, 'unset'),
     ],
 )
-def test_a_wrong_rate_is_refused_with_the_range(name: str, value: object, found: str):
-    assert refusal(name, value) == f"parameter 'rate' is {found}; expected a number, 0.01 to 100"
+def test_a_wrong_rate_is_refused_with_the_range(value: object, found: str):
+    assert refusal('rate', value) == f"parameter 'rate' is {found}; expected a number, 0.01 to 100"
 
 
 @pytest.mark.parametrize(
@@ -100,9 +92,7 @@ def test_a_wrong_rate_is_refused_with_the_range(name: str, value: object, found:
         ('tick_us', 0, "parameter 'tick_us' is 0; expected an integer, 1 to 3600000000"),
         ('tick_us', 1e5, "parameter 'tick_us' is 100000.0; expected an integer, 1 to 3600000000"),
         ('tick_us', True, 'is true (a boolean); expected an integer, 1 to 3600000000'),
-        ('image_quality', 101, 'is 101; expected an integer, 1 to 100'),
         ('loop', 1, "parameter 'loop' is 1; expected true or false"),
-        ('loop', 'true', "parameter 'loop' is 'true'; expected true or false"),
         ('loop', None, "parameter 'loop' is unset; expected true or false"),
         ('scene_id', False, "parameter 'scene_id' is false (a boolean); expected a string"),
         ('scene_id', ['a'], "parameter 'scene_id' is ['a']; expected a string"),
@@ -112,11 +102,6 @@ def test_a_wrong_rate_is_refused_with_the_range(name: str, value: object, found:
         ('cameras', [True], "is [true]; expected a list of strings such as ['a', 'b']"),
         ('cameras', [b'a'], "expected a list of strings such as ['a', 'b']"),
         ('rig_offset', [], 'is an empty list; expected a list of 6 finite numbers'),
-        (
-            'rig_offset',
-            [1.0] * 5,
-            'is [1.0, 1.0, 1.0, 1.0, 1.0]; expected a list of 6 finite numbers',
-        ),
         ('rig_offset', [math.nan] + [0.0] * 5, 'expected a list of 6 finite numbers'),
         ('rig_offset', [10**400] + [0.0] * 5, 'expected a list of 6 finite numbers'),
         ('rig_offset', [True] * 6, 'expected a list of 6 finite numbers'),
@@ -126,7 +111,6 @@ def test_a_wrong_rate_is_refused_with_the_range(name: str, value: object, found:
         ('map_frame', '', "parameter 'map_frame' is ''; expected a frame name"),
         ('base_frame', '/base_link', "is '/base_link'; expected a frame name without blanks"),
         ('odom_frame', 'a b', "is 'a b'; expected a frame name without blanks"),
-        ('frame_prefix', '/p', "is '/p'; expected a frame name"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: object, sentence: str):
@@ -194,29 +178,14 @@ def test_every_default_is_allowed_and_of_the_tables_type(spec: Spec):
     assert (spec.between is not None) == (spec.kind in ('int', 'double'))
 
 
-def test_what_may_change_without_a_new_start():
-    by_applies = {
-        applies: {spec.name for spec in TABLE if spec.applies == applies}
-        for applies in ('runtime', 'load')
-    }
-    places = {'usdz_path', 'server', 'scene_id', 'scene_url'}
-    assert by_applies['load'] == {*places, 'cameras', 'lidars'}
-    assert by_applies['runtime'] == {
-        'resolution_scale',
-        'camera_rate',
-        'lidar_rate',
-        'send_tracks',
-        'rig_offset',
-        'rate',
-        'tick_us',
-        'loop',
-        'velocity_arrows',
-        'trail_length_s',
-        'always_render',
-        'ego_source',
-        'command_timeout_s',
-        'max_deviation_m',
-        'on_collision',
-        'on_deviation',
-        'ego_wait_s',
-    }
+AT_RUN_TIME = """
+resolution_scale camera_rate lidar_rate send_tracks rig_offset rate tick_us loop velocity_arrows
+trail_length_s always_render ego_source command_timeout_s max_deviation_m on_collision on_deviation
+ego_wait_s
+"""
+AT_LOAD = 'usdz_path server scene_id scene_url cameras lidars'
+
+
+@pytest.mark.parametrize(('applies', 'names'), [('runtime', AT_RUN_TIME), ('load', AT_LOAD)])
+def test_what_may_change_without_a_new_start(applies: str, names: str):
+    assert {spec.name for spec in TABLE if spec.applies == applies} == set(names.split())

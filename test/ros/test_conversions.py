@@ -16,6 +16,7 @@
 import json
 import math
 from test.scenario.cameras.lens_samples import nvidia_pixels, RAYS, SIZED
+from test.support.archives import ftheta_parameters
 from test.support.lenses import ftheta_project
 from types import SimpleNamespace
 from typing import Any
@@ -138,17 +139,7 @@ def test_a_diagnostic_status_writes_values_as_text_or_json():
 
 SIZES = [(1920, 1080), (480, 270), (960, 540), (3840, 2160), (480, 300), (19, 11)]
 
-FTHETA = {
-    'resolution': [1920, 1080],
-    'shutter_type': 'ROLLING_TOP_TO_BOTTOM',
-    'external_distortion_parameters': None,
-    'principal_point': [958.0, 752.0],
-    'reference_poly': 'ANGLE_TO_PIXELDIST',
-    'pixeldist_to_angle_poly': [0.0, 1.0565e-3, 3.37e-8, -9.5e-11, 1.65e-13, -6.9e-17],
-    'angle_to_pixeldist_poly': [0.0, 945.1, -14.9, 35.6, -77.3, 32.0],
-    'max_angle': 1.35,
-    'linear_cde': [1.0, 0.0, 0.0],
-}
+FTHETA = ftheta_parameters() | {'reference_poly': 'ANGLE_TO_PIXELDIST'}
 
 WINDSHIELD = {
     'reference_poly': 'FORWARD',

@@ -15,9 +15,9 @@
 
 from dataclasses import replace
 from test.driving.drives import SECOND, straight, T0
-from test.support.archives import build_archive, START_US
+from test.support.archives import build_archive
 from test.support.outlet import RecordingOutlet
-from test.support.player_bench import stamp_ns
+from test.support.player_bench import BEGIN_NS, MS, stamp_ns
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,8 +38,6 @@ from sensor_msgs.msg import NavSatFix
 
 pytestmark = pytest.mark.ros
 
-BEGIN_NS = START_US * 1000
-MS = 1_000_000
 G = 9.80665
 # Latitude 59.35, longitude 17.96, 23.5 m above the ellipsoid, by pyproj; z is up there.
 PLACE = np.array([3100787.7174247676, 1005114.2477972183, 5463935.220180107])

@@ -26,7 +26,7 @@ import zipfile
 
 import numpy as np
 from nurec_ros.example import make_example, write_example
-from nurec_ros.palette import colour_of, LANES
+from nurec_ros.palette import LANES
 from nurec_ros.playback.effects import Show, ShowAll, ShowJump
 from nurec_ros.ros.loading import read, ReadScenario
 from nurec_ros.ros.markers import TrackMarkers
@@ -177,18 +177,6 @@ def test_tracks_come_go_and_come_back_with_their_ids(street: Street):
     assert street.markers == {}
 
 
-def test_labels_stay_as_they_are_and_colours_ignore_case(street: Street):
-    labels = {'1': 'Automobile', '2': 'automobile', '3': 'Alien Craft'}
-    cubes = cubes_of(street.publish(active('1', '2', '3', labels=labels)))
-    assert [m.ns for m in cubes] == ['Automobile', 'automobile', 'Alien Craft']
-    known, unknown = (
-        np.array(colour_of(label)) / 255 for label in ('automobile', 'no such class')
-    )
-    found = [(m.color.r, m.color.g, m.color.b) for m in cubes]
-    np.testing.assert_allclose(found, [known, known, unknown], atol=1e-6)
-    assert cubes[0].color == cubes[1].color
-
-
 def test_what_is_static_is_paler_and_has_no_trail(street: Street):
     way = np.array([[0.0, 0, 0], [1, 0, 0]])
     message = street.publish(active('1', '4'), trails=[way, way])
@@ -272,11 +260,11 @@ def test_a_whole_street_leaves_exactly_the_active_tracks_at_every_moment(
     scenario = Scenario.load(pittsburgh)
     tracks = scenario.tracks
     ids: dict[str, int] = {}
-    middle = (scenario.start_ns + scenario.end_ns) // 2
-    forward = np.linspace(scenario.start_ns, scenario.end_ns, 6).astype(np.int64)
-    for t_ns in [*forward.tolist(), middle, *forward[:2].tolist()]:
-        if t_ns == middle:
-            street.take(street.source.delete_all(t_ns))
+    forward = np.linspace(scenario.start_ns, scenario.end_ns, 6).astype(np.int64).tolist()
+    for t_ns in [*forward, None, *forward[:2]]:
+        if t_ns is None:
+            street.take(street.source.delete_all(scenario.end_ns))
+            continue
         now = tracks.at(t_ns)
         trails = [tracks.trail(int(i), t_ns - 2_000_000_000, t_ns) for i in now.indices]
         message = street.publish(now, velocities=tracks.velocities(now), trails=trails)
@@ -287,17 +275,6 @@ def test_a_whole_street_leaves_exactly_the_active_tracks_at_every_moment(
         assert [cube.ns for cube in cubes] == list(now.labels)
         for cube, track_id in zip(cubes, now.ids, strict=True):
             assert ids.setdefault(track_id, cube.id) == cube.id
-        if cubes:
-            parts = ([c.pose.position for c in cubes], [c.pose.orientation for c in cubes])
-            at, to = (
-                [[getattr(part, axis) for axis in axes] for part in found]
-                for found, axes in zip(parts, ('xyz', 'xyzw'), strict=True)
-            )
-            np.testing.assert_allclose(at, now.poses[:, :3, 3], atol=1e-9)
-            turned = Rotation.from_quat(to).as_matrix()
-            np.testing.assert_allclose(turned, now.poses[:, :3, :3], atol=1e-6)
-            scales = [[cube.scale.x, cube.scale.y, cube.scale.z] for cube in cubes]
-            assert scales == now.dims.tolist()
     assert len(set(ids.values())) == len(ids) > 50
 
 

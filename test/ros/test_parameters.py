@@ -86,8 +86,6 @@ def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
     ('override', 'sentence'),
     [
         ('rate:=300', "parameter 'rate' is 300; expected a number, 0.01 to 100"),
-        ('clock_rate:=.inf', "parameter 'clock_rate' is inf; expected a number, 1 to 1000"),
-        ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
         ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
         ('server:=nowhere', "server is 'nowhere', expected HOST:PORT"),
         ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),
@@ -183,9 +181,6 @@ def test_a_refused_change_changes_nothing_and_says_what_is_allowed(start):
     started = start()
     for name, value, sentence in (
         ('rate', 300.0, "parameter 'rate' is 300.0; expected a number, 0.01 to 100"),
-        ('rate', True, 'expected a number, 0.01 to 100'),
-        ('rate', float('nan'), 'expected a number, 0.01 to 100'),
-        ('tick_us', 2.0, 'expected an integer'),
         ('rig_offset', [1.0], 'expected a list of 6 finite numbers'),
         ('cameras', 'front', 'expected a list of strings'),
     ):

@@ -15,9 +15,9 @@
 
 import json
 from pathlib import Path
-from test.support.archives import build_archive, CAMERAS, ego_pose, START_US
+from test.support.archives import build_archive, CAMERAS, ego_pose
 from test.support.outlet import RecordingOutlet
-from test.support.player_bench import stamp_ns
+from test.support.player_bench import BEGIN_NS, matrix_of, MS, stamp_ns
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,10 @@ from nurec_ros.ros.topics import ScenarioTopics, StateTopic
 from nurec_ros.scenario import Scenario
 from nurec_ros.settings import Settings
 import pytest
-from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker
 
 pytestmark = pytest.mark.ros
 
-BEGIN_NS = START_US * 1000
-MS = 1_000_000
 MOMENT_NS = BEGIN_NS + 1_000 * MS
 
 
@@ -72,14 +69,6 @@ class Stage:
 @pytest.fixture
 def stage(scenario: Scenario) -> Stage:
     return Stage(scenario)
-
-
-def matrix_of(transform: Any) -> np.ndarray:
-    t, r = transform.translation, transform.rotation
-    T = np.eye(4)
-    T[:3, :3] = Rotation.from_quat([r.x, r.y, r.z, r.w]).as_matrix()
-    T[:3, 3] = (t.x, t.y, t.z)
-    return T
 
 
 # The order, and what is shown at all.
@@ -178,21 +167,6 @@ def test_another_scenario(stage: Stage, tmp_path: Path):
     stage.topics.show_all(ShowAll(other.start_ns))
     assert outlet.messages('~/ego') == []
     assert outlet.messages('/tf_static') == []
-
-
-def test_run_time_settings_count_as_they_are_now(stage: Stage):
-    def kinds() -> set[int]:
-        stage.topics.show(Show(MOMENT_NS, tracks=True))
-        markers = stage.outlet.messages('~/tracks')[-1].markers
-        return {marker.type for marker in markers if marker.action == Marker.ADD}
-
-    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}
-    stage.settings = Settings(velocity_arrows=True)
-    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.ARROW}
-    stage.settings = Settings(trail_length_s=0.5)
-    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.LINE_STRIP}
-    stage.settings = Settings()
-    assert kinds() == {Marker.CUBE, Marker.TEXT_VIEW_FACING}
 
 
 # Poses.

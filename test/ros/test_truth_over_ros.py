@@ -26,7 +26,7 @@ from itertools import product
 import json
 from pathlib import Path
 import random
-from test.support.player_bench import Bench, stamp_ns
+from test.support.player_bench import Bench, matrix_of, stamp_ns
 from test.support.process import Process
 from types import SimpleNamespace
 from typing import Any
@@ -207,14 +207,6 @@ def seen(bench: Bench, pittsburgh: Path) -> SimpleNamespace:
     return SimpleNamespace(truth=truth, path=path, frames=frames, moments=moments)
 
 
-def matrix(translation: Any, rotation: Any) -> np.ndarray:
-    pose = np.eye(4)
-    quaternion = [rotation.x, rotation.y, rotation.z, rotation.w]
-    pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
-    pose[:3, 3] = [translation.x, translation.y, translation.z]
-    return pose
-
-
 def same_pose(found: np.ndarray, expected: np.ndarray) -> None:
     """Hold a pose to 1e-6 m and 1e-6 rad."""
     turn = Rotation.from_matrix(expected[:3, :3].T @ found[:3, :3]).magnitude()
@@ -225,8 +217,8 @@ def same_pose(found: np.ndarray, expected: np.ndarray) -> None:
 def test_ego_pose_is_the_interpolated_one(seen: SimpleNamespace) -> None:
     for moment in seen.moments:
         transform, pose = moment.transform.transform, moment.odometry.pose.pose
-        same_pose(matrix(transform.translation, transform.rotation), moment.ego)
-        same_pose(matrix(pose.position, pose.orientation), moment.ego)
+        same_pose(matrix_of(transform), moment.ego)
+        same_pose(matrix_of(pose), moment.ego)
         for message in (moment.transform, moment.odometry):
             assert (message.header.frame_id, message.child_frame_id) == ('map', 'base_link')
 
@@ -244,15 +236,15 @@ def test_path_is_the_whole_recorded_trajectory(seen: SimpleNamespace) -> None:
     poses = seen.path.poses
     assert [stamp_ns(pose) for pose in poses] == [int(t) * 1000 for t in seen.truth.times_us]
     for pose, expected in zip(poses, seen.truth.matrices, strict=True):
-        same_pose(matrix(pose.pose.position, pose.pose.orientation), expected)
+        same_pose(matrix_of(pose.pose), expected)
 
 
 def test_static_camera_frames_are_the_calibrations(seen: SimpleNamespace) -> None:
     for name, calibration in seen.truth.calibrations.items():
         body, optical = seen.frames[name], seen.frames[f'{name}_optical_frame']
         assert (body.header.frame_id, optical.header.frame_id) == ('base_link', name)
-        turned = matrix(optical.transform.translation, optical.transform.rotation)
-        chain = matrix(body.transform.translation, body.transform.rotation) @ turned
+        turned = matrix_of(optical.transform)
+        chain = matrix_of(body.transform) @ turned
         same_pose(chain, np.array(calibration['T_sensor_rig']))
         # REP 103: body axes forward, left, up are optical z, -x, -y.
         axes = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -271,7 +263,7 @@ def test_markers_are_the_active_tracks(seen: SimpleNamespace) -> None:
             position = np.array([getattr(cube.pose.position, axis) for axis in 'xyz'])
             track_id = min(left, key=lambda name: np.linalg.norm(left[name][0][:3, 3] - position))
             pose, label, dims = left.pop(track_id)
-            same_pose(matrix(cube.pose.position, cube.pose.orientation), pose)
+            same_pose(matrix_of(cube.pose), pose)
             assert [cube.scale.x, cube.scale.y, cube.scale.z] == pytest.approx(dims, abs=1e-6)
             assert (cube.header.frame_id, cube.ns) == ('map', label)
             assert numbers.setdefault(track_id, cube.id) == cube.id

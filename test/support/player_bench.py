@@ -26,7 +26,10 @@ from test.support.process import Process
 from typing import Any
 import zipfile
 
+import numpy as np
+from numpy.typing import NDArray
 import pytest
+from scipy.spatial.transform import Rotation
 
 # A port that nobody listens on: the player goes on without pictures.
 NOWHERE = '127.0.0.1:1'
@@ -49,6 +52,18 @@ def stamp_ns(message: Any) -> int:
     """Return the time of a message, of its header or of its clock, in nanoseconds."""
     stamp = message.clock if hasattr(message, 'clock') else message.header.stamp
     return int(stamp.sec * SECOND + stamp.nanosec)
+
+
+def matrix_of(message: Any) -> NDArray[np.float64]:
+    """Return a Transform or a Pose as a matrix (4, 4), by scipy."""
+    if hasattr(message, 'orientation'):
+        at, to = message.position, message.orientation
+    else:
+        at, to = message.translation, message.rotation
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_quat([to.x, to.y, to.z, to.w]).as_matrix()
+    T[:3, 3] = at.x, at.y, at.z
+    return T
 
 
 def running_player(
