@@ -128,7 +128,6 @@ def find_files(places: Iterable[Path]) -> list[Path]:
 
 
 def facts_of(scenario: Scenario) -> ScenarioFacts:
-    """Return the facts of a scenario that was loaded."""
     tracks, ego = scenario.tracks, scenario.ego
     duration_s = (scenario.end_ns - scenario.start_ns) / 1e9
     length_m, speeds = way_of(scenario)
@@ -264,7 +263,6 @@ def _fit(model: CameraModel) -> tuple[float | None, float | None]:
 
 
 def text_of(facts: ScenarioFacts) -> str:
-    """Return the facts of one scenario as lines of text."""
     shown = facts.scene_id and facts.scene_id != facts.sequence_id
     classes = ', '.join(f'{count} {label}' for label, count in facts.classes.items())
     speeds = f'{facts.mean_speed:.1f} m/s on average, at most {facts.max_speed:.1f}'

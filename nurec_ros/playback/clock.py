@@ -68,14 +68,13 @@ class PlaybackClock:
         *,
         now: Callable[[], int] = time.monotonic_ns,
         rate: float = 1.0,
-        loop: bool = False,
     ) -> None:
         self._begin = -(-int(begin_ns) // MICROSECOND) * MICROSECOND
         self._end = _whole(int(end_ns))
         if self._begin > self._end:
             raise ValueError(f'the range from {begin_ns} ns to {end_ns} ns is empty')
         self._now = now
-        self.loop = loop
+        self.loop = False
         self._rate = 1.0
         self._playing = False
         self._position = self._begin

@@ -236,7 +236,7 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Return up every frame that was asked for: its stamp lies in the future now."""
+    """Give up every frame that was asked for: its stamp lies in the future now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,6 @@ class Playback:
         return self._jumped(before_ns, '~/seek')
 
     def set_rate(self, rate: float) -> None:
-        """Set the scenario seconds per wall second; ValueError outside 0.01 to 100."""
         self._clock.set_rate(rate)
 
     def step(self, step: Step) -> Effects:

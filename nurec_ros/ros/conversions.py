@@ -81,7 +81,6 @@ def transform_stamped(t_ns: int, parent: str, child: str, pose: poses.Pose) -> T
 def pose_stamped(
     t_ns: int, frame: str, position: Iterable[float], quaternion: Iterable[float]
 ) -> PoseStamped:
-    """Return a new pose in a frame at a moment."""
     message = PoseStamped()
     message.header.frame_id = frame
     set_time(message.header.stamp, t_ns)

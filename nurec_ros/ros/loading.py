@@ -235,7 +235,6 @@ class Loaded:
         yield from self.clouds.items()
 
     def schedule(self, values: Values) -> Schedule:
-        """Return when the frames of cameras and the clouds of lidars are due."""
         return values.schedule(self.scenario, self.cameras, self.lidars, self._range_ns)
 
     def update(self, values: Values, changed: Collection[str]) -> None:

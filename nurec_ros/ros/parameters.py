@@ -14,9 +14,8 @@
 """
 The node's parameters: declared from the one table, converted once per change, kept in step.
 
-Every parameter is declared with dynamic typing (an integer serves for a double), which switches
-rclpy's own checks off; `setting_values` takes them over, at start and at run time. Overrides that
-nobody declares are found here as well: ROS takes any name without a word.
+`setting_values` checks the values, at start and at run time. Overrides that nobody declares are
+found here as well: ROS takes any name without a word.
 """
 
 from __future__ import annotations
@@ -320,12 +319,7 @@ class Parameters:
         )
 
     def unused_overrides(self) -> list[tuple[str, str]]:
-        """
-        Return the overrides that nobody declared, each with what may be meant or ''.
-
-        A camera's overrides are left out until cameras are declared, and so are those of the QoS
-        of topics, which come with the first scenario.
-        """
+        """Return the overrides that nobody declared, each with what may be meant or ''."""
         return unused_overrides(self._node, self._specs, sensors_known=bool(self._tokens))
 
 

@@ -278,7 +278,6 @@ class LidarTopic:
 
     @property
     def audience(self) -> tuple[int, ...]:
-        """Return the number of subscriptions."""
         return (self._publication.subscribers,)
 
     def publish(self, cloud: Cloud) -> None:

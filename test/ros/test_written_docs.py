@@ -47,15 +47,11 @@ def test_every_document_with_the_markers_is_the_table():
         assert written_docs.replaced(text) == text
 
 
-def test_the_yaml_holds_every_parameter_with_description_and_default():
+def test_the_yaml_holds_every_parameter_with_its_description():
     document = yaml.safe_load(YAML_FILE.read_text())
     assert list(document) == ['/**']
     values = document['/**']['ros__parameters']
     assert list(values) == [spec.name for spec in TABLE]
-    for spec in TABLE:
-        expected = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-        assert values[spec.name] == expected
-        assert type(values[spec.name]) is type(expected)
     flat = ' '.join(YAML_FILE.read_text().replace('#', ' ').split())
     for spec in (*TABLE, *CAMERA_TABLE, *LIDAR_TABLE):
         assert ' '.join(spec.description.split()) in flat
