@@ -228,9 +228,7 @@ class Statistics:
 
 def percentile(ordered: list[float], fraction: float) -> float:
     """Return the nearest-rank percentile of ascending values; 0 without any."""
-    if not ordered:
-        return 0.0
-    return ordered[min(int(fraction * len(ordered)), len(ordered) - 1)]
+    return ordered[int(fraction * len(ordered))] if ordered else 0.0
 
 
 # An accelerator only: the same pictures come out of OpenCV. No rosdep key, so never required.
