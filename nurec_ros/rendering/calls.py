@@ -209,10 +209,10 @@ def results_of(
     results: list[Frame | Cloud | ServerError] = []
     for index, job in enumerate(call.jobs):
         found = items[job.source]
-        if not found:
-            results.append(_unmatched(f'the batch reply lacks {job.source}'))
-        elif len(found) > 1:
-            results.append(_unmatched(f'the batch reply holds {job.source} {len(found)} times'))
+        if len(found) != 1:
+            how = f'holds {job.source} {len(found)} times' if found else f'lacks {job.source}'
+            remedy = 'it is asked for by itself; set batch to never if this goes on'
+            results.append(ServerError('unmatched', f'the batch reply {how}', remedy, ALONE))
         elif not found[0].success:
             results.append(call.error(None, found[0].error_message))
         else:
@@ -236,15 +236,6 @@ def _checked(
             f'{error.remedy}; nurec_probe saves what the server sends',
         )
     return Frame(job.source, job.t_ns, data, encoding, width, height, latency_s)
-
-
-def _unmatched(problem: str) -> ServerError:
-    return ServerError(
-        'unmatched',
-        problem,
-        'it is asked for by itself; set batch to never if this goes on',
-        ALONE,
-    )
 
 
 # --- what follows a failure ----------------------------------------------------------------------

@@ -198,14 +198,11 @@ class RequestBuilder:
 
     def _window(self, sensor: Camera | Lidar, t_ns: int) -> tuple[int, int, tuple[int, int]]:
         """Return the window (us) of a frame or spin, and the times (ns) of both of its poses."""
-        if isinstance(sensor, Camera):
-            recorded = self.options.shutter == 'recorded'
-            start_us, end_us = exposure(sensor, t_ns, recorded, self._first_us, self._last_us)
-            if not recorded:
-                # It shows the instant itself, not 1 us: both poses are the one at the stamp.
-                return start_us, end_us, (t_ns, t_ns)
-        else:
-            start_us, end_us = spin_window(sensor, t_ns, self._first_us, self._last_us)
+        recorded = self.options.shutter == 'recorded'
+        start_us, end_us = window(sensor, t_ns, recorded, self._first_us, self._last_us)
+        if isinstance(sensor, Camera) and not recorded:
+            # It shows the instant itself, not 1 us: both poses are the one at the stamp.
+            return start_us, end_us, (t_ns, t_ns)
         return start_us, end_us, (start_us * 1000, end_us * 1000)
 
     def _shots(
@@ -225,45 +222,45 @@ class RequestBuilder:
         return shots
 
 
-def exposure(
-    camera: Camera, t_ns: int, recorded: bool, first_us: int, last_us: int
+def window(
+    sensor: Camera | Lidar, t_ns: int, recorded: bool, first_us: int, last_us: int
 ) -> tuple[int, int]:
     """
-    Return the exposure [start, end) in microseconds of the frame at the frame time t_ns.
+    Return the exposure, or the spin, [start, end) in microseconds that belongs to the time t_ns.
 
     An instant is [t, t + 1). A recorded exposure is the camera's own one that ends at t; at any
-    other time it is as long as the one that ends nearest, and ends at t. Both are moved into
+    other time it is as long as the one that ends nearest, and ends at t. A spin is the recorded
+    one that ends at t, else a turn of the model's frequency, or of 10 Hz. All are moved into
     [first_us, last_us], which servers refuse to leave, and never empty.
     """
-    t_us = t_ns // 1000
-    length_us = _recorded_length(camera, t_us) if recorded else 0
-    # That of an instant is 1 us long because an empty one is refused.
-    end_us, length_us = (t_us, length_us) if length_us else (t_us + 1, 1)
-    return _moved_inside(end_us, length_us, first_us, last_us)
-
-
-def spin_window(lidar: Lidar, t_ns: int, first_us: int, last_us: int) -> tuple[int, int]:
-    """
-    Return the window [start, end) in microseconds of the spin that ends at t_ns.
-
-    The recorded one that ends then, else a turn of the model's frequency, or of 10 Hz. Moved into
-    [first_us, last_us] as exposures are.
-    """
-    t_us = t_ns // 1000
-    spins_us = lidar.spin_times_ns // 1000
-    index = int(np.searchsorted(spins_us[:, 1], t_us))
-    if index < len(spins_us) and spins_us[index, 1] == t_us:
-        length_us = t_us - int(spins_us[index, 0])
-    elif lidar.model is not None:
-        length_us = max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
+    end_us = t_ns // 1000
+    if isinstance(sensor, Lidar):
+        length_us = _spin_length(sensor, end_us)
     else:
-        length_us = DEFAULT_SPIN_US
-    return _moved_inside(t_us, length_us, first_us, last_us)
-
-
-def _moved_inside(end_us: int, length_us: int, first_us: int, last_us: int) -> tuple[int, int]:
+        length_us = _recorded_length(sensor, end_us) if recorded else 0
+        if not length_us:
+            # An instant is 1 us long because an empty one is refused.
+            end_us, length_us = end_us + 1, 1
     end_us = min(max(end_us, first_us + 1), max(last_us, first_us + 1))
     return max(min(end_us - length_us, end_us - 1), first_us), end_us
+
+
+def _recorded_length(camera: Camera, t_us: int) -> int:
+    """Return how long the exposure that ends nearest to t_us is; 0 without a recorded one."""
+    times_us = camera.frame_times_ns // 1000
+    if not len(times_us):
+        return 0
+    start_us, end_us = times_us[np.abs(times_us[:, 1] - t_us).argmin()].tolist()
+    return int(end_us - start_us)
+
+
+def _spin_length(lidar: Lidar, t_us: int) -> int:
+    spins_us = lidar.spin_times_ns // 1000
+    for start_us, end_us in spins_us[spins_us[:, 1] == t_us].tolist():
+        return int(end_us - start_us)
+    if lidar.model is None:
+        return DEFAULT_SPIN_US
+    return max(round(1e6 / lidar.model.spinning_frequency_hz), 1)
 
 
 def camera_spec(logical_id: str, model: CameraModel) -> sensorsim_pb2.CameraSpec:
@@ -374,15 +371,3 @@ def _fill(message: Message, model: CameraModel | Windshield, names: Iterable[str
             getattr(message, name).extend(value)
         else:
             setattr(message, name, value)
-
-
-def _recorded_length(camera: Camera, t_us: int) -> int:
-    """Return how long the exposure that ends nearest to t_us is; 0 without a recorded one."""
-    times_us = camera.frame_times_ns // 1000
-    if not len(times_us):
-        return 0
-    ends = times_us[:, 1]
-    after = int(np.searchsorted(ends, t_us))
-    around = [index for index in (after - 1, after) if 0 <= index < len(ends)]
-    nearest = min(around, key=lambda index: abs(int(ends[index]) - t_us))
-    return int(ends[nearest] - times_us[nearest, 0])

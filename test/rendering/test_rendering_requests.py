@@ -31,11 +31,10 @@ from nurec_ros.rendering import RenderOptions
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.rendering.requests import (
     camera_spec,
-    exposure,
     RequestBuilder,
     rig_offset,
-    spin_window,
     track_poses,
+    window,
 )
 from nurec_ros.scenario import Camera, Lidar, Scenario
 from nurec_ros.scenario.cameras import parse_camera_model, PinholeCamera
@@ -104,12 +103,12 @@ def camera_with(times_us, camera):
 )
 def test_recorded_windows(scenario, t_us, expected):
     camera = camera_with([(90, 100), (180, 200)], scenario.cameras['wide'])
-    assert exposure(camera, t_us * 1000, True, 0, 1000) == expected
+    assert window(camera, t_us * 1000, True, 0, 1000) == expected
     # A range of one moment, and a spin that took no time, are not empty.
     for recorded in (False, True):
-        assert exposure(camera, 7000, recorded, 7, 7) == (7, 8)
+        assert window(camera, 7000, recorded, 7, 7) == (7, 8)
     spin = Lidar('l', np.eye(4), None, np.array([(700_000, 700_000)]))
-    assert spin_window(spin, 700_000, 0, 1000) == (699, 700)
+    assert window(spin, 700_000, False, 0, 1000) == (699, 700)
 
 
 def test_instants(scenario):
@@ -117,7 +116,7 @@ def test_instants(scenario):
     camera = camera_with([], scenario.cameras['wide'])
     for t_us, start_us in ((0, 0), (500, 500), (999, 999), (1000, 999), (1001, 999)):
         for recorded in (True, False):
-            found = exposure(camera, t_us * 1000, recorded, 0, 1000)
+            found = window(camera, t_us * 1000, recorded, 0, 1000)
             assert found == (start_us, start_us + 1)
 
 
@@ -129,7 +128,7 @@ def test_windows_are_half_open_and_inside():
         camera = Camera('c', np.eye(4), None, None, times.reshape(-1, 2) * 1000)
         first, last = sorted((some.randint(0, 1000), some.randint(0, 1000)))
         t_ns = some.randint(-10, 1100) * 1000
-        start_us, end_us = exposure(camera, t_ns, some.random() < 0.5, first, last)
+        start_us, end_us = window(camera, t_ns, some.random() < 0.5, first, last)
         assert first <= start_us < end_us <= max(last, first + 1)
 
 
