@@ -135,16 +135,17 @@ class Deviation:
 
 
 class RecordedPath:
-    """The way of a recorded ego by arc length."""
+    """The way of a recorded ego by arc length; `is_point` where it was recorded while it stood."""
 
     def __init__(self, ego: Trajectory) -> None:
         kept = thinned(ego.positions, SPACING_M)
+        steps = np.hypot(*np.diff(ego.positions[kept, :2], axis=0).T)
+        self.is_point = bool(steps.sum() < SHORTEST_M)
+        if self.is_point:
+            # One step, which leads nowhere.
+            kept, steps = kept[:1] * 2, np.zeros(1)
         positions = ego.positions[kept]
-        steps = np.hypot(*(positions[1:, :2] - positions[:-1, :2]).T)
         lengths = np.concatenate(([0.0], np.cumsum(steps)))
-        if lengths[-1] < SHORTEST_M:
-            del kept[1:]
-            positions, steps, lengths = positions[:1], steps[:0], lengths[:1]
         self.length_m = float(lengths[-1])
         self._s: list[float] = lengths.tolist()
         self._rows: list[Waypoint] = [
@@ -156,12 +157,11 @@ class RecordedPath:
                 strict=True,
             )
         ]
-        count = len(steps)
-        directions = (positions[1:, :2] - positions[:-1, :2]) / steps[:, np.newaxis]
+        directions = np.diff(positions[:, :2], axis=0) / np.maximum(steps, 1e-9)[:, np.newaxis]
         self._x, self._y = positions[:-1, 0].copy(), positions[:-1, 1].copy()
         self._along_x, self._along_y = directions[:, 0].copy(), directions[:, 1].copy()
         self._from_m, self._to_m = lengths[:-1].copy(), lengths[1:].copy()
-        if count:
+        if not self.is_point:
             self._from_m[0], self._to_m[-1] = -math.inf, math.inf
         self._starts = lengths[:-1]
         self._slopes = self._end_slopes(positions[:, 2])
@@ -169,11 +169,6 @@ class RecordedPath:
         self._answer = 0.0
         self._posed_m = 0.0
         self._posed = self._pose(0.0)
-
-    @property
-    def is_point(self) -> bool:
-        """Return whether the ego was recorded while it stood."""
-        return len(self._s) == 1
 
     def at_time(self, t_ns: int) -> float:
         start_ns = self._rows[0].t_ns
@@ -188,8 +183,6 @@ class RecordedPath:
         Of the whole path where that is None. Of places that are equally near, it is the one that
         lies nearest along the path.
         """
-        if self.is_point:
-            return 0.0
         # Pose, deviation and collisions of one moment ask for the same.
         asked = (x, y, near_m)
         if asked != self._asked:
@@ -237,8 +230,6 @@ class RecordedPath:
         Many at once cost little more than one. Only as far as that is certain: the list may be
         shorter.
         """
-        if self.is_point:
-            return [0.0] * len(xs)
         # Wide enough for all of them, so that none is at its edge.
         reach_m = 2.0 * WINDOW_M
         first = max(bisect_right(self._s, near_m - reach_m) - 1, 0)
@@ -269,8 +260,6 @@ class RecordedPath:
 
     def _pose(self, s_m: float) -> tuple[Vector, Quaternion]:
         rows, lengths = self._rows, self._s
-        if self.is_point:
-            return rows[0].position, rows[0].quaternion
         if s_m <= 0.0 or s_m >= self.length_m:
             end, slope = (0, self._slopes[0]) if s_m <= 0.0 else (-1, self._slopes[1])
             beyond = s_m - lengths[end]
