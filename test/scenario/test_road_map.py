@@ -256,19 +256,6 @@ def test_a_mark_without_a_place_counts_from_the_start(place):
     assert kinds(lanes)[-3] == [(0, 100, 'solid')]
 
 
-def test_pieces_follow_the_curve_and_share_their_ends():
-    bend = '<geometry s="0" x="0" y="0" hdg="0" length="60"><arc curvature="0.05"/></geometry>'
-    lanes = lane(-1, 'driving', (0, 'solid'), (25, 'broken'))
-    found = parse_opendrive(xodr(roads=road(bend, lanes=lanes, length=60)).encode())
-    (_, solid, broken), names = found.boundaries, found.kinds
-    assert names[1:] == ['solid', 'broken']
-    np.testing.assert_array_equal(solid[-1], broken[0])
-    # 25 m along a left turn of 20 m, 3 m outside of it.
-    at = (23 * math.sin(25 / 20), 20 - 23 * math.cos(25 / 20), 0)
-    np.testing.assert_allclose(solid[-1], at, atol=1e-9)
-    np.testing.assert_allclose(np.hypot(broken[:, 0], broken[:, 1] - 20), 23, atol=1e-9)
-
-
 def shaped(attributes, shape='<line/>', **more):
     return road(f'<geometry {attributes}>{shape}</geometry>', **more)
 

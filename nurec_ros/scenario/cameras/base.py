@@ -84,20 +84,15 @@ LARGEST = 1e9
 
 def number(value: object, key: str) -> float:
     """Return a finite float, or name the key that is none."""
-    if not isinstance(value, bool) and (
-        isinstance(value, (int, float)) or hasattr(value, 'dtype')
-    ):
-        try:
-            result = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            result = math.nan
-        if abs(result) <= LARGEST:
-            return result
-        if math.isfinite(result):
-            raise CameraModelError(
-                f'parameters.{key}', shown(value), f'a number of at most {LARGEST:g}'
-            )
-    raise CameraModelError(f'parameters.{key}', shown(value), 'a finite number')
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    try:
+        result = float(value) if is_number else math.nan  # type: ignore[arg-type]
+    except OverflowError:
+        result = math.nan
+    if abs(result) <= LARGEST:
+        return result
+    expected = f'number of at most {LARGEST:g}' if math.isfinite(result) else 'finite number'
+    raise CameraModelError(f'parameters.{key}', shown(value), f'a {expected}')
 
 
 def floats(value: object, key: str, count: int | None = None) -> tuple[float, ...]:

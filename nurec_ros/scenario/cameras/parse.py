@@ -51,15 +51,19 @@ _FAR_OFF, _NEAR = 0.25, 0.05
 _DISTORTION = ('dist_coeffs', 'distortion_coeffs', 'distortion')
 
 
+def _keep_quiet(text: str) -> None:
+    """Drop a warning."""
+
+
 def parse_camera_model(
-    model_type: object, parameters: object, warn: Warn | None = None
+    model_type: object, parameters: object, warn: Warn = _keep_quiet
 ) -> CameraModel:
     """
     Build the model from the archive's `type` and `parameters`.
 
     Types are taken in any case, with _ or -, and `pinhole` and `fisheye` mean OpenCV's. Unknown
-    parameters are ignored. Raises CameraModelError with the key below `camera_model`. `warn`,
-    where given, is called for what is odd but can be repaired, with that key.
+    parameters are ignored. Raises CameraModelError with the key below `camera_model`. `warn` is
+    called for what is odd but can be repaired, with that key.
     """
     kind = model_type.strip().lower().replace('_', '-') if isinstance(model_type, str) else ''
     build = _KINDS.get(kind)
@@ -75,7 +79,7 @@ def parse_camera_model(
         if error.found == _MISSING and _is_null(parameters, error.key):
             raise CameraModelError(error.key, 'null', error.expected) from None
         raise
-    if isinstance(model, RoundLens) and model.max_angle > _WIDEST and warn:
+    if isinstance(model, RoundLens) and model.max_angle > _WIDEST:
         warn(
             f'parameters.max_angle is {model.max_angle:g}, expected rad up to pi (not degrees): '
             'it is taken as it stands'
@@ -93,7 +97,7 @@ def _is_null(parameters: Parameters, key: str) -> bool:
     return value is None
 
 
-def _ftheta(given: Parameters, warn: Warn | None) -> CameraModel:
+def _ftheta(given: Parameters, warn: Warn) -> CameraModel:
     polynomials = {
         name: floats(given.get(name, ()), name)
         for name in ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly')
@@ -108,7 +112,7 @@ def _ftheta(given: Parameters, warn: Warn | None) -> CameraModel:
     return model if 'max_angle' in given else _with_max_angle(model)
 
 
-def _pinhole(given: Parameters, warn: Warn | None) -> CameraModel:
+def _pinhole(given: Parameters, warn: Warn) -> CameraModel:
     bent = _list(given, _DISTORTION, 12)
     k1, k2, p1, p2, k3, k4, k5, k6, *prism = bent
     return PinholeCamera(
@@ -120,7 +124,7 @@ def _pinhole(given: Parameters, warn: Warn | None) -> CameraModel:
     )
 
 
-def _fisheye(given: Parameters, warn: Warn | None) -> CameraModel:
+def _fisheye(given: Parameters, warn: Warn) -> CameraModel:
     bent = _list(given, _DISTORTION, 4)
     k1, k2, k3, k4 = _coefficients(given, 'radial', 'k', 4, bent)
     model = FisheyeCamera(
@@ -132,7 +136,7 @@ def _fisheye(given: Parameters, warn: Warn | None) -> CameraModel:
     return model if 'max_angle' in given else _with_max_angle(model)
 
 
-_KINDS: Mapping[str, Callable[[Parameters, Warn | None], CameraModel]] = {
+_KINDS: Mapping[str, Callable[[Parameters, Warn], CameraModel]] = {
     'ftheta': _ftheta,
     'f-theta': _ftheta,
     'opencv-pinhole': _pinhole,
@@ -143,7 +147,7 @@ _KINDS: Mapping[str, Callable[[Parameters, Warn | None], CameraModel]] = {
 _EXPECTED = 'ftheta, opencv-pinhole or opencv-fisheye'
 
 
-def _shared(given: Parameters, lens: type[CameraModel], warn: Warn | None) -> dict[str, object]:
+def _shared(given: Parameters, lens: type[CameraModel], warn: Warn) -> dict[str, object]:
     point = _pair(given, 'principal_point', ('cx', 'cy'))
     resolution = _in_order(_resolution(given), point, warn)
     u, v = (value - lens.NUREC_FIRST_PIXEL for value in point)
@@ -163,7 +167,7 @@ def _resolution(given: Parameters) -> tuple[float, float]:
 
 
 def _in_order(
-    size: tuple[float, float], point: tuple[float, float], warn: Warn | None
+    size: tuple[float, float], point: tuple[float, float], warn: Warn
 ) -> tuple[float, float]:
     """
     Return the size as (width, height), whichever way round the file has it.
@@ -176,13 +180,6 @@ def _in_order(
     far_off = off > _FAR_OFF and off_turned < _NEAR
     outside = off > _NEAR and not _contains(size, point)
     if (far_off or outside) and _contains(turned, point):
-        if warn is None:
-            raise CameraModelError(
-                'parameters.resolution',
-                f'[{size[0]:g}, {size[1]:g}]',
-                f'[width, height] around the principal point ({point[0]:g}, {point[1]:g}): '
-                'this looks like [height, width]',
-            )
         warn(
             f'parameters.resolution is [{size[0]:g}, {size[1]:g}], which does not go with the '
             f'principal point [{point[0]:g}, {point[1]:g}], expected [width, height]: it is taken '

@@ -35,12 +35,6 @@ REAR: dict[str, Any] = {
     'angle_to_pixeldist_poly': [0.0, 1576.0, -26.0, 186.0, -541.0, 620.0],
     'max_angle': 0.695,
 }
-TELE: dict[str, Any] = {
-    **REAR,
-    'principal_point': [946.0, 541.0],
-    'angle_to_pixeldist_poly': [0.0, 3690.0, -60.0, 250.0, -700.0, 800.0],
-    'max_angle': 0.3,
-}
 FISHEYE_200 = {
     **REAR,
     'resolution': [1920, 1536],
@@ -50,7 +44,7 @@ FISHEYE_200 = {
 }
 SHEARED: dict[str, Any] = {**FRONT_WIDE, 'linear_cde': [1.0013, -0.0021, 0.0008]}
 SHEARED_REAR: dict[str, Any] = {**REAR, 'linear_cde': [0.97, 0.012, -0.02]}
-FTHETAS = {'front': FRONT_WIDE, 'rear': REAR, 'tele': TELE, 'fisheye': FISHEYE_200}
+FTHETAS = {'front': FRONT_WIDE, 'rear': REAR, 'fisheye': FISHEYE_200}
 FTHETAS |= {'sheared': SHEARED, 'sheared_rear': SHEARED_REAR}
 
 PINHOLE: dict[str, Any] = {

@@ -87,22 +87,6 @@ def test_they_are_opencvs_there_and_back(name, widest, seen):
     np.testing.assert_allclose(_opencv(model, rays[front]), pixels[front], atol=1e-8)
 
 
-@pytest.mark.parametrize('index', range(12))
-def test_each_pinhole_coefficient_means_what_opencv_means(index):
-    values = np.zeros(12)
-    values[index] = 0.013 * (-1) ** index
-    parts = np.split(values, (6, 8))
-    names = ('radial_coeffs', 'tangential_coeffs', 'thin_prism_coeffs')
-    model = _square(**dict(zip(names, map(tuple, parts), strict=True)))
-    points = random_rays(200, 0.8, seed=index) * 3.0
-    uv, valid = model.project(points)
-    assert valid.all()
-    np.testing.assert_allclose(uv, _opencv(model, points), rtol=0, atol=1e-9)
-    back, again = model.unproject(uv)
-    assert again.all()
-    np.testing.assert_allclose(back * 3.0, points, atol=1e-10)
-
-
 def test_pinhole_without_distortion_is_similar_triangles_and_nothing_is_behind_it():
     model = PinholeCamera(
         resolution=(640, 480), principal_point=(319.5, 239.5), focal_length=(500.0, 400.0)
