@@ -264,8 +264,7 @@ def _extended(way: Array) -> Array:
     if arc[-1] < 1.0:
         return way
     reach = min(5.0, arc[-1])
-    start = way[0] - _cut(way, arc, reach, reach)[0]
-    end = way[-1] - _cut(way, arc, arc[-1] - reach, arc[-1] - reach)[0]
+    start, end = way[[0, -1]] - along(way, arc, np.array([reach, arc[-1] - reach]))
     steps = np.arange(_STEP, _EXTENSION, _STEP)[:, np.newaxis] / reach
     return np.concatenate([(way[0] + steps * start)[::-1], way, way[-1] + steps * end])
 

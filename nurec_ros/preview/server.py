@@ -240,12 +240,10 @@ class Health:
         self._workers.enter()
         key = id(context)
         with self._changed:
-            full = len(self._watchers) >= MAX_WATCHERS
-            if not full:
-                self._watchers.add(key)
-        if full:
-            text = f'{MAX_WATCHERS} clients watch already'
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+            if len(self._watchers) >= MAX_WATCHERS:
+                text = f'{MAX_WATCHERS} clients watch already'
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+            self._watchers.add(key)
         try:
             if not context.add_callback(lambda: self._leave(key)):
                 return

@@ -67,10 +67,9 @@ class Workers:
     The start-up counts from construction. Waiting ends early when `stop` is called.
     """
 
-    def __init__(self, behaviour: Behaviour, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
-        self._now = now
-        self._ready_at = now() + behaviour.startup_s
+        self._ready_at = time.monotonic() + behaviour.startup_s
         self._stopping = threading.Event()
         self._open = threading.Event()
         self._open.set()
@@ -85,7 +84,7 @@ class Workers:
     @property
     def ready_in_s(self) -> float:
         """Return the seconds until the start-up is over; 0 when it is."""
-        return max(self._ready_at - self._now(), 0.0)
+        return max(self._ready_at - time.monotonic(), 0.0)
 
     @property
     def blocked(self) -> bool:

@@ -170,7 +170,7 @@ def _built(spec: sim.CameraSpec, field: str, message: Message) -> CameraModel:
     }
     if lens is FthetaCamera:
         # The enum's names are the model's; 0 is one that the model refuses.
-        parameters['reference_poly'] = _enum_name(message, message.reference_poly)
+        parameters['reference_poly'] = _name(message.PolynomialType, message.reference_poly)
         cde = message.linear_cde
         parameters['linear_cde'] = (cde.linear_c, cde.linear_d, cde.linear_e)
     else:
@@ -190,26 +190,21 @@ def _windshield(spec: sim.CameraSpec) -> Windshield | None:
         return None
     message = spec.bivariate_windshield_model_param
     return Windshield(
-        reference_poly=_enum_name(message, message.reference_poly),
+        reference_poly=_name(message.PolynomialType, message.reference_poly),
         **{name: tuple(getattr(message, name)) for name in POLYNOMIALS},
     )
 
 
-def _enum_name(message: Message, number: int) -> str:
-    try:
-        return str(message.PolynomialType.Name(number))
-    except ValueError:
-        return str(number)
+def _name(enum: Any, number: int) -> str:
+    """Return an enum's name of a number, the number itself where it has none."""
+    return str(enum.Name(number)) if number in enum.values() else str(number)
 
 
 def _shutter_name(number: int) -> str:
+    if number not in sim.ShutterType.values():
+        raise invalid(f'shutter_type is {number}, expected 0 to 5')
     # Clients of old servers leave the field out; all rows at once is then the honest reading.
-    if number == sim.SHUTTER_UNKNOWN:
-        return 'GLOBAL'
-    try:
-        return str(sim.ShutterType.Name(number))
-    except ValueError:
-        raise invalid(f'shutter_type is {number}, expected 0 to 5') from None
+    return 'GLOBAL' if number == sim.SHUTTER_UNKNOWN else str(sim.ShutterType.Name(number))
 
 
 def spec_of(name: str, model: CameraModel, *, pinhole_known: bool = True) -> sim.CameraSpec:
@@ -253,12 +248,8 @@ def check_format(image_format: int, quality: float) -> None:
     Servers cast the quality to int, so that 0.95, and the 0 of a field left out, fail late.
     """
     if image_format not in _FORMATS:
-        try:
-            name = sim.ImageFormat.Name(image_format)
-        except ValueError:
-            name = str(image_format)
-        served = ', '.join(sim.ImageFormat.Name(number) for number in _FORMATS)
-        raise invalid(f'image_format {name} is not supported, expected one of {served}')
+        name, *served = (_name(sim.ImageFormat, number) for number in (image_format, *_FORMATS))
+        raise invalid(f'image_format {name} is not supported, expected one of {", ".join(served)}')
     if image_format == sim.JPEG and not 1.0 <= quality < 101.0:
         raise raised(
             f'nvJPEG error: encoder parameter quality = {quality:g} is not in the range 1 to 100'

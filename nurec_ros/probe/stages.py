@@ -24,7 +24,6 @@ import threading
 import time
 
 import grpc
-from nurec_ros.errors import ConfigurationError
 from nurec_ros.probe.answers import (
     Calls,
     config_stage,
@@ -66,7 +65,6 @@ NOT_RUNNING = (
     'is the NuRec container running and is its port published (docker run -p or --network host)? '
     'it needs 10-30 s after a restart; inside a container the server must listen on 0.0.0.0'
 )
-_TYPE_ADDRESS = 'type HOST:PORT; NuRec containers publish 46435'
 _NO_GRPC = (
     'something listens there that does not speak gRPC: is it the port of serve-grpc (not of a web '
     'interface, of metrics or of --health-port)? does a proxy want TLS (tls_root_certificate)? A '
@@ -238,10 +236,7 @@ class _Probe:
 def resolve_stage(server: str, timeout_s: float) -> tuple[Stage, list[tuple[Endpoint, list[str]]]]:
     """Return the stage, and each address typed with the numbers that it stands for."""
     began = time.perf_counter()
-    try:
-        typed = endpoints(server)
-    except ConfigurationError as error:
-        return Stage('resolve', FAIL, str(error), _TYPE_ADDRESS), []
+    typed = endpoints(server)
     if not typed:
         return Stage('resolve', NOTE, f"{server} is gRPC's own syntax, left to gRPC"), []
     resolved = []

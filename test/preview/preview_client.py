@@ -152,6 +152,16 @@ def request(scenario: Any, **changes: Any) -> Any:
     return sim.RGBRenderRequest(**{**fields, **changes})
 
 
+def batch(**requests: Any) -> Any:
+    """Return a request for pictures by camera."""
+    return sim.BatchRGBRenderRequest(
+        items=[
+            sim.BatchRGBRenderItem(camera_name=name, request=asked)
+            for name, asked in requests.items()
+        ]
+    )
+
+
 class Painter:
     """
     Stands in for the drawing: a gradient, red along the width and green along the height.

@@ -11,11 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Every behaviour: what is allowed, what follows with time handed in, what a client sees of it."""
+"""Every behaviour: what is allowed, what follows of it, what a client sees of it."""
 
 from collections import Counter
 from dataclasses import replace
-from test.preview.preview_client import Client, decoded, Painter, refused, request, serve, watch
+from test.preview.preview_client import (
+    batch,
+    Client,
+    decoded,
+    Painter,
+    refused,
+    request,
+    serve,
+    watch,
+)
 from test.support.waiting import until
 
 import grpc
@@ -64,16 +73,15 @@ def test_the_aspect_kept_decides_the_width(aspect, asked, given):
     assert Behaviour(native_aspect=aspect).output_size(asked, (1920, 1080)) == given
 
 
-# --- with time handed in -------------------------------------------------------------------------
+# --- with waits that are written down -----------------------------------------------------------
 
 
 class Timeless(Workers):
     """Writes down the waits instead of waiting."""
 
     def __init__(self, **behaviour):
-        self.time = 100.0
         self.waited = []
-        super().__init__(Behaviour(**behaviour), now=lambda: self.time)
+        super().__init__(Behaviour(**behaviour))
 
     def wait(self, seconds):
         self.waited.append(seconds)
@@ -88,15 +96,6 @@ class Timeless(Workers):
         except RefusalError as refusal:
             return refusal.text
         return ''
-
-
-def test_the_start_up_is_counted_down():
-    workers = Timeless(startup_s=5.0)
-    assert workers.ready_in_s == 5.0
-    workers.time = 104.0
-    assert workers.ready_in_s == 1.0
-    workers.time = 105.0
-    assert workers.ready_in_s == 0.0
 
 
 def test_the_first_frame_of_each_scene_is_slow():
@@ -129,11 +128,6 @@ def test_the_failure_rate_is_kept_and_seeded(rate, least, most):
 
 
 # --- as a client sees it -------------------------------------------------------------------------
-
-
-def batch(scenario, *names):
-    items = [sim.BatchRGBRenderItem(camera_name=name, request=request(scenario)) for name in names]
-    return sim.BatchRGBRenderRequest(items=items)
 
 
 def test_a_server_of_2025_does_not_know_the_later_calls_and_draws_all_the_same(play, scenario):
@@ -172,10 +166,10 @@ def test_the_slow_first_frame_blocks_health_as_well(play, scenario):
 
 
 def test_after_the_slow_first_frame_all_goes_on_and_is_counted(play, scenario):
-    client = play(first_frame_s=0.02, oom_pixels=48 * 27)
+    client, one = play(first_frame_s=0.02, oom_pixels=48 * 27), request(scenario)
     for _ in range(2):
-        assert client.call('render_rgb', request(scenario)).image_bytes
-    client.call('batch_render_rgb', batch(scenario, 'a', 'b'))
+        assert client.call('render_rgb', one).image_bytes
+    client.call('batch_render_rgb', batch(a=one, b=one))
     assert client.health() == 'SERVING'
     calls = client.server.calls
     assert (calls['get_version'], calls['batch_render_rgb'], calls['render_rgb']) == (0, 1, 2)
@@ -187,11 +181,11 @@ def test_after_the_slow_first_frame_all_goes_on_and_is_counted(play, scenario):
 
 
 def test_failing_frames_fail_as_on_real_servers_and_their_batch_items_alone(play, scenario):
-    client = play(failure_rate=1.0)
-    code, text = refused(lambda: client.call('render_rgb', request(scenario)))
+    client, one = play(failure_rate=1.0), request(scenario)
+    code, text = refused(lambda: client.call('render_rgb', one))
     assert code is grpc.StatusCode.UNKNOWN
     assert text == 'Exception calling application: NRenderer.render failed'
-    reply = client.call('batch_render_rgb', batch(scenario, 'a', 'b'))
+    reply = client.call('batch_render_rgb', batch(a=one, b=one))
     assert [(item.success, item.error_message) for item in reply.items] == [(False, text)] * 2
 
 
@@ -233,11 +227,11 @@ def good(scenario):
 def test_spoilt_replies_and_lists_of_batch_items(
     play, scenario, good, replies, items, fits, names
 ):
-    client = play(replies=replies, batch_replies=items)
+    client, one = play(replies=replies, batch_replies=items), request(scenario)
     for image_format, whole in good.items():
         asked = request(scenario, image_format=image_format)
         assert fits(client.call('render_rgb', asked).image_bytes, whole), image_format
-    reply = client.call('batch_render_rgb', batch(scenario, 'a', 'b', 'c'))
+    reply = client.call('batch_render_rgb', batch(a=one, b=one, c=one))
     assert [item.camera_name for item in reply.items] == names
     assert all(item.success for item in reply.items)
     assert not client.call('batch_render_rgb', sim.BatchRGBRenderRequest()).items

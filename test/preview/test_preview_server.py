@@ -15,7 +15,16 @@
 
 import os
 import signal
-from test.preview.preview_client import Client, Painter, PREFIX, refused, request, serve, watch
+from test.preview.preview_client import (
+    batch,
+    Client,
+    Painter,
+    PREFIX,
+    refused,
+    request,
+    serve,
+    watch,
+)
 from test.support.ports import claim_port
 from test.support.waiting import until
 import threading
@@ -27,7 +36,6 @@ from nurec_ros.preview import paint, scene
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import MAX_WATCHERS, PreviewServer
 from nurec_ros.rendering.protos import health_pb2
-from nurec_ros.rendering.protos import sensorsim_pb2 as sim
 import pytest
 
 
@@ -126,13 +134,11 @@ def test_stopping_does_not_wait_for_a_slow_frame(scenario, behaviour):
 def test_a_crash_takes_the_whole_batch_and_can_be_handed_to_the_caller(scenario):
     crashed = threading.Event()
     server = serve(scenario, behaviour=Behaviour(crash_after=2), on_crash=crashed.set)
-    item = sim.BatchRGBRenderItem(camera_name='a', request=request(scenario))
-    both = [item, sim.BatchRGBRenderItem(camera_name='b', request=request(scenario))]
+    one = request(scenario)
     with server, Client(server.address) as client:
-        client.call('render_rgb', request(scenario))
+        client.call('render_rgb', one)
         assert not crashed.is_set()
-        asked = sim.BatchRGBRenderRequest(items=both)
-        code, _ = refused(lambda: client.call('batch_render_rgb', asked))
+        code, _ = refused(lambda: client.call('batch_render_rgb', batch(a=one, b=one)))
         assert code is grpc.StatusCode.UNAVAILABLE
         assert crashed.is_set()
 

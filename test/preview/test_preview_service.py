@@ -15,6 +15,7 @@
 
 import json
 from test.preview.preview_client import (
+    batch,
     Client,
     decoded,
     gradient,
@@ -265,18 +266,10 @@ def test_a_bad_request_is_refused_with_its_code_and_fails_alone_in_a_batch(
     code, text = refused(lambda: client.call('render_rgb', asked))
     assert code.name == expected, text
     assert words in text
-    items = [
-        sim.BatchRGBRenderItem(camera_name='good', request=request(scenario)),
-        sim.BatchRGBRenderItem(camera_name='bad', request=asked),
-        sim.BatchRGBRenderItem(camera_name='also good', request=request(scenario)),
-    ]
-    reply = client.call('batch_render_rgb', sim.BatchRGBRenderRequest(items=items))
-    assert [(item.camera_name, item.success) for item in reply.items] == [
-        ('good', True),
-        ('bad', False),
-        ('also good', True),
-    ]
-    good, bad, _ = reply.items
+    both = batch(good=request(scenario), bad=asked, as_good=request(scenario))
+    good, bad, as_good = items = client.call('batch_render_rgb', both).items
+    assert [item.camera_name for item in items] == ['good', 'bad', 'as_good']
+    assert (good.success, bad.success, as_good.success) == (True, False, True)
     np.testing.assert_array_equal(decoded(good.result.image_bytes), gradient(48, 27))
     assert not good.error_message
     assert bad.error_message == text
@@ -284,8 +277,9 @@ def test_a_bad_request_is_refused_with_its_code_and_fails_alone_in_a_batch(
 
 
 def test_a_camera_named_twice_in_a_batch_is_drawn_once(client, scenario):
-    item = sim.BatchRGBRenderItem(camera_name='a', request=request(scenario))
-    reply = client.call('batch_render_rgb', sim.BatchRGBRenderRequest(items=[item, item]))
+    asked = batch(a=request(scenario))
+    asked.items.append(asked.items[0])
+    reply = client.call('batch_render_rgb', asked)
     assert [entry.success for entry in reply.items] == [True, False]
     assert "'a' is used twice" in reply.items[1].error_message
 
@@ -304,9 +298,8 @@ def test_pictures_asked_for_together_come_in_their_order_or_none_at_all(client, 
 
 def test_more_than_64_together_are_refused(client, scenario):
     one = request(scenario)
-    items = [sim.BatchRGBRenderItem(camera_name=str(i), request=one) for i in range(65)]
     for method, asked in (
-        ('batch_render_rgb', sim.BatchRGBRenderRequest(items=items)),
+        ('batch_render_rgb', batch(**{str(i): one for i in range(65)})),
         ('render_aggregated', sim.AggregatedRenderRequest(rgb_requests=[one] * 65)),
     ):
         code, text = refused(lambda method=method, asked=asked: client.call(method, asked))
