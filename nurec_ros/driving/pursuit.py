@@ -64,7 +64,7 @@ class PurePursuit:
         self._s = np.concatenate(([0.0], np.cumsum(steps)))
         self._near_m: float | None = None
         self._seen = (0, 0.0, 0.0)
-        if self.is_point:
+        if not self.length_m:
             return
         self._along = np.diff(self._xy, axis=0) / steps[:, np.newaxis]
         # Along each step; the first and the last go on.
@@ -86,12 +86,8 @@ class PurePursuit:
             self._limits[row] = min(self._limits[row], before)
 
     @property
-    def is_point(self) -> bool:
-        """Return whether there is nothing to follow: the path stands."""
-        return len(self._s) < 2
-
-    @property
     def length_m(self) -> float:
+        """Return the length of the path; 0 where there is nothing to follow, as it stands."""
         return float(self._s[-1])
 
     @property
@@ -103,7 +99,7 @@ class PurePursuit:
         self, t_ns: int, x: float, y: float, yaw: float, speed: float
     ) -> tuple[float, float]:
         """Return the speed (m/s) and the steering angle (rad) to drive with, from a pose on."""
-        if self.is_point:
+        if not self.length_m:
             return 0.0, 0.0
         seconds = (t_ns - self._begin_ns) * 1e-9
         near_m = self._nearest(t_ns, x, y, yaw)
