@@ -124,7 +124,7 @@ lint: $(VENV)/.lint
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy & \
-	  $(bin)/python -m pytest -q -m linter test/test_ament_lint.py; linted=$$?; \
+	  $(bin)/python -m pytest -q -m linter test/test_sources.py; linted=$$?; \
 	  wait $$! && exit $$linted
 
 bench: $(VENV)/.test $(interfaces)

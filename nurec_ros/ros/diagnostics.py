@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -52,20 +51,8 @@ TOLERATED = 0.1
 # the connection, and the restart of a container, which takes up to half a minute.
 AWAY_WARN_S, AWAY_ERROR_S = 5.0, 30.0
 
-
 # So many reports, one a second, the speed is averaged over.
 SPEED_WINDOW = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Counters of frames; they only ever grow."""
-
-    asked: int = 0
-    received: int = 0
-    dropped: int = 0
-    failed: int = 0
-    jumped_over: int = 0
 
 
 class Speedometer:
@@ -111,8 +98,8 @@ class Diagnostics:
         self._loaded: Loaded | None = None
         self._before_s = now()
         self._speedometer = Speedometer()
-        # By camera; those of all together under no name.
-        self._counts: dict[str, Counts] = {}
+        # Of the last report, by sensor; those of all together under no name.
+        self._counts: dict[str, dict[str, int]] = {}
 
     def compose(
         self,
@@ -251,8 +238,7 @@ class Diagnostics:
             'last_error': status.last_error,
             'remedy': status.remedy,
         }
-        before = self._counts.get('', Counts())
-        self._counts[''] = Counts(status.asked, status.received, status.dropped, status.failed)
+        grown = self._grown('', {'received': status.received, 'failed': status.failed})
         text = _joined(status.last_error, status.remedy)
         if not status.connected:
             level, message = ERROR, text or f'connecting to {status.server}'
@@ -260,11 +246,16 @@ class Diagnostics:
             level, message = WARN, status.scene_note
         elif not text:
             level, message = OK, status.waiting_note or f'connected to {status.server}'
-        elif status.failed > before.failed and status.received == before.received:
+        elif grown['failed'] and not grown['received']:
             level, message = ERROR, text
         else:
             level, message = WARN, text
         return self._status('renderer', level, message, values)
+
+    def _grown(self, name: str, counts: dict[str, int]) -> dict[str, int]:
+        """Return by how much counters, which never shrink, have grown since the last report."""
+        before, self._counts[name] = self._counts.get(name, {}), counts
+        return {what: count - before.get(what, 0) for what, count in counts.items()}
 
     def _sensor(
         self,
@@ -279,22 +270,21 @@ class Diagnostics:
         image, picture = ('cloud', 'cloud') if name in loaded.clouds else ('image', 'picture')
         playback = loaded.playback
         outrun = playback.course.outrun[name]
-        counts = Counts(
-            status.asked + outrun,
-            status.received,
-            status.dropped + outrun,
-            status.failed,
-            playback.course.lapped[name] + loaded.discarded[name],
+        counts = {
+            'asked': status.asked + outrun,
+            'received': status.received,
+            'dropped': status.dropped + outrun,
+            'failed': status.failed,
+        }
+        jumped_over = playback.course.lapped[name] + loaded.discarded[name]
+        grown = self._grown(name, {**counts, 'jumped_over': jumped_over})
+        failed = grown['failed']
+        asked, received, dropped = (
+            grown[what] / elapsed_s for what in ('asked', 'received', 'dropped')
         )
-        before = self._counts.get(name, Counts())
-        self._counts[name] = counts
-        asked = (counts.asked - before.asked) / elapsed_s
-        received = (counts.received - before.received) / elapsed_s
-        dropped = (counts.dropped - before.dropped) / elapsed_s
-        failed = counts.failed - before.failed
         # What a jump of the clock makes obsolete says nothing about the renderer.
-        late = dropped - (counts.jumped_over - before.jumped_over) / elapsed_s
-        pending = counts.asked - counts.received - counts.dropped - counts.failed
+        late = dropped - grown['jumped_over'] / elapsed_s
+        pending = counts['asked'] - counts['received'] - counts['dropped'] - counts['failed']
         missing = late > TOLERATED * asked or (pending > 0 and name in playback.subscribed)
         reason = _joined(status.last_error, status.remedy)
         cold = renderer.waiting_for_first_frame_s > 0
@@ -306,7 +296,7 @@ class Diagnostics:
             what = f'a {picture} is owed' if halted else f'no {image} comes'
             level, message = WARN, f'{what}: {away(renderer)}'
         # None came yet: too few to say that the renderer is slow.
-        elif missing and (cold or not (halted or counts.received)):
+        elif missing and (cold or not (halted or counts['received'])):
             level, message = OK, renderer.waiting_note or 'waiting for the first frame'
         elif late > TOLERATED * asked:
             level, message = WARN, CANNOT_KEEP_UP.format(rate=late)
@@ -323,10 +313,7 @@ class Diagnostics:
             'asked_hz': round(asked, 2),
             'received_hz': round(received, 2),
             'dropped_hz': round(dropped, 2),
-            'asked': counts.asked,
-            'received': counts.received,
-            'dropped': counts.dropped,
-            'failed': counts.failed,
+            **counts,
             'pending': pending,
             'latency_p50_ms': round(1000 * status.latency_p50_s, 1),
             'latency_p95_ms': round(1000 * status.latency_p95_s, 1),

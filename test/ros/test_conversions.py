@@ -119,11 +119,6 @@ def test_bytes_reach_a_message_in_order(shape: tuple[int, ...]):
         assert message.data.tobytes() == pixels.tobytes()
 
 
-def test_bytes_that_do_not_lie_in_a_row_are_refused():
-    with pytest.raises((BufferError, ValueError)):
-        set_bytes(Image().data, np.zeros((4, 4, 3), dtype=np.uint8)[:, ::2])
-
-
 def test_a_diagnostic_status_writes_values_as_text_or_json():
     given = {'server': 'localhost:1', 'connected': True, 'rate': 12.5, 'last': None, 'ids': ['a']}
     status = diagnostic('nurec: renderer', DiagnosticStatus.WARN, 'slow', given)

@@ -15,7 +15,7 @@
 
 import json
 from pathlib import Path
-from test.support.archives import build_archive, CAMERAS, ego_pose
+from test.support.archives import build_archive, ego_pose
 from test.support.outlet import RecordingOutlet
 from test.support.player_bench import BEGIN_NS, matrix_of, MS, stamp_ns
 from typing import Any
@@ -107,21 +107,6 @@ def test_of_a_moment_what_is_asked_for(stage: Stage, shown: dict[str, Any], expe
     assert stage.outlet.order == expected
 
 
-@pytest.mark.parametrize(
-    ('settings', 'missing'),
-    [({'publish_tf': False}, {'/tf', '~/odom'}), ({'publish_clock': False}, {'/clock'})],
-)
-def test_what_is_switched_off_is_not_there(
-    scenario: Scenario, settings: dict[str, Any], missing: set[str]
-):
-    everything = Stage(scenario).outlet.offered
-    stage = Stage(scenario, **settings)
-    stage.topics.show_jump(ShowJump(BEGIN_NS, loaded=True))
-    stage.topics.show(Show(MOMENT_NS, clock=True, pose=True, tracks=True))
-    assert stage.outlet.offered == set(stage.outlet.order) == everything - missing
-    assert stage.topics.clock_topic == ('' if '/clock' in missing else '/clock')
-
-
 def test_nothing_costly_is_made_for_nobody(stage: Stage):
     stage.shown().outlet.subscribers = 0
     stage.topics.show(Show(MOMENT_NS, clock=True, pose=True, tracks=True))
@@ -187,16 +172,6 @@ def test_images_stamps_are_in_the_message_of_the_moment(stage: Stage):
 
 
 # Frames that do not move.
-
-
-def test_odom_is_the_same_as_map_and_the_prefix_before_all_but_map(scenario: Scenario):
-    tree = Stage(scenario, odom_frame='odom', frame_prefix='two_').static_tree()
-    parent, pose = tree['two_odom']
-    assert parent == 'map'
-    np.testing.assert_array_equal(pose, np.eye(4))
-    assert tree[f'two_{CAMERAS[0]}'][0] == 'two_base_link'
-    assert tree[f'two_{CAMERAS[0]}_optical_frame'][0] == f'two_{CAMERAS[0]}'
-    assert all(child.startswith('two_') for child in tree)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The layers: what may import what (docs/architecture.md)."""
+"""The sources: what may import what (docs/architecture.md), names, and ROS's own linters."""
 
 import ast
 from collections import Counter
@@ -19,10 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / 'nurec_ros'
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'nurec_ros'
 PURE = (
     'environment',
     'errors',
@@ -94,7 +96,7 @@ print(count)
 def _printed(code):
     done = subprocess.run(
         [sys.executable, '-c', code],
-        cwd=PACKAGE.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -174,3 +176,55 @@ def test_no_module_gives_one_name_to_two_things(modules):
     """No linter sees a constant that a second one of its name replaces."""
     for path, (_, _, names) in modules.items():
         assert [name for name, count in names.items() if count > 1] == [], path
+
+
+# ROS's linters, as `colcon test` runs them, where they are installed.
+
+SCHEMA = 'http://download.ros.org/schema/package_format3.xsd'
+
+
+def _sources():
+    """Return every Python file of ours; generated ones follow their generator's style."""
+    found = [ROOT / 'setup.py']
+    for folder in ('nurec_ros', 'test', 'launch', 'bench'):
+        found += sorted((ROOT / folder).rglob('*.py'))
+    return [str(path) for path in found if not path.name.endswith('_pb2.py')]
+
+
+def _lint(linter, paths):
+    """Run a linter in a process of its own: it may fork, which threads of other tests forbid."""
+    pytest.importorskip(f'{linter}.main', reason=f'{linter} is not installed')
+    done = subprocess.run(
+        [sys.executable, '-m', f'{linter}.main', *paths],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.linter
+@pytest.mark.parametrize('linter', ['ament_flake8', 'ament_pep257', 'ament_copyright'])
+def test_sources(linter):
+    _lint(linter, _sources())
+
+
+@pytest.mark.linter
+def test_xmllint():
+    pytest.importorskip('ament_xmllint.main', reason='ament_xmllint is not installed')
+    try:
+        # The schema that package.xml names, and that xmllint loads.
+        urllib.request.urlopen(SCHEMA, timeout=10).close()
+    except OSError as error:
+        pytest.skip(f'{SCHEMA} is out of reach: {error}')
+    paths = [ROOT / 'package.xml', *sorted((ROOT / 'interfaces').glob('*/package.xml'))]
+    _lint('ament_xmllint', [str(path) for path in paths])
+
+
+def test_every_source_begins_with_the_licence():
+    """Hold where ament_copyright is not installed."""
+    for path in _sources():
+        lines = Path(path).read_text().splitlines()
+        assert lines[0].startswith('# Copyright '), path
+        assert lines[2].startswith('# Licensed under the Apache License, Version 2.0'), path
