@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from test.rendering.fake_server import FakeServer, Gate
 from test.support.archives import build_archive, START_US
-import threading
+from test.support.waiting import until
 from typing import Any
 
 from nurec_ros.playback import Due
@@ -81,22 +81,20 @@ class Delivered:
     def __init__(self) -> None:
         self.results: list[Frame | Failure] = []
         self.logs: list[tuple[str, str]] = []
-        self._changed = threading.Condition()
 
     def __call__(self, result: Frame | Failure) -> None:
-        with self._changed:
-            self.results.append(result)
-            self._changed.notify_all()
+        self.results.append(result)
 
     def log(self, level: str, text: str) -> None:
-        with self._changed:
-            self.logs.append((level, text))
-            self._changed.notify_all()
+        self.logs.append((level, text))
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on what was delivered or logged holds; fail if it never does."""
-        with self._changed:
-            assert self._changed.wait_for(condition, timeout_s), (self.results, self.logs)
+        until(condition, lambda: (self.results, self.logs))
+
+    def said(self, level: str) -> list[str]:
+        """Wait until something of a level was logged; return all of it."""
+        return until(lambda: self.texts(level), lambda: self.logs)
 
     @property
     def frames(self) -> list[Frame]:

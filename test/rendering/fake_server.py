@@ -68,10 +68,10 @@ Render = Callable[[sensorsim_pb2.RGBRenderRequest, grpc.ServicerContext], bytes]
 
 
 def failing(code: grpc.StatusCode, text: str, camera: str = '') -> Render:
-    """Return a renderer that fails every frame, or those of one camera."""
+    """Return a renderer that fails every frame, or those of one camera; any method will do."""
 
     def render(request: sensorsim_pb2.RGBRenderRequest, context: Any) -> bytes:
-        if camera in ('', request.camera_intrinsics.logical_id):
+        if not camera or camera == request.camera_intrinsics.logical_id:
             context.abort(code, text)
         return picture(request)
 

@@ -259,8 +259,7 @@ def test_proxy_that_is_asked_for_and_away_is_no_matter_of_tls(
     monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{claim_port()}')
     server = make_server()
     make_pipeline(server, use_proxy=True)
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert delivered.texts('error')[0].startswith(f'cannot reach {server.address}')
+    assert delivered.said('error')[0].startswith(f'cannot reach {server.address}')
     assert not server.calls
 
 
@@ -417,8 +416,7 @@ def test_servers_and_clients_that_cannot_agree_on_tls_are_told_why(
     server = make_server(credentials=credentials if server_tls else None)
     given = str(root) if client_tls else ''
     pipeline = make_pipeline(server.address, tls_root_certificate=given)
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    found = delivered.texts('error')[0]
+    found = delivered.said('error')[0]
     assert f'cannot agree on TLS with {server.address}: ' in found
     assert said in found
     assert pipeline.status().last_error in found

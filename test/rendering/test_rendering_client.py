@@ -19,6 +19,7 @@ from contextlib import suppress
 import socket
 import socketserver
 from test.rendering.conftest import due
+from test.rendering.fake_server import failing
 from test.support.ports import claim_port
 from test.support.waiting import until
 import threading
@@ -32,6 +33,8 @@ from nurec_ros.rendering.policy import SERVICE_PREFIXES
 from nurec_ros.rendering.protos import common_pb2
 import pytest
 
+CODE = grpc.StatusCode
+
 
 def connected(pipeline):
     until(lambda: pipeline.status().connected)
@@ -44,7 +47,7 @@ def test_name_that_was_typed_is_the_only_one_tried(make_server, make_pipeline, d
     server = make_server(prefix='my.Service')
     connected(make_pipeline(server, service_prefix='my.Service'))
     pipeline = make_pipeline(make_server(), service_prefix='my.Service')
-    delivered.wait(lambda: bool(delivered.texts('error')))
+    delivered.said('error')
     assert not pipeline.status().connected
     assert 'not under the service name my.Service' in pipeline.status().last_error
     assert 'service_prefix' in pipeline.status().remedy
@@ -63,8 +66,7 @@ def test_frames_fail_while_no_name_fits_and_come_when_one_does(
     assert 'set service_prefix' in said
     assert all(prefix in said for prefix in SERVICE_PREFIXES)
     # The client's thread says what frames are already told.
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert len(delivered.texts('error')) == 1
+    assert len(delivered.said('error')) == 1
     assert delivered.texts('warn') == []
     server.stop()
     make_server(port=server.port)
@@ -132,7 +134,7 @@ def test_server_that_is_not_there_is_said_once_and_found_when_it_comes(
     port = claim_port()
     pipeline = make_pipeline(f'127.0.0.1:{port}')
     waiting = [pipeline.submit(due('wide')), pipeline.submit(due('tele'), keep=True)]
-    delivered.wait(lambda: bool(delivered.texts('error')))
+    delivered.said('error')
     pipeline.submit(due('tele', t_us=1), keep=True, fail_if_down=True).result(60)
     status = pipeline.status()
     assert f'{status.last_error}: {status.remedy}' == str(delivered.failures[0].error)
@@ -166,13 +168,12 @@ def test_server_that_comes_soon_after_the_start_is_no_line_in_the_log(
     server = make_server(port=port)
     pipeline.submit(due('wide'), keep=True).result(60)
     # The frame may be faster than the word about the connection.
-    delivered.wait(lambda: bool(delivered.texts('info')))
+    delivered.said('info')
     assert delivered.texts('error') == []
     assert len([text for text in delivered.texts('info') if 'connected to' in text]) == 1
     # A connection that there was is missed at once.
     server.stop()
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert 'cannot reach' in delivered.texts('error')[0]
+    assert 'cannot reach' in delivered.said('error')[0]
 
 
 def test_address_that_is_none_is_refused_where_the_pipeline_is_made(scenario, delivered):
@@ -191,7 +192,7 @@ def test_host_without_a_name(make_pipeline, delivered, monkeypatch):
     # A name service that cannot be reached takes its time to say so.
     monkeypatch.setattr(address, 'look_up', nobody)
     pipeline = make_pipeline('nobody.invalid:1,nothing.invalid:2')
-    delivered.wait(lambda: bool(delivered.texts('error')))
+    delivered.said('error')
     assert 'none of nobody.invalid:1,nothing.invalid:2 resolves' in pipeline.status().last_error
 
 
@@ -296,14 +297,9 @@ def test_several_servers_share_the_work_and_one_may_die(make_server, make_pipeli
 
 def test_server_that_is_still_starting(make_server, make_pipeline, delivered):
     server = make_server()
-
-    def starting(_request, context):
-        context.abort(grpc.StatusCode.UNAVAILABLE, 'the service is starting')
-
-    server.answers['get_version'] = starting
+    server.answers['get_version'] = failing(CODE.UNAVAILABLE, 'the service is starting')
     pipeline = make_pipeline(server)
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert delivered.texts('error')[0].startswith(
+    assert delivered.said('error')[0].startswith(
         f'{server.address} answers, but is not ready yet (the service is starting): '
     )
     assert not pipeline.status().connected
@@ -315,11 +311,7 @@ def test_server_that_is_still_starting(make_server, make_pipeline, delivered):
 
 def test_server_without_a_list_of_scenes_is_asked_for_ours(make_server, make_pipeline, scenario):
     server = make_server()
-
-    def missing(_request, context):
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, 'no such method')
-
-    server.answers['get_available_scenes'] = missing
+    server.answers['get_available_scenes'] = failing(CODE.UNIMPLEMENTED, 'no such method')
     pipeline = make_pipeline(server)
     pipeline.submit(due('wide')).result(60)
     assert server.requests()[0].scene_id == scenario.scene_id
@@ -342,7 +334,7 @@ def test_something_else_that_listens(make_pipeline, delivered):
         threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
         try:
             pipeline = make_pipeline(f'127.0.0.1:{port}')
-            delivered.wait(lambda: bool(delivered.texts('error')))
+            delivered.said('error')
         finally:
             listener.shutdown()
     said = delivered.texts('error')[0]

@@ -213,7 +213,7 @@ def test_kept_frames_wait_for_a_server_that_went_and_come_in_order(
     gate.wait_seen(3)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
-    delivered.wait(lambda: bool(delivered.texts('error')))
+    delivered.said('error')
     if realtime:
         done[0].result(60)
     gate.let_all_go()
@@ -248,8 +248,7 @@ def test_frames_of_a_tick_fail_at_once_while_the_server_is_away(
     assert {failure.error.kind for failure in delivered.failures} == {'unreachable'}
     assert delivered.texts('warn') == []
     # The client's thread says what frames are already told.
-    delivered.wait(lambda: bool(delivered.texts('error')))
-    assert len(delivered.texts('error')) == 1
+    assert len(delivered.said('error')) == 1
     assert not picture_of_now.done()
     make_server(port=server.port)
     picture_of_now.result(60)
@@ -263,7 +262,7 @@ def test_server_that_answers_but_loses_every_frame_is_not_asked_without_end(
     server = make_server(failing(CODE.UNAVAILABLE, 'loading the scene'))
     pipeline = make_pipeline(server)
     future = pipeline.submit(due('wide'), keep=True)
-    delivered.wait(lambda: bool(delivered.texts('error')))
+    delivered.said('error')
     until(lambda: len(server.requests()) >= 3)
     until(lambda: 'not ready yet (loading the scene)' in pipeline.status().last_error)
     assert len(delivered.texts('error')) == 1

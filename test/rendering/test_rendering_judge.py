@@ -381,8 +381,7 @@ def test_batch_that_takes_longer_than_a_frame_may_is_said_before_it_is_given_up(
             lambda calls, server, _limit_s, now: late_error(calls, server, 0.0, now),
         )
     late = pipeline.submit(due(*CAMERAS, t_us=1), keep=True)
-    delivered.wait(lambda: bool(delivered.texts('warn')))
-    said = delivered.texts('warn')[0]
+    said = delivered.said('warn')[0]
     assert 'has not answered batch_render_rgb within 0 s' in said
     assert 'it holds 4 frames and is given up after 60 s' in said
     assert not late.done()

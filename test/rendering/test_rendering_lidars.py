@@ -306,8 +306,7 @@ def test_a_server_without_lidars_is_remembered_and_said_once(
         assert failure.error.remedy.startswith('NuRec servers from 25.07 on do; set lidars to [')
     # Nothing else is asked anew for that.
     assert server.methods().count('get_version') == 1
-    until(lambda: delivered.texts('warn'))
-    assert len([text for text in delivered.texts('warn') if 'renders no lidars' in text]) == 1
+    assert len([text for text in delivered.said('warn') if 'renders no lidars' in text]) == 1
     assert 'renders no lidars' in pipeline.camera_status(LIDAR).last_error
     # The next connection is asked again.
     server.stop()
@@ -331,8 +330,7 @@ def test_an_unknown_device_is_said_once(spinning, delivered):
     _, pipeline = spinning(lambda *_: b'')
     for k in range(2):
         pipeline.submit(due('nameless', LIDAR, t_us=100_000 * (k + 1))).result(60)
-    until(lambda: delivered.texts('warn'))
-    (text,) = delivered.texts('warn')
+    (text,) = delivered.said('warn')
     assert (
         "the name of lidar 'nameless' tells no device that servers render (pandar128, at128)"
         in text

@@ -61,11 +61,6 @@ def queues():
     return FrameQueues(window=3)
 
 
-def test_ticket_counts_down():
-    ticket = Ticket(Future(), 2)
-    assert [ticket.close_one(), ticket.close_one()] == [False, True]
-
-
 def test_newest_of_those_that_wait_wins(queues):
     flying, first, second, other = job(t_ns=1), job(t_ns=2), job(t_ns=3), job('b')
     fill(queues, [flying], sent=1)
@@ -106,12 +101,6 @@ def test_batch_is_made_of_one_ticket_and_one_of_each_camera(queues):
     assert batches == [together[:2], together[2:], [other]]
 
 
-def test_without_batches_each_goes_by_itself(queues):
-    ticket = Ticket(Future(), 2)
-    jobs = [job(name, ticket=ticket) for name in 'ab']
-    assert fill(queues, jobs, sent=2) == jobs
-
-
 def test_who_goes_alone_joins_no_batch(queues):
     ticket = Ticket(Future(), 3)
     a, b, c = (job(name, ticket=ticket) for name in 'abc')
@@ -122,14 +111,6 @@ def test_who_goes_alone_joins_no_batch(queues):
     assert queues.requeue(b)
     b.alone = True
     assert queues.pick(0.0, batch=True) == [b]
-
-
-def test_results_leave_in_the_order_of_submission(queues):
-    jobs = kept(3)
-    picked = fill(queues, jobs, sent=3)
-    assert [queues.finish(picked[i], result(picked[i])) for i in (2, 1)] == [None, None]
-    queue = queues.finish(picked[0], result(picked[0]))
-    assert take(queues, queue, 4) == [*jobs, None]
 
 
 def test_a_queue_is_handed_over_once(queues):
