@@ -281,7 +281,12 @@ def parse_json(data: bytes) -> Any:
     data = data.removeprefix(_BOM)
     # Most texts are so short that counting is not worth the time.
     if len(data) * _DEAREST_BYTE > MOST_MEMORY:
-        _check_memory(data)
+        memory, held = parsing_memory(data)
+        if memory > MOST_MEMORY:
+            raise MemberError(
+                f'would take some {memory // MEBIBYTE} MiB of memory ({held}), expected at most '
+                f'{MOST_MEMORY // MEBIBYTE} MiB'
+            )
     if orjson is not None:
         try:
             return orjson.loads(data)
@@ -306,15 +311,6 @@ def parsing_memory(data: bytes) -> tuple[int, str]:
     memory += _OBJECT * objects + _KEY * keys + _TEXT * texts
     held = f'{size} bytes, {values} values, {lists} lists, {objects} objects, {texts} texts'
     return memory, held
-
-
-def _check_memory(data: bytes) -> None:
-    memory, held = parsing_memory(data)
-    if memory > MOST_MEMORY:
-        raise MemberError(
-            f'would take some {memory // MEBIBYTE} MiB of memory ({held}), expected at most '
-            f'{MOST_MEMORY // MEBIBYTE} MiB'
-        )
 
 
 def _parse_tolerantly(data: bytes) -> Any:

@@ -185,10 +185,6 @@ class PoseTable:
         return rate
 
 
-# A block's temporaries stay in the processor's cache; one pass over a million rows would not.
-_BLOCK = 1024
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Twist:
     """Linear (3,) m/s and angular (3,) rad/s velocity in the body's own frame."""
@@ -241,14 +237,7 @@ class Trajectory:
         Times are whole nanoseconds: int or integers of numpy, others are a TypeError.
         Outside of the samples it is the first or the last pose.
         """
-        if isinstance(t_ns, (int, np.integer)):
-            return self.pose(t_ns).matrix
-        times = many_times(t_ns)
-        result = np.empty((len(times), 4, 4))
-        for start in range(0, len(times), _BLOCK):
-            stop = start + _BLOCK
-            result[start:stop] = self.pose(times[start:stop]).matrix
-        return result if np.ndim(t_ns) else result[0]
+        return self.pose(t_ns).matrix
 
     def pose(self, t_ns: ArrayLike) -> Pose:
         """Return what `at` does as position and quaternion, w >= 0: one pose, or many."""

@@ -164,25 +164,21 @@ def _chunk(value: dict[str, Any], path: str, warn: Warn) -> _Chunk:
 
 
 def _ids(values: object, path: str) -> list[str]:
-    ids = []
+    ids: dict[str, int] = {}
     for i, value in enumerate(as_list(values, path)):
         if type(value) is int or (type(value) is float and value.is_integer()):
-            ids.append(described(int(value)))
-            continue
-        if not isinstance(value, str):
+            track = described(int(value))
+        elif not isinstance(value, str):
             raise FieldError(f'{path}[{i}]', described(value), 'a text or a whole number')
-        if not value:
+        elif not value:
             raise FieldError(f'{path}[{i}]', 'an empty text', 'an id')
-        ids.append(as_text(value, f'{path}[{i}]'))
-    if len(set(ids)) < len(ids):
-        seen: dict[str, int] = {}
-        for i, track in enumerate(ids):
-            if track in seen:
-                raise FieldError(
-                    f'{path}[{i}]', described(track), f'an id other than that of [{seen[track]}]'
-                )
-            seen[track] = i
-    return ids
+        else:
+            track = as_text(value, f'{path}[{i}]')
+        if (first := ids.setdefault(track, i)) != i:
+            raise FieldError(
+                f'{path}[{i}]', described(track), f'an id other than that of [{first}]'
+            )
+    return list(ids)
 
 
 def _per_track(value: object, path: str, count: int) -> list[Any]:
@@ -193,9 +189,9 @@ def _per_track(value: object, path: str, count: int) -> list[Any]:
 
 def _poses(value: object, path: str, count: int) -> tuple[Array, Indices]:
     """Return the poses (S, 7) of all tracks, quaternions of unit length, and how many each has."""
-    tracks = _per_track(value, path, count)
-    for i, track in enumerate(tracks):
-        as_list(track, f'{path}[{i}]')
+    tracks = [
+        as_list(track, f'{path}[{i}]') for i, track in enumerate(_per_track(value, path, count))
+    ]
     counts = np.array(list(map(len, tracks)), dtype=np.intp)
     rows = list(chain.from_iterable(tracks))
     poses = None
@@ -328,20 +324,13 @@ def parse_flags(
                 'tracks_id, so no track has flags'
             )
         return none
-    known: dict[str, frozenset[str]] = {}
     flags = []
     wrong: list[tuple[int, object]] = []
     for i, element in enumerate(value):
-        if isinstance(element, str) and element in known:
-            flags.append(known[element])
-            continue
         names: set[str] = set()
         if not _collect(element, names):
             wrong.append((i, element))
-        found_flags = frozenset(names - _NONE)
-        flags.append(found_flags)
-        if isinstance(element, str):
-            known[element] = found_flags
+        flags.append(frozenset(names - _NONE))
     if wrong:
         i, element = wrong[0]
         others = f' (and {len(wrong) - 1} others alike)' if len(wrong) > 1 else ''
