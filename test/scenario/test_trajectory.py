@@ -14,17 +14,11 @@
 """The ego's poses, velocities and inertial motion, beside scipy; its place on the ellipsoid."""
 
 import math
-from test.scenario.loading import ecef, interpolated
+from test.scenario.loading import interpolated
 
 import numpy as np
 from nurec_ros.scenario import Trajectory
-from nurec_ros.scenario.localization import (
-    enu_of_earth,
-    geo_origin,
-    geodetic,
-    GeoOrigin,
-    InertialMotion,
-)
+from nurec_ros.scenario.localization import geo_origin, geodetic, GeoOrigin, InertialMotion
 from nurec_ros.scenario.schema import fields
 from nurec_ros.scenario.trajectory import PoseTable
 import pytest
@@ -229,19 +223,6 @@ def test_origins_of_proj_strings():
         ('+lat_0=1 +lon_0=2 +alt_0=1e300', None),
     ):
         assert geo_origin(proj) == origin
-
-
-def test_enu_beside_small_moves_over_the_ellipsoid():
-    place = np.array([59.35, 17.96, 12.0])
-    T_enu_earth = enu_of_earth(GeoOrigin(*place))
-    for move, expected, atol in (
-        ((0, 0, 0), (0, 0, 0), 1e-8),
-        ((1e-5, 0, 0), (0, 1.1139, 0), 1e-3),
-        ((0, 1e-5, 0), (0.5687, 0, 0), 1e-3),
-        ((0, 0, 1), (0, 0, 1), 1e-8),
-    ):
-        found = T_enu_earth @ [*ecef(*(place + move)), 1]
-        np.testing.assert_allclose(found, [*expected, 1], atol=atol)
 
 
 G = 9.80665

@@ -218,7 +218,7 @@ def track(
 
 def example_tracks(*, duration_s: float = 2.0, start_us: int = START_US) -> list[Document]:
     """Return a car that turns, a person for half of it, a parked car and a one-pose track."""
-    whole = sample_times(duration_s, 10.0, start_us + 7_000, last_us=start_us)
+    whole = sample_times(duration_s - 0.007, 10.0, start_us + 7_000)
     half = [time for time in whole if 0.25 <= (time - start_us) * 1e-6 / duration_s <= 0.75]
     seconds = {time: (time - start_us) * 1e-6 for time in whole}
     return [
@@ -283,13 +283,10 @@ def metadata_text() -> str:
     return f'scene_id: {SEQUENCE_ID}\nversion_string: 26.4.96-91b06fb8\nis_resumable: false\n'
 
 
-def sample_times(
-    duration_s: float, rate_hz: float, start_us: int, *, last_us: int | None = None
-) -> list[int]:
-    """Return times at a rate from start to last + duration, jittered by some ms inside."""
-    end_us = (start_us if last_us is None else last_us) + round(duration_s * 1e6)
+def sample_times(duration_s: float, rate_hz: float, start_us: int) -> list[int]:
+    """Return times at a rate from start on, jittered by some ms inside."""
     period_us = 1e6 / rate_hz
-    count = math.floor((end_us - start_us) / period_us + 1e-9) + 1
+    count = math.floor(round(duration_s * 1e6) / period_us + 1e-9) + 1
     jitter = 0.03 * period_us
     return [
         start_us + round(i * period_us + (jitter * math.sin(7.0 * i) if 0 < i < count - 1 else 0))

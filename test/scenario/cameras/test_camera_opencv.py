@@ -220,7 +220,6 @@ def test_data_files_fit_to_a_fraction_of_a_pixel(request, fixture):
         fitted, residual = model.fit('equidistant')
         errors = _errors(model, fitted)
         assert residual.rms_px == pytest.approx(math.sqrt((errors**2).mean()), rel=0.2)
-        assert residual.max_px == pytest.approx(errors.max(), rel=0.2)
         assert residual.rms_px < 0.05, name
         assert residual.max_px < 0.2, name
         assert fitted.resolution == model.resolution
