@@ -178,10 +178,10 @@ def test_a_video_shows_each_image_at_its_time(export, copied, usdz):
 class FakeAv:
     """PyAV (36 MB), as far as it is used: what it encodes is written down."""
 
-    __spec__ = 'as an installed module has one'
     VideoFrame = SimpleNamespace(from_ndarray=lambda image, **_: SimpleNamespace(image=image))
 
     def __init__(self) -> None:
+        self.__spec__ = 'as an installed module has one'
         # By path, the stream and the frames that came out of it.
         self.videos: dict[str, tuple[Any, list[Any]]] = {}
         self.open = contextmanager(self._open)
