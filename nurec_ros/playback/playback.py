@@ -170,7 +170,7 @@ class Playback:
             return []
         before_ns = clock.position_ns
         # Whoever came for the still frame of this moment may have missed its transform.
-        effects = self._show(Show(before_ns, pose=True))
+        effects = self._showing.show(Show(before_ns, pose=True))
         clock.play()
         self.course.ego.go_on()
         self._stills.forget(self.course.schedule.names)
@@ -234,7 +234,7 @@ class Playback:
     def _show_anew(self) -> Effects:
         """Show the halted moment, whose pose has changed; its pictures are owed again."""
         self._stills.owe(self.course.schedule.names)
-        return self._show(Show(self._clock.position_ns, pose=True))
+        return self._showing.show(Show(self._clock.position_ns, pose=True))
 
     def owe_stills(self) -> None:
         """Note that what is rendered has changed: the halted moment is to be rendered anew."""
@@ -252,19 +252,19 @@ class Playback:
                 return waited + settled
         elif self._clock.is_playing:
             return waited + self._go_on()
-        return [*waited, *self._showing.clock_again()]
+        return waited + self._showing.clock_again()
 
     def show_tracks(self) -> Effects:
         """Show the road users of a playing clock; to be called at the rate of markers."""
         if not self._clock.is_playing:
             return []
-        return self._show(Show(self._clock.position_ns, tracks=True))
+        return self._showing.show(Show(self._clock.position_ns, tracks=True))
 
     def repeat(self) -> Effects:
         """Show the moment of a halted clock again, for who has come since."""
         if self._clock.is_playing:
             return []
-        return self._show(Show(self._clock.position_ns, pose=True, tracks=True))
+        return self._showing.show(Show(self._clock.position_ns, pose=True, tracks=True))
 
     def again(self) -> Effects:
         """Show everything once more, half a second after a jump back."""
@@ -288,7 +288,7 @@ class Playback:
         position_ns = self._clock.position_ns
         frames = tuple(Due(camera, position_ns) for camera in cameras)
         # Whoever has just come may not have this transform yet.
-        shown = self._show(Show(position_ns, pose=True))
+        shown = self._showing.show(Show(position_ns, pose=True))
         return [*shown, Render(frames, when_out=partial(self._stills_out, cameras))]
 
     def frame_lost(self, frame: Due, reason: str) -> None:
@@ -318,7 +318,7 @@ class Playback:
             return [*self._jump_back(NEXT_LAP), *self._showing.clock_again(), self.announce()]
         if moved.stopped:
             self._stills.owe(self.course.schedule.names)
-        effects = self._show(moved.shown(tracks=moved.finished))
+        effects = self._showing.show(moved.shown(tracks=moved.finished))
         if moved.frames and self.course.lockstep:
             self._held += 1
             effects.append(Render(moved.frames, when_out=self._held_out))
@@ -357,7 +357,7 @@ class Playback:
         if moved.wrapped:
             effects = self._jump_back('~/tick')
         else:
-            effects = self._show(moved.shown(tracks=True))
+            effects = self._showing.show(moved.shown(tracks=True))
         announced = self.announce()
         state = announced.state
         new, removed = difference(before, self._announced)
@@ -398,27 +398,21 @@ class Playback:
     def _settle(self, *, with_steps: bool = True) -> Effects:
         """Show a jump if it is time, and what waited for that; else nothing."""
         position_ns = self._clock.position_ns
-        shown = self._showing.settle(position_ns, delivering=self._delivering())
-        if not shown:
+        effects = self._showing.settle(position_ns, delivering=self._delivering())
+        if not effects:
             return []
-        effects: Effects = [*shown]
-        if isinstance(shown[0], ShowJump):
+        if isinstance(effects[0], ShowJump):
             # The wall time that passed while the jump waited does not count.
             if self._clock.is_playing and not self._clock.done:
                 self._clock.stop()
                 self._clock.play()
             step = self._steps.current
             if step is not None and step.stamps:
-                effects += self._show(Show(position_ns, pose=True, stamps=step.stamps))
+                effects += self._showing.show(Show(position_ns, pose=True, stamps=step.stamps))
         effects += self._render_step()
         if with_steps:
             effects += self._go_on_with_steps()
         return effects + self.look()
-
-    # Showing.
-
-    def _show(self, moment: Show) -> Effects:
-        return [*self._showing.show(moment)]
 
     def _count_subscribers(self) -> None:
         subscribed = self._stills.count(self._audiences())

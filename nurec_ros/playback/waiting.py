@@ -37,7 +37,6 @@ Effects = list[Effect]
 # A listener that is busy with an image handles late what came in time: with tf2's own buffer and
 # callbacks of 30 ms, half of all jumps left stale transforms after 8 ms, none after 50 ms.
 QUIET_NS = 50_000_000
-Shown = list[Show | ShowJump]
 
 
 class StepQueue:
@@ -133,7 +132,7 @@ class Showing:
         if not isinstance(self._jump, ShowJump):
             self._jump = ShowJump(0)
 
-    def show(self, moment: Show) -> Shown:
+    def show(self, moment: Show) -> Effects:
         """Show a moment, or while a jump is to be shown no more than the clock of before."""
         if self._jump is not None:
             return self.clock_again() if moment.clock else []
@@ -147,11 +146,11 @@ class Showing:
         """Note that transforms went out."""
         self._posed_ns = self._now()
 
-    def clock_again(self) -> Shown:
+    def clock_again(self) -> Effects:
         """Show the clock once more as it was shown last; nothing before the first moment."""
         return [] if self._clock_ns is None else [Show(self._clock_ns, clock=True)]
 
-    def settle(self, position_ns: int, *, delivering: bool) -> Shown:
+    def settle(self, position_ns: int, *, delivering: bool) -> Effects:
         """
         Show the jump, which led to this position, if it is time; else nothing.
 
@@ -164,13 +163,13 @@ class Showing:
         if isinstance(jump, ShowJump):
             if self._now() - self._posed_ns < self._quiet_ns or delivering:
                 return []
-            shown: Show | ShowJump = ShowJump(position_ns, loaded=jump.loaded)
+            jump = ShowJump(position_ns, loaded=jump.loaded)
         else:
-            shown = Show(position_ns, clock=True, pose=True, tracks=True)
+            jump = Show(position_ns, clock=True, pose=True, tracks=True)
         self._jump = None
         self._clock_ns = position_ns
         self.posed()
-        return [shown]
+        return [jump]
 
 
 class StillFrames:

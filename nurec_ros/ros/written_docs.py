@@ -108,12 +108,10 @@ def markdown_text() -> str:
 
 
 def _row(spec: Spec, prefix: str = '') -> str:
-    default = f'`{yaml_value(spec.default)}`'
-    if spec.kind == 'string_array' and spec.default == ('',):
-        default = "`['']`"
     choices = ', '.join(f'`{choice or repr(choice)}`' for choice in spec.choices)
     allowed = choices or spec.allowed or _kind(spec)
-    cells = (f'`{prefix}{spec.name}`', default, allowed, _WORDS[spec.applies], spec.description)
+    name, default = f'`{prefix}{spec.name}`', f'`{yaml_value(spec.default)}`'
+    cells = (name, default, allowed, _WORDS[spec.applies], spec.description)
     return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |'
 
 

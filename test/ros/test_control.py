@@ -20,7 +20,7 @@ import subprocess
 import sys
 from test.ros.pseudo_terminal import PseudoTerminal
 from test.support.archives import build_archive, START_US
-from test.support.player_bench import NOWHERE, running_player, state_of
+from test.support.player_bench import frame_ends, FRONT, NOWHERE, running_player, state_of
 from test.support.waiting import until
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -62,8 +62,7 @@ def test_keys_steer_a_player_that_may_end_and_return(tmp_path, listener):
             terminal.shows('cannot reach 127.0.0.1:1')
             assert terminal.mode() != terminal.before
             terminal.press(b'\x1b[C')
-            # The first frame of any camera ends 47 ms after the start.
-            told(current_time_us=START_US + 47_000, is_playing=False)
+            told(current_time_us=frame_ends(FRONT)[0] // 1000, is_playing=False)
             terminal.shows(r'halted +0\.05/60\.00 s')
             terminal.press(b'5')
             told(current_time_us=START_US + 30_000_000)
