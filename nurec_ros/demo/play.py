@@ -46,6 +46,7 @@ from nurec_ros.demo.recording import (
 )
 from nurec_ros.demo.resources import DemoError
 from nurec_ros.ros.conversions import time_of
+from nurec_ros.ros.names import topic_names
 from nurec_ros.scenario import Scenario
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -106,22 +107,17 @@ def record_drive(
     check: Callable[[], None],
     scenario: Scenario,
     cameras: Sequence[str],
-    speed: float,
     rates_hz: tuple[float, float],
     say: Callable[[str], object],
-    drive: Callable[[Watch, Report], Sequence[str]] | None = None,
+    drive: Callable[[Watch, Report], Sequence[str]],
 ) -> Played:
     """
-    Wait for the player, play to the end, record everything; `say` is told what it waits for.
+    Wait for the player, drive to the end, record everything; `say` is told what it waits for.
 
-    The player is to be in lockstep; speed: the scenario seconds a second that are wanted;
-    rates_hz: those of cameras and lidars that it was given, 0 for the recorded times.
-    `drive` goes to the end instead, reports how far it is, and returns what to add.
+    rates_hz: those of cameras and lidars that the player, in lockstep, was given, 0 for the
+    recorded times. `drive` goes to the end, reports how far it is, and returns what to add.
     Raise DemoError where the player does not get ready, refuses, or stands still while playing.
     """
-    # The player makes legal topic names of the sensors' names.
-    from nurec_ros.ros.names import topic_names
-
     tokens = topic_names(scenario.sensors)
     names = [tokens[camera] for camera in cameras]
     lidars = [tokens[lidar] for lidar in scenario.lidars]
@@ -139,10 +135,7 @@ def record_drive(
             progress.show(watch.state['seconds_since_start'], note)
 
         try:
-            if drive is None:
-                added = play_to_the_end(watch, speed, report)
-            else:
-                added = drive(watch, report)
+            added = drive(watch, report)
         finally:
             progress.close()
         wall_s = time.monotonic() - began
@@ -158,7 +151,7 @@ def record_drive(
     return Played(tuple(recorder.topics.values()), wall_s, scenario_s, tuple(remarks))
 
 
-def play_to_the_end(watch: Watch, speed: float, report: Report) -> Sequence[str]:
+def play_to_the_end(watch: Watch, report: Report, speed: float) -> Sequence[str]:
     """Play to the end, at a speed where the pictures allow it; return nothing to add."""
     watch.call('play')
     last_us, moved = watch.state['current_time_us'], time.monotonic()

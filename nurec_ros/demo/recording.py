@@ -20,28 +20,30 @@ Decoded images are left out: they are large, and the compressed ones beside them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-import re
 import struct
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Pose, Transform
 import numpy as np
 from numpy.typing import NDArray
-from nurec_ros.demo.drawing import nearest, Points, Pose2D
+from nurec_ros.demo.drawing import Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.export.bag import add_topic, message_class
 from nurec_ros.playback import camera_times
 from nurec_ros.ros.conversions import time_of
+from nurec_ros.ros.sensor_topics import points_of
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
@@ -52,20 +54,17 @@ PLAYER = '/nurec'
 DEPTH = 10
 # At 100 Hz, on a busy machine some seconds may pass before the bytes are fetched.
 SMALL_DEPTH = 1000
-LARGE_TYPES = (
-    'sensor_msgs/msg/CompressedImage',
-    'sensor_msgs/msg/PointCloud2',
-    'visualization_msgs/msg/MarkerArray',
-)
+IMAGE, CLOUD = 'sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/PointCloud2'
+LARGE_TYPES = (IMAGE, CLOUD, 'visualization_msgs/msg/MarkerArray')
 LEFT_OUT_TYPES = ('sensor_msgs/msg/Image',)
 LEFT_OUT_TOPICS = ('/parameter_events',)
 BAG_VERSION = 9
-CLOUD = 'sensor_msgs/msg/PointCloud2'
-CLOUD_FIELDS = ['x', 'y', 'z', 'intensity']
-IMAGE_TOPIC = re.compile(r'.*/([^/]+)/image_raw/compressed$')
 # Every marker message holds all tracks; a few of them a second draw the same line.
 TRACK_STEP_NS = 190_000_000
 
+Content = TypeVar('Content')
+# By moment, the stamp (ns) and the bytes of the message that is nearest to it.
+Nearest = dict[int, tuple[int, bytes]]
 # By name, the message and the values of a status.
 Diagnostics = Mapping[str, tuple[str, Mapping[str, str]]]
 
@@ -226,9 +225,7 @@ def last_due(
 
 def skipped_text(skipped: dict[str, str]) -> list[str]:
     """Return what is missing in the recording, once for each reason."""
-    reasons: dict[str, int] = {}
-    for reason in skipped.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
+    reasons = Counter(skipped.values())
     return [f'not recorded ({count}): {reason}' for reason, count in reasons.items()]
 
 
@@ -290,22 +287,12 @@ class Reading:
 
     def cloud(self, message: PointCloud2) -> Points:
         """Return a cloud's points on the rig and their intensities (K, 4)."""
-        at = {field.name: field.offset for field in message.fields}
-        place = np.dtype(
-            {
-                'names': CLOUD_FIELDS,
-                'formats': ['<f4'] * 4,
-                'offsets': [at[name] for name in CLOUD_FIELDS],
-                'itemsize': message.point_step,
-            }
-        )
-        rows = np.frombuffer(message.data, place)
-        seen = np.column_stack([rows[axis] for axis in 'xyz']).astype(np.float64)
+        points = points_of(message).astype(np.float64)
         mount = self.mounts[message.header.frame_id]
         offset, q = mount.translation, mount.rotation
-        turned = Rotation.from_quat([q.x, q.y, q.z, q.w]).apply(seen)
-        on_rig = turned + [offset.x, offset.y, offset.z]
-        return np.column_stack([on_rig, rows['intensity']])
+        turned = Rotation.from_quat([q.x, q.y, q.z, q.w]).apply(points[:, :3])
+        points[:, :3] = turned + [offset.x, offset.y, offset.z]
+        return points
 
 
 def read_drive(folder: Path, moments_ns: Sequence[int]) -> Drive:
@@ -315,25 +302,22 @@ def read_drive(folder: Path, moments_ns: Sequence[int]) -> Drive:
     Of each camera and lidar only what is nearest to some moments is kept.
     """
     parts = Reading()
-    clouds: dict[str, dict[int, tuple[int, bytes]]] = {}
-    coded: dict[str, list[tuple[int, bytes]]] = {}
     with Reader(folder) as reader:
         chosen = [
             c
             for c in reader.connections
             if c.topic.startswith(f'{PLAYER}/') or c.topic == '/tf_static'
         ]
-        for connection in chosen:
-            if match := IMAGE_TOPIC.match(connection.topic):
-                coded[match[1]] = []
+        clouds: dict[str, Nearest] = {}
+        # A camera that is silent is shown.
+        images: dict[str, Nearest] = {_sensor(c): {} for c in chosen if c.msgtype == IMAGE}
         for connection, _, raw in reader.messages(connections=chosen) if chosen else ():
             data = bytes(raw)
             topic = connection.topic.removeprefix(f'{PLAYER}/')
-            if match := IMAGE_TOPIC.match(connection.topic):
-                coded[match[1]].append((stamp_of(data), data))
+            if connection.msgtype == IMAGE:
+                _keep_nearest(images[_sensor(connection)], data, moments_ns)
             elif connection.msgtype == CLOUD:
-                # All of them would be too much to hold.
-                _keep_nearest(clouds.setdefault(topic.split('/')[0], {}), data, moments_ns)
+                _keep_nearest(clouds.setdefault(_sensor(connection), {}), data, moments_ns)
             elif topic in ('path', 'odom', 'ego', 'tracks', 'driven_path', '/tf_static'):
                 parts.add(topic, connection.msgtype, data)
     times = sorted(parts.odometry)
@@ -344,16 +328,22 @@ def read_drive(folder: Path, moments_ns: Sequence[int]) -> Drive:
         odometry=np.array([parts.odometry[t] for t in times]).reshape(-1, 3),
         ego_box=parts.ego_box,
         road_users=parts.users,
-        images={name: _images(sorted(some), moments_ns) for name, some in coded.items()},
-        clouds={name: _clouds(parts, dict(some.values())) for name, some in clouds.items()},
+        images={
+            name: _read(some, IMAGE, lambda image: image.data.tobytes())
+            for name, some in images.items()
+        },
+        clouds={name: _read(some, CLOUD, parts.cloud) for name, some in clouds.items()},
         is_driven=parts.is_driven,
     )
 
 
-def _keep_nearest(
-    kept: dict[int, tuple[int, bytes]], data: bytes, moments_ns: Sequence[int]
-) -> None:
-    """Put a message in the place of one, by moment, that is farther from the moment."""
+def _sensor(connection: Connection) -> str:
+    name: str = connection.topic.split('/')[2]
+    return name
+
+
+def _keep_nearest(kept: Nearest, data: bytes, moments_ns: Sequence[int]) -> None:
+    """Put a message in the place of one that is farther from its moment: all would be too much."""
     t_ns = stamp_of(data)
     for moment_ns in moments_ns:
         old = kept.get(moment_ns)
@@ -361,19 +351,13 @@ def _keep_nearest(
             kept[moment_ns] = t_ns, data
 
 
-def _clouds(parts: Reading, coded: Mapping[int, bytes]) -> list[tuple[int, Points]]:
-    kind = message_class(CLOUD)
-    return [(t, parts.cloud(deserialize_message(coded[t], kind))) for t in sorted(coded)]
-
-
-def _images(
-    messages: Sequence[tuple[int, bytes]], moments_ns: Sequence[int]
-) -> list[tuple[int, bytes]]:
-    """Return the images of the messages that are nearest to some moments."""
-    image = message_class('sensor_msgs/msg/CompressedImage')
-    found = (nearest(messages, t_ns) for t_ns in moments_ns)
-    wanted = dict(entry for entry in found if entry is not None)
-    return [(t, deserialize_message(data, image).data.tobytes()) for t, data in wanted.items()]
+def _read(
+    kept: Nearest, kind: str, content: Callable[[Any], Content]
+) -> list[tuple[int, Content]]:
+    """Return stamp and content of each message that is nearest to a moment, by stamp."""
+    read = message_class(kind)
+    messages = sorted(dict(kept.values()).items())
+    return [(t_ns, content(deserialize_message(data, read))) for t_ns, data in messages]
 
 
 def stamp_of(data: bytes, at: int = 4) -> int:

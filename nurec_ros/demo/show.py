@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,8 +99,9 @@ def run(
 
             rates_hz = options.camera_rate, options.lidar_rate
             with noted():
+                drive = drive or partial(play.play_to_the_end, speed=options.rate)
                 played = play.record_drive(
-                    recording, check_all, scenario, cameras, options.rate, rates_hz, say, drive
+                    recording, check_all, scenario, cameras, rates_hz, say, drive
                 )
             codes = children.end()
     say(f'played in {played.wall_s:.1f} s, {speed_text(played.speed, options.rate)}')

@@ -112,7 +112,8 @@ class BagOutlet:
         if not self._wanted(full, message_type):
             return _Nowhere(full)
         connection = add_topic(self._writer, full, type_name(message_type), [qos])
-        self._channels.append(_Channel(self, full, connection, len(self._channels)))
+        rank = self._ranks[full] = len(self._channels)
+        self._channels.append(_Channel(self, full, connection, rank))
         return self._channels[-1]
 
     def take(self, rank: int, data: bytes) -> None:
@@ -133,8 +134,6 @@ class BagOutlet:
 
     def repeat(self, topic: str, data: bytes) -> None:
         """Take a message that another bag of this outlet's kind holds."""
-        if topic not in self._ranks:
-            self._ranks = {channel.topic: rank for rank, channel in enumerate(self._channels)}
         self.take(self._ranks[topic], data)
 
     def close(self) -> None:

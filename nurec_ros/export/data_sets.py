@@ -25,6 +25,7 @@ from contextlib import suppress
 import csv
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import product
 import json
 import math
 from pathlib import Path
@@ -37,7 +38,7 @@ from nurec_ros.export.part import Timeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
 from nurec_ros.ros.loading import ReadScenario
-from nurec_ros.ros.sensor_topics import calibration, camera_info, LAYOUTS
+from nurec_ros.ros.sensor_topics import calibration, camera_info, points_of
 from nurec_ros.scenario import Lidar, Trajectory
 from nurec_ros.scenario.cameras import CameraModel
 from nurec_ros.scenario.tracks import ActiveTracks
@@ -46,12 +47,15 @@ from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-# Points along each of a box's twelve edges: through a lens they are curves.
-EDGE_POINTS = 33
-# A box of 4 corner signs times 3 axes: its edges' ends, in half sides.
-SIGNS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+# Points (N, 3) along the twelve edges of a box, in half sides: through a lens they are curves.
+EDGES = np.concatenate(
+    [
+        np.insert(np.full((33, 2), signs, dtype=np.float64), axis, np.linspace(-1, 1, 33), axis=1)
+        for axis in range(3)
+        for signs in product((-1, 1), repeat=2)
+    ]
+)
 TIME_BASE = 90_000
-KITTI = ('x', 'y', 'z', 'intensity')
 COLUMNS = ('stamp_us', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
 # A rotation written with a few digits is still one.
 NORM = (0.99, 1.01)
@@ -77,14 +81,7 @@ def images_of(timeline: Timeline, bag: Path, camera: str) -> Iterator[tuple[int,
 def clouds_of(timeline: Timeline, bag: Path, lidar: str) -> Iterator[tuple[int, bytes]]:
     """Yield stamp and points of a lidar's clouds as KITTI has them: x y z intensity, float32."""
     for _, t_ns, data in _messages(bag, f'{timeline.node}/{timeline.tokens[lidar]}/points'):
-        cloud = deserialize_message(data, PointCloud2)
-        names = tuple(field.name for field in cloud.fields)
-        layout = next(layout for layout in LAYOUTS.values() if layout.names == names)
-        points = np.frombuffer(cloud.data, layout)
-        rows = np.stack([points[name] for name in KITTI], axis=1).astype('<f4')
-        if layout['intensity'] == np.uint8:
-            rows[:, 3] /= 255.0
-        yield t_ns, rows.tobytes()
+        yield t_ns, points_of(deserialize_message(data, PointCloud2)).tobytes()
 
 
 def _messages(bag: Path, *topics: str) -> Iterator[tuple[str, int, bytes]]:
@@ -222,21 +219,6 @@ def _tracks(
     return found
 
 
-def edge_points(T_map_box: Array, dims: Array) -> Array:
-    """Return points (N, 4), homogeneous in map, along the twelve edges of a box."""
-    along = np.linspace(-1.0, 1.0, EDGE_POINTS)
-    points = []
-    for axis in range(3):
-        for signs in SIGNS:
-            edge = np.empty((EDGE_POINTS, 3))
-            edge[:, axis] = along
-            edge[:, [other for other in range(3) if other != axis]] = signs
-            points.append(edge)
-    corners = np.concatenate(points) * np.asarray(dims) / 2.0
-    moved: Array = np.column_stack([corners, np.ones(len(corners))]) @ T_map_box.T
-    return moved
-
-
 @dataclass(frozen=True, slots=True)
 class ImageView:
     """A camera's lens at the size of its images, and the rays of its image's border."""
@@ -266,16 +248,14 @@ def box_2d(view: ImageView, T_camera_map: Array, T_map_box: Array, dims: Array) 
     None where nothing of it is in the image. What hides the box is not considered.
     """
     model = view.model
-    points = (T_camera_map @ edge_points(T_map_box, dims).T)[:3].T
+    T_camera_box = T_camera_map @ T_map_box
+    points = EDGES * dims / 2.0 @ T_camera_box[:3, :3].T + T_camera_box[:3, 3]
     uv, valid = model.project(points)
     seen = uv[valid]
     seen = seen[model.inside(seen)]
-    if len(seen) < len(points):
-        T_camera_box = T_camera_map @ T_map_box
-        # The image ends within the box, or sees nothing else, which any one ray knows.
-        if len(seen) or _hits(view.rays[:1], T_camera_box, dims).any():
-            hit = _hits(view.rays, T_camera_box, dims)
-            seen = np.concatenate([seen, view.border[hit]])
+    # The image ends within the box, or sees nothing else, which any one ray knows.
+    if len(seen) < len(points) and (len(seen) or _hits(view.rays[:1], T_camera_box, dims).any()):
+        seen = np.concatenate([seen, view.border[_hits(view.rays, T_camera_box, dims)]])
     if not len(seen):
         return None
     width, height = model.resolution
@@ -289,7 +269,7 @@ def _hits(rays: Array, T_camera_box: Array, dims: Array) -> NDArray[np.bool_]:
     """Return which rays (N, 3) of a camera meet a box before it."""
     T_box_camera = np.linalg.inv(T_camera_box)
     directions, origin = rays @ T_box_camera[:3, :3].T, T_box_camera[:3, 3]
-    half = np.asarray(dims) / 2.0
+    half = dims / 2.0
     # Where a ray is parallel to a side, from where to where it is within is all or nothing.
     with np.errstate(divide='ignore', invalid='ignore'):
         ends = (np.array([-half, half])[:, np.newaxis] - origin) / directions

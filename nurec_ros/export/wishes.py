@@ -156,38 +156,37 @@ def read_overrides(
 
     ConfigurationError for what cannot be read or honoured, and for an unknown name typed.
     """
-    found: dict[str, object] = {}
+    found: dict[str, tuple[Spec, object]] = {}
     unknown: list[str] = []
     for path in files:
         for name, value in _file(path, node_name).items():
             if name in NOT_HERE:
                 continue
-            if _spec(name) is None:
+            spec = _spec(name)
+            if spec is None:
                 if not name.startswith('qos_overrides.'):
                     unknown.append(f'{path}: parameter {name!r} is unknown{_meant(name)}')
                 continue
-            found[name] = value
+            found[name] = spec, value
     for text in assignments:
         name, separator, value_text = text.partition(':=')
         if not separator or not name:
             raise ConfigurationError(f'-p {text}: expected name:=value')
         if name in NOT_HERE:
             raise ConfigurationError(f'-p {name}: not in an export, {NOT_HERE[name]}')
-        known = _spec(name)
-        if known is None:
+        spec = _spec(name)
+        if spec is None:
             raise ConfigurationError(f'-p {name}: no such parameter{_meant(name)}')
         try:
-            found[name] = yaml.safe_load(value_text) if value_text else ''
+            found[name] = spec, yaml.safe_load(value_text) if value_text else ''
         except yaml.YAMLError:
-            expected = EXPECTED[known.kind]
+            expected = EXPECTED[spec.kind]
             raise ConfigurationError(
                 f'-p {text}: the value is no YAML, expected {expected}'
             ) from None
     table: dict[str, Any] = {}
     sensors: dict[str, dict[str, Any]] = {}
-    for name, value in found.items():
-        spec = _spec(name)
-        assert spec is not None
+    for name, (spec, value) in found.items():
         converted = convert(spec, name, value)
         if name in SPECS:
             table[name] = converted

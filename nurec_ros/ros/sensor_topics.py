@@ -55,6 +55,8 @@ LAYOUTS = {
     'xyzirc': np.dtype([*_PLACE, ('intensity', 'u1'), ('return_type', 'u1'), ('channel', '<u2')]),
 }
 _KINDS = {'<f4': PointField.FLOAT32, '|u1': PointField.UINT8, '<u2': PointField.UINT16}
+# What a point is beyond its layout, as KITTI has it.
+KITTI = ('x', 'y', 'z', 'intensity')
 # Of a point that came back once: the strongest and last one alike.
 SINGLE_RETURN = 1
 # Rows that are closer than a thousandth of a degree are looked for one by one.
@@ -242,6 +244,17 @@ class CameraTopics:
     def destroy(self) -> None:
         for publication in self._publications:
             publication.destroy()
+
+
+def points_of(message: PointCloud2) -> NDArray[np.float32]:
+    """Return the points (K, 4) of a cloud in one of LAYOUTS: x y z intensity, that from 0 to 1."""
+    names = tuple(field.name for field in message.fields)
+    layout = next(layout for layout in LAYOUTS.values() if layout.names == names)
+    points = np.frombuffer(message.data, layout)
+    rows = np.stack([points[name] for name in KITTI], axis=1).astype('<f4')
+    if layout['intensity'] == np.uint8:
+        rows[:, 3] /= 255.0
+    return rows
 
 
 class LidarTopic:

@@ -187,7 +187,7 @@ def way(
 class Finder:
     """Places in the picture, found from the picture: the path's ends give scale and origin."""
 
-    def __init__(self, image: np.ndarray, *, turned: bool = False) -> None:
+    def __init__(self, image: np.ndarray) -> None:
         end = image.shape[0] - 80
         map_part = image[90:end]
         near = np.abs(map_part.astype(int) - EGO).sum(axis=2) < 60

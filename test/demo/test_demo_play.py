@@ -23,7 +23,7 @@ import shutil
 from test.demo.conftest import own_domain
 from test.support.waiting import until
 from types import SimpleNamespace
-from typing import ClassVar
+from unittest.mock import MagicMock, Mock
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
@@ -37,8 +37,6 @@ from nurec_ros.demo.play import (
     pace,
     Patience,
     PlayProgress,
-    SAID_AFTER_S,
-    SAID_AGAIN_S,
     Watch,
 )
 from nurec_ros.demo.resources import DemoError, Files
@@ -120,27 +118,17 @@ class Clock:
         return self.now
 
 
-def test_what_is_waited_for_is_said_after_a_while_and_once():
-    clock, said = Clock(), []
-    patience = Patience(said.append, clock)
-    patience.note(lambda: 'a')
-    assert said == []
-    clock.now += SAID_AFTER_S
-    for text in 'aaab':
-        patience.note(lambda text=text: text)
-    assert said == ['waiting: a']
-    clock.now += SAID_AGAIN_S
-    for text in 'ab':
-        patience.note(lambda text=text: text)
-    assert said == ['waiting: a', 'waiting: b']
+def test_what_is_waited_for_is_said_once_and_what_counts_less_and_less_often():
+    def said_of(text: Callable[[float], str]) -> list[str]:
+        clock, said = Clock(), list[str]()
+        patience = Patience(said.append, clock)
+        for _ in range(301):
+            patience.note(lambda: text(clock.now - 100))
+            clock.now += 1
+        return said
 
-
-def test_a_text_that_counts_is_said_less_and_less_often():
-    clock, said = Clock(), []
-    patience = Patience(said.append, clock)
-    for _ in range(301):
-        patience.note(lambda: f'{clock.now - 100:.0f} s')
-        clock.now += 1
+    assert said_of(lambda _: 'a') == ['waiting: a']
+    said = said_of(lambda now: f'{now:.0f} s')
     assert said[:4] == ['waiting: 10 s', 'waiting: 15 s', 'waiting: 25 s', 'waiting: 45 s']
     assert 8 <= len(said) <= 11
 
@@ -195,7 +183,7 @@ def test_a_player_that_stands_still_is_given_up(monkeypatch):
     )
     monkeypatch.setattr(play, 'STALL_S', 0.0)
     with pytest.raises(DemoError, match=r'^the player has stood still at 5 us for 0 s$'):
-        play.play_to_the_end(watch, 1.0, lambda: None)
+        play.play_to_the_end(watch, lambda: None, 1.0)
 
 
 def missing(watch: Watch, say: Callable[[str], object] = print) -> str:
@@ -280,31 +268,14 @@ def test_headers_come_from_the_scenario(street: Path, tmp_path: Path, monkeypatc
 
 def test_what_did_not_end_well_is_said_after_all_else(street: Path, tmp_path: Path, monkeypatch):
     """Of a drive of the example that is generated where no file is named."""
-
-    class Pieces:
-        """Processes of which one ends with an error when it is ended."""
-
-        started: ClassVar[list[str]] = []
-
-        def __init__(self, folder: Path, environment: object) -> None:
-            assert (folder, environment) == (tmp_path / 'demo', os.environ)
-
-        def __enter__(self) -> Pieces:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def start(self, name: str, _: list[str]) -> SimpleNamespace:
-            self.started.append(name)
-            ready = ('serving on 127.0.0.1:9', '127.0.0.1:9')
-            return SimpleNamespace(wait_for=lambda *_: ready)
-
-        def end(self) -> dict[str, int]:
-            return {'player': 0, 'preview': 3}
-
+    pieces = MagicMock()
+    pieces.__enter__.return_value = pieces
+    ready = ('serving on 127.0.0.1:9', '127.0.0.1:9')
+    pieces.start.return_value.wait_for.return_value = ready
+    pieces.end.return_value = {'player': 0, 'preview': 3}
+    children = Mock(return_value=pieces)
     own_domain(monkeypatch)
-    monkeypatch.setattr(show, 'Children', Pieces)
+    monkeypatch.setattr(show, 'Children', children)
     monkeypatch.setattr(show, 'draw', lambda *_: None)
     monkeypatch.setattr(
         'nurec_ros.example.write_example', lambda path: Path(shutil.copy(street, path))
@@ -314,7 +285,8 @@ def test_what_did_not_end_well_is_said_after_all_else(street: Path, tmp_path: Pa
     said: list[str] = []
     with pytest.raises(DemoError, match=r'^preview ended with exit code 3$'):
         run(Options(output=str(tmp_path / 'demo'), rate=2.0), said.append)
-    assert Pieces.started == ['preview', 'player']
+    children.assert_called_once_with(tmp_path / 'demo', os.environ)
+    assert [one.args[0] for one in pieces.start.call_args_list] == ['preview', 'player']
     (scenario,) = [line for line in said if line.startswith('scenario: ')]
     assert scenario.endswith(' (generated)')
     assert 'render server: 127.0.0.1:9' in said

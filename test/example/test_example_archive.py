@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The archive: stored, aligned, the same bytes each time; and as the package itself reads it."""
+"""The archive: stored, aligned, the same bytes each time; the command `nurec_example`."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 import struct
@@ -22,13 +23,12 @@ from typing import Any
 import zipfile
 
 import numpy as np
+from nurec_ros.cli.example import main
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.example import make_example, write_example
 from nurec_ros.example.writer import write_usdz
 from nurec_ros.scenario import Scenario
 import pytest
-from scipy.spatial.transform import Rotation, Slerp
-import yaml
 
 
 def data_offsets(path: Path) -> dict[str, int]:
@@ -68,16 +68,10 @@ def test_members_are_stored_and_begin_at_multiples_of_64(tmp_path: Path, size: i
 
 def test_example_is_aligned_and_begins_with_the_root_layer(example):
     offsets = data_offsets(example.path)
-    assert next(iter(offsets)) == 'default.usda'
-    assert set(offsets) == {
-        'default.usda',
-        'metadata.yaml',
-        'volume.nurec',
-        'rig_trajectories.json',
-        'sequence_tracks.json',
-        'data_info.json',
-        'map.xodr',
-    }
+    assert list(offsets) == [
+        *('default.usda', 'metadata.yaml', 'volume.nurec', 'rig_trajectories.json'),
+        *('sequence_tracks.json', 'data_info.json', 'map.xodr'),
+    ]
     assert all(offset % 64 == 0 for offset in offsets.values())
     with zipfile.ZipFile(example.path) as archive:
         assert archive.read('volume.nurec') == bytes(64 * 1024)
@@ -94,60 +88,24 @@ def test_the_root_layer_says_what_a_viewer_of_usd_needs(example):
     assert 'def Xform "World"' in prims
 
 
-def test_the_metadata_have_every_key_that_readers_insist_on(example):
-    """The dataclass of AlpaSim takes these as they are, its scene table the last one too."""
-    metadata = yaml.safe_load(example.metadata)
-    types = {
-        'scene_id': str,
-        'version_string': str,
-        'training_date': str,  # AlpaSim parses it: the quotes keep it from being a date already
-        'dataset_hash': str,
-        'uuid': str,
-        'is_resumable': bool,
-        'sensors': dict,
-        'logger': dict,
-        'time_range': dict,
-        'training_step_outputs': dict,
-    }
-    assert {key: type(metadata[key]) for key in types} == types
-    assert len(metadata['dataset_hash']) == 64
-    assert set(metadata['sensors']) == {'camera_ids', 'lidar_ids'}
-    assert set(metadata['logger']) == {'name', 'run_id', 'run_url'}
-    times = example.trajectory['T_rig_world_timestamps_us']
-    assert metadata['time_range'] == {'start': times[0], 'end': times[-1]}
-
-
 def test_equal_wishes_give_equal_bytes_and_others_another_name(tmp_path: Path):
-    paths = [tmp_path / f'{name}.usdz' for name in 'ab']
-    for path in paths:
-        write_example(path, make_example(duration_s=1.0, road_users=3))
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    some: dict[str, Any] = {'duration_s': 1, 'road_users': 3}
-    others: list[dict[str, Any]] = [
-        {'seed': 2},
-        {'duration_s': 2.0},
-        {'road_users': 5},
-        {'camera_model': 'pinhole'},
-    ]
-    wishes = [some, {**some, 'duration_s': 1.0}]
-    wishes += [{**some, **wish} for wish in (*others, {'has_map': False})]
-    names = [make_example(**wish).sequence_id for wish in wishes]
-    assert names[0] == names[1]
-    assert len(set(names)) == 6
+    written = []
+    for duration_s in (1, 1.0):
+        path = write_example(
+            tmp_path / 'a.usdz', make_example(duration_s=duration_s, road_users=3)
+        )
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    wishes: dict[str, Any] = {'duration_s': 1, 'road_users': 3}
+    others: dict[str, Any] = {'seed': 2, 'duration_s': 2.0, 'road_users': 5, 'has_map': False}
+    others['camera_model'] = 'pinhole'
+    each = [wishes, *({**wishes, name: other} for name, other in others.items())]
+    assert len({make_example(**one).sequence_id for one in each}) == 6
 
 
-@pytest.mark.parametrize(
-    ('wish', 'words'),
-    [
-        *(({'duration_s': s}, 'duration is .* expected 1 to 120') for s in (0.0, -3.0, 121.0)),
-        ({'duration_s': float('nan')}, 'duration is .* expected 1 to 120'),
-        ({'camera_model': 'orb'}, 'camera-model is orb, expected one of ftheta, '),
-        ({'seed': -1}, 'seed is -1, expected 0 or more'),
-    ],
-)
-def test_what_cannot_be_had_is_refused(wish, words):
-    with pytest.raises(ConfigurationError, match=words):
-        make_example(**wish)
+def test_a_camera_model_that_is_none_is_refused():
+    with pytest.raises(ConfigurationError, match='camera-model is orb, expected one of ftheta, '):
+        make_example(camera_model='orb')
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path):
@@ -181,13 +139,8 @@ def test_a_link_is_written_through(tmp_path: Path):
     assert zipfile.is_zipfile(tmp_path / 'file')
 
 
-@pytest.fixture(scope='module')
-def loaded(example) -> Scenario:
-    """Return the default example, every track of it."""
-    return Scenario.load(example.path, min_track_lifetime_s=0)
-
-
-def test_it_is_read_as_it_was_written(loaded: Scenario, example):
+def test_it_is_read_as_it_was_written(example):
+    loaded = Scenario.load(example.path, min_track_lifetime_s=0)
     assert loaded.warnings == ()
     assert loaded.start_ns == int(example.times_us[0]) * 1000
     assert loaded.end_ns == int(example.times_us[-1]) * 1000
@@ -200,28 +153,99 @@ def test_it_is_read_as_it_was_written(loaded: Scenario, example):
     np.testing.assert_array_equal(loaded.T_earth_map, example.rig['T_world_base'])
     assert loaded.rig_bbox is not None
     assert np.allclose(loaded.rig_bbox.dims, [5.39, 2.11, 1.50])
+    np.testing.assert_allclose(loaded.ego.at(example.times_us * 1000), example.poses, atol=1e-9)
 
 
-def test_ego_is_that_of_the_file(loaded: Scenario, example):
-    times = example.times_us * 1000
-    slerp = Slerp(times, Rotation.from_matrix(example.poses[:, :3, :3]))
-    for t in np.linspace(loaded.start_ns, loaded.end_ns, 60).astype(np.int64):
-        pose = loaded.ego.at(int(t))
-        position = [np.interp(t, times, example.poses[:, k, 3]) for k in range(3)]
-        assert np.allclose(pose[:3, 3], position, atol=1e-6)
-        assert np.allclose(pose[:3, :3], slerp(t).as_matrix(), atol=1e-6)
+# --- the command ---------------------------------------------------------------------------------
 
 
-def test_ego_drives_between_lane_boundaries_of_the_map(loaded: Scenario):
-    assert loaded.road_map is not None
-    assert '+lat_0=59.35' in (loaded.road_map.geo_reference or '')
-    lines = [line[:, :2] for line in loaded.road_map.boundaries]
-    begins = np.vstack([line[:-1] for line in lines])
-    ways = np.vstack([np.diff(line, axis=0) for line in lines])
-    assert len(begins) > 100
-    for position in loaded.ego.positions[:, :2]:
-        along = np.einsum('ij,ij->i', position - begins, ways) / (ways**2).sum(axis=1)
-        nearest = begins + np.clip(along, 0.0, 1.0)[:, np.newaxis] * ways
-        # The lane is 3.5 m wide.
-        distance = np.linalg.norm(nearest - position, axis=1).min()
-        assert distance == pytest.approx(1.75, abs=0.06)
+def test_seed_and_duration(tmp_path: Path, capsys):
+    path = tmp_path / 'a.usdz'
+    assert main([str(path), '--duration', '1', '--seed', '4']) == 0
+    assert '12 poses' in capsys.readouterr().out
+    expected = write_example(tmp_path / 'b.usdz', make_example(duration_s=1.0, seed=4))
+    assert path.read_bytes() == expected.read_bytes()
+
+
+def tracks_of(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        chunk = json.loads(archive.read('sequence_tracks.json'))['dummy_chunk_id']
+    return list(chunk['tracks_data']['tracks_label_class'])
+
+
+def test_as_many_road_users_as_asked_for_of_each_class_in_turn(tmp_path: Path, capsys):
+    path = tmp_path / 'a.usdz'
+    classes = {track.label for track in make_example(duration_s=1).tracks}
+    for count in (0, 1, len(classes), 40):
+        assert main([str(path), '--duration', '1', '--road-users', str(count)]) == 0
+        labels = tracks_of(path)
+        assert len(labels) == count
+        assert len(set(labels)) == min(count, len(classes))
+    assert 'tracks  0: none' in capsys.readouterr().out
+
+
+def test_without_a_map(tmp_path: Path, capsys):
+    path = tmp_path / 'a.usdz'
+    assert main([str(path), '--duration', '1', '--no-map']) == 0
+    assert 'map     none' in capsys.readouterr().out
+    scenario = Scenario.load(path)
+    assert scenario.road_map is None
+    assert scenario.warnings == ()
+
+
+def test_the_default_file_and_the_examples_of_the_help_are_written(
+    tmp_path: Path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith('wrote nurec_example.usdz (')
+    assert '202 poses' in printed
+    assert zipfile.is_zipfile('nurec_example.usdz')
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    examples = [words[1:] for words in lines if words[:1] == ['nurec_example'] and len(words) > 1]
+    assert len(examples) == 4
+    for arguments in examples:
+        assert main(arguments) == 0
+        assert zipfile.is_zipfile(arguments[0])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ([''], 'the path of the file to write is empty'),
+        (['.'], '. is there and is no ordinary file; nothing is written'),
+        (['a' * 250], f'cannot write {"a" * 250}: File name too long'),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_1(tmp_path, capsys, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, '--duration', '1']) == 1
+    captured = capsys.readouterr()
+    assert reason in captured.err
+    assert captured.err.count('\n') == 1
+    assert not captured.out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        *(
+            (['--duration', s], f'--duration is {s} s, expected 1 to 120')
+            for s in ('0.5', '-3', '121', 'nan')
+        ),
+        (['--seed', '-2'], '--seed is -2, expected 0 or more'),
+        (['--road-users', '-1'], '--road-users is -1, expected 0 to'),
+        (['--road-users', '116'], '--road-users is 116, expected 0 to 115 (more on a longer'),
+        (['--camera-model', 'orb'], "--camera-model: invalid choice: 'orb'"),
+    ],
+)
+def test_wrong_arguments_are_2(tmp_path, capsys, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -20,20 +20,7 @@ from collections import Counter
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-LABELS = {
-    'automobile',
-    'heavy_truck',
-    'bus',
-    'trailer',
-    'other_vehicle',
-    'train_or_tram_car',
-    'person',
-    'rider',
-    'bicycle',
-    'stroller',
-    'animal',
-    'protruding_object',
-}
+# By class, m/s; one that no palette knows among them.
 FASTEST = {
     'automobile': 15.0,
     'heavy_truck': 14.0,
@@ -100,7 +87,7 @@ def test_street_rises_and_falls_gently(drive):
 
 def test_tracks_hold_every_class_and_an_unknown_one(drive):
     counts = Counter(track.label for track in drive.tracks)
-    assert set(counts) == LABELS | {'delivery_robot'}
+    assert set(counts) == set(FASTEST)
     assert 80 <= len(drive.tracks) <= 130
     assert {track.flags for track in drive.tracks} == {'NONE', 'DYNAMIC|CONTROLLABLE'}
     assert len({track.id for track in drive.tracks}) == len(drive.tracks)
@@ -156,19 +143,6 @@ def test_traffic_comes_and_goes(drive):
         kinds['with' if ahead > 0 else 'against'] += 1
     assert kinds['with'] >= 2
     assert kinds['against'] >= 4
-
-
-def test_people_cross_in_front_of_the_ego(drive):
-    crossing = [
-        track
-        for track in drive.tracks
-        if track.label == 'person'
-        and np.ptp(track.poses[:, 1]) > 12
-        and np.ptp(track.poses[:, 0]) < 0.1
-    ]
-    assert len(crossing) == 3
-    for track in crossing:
-        assert track.poses[-1, 1] > track.poses[0, 1], 'from the right to the left'
 
 
 # -- contact ----------------------------------------------------------------------------------

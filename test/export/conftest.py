@@ -36,6 +36,7 @@ import yaml
 # They come with rclpy's extra, without which no test of an export is collected.
 with suppress(ImportError):
     from mcap.reader import make_reader
+    from rclpy.serialization import deserialize_message
     from rosbags.rosbag2 import Reader
 
 __all__ = ['make_context', 'ros_environment']
@@ -108,6 +109,12 @@ def frame_times(usdz: Path) -> dict[str, list[int]]:
     }
 
 
+def read(bag: Path, topic: str, kind: type) -> list[tuple[int, Any]]:
+    """Return time and message of all messages of a topic."""
+    found = messages(bag)
+    return [(t, deserialize_message(data, kind)) for name, t, data in found if name == topic]
+
+
 # --- exports -------------------------------------------------------------------------------------
 
 
@@ -139,7 +146,7 @@ def short_parts() -> Iterator[None]:
         yield
 
 
-def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> int:
+def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> object:
     """Run the command in this process, whose handlers stay; return its exit code."""
     from nurec_ros.cli.export import main
 
@@ -148,17 +155,20 @@ def run_command(folder: Path, servers: Any, files: Any, options: Any = ()) -> in
     before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
     finally:
         for number, handler in before:
             signal.signal(number, handler)
 
 
 @pytest.fixture
-def export(usdz: Path, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
-    """Return a function that runs the command and returns exit code and output folder."""
+def export(usdz: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that runs the command, to an exit code, and returns its output folder."""
 
-    def run(*servers: FakeServer, output: str = 'out', options: Any = (), files: Any = (usdz,)):
-        return run_command(tmp_path / output, servers, files, options), tmp_path / output
+    def run(*servers: Any, output: str = 'out', options: Any = (), files: Any = (usdz,), ends=0):
+        assert run_command(tmp_path / output, servers, files, options) == ends
+        return tmp_path / output
 
     return run
 

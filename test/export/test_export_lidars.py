@@ -20,7 +20,7 @@ import json
 import math
 from pathlib import Path
 import struct
-from test.export.conftest import entries_of, in_files, messages
+from test.export.conftest import entries_of, in_files, messages, read
 from test.support.archives import build_archive, CAMERAS
 from test.support.lidars import add_lidar, ELEVATIONS, LIDAR, SPINS, T_RIG_LIDAR
 from test.support.player_bench import stamp_ns
@@ -30,7 +30,6 @@ import numpy as np
 from nurec_ros.rendering.protos import sensorsim_pb2
 from nurec_ros.scenario import Scenario
 import pytest
-from rclpy.serialization import deserialize_message
 
 # A rig that stands on the equator at Greenwich: north, east and up are z, y and x of the Earth.
 EARTH = [[0.0, 0.0, 1.0, 6378137.0], [0.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0, 0, 0, 1.0]]
@@ -71,19 +70,13 @@ def server(make_server):
 def clouds_in(bag: Path) -> list[tuple[int, Any]]:
     from sensor_msgs.msg import PointCloud2
 
-    found = messages(bag)
-    return [
-        (t, deserialize_message(data, PointCloud2))
-        for topic, t, data in found
-        if topic == f'/nurec/{LIDAR}/points'
-    ]
+    return read(bag, f'/nurec/{LIDAR}/points', PointCloud2)
 
 
 def test_every_spin_is_in_the_bag_and_in_the_files(export, server, usdz, tmp_path):
     """In the layout of the bag, and with its numbers as KITTI has them in the files."""
     images = tmp_path / 'images' / 'drive'
-    code, out = export(server, options=['--frames', images.parent, '--cameras', CAMERAS[0]])
-    assert code == 0
+    out = export(server, options=['--frames', images.parent, '--cameras', CAMERAS[0]])
     clouds = clouds_in(out / 'drive')
     assert [(t, stamp_ns(cloud)) for t, cloud in clouds] == [(t, t) for t in ENDS]
     for t_ns, cloud in clouds:
@@ -105,8 +98,7 @@ def test_every_spin_is_in_the_bag_and_in_the_files(export, server, usdz, tmp_pat
 def test_the_other_layout_is_the_same_in_the_files(export, server, tmp_path):
     images = tmp_path / 'images'
     options = ['--frames', images, '-p', 'lidar_layout:=xyzirc', *CLOUDS]
-    code, out = export(server, options=options)
-    assert code == 0
+    out = export(server, options=options)
     t_ns, cloud = clouds_in(out / 'drive')[0]
     first, second = struct.iter_unpack('<3fBBH', cloud.data.tobytes())
     assert first[3:] == (128, 1, 1)
@@ -121,52 +113,46 @@ def test_imu_and_fix_are_there_at_their_own_times(export, server, usdz, monkeypa
     from sensor_msgs.msg import Imu, NavSatFix
 
     options = ['-p', 'imu_rate:=200', '-p', 'fix_rate:=4', '--topics', '~/imu', '~/fix', '/clock']
-    code, out = export(server, options=options)
-    assert code == 0
-    start_ns, found = Scenario.load(usdz).start_ns, messages(out / 'drive')
+    out = export(server, options=options)
+    start_ns = Scenario.load(usdz).start_ns
     for topic, kind, rate in (('/nurec/imu', Imu, 200), ('/nurec/fix', NavSatFix, 4)):
-        some = [(t, deserialize_message(data, kind)) for name, t, data in found if name == topic]
+        some = read(out / 'drive', topic, kind)
         due = [start_ns + k * 10**9 // rate for k in range(rate + 1)]
         assert [(t, stamp_ns(one)) for t, one in some] == [(t, t) for t in due]
     fix = some[0][1]
     assert (fix.latitude, fix.longitude, fix.altitude) == pytest.approx((0, 0, 0), abs=1e-6)
     assert server.requests('render_rgb') == server.requests('render_lidar') == []
     monkeypatch.setattr('nurec_ros.export.part.PART_NS', 10**12)
-    code, whole = export(server, output='whole', options=options)
-    assert code == 0
+    whole = export(server, output='whole', options=options)
     assert in_files(whole / 'drive') == [[*chain(*in_files(out / 'drive'))]]
 
 
 def test_a_lidar_has_parameters_of_its_own_and_may_be_left_out(
     export, server, usdz, tmp_path, capsys
 ):
-    code, out = export(server, options=['-p', f'{LIDAR}.rate:=2', '--node-name', 'car', *CLOUDS])
-    assert code == 0
+    out = export(server, options=['-p', f'{LIDAR}.rate:=2', '--node-name', 'car', *CLOUDS])
     begin = Scenario.load(usdz).start_ns
     found = [(topic, t) for topic, t, _ in messages(out / 'drive')]
     assert found == [(f'/car/{LIDAR}/points', begin + k * 500_000_000) for k in range(3)]
     server.calls.clear()
     for options in (['-p', 'lidars:=[none]'], ['--lidars', 'none']):
-        code, out = export(server, output=options[0], options=[*options, '--topics', '~/*s'])
-        assert code == 0
+        out = export(server, output=options[0], options=[*options, '--topics', '~/*s'])
         assert server.requests('render_lidar') == []
         there = {topic for topic, _, _ in messages(out / 'drive')}
         assert there == {'/nurec/tracks', '/nurec/objects'}
     # What is typed counts more than a parameter, as with cameras.
     options = ['-p', 'lidars:=[none]', '--lidars', LIDAR, *CLOUDS]
-    code, out = export(server, output='one', options=options)
-    assert code == 0
+    out = export(server, output='one', options=options)
     assert [t for t, _ in clouds_in(out / 'drive')] == ENDS
     capsys.readouterr()
-    assert export(output='typo', options=['--lidars', 'roof'])[0] == 1
+    export(output='typo', options=['--lidars', 'roof'], ends=1)
     typo = f"parameter 'lidars' names 'roof'; expected some of '{LIDAR}'"
     assert typo in capsys.readouterr().err
     assert not (tmp_path / 'typo' / 'drive').exists()
 
 
 def test_a_server_without_lidars_is_told_once_and_the_rest_is_there(export, make_server, capsys):
-    code, out = export(make_server(), options=CLOUDS)
-    assert code == 3
+    out = export(make_server(), options=CLOUDS, ends=3)
     entry = entries_of(out)['drive']
     missing = [(lost['sensor'], lost['stamp_ns']) for lost in entry['missing']]
     assert missing == [(LIDAR, t) for t in ENDS]

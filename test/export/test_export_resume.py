@@ -172,9 +172,7 @@ def bad(usdz):
 @pytest.fixture
 def lacking(export, make_server, bad):
     """Return the folder of an export that lacks them."""
-    code, output = export(make_server(failing(bad)))
-    assert code == 3
-    return output
+    return export(make_server(failing(bad)), ends=3)
 
 
 def test_frames_that_fail_are_listed(capsys, lacking, export, make_server, usdz, bad):
@@ -184,7 +182,7 @@ def test_frames_that_fail_are_listed(capsys, lacking, export, make_server, usdz,
     assert errors.count('render failed') == 1
     before = everything(lacking)
     # Once more, it is the same.
-    assert export(make_server(failing(bad)), options=['--resume'])[0] == 3
+    export(make_server(failing(bad)), options=['--resume'], ends=3)
     assert everything(lacking) == before
     entry = entries_of(lacking)['drive']
     assert entry['complete'] is True
@@ -198,7 +196,7 @@ def test_frames_that_fail_are_listed(capsys, lacking, export, make_server, usdz,
 
 def test_resume_renders_what_failed_and_nothing_else(export, make_server, lacking, exported, bad):
     server = make_server()
-    assert export(server, options=['--resume'])[0] == 0
+    export(server, options=['--resume'])
     asked = [(r.camera_intrinsics.logical_id, r.frame_start_us) for r in server.requests()]
     assert sorted(asked) == sorted(bad)
     assert everything(lacking) == everything(exported)
@@ -223,17 +221,17 @@ def test_killed_while_it_renders_what_failed(run, make_server, lacking, exported
 
 def test_what_is_there_is_not_touched(export, copied, make_server, tmp_path, capsys):
     server = make_server()
-    code, out = export(server)
-    assert (code, out) == (1, copied)
+    out = export(server, ends=1)
+    assert out == copied
     assert f'{out / "drive"} is there already: --resume goes on' in capsys.readouterr().err
     # With the same options only.
-    assert export(server, options=['--resume', '-p', 'camera_rate:=5'])[0] == 1
+    export(server, options=['--resume', '-p', 'camera_rate:=5'], ends=1)
     assert 'begun with camera_rate 0.0, and is to go on with 5.0' in capsys.readouterr().err
     # What cannot be read now is no less complete.
-    assert export(files=[tmp_path / 'typo' / 'drive.usdz'], options=['--resume'])[0] == 3
+    export(files=[tmp_path / 'typo' / 'drive.usdz'], options=['--resume'], ends=3)
     assert entries_of(out)['drive']['complete'] is True
     # A complete one has nothing to go on with, whichever server is named.
-    assert export(server, options=['--resume'])[0] == 0
+    export(server, options=['--resume'])
     assert server.requests() == []
 
 
@@ -242,7 +240,7 @@ def test_a_folder_of_somebody_elses_stays(export, tmp_path, capsys):
     other.parent.mkdir(parents=True)
     other.write_text('mine')
     for options in ([], ['--resume']):
-        assert export(options=options)[0] == 1
+        export(options=options, ends=1)
         assert other.read_text() == 'mine'
     assert 'is no export: choose another --output' in capsys.readouterr().err
 
@@ -251,8 +249,7 @@ IMAGES = ('--topics', f'~/{CAMERAS[0]}/*')
 
 
 def test_a_server_that_never_comes_is_a_sentence(export, make_server, capsys):
-    code, out = export(options=['--wait', '0.5', *IMAGES])
-    assert code == 1
+    out = export(options=['--wait', '0.5', *IMAGES], ends=1)
     told, printed = capsys.readouterr()
     assert 'no server gives frames: ' in printed
     assert 'localhost:1' in printed
@@ -261,7 +258,7 @@ def test_a_server_that_never_comes_is_a_sentence(export, make_server, capsys):
     entry = entries_of(out)['drive']
     assert (entry['bag'], entry['complete'], entry['parts']) == ('drive', False, [])
     assert printed.count(entry['error']) == 1
-    assert export(make_server(), options=['--resume', *IMAGES])[0] == 0
+    export(make_server(), options=['--resume', *IMAGES])
 
 
 def test_what_ended_early_is_listed_with_what_is_there(export, make_server, usdz):
@@ -276,8 +273,9 @@ def test_what_ended_early_is_listed_with_what_is_there(export, make_server, usdz
             context.abort(grpc.StatusCode.UNAVAILABLE, 'gone')
         return fails(request, context)
 
-    code, out = export(make_server(render), options=[*IMAGES, '--in-flight', '1', '--wait', '0.5'])
-    assert code == 3
+    out = export(
+        make_server(render), options=[*IMAGES, '--in-flight', '1', '--wait', '0.5'], ends=3
+    )
     entry = entries_of(out)['drive']
     assert (entry['complete'], entry['parts']) == (False, ['drive_0.mcap'])
     assert [lost['stamp_ns'] for lost in entry['missing']] == [times[1]]
@@ -309,9 +307,8 @@ def test_a_server_that_dies_costs_nothing(export, exported, make_server, others)
 
     thread = threading.Thread(target=die)
     thread.start()
-    code, out = export(mortal, *servers)
+    out = export(mortal, *servers)
     thread.join()
-    assert code == 0
     assert servers[0].requests()
     assert in_files(out / 'drive') == in_files(exported / 'drive')
 
@@ -329,10 +326,9 @@ def test_a_full_disk_is_a_sentence_and_what_is_written_stays(
 
     monkeypatch.setattr(os, 'fsync', fsync)
     server = make_server()
-    code, out = export(server, options=IMAGES)
-    assert code == 3
+    out = export(server, options=IMAGES, ends=3)
     printed = capsys.readouterr().err
     assert 'No space left on device' in printed
     assert '--resume goes on' in printed
-    assert export(server, options=['--resume', *IMAGES])[0] == 0
+    export(server, options=['--resume', *IMAGES])
     assert len(info(out / 'drive')['files']) == 3
