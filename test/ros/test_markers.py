@@ -26,7 +26,7 @@ import zipfile
 
 import numpy as np
 from nurec_ros.example import make_example, write_example
-from nurec_ros.palette import LANES
+from nurec_ros.palette import colour_of, LANES
 from nurec_ros.playback.effects import Show, ShowAll, ShowJump
 from nurec_ros.ros.loading import read, ReadScenario
 from nurec_ros.ros.markers import TrackMarkers
@@ -181,6 +181,8 @@ def test_what_is_static_is_paler_and_has_no_trail(street: Street):
     way = np.array([[0.0, 0, 0], [1, 0, 0]])
     message = street.publish(active('1', '4'), trails=[way, way])
     moving, parked = (one.color for one in cubes_of(message))
+    found = np.array([moving.r, moving.g, moving.b]) * 255
+    np.testing.assert_allclose(found, colour_of('automobile'), atol=1e-4)
     assert parked.a < moving.a
     assert all(getattr(parked, one) >= getattr(moving, one) for one in 'rgb')
     assert (parked.r, parked.g, parked.b) != (moving.r, moving.g, moving.b)
