@@ -55,32 +55,6 @@ AWAY_WARN_S, AWAY_ERROR_S = 5.0, 30.0
 SPEED_WINDOW = 5
 
 
-class Speedometer:
-    """
-    Measures scenario seconds per wall second over the last few looks.
-
-    Jumps and steps are no playing and do not count. The time that lockstep waits does.
-    """
-
-    def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW + 1)
-
-    def look(self, now_s: float, played_ns: int, *, is_playing: bool) -> float | None:
-        """
-        Return the speed; 0 while halted, None until there are two looks at a playing clock.
-
-        `now_s` is steady time, `played_ns` the scenario time that was ever played.
-        """
-        if not is_playing:
-            self._looks.clear()
-            return 0.0
-        self._looks.append((now_s, played_ns))
-        first_s, first_ns = self._looks[0]
-        if now_s <= first_s:
-            return None
-        return (played_ns - first_ns) / 1e9 / (now_s - first_s)
-
-
 class Diagnostics:
     """
     Composes the statuses; remembers the last counters, so that rates come from differences.
@@ -97,7 +71,8 @@ class Diagnostics:
         self._now = now
         self._loaded: Loaded | None = None
         self._before_s = now()
-        self._speedometer = Speedometer()
+        # The last times at which a playing clock was looked at, and how much it had played.
+        self._looks: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW + 1)
         # Of the last report, by sensor; those of all together under no name.
         self._counts: dict[str, dict[str, int]] = {}
 
@@ -120,7 +95,7 @@ class Diagnostics:
         """
         if loaded is not self._loaded:
             self._loaded, self._counts = loaded, {}
-            self._speedometer = Speedometer()
+            self._looks.clear()
         now_s = self._now()
         elapsed_s = max(now_s - self._before_s, 1e-3)
         self._before_s = now_s
@@ -163,9 +138,7 @@ class Diagnostics:
             playback = loaded.playback
             if playback.held and state.is_playing:
                 level, message = held(renderer)
-            speed = self._speedometer.look(
-                self._before_s, playback.course.played_ns, is_playing=state.is_playing
-            )
+            speed = self._speed(playback.course.played_ns, is_playing=state.is_playing)
         values: dict[str, object] = {
             'scenario': state.scenario,
             'mode': mode,
@@ -180,6 +153,21 @@ class Diagnostics:
             'active_tracks': state.active_tracks,
         }
         return self._status('playback', level, message, values)
+
+    def _speed(self, played_ns: int, *, is_playing: bool) -> float | None:
+        """
+        Return the scenario seconds per wall second of the last few reports.
+
+        0 while halted, None until there are two of a playing clock. `played_ns` is what was ever
+        played, without jumps and steps; the time that lockstep waits counts.
+        """
+        if not is_playing:
+            self._looks.clear()
+            return 0.0
+        self._looks.append((self._before_s, played_ns))
+        first_s, first_ns = self._looks[0]
+        passed_s = self._before_s - first_s
+        return (played_ns - first_ns) / 1e9 / passed_s if passed_s > 0.0 else None
 
     def _ego(
         self,
