@@ -29,6 +29,9 @@ import pytest
 # Claimed by this run, and free: nobody of the tests that used them is left.
 FREE_DOMAINS: list[int] = []
 TIMES_USED: list[int] = []
+# What many tests set at run time, with its defaults.
+AS_BEFORE = {'loop': False, 'rate': 1.0, 'tick_us': 100_000, 'camera_rate': 0.0}
+AS_BEFORE |= {'resolution_scale': 0.25, 'send_tracks': False, 'always_render': False}
 
 collect_ignore_glob = [] if importlib.util.find_spec('rclpy') else ['test_*.py']
 
@@ -122,7 +125,7 @@ def bench(running: Bench) -> Iterator[Bench]:
     """
     Return the shared player, halted at begin.
 
-    loop, rate and tick_us are their defaults again after the test; else it puts back what it sets.
+    AS_BEFORE holds again after the test; else it puts back what it sets.
     """
     begin_ns = running.trigger('reset')['current_time_us'] * 1000
     # A time that no test before has shown: once it is there, nothing of them is still to come.
@@ -131,9 +134,10 @@ def bench(running: Bench) -> Iterator[Bench]:
     running.stands(TIMES_USED[-1])
     running.trigger('reset')
     running.stands(begin_ns)
+    # What is in them from here on is this test's.
     running.reports.clear()
     yield running
-    running.configure(loop=False, rate=1.0, tick_us=100_000)
+    running.configure(**AS_BEFORE)
 
 
 @pytest.fixture

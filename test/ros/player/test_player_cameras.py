@@ -81,7 +81,6 @@ def test_poses_of_road_users_go_along_where_they_are_asked_for(bench, server):
 
     # Of the three that are there the one that can be controlled.
     bench.until(lambda: ids() == ['1'], 'its pose')
-    bench.configure(send_tracks=False)
 
 
 @pytest.mark.parametrize('batch', [True, False])
@@ -93,7 +92,6 @@ def test_both_cameras_come_from_a_server_with_and_without_batches(bench, load, b
             assert 'failed_images' not in bench.trigger('tick')
             t_ns = BEGIN_NS + 100 * MS * count
             bench.until(lambda t_ns=t_ns: all(stamp_ns(one[-1]) == t_ns for one in infos), 'both')
-        bench.configure(camera_rate=0.0)
 
 
 def test_a_camera_without_frame_times_is_due_at_10_hz(bench, load, tmp_path):
@@ -117,7 +115,7 @@ def test_opencv_lenses_have_their_names_and_coefficients(
     lens = {'type': f'opencv-{kind}', 'parameters': parameters}
     key = f'camera_calibrations.{kind}@{SEQUENCE_ID}.camera_model'
     usdz = build_archive(tmp_path, cameras=[kind], edit_rig={key: lens})
-    load(usdz_path=str(usdz), resolution_scale=0.25)
+    load(usdz_path=str(usdz))
     infos = bench.infos_of(kind)
     assert infos[0].distortion_model == model
     assert list(infos[0].d) == pytest.approx(d)
@@ -138,7 +136,6 @@ def test_opencv_lenses_have_their_names_and_coefficients(
     bench.configure(resolution_scale=1.0)
     bench.until(lambda: infos[-1].width == width, 'the native size')
     check(infos[-1], 1.0)
-    bench.configure(resolution_scale=0.25)
 
 
 def check_pinhole(info, request, hfov_deg):

@@ -132,4 +132,3 @@ def test_a_loop_has_all_frames_of_each_lap(bench, load):
     laps = [*lap, *lap, *lap]
     bench.until(lambda: len(stamps(infos)) >= len(laps), 'three laps')
     assert stamps(infos)[: len(laps)] == laps
-    bench.configure(camera_rate=0.0)

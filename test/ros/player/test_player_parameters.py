@@ -36,7 +36,6 @@ pytestmark = pytest.mark.contract
 def infos(bench):
     """Listen to the front camera."""
     yield bench.infos_of(FRONT)
-    bench.configure(camera_rate=0.0, resolution_scale=0.25, always_render=False)
     bench.configure(**{f'{FRONT}__rate': -1.0, f'{FRONT}__resolution_scale': 0.0})
 
 
@@ -101,7 +100,6 @@ def test_always_render_asks_for_all_cameras(bench, server):
         lambda: all(len(server.pictures(a)) > b for a, b in zip(CAMERAS, before, strict=True)),
         'both cameras',
     )
-    bench.configure(always_render=False)
 
 
 def test_rig_offset_moves_the_cameras(bench, infos, server):

@@ -194,6 +194,7 @@ def test_every_topic_can_be_remapped_and_camera_frames_left_to_others(start, usd
     fixed = bench.listen(TFMessage, '/a/tf_static', latched=True)
     assert stamp_ns(bench.hear(CameraInfo, f'/a/{FRONT}/camera_info')[0]) == BEGIN_NS
     moving = bench.hear(TFMessage, '/a/tf')
+    bench.spin(moving, 2)
     assert not frames_of(fixed)
     assert set(frames_of(moving)) == {('map', 'base_link')}
 
