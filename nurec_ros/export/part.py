@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, repeat
 from pathlib import Path
 import sys
 
@@ -47,7 +47,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, 
 
 SECOND = 1_000_000_000
 PART_NS = 10 * SECOND
-MICROSECOND = 1000
 
 CLOCK, MARKERS, FRAME = 0, 1, 2
 
@@ -93,10 +92,14 @@ class Timeline:
         if scenario.T_earth_map is None:
             del rates['fix']
         first_ns, _ = settings.range_ns(scenario)
-        self._sensor_times = [
-            regular_times(rate_hz, first_ns, self.end_ns).tolist()
-            for name, (kind, rate_hz) in rates.items()
-            if rate_hz and self.wanted(f'{node}/{name}', kind)
+        self._marker_times = regular_times(settings.marker_rate, *range_ns)
+        self._clock_times = [
+            regular_times(settings.clock_rate, *range_ns),
+            *(
+                regular_times(rate_hz, first_ns, self.end_ns)
+                for name, (kind, rate_hz) in rates.items()
+                if rate_hz and self.wanted(f'{node}/{name}', kind)
+            ),
         ]
         count = max(1, -(-(self.end_ns - self.begin_ns) // PART_NS))
         self.parts = tuple(
@@ -173,12 +176,10 @@ class Timeline:
 
     def moments(self, from_ns: int, until_ns: int) -> Iterator[tuple[int, set[int]]]:
         """Yield times in [from_ns, until_ns), and what is due at each; the last is the end."""
-        settings = self.values.settings
+        regular = [(self._marker_times, MARKERS), *((times, CLOCK) for times in self._clock_times)]
         every = merge(
-            ((t, CLOCK) for t in self._ticks(settings.clock_rate, from_ns)),
-            ((t, MARKERS) for t in self._ticks(settings.marker_rate, from_ns)),
+            *(zip(times[times >= from_ns].tolist(), repeat(kind)) for times, kind in regular),
             ((due.t_ns, FRAME) for due in self.schedule.due(from_ns - 1, self.end_ns)),
-            *(((t, CLOCK) for t in times if t >= from_ns) for times in self._sensor_times),
             ((self.end_ns, CLOCK),),
         )
         for t_ns, entries in groupby(every, key=lambda entry: entry[0]):
@@ -186,29 +187,11 @@ class Timeline:
                 return
             yield t_ns, {kind for _, kind in entries}
 
-    def _ticks(self, rate_hz: float, from_ns: int) -> Iterator[int]:
-        """Yield begin + k / rate from a time on to the end, whole microseconds."""
-        number = max(0, int((from_ns - self.begin_ns) * rate_hz / 1e9) - 1)
-        while True:
-            t_ns = self._tick(number, rate_hz)
-            if t_ns > self.end_ns:
-                return
-            if t_ns >= from_ns:
-                yield t_ns
-            number += 1
-
-    def _tick(self, number: int, rate_hz: float) -> int:
-        return self.begin_ns + round(number * 1e6 / rate_hz) * MICROSECOND
-
     def lead(self, part: Part) -> int:
         """Return from where a part is to be led up to: a frame and markers before its begin."""
         if part.begin_ns == self.begin_ns:
             return self.begin_ns
-        rate_hz = self.values.settings.marker_rate
-        number = int((part.begin_ns - self.begin_ns) * rate_hz / 1e9) + 1
-        while self._tick(number, rate_hz) >= part.begin_ns:
-            number -= 1
-        last = self._tick(number, rate_hz)
+        last = int(self._marker_times[self._marker_times < part.begin_ns][-1])
         times = [self.schedule.times(name) for name in self.schedule.names]
         before = [int(t[t < part.begin_ns][-1]) for t in times if np.any(t < part.begin_ns)]
         # Without a frame before, the state was published at begin alone.
