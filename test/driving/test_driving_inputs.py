@@ -205,6 +205,7 @@ def test_a_box_of_two_metres_is_met_where_rectangles_and_heights_overlap(
     box = track('box', 'automobile', [yawed(x, y, z, yaw)] * 2, times_us, dims=(2.0, 2.0, 2.0))
     encounters = Encounters(parse_tracks(tracks_document([box]), print), BOX)
     assert encounters.at(SECOND, ego_at(z=ego_z)) == (('box',) if meets else ())
+    assert encounters.at(2 * SECOND + 1, ego_at(z=ego_z)) == ()
 
 
 def _half_planes(x, y, yaw, length, width):
