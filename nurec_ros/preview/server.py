@@ -124,7 +124,7 @@ class PreviewServer:
             caption=self._caption,
             on_crash=self._crash,
         )
-        health = Health(workers, self._behaviour.service_prefix, service.count)
+        health = Health(workers, self._behaviour.service_prefix)
         handlers = [service.handler()]
         if self._behaviour.health_served:
             handlers.append(health.handler())
@@ -192,13 +192,12 @@ class Health:
     """
     Says whether the server (service '') and its one service are ready.
 
-    `count(method)` is called for each call. A watcher's thread ends when it goes, or with `stop`.
+    A watcher's thread ends when it goes, or with `stop`.
     """
 
-    def __init__(self, workers: Workers, service: str, count: Callable[[str], None]) -> None:
+    def __init__(self, workers: Workers, service: str) -> None:
         self._workers = workers
         self._known = ('', service)
-        self._count = count
         self._changed = threading.Condition()  # guards all below
         self._watchers: set[int] = set()
         self._stopped = False
@@ -226,7 +225,6 @@ class Health:
     def _check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
     ) -> health_pb2.HealthCheckResponse:
-        self._count('Check')
         self._workers.enter()
         if request.service not in self._known:
             context.abort(grpc.StatusCode.NOT_FOUND, f'no service {request.service!r} here')
@@ -236,7 +234,6 @@ class Health:
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
     ) -> Iterator[health_pb2.HealthCheckResponse]:
         """Yield the status, and each that it changes to; a service that is not here may come."""
-        self._count('Watch')
         self._workers.enter()
         key = id(context)
         with self._changed:

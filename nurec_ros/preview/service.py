@@ -222,7 +222,8 @@ class PreviewService:
 
     def _guard(self, method: str, handler: Handler) -> Handler:
         def handle(request: Message, context: grpc.ServicerContext) -> Message:
-            self.count(method)
+            with self._lock:
+                self.calls[method] += 1
             self._workers.enter()
             try:
                 if self._workers.ready_in_s:
@@ -234,10 +235,6 @@ class PreviewService:
                 context.abort(refusal.code, refusal.text)
 
         return handle
-
-    def count(self, method: str) -> None:
-        with self._lock:
-            self.calls[method] += 1
 
     def _get_version(self, _request: Empty, _context: object) -> common_pb2.VersionId:
         patch = 5 if self._behaviour.batch_served else 1

@@ -185,30 +185,14 @@ def test_a_server_of_2025_sees_and_lists_an_empty_pinhole():
 
 # --- pictures -----------------------------------------------------------------------------------
 
-SIZES = [(48, 27), (1, 1), (33, 7)]
-
-
-@pytest.mark.parametrize('size', SIZES)
-def test_png_and_planes_keep_every_value(size):
-    width, height = size
-    picture = gradient(width, height)
-    data = encode(picture, sim.PNG, 0.0)
-    assert data.startswith(b'\x89PNG\r\n\x1a\n')
-    np.testing.assert_array_equal(decoded(data), picture)
-    planes = np.frombuffer(encode(picture, sim.RGB_UINT8_PLANAR, 0.0), np.uint8)
-    np.testing.assert_array_equal(
-        planes.reshape(3, height, width), [picture[..., channel] for channel in range(3)]
-    )
-
 
 @pytest.mark.parametrize('fast', [True, False])
-@pytest.mark.parametrize('size', SIZES)
-def test_jpeg_is_close_and_its_colours_are_not_swapped(size, fast, monkeypatch):
+def test_jpeg_is_close_and_its_colours_are_not_swapped(fast, monkeypatch):
     if fast and not find_spec('simplejpeg'):
         pytest.skip('simplejpeg is not installed')
     if not fast:
         monkeypatch.setattr(wire, 'simplejpeg', None)
-    picture = gradient(*size)[:, ::-1]  # not contiguous, besides
+    picture = gradient(33, 7)[:, ::-1]  # not contiguous, besides
     data = encode(picture, sim.JPEG, 95.0)
     assert data.startswith(b'\xff\xd8\xff')
     assert np.abs(decoded(data).astype(int) - picture).mean() < 4.0
