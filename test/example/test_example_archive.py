@@ -15,10 +15,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 import struct
+from test.example.conftest import read_example
 from typing import Any
 import zipfile
 
@@ -167,18 +167,12 @@ def test_seed_and_duration(tmp_path: Path, capsys):
     assert path.read_bytes() == expected.read_bytes()
 
 
-def tracks_of(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        chunk = json.loads(archive.read('sequence_tracks.json'))['dummy_chunk_id']
-    return list(chunk['tracks_data']['tracks_label_class'])
-
-
 def test_as_many_road_users_as_asked_for_of_each_class_in_turn(tmp_path: Path, capsys):
     path = tmp_path / 'a.usdz'
     classes = {track.label for track in make_example(duration_s=1).tracks}
     for count in (0, 1, len(classes), 40):
         assert main([str(path), '--duration', '1', '--road-users', str(count)]) == 0
-        labels = tracks_of(path)
+        labels = [track.label for track in read_example(path).tracks]
         assert len(labels) == count
         assert len(set(labels)) == min(count, len(classes))
     assert 'tracks  0: none' in capsys.readouterr().out

@@ -103,8 +103,8 @@ def test_files_and_metadata_are_as_rosbag2_writes_them(exported, usdz):
 
 def test_clock_and_markers_come_at_their_rates_of_scenario_time(export, make_server, usdz):
     topics = ('--topics', '/clock', '~/tracks', '/tf_static', '~/*/camera_info')
-    rates = ('-p', 'clock_rate:=20', '-p', 'marker_rate:=4', '--cameras', CAMERAS[0])
-    out = export(make_server(), options=[*rates, *topics])
+    rates = ('-p', 'clock_rate:=20', '-p', 'marker_rate:=4', '-p', f'{CAMERAS[0]}.rate:=5')
+    out = export(make_server(), options=[*rates, '--cameras', CAMERAS[0], *topics])
     start_ns = Scenario.load(usdz).start_ns
     found = messages(out / 'drive')
     clock = [t for topic, t, _ in found if topic == '/clock']
@@ -112,10 +112,11 @@ def test_clock_and_markers_come_at_their_rates_of_scenario_time(export, make_ser
     assert {start_ns + k * 50_000_000 for k in range(21)} <= set(clock)
     # Each time that something is published is one of the clock's.
     assert {t for _, t, _ in found} == set(clock)
-    tracks = [t for topic, t, _ in found if topic == '/nurec/tracks']
     # The last is the end too.
-    assert sorted(tracks) == [start_ns + k * 250_000_000 for k in range(5)]
-    assert [t for topic, t, _ in found if topic == '/tf_static'] == [start_ns]
+    rates_hz = {'/nurec/tracks': 4, f'/nurec/{CAMERAS[0]}/camera_info': 5, '/tf_static': 0}
+    for name, rate_hz in rates_hz.items():
+        times = [t for topic, t, _ in found if topic == name]
+        assert times == [start_ns + k * 10**9 // (rate_hz or 1) for k in range(rate_hz + 1)]
 
 
 def test_the_state_comes_at_frame_times_begin_and_end(exported, usdz):
