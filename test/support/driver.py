@@ -29,7 +29,7 @@ import signal
 import sys
 from test.support.archives import START_US
 from test.support.listener import Listener
-from test.support.player_bench import SECOND, stamp_ns, state_of
+from test.support.player_bench import PlayerClient, SECOND
 import time
 from typing import Any
 
@@ -110,15 +110,13 @@ class Driver:
         self.publisher.publish(message)
 
 
-def _steps(listener: Listener, source: str, count: int, seed: int) -> None:
-    from diagnostic_msgs.msg import DiagnosticStatus
+def _steps(client: PlayerClient, source: str, count: int, seed: int) -> None:
     from std_srvs.srv import Trigger
 
     delays = random.Random(seed)
-    states = listener.listen(DiagnosticStatus, '/nurec/state', latched=True)
-    position_us = state_of(listener.received(states)[0])['current_time_us']
-    client = listener.client(Trigger, '/nurec/tick')
-    driver = Driver(listener, source)
+    client.until(lambda: client.states, 'the state')
+    position_us = client.state['current_time_us']
+    driver = Driver(client.listener, source)
     for _ in range(count):
         message = CIRCLES[source](position_us * 1000)
         # The tick may overtake the input, or be sent long after it.
@@ -126,34 +124,31 @@ def _steps(listener: Listener, source: str, count: int, seed: int) -> None:
         for ticks in (ticks_first, not ticks_first):
             time.sleep(delays.uniform(0.0, 0.02))
             if ticks:
-                answer = client.call_async(Trigger.Request())
+                answer = client.start_call(Trigger, 'tick')
             else:
                 driver.put(message)
-        listener.until(answer.done, 'the answer of tick')
+        client.until(answer.done, 'the answer of tick')
         assert answer.result().success, answer.result().message
         position_us = json.loads(answer.result().message)['current_time_us']
 
 
-def _flood(listener: Listener, source: str, hz: int) -> None:
-    from rosgraph_msgs.msg import Clock
-
+def _flood(client: PlayerClient, source: str, hz: int) -> None:
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
 
-    clocks = listener.listen(Clock, '/clock')
-    listener.received(clocks)
-    driver = Driver(listener, source)
+    client.until(lambda: client.clocks, 'the clock')
+    driver = Driver(client.listener, source)
     start_s, sent, last_ns = time.monotonic(), 0, 0
     while not told:
         time.sleep(1.0 / hz)
-        listener.executor.spin_once(timeout_sec=0.0)
+        client.listener.executor.spin_once(timeout_sec=0.0)
         # However late this process is, what is due goes out.
         due = math.ceil((time.monotonic() - start_s) * hz)
         for _ in range(due - sent):
-            last_ns = stamp_ns(clocks[-1])
+            last_ns = client.clock_ns
             driver.put(STREAMS[source](last_ns))
         sent = due
-    listener.until(lambda: driver.publisher.wait_for_all_acked(), 'the last acknowledgement')
+    client.until(lambda: driver.publisher.wait_for_all_acked(), 'the last acknowledgement')
     sys.stdout.write(f'the last input was of {last_ns // 1000}\n')
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -164,12 +159,12 @@ def main(argv: Sequence[str]) -> int:
     what, source, *numbers = argv
     context = rclpy.Context()
     rclpy.init(args=['driver'], context=context)
-    listener = Listener(context, 'driver', quick=True)
+    client = PlayerClient(context, quick=True)
     if what == 'steps':
-        _steps(listener, source, int(numbers[0]), int(numbers[1]))
+        _steps(client, source, int(numbers[0]), int(numbers[1]))
     else:
-        _flood(listener, source, int(numbers[0]))
-    listener.close()
+        _flood(client, source, int(numbers[0]))
+    client.close()
     rclpy.shutdown(context=context)
     return 0
 
