@@ -153,7 +153,11 @@ def test_who_cannot_drive_says_so_once(follower, listener):
     )
     node, executor, says = follower('offset_m:=1')
     says('nothing has come on /nurec/path: the player has no scenario yet')
-    listener.node.create_publisher(Path, '/nurec/path', latched()).publish(path_ahead())
+    # Along x, 10 m/s.
+    path = Path(poses=[PoseStamped(header=Header(stamp=Time(sec=1000 + s))) for s in range(5)])
+    for second, one in enumerate(path.poses):
+        one.pose.position.x = 10.0 * second
+    listener.node.create_publisher(Path, '/nurec/path', latched()).publish(path)
     says(
         'nobody subscribes to /nurec/ackermann_cmd: the player needs ego_source:=ackermann '
         '(ros2 param set /nurec ego_source ackermann)'
@@ -183,13 +187,3 @@ def test_who_cannot_drive_says_so_once(follower, listener):
     said = says('')
     assert said.count('no player') == said.count('nothing has come') == 1
     assert said.count('nobody subscribes') == 1
-
-
-def path_ahead():
-    """Return a path along x, 10 m/s from 1000 s on."""
-    path = Path()
-    for second in range(5):
-        pose = PoseStamped(header=Header(stamp=Time(sec=1000 + second)))
-        pose.pose.position.x = 10.0 * second
-        path.poses.append(pose)
-    return path
