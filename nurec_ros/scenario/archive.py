@@ -142,8 +142,6 @@ class Archive:
         return pieces[0] if len(pieces) == 1 else b''.join(pieces)
 
     def _check(self, info: zipfile.ZipInfo, limit: int) -> None:
-        if info.is_dir():
-            raise MemberError('is a folder, expected a file')
         if stat.S_ISLNK(info.external_attr >> 16):
             raise MemberError('is a symbolic link, expected the file itself')
         if info.flag_bits & _ENCRYPTED:

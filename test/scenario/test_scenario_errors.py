@@ -70,6 +70,7 @@ EGO = [
     ('rig_trajectories[0]', 'x', "'x', expected an object"),
     (POSES, REMOVED, 'missing, expected a list of 4x4 matrices'),
     (POSES, [], 'an empty list, expected at least one pose'),
+    (POSES, {}, 'an empty object'),
     (f'{POSES}[0]', 1.0, '1.0, expected a list of 4 lists of 4 numbers'),
     (f'{POSES}[17]', identity()[:3], 'a list of 3, expected a list of 4 lists of 4 numbers'),
     (f'{POSES}[17]', COLUMNS, BY_COLUMNS),

@@ -122,10 +122,13 @@ def test_single_frame_times_of_which_a_broken_one_spares_the_others(tmp_path, li
         ([-5, 5], '[-5, 5]'),
         # One second after the last time that ROS has.
         ([5, 2**31 * 10**6], '[5, 2147483648000000]'),
+        # An end that another has.
+        (EXAMPLE[0][0], ''),
     ],
 )
 def test_broken_frame_times_are_left_out(tmp_path, bad, said):
-    words = f'{OURS}: 2 of 20 entries are left out (the first is [3], {said}), expected [start'
+    first = f' (the first is [3], {said})' if said else ''
+    words = f'{OURS}: 2 of 20 entries are left out{first}, expected [start, end]'
     edit = {f'{OURS}[3]': bad, f'{OURS}[4]': bad}
     frames = frames_of(warned(tmp_path, words, edit_rig=edit))
     assert len(frames) == 18

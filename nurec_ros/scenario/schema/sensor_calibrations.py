@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from nurec_ros.errors import shortened
@@ -255,7 +255,7 @@ def _exposures(rows: list[Any], path: str, warn: Warn) -> Times:
     return np.asarray(exposures[first], dtype=np.int64)
 
 
-def _is_pair(value: object) -> bool:
+def _is_pair(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 2
 
 
@@ -307,11 +307,13 @@ def _resolution_without_model(calibration: dict[str, Any]) -> tuple[int, int] | 
     model = calibration.get('camera_model')
     parameters = model.get('parameters') if isinstance(model, dict) else None
     size = parameters.get('resolution') if isinstance(parameters, dict) else None
-    if isinstance(size, list) and len(size) == 2 and all(map(is_number, size)):
-        width, height = size
-        if all(side == int(side) and 1 <= side <= LARGEST_SIDE for side in size):
-            return int(width), int(height)
+    if _is_pair(size) and all(map(_is_side, size)):
+        return int(size[0]), int(size[1])
     return None
+
+
+def _is_side(value: Any) -> bool:
+    return is_number(value) and value == int(value) and 1 <= value <= LARGEST_SIDE
 
 
 def parse_lidars(

@@ -57,7 +57,6 @@ _DATA = 'tracks_data'
 _CUBOIDS = 'cuboidtracks_data'
 # What stands in all lists of a chunk.
 _EACH = 'a list of one element for each of tracks_id'
-_POSE = 'x, y, z, qx, qy, qz, qw'
 # Real files have one; each costs time, however small it is.
 MOST_CHUNKS = 1000
 # {"sequence_tracks": {chunk: {...}}} is the deepest nesting that was ever seen.
@@ -198,9 +197,8 @@ def _poses(value: object, path: str, count: int) -> tuple[Array, Indices]:
     if not set(map(type, rows)) - {list} and not set(map(len, rows)) - {7}:
         poses = float_array(list(chain.from_iterable(rows)))
     if poses is None:
-        for i, track in enumerate(tracks):
-            numbers(track, f'{path}[{i}]', (None, 7))
-        raise FieldError(path, described(value), f'poses [{_POSE}]')
+        # Which raises with the place of the offender.
+        poses = np.vstack([numbers(t, f'{path}[{i}]', (None, 7)) for i, t in enumerate(tracks)])
     poses = poses.reshape(-1, 7)
     lengths = np.linalg.norm(np.clip(poses[:, 3:], -CLIP, CLIP), axis=1)
     wrong = np.flatnonzero(np.abs(lengths - 1.0) > _UNIT_TOLERANCE)
@@ -224,9 +222,7 @@ def _times(value: object, path: str, counts: Indices) -> Times:
             raise FieldError(f'{path}[{i}]', described(track), f'{count} times, one for each pose')
     times = time_array(list(chain.from_iterable(tracks)))
     if times is None:
-        for i, track in enumerate(tracks):
-            times_us(track, f'{path}[{i}]')
-        raise FieldError(path, described(value), 'times')
+        times = np.concatenate([times_us(t, f'{path}[{i}]') for i, t in enumerate(tracks)])
     wrong = np.diff(times) <= 0
     # From the end of one track to the beginning of the next the time may do what it likes.
     ends = np.cumsum(counts)[:-1]
