@@ -195,7 +195,16 @@ def _check(command: Parser, options: argparse.Namespace) -> None:
     from nurec_ros.export.wishes import read_overrides
 
     check_server(command, options.server)
-    _check_files(command, options)
+    if options.ego is not None and len(options.files) > 1:
+        command.error(f'argument --ego: is for one scenario, found {len(options.files)}')
+    seen: dict[str, Path] = {}
+    for path in options.files:
+        if path.stem in seen:
+            command.error(
+                f'argument FILE: {seen[path.stem]} and {path} would both be written into '
+                f'{options.output / path.stem}'
+            )
+        seen[path.stem] = path
     try:
         overrides, _ = read_overrides(options.param, (), options.node_name)
         if not options.params_file:
@@ -215,19 +224,6 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         complain(f'nurec_export: {line}')
     servers = tuple(addresses(given.pop('server')))
     return Wishes(servers=servers, overrides=overrides, node=f'/{node_name}', **given)
-
-
-def _check_files(command: Parser, options: argparse.Namespace) -> None:
-    if options.ego is not None and len(options.files) > 1:
-        command.error(f'argument --ego: is for one scenario, found {len(options.files)}')
-    seen: dict[str, Path] = {}
-    for path in options.files:
-        if path.stem in seen:
-            command.error(
-                f'argument FILE: {seen[path.stem]} and {path} would both be written into '
-                f'{options.output / path.stem}'
-            )
-        seen[path.stem] = path
 
 
 def _progress() -> Progress:

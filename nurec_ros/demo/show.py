@@ -88,7 +88,9 @@ def run(
             # These take their second while the preview server takes its own.
             from nurec_ros.demo import overview, play  # noqa: F401
 
-            server = options.server if preview is None else address_of(preview)
+            server = options.server
+            if preview is not None:
+                server = preview.wait_for(r'^serving on (\S+)', PREVIEW_S)[1]
             say(f'render server: {server}')
             children.start('player', player_command(options, usdz, server, cameras))
             say(f'player: node /nurec, ROS_DOMAIN_ID={domain} on this machine alone')
@@ -129,24 +131,21 @@ def prepared(
 
     Nothing is made, and nothing replaced, for a file that cannot be played.
     """
-    if not options.usdz:
+    if options.usdz:
+        usdz = Path(options.usdz)
+    else:
+        from nurec_ros.example import write_example
+
         files.prepare()
-    usdz = Path(options.usdz).resolve() if options.usdz else example_file(files, say)
+        usdz = write_example(files.example)
+        say(f'scenario: {usdz} (generated)')
+    usdz = usdz.resolve()
     scenario = Scenario.load(usdz)
     cameras = chosen_cameras(scenario, options.cameras)
     if options.usdz:
         files.prepare()
         say(f'scenario: {options.usdz}')
     return usdz, scenario, cameras
-
-
-def example_file(files: Files, say: Callable[[str], object]) -> Path:
-    """Write the example and return its place."""
-    from nurec_ros.example import write_example
-
-    path = write_example(files.example)
-    say(f'scenario: {path} (generated)')
-    return path.resolve()
 
 
 def chosen_cameras(scenario: Scenario, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -173,11 +172,6 @@ def start_preview(children: Children, usdz: Path) -> Child:
     arguments = ['--usdz', str(usdz), '--host', LOOPBACK, '--port', '0']
     workers = ['--max-workers', str(min(os.cpu_count() or 1, MOST_WORKERS))]
     return children.start('preview', [*command('preview'), *arguments, *workers])
-
-
-def address_of(preview: Child) -> str:
-    """Wait until the preview server is ready, and return its address."""
-    return preview.wait_for(r'^serving on (\S+)', PREVIEW_S)[1]
 
 
 def player_command(
@@ -295,12 +289,12 @@ def topic_rows(
     ]
 
 
-def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = HEADINGS) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     """Lay rows out in columns, the first two to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     layout = '  '.join(f'{{:{"<" if k < 2 else ">"}{width}}}' for k, width in enumerate(widths))
     rule = ['-' * width for width in widths]
-    return '\n'.join(layout.format(*row).rstrip() for row in (headings, rule, *rows))
+    return '\n'.join(layout.format(*row).rstrip() for row in (HEADINGS, rule, *rows))
 
 
 def file_lines(entries: Mapping[Path, str]) -> str:

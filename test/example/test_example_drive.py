@@ -36,6 +36,7 @@ FASTEST = {
     'bicycle': 0.0,
     'protruding_object': 0.0,
 }
+VEHICLES = {'automobile', 'bus', 'heavy_truck', 'ego'}
 
 
 def wrapped(angle: np.ndarray) -> np.ndarray:
@@ -133,7 +134,7 @@ def test_traffic_comes_and_goes(drive):
     ego_forward = drive.poses[:, :3, 0]
     kinds = Counter()
     for track in drive.tracks:
-        if track.label not in {'automobile', 'bus', 'heavy_truck'} or track.flags == 'NONE':
+        if track.label not in VEHICLES or track.flags == 'NONE':
             continue
         way = track.poses[-1, :2] - track.poses[0, :2]
         if np.linalg.norm(way) < 5:
@@ -156,7 +157,8 @@ class Boxes:
         self._active = [[] for _ in moments]
         self._moments = moments
         for track in drive.tracks:
-            self._add(track.label + ' ' + track.id, track.dims, track.times_us, track.poses)
+            name = f'{track.label} {track.id}'
+            self._add(name, track.dims.copy(), track.times_us, track.poses)
         bbox = drive.trajectory['rig_bbox']
         poses = drive.poses.copy()
         poses[:, :3, 3] += poses[:, :3, :3] @ np.array(bbox['centroid'])
@@ -200,6 +202,10 @@ def touch(a, b) -> bool:
 
 def test_nobody_ever_touches_anybody(drive):
     boxes = Boxes(drive, np.linspace(drive.times_us[0], drive.times_us[-1], 51))
+    for name, dims in zip(boxes.names, boxes.dims, strict=True):
+        if name.split()[0] in VEHICLES:
+            # To the next one it keeps its distance.
+            dims[0] += 0.6
     touching = set()
     for t, active in boxes:
         centres = np.array([centre for _, centre, _ in active])
@@ -252,23 +258,3 @@ def test_wheels_are_on_the_ground(drive):
             checked[track.label] += 1
     assert checked['automobile'] > 20
     assert checked['person'] > 10
-
-
-def test_pairs_of_the_same_lane_keep_their_distance(example):
-    boxes = Boxes(example, np.linspace(example.times_us[0], example.times_us[-1], 40))
-    pairs = 0
-    for _, active in boxes:
-        moving = [
-            entry
-            for entry in active
-            if boxes.names[entry[0]].split()[0] in {'automobile', 'bus', 'heavy_truck', 'ego'}
-        ]
-        centres = np.array([centre for _, centre, _ in moving])
-        for i, centre, rotation in moving:
-            ahead, beside = ((centres - centre)[:, :2] @ rotation[:2, :2]).T
-            for k in np.flatnonzero((ahead > 0) & (ahead < 20) & (np.abs(beside) < 0.8)):
-                j = moving[k][0]
-                gap = ahead[k] - (boxes.dims[i][0] + boxes.dims[j][0]) / 2
-                assert gap > 0.6, (boxes.names[i], boxes.names[j], gap)
-                pairs += 1
-    assert pairs > 40
