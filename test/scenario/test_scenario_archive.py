@@ -278,6 +278,7 @@ def test_nothing_can_be_set_or_written(tmp_path):
         with pytest.raises(TypeError):
             sensors['new'] = None  # type: ignore[index]
     assert isinstance(scenario.warnings, tuple)
+    assert active.poses is active.poses
     # What is given out is the caller's own.
     scenario.ego.at(t)[:] = 0
     tracks.at(t).poses[:] = 0

@@ -150,10 +150,8 @@ def times_us(value: object, path: str) -> Times:
     level = as_list(value, path)
     array = time_array(level)
     if array is None:
-        for i, element in enumerate(level):
-            if not is_time(element):
-                raise FieldError(f'{path}[{i}]', described(element), TIME)
-        raise FieldError(path, described(value), TIME)
+        i = next(i for i, element in enumerate(level) if not is_time(element))
+        raise FieldError(f'{path}[{i}]', described(level[i]), TIME)
     return array
 
 
