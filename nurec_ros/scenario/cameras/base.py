@@ -59,6 +59,11 @@ class CameraModelError(ValueError):
         super().__init__(f'{key}: found {self.found}, expected {expected}')
 
 
+def wrong(name: str, found: object, expected: str) -> CameraModelError:
+    """Return the error about a parameter."""
+    return CameraModelError(f'parameters.{name}', found, expected)
+
+
 def shown(value: object) -> str:
     """Return the value as one short piece of text for a message; short lists as they stand."""
     if not isinstance(value, (list, tuple)) or not 0 < len(value) <= _LONGEST_LIST:
@@ -92,17 +97,17 @@ def number(value: object, key: str) -> float:
     if abs(result) <= LARGEST:
         return result
     expected = f'number of at most {LARGEST:g}' if math.isfinite(result) else 'finite number'
-    raise CameraModelError(f'parameters.{key}', shown(value), f'a {expected}')
+    raise wrong(key, shown(value), f'a {expected}')
 
 
 def floats(value: object, key: str, count: int | None = None) -> tuple[float, ...]:
     """Return a tuple of finite floats, of `count` elements where that is given."""
     wanted = 'a list of numbers' if count is None else f'a list of {count} numbers'
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise CameraModelError(f'parameters.{key}', shown(value), wanted)
+        raise wrong(key, shown(value), wanted)
     result = tuple(number(item, f'{key}[{i}]') for i, item in enumerate(value))
     if count is not None and len(result) != count:
-        raise CameraModelError(f'parameters.{key}', f'{len(result)} numbers', wanted)
+        raise wrong(key, f'{len(result)} numbers', wanted)
     return result
 
 
@@ -110,16 +115,12 @@ def checked_size(model: CameraModel) -> None:
     """Check what every model has, and bring it to its exact types."""
     sides = floats(model.resolution, 'resolution', 2)
     if not all(side == int(side) and 1 <= side <= LARGEST_SIDE for side in sides):
-        raise CameraModelError(
-            'parameters.resolution', list(model.resolution), '[width, height] in whole pixels'
-        )
+        raise wrong('resolution', list(model.resolution), '[width, height] in whole pixels')
     point = floats(model.principal_point, 'principal_point', 2)
     fill(model, resolution=tuple(map(int, sides)), principal_point=point)
     if model.shutter_type not in SHUTTER_TYPES:
-        raise CameraModelError(
-            'parameters.shutter_type',
-            shown(model.shutter_type),
-            f'one of {", ".join(SHUTTER_TYPES)}',
+        raise wrong(
+            'shutter_type', shown(model.shutter_type), f'one of {", ".join(SHUTTER_TYPES)}'
         )
 
 
@@ -127,7 +128,7 @@ def checked_focal_length(model: PinholeCamera | FisheyeCamera) -> None:
     """Check that both numbers, fx and fy, are more than 0."""
     fx, fy = floats(model.focal_length, 'focal_length', 2)
     if not (fx > 0.0 and fy > 0.0):
-        raise CameraModelError('parameters.focal_length', [fx, fy], 'two numbers above 0')
+        raise wrong('focal_length', [fx, fy], 'two numbers above 0')
     fill(model, focal_length=(fx, fy))
 
 
@@ -135,7 +136,7 @@ def checked_max_angle(model: RoundLens) -> None:
     """Check that the field of view is more than nothing."""
     angle = number(model.max_angle, 'max_angle')
     if not angle > 0.0:
-        raise CameraModelError('parameters.max_angle', model.max_angle, 'an angle above 0 rad')
+        raise wrong('max_angle', model.max_angle, 'an angle above 0 rad')
     fill(model, max_angle=angle)
 
 

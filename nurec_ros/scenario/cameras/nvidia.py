@@ -38,12 +38,12 @@ from typing import ClassVar
 import numpy as np
 from nurec_ros.poses import Array
 from nurec_ros.scenario.cameras.base import (
-    CameraModelError,
     checked_max_angle,
     checked_size,
     floats,
     Mask,
     RoundLens,
+    wrong,
 )
 from nurec_ros.scenario.trajectory import fill
 
@@ -151,6 +151,7 @@ def _last_within(excess: Callable[[Array], Array], end: float) -> float:
 
 PIXELDIST_TO_ANGLE = 'PIXELDIST_TO_ANGLE'
 ANGLE_TO_PIXELDIST = 'ANGLE_TO_PIXELDIST'
+REFERENCES = f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}'
 MOST_COEFFICIENTS = 6
 # No lens spreads its edge this much more than its centre: it bounds the search for max_angle.
 _WIDEST_STRETCH = 16.0
@@ -179,37 +180,25 @@ class FthetaCamera(RoundLens):
         for name in ('pixeldist_to_angle_poly', 'angle_to_pixeldist_poly'):
             values = floats(getattr(self, name), name)
             if len(values) > MOST_COEFFICIENTS:
-                raise CameraModelError(
-                    f'parameters.{name}', f'{len(values)} coefficients', 'at most 6'
-                )
+                raise wrong(name, f'{len(values)} coefficients', 'at most 6')
             fill(self, **{name: values})
         if self.reference_poly not in (PIXELDIST_TO_ANGLE, ANGLE_TO_PIXELDIST):
-            raise CameraModelError(
-                'parameters.reference_poly',
-                self.reference_poly,
-                f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}',
-            )
-        reference = self._reference
+            raise wrong('reference_poly', self.reference_poly, REFERENCES)
+        reference, name = self._reference, f'{self.reference_poly.lower()}_poly'
         if len(reference) < 2 or not reference[1] > 0.0:
-            raise CameraModelError(
-                f'parameters.{self.reference_poly.lower()}_poly',
-                reference,
-                'the reference polynomial, with a positive linear coefficient',
-            )
+            expected = 'the reference polynomial, with a positive linear coefficient'
+            raise wrong(name, reference, expected)
         # What the lens adds to every distance, in pixels.
         constant = reference[0] if self._by_angle else reference[0] / reference[1]
         if not abs(constant) <= _LARGEST_CONSTANT:
-            raise CameraModelError(
-                f'parameters.{self.reference_poly.lower()}_poly[0]',
-                reference[0],
-                '0: what is on the axis is seen at the principal point',
-            )
+            expected = '0: what is on the axis is seen at the principal point'
+            raise wrong(f'{name}[0]', reference[0], expected)
         checked_max_angle(self)
         c, d, e = cde = floats(self.linear_cde, 'linear_cde', 3)
         if cde == (0.0, 0.0, 0.0):
             c, d, e = cde = (1.0, 0.0, 0.0)
         if not abs(c - d * e) > 1e-6:
-            raise CameraModelError('parameters.linear_cde', cde, 'an invertible [[c, d], [e, 1]]')
+            raise wrong('linear_cde', cde, 'an invertible [[c, d], [e, 1]]')
         fill(self, linear_cde=(c, d, e))
 
     @property
@@ -279,25 +268,20 @@ class Windshield:
     def __post_init__(self) -> None:
         where = 'external_distortion_parameters.'
         if self.reference_poly not in (FORWARD, BACKWARD):
-            raise CameraModelError(
-                f'parameters.{where}reference_poly', self.reference_poly, 'FORWARD or BACKWARD'
-            )
+            raise wrong(f'{where}reference_poly', self.reference_poly, 'FORWARD or BACKWARD')
         exact = POLYNOMIALS[:2] if self.reference_poly == FORWARD else POLYNOMIALS[2:]
         for name in POLYNOMIALS:
             values = floats(getattr(self, name), where + name)
             if len(values) not in _ORDER_OF_LENGTH and (values or name in exact):
-                lengths = ', '.join(str(length) for length in _ORDER_OF_LENGTH)
-                raise CameraModelError(
-                    f'parameters.{where}{name}',
-                    f'{len(values)} coefficients',
-                    f'a triangle of {lengths} coefficients',
-                )
+                lengths = ', '.join(map(str, _ORDER_OF_LENGTH))
+                expected = f'a triangle of {lengths} coefficients'
+                raise wrong(f'{where}{name}', f'{len(values)} coefficients', expected)
             fill(self, **{name: values})
         for horizontal, vertical in (POLYNOMIALS[:2], POLYNOMIALS[2:]):
             pair = getattr(self, horizontal), getattr(self, vertical)
             if all(pair) and not _turns_nothing_over(*pair):
-                raise CameraModelError(
-                    f'parameters.{where}{horizontal}',
+                raise wrong(
+                    f'{where}{horizontal}',
                     pair[0],
                     f'a glass that can be seen through: with {vertical}, angles that differ '
                     'stay different',

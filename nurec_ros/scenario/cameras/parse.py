@@ -27,14 +27,9 @@ from nurec_ros.scenario.cameras.base import (
     number,
     RoundLens,
     shown,
+    wrong,
 )
-from nurec_ros.scenario.cameras.nvidia import (
-    ANGLE_TO_PIXELDIST,
-    FthetaCamera,
-    PIXELDIST_TO_ANGLE,
-    POLYNOMIALS,
-    Windshield,
-)
+from nurec_ros.scenario.cameras.nvidia import FthetaCamera, POLYNOMIALS, REFERENCES, Windshield
 from nurec_ros.scenario.cameras.opencv import FisheyeCamera, PinholeCamera
 
 Parameters = Mapping[str, object]
@@ -201,7 +196,7 @@ def _pair(given: Parameters, name: str, short: tuple[str, str]) -> tuple[float, 
     for names in (short, (f'{name}_x', f'{name}_y'), (f'{name}_w', f'{name}_h')):
         if all(one in given for one in names):
             return number(given[names[0]], names[0]), number(given[names[1]], names[1])
-    raise CameraModelError(f'parameters.{name}', _MISSING, 'a list of 2 numbers')
+    raise wrong(name, _MISSING, 'a list of 2 numbers')
 
 
 def _focal_length(given: Parameters) -> tuple[float, float]:
@@ -217,9 +212,7 @@ def _list(given: Parameters, names: tuple[str, ...], count: int) -> tuple[float,
         if name in given:
             values = floats(given[name], name)
             if any(values[count:]):
-                raise CameraModelError(
-                    f'parameters.{name}', f'{len(values)} numbers', f'at most {count}'
-                )
+                raise wrong(name, f'{len(values)} numbers', f'at most {count}')
             return (*values, *(0.0,) * count)[:count]
     return (0.0,) * count
 
@@ -239,7 +232,7 @@ def _coefficients(
 
 def _name(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise CameraModelError(f'parameters.{key}', value, 'a name')
+        raise wrong(key, value, 'a name')
     return value.strip().upper().replace('-', '_')
 
 
@@ -249,9 +242,7 @@ def _reference(given: Parameters, polynomials: Mapping[str, tuple[float, ...]]) 
     named = [name for name, values in polynomials.items() if any(values)]
     if len(named) == 1:
         return named[0].upper().removesuffix('_POLY')
-    raise CameraModelError(
-        'parameters.reference_poly', _MISSING, f'{PIXELDIST_TO_ANGLE} or {ANGLE_TO_PIXELDIST}'
-    )
+    raise wrong('reference_poly', _MISSING, REFERENCES)
 
 
 def _linear_cde(value: object) -> tuple[float, float, float]:
@@ -283,18 +274,16 @@ def _windshield(value: object) -> Windshield | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise CameraModelError(f'parameters.{key}', shown(value), 'null or an object')
+        raise wrong(key, shown(value), 'null or an object')
     given = {name: item for name, item in value.items() if item is not None}
     kind = given.get('external_distortion_type', given.get('type', 'bivariate-windshield'))
     name = kind.lower().replace('_', '-') if isinstance(kind, str) else ''
     if name not in ('bivariate-windshield', 'windshield'):
-        raise CameraModelError(
-            f'parameters.{key}.external_distortion_type', kind, 'bivariate-windshield'
-        )
+        raise wrong(f'{key}.external_distortion_type', kind, 'bivariate-windshield')
     polynomials = {
         name: floats(given[name], f'{key}.{name}') for name in POLYNOMIALS if name in given
     }
     if 'reference_poly' not in given:
-        raise CameraModelError(f'parameters.{key}.reference_poly', _MISSING, 'FORWARD or BACKWARD')
+        raise wrong(f'{key}.reference_poly', _MISSING, 'FORWARD or BACKWARD')
     reference = _name(given['reference_poly'], f'{key}.reference_poly')
     return Windshield(reference_poly=reference, **polynomials)
