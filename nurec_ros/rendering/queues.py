@@ -85,12 +85,8 @@ class FrameQueue:
     """One source's jobs, oldest first; `delivering` while a thread takes from its head."""
 
     jobs: deque[Job] = field(default_factory=deque)
+    sent: int = 0
     delivering: bool = False
-
-    @property
-    def sent(self) -> int:
-        """Return how many are sent, or done, and not yet delivered."""
-        return sum(job.state != WAITING for job in self.jobs)
 
     @property
     def deliverable(self) -> bool:
@@ -145,6 +141,7 @@ class FrameQueues:
             chosen.sort(key=lambda job: job.rank)
         for job in chosen:
             job.state = FLYING
+            self._queues[job.source].sent += 1
         return chosen
 
     def requeue(self, job: Job, not_before: float = 0.0) -> bool:
@@ -161,6 +158,7 @@ class FrameQueues:
                 return False
         job.state = WAITING
         job.not_before = not_before
+        queue.sent -= 1
         return True
 
     def finish(self, job: Job, result: Frame | Cloud | Failure) -> FrameQueue | None:
@@ -171,6 +169,8 @@ class FrameQueues:
         goes before all that are not finished.
         """
         queue = self._queues[job.source]
+        if job.state == WAITING:
+            queue.sent += 1  # counted as sent until it is taken, like those that were
         job.state = FINISHED
         job.result = result
         if isinstance(result, Failure) and queue.jobs[0] is not job:
@@ -183,12 +183,16 @@ class FrameQueues:
         """Take out a sent job that will have no result; return its queue like `finish`."""
         queue = self._queues[job.source]
         queue.jobs.remove(job)
+        queue.sent -= 1
         job.obsolete = True
         return queue if queue.deliverable else None
 
     def take(self, queue: FrameQueue) -> Job | None:
         """Take the head of a queue if it is finished."""
-        return queue.jobs.popleft() if queue.jobs and queue.jobs[0].state == FINISHED else None
+        if queue.jobs and queue.jobs[0].state == FINISHED:
+            queue.sent -= 1
+            return queue.jobs.popleft()
+        return None
 
     @property
     def delivering(self) -> bool:
@@ -205,6 +209,7 @@ class FrameQueues:
             job.obsolete = True
         for queue in self._queues.values():
             queue.jobs.clear()
+            queue.sent = 0
         return jobs
 
     def _next(self, queue: FrameQueue, now: float) -> Job | None:

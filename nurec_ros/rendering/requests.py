@@ -83,13 +83,15 @@ class _PerSensor:
     """
     What the requests of a sensor share; shots by time: what those of the recorded ones add.
 
-    A shot is a request that holds no more than its window and its poses.
+    A shot is a request that holds no more than its window and its poses. Both are encoded: joined
+    they are a request, decoded faster than messages are merged.
     """
 
     sensor: Camera | Lidar
-    template: Message
+    message: type[Message]
+    template: bytes
     T_rig_sensor: Array
-    shots: dict[int, Message]
+    shots: dict[int, bytes]
 
 
 class RequestBuilder:
@@ -130,8 +132,8 @@ class RequestBuilder:
     def rig_poses(self, sensor: str, t_ns: int, ego: EgoMotion) -> Array:
         """Return T_map_rig (2, 4, 4) of an ego at both ends of an exposure, or of a spin."""
         found = self.scenario.lidars.get(sensor) or self._camera(sensor)
-        _, _, pose_times_ns = self._window(found, t_ns)
-        return ego.pose(np.array(pose_times_ns, dtype=np.int64)).matrix
+        times_ns = self._pose_times(found, t_ns, self._window(found, t_ns))
+        return ego.pose(np.array(times_ns, dtype=np.int64)).matrix
 
     def build(
         self,
@@ -150,13 +152,14 @@ class RequestBuilder:
         """
         kept = self._kept.get(sensor) or self._keep(sensor)
         shot = kept.shots.get(t_ns) if rig_poses is None else None
-        request = type(kept.template)()
-        request.CopyFrom(kept.template)
-        request.MergeFrom(self._shots(kept, [t_ns], rig_poses)[0] if shot is None else shot)
+        if shot is None:
+            (shot,) = self._shots(kept, [t_ns], rig_poses)
+        request = kept.message.FromString(kept.template + shot)
         request.scene_id = scene_id
         if with_tracks:
-            _, _, pose_times_ns = self._window(kept.sensor, t_ns)
-            request.dynamic_objects.extend(track_poses(self.scenario, *pose_times_ns))
+            window_us = request.frame_start_us, request.frame_end_us
+            times_ns = self._pose_times(kept.sensor, t_ns, window_us)
+            request.dynamic_objects.extend(track_poses(self.scenario, *times_ns))
         return request
 
     def _camera(self, name: str) -> Camera:
@@ -171,15 +174,15 @@ class RequestBuilder:
 
         Computed one by one, a pose costs several times the rest of the request.
         """
-        lidar = self.scenario.lidars.get(name)
-        if lidar is not None:
+        sensor: Camera | Lidar
+        if self.is_lidar(name):
+            sensor = self.scenario.lidars[name]
             device, _ = self.options.device_of(name)
             config = sensorsim_pb2.LidarSpec(lidar_type=LIDAR_TYPES[device])
             template = sensorsim_pb2.LidarRenderRequest(lidar_config=config)
-            kept = _PerSensor(lidar, template, self._T_rig_offset @ lidar.T_rig_lidar, {})
-            times_ns = lidar.spin_times_ns
+            T_rig_sensor, times_ns = sensor.T_rig_lidar, sensor.spin_times_ns
         else:
-            camera = self._camera(name)
+            sensor = self._camera(name)
             width, height = self.frame_size(name)
             template = sensorsim_pb2.RGBRenderRequest(
                 resolution_h=height,
@@ -189,36 +192,43 @@ class RequestBuilder:
                 # Meant for JPEG; left out it is 0, which no encoder takes.
                 image_quality=self.options.image_quality,
             )
-            kept = _PerSensor(camera, template, self._T_rig_offset @ camera.T_rig_camera, {})
-            times_ns = camera.frame_times_ns
+            T_rig_sensor, times_ns = sensor.T_rig_camera, sensor.frame_times_ns
+        T_rig_sensor = self._T_rig_offset @ T_rig_sensor
+        encoded = template.SerializeToString()
+        kept = _PerSensor(sensor, type(template), encoded, T_rig_sensor, {})
         times = (times_ns[:, 1] // 1000 * 1000).tolist()
         kept.shots.update(zip(times, self._shots(kept, times)))  # noqa: B905 (one for each)
         self._kept[name] = kept
         return kept
 
-    def _window(self, sensor: Camera | Lidar, t_ns: int) -> tuple[int, int, tuple[int, int]]:
-        """Return the window (us) of a frame or spin, and the times (ns) of both of its poses."""
+    def _window(self, sensor: Camera | Lidar, t_ns: int) -> tuple[int, int]:
         recorded = self.options.shutter == 'recorded'
-        start_us, end_us = window(sensor, t_ns, recorded, self._first_us, self._last_us)
-        if isinstance(sensor, Camera) and not recorded:
+        return window(sensor, t_ns, recorded, self._first_us, self._last_us)
+
+    def _pose_times(
+        self, sensor: Camera | Lidar, t_ns: int, window_us: tuple[int, int]
+    ) -> tuple[int, int]:
+        """Return the times (ns) of both poses of a frame or spin, given its window (us)."""
+        if isinstance(sensor, Camera) and self.options.shutter != 'recorded':
             # It shows the instant itself, not 1 us: both poses are the one at the stamp.
-            return start_us, end_us, (t_ns, t_ns)
-        return start_us, end_us, (start_us * 1000, end_us * 1000)
+            return t_ns, t_ns
+        return window_us[0] * 1000, window_us[1] * 1000
 
     def _shots(
         self, kept: _PerSensor, times_ns: Sequence[int], rig_poses: Array | None = None
-    ) -> list[Message]:
+    ) -> list[bytes]:
         windows = [self._window(kept.sensor, t_ns) for t_ns in times_ns]
         T_map_rig = rig_poses
         if T_map_rig is None:
-            times = np.array([pose_times_ns for *_, pose_times_ns in windows], dtype=np.int64)
-            T_map_rig = self.scenario.ego.at(times.reshape(-1))
+            both = zip(times_ns, windows)  # noqa: B905 (one for each)
+            times = [self._pose_times(kept.sensor, *one) for one in both]
+            T_map_rig = self.scenario.ego.at(np.array(times, dtype=np.int64).reshape(-1))
         T_map_sensor = T_map_rig @ kept.T_rig_sensor
         shots = []
-        for index, (start_us, end_us, _) in enumerate(windows):
-            shot = type(kept.template)(frame_start_us=start_us, frame_end_us=end_us)
+        for index, (start_us, end_us) in enumerate(windows):
+            shot = kept.message(frame_start_us=start_us, frame_end_us=end_us)
             _fill_pair(shot.sensor_pose, T_map_sensor[2 * index], T_map_sensor[2 * index + 1])
-            shots.append(shot)
+            shots.append(shot.SerializeToString())
         return shots
 
 
