@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 import json
 from pathlib import Path
 import shutil
@@ -35,7 +34,6 @@ import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.demo.recording import (
     Diagnostics,
-    due_times,
     fields_of,
     last_due,
     PLAYER,
@@ -45,6 +43,7 @@ from nurec_ros.demo.recording import (
     Topic,
 )
 from nurec_ros.demo.resources import DemoError
+from nurec_ros.playback import camera_times
 from nurec_ros.ros.conversions import time_of
 from nurec_ros.ros.names import topic_names
 from nurec_ros.scenario import Scenario
@@ -142,9 +141,18 @@ def record_drive(
         recorder.measuring = False
         span_ns = first_us * 1000, watch.state['current_time_us'] * 1000
         scenario_s = (span_ns[1] - span_ns[0]) / 1e9
-        images = {tokens[name]: scenario.cameras[name].frame_times_ns for name in cameras}
-        clouds = {tokens[name]: one.spin_times_ns for name, one in scenario.lidars.items()}
-        watch.settle(*map(partial(due_times, span_ns=span_ns), (images, clouds), rates_hz))
+        image_hz, cloud_hz = rates_hz
+        images = {
+            tokens[name]: camera_times(
+                scenario.cameras[name].frame_times_ns[:, 1], *span_ns, image_hz
+            )
+            for name in cameras
+        }
+        clouds = {
+            tokens[name]: camera_times(lidar.spin_times_ns[:, 1], *span_ns, cloud_hz)
+            for name, lidar in scenario.lidars.items()
+        }
+        watch.settle(images, clouds)
         remarks = [*added, *rendering(watch.diagnostics, names)]
         remarks += rendering(watch.diagnostics, lidars, 'clouds')
         remarks += skipped_text(recorder.skipped)
@@ -192,9 +200,8 @@ class Watch:
     def __init__(self, recording: Path, check: Callable[[], None]) -> None:
         self.state: dict[str, Any] = {}
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
-        # The newest messages, as they came.
+        # The newest message, as it came.
         self.odometry = b''
-        self.transforms = b''
         self._check = check
         self._steps = 0
         self._context = rclpy.Context()
@@ -214,7 +221,6 @@ class Watch:
             f'{PLAYER}/state': self._on_state,
             f'{PLAYER}/odom': self._on_odometry,
             '/diagnostics': self._on_diagnostics,
-            '/tf': self._on_transforms,
         }
         self.recorder = Recorder(self._node, recording, listeners)
 
@@ -259,29 +265,22 @@ class Watch:
         """
         patience = Patience(say)
         began = time.monotonic()
-        while not self._is_ready(cameras):
+        while missing := self._missing(cameras):
             limit_s = COMPILING_S if may_be_compiling(self.diagnostics) else timeout_s
             if time.monotonic() - began > limit_s:
-                raise DemoError(f'{self._missing(cameras)} after {limit_s:g} s')
-            patience.note(lambda: self._missing(cameras))
+                raise DemoError(f'{missing} after {limit_s:g} s')
+            patience.note(missing)
             self.step()
 
-    def _is_ready(self, cameras: Sequence[str]) -> bool:
-        return bool(
-            self.state.get('scenario')
-            and self._clients['play'].service_is_ready()
-            and all(self.image_count(camera) for camera in cameras)
-            and self._count('/tf')
-        )
-
     def _missing(self, cameras: Sequence[str]) -> str:
+        """Return what is not there yet, '' where all is."""
         if not self.state.get('scenario'):
             return f'the player says nothing on {PLAYER}/state'
         if not self._clients['play'].service_is_ready():
             return f'the player has no service {PLAYER}/play'
         silent = [camera for camera in cameras if not self.image_count(camera)]
         if not silent:
-            return 'nothing on /tf'
+            return '' if self._count('/tf') else 'nothing on /tf'
         renderer = next(
             (text for name, (text, _) in self.diagnostics.items() if name.endswith(': renderer')),
             'nothing',
@@ -330,16 +329,13 @@ class Watch:
             last = last_due(times, self.diagnostics)
             if not self.recorder.has({f'{PLAYER}/{s}/{topic}': t for s, t in last.items()}):
                 return False
-        last = deserialize_message(self.transforms, TFMessage) if self.transforms else TFMessage()
+        last = deserialize_message(self.recorder.topics['/tf'].last, TFMessage)
         newest_ns = max((time_of(one.header.stamp) for one in last.transforms), default=0)
         return newest_ns // 1000 >= int(self.state['current_time_us'])
 
     def _on_state(self, data: bytes) -> None:
         status = deserialize_message(data, DiagnosticStatus)
         self.state = {key: json.loads(value) for key, value in fields_of(status).items()}
-
-    def _on_transforms(self, data: bytes) -> None:
-        self.transforms = data
 
     def _on_odometry(self, data: bytes) -> None:
         self.odometry = data
@@ -394,14 +390,11 @@ class Patience:
         self._pause_s = SAID_AGAIN_S
         self._said = ''
 
-    def note(self, reason: Callable[[], str]) -> None:
+    def note(self, reason: str) -> None:
         """Say the reason, if it is time to say something and there is something new."""
-        if self._now() < self._next:
-            return
-        text = reason()
-        if text != self._said:
-            self._say(f'waiting: {text}')
-            self._said = text
+        if self._now() >= self._next and reason != self._said:
+            self._say(f'waiting: {reason}')
+            self._said = reason
             self._next = self._now() + self._pause_s
             self._pause_s = min(2 * self._pause_s, MOST_SAID_AGAIN_S)
 

@@ -36,7 +36,6 @@ from nurec_ros.demo.drawing import Points, Pose2D
 from nurec_ros.demo.overview import Drive, RoadUser
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.export.bag import add_topic, message_class
-from nurec_ros.playback import camera_times
 from nurec_ros.ros.conversions import time_of
 from nurec_ros.ros.sensor_topics import points_of
 from rclpy.node import Node
@@ -199,14 +198,6 @@ def rendering(diagnostics: Diagnostics, sensors: Sequence[str], what: str = 'ima
     if dropped:
         remarks.append(f'{dropped} {what} were dropped')
     return remarks + [f'{sensor}: {text}' for sensor, text in failed.items()]
-
-
-def due_times(
-    exposures_ns: Mapping[str, NDArray[np.int64]], rate_hz: float, span_ns: tuple[int, int]
-) -> dict[str, NDArray[np.int64]]:
-    """Return when sensors are due in a span, from starts and ends of exposures (F, 2)."""
-    found = exposures_ns.items()
-    return {name: camera_times(times[:, 1], *span_ns, rate_hz) for name, times in found}
 
 
 def last_due(

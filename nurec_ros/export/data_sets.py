@@ -78,12 +78,6 @@ def images_of(timeline: Timeline, bag: Path, camera: str) -> Iterator[tuple[int,
             yield t_ns, ending, compressed.data.tobytes()
 
 
-def clouds_of(timeline: Timeline, bag: Path, lidar: str) -> Iterator[tuple[int, bytes]]:
-    """Yield stamp and points of a lidar's clouds as KITTI has them: x y z intensity, float32."""
-    for _, t_ns, data in _messages(bag, f'{timeline.node}/{timeline.tokens[lidar]}/points'):
-        yield t_ns, points_of(deserialize_message(data, PointCloud2)).tobytes()
-
-
 def _messages(bag: Path, *topics: str) -> Iterator[tuple[str, int, bytes]]:
     """Yield topic, time and bytes of the first of the topics that a bag has."""
     with Reader(bag) as reader:
@@ -113,8 +107,10 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
     for lidar in timeline.lidars:
         place = folder / tokens[lidar]
         place.mkdir(exist_ok=True)
-        for t_ns, data in clouds_of(timeline, bag, lidar):
-            (place / f'{t_ns}.bin').write_bytes(data)
+        for _, t_ns, data in _messages(bag, f'{timeline.node}/{tokens[lidar]}/points'):
+            # x y z intensity, float32, as KITTI has them.
+            points = points_of(deserialize_message(data, PointCloud2))
+            (place / f'{t_ns}.bin').write_bytes(points.tobytes())
             stamps.setdefault(t_ns, [])
     models = {camera: builder.output_model(camera) for camera in sizes}
     document = {

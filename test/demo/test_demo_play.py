@@ -123,7 +123,7 @@ def test_what_is_waited_for_is_said_once_and_what_counts_less_and_less_often():
         clock, said = Clock(), list[str]()
         patience = Patience(said.append, clock)
         for _ in range(301):
-            patience.note(lambda: text(clock.now - 100))
+            patience.note(text(clock.now - 100))
             clock.now += 1
         return said
 
