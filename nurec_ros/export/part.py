@@ -211,10 +211,10 @@ class Kept:
         self._reader.open()
         wanted = [one for one in self._reader.connections if one.topic in topics]
         # Where none is wanted, rosbags would give all.
-        self._messages = self._reader.messages(connections=wanted) if wanted else iter(())
+        messages = self._reader.messages(connections=wanted) if wanted else ()
+        self._moments = groupby(messages, key=lambda message: message[1])
         self._t_ns = 0
         self._moment: dict[str, bytes] = {}
-        self._next = next(self._messages, None)
 
     def has(self, frame: Due) -> bool:
         """Return whether a frame is here, and need not be rendered."""
@@ -223,18 +223,9 @@ class Kept:
     def take(self, topic: str, t_ns: int) -> bytes | None:
         """Return a message, None where the frame came without it."""
         while self._t_ns < t_ns:
-            self._read_moment()
+            self._t_ns, messages = next(self._moments, (sys.maxsize, ()))
+            self._moment = {connection.topic: bytes(data) for connection, _, data in messages}
         return self._moment.get(topic) if self._t_ns == t_ns else None
-
-    def _read_moment(self) -> None:
-        self._moment.clear()
-        if self._next is None:
-            self._t_ns = sys.maxsize
-            return
-        self._t_ns = self._next[1]
-        while self._next is not None and self._next[1] == self._t_ns:
-            self._moment[self._next[0].topic] = bytes(self._next[2])
-            self._next = next(self._messages, None)
 
     def close(self) -> None:
         """Leave the bag."""
