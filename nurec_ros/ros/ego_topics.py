@@ -28,12 +28,13 @@ import time
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 import numpy as np
+from numpy.typing import NDArray
 from nurec_ros.driving import AckermannCommand, DrivenEgo, InputError, TimedPose, TwistCommand
 from nurec_ros.driving.ego import BY_POSE
 from nurec_ros.driving.inputs import check_frame, Input
 from nurec_ros.driving.recorded_path import Waypoint
 from nurec_ros.errors import ConfigurationError
-from nurec_ros.playback.clock import regular_times, Schedule
+from nurec_ros.playback.clock import regular_times
 from nurec_ros.poses import Pose
 from nurec_ros.ros.conversions import (
     pose_stamped,
@@ -313,7 +314,7 @@ class EgoSensors:
         self._settings = settings
         self._scenario: Scenario | None = None
         self._driver: DrivenEgo | None = None
-        self._schedule = Schedule({})
+        self._times_ns: dict[str, NDArray[np.int64]] = {}
         self._motion: InertialMotion | None = None
         self._imu: Publication | None = None
         self._fix: Publication | None = None
@@ -338,9 +339,9 @@ class EgoSensors:
         settings = self._settings
         rates = {'imu': settings.imu_rate, 'fix': settings.fix_rate}
         range_ns = settings.range_ns(scenario)
-        self._schedule = Schedule(
-            {name: regular_times(rate, *range_ns) for name, rate in rates.items() if rate}
-        )
+        self._times_ns = {
+            name: regular_times(rate, *range_ns) for name, rate in rates.items() if rate
+        }
         on_earth = scenario.T_earth_map is not None
         if settings.imu_rate and self._imu is None:
             self._imu = self._outlet.advertise(Imu, '~/imu', reliable(DEPTH))
@@ -357,8 +358,10 @@ class EgoSensors:
         topics = {'imu': (self._imu, self._publish_imu), 'fix': (self._fix, self._publish_fix)}
         for name, (publication, publish) in topics.items():
             if publication is not None and publication.subscribers:
-                for due in self._schedule.due(after_ns, until_ns, [name]):
-                    publish(publication, due.t_ns)
+                times_ns = self._times_ns[name]
+                first, last = np.searchsorted(times_ns, (after_ns, until_ns), side='right')
+                for t_ns in times_ns[first:last].tolist():
+                    publish(publication, t_ns)
 
     def _publish_imu(self, publication: Publication, t_ns: int) -> None:
         found = self._inertial(t_ns)
