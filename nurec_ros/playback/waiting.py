@@ -158,8 +158,6 @@ class Showing:
         moment, is to come after a jump back.
         """
         jump = self._jump
-        if jump is None:
-            return []
         if isinstance(jump, ShowJump):
             if self._now() - self._posed_ns < self._quiet_ns or delivering:
                 return []
