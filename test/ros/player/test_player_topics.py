@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What topics show that is special: names, a second player, QoS, colours, no box, an IMU."""
+"""What topics show that is special: names, a second player, QoS, colours, lanes, an IMU."""
 
 from test.scenario.test_road_map import earth_pose, road, xodr
 from test.support.archives import build_archive, CAMERAS, example_tracks, REMOVED, START_US
