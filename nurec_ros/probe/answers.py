@@ -76,10 +76,9 @@ class Stage:
     """
     One step of the probe.
 
-    name: of a fixed set (resolve, tcp, channel, health, service, version, config, scenes, cameras,
-    render, batch, sizes, images, lidar); status: pass, note (worth knowing, nothing broken), fail,
-    or skip (an earlier failure left nothing to try); remedy: one sentence, with every failure;
-    details: further values for JSON.
+    name: one of STAGES; status: pass, note (worth knowing, nothing broken), fail, or skip (an
+    earlier failure left nothing to try); remedy: one sentence, with every failure; details:
+    further values for JSON.
     """
 
     name: str

@@ -39,6 +39,7 @@ FRONT_FTHETA = {
     'linear_cde': sim.LinearCde(linear_c=1.0),
 }
 _REPLIES = {
+    'Check': health_pb2.HealthCheckResponse,
     'get_version': common_pb2.VersionId,
     'get_available_scenes': common_pb2.AvailableScenesReturn,
     'get_available_cameras': sim.AvailableCamerasReturn,
@@ -76,9 +77,9 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.channel.close()
 
-    def method(self, name: str) -> Any:
+    def method(self, name: str, prefix: str = '') -> Any:
         return self.channel.unary_unary(
-            f'/{self.prefix}/{name}',
+            f'/{prefix or self.prefix}/{name}',
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=_REPLIES[name].FromString,
         )
@@ -90,11 +91,7 @@ class Client:
         return self.method(name).future(request, timeout=timeout)
 
     def health(self, service: str = '', timeout: float = 20.0) -> str:
-        check = self.channel.unary_unary(
-            f'/{HEALTH}/Check',
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
+        check = self.method('Check', HEALTH)
         reply = check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 

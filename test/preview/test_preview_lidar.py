@@ -37,6 +37,7 @@ STREET = [
     car('b', (-9.0, -3.5, 0.0), math.pi, label='bus', dims=(11.0, 2.5, 3.1)),
     car('c', (8.0, -5.0, 0.0), label='person', dims=(0.6, 0.6, 1.8)),
     car('d', (15.0, -9.5, 0.0), 1.0, label='heavy_truck', dims=(8.0, 2.5, 3.4)),
+    car('overhead', (0.6, 0.2, 6.0), dims=(2.0, 2.0, 0.5)),
 ]
 STANDING = (np.array([box[3][0] for box in STREET]), np.array([box[2] for box in STREET]))
 BEAMS = (beams(PANDAR, 24, 120).elevations, 120)

@@ -103,16 +103,12 @@ def test_the_ego_trajectory_is_the_recorded_one(client, scenario, rig):
         np.testing.assert_allclose(matrix(entry.pose), expected, atol=1e-4)
 
 
-def test_an_unknown_scene_is_not_found_and_the_known_one_named(client, scenario):
-    requests = {
-        'get_available_cameras': sim.AvailableCamerasRequest,
-        'get_available_trajectories': sim.AvailableTrajectoriesRequest,
-    }
-    for method, message in requests.items():
-        code, text = refused(lambda m=method, r=message: client.call(m, r(scene_id='no-such')))
-        assert code is grpc.StatusCode.NOT_FOUND
-        assert 'no-such' in text
-        assert scenario.scene_id in text
+@pytest.mark.parametrize('what', ['Cameras', 'Trajectories'])
+def test_an_unknown_scene_is_not_found_and_the_known_one_named(client, scenario, what):
+    asked = getattr(sim, f'Available{what}Request')(scene_id='no-such')
+    code, text = refused(lambda: client.call(f'get_available_{what.lower()}', asked))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert f"'no-such' is not available; this server has: {scenario.scene_id}" in text
 
 
 def test_the_loaded_scenes_are_told_as_alpasim_reads_them(scenario, other_scenario):
