@@ -192,9 +192,9 @@ def test_the_first_signal_ends_everything(street: Path, tmp_path: Path):
     scenario, folder = Scenario.load(street), tmp_path / 'demo'
 
     def signals(process: subprocess.Popen[str], line: str) -> None:
-        # Of several that come at once the system hands on the lowest first.
+        # Of several that come at once the lowest is handed on first, which is the first here.
         if line.startswith('playing '):
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
                 process.send_signal(number)
 
     with FakeServer(held(scenario), scenes=[scenario.scene_id]) as server:
