@@ -336,14 +336,18 @@ def _threads() -> ThreadPoolExecutor:
     """
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix='preview')
     begun = threading.Event()
+    # As gRPC's loop will be: a server that cannot begin it keeps its port, and has no stop.
+    spare = threading.Thread(target=begun.wait, name='preview-spare')
     try:
         for _ in range(_THREADS):
             pool.submit(begun.wait)
+        spare.start()
     except RuntimeError:
         begun.set()
         pool.shutdown(wait=True)
         raise
     begun.set()
+    spare.join()
     return pool
 
 

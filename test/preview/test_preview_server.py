@@ -35,6 +35,7 @@ from nurec_ros.errors import ConfigurationError, ScenarioError
 from nurec_ros.preview import paint, scene
 from nurec_ros.preview.behaviour import Behaviour
 from nurec_ros.preview.server import MAX_WATCHERS, PreviewServer
+from nurec_ros.preview.service import MAX_QUEUED
 from nurec_ros.rendering.protos import health_pb2
 import pytest
 
@@ -143,7 +144,8 @@ def test_a_crash_takes_the_whole_batch_and_can_be_handed_to_the_caller(scenario)
         assert crashed.is_set()
 
 
-@pytest.mark.parametrize('allowed', [0, 40])
+# None, some of its own, all of those and not gRPC's.
+@pytest.mark.parametrize('allowed', [0, 40, MAX_QUEUED + MAX_WATCHERS + 16])
 def test_threads_that_are_refused_fail_the_start_and_not_the_next(scenario, monkeypatch, allowed):
     begin, left = threading.Thread.start, [allowed]
 
