@@ -158,6 +158,7 @@ def turned(scale=(1.0, 1.0, 1.0)):
         ('ackermann', (1.0,), 'is (1.0,), expected two numbers (speed, steering angle), or an Ac'),
         ('twist', 5, 'the action is 5, expected two numbers (speed, yaw rate), or a TwistCommand'),
         ('ackermann', np.eye(4), 'the action is an array of shape (4, 4), expected two numbers'),
+        ('twist', (1.0, 2.0, 3.0), 'the action is (1.0, 2.0, 3.0), expected two numbers'),
         ('twist', ('fast', 0.0), "the action is ('fast', 0.0), expected two numbers"),
         ('twist', ((1.0, 2.0), 3.0), 'the action is ((1.0, 2.0), 3.0), expected two numbers'),
         ('twist', Pose(np.zeros(3), np.array((0, 0, 0, 1))), 'the action is a Pose, expected two'),

@@ -111,6 +111,7 @@ def test_a_wrong_rate_is_refused_with_the_range(value: object, found: str):
         ('map_frame', '', "parameter 'map_frame' is ''; expected a frame name"),
         ('base_frame', '/base_link', "is '/base_link'; expected a frame name without blanks"),
         ('odom_frame', 'a b', "is 'a b'; expected a frame name without blanks"),
+        ('frame_prefix', '/p', "is '/p'; expected a frame name"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: object, sentence: str):

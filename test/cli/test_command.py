@@ -145,6 +145,13 @@ def test_nobody_reads_the_probe(start, scenario_path, stdout, code, words, as_js
     assert ended(start('probe', *arguments, *as_json, stdout=stdout)) == (code, words)
 
 
+@pytest.mark.parametrize('stdout', DEAF)
+def test_nobody_reads_the_example(start, tmp_path, stdout):
+    path = tmp_path / 'street.usdz'
+    assert ended(start('example', path, '--duration', '1', stdout=stdout)) == (0, '')
+    assert path.stat().st_size > 100_000
+
+
 @ROS
 @pytest.mark.parametrize('stdout', DEAF)
 def test_nobody_reads_what_the_player_logs_to_stdout(start, stdout, monkeypatch):

@@ -103,6 +103,8 @@ def test_help_has_examples_that_can_be_typed_and_says_what_exit_codes_mean(name,
     assert errors == ''
     assert text.startswith(f'usage: nurec_{name} ')
     assert re.search(r'^exit codes: 0 .*, 2 .*', text, re.MULTILINE | re.DOTALL)
+    # The words of the two drivers stand side by side.
+    assert {'follow': 'pure pursuit', 'autoware': 'autoware_control_msgs'}.get(name, '') in text
     examples = re.search(r'^examples:\n((?:  .*\n)+)', text, re.MULTILINE)
     assert examples
     for line in examples[1].splitlines():
@@ -205,6 +207,7 @@ MISTAKES = [
     ('info', ['a', '--plot', 'x.jpg'], 2, 'x.jpg does not end in .png'),
     ('info', ['.'], 1, 'there is no .usdz file in .'),
     ('preview', ['--usdz', 'x', '--port', '70000'], 2, "'70000', expected a number from 0 to 65"),
+    ('probe', ['--usdz', 'x', '--resolution-scale', '3'], 2, "'3', expected a number from 0.01"),
     ('demo', ['--rate', 'fast'], 2, "'fast', expected a number from 0.01 to 100"),
 ]
 

@@ -260,7 +260,7 @@ def test_what_cannot_be_is_named_by_its_option(scenario_path, closed, arguments,
 
 
 def test_a_camera_without_a_model_is_named(tmp_path, run):
-    mount = next(iter(CAMERAS.values()))[1]
+    front, (_, mount) = next(iter(CAMERAS.items()))
     path = write_scene(tmp_path / 'half.usdz', cameras={**CAMERAS, 'camera_x': (None, mount)})
     scenario = Scenario.load(path)
     assert scenario.warnings
@@ -268,8 +268,11 @@ def test_a_camera_without_a_model_is_named(tmp_path, run):
     with serve(scenario) as server:
         common = ('probe', '--usdz', path, '--server', server.address, '--output', tmp_path)
         text, as_json = run(*common), run(*common, '--json')
-    assert (text.code, as_json.code) == (0, 0)
+        one = run(*common, '--cameras', front)
+    assert (text.code, as_json.code, one.code) == (0, 0, 0)
     assert words in text.out
+    assert words not in one.out
+    assert '3 replies saved' in one.out
     assert json.loads(as_json.out)['warnings'] == list(scenario.warnings)
     assert text.err.splitlines() == [f'nurec_probe: warning: {w}' for w in scenario.warnings]
     assert as_json.err == ''

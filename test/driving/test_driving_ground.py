@@ -127,6 +127,10 @@ def test_a_short_path_is_a_point():
         assert path.at_time(T0 + SECOND) == 0.0
         # Nothing says which way leads on: the whole distance counts.
         assert path.deviation(3.0, -4.0, 0.0, 0.0).lateral_m == -5.0
+    stood = trajectory(np.array((7.0, 8.0, 9.0)) + still, Rotation.from_euler('Z', [[0.3]] * 50))
+    ego = turning(5.0, 0.0, stood)
+    assert after(ego, 2.0).position[2] == pytest.approx(9.0, abs=0.02)
+    assert abs(ego.deviation(ego.passed_ns).lateral_m) == pytest.approx(10.0, abs=0.1)
 
 
 def test_a_reversed_recording_has_its_own_left():

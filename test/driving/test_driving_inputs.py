@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Inputs that cannot be used, and what collides."""
+"""Inputs that cannot be used, floods of them, and what collides."""
 
 from contextlib import suppress
 from functools import partial
@@ -139,6 +139,19 @@ def test_a_stamp_of_long_ago_does_not_count():
             ego.put(AckermannCommand(stamp, 900.0, 0.5), halted=True)
     ego.advance_to(T0 + SECOND + SECOND // 2)
     np.testing.assert_allclose(ego.pose(ego.passed_ns).position, (0.375, 0, 0), atol=1e-9)
+
+
+def test_a_flood_of_commands_is_taken():
+    """Each counts from its stamp on, of ten in one tick too: a millisecond of 1 m/s, one of 2."""
+    ego = DrivenEgo(straight(speed=0.0), T0, source='twist')
+    for k in range(2000):
+        t_ns = T0 + k * 1_000_000
+        ego.put(TwistCommand(t_ns + 5_000_000, 1.0 + (k % 2), 0.001 * (k % 3 - 1)))
+        if k % 10 == 0:
+            ego.advance_to(t_ns)
+    ego.advance_to(T0 + 2 * SECOND)
+    assert ego.pose(ego.passed_ns).position[0] == pytest.approx(1.5 * 1.995, abs=0.05)
+    assert not ego.starved
 
 
 def test_no_input_leads_to_a_place_that_is_not_finite():

@@ -86,6 +86,7 @@ def start(make_node: Callable[..., Any]) -> Callable[..., Started]:
     ('override', 'sentence'),
     [
         ('rate:=300', "parameter 'rate' is 300; expected a number, 0.01 to 100"),
+        ('cameras:=front', "parameter 'cameras' is 'front'; expected a list of strings"),
         ('rig_offset:=[0.0, 0.0, .nan, 0.0, 0.0, 0.0]', 'expected a list of 6 finite numbers'),
         ('server:=nowhere', "server is 'nowhere', expected HOST:PORT"),
         ('base_frame:=map', "'map_frame' and 'base_frame' both name the frame 'map'"),

@@ -250,6 +250,16 @@ def test_where_the_roadway_ends_unpainted_is_its_edge():
     assert found == {0: [(0, 100, 'unmarked')], -3: [(0, 50, 'unmarked'), (50, 100, 'solid')]}
 
 
+def test_pieces_follow_the_curve_and_share_their_ends():
+    bend = '<geometry s="0" x="0" y="0" hdg="0" length="60"><arc curvature="0.05"/></geometry>'
+    _, solid, broken = lines(road(bend, lanes=lane(-1, 'driving', (0, 'solid'), (25, 'broken'))))
+    np.testing.assert_array_equal(solid[-1], broken[0])
+    # 25 m along a left turn of 20 m, 3 m outside of it.
+    at = (23 * math.sin(25 / 20), 20 - 23 * math.cos(25 / 20), 0)
+    np.testing.assert_allclose(solid[-1], at, atol=1e-9)
+    np.testing.assert_allclose(np.hypot(broken[:, 0], broken[:, 1] - 20), 23, atol=1e-9)
+
+
 @pytest.mark.parametrize('place', ['', 'sOffset="far"', 'sOffset="nan"'])
 def test_a_mark_without_a_place_counts_from_the_start(place):
     lanes = lane(-1, 'driving').replace('</lane>', f'<roadMark {place} type="solid"/></lane>')

@@ -116,6 +116,7 @@ def test_single_frame_times_of_which_a_broken_one_spares_the_others(tmp_path, li
         (5, '5'),
         ([], 'an empty list'),
         ([1], 'a list of 1'),
+        ([1, 2, 3], 'a list of 3'),
         ([7, 7], '[7, 7]'),
         (['a', 'b'], "['a', 'b']"),
         ([1, NAN], '[1, nan]'),

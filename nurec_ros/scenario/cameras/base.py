@@ -26,6 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 import math
+from numbers import Real
 from typing import ClassVar, NamedTuple, TYPE_CHECKING
 
 import numpy as np
@@ -89,7 +90,7 @@ LARGEST = 1e9
 
 def number(value: object, key: str) -> float:
     """Return a finite float, or name the key that is none."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     try:
         result = float(value) if is_number else math.nan  # type: ignore[arg-type]
     except OverflowError:

@@ -220,6 +220,7 @@ def test_data_files_fit_to_a_fraction_of_a_pixel(request, fixture):
         fitted, residual = model.fit('equidistant')
         errors = _errors(model, fitted)
         assert residual.rms_px == pytest.approx(math.sqrt((errors**2).mean()), rel=0.2)
+        assert residual.max_px == pytest.approx(errors.max(), rel=0.2)
         assert residual.rms_px < 0.05, name
         assert residual.max_px < 0.2, name
         assert fitted.resolution == model.resolution
@@ -245,7 +246,7 @@ def test_residual_is_what_opencv_sees(kind, parameters):
     fitted, residual = model.fit('equidistant')
     assert fitted.windshield is None
     errors = _errors(model, fitted)
-    assert residual.max_px * 0.5 <= errors.max() <= residual.max_px * 1.05 + 1e-6
+    assert residual.max_px * 0.9 <= errors.max() <= residual.max_px * 1.05 + 1e-6
     # It never folds inside the image.
     assert fitted.view_angle == pytest.approx(fitted.max_angle)
     pixels = pixel_grid(fitted.resolution, 50)

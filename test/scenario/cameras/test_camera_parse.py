@@ -325,6 +325,13 @@ def test_broken_glass_is_named(changed, value, at, words):
     assert str(said) == tinted
 
 
+def test_numbers_of_numpy_are_taken():
+    given = {'resolution': np.array([1920, 1080]), 'max_angle': np.float32(1.25)}
+    model = parsed('ftheta', {**FRONT_WIDE, **given})
+    assert model.resolution == (1920, 1080)
+    assert (type(model.resolution[0]), model.max_angle) == (int, 1.25)
+
+
 def test_what_was_found_is_said_in_the_words_of_json():
     for name, value, found in (
         ('max_angle', '1', "'1'"),
