@@ -141,6 +141,26 @@ def test_a_server_of_2025_does_not_know_the_later_calls_and_draws_all_the_same(p
     assert client.call('get_version').version_id.endswith('-v1')
 
 
+def test_a_renamed_service_answers_under_its_new_name_alone(play, scenario):
+    prefix = 'nurec.grpc.protos.sensorsim.SensorsimService'
+    client = play(service_prefix=prefix)
+    assert refused(lambda: client.call('get_version'))[0] is grpc.StatusCode.UNIMPLEMENTED
+    client.prefix = prefix
+    assert client.call('render_rgb', request(scenario)).image_bytes
+    assert client.health(prefix) == 'SERVING'
+
+
+def test_an_aspect_that_leads_to_no_size_is_refused(play, scenario):
+    """One that is kept: probe/test_probe_run.py."""
+    client = play(native_aspect=(65535, 1), health=False)
+    code, text = refused(lambda: client.call('render_rgb', request(scenario, resolution_h=1080)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert '70777800x1080 is more than this server draws' in text
+    # It serves without health, which can be neither asked nor watched.
+    for call in (client.health, lambda: next(watch(client))):
+        assert refused(call)[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
 def test_while_it_starts_everything_is_unavailable(play, scenario):
     client = play(startup_s=1000.0)
     assert client.health() == 'NOT_SERVING'
@@ -178,6 +198,13 @@ def test_after_the_slow_first_frame_all_goes_on_and_is_counted(play, scenario):
     code, text = refused(lambda: client.call('render_rgb', request(scenario, resolution_w=49)))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 'CUDA out of memory' in text
+
+
+def test_latency_holds_the_frame_but_not_health(play, scenario):
+    client = play(latency_s=1000.0)
+    code, _ = refused(lambda: client.call('render_rgb', request(scenario), timeout=0.2))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert client.health() == 'SERVING'
 
 
 def test_failing_frames_fail_as_on_real_servers_and_their_batch_items_alone(play, scenario):

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The server's life: ports, scenes, preparation, new starts, stops while it works; its health."""
 
+from contextlib import suppress
 import os
 import signal
 from test.preview.preview_client import (
@@ -290,14 +291,14 @@ def told(call):
     return STATUS.Name(next(call).status)
 
 
-def may_watch(client):
-    """Return whether the server takes one more watcher, who goes again."""
+def may_watch(client, kept=None):
+    """Return whether the server takes one more watcher; it goes, unless `kept` collects it."""
     call = watch(client)
     try:
         next(call)
     except grpc.RpcError:
         return False
-    return call.cancel()
+    return call.cancel() if kept is None else not kept.append(call)
 
 
 def test_a_watcher_is_told_when_the_server_is_ready(play):
@@ -321,7 +322,10 @@ def test_a_status_is_told_at_once_and_once(play):
     assert [told(call) for call in calls] == ['SERVING', 'SERVING', 'SERVICE_UNKNOWN']
     client.server.stop()
     ends = {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
-    assert {call.code() for call in calls} <= ends
+    for call in calls:
+        with suppress(grpc.RpcError):
+            assert next(call, None) is None
+        assert call.code() in ends
 
 
 def test_one_worker_draws_while_it_is_watched_by_as_many_as_may(play, scenario):
@@ -335,5 +339,21 @@ def test_one_worker_draws_while_it_is_watched_by_as_many_as_may(play, scenario):
     assert str(MAX_WATCHERS) in text
     calls[0].cancel()
     until(lambda: may_watch(client), 'room for one more')
+    for call in calls:
+        call.cancel()
+
+
+def test_a_watcher_whose_time_is_over_makes_room(play):
+    client, replies, calls = play(), [], []
+    # It may be over before the watch is in place.
+    for timeout in (0.3, 2.0, 16.0, 64.0):
+        over = watch(client, timeout=timeout)
+        assert refused(lambda over=over: replies.extend(over))[0] is (
+            grpc.StatusCode.DEADLINE_EXCEEDED
+        )
+        if replies:
+            break
+    assert len(replies) == 1
+    until(lambda: may_watch(client, calls) and len(calls) == MAX_WATCHERS, 'room for all')
     for call in calls:
         call.cancel()

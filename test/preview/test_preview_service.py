@@ -137,16 +137,21 @@ def test_what_is_no_call_does_not_hurt(client, scenario):
 # --- pictures -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['PNG', 'JPEG', 'RGB_UINT8_PLANAR'])
-def test_in_every_format(client, scenario, name):
-    size = {'resolution_w': 33, 'resolution_h': 7}
+@pytest.mark.parametrize(('width', 'height'), [(33, 7), (1, 1)])
+@pytest.mark.parametrize(
+    ('name', 'begins'),
+    [('PNG', b'\x89PNG\r\n\x1a\n'), ('JPEG', b'\xff\xd8\xff'), ('RGB_UINT8_PLANAR', b'')],
+)
+def test_in_every_format(client, scenario, name, begins, width, height):
+    size = {'resolution_w': width, 'resolution_h': height}
     asked = request(scenario, image_format=sim.ImageFormat.Value(name), **size)
     data = client.call('render_rgb', asked).image_bytes
+    assert data.startswith(begins)
     if name == 'RGB_UINT8_PLANAR':
-        picture = np.frombuffer(data, np.uint8).reshape(3, 7, 33).transpose(1, 2, 0)
+        picture = np.frombuffer(data, np.uint8).reshape(3, height, width).transpose(1, 2, 0)
     else:
         picture = decoded(data)
-    gap = np.abs(picture.astype(int) - gradient(33, 7))
+    gap = np.abs(picture.astype(int) - gradient(width, height))
     assert gap.mean() < 4.0 if name == 'JPEG' else not gap.any()
 
 
@@ -228,12 +233,12 @@ BAD = [
     ('image_format', 'INVALID_ARGUMENT', 'UNDEFINED'),
     ({'image_format': sim.AV1}, 'INVALID_ARGUMENT', 'AV1'),
     (
-        {'image_format': 77},
-        'INVALID_ARGUMENT',
-        '77 is not supported, expected one of PNG, JPEG, RGB',
+        *({'image_format': 77}, 'INVALID_ARGUMENT'),
+        'image_format 77 is not supported, expected one of PNG, JPEG, RGB_UINT8_PLANAR',
     ),
     # As a share.
     ({**JPEG, 'image_quality': 0.95}, 'UNKNOWN', 'nvJPEG'),
+    ({**JPEG, 'image_quality': 0.0}, 'UNKNOWN', 'nvJPEG'),
     ({'insert_ego_mask': True}, 'INVALID_ARGUMENT', 'ego_mask'),
     ('sensor_pose', 'INVALID_ARGUMENT', 'start_pose is missing'),
     ('sensor_pose.end_pose', 'INVALID_ARGUMENT', 'sensor_pose: end_pose is missing'),
@@ -346,3 +351,27 @@ def test_controllable_tracks_alone_are_where_the_client_puts_them(client, scenar
     code, text = refused(lambda: client.call('render_rgb', asked))
     assert code.name == 'INVALID_ARGUMENT'
     assert f'dynamic_objects of {given}: start_pose is missing' in text
+
+
+def test_without_editing_dynamic_objects_are_refused(play, scenario):
+    client = play(editing=False)
+    asked = request(scenario, dynamic_objects=objects('1'))
+    code, text = refused(lambda: client.call('render_rgb', asked))
+    assert code.name == 'FAILED_PRECONDITION'
+    assert '--enable-editing-actors' in text
+    assert client.call('render_rgb', request(scenario)).image_bytes
+
+
+def test_custom_intrinsics_of_a_known_camera_are_drawn(client, scenario, last):
+    wide = sim.OpenCVFisheyeCameraParam(
+        principal_point_x=320.0,
+        principal_point_y=240.0,
+        focal_length_x=200.0,
+        focal_length_y=200.0,
+        radial_coeffs=[0.0] * 4,
+        max_angle=1.7,
+    )
+    own = spec(resolution_w=640, resolution_h=480, opencv_fisheye_param=wide)
+    client.call('render_rgb', request(scenario, **own(scenario)))
+    model = last()['model']
+    assert (model.kind, model.resolution, model.max_angle) == ('opencv-fisheye', (640, 480), 1.7)

@@ -154,9 +154,11 @@ def test_the_shutter_type_is_kept(number, name):
         (pinhole_spec(tangential_coeffs=[]), 'UNKNOWN', 'tangential_coeffs has 0 .* 2'),
         (pinhole_spec(thin_prism_coeffs=[0.0] * 5), 'UNKNOWN', 'thin_prism_coeffs has 5 .* 4'),
         (pinhole_spec(focal_length_x=0.0), 'UNKNOWN', 'focal_length'),
+        (pinhole_spec(focal_length_y=float('nan')), 'UNKNOWN', 'focal_length'),
         (fisheye_spec(radial_coeffs=[0.0] * 6), 'UNKNOWN', 'has 6 coefficients, expected 4'),
         (fisheye_spec(max_angle=0.0), 'UNKNOWN', 'max_angle'),
         (ftheta_spec(max_angle=0.0), 'UNKNOWN', 'max_angle'),
+        (ftheta_spec(max_angle=-1.0), 'UNKNOWN', 'max_angle'),
         (ftheta_spec(angle_to_pixeldist_poly=[0.0] * 7), 'UNKNOWN', 'at most 6'),
         (ftheta_spec(angle_to_pixeldist_poly=[]), 'UNKNOWN', 'reference polynomial'),
         (ftheta_spec(reference_poly=0), 'UNKNOWN', 'reference_poly'),
@@ -187,12 +189,13 @@ def test_a_server_of_2025_sees_and_lists_an_empty_pinhole():
 
 
 @pytest.mark.parametrize('fast', [True, False])
-def test_jpeg_is_close_and_its_colours_are_not_swapped(fast, monkeypatch):
+@pytest.mark.parametrize('size', [(33, 7), (1, 1)])
+def test_jpeg_is_close_and_its_colours_are_not_swapped(size, fast, monkeypatch):
     if fast and not find_spec('simplejpeg'):
         pytest.skip('simplejpeg is not installed')
     if not fast:
         monkeypatch.setattr(wire, 'simplejpeg', None)
-    picture = gradient(33, 7)[:, ::-1]  # not contiguous, besides
+    picture = gradient(*size)[:, ::-1]  # not contiguous, besides
     data = encode(picture, sim.JPEG, 95.0)
     assert data.startswith(b'\xff\xd8\xff')
     assert np.abs(decoded(data).astype(int) - picture).mean() < 4.0

@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 from nurec_ros.palette import colour_of
 from nurec_ros.preview.boxes import back_to_front, Boxes, in_view
-from nurec_ros.preview.landscape import HAZE, lit, Plane
+from nurec_ros.preview.landscape import HAZE, lit, Plane, visibility
 from nurec_ros.preview.optics import Exposure, Lens, widest_angle
 from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.scenario import Scenario
@@ -291,12 +291,17 @@ def test_what_is_in_view(position, dims, seen):
     place, no = np.array([pose(position)]), np.zeros(1, bool)
     box = Boxes(place, place, np.array([dims]), GREY, no, no)
     assert len(in_view(box, lens, LEVEL)) == int(seen)
+    assert len(in_view(box.chosen(no), lens, LEVEL)) == 0
 
 
 CUBE, APART = (1.0, 1.0, 1.0), ((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10))
 # Of each box, the first to be drawn first: its place in the map, half its size.
 ORDERED: dict[str, Any] = {
     'a row': [((x, 0, 0), CUBE) for x in (15.0, 10.0, 5.0)],
+    'a long wall whose centre is nearer': [
+        ((6.0, 2.0, 0.0), (12.0, 0.5, 2.0)),
+        ((14.0, 0.3, 0.0), (0.2, 0.2, 1.0)),
+    ],
     'reaching a little into each other': [
         ((13.95, 0.0, 0.0), (2.0, 1.0, 1.0)),
         ((10.0, 0.0, 0.0), (2.0, 1.0, 1.0)),
@@ -366,3 +371,7 @@ def test_light_keeps_hue_near_and_pales_far():
     assert dark[0] < 0.7 * bright[0]
     assert np.abs(far - HAZE).sum() < np.abs(bright - HAZE).sum()
     assert far[0] > far[1]
+    seen = visibility(np.array([0.0, 10.0, 100.0, 1000.0]))
+    assert seen[0] == 1.0
+    assert (np.diff(seen) < 0).all()
+    assert seen[-1] < 1e-6

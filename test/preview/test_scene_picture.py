@@ -134,6 +134,12 @@ def test_the_sun_is_where_its_direction_projects_and_stays_with_the_drive(render
         assert sun_direction(heading) @ ahead == pytest.approx(sun[0])
 
 
+def test_the_sky_is_blue_above_and_pale_at_the_horizon(renderer):
+    picture = draw(renderer, pinhole(), camera_pose((0, 0, 1.5), -2.0, -0.3)).astype(int)
+    top, low = picture[5].mean(axis=0), picture[400].mean(axis=0)
+    assert top[2] - top[0] > low[2] - low[0] + 20
+
+
 def test_the_caption_can_be_left_out(renderer):
     plain = draw(renderer, ftheta(), T)
     with_text = draw(renderer, ftheta(), T, caption='camera_front 1.234 s')
@@ -216,6 +222,16 @@ def test_bold_lines_lie_at_tens_of_metres(far):
     expected = [269.5 + 500.0 * 4.0 / (line - 3.7) for line in (20.0, 30.0)]
     profile = _grey(picture)[:, 300:660].mean(axis=1)
     np.testing.assert_allclose(_peaks(profile, expected, 7), expected, atol=0.8)
+
+
+def test_bold_lines_run_to_the_vanishing_point(aside):
+    """Along the view: u = u0 + f (y_camera - 10 k) (v - v0) / (f h), for each row v."""
+    y, height = 4.0, 3.0
+    grey = _grey(draw(aside, pinhole(), camera_pose((0.0, y, height))))
+    for row in (400, 440, 500):
+        expected = [479.5 + (y - line) * (row - 269.5) / height for line in (0.0, 10.0)]
+        expected = [place for place in expected if 12 < place < 948]
+        np.testing.assert_allclose(_peaks(grey[row], expected, 8), expected, atol=1.2)
 
 
 def test_fine_lines_lie_at_metres(aside):
@@ -368,7 +384,21 @@ def test_the_picture_stands_on_the_slope():
     assert np.abs(column[330] - HAZE).max() > 30
 
 
-def test_a_camera_that_is_upside_down_sees_the_ground_above(renderer):
-    one = draw(renderer, pinhole(), T).astype(int)
-    rolled = T @ np.diag([-1.0, -1.0, 1.0, 1.0])
-    assert np.percentile(np.abs(draw(renderer, pinhole(), rolled)[::-1, ::-1] - one), 98) <= 6
+def test_noise_continues_over_its_edges_and_repeats_by_seed():
+    field = landscape.seamless(128, 1.5, seed=1)
+    inner, seam = np.abs(np.diff(field, axis=0)).mean(), np.abs(field[0] - field[-1]).mean()
+    assert seam < 1.5 * inner
+    assert (field.mean(), field.std()) == pytest.approx((0.0, 1.0), abs=1e-5)
+    np.testing.assert_array_equal(field, landscape.seamless(128, 1.5, seed=1))
+    assert (field != landscape.seamless(128, 1.5, seed=2)).any()
+
+
+def test_turning_the_camera_or_the_world_turns_the_picture_with_it():
+    """A drive along y seen along y: only the grid's phase, clouds and grain may differ."""
+    east, north = (SceneRenderer(world(drive=((0, 0, 0), to))) for to in ((60, 0, 0), (0, 60, 0)))
+    one = draw(east, pinhole(), camera_pose((2, 0, 1.5))).astype(int)
+    turned = draw(north, pinhole(), camera_pose((0, 2, 1.5), math.pi / 2))
+    assert np.percentile(np.abs(one - turned)[300:], 90) < 25
+    # Upside down it sees the ground above.
+    rolled = camera_pose((2, 0, 1.5)) @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    assert np.percentile(np.abs(draw(east, pinhole(), rolled)[::-1, ::-1] - one), 98) <= 6

@@ -26,11 +26,13 @@ AT_ANY_PACE: dict[str, Any] = dict.fromkeys(('slow_s', 'patience_s', 'timeout_s'
 
 
 def probe_at(scenario, server, folder, *, on_stage=lambda _: None, **options):
-    """Probe an address, pictures to the subfolder `out`; return the report."""
+    """Probe an address, pictures to the subfolder `out`; return the report, remedies in it."""
     where = {'server': server, 'output': folder / 'out'}
     chosen = {**AT_ANY_PACE, **options}
     chosen['timeouts'] = {'alive': 60.0, **options.get('timeouts', {})}
-    return run(scenario, ProbeOptions(**where, **chosen), on_stage=on_stage)
+    report = run(scenario, ProbeOptions(**where, **chosen), on_stage=on_stage)
+    assert all(found.remedy for found in report.stages if found.status == 'fail')
+    return report
 
 
 def with_small_cameras(scenario, count=None):

@@ -15,6 +15,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+import http.server
 import socket
 from test.preview.preview_client import serve
 from test.probe.reports import closed, failed, grey, probe_at, stage, statuses
@@ -145,6 +146,19 @@ def test_a_port_that_accepts_and_stays_silent(ask):
         report = ask(f'127.0.0.1:{one.getsockname()[1]}', timeout_s=1.0)
     assert failed(report) == ['channel']
     assert 'does not speak gRPC' in stage(report, 'channel', 'fail').remedy
+
+
+def test_a_web_server(ask):
+    handler = http.server.BaseHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever, kwargs={'poll_interval': 0.02})
+        thread.start()
+        try:
+            report = ask(f'127.0.0.1:{web.server_port}', **NO_CHANNEL)
+        finally:
+            web.shutdown()
+            thread.join(20.0)
+    assert failed(report) == ['channel']
 
 
 # --- TLS -----------------------------------------------------------------------------------------

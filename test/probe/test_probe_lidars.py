@@ -175,7 +175,10 @@ def test_lidars_are_chosen(spinning, tmp_path):
 
 
 def test_without_a_server_a_lidar_is_not_tried(spinning, tmp_path):
-    assert statuses(probe_at(spinning, closed(), tmp_path), 'lidar') == ['skip']
+    nowhere = closed()
+    assert statuses(probe_at(spinning, nowhere, tmp_path), 'lidar') == ['skip']
+    report = probe_at(spinning, nowhere, tmp_path, lidars=('none',))
+    assert statuses(report, 'lidar') == []
 
 
 def test_the_preview_s_spins_pass(spinning, tmp_path, monkeypatch):

@@ -16,13 +16,14 @@
 import json
 from test.preview.preview_client import Client, Painter, serve
 from test.preview.preview_client import request as good_request
-from test.probe.reports import failed, probe_at, stage, statuses, with_small_cameras
-from test.rendering.fake_server import FakeServer
+from test.probe.reports import failed, grey, probe_at, stage, statuses, with_small_cameras
+from test.rendering.fake_server import failing, FakeServer
 from test.support.render_scene import CAMERAS, write_scene
 from test.support.waiting import until
 import threading
 
 import cv2
+import grpc
 import numpy as np
 from nurec_ros.errors import ConfigurationError
 from nurec_ros.preview import paint
@@ -172,6 +173,23 @@ def test_what_is_broken_is_told(probe, behaviour, asked, stages, words, remedy, 
     assert words in found.message
     assert remedy in found.remedy
     assert len(report.pictures) == pictures
+
+
+@pytest.mark.parametrize(
+    ('method', 'name', 'rendered'),
+    [
+        ('get_server_config', 'config', 'pass'),
+        ('get_available_scenes', 'scenes', 'skip'),
+        ('get_available_cameras', 'cameras', 'pass'),
+    ],
+)
+def test_a_question_that_fails_is_told(scenario, tmp_path, method, name, rendered):
+    with FakeServer(grey, scenes=[scenario.scene_id]) as server:
+        server.answers[method] = failing(grpc.StatusCode.INTERNAL, 'it broke')
+        report = probe_at(scenario, server.address, tmp_path)
+    assert failed(report) == [name]
+    assert 'it broke' in stage(report, name, 'fail').message
+    assert set(statuses(report, 'render')) == {rendered}
 
 
 def test_a_service_of_an_unknown_name_is_told_apart(probe):

@@ -109,6 +109,13 @@ def spec_with(glass=(), **fields):
     return spec
 
 
+def other_sign():
+    camera = listed()
+    quat = camera.rig_to_camera.quat
+    quat.w, quat.x, quat.y, quat.z = -quat.w, -quat.x, -quat.y, -quat.z
+    return camera
+
+
 def nowhere():
     camera = listed()
     camera.rig_to_camera.vec.x = float('nan')
@@ -122,6 +129,8 @@ ROUNDED = ftheta_spec(principal_point_x=math.nextafter(958.0, 1e9))
 # What a server lists, the verdict, words of its message, and how many differences it has.
 LISTS = {
     'equal': ({'front': listed()}, 'pass', '1 camera, calibrations equal', 0),
+    # A quaternion of the other sign is the same mounting.
+    'sign': ({'front': other_sign()}, 'pass', 'equal', 0),
     'rounding': ({'front': listed(ROUNDED, moved(by=1e-5, turned=1e-4))}, 'pass', 'equal', 0),
     'lacking': ({'rear': listed()}, 'fail', 'lacks front; it has rear', 0),
     'empty': ({}, 'fail', 'lacks front; it has none', 0),

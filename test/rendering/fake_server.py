@@ -128,7 +128,8 @@ class FakeServer(grpc.GenericRpcHandler):
     """
     A SensorsimService on a loopback port.
 
-    render: makes the bytes of one picture, or aborts. answers: by method, what answers it instead.
+    render: makes the bytes of one picture, or aborts. answers: by method, what answers it instead;
+    get_server_config and get_available_cameras are there with such an answer alone.
     batch: whether there is batch_render_rgb; batch_reply may turn its reply into something else.
     times_us: of the poses of the trajectory, None where the server tells none. spin: answers
     render_lidar with a message or its bytes, None where there is none. calls: (method, request)
@@ -216,9 +217,11 @@ class FakeServer(grpc.GenericRpcHandler):
     def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
         """Look a method up, anew for each call."""
         service, _, method = handler_call_details.method.lstrip('/').partition('/')
-        types = {
+        types: dict[str, tuple[Callable[[Any, Any], Any] | None, Any]] = {
             'get_version': (self._version, common_pb2.Empty),
             'get_available_scenes': (self._scenes, common_pb2.Empty),
+            'get_server_config': (None, common_pb2.Empty),
+            'get_available_cameras': (None, sensorsim_pb2.AvailableCamerasRequest),
             'get_available_trajectories': (
                 self._trajectories,
                 sensorsim_pb2.AvailableTrajectoriesRequest,
@@ -235,13 +238,16 @@ class FakeServer(grpc.GenericRpcHandler):
                 self.calls.append(('refused ' + ('lidar' if 'lidar' in method else 'batch'), None))
             return None
         answer, request_type = types[method]
+        answer = self.answers.get(method, answer)
+        if answer is None:
+            return None
 
         def behaviour(request: Any, context: grpc.ServicerContext) -> Any:
             with self._lock:
                 self.calls.append((method, request))
                 self.headers.append(dict(context.invocation_metadata()))
                 self.seconds.append(context.time_remaining())
-            return self.answers.get(method, answer)(request, context)
+            return answer(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             behaviour,
