@@ -13,18 +13,21 @@
 # limitations under the License.
 """Clouds of a lidar, against rays that the test casts itself, and as bytes on the wire."""
 
+import itertools
 import math
 import struct
-from test.preview.drawn_world import car, cast_spin, placed, pose, START, world, yaw
+from test.preview.drawn_world import car, cast_spin, hits, placed, pose, START, world, yaw
 from test.preview.preview_client import pose as pose_message
 from test.preview.preview_client import refused, request
 
 import grpc
 import numpy as np
+from nurec_ros.example import make_example, write_example
 from nurec_ros.preview import paint
 from nurec_ros.preview.lidar import beams, DEVICES
 from nurec_ros.preview.scene import SceneRenderer
 from nurec_ros.rendering.protos import sensorsim_pb2 as sim
+from nurec_ros.scenario import Scenario
 import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
@@ -206,6 +209,32 @@ def test_what_stands_free_within_30_m_holds_20_points(dims, size):
             axis=1
         )
         assert np.count_nonzero(inside) >= 20
+
+
+def test_each_class_of_the_example_is_seen(tmp_path):
+    """All within 30 m that nothing hides: every corner and the middle is seen from the sensor."""
+    scenario = Scenario.load(write_example(tmp_path / 'street.usdz', make_example(duration_s=8)))
+    renderer = SceneRenderer(scenario)
+    spots = 0.475 * np.array([(0, 0, 0), *itertools.product((-1, 1), repeat=3)])
+    counts = {}
+    for t_ns in range(scenario.start_ns + 10**9, scenario.end_ns, 2 * 10**9):
+        before, T = (scenario.ego.at(t) @ pose((1.2, 0.0, 1.95)) for t in (t_ns - 10**8, t_ns))
+        points, _ = spin(renderer, size=(64, 900), start=before, end=T, end_ns=t_ns)
+        seen = placed(points.astype(float), T)
+        active = scenario.tracks.at(t_ns)
+        for index, (box, dims) in enumerate(zip(active.poses, active.dims, strict=True)):
+            rays = placed(spots * dims, box) - T[:3, 3]
+            rays /= np.linalg.norm(rays, axis=1)[:, np.newaxis]
+            near = hits(T[:3, 3], rays, active.poses, active.dims)[0]
+            below = (rays @ T[:3, 2]).min() < math.sin(math.radians(PANDAR.bottom))
+            hidden = not ((near.argmin(axis=1) == index) & np.isfinite(near[:, index])).all()
+            if below or hidden or np.linalg.norm(box[:3, 3] - T[:3, 3]) > 30.0:
+                continue
+            inside = (np.abs((seen - box[:3, 3]) @ box[:3, :3]) < dims / 2 + 0.01).all(axis=1)
+            counts.setdefault(active.labels[index], []).append(int(inside.sum()))
+    assert {'automobile', 'person', 'rider', 'bicycle', 'protruding_object'} <= set(counts)
+    assert sum(map(len, counts.values())) > 50
+    assert min(map(min, counts.values())) >= 20
 
 
 # --- on the wire ---------------------------------------------------------------------------------
