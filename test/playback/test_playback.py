@@ -430,6 +430,8 @@ def test_the_first_state_after_a_load_and_a_jump_back_lists_all_tracks_as_new():
     for _ in range(2):
         (state,) = states(world.reset())
         assert state.new_track_ids == ('all', 'first')
+    (state,) = states([World(shown=False, after=world.playback).playback.announce()])
+    assert state.new_track_ids == ('all', 'first')
 
 
 def test_the_state_has_what_the_contract_names():

@@ -137,6 +137,23 @@ def test_who_moves_the_clock_elsewhere_overtakes_a_step(by, what):
         assert step.overtaken_by == what
         # What comes later is nobody's.
         assert world.finish() == []
+    # A play at the end moves it back to the beginning.
+    world = World(at_ms=2700)
+    step = world.step(300)
+    world.play()
+    assert step.overtaken_by == '~/play'
+
+
+def test_a_step_asks_for_its_frames_once_whatever_is_shown_meanwhile():
+    world = World()
+    step = world.step(250)
+    (render,) = world.renders()
+    world.play()
+    world.stop()
+    assert Show(BEGIN + 250 * MS, clock=True, pose=True, tracks=True) in world.advance(100)
+    assert [one for one in world.renders() if one.fail_if_down] == [render]
+    world.out(render)
+    assert step.over
 
 
 def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():
