@@ -96,6 +96,7 @@ def test_in_real_time_it_stays_on_an_arc(followed, tmp_path):
     [
         (['--help'], 0, ['offset_m', 'ego_source:=ackermann']),
         (['offset_m:=abc'], 1, ["parameter 'offset_m' is 'abc'; expected a number, -100 to 100"]),
+        (['offset_m:=.nan'], 1, ["parameter 'offset_m' is nan; expected a number, -100 to 100"]),
         (['wheelbase_m:=0'], 1, ["parameter 'wheelbase_m' is 0; expected a number, 0.1 to 20"]),
         (['use_sim_time:=1'], 1, ["to '1' of type 'INTEGER', expecting type 'BOOL'"]),
         (['player:=a b'], 1, ['Invalid topic name: topic name must not contain characters other']),

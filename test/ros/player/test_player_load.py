@@ -78,7 +78,12 @@ def test_position_is_begin_and_halted_and_the_rate_stays(bench, other, usdz):
 
 
 def test_who_comes_after_a_load_sees_nothing_of_before(bench, other):
+    static = bench.hear(TFMessage, '/tf_static', latched=True)
+    count = len(static)
     bench.load(usdz_path=other)
+    # Who is there gets the frames too, in one message.
+    bench.until(lambda: len(static) == count + 1, 'the frames of the other scenario')
+    assert len(static[-1].transforms) == 4
     (path, *_) = bench.hear(PathMessage, '~/path', latched=True)
     assert stamp_ns(path.poses[0]) == OTHER_NS
     # The other scenario has no box.
@@ -92,8 +97,10 @@ def test_who_comes_after_a_load_sees_nothing_of_before(bench, other):
 
 def test_topics_and_parameters_of_cameras_come_and_go(bench, other):
     assert topics_of(bench) == info_topics(*CAMERAS)
+    staying = bench.infos_of(FRONT)
     bench.load(usdz_path=other)
     bench.until(lambda: topics_of(bench) == info_topics(FRONT, OTHER_CAMERA), 'the new topics')
+    bench.until(lambda: stamp_ns(staying[-1]) == OTHER_NS, 'the picture after load')
     assert stamp_ns(bench.infos_of(OTHER_CAMERA)[0]) == OTHER_NS
     assert bench.configure(**{f'{OTHER_CAMERA}__rate': 5.0})[0].successful
 

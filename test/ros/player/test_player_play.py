@@ -17,9 +17,10 @@ from itertools import pairwise
 import signal
 from statistics import median
 from test.support.archives import START_US
-from test.support.player_bench import BEGIN_NS, END_NS, MS, NOWHERE, stamp_ns
+from test.support.player_bench import BEGIN_NS, END_NS, MS, NOWHERE, stamp_ns, state_of
 import time
 
+from nav_msgs.msg import Path
 import pytest
 from rosbag2_interfaces.srv import (
     GetRate,
@@ -31,6 +32,8 @@ from rosbag2_interfaces.srv import (
     TogglePaused,
 )
 from rosgraph_msgs.msg import Clock
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
 pytestmark = pytest.mark.contract
 
@@ -46,8 +49,11 @@ def test_waits_at_begin_halted(bench):
 
 def test_play_runs_to_the_end_without_going_back_and_halts_there(bench):
     before = len(bench.clocks)
-    bench.configure(rate=4.0)
+    bench.configure(rate=0.1)
     assert bench.trigger('play')['is_playing']
+    bench.spin(bench.clocks, 20)
+    # Nor by another rate on the way.
+    bench.configure(rate=4.0)
     bench.passes(END_NS)
     stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
     assert stamps == sorted(stamps)
@@ -86,6 +92,149 @@ def test_stop_keeps_the_position_and_reset_the_rate(slow):
     assert (state['is_playing'], state['current_time_us']) == (False, START_US)
     assert state['speed'] == 0.1
     slow.stands(BEGIN_NS)
+
+
+STATE = {
+    **dict.fromkeys(('is_playing', 'done'), bool),
+    **dict.fromkeys(('speed', 'seconds_since_start', 'duration_s', 'progress'), float),
+    **dict.fromkeys(('current_time_us', 'active_tracks', 'start_us', 'end_us'), int),
+    **dict.fromkeys(('new_track_ids', 'removed_track_ids', 'cameras'), list),
+    'scenario': str,
+}
+
+
+def test_every_change_is_answered_and_told_by_the_state_in_json_types(slow):
+    for name, is_playing in (('play', True), ('stop', False), ('play', True), ('reset', False)):
+        before = len(slow.states)
+        answer = slow.trigger(name)
+        assert {key: type(answer.get(key)) for key in STATE} == STATE
+
+        def told(before=before):
+            return [state_of(message) for message in slow.states[before:]]
+
+        slow.until(
+            lambda told=told, wanted=is_playing: wanted in [one['is_playing'] for one in told()],
+            f'the state after {name}',
+        )
+        assert {key: type(told()[-1].get(key)) for key in STATE} == STATE
+    assert {key: type(value) for key, value in slow.trigger('tick').items()} == STATE
+
+
+# What a jump shows of the scene.
+
+
+def stamps(messages):
+    """Return the stamps of all transforms or markers of messages."""
+    parts = (m.transforms if hasattr(m, 'transforms') else m.markers for m in messages)
+    return [stamp_ns(one) for some in parts for one in some]
+
+
+class Shown:
+    """What is shown of the scene at a moment and from it on; of earlier jumps nothing more."""
+
+    def __init__(self, bench):
+        self._bench = bench
+        self.tracks = bench.hear(MarkerArray, '~/tracks')
+        self.transforms = bench.hear(TFMessage, '/tf')
+        self.egos = bench.hear(MarkerArray, '~/ego', latched=True)
+        self.paths = bench.hear(Path, '~/path', latched=True)
+        bench.seek(END_NS)
+        # No other test jumps there.
+        bench.seek(BEGIN_NS + 50 * MS)
+        bench.until(lambda: stamps(self.egos).count(BEGIN_NS + 50 * MS) == 2, 'it, and again')
+
+    def begin(self, t_ns):
+        self._bench.seek(t_ns)
+        last = (self.tracks, self.transforms)
+        self._bench.until(
+            lambda: all({*stamps(messages[-1:])} == {t_ns} for messages in last), 'the moment'
+        )
+        self._bench.until(lambda: self._bench.state['current_time_us'] * 1000 == t_ns, 'its state')
+        for messages in (*last, self.egos, self.paths):
+            messages.clear()
+
+    def those_with(self, action):
+        """Return the indices of the messages of tracks with a marker of an action."""
+        actions = [{marker.action for marker in message.markers} for message in self.tracks]
+        return [index for index, some in enumerate(actions) if action in some]
+
+
+@pytest.mark.parametrize('jump', ['seek', 'reset', 'load', 'play'])
+def test_a_jump_back_clears_once_and_shows_the_new_time_alone_at_once_and_again(bench, jump):
+    shown = Shown(bench)
+    shown.begin(END_NS)
+    told = len(bench.states)
+    bench.configure(rate=0.01)
+    if jump == 'seek':
+        bench.seek(BEGIN_NS + 1000 * MS)
+    else:
+        bench.trigger(jump)
+
+    def all_twice():
+        (cleared, *_) = *shown.those_with(Marker.DELETEALL), 1 << 30
+        return min(len(shown.paths), len(shown.egos), len(shown.tracks) - cleared - 1) >= 2
+
+    bench.until(all_twice, 'path, ego and tracks, twice')
+    assert len(shown.paths) == len(shown.egos) == 2
+    # One message that clears, alone, before all others of the new time.
+    (cleared,) = shown.those_with(Marker.DELETEALL)
+    assert len(shown.tracks[cleared].markers) == 1
+    before, (_, *after) = shown.tracks[:cleared], shown.tracks[cleared:]
+    assert {marker.action for message in after for marker in message.markers} <= {Marker.ADD}
+    # The time before may have been repeated just before the jump.
+    assert {*stamps(before)} <= {END_NS}
+    assert all(t_ns < END_NS for t_ns in stamps(after))
+    bench.until(lambda: sum(t < END_NS for t in stamps(shown.transforms)) >= 3, 'the new time')
+    is_new = [t_ns < END_NS for t_ns in stamps(shown.transforms)]
+    assert is_new == sorted(is_new)
+
+    def of_the_new_time():
+        states = map(state_of, bench.states[told:])
+        return next((one for one in states if one['current_time_us'] * 1000 < END_NS), None)
+
+    # A client that forgets all at a jump has them all again.
+    first = bench.until(of_the_new_time, 'the state')
+    assert len(first['new_track_ids']) == first['active_tracks']
+    assert jump != 'seek' or sorted(first['new_track_ids']) == ['1', '2@scene:a', '3']
+
+
+def test_a_seek_forward_clears_nothing_and_who_is_gone_is_deleted(bench):
+    """Track 2@scene:a is there at 1 s, and gone at 1.9 s."""
+    shown = Shown(bench)
+    shown.begin(BEGIN_NS + 1000 * MS)
+    markers = bench.spin(shown.tracks, 1)[0].markers
+    (person,) = (marker.id for marker in markers if marker.ns == 'person')
+    bench.seek(BEGIN_NS + 1900 * MS)
+    (index, *_) = bench.until(lambda: shown.those_with(Marker.DELETE), 'a deletion')
+    gone = {(m.ns, m.id) for m in shown.tracks[index].markers if m.action == Marker.DELETE}
+    assert gone == {('person', person), ('person/text', person)}
+    bench.spin(bench.clocks, 80)
+    assert not shown.those_with(Marker.DELETEALL)
+    assert not shown.paths
+
+
+def test_loop_starts_over_and_is_never_done(bench):
+    shown = Shown(bench)
+    # So slowly that nothing which holds the player up lasts for a lap.
+    bench.configure(loop=True, rate=0.1)
+    shown.begin(BEGIN_NS + 60 * MS)
+    told = len(bench.states)
+    before = len(bench.clocks)
+
+    def wraps():
+        stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
+        return sum(b < a for a, b in pairwise(stamps))
+
+    bench.trigger('play')
+    for lap in (1, 2):
+        bench.seek(END_NS - 20 * MS)
+        bench.until(lambda lap=lap: wraps() == lap, 'the start of a lap')
+    position_ns = bench.trigger('stop')['current_time_us'] * 1000
+    assert BEGIN_NS <= position_ns < END_NS - 20 * MS
+    assert not any(state_of(message)['done'] for message in bench.states[told:])
+    bench.stands(position_ns)
+    bench.until(lambda: len(shown.those_with(Marker.DELETEALL)) >= 2, 'a DELETEALL for each lap')
+    assert len(shown.those_with(Marker.DELETEALL)) == wraps() == 2
 
 
 def paused(bench):

@@ -21,7 +21,7 @@ from test.support.ports import claim_port
 from diagnostic_msgs.msg import DiagnosticStatus
 import grpc
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 pytestmark = pytest.mark.contract
@@ -181,6 +181,11 @@ def test_bytes_are_passed_through_untouched(running, server):
     server.render = lambda *_: answer
     running.until(lambda: bytes(running.images[-1].data) == answer, 'the very bytes')
     assert running.images[-1].format == 'rgb8; png compressed bgr8'
+    # And decoded for those who want that.
+    raw = running.hear(Image, f'~/{FRONT}/image_raw')
+    running.until(lambda: {*raw[-1].data} == {77}, 'its pixels')
+    assert (raw[-1].width, raw[-1].height) == (480, 270)
+    assert (raw[-1].encoding, raw[-1].step) == ('rgb8', 1440)
     server.render = picture
 
 

@@ -99,6 +99,7 @@ GOOD = 'usdz_path:=good.usdz'
         # Of the wrong type or out of range.
         (['rate:=fast'], ['rate', 'fast', '0.01', '100']),
         (['rate:=0'], ['rate', '0.01', '100']),
+        (['loop:=maybe'], ['loop', 'maybe']),
         (['image_format:=bmp'], ['image_format', 'bmp', 'jpeg', 'png', 'rgb']),
         (['rig_offset:=[1.0, 2.0]'], ['rig_offset', '6']),
         (['rig_offset:=[.nan, 0.0, 0.0, 0.0, 0.0, 0.0]'], ['rig_offset', 'finite']),

@@ -26,7 +26,6 @@ from test.support.player_bench import (
     NOWHERE,
     serve,
     stamp_ns,
-    state_of,
 )
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -65,6 +64,37 @@ def test_of_a_hundred_calls_at_once_each_is_answered(bench, name, moved_us):
     bench.until(lambda: all(answer.done() for answer in answers), 'the last answer')
     assert all(answer.result().success for answer in answers)
     assert bench.trigger('stop')['current_time_us'] == START_US + moved_us
+
+
+@pytest.mark.parametrize('step', ['tick', 'play_next'])
+def test_every_picture_due_in_a_step_is_out_before_its_answer_and_has_a_transform(bench, step):
+    """Of each camera every frame due in (before, after], and no other."""
+    transforms = bench.listen(TFMessage, '/tf')
+    infos = {name: bench.infos_of(name) for name in CAMERAS}
+
+    def sent():
+        return {stamp_ns(one) for message in transforms for one in message.transforms}
+
+    moments = [BEGIN_NS + 100 * MS * k for k in range(1, 6)]
+    if step == 'play_next':
+        moments = sorted(end for name in CAMERAS for end in frame_ends(name))[:6]
+    for before, after in pairwise([BEGIN_NS, *moments]):
+        if step == 'tick':
+            assert 'failed_images' not in bench.trigger('tick')
+        else:
+            assert bench.call(PlayNext, 'play_next').success
+        assert bench.trigger('stop')['current_time_us'] * 1000 == after
+        for name, messages in infos.items():
+            due = frame_ends(name, before, after)
+
+            def later(messages=messages, before=before):
+                # Another picture of begin may come at any time.
+                return [t_ns for t_ns in map(stamp_ns, messages) if t_ns > before]
+
+            # What the answer follows is sent; it may still be on its way to this process.
+            bench.until(lambda later=later, due=due: len(later()) >= len(due), 'the frames')
+            assert later() == due
+            bench.until(lambda due=due: {*due} <= sent(), 'their transforms')
 
 
 def test_a_tick_says_which_tracks_came_and_went(bench):
@@ -272,28 +302,6 @@ def test_seek_keeps_playing(bench):
         assert 0 <= state['current_time_us'] * 1000 - target_ns < 400 * MS
 
 
-def test_loop_starts_over_and_is_never_done(bench):
-    # So slowly that nothing which holds the player up lasts for a lap.
-    bench.configure(loop=True, rate=0.1)
-    bench.until(lambda: bench.state['current_time_us'] == START_US, 'the state')
-    told = len(bench.states)
-    before = len(bench.clocks)
-
-    def wraps():
-        stamps = [stamp_ns(clock) for clock in bench.clocks[before:]]
-        return sum(b < a for a, b in pairwise(stamps))
-
-    bench.trigger('play')
-    for lap in (1, 2):
-        bench.seek(END_NS - 20 * MS)
-        bench.until(lambda lap=lap: wraps() == lap, 'the start of a lap')
-    position_ns = bench.trigger('stop')['current_time_us'] * 1000
-    assert BEGIN_NS <= position_ns < END_NS - 20 * MS
-    assert not any(state_of(message)['done'] for message in bench.states[told:])
-    bench.stands(position_ns)
-    assert wraps() == 2
-
-
 def test_loop_can_be_switched_off_while_playing(bench):
     bench.configure(loop=True, rate=4.0)
     bench.trigger('play')
@@ -329,6 +337,7 @@ def test_late_joiners_see_the_moment_repeated_with_unchanged_stamps(bench):
         for topic, (kind, latched) in topics.items()
     }
     bench.until(lambda: all(heard.values()), 'one of each')
+    bench.until(lambda: bench.reports and stamp_ns(bench.reports[-1]) == now, 'diagnostics')
     tracks = heard['~/tracks']
     shown = {marker.ns for marker in tracks[0].markers if marker.action == Marker.ADD}
     classes = ('automobile', 'person', 'heavy_truck')
@@ -350,7 +359,9 @@ def test_every_new_listener_gets_one_picture_of_the_position_whoever_listens_alr
     assert [stamp_ns(info) for info in infos] == [now]
     second = bench.hear(CompressedImage, f'~/{FRONT}/image_raw/compressed')
     third = bench.hear(Image, f'~/{FRONT}/image_raw')
-    assert {stamp_ns(message) for message in (*infos, *second, *third)} == {now}
+    pictures = (*infos, *second, *third)
+    assert {stamp_ns(message) for message in pictures} == {now}
+    assert {message.header.frame_id for message in pictures} == {f'{FRONT}_optical_frame'}
 
 
 def test_many_seeks_in_a_row_give_a_picture_of_the_last(bench):

@@ -278,6 +278,7 @@ def test_no_call_is_lost_however_fast_they_come_while_images_flow(tmp_path):
                 caller.go_round()
                 recorder.take()
                 counts_of_images.append(sum(map(len, images)))
+            sent = [one.sent_ns for one in recorder.topics['/clock']]
             # It is well afterwards: plays on, gets pictures, and no frame has failed.
             client.trigger('reset')
             client.configure(rate=1.0)
@@ -289,6 +290,9 @@ def test_no_call_is_lost_however_fast_they_come_while_images_flow(tmp_path):
     # The client would have stopped at the first call without an answer.
     assert caller.counts.total() > 15 * ROUNDS
     assert counts_of_images[-1] - counts_of_images[0] > ROUNDS
+    gaps = [b - a for a, b in pairwise(sent)]
+    assert len(gaps) > 100
+    assert median(gaps) < SECOND / 10
     # They never dry up for long.
     later = counts_of_images[5:]
     assert all(b > a for a, b in zip(counts_of_images, later, strict=False))
