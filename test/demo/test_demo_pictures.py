@@ -266,6 +266,8 @@ def test_a_driven_drive_shows_where_the_recording_was(plain):
     assert is_near(find.at(58.0, 6.0), RECORDED, 40)
     assert is_near(find.at(60.0, 7.0), RECORDED, 60)
     assert is_near(find.at(59.0, 6.5), PAPER, 25)
+    # The legend's square of 14 by 13.
+    assert (np.abs(find.image[-90:].astype(int) - RECORDED).max(axis=2) < 12).sum() > 150
     assert not np.any(np.all(plain == RECORDED, axis=2)), 'no such thing in a recorded drive'
 
 

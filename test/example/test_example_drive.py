@@ -146,6 +146,13 @@ def test_traffic_comes_and_goes(drive):
     assert kinds['against'] >= 4
 
 
+def test_three_people_cross_from_the_right_to_the_left(drive):
+    people = [track.poses for track in drive.tracks if track.label == 'person']
+    across = [one[:, 1] for one in people if np.ptp(one[:, 1]) > 12 and np.ptp(one[:, 0]) < 0.1]
+    assert len(across) == 3
+    assert all(y[0] < y[-1] for y in across)
+
+
 # -- contact ----------------------------------------------------------------------------------
 
 

@@ -194,6 +194,5 @@ def test_the_crossing_is_where_people_cross(example, root, road, T_enu_map):
                 [road.locate(T_enu_map[:3, :3] @ p[:3] + T_enu_map[:3, 3]) for p in track.poses]
             )
             assert np.all(np.abs(places[:, 0] - middle) < half)
-            assert places[0, 1] < places[-1, 1], 'from the right to the left'
             crossing += 1
     assert crossing == 3

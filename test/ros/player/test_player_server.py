@@ -186,6 +186,9 @@ def test_bytes_are_passed_through_untouched(running, server):
     running.until(lambda: {*raw[-1].data} == {77}, 'its pixels')
     assert (raw[-1].width, raw[-1].height) == (480, 270)
     assert (raw[-1].encoding, raw[-1].step) == ('rgb8', 1440)
+    # ROS orders nothing between topics.
+    stamps = {stamp_ns(image) for image in running.spin(running.images, 5)}
+    running.until(lambda: stamps <= {*map(stamp_ns, running.infos)}, 'their camera_info')
     server.render = picture
 
 
