@@ -72,7 +72,7 @@ class ActiveTracks:
     controllable: Mask
     positions: Array
     quaternions: Array
-    _poses: list[Array] = field(default_factory=list, init=False, repr=False)
+    _poses: list[Array] = field(default_factory=list, init=False)
 
     @property
     def poses(self) -> Array:
@@ -119,11 +119,11 @@ class Tracks:
     controllable: Mask = field(init=False)
     start_ns: Times = field(init=False)
     end_ns: Times = field(init=False)
-    _first: Indices = field(init=False, repr=False)
-    _last: Indices = field(init=False, repr=False)
+    _first: Indices = field(init=False)
+    _last: Indices = field(init=False)
     # The times at which another set of tracks exists, and who does from the k-th one on.
-    _changes_ns: list[int] = field(init=False, repr=False)
-    _since: Callable[[int], _Present] = field(init=False, repr=False)
+    _changes_ns: list[int] = field(init=False)
+    _since: Callable[[int], _Present] = field(init=False)
 
     def __post_init__(self) -> None:
         dims = np.array(self.dims, dtype=np.float64).reshape(len(self.ids), 3)

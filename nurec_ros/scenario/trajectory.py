@@ -102,7 +102,7 @@ class PoseTable:
     positions: Array
     quaternions: Array
     half_angles: Array = field(init=False)
-    _table: Array = field(init=False, repr=False)
+    _table: Array = field(init=False)
 
     def __post_init__(self) -> None:
         # Shared fields are copies or views of them: nobody can change a loaded scenario.
@@ -210,7 +210,7 @@ class Trajectory:
     start_ns: int = field(init=False)
     end_ns: int = field(init=False)
     # Of each segment: linear velocity in the map frame and angular velocity in the body's (., 6).
-    _velocities: Array = field(init=False, repr=False)
+    _velocities: Array = field(init=False)
 
     def __post_init__(self) -> None:
         samples = self.samples

@@ -381,6 +381,7 @@ def test_a_map_of_another_place_is_not_drawn(tmp_path, km, said):
         (xodr(roads=road(), proj='+proj=utm +zone=3'), True, "is '+proj=utm +zone=3'"),
         (xodr(roads=road(), header='<offset x="5" y="0"/>'), True, 'its header has an offset'),
         (xodr(roads=road(), header='<offset x="five"/>'), True, 'its header has an offset'),
+        (xodr(roads=road(), header='<offset hdg="0.1"/>'), True, 'its header has an offset'),
     ],
 )
 def test_boundaries_that_cannot_be_placed(tmp_path, text, placed, words):

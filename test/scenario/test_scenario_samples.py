@@ -305,7 +305,8 @@ def test_unknown_models_are_kept_and_said_once(tmp_path):
     assert list(scenario.lidars) == [LIDAR, 'lidar_rear']
     assert [lidar.model for lidar in scenario.lidars.values()] == [None, None]
     (warning,) = scenario.warnings
-    assert f"{LIDAR} is 'flash', lidar_rear is 'solid-state', expected row-offset" in warning
+    words = f"{LIDAR} is 'flash', lidar_rear is 'solid-state', expected row-offset"
+    assert f'lidar_calibrations: lidar_model of {words}' in warning
 
 
 def without_model(scenario):
@@ -348,6 +349,7 @@ ODD = [
             ('spinning_frequency_hz', REMOVED, 'missing, expected a frequency'),
             ('spinning_direction', 'left', "'left', expected cw or ccw"),
             ('n_rows', 5, '5, expected 4, the length of row_elevations_rad'),
+            ('n_columns', 1, '1, expected 3, the length of column_azimuths_rad'),
             ('row_elevations_rad', REMOVED, 'missing, expected a list of angles'),
             ('column_azimuths_rad', [], 'an empty list, expected 1 to 100000 angles'),
             ('column_azimuths_rad', [0, 180, 359], 'up to 359, expected radians of at most 100'),

@@ -306,7 +306,7 @@ def test_angles_in_degrees(tmp_path, angle, said):
     [
         # The second has the first's name, and as its key the name of the first too.
         (CAMERAS[0], {}, 'has the name of another camera, so it is left out'),
-        ('', {'logical_sensor_name': ''}, 'is a camera without a name'),
+        ('', {'logical_sensor_name': ''}, 'is a camera without a name, expected a logical_s'),
         ('a\nb', {'T_sensor_rig': 5}, 'T_sensor_rig'),
         ('x' * 9000, {'T_sensor_rig': 5}, 'T_sensor_rig'),
         ('\ud800', {'T_sensor_rig': 5}, 'can be encoded'),

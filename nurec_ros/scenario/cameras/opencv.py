@@ -192,8 +192,8 @@ class PinholeCamera(CameraModel):
         """Solve for x, y by Newton, from the radial part's inverse; valid where it converged."""
         radial = _radial(self.radial_coeffs)
         distance = np.hypot(bent_x, bent_y)
-        start = np.interp(distance, radial.bent, radial.knots)
-        start = np.divide(start, distance, out=np.ones_like(start), where=distance > 0.0)
+        radius = np.interp(distance, radial.bent, radial.knots)
+        start = np.divide(radius, distance, out=np.ones_like(radius), where=distance > 0.0)
         x, y = bent_x * start, bent_y * start
         for _ in range(_NEWTON_STEPS):
             at = self._bent(x, y)
@@ -204,7 +204,7 @@ class PinholeCamera(CameraModel):
             step_y = (at.x_by_x * error_y - at.y_by_x * error_x) / determinant
             x -= step_x
             y -= step_y
-            step = np.maximum(np.abs(step_x), np.abs(step_y)) / (1.0 + distance)
+            step = np.maximum(np.abs(step_x), np.abs(step_y)) / (1.0 + radius)
             # Newton doubles the digits: after a step of this size the next is below rounding.
             if np.fmax.reduce(step, initial=0.0) <= 1e-9:
                 break

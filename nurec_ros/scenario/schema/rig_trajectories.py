@@ -220,8 +220,7 @@ def _ego(entry: dict[str, Any], path: str, warn: Warn) -> Trajectory:
     if len(rough):
         many = f'{len(rough)} of {len(errors)} rotations (the first is [{rough[0]}]) are'
         warn(f'{poses_path}: {many} {coarse(float(errors.max()))}')
-    quaternions = quaternions_of(T_map_rig[:, :3, :3])
-    return Trajectory(PoseTable(times * 1000, T_map_rig[:, :3, 3], quaternions))
+    return Trajectory(PoseTable(times * 1000, T_map_rig[:, :3, 3], quaternions_of(T_map_rig)))
 
 
 def _name_gap(times: Times, path: str, warn: Warn) -> None:

@@ -13,6 +13,7 @@
 # limitations under the License.
 """F-theta and the windshield against closed forms and against their formulas point by point."""
 
+from dataclasses import replace
 import math
 from test.scenario.cameras.lens_samples import (
     FRONT_WIDE,
@@ -268,6 +269,18 @@ def test_glass_that_folds_is_not_valid_there_and_rays_to_the_back_stay_there():
     rays, valid = glass.undistort(_towards(0.2, 0.26))
     assert valid.tolist() == [True, False]
     assert math.asin(rays[0, 0]) == pytest.approx(0.5 * (1 - math.sqrt(1 - 0.8)))
+    # Nor does a camera behind it see there what its lens could, or the glass what the lens cannot.
+    lens = _equidistant(max_angle=0.5)
+    pixels = [(500.0 + 500.0 * angle, 400.0) for angle in (0.2, 0.26, 0.6)]
+    assert lens.unproject(pixels)[1].tolist() == [True, True, False]
+    assert replace(lens, windshield=glass).unproject(pixels)[1].tolist() == [True, False, False]
+    backward = {
+        f'{name}_inverse': getattr(glass, name) for name in ('horizontal_poly', 'vertical_poly')
+    }
+    backward = replace(glass, reference_poly='BACKWARD', **backward)
+    points = _towards(0.2, 0.26, -0.9)
+    assert lens.project(points)[1].tolist() == [True, True, False]
+    assert replace(lens, windshield=backward).project(points)[1].tolist() == [True, False, False]
     rays = random_rays(50, 0.5) * (1, 1, -1)
     assert (_glass().distort(rays)[0][:, 2] < 0).all()
 

@@ -97,6 +97,7 @@ def test_pinhole_without_distortion_is_similar_triangles_and_nothing_is_behind_i
     rays, valid = model.unproject(uv)
     assert valid.all()
     np.testing.assert_allclose(rays[0], np.array([2.0, -1.0, 4.0]) / math.sqrt(21), atol=1e-15)
+    assert not model.unproject([(math.nan, 1.0), (1.0, math.inf)])[1].any()
     points = [(0, 0, -1), (1, 1, 0), (0, 0, 0), (math.nan, 0, 1), (0.1, 0.1, math.inf)]
     assert not MODELS['pinhole'].project(points)[1].any()
 
@@ -131,10 +132,11 @@ def test_what_bends_without_a_fold_is_seen_to_the_side():
     assert valid.all()
     np.testing.assert_allclose(uv, [(500 + 400 * 2 * (1 - 1.6 + 3.2), 500)])
     # Far out Newton must begin where the radial part is: it has twenty steps.
-    model = _square(radial_coeffs=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
-    rays, valid = model.unproject([(500 + 400 * 100 * (1 + 0.5e4), 500)])
+    model = _square(radial_coeffs=(0.0, 0.0, 0.5, 0.0, 0.0, 0.0))
+    far = np.array([10.0, 100.0])
+    rays, valid = model.unproject([(500 + 400 * x * (1 + 0.5 * x**6), 500) for x in far])
     assert valid.all()
-    np.testing.assert_allclose(rays[0] / rays[0, 2], (100, 0, 1), rtol=1e-9)
+    np.testing.assert_allclose(rays[:, 0] / rays[:, 2], far, rtol=1e-9)
 
 
 def test_distortion_that_folds_or_ends_ends_the_view():
@@ -148,6 +150,19 @@ def test_distortion_that_folds_or_ends_ends_the_view():
     ):
         model = _square(**distortion)
         assert model.project([(x, 0, 1) for x in points])[1].tolist() == seen
+
+
+def test_the_view_ends_where_opencv_turns_the_image_over():
+    tangential, prism = (0.11, -0.07), (0.09, -0.02, -0.06, 0.04)
+    model = _square(tangential_coeffs=tangential, thin_prism_coeffs=prism)
+    x, y = np.meshgrid(*[np.linspace(-2.5, 2.5, 101)] * 2)
+    points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
+    twelve, zero = np.array([0.0, 0.0, *tangential, *(0.0,) * 4, *prism]), np.zeros(3)
+    by_all = cv2.projectPoints(points, zero, zero, np.eye(3), twelve)[1]
+    # Columns 3 and 4 are the slopes by a shift of the points along x and y, which are 1 deep.
+    determinant = np.linalg.det(by_all.reshape(len(points), 2, -1)[:, :, 3:5])
+    assert 0.2 < (determinant > 0.0).mean() < 0.8
+    np.testing.assert_array_equal(model.project(points)[1], determinant > 0.0)
 
 
 def test_fisheye_reaches_past_a_right_angle_and_ends_where_it_folds():
@@ -263,10 +278,13 @@ def test_an_exactly_equidistant_lens_is_found_again_and_one_focal_length_if_it_i
     assert fitted.focal_length == pytest.approx((500.0, 500.0), rel=1e-9)
     np.testing.assert_allclose(fitted.radial_coeffs, (*k, 0.0, 0.0), atol=1e-7)
     assert residual.max_px < 1e-8
+    # In an image of one pixel too, where a focal length is less than a pixel.
+    fitted, _ = model.resized(1, 1).fit('equidistant')
+    assert fitted.focal_length == pytest.approx((500.0 / 1920, 500.0 / 1536), rel=1e-9)
     # And a fisheye is its own fit.
     model = FisheyeCamera(**OPENCV_FISHEYE)
     fitted, residual = model.fit('equidistant')
-    assert (fitted, residual.max_px) == (model, 0.0)
+    assert (fitted, residual.rms_px, residual.max_px) == (model, 0.0, 0.0)
     fitted, _ = _model(FRONT_WIDE).fit('equidistant')
     assert fitted.focal_length[0] == fitted.focal_length[1]
     for sheared in (SHEARED, SHEARED_REAR):

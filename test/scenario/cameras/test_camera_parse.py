@@ -307,7 +307,7 @@ SORT = 'external_distortion_type'
         ('reference_poly', None, '', 'found null'),
         ('reference_poly', 'SIDEWAYS', '', 'found SIDEWAYS'),
         ('horizontal_poly', [1, 2], '', 'expected'),
-        ('vertical_poly', [], '', 'found 0 coefficients'),
+        ('vertical_poly', [], '', 'found 0 coefficients, expected a triangle of 1, 3, 6, '),
         ('vertical_poly_inverse', [1] * 7, '', 'found 7 '),
         ('horizontal_poly', [0, math.nan, 0], '[1]', 'found nan'),
         ('vertical_poly', [1, None, 2], '[1]', 'found null'),
