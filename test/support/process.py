@@ -189,6 +189,8 @@ def forks() -> ForkServerContext:
         patch.setenv('GRPC_VERBOSITY', 'NONE')
         patch.setenv('OPENBLAS_NUM_THREADS', '1')
         patch.setenv(FORKS, '1')
+        # Where it starts it looks for what it is to import: a test may have gone elsewhere.
+        patch.chdir(Path(__file__).parents[2])
         ensure_running()
     return context
 
