@@ -26,7 +26,12 @@ from test.scenario.cameras.lens_samples import (
 from test.support.lenses import archive_cameras, ftheta_project, ftheta_unproject
 
 import numpy as np
-from nurec_ros.scenario.cameras import FthetaCamera, parse_camera_model, Windshield
+from nurec_ros.scenario.cameras import (
+    CameraModelError,
+    FthetaCamera,
+    parse_camera_model,
+    Windshield,
+)
 import pytest
 
 
@@ -281,8 +286,28 @@ def test_glass_that_folds_is_not_valid_there_and_rays_to_the_back_stay_there():
     points = _towards(0.2, 0.26, -0.9)
     assert lens.project(points)[1].tolist() == [True, True, False]
     assert replace(lens, windshield=backward).project(points)[1].tolist() == [True, False, False]
+    # Nor what Newton finds from a start beyond the fold, or close to it where nothing is.
+    start = {'horizontal_poly_inverse': (0.7, 0.1, 0.0), 'vertical_poly_inverse': (0.0, 0.0, 1.0)}
+    assert not replace(glass, **start).undistort(_towards(0.2))[1].any()
+    assert not glass.undistort(_towards(*np.linspace(0.2501, 0.4, 50)))[1].any()
+    # Twice the angles: what would be beyond a right angle, by one of them or by both, is none.
+    twice = _glass(horizontal_poly=(0.0, 2.0, 0.0), vertical_poly=(0.0, 0.0, 2.0))
+    sines = np.sin([(0.3, 0.3), (0.9, 0.0), (0.0, 0.9), (0.6, 0.6)])
+    points = np.column_stack([sines, np.sqrt(1.0 - (sines**2).sum(axis=1))])
+    rays, valid = twice.distort(points)
+    assert valid.tolist() == [True, False, False, False]
+    np.testing.assert_allclose(np.arcsin(rays[0, :2]), (0.6, 0.6))
     rays = random_rays(50, 0.5) * (1, 1, -1)
     assert (_glass().distort(rays)[0][:, 2] < 0).all()
+
+
+def test_glass_that_mirrors_or_lacks_what_it_refers_to_is_refused():
+    for changes, words in (
+        ({'horizontal_poly': (0.0, 0.5, 0.6), 'vertical_poly': (0.0, 0.6, 0.5)}, 'seen through'),
+        ({'reference_poly': 'BACKWARD', 'horizontal_poly_inverse': ()}, 'found 0 coefficients'),
+    ):
+        with pytest.raises(CameraModelError, match=words):
+            _glass(**changes)
 
 
 @pytest.mark.parametrize('reference', ['FORWARD', 'BACKWARD'])
