@@ -20,7 +20,7 @@ The core is the player's: a step here asks the renderer for what the same `~/tic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -284,18 +284,30 @@ class Environment:
         )
         limit_s = self._settings.first_render_timeout_s + self._settings.render_timeout_s
         try:
-            done.result(timeout=limit_s)
-        except TimeoutError:
+            # Not result(), whose TimeoutError is another one before Python 3.11.
+            came = done in wait([done], limit_s).done
+        except BaseException:
+            self._give_up(order)
+            raise
+        if not came:
             status = pipeline.status()
-            pipeline.discard()
+            self._give_up(order)
             raise RenderError(
                 f'no picture within {limit_s:g} s: {status.last_error or status.server}'
-            ) from None
+            )
+        done.result()
         for frame in order.frames:
             reason = self._failures.get((frame.name, frame.t_ns))
             if reason is not None:
                 self._playback.frame_lost(frame, reason)
         return order.when_out() if order.when_out is not None else []
+
+    def _give_up(self, order: Render) -> None:
+        """Let frames go that do not come, so that the next step or reset asks anew."""
+        if self._pipeline is not None:
+            self._pipeline.discard()
+        if order.when_out is not None:
+            order.when_out()
 
     def _deliver(self, item: Frame | Cloud | Failure) -> None:
         with self._lock:

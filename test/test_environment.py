@@ -15,6 +15,7 @@
 
 import math
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from test.support.player_bench import BEGIN_NS, frame_ends, MS
 import numpy as np
 from nurec_ros import Environment
 from nurec_ros.driving import AckermannCommand, InputError
-from nurec_ros.errors import ConfigurationError, NurecError, ScenarioError
+from nurec_ros.errors import ConfigurationError, NurecError, RenderError, ScenarioError
 from nurec_ros.poses import Pose
 from nurec_ros.scenario import Scenario
 import pytest
@@ -259,6 +260,17 @@ def test_why_a_picture_is_missing(usdz):
         assert found.images == {}
         assert set(found.failed_images) == set(CAMERAS)
         assert 'lost' in found.failed_images[CAMERAS[0]]
+
+
+def test_after_pictures_that_did_not_come_in_time_the_next_are_asked_for(usdz):
+    limits = {'first_render_timeout_s': 0.2, 'render_timeout_s': 0.1}
+    with (
+        socket.create_server(('127.0.0.1', 0)) as silent,
+        Environment(usdz, f'127.0.0.1:{silent.getsockname()[1]}', **limits) as environment,
+    ):
+        for ask in (environment.reset, environment.step) * 2:
+            with pytest.raises(RenderError, match=r'^no picture within 0\.3 s: '):
+                ask()
 
 
 def spin(request, _):
