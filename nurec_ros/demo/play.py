@@ -138,7 +138,6 @@ def record_drive(
         finally:
             progress.close()
         wall_s = time.monotonic() - began
-        recorder.measuring = False
         span_ns = first_us * 1000, watch.state['current_time_us'] * 1000
         scenario_s = (span_ns[1] - span_ns[0]) / 1e9
         image_hz, cloud_hz = rates_hz
@@ -152,7 +151,9 @@ def record_drive(
             tokens[name]: camera_times(lidar.spin_times_ns[:, 1], *span_ns, cloud_hz)
             for name, lidar in scenario.lidars.items()
         }
+        # On a busy machine the news of the end overtakes images, which belong to the drive too.
         watch.settle(images, clouds)
+        recorder.measuring = False
         remarks = [*added, *rendering(watch.diagnostics, names)]
         remarks += rendering(watch.diagnostics, lidars, 'clouds')
         remarks += skipped_text(recorder.skipped)
