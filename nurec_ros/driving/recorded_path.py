@@ -140,12 +140,12 @@ class RecordedPath:
     def __init__(self, ego: Trajectory) -> None:
         kept = thinned(ego.positions, SPACING_M)
         steps = np.hypot(*np.diff(ego.positions[kept, :2], axis=0).T)
-        self.is_point = bool(steps.sum() < SHORTEST_M)
+        lengths = np.concatenate(([0.0], np.cumsum(steps)))
+        self.is_point = bool(lengths[-1] < SHORTEST_M)
         if self.is_point:
             # One step, which leads nowhere.
-            kept, steps = kept[:1] * 2, np.zeros(1)
+            kept, steps, lengths = kept[:1] * 2, np.zeros(1), np.zeros(2)
         positions = ego.positions[kept]
-        lengths = np.concatenate(([0.0], np.cumsum(steps)))
         self.length_m = float(lengths[-1])
         self._s: list[float] = lengths.tolist()
         self._rows: list[Waypoint] = [

@@ -334,8 +334,8 @@ def write_usdz(path: AnyPath, members: Mapping[str, bytes | str]) -> Path:
             raise ConfigurationError(
                 f'{path} cannot be written: there is no folder {target.parent}'
             )
-        beside = target.with_name(f'.{target.name}.{os.getpid()}')
-        file = beside.open('wb')
+        beside = target.with_name(f'.{target.name}.{uuid.uuid4().hex}')
+        file = beside.open('xb')
         try:
             with file, zipfile.ZipFile(file, 'w') as archive:
                 for name, content in members.items():

@@ -335,8 +335,9 @@ def regular_times(rate_hz: float, begin_ns: int, end_ns: int) -> NDArray[np.int6
         return np.empty(0, dtype=np.int64)
     steps = np.arange(int(span_us * rate_hz / 1e6) + 2, dtype=np.float64)
     # Each time from k itself: a rounded period would add up.
-    offsets_us = np.unique(np.rint(steps * 1e6 / rate_hz).astype(np.int64))
-    return (first_us + offsets_us[offsets_us <= span_us]) * MICROSECOND
+    offsets_us = np.rint(steps * 1e6 / rate_hz).astype(np.int64)
+    kept = (offsets_us <= span_us) & (np.diff(offsets_us, prepend=-1) > 0)
+    return (first_us + offsets_us[kept]) * MICROSECOND
 
 
 def camera_times(

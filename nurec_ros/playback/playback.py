@@ -14,9 +14,9 @@
 """
 Playback: what happens when time passes or somebody moves the clock.
 
-Commands and the wall time go in; what is to happen comes out as effects, in the order in which it
-is to happen. Nothing here knows ROS, a thread or a timer, and one thread alone uses it. What the
-words mean and why: docs/playback.md.
+Commands go in, the wall time is read; what is to happen comes out as effects, in the order in
+which it is to happen. Nothing here knows ROS, a thread or a timer, and one thread alone uses it.
+What the words mean and why: docs/playback.md.
 """
 
 from __future__ import annotations

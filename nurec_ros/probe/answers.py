@@ -330,12 +330,16 @@ def _same_drive(calls: Calls, scenario: Scenario, scene_id: str) -> bool:
     if answer.error is not None:
         return False
     for entry in answer.reply.available_trajectories:
-        poses = entry.trajectory.poses
+        poses = [
+            pose
+            for pose in entry.trajectory.poses
+            if scenario.start_ns <= pose.timestamp_us * 1000 <= scenario.end_ns
+        ]
+        if not poses:
+            continue
         times = np.array([pose.timestamp_us * 1000 for pose in poses], dtype=np.int64)
-        places = [(p.pose.vec.x, p.pose.vec.y, p.pose.vec.z) for p in poses]
-        theirs = np.array(places, dtype=np.float64).reshape(-1, 3)
-        within = (scenario.start_ns <= times) & (times <= scenario.end_ns)
-        gaps = scenario.ego.at(times[within])[:, :3, 3] - theirs[within]
-        if within.any() and float(np.median(np.linalg.norm(gaps, axis=1))) < _SAME_PLACE_M:
+        theirs = np.array([[p.pose.vec.x, p.pose.vec.y, p.pose.vec.z] for p in poses])
+        gaps = scenario.ego.at(times)[:, :3, 3] - theirs
+        if float(np.median(np.linalg.norm(gaps, axis=1))) < _SAME_PLACE_M:
             return True
     return False

@@ -339,9 +339,7 @@ class EgoSensors:
         settings = self._settings
         rates = {'imu': settings.imu_rate, 'fix': settings.fix_rate}
         range_ns = settings.range_ns(scenario)
-        self._times_ns = {
-            name: regular_times(rate, *range_ns) for name, rate in rates.items() if rate
-        }
+        times_ns = {name: regular_times(rate, *range_ns) for name, rate in rates.items() if rate}
         on_earth = scenario.T_earth_map is not None
         if settings.imu_rate and self._imu is None:
             self._imu = self._outlet.advertise(Imu, '~/imu', reliable(DEPTH))
@@ -351,6 +349,7 @@ class EgoSensors:
             self._fix.destroy()
             self._fix = None
         self._scenario, self._driver, self._motion = scenario, driver, motion
+        self._times_ns = times_ns
         self._imu_message.header.frame_id = self._fix_message.header.frame_id = frame
 
     def publish(self, after_ns: int, until_ns: int) -> None:

@@ -22,7 +22,7 @@ cost is estimated first, since it is up to a hundred times the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import io
 import json
 from pathlib import Path, PurePosixPath
@@ -160,7 +160,7 @@ class Archive:
         if len(folders) == 1:
             return folders[0]
         if folders:
-            where = listed(map(shortened, folders))
+            where = listed(folders)
             raise refusal(
                 self.path, f'{RIG} is in {len(folders)} folders ({where}), expected one scenario'
             )
@@ -168,7 +168,7 @@ class Archive:
 
     def _what_it_is(self) -> str:
         names = sorted(self._members)
-        held = listed(map(shortened, names)) or 'nothing'
+        held = listed(names) or 'nothing'
         if any(PurePosixPath(name).name == 'gauss.usda' for name in names) or (
             any(name.endswith('.nurec') for name in names)
             and not any(name.endswith('.json') for name in names)
@@ -250,11 +250,10 @@ def _text(error: BaseException) -> str:
     return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Sequence[str], shown: Callable[[str], str] = shortened) -> str:
     """Return the names, or the first five of them and how many more."""
-    every = list(names)
-    more = f' and {len(every) - 5} more' if len(every) > 5 else ''
-    return ', '.join(every[:5]) + more
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(map(shown, names[:5])) + more
 
 
 # What parsing one member may take: room for more than a million poses, real files have up to

@@ -115,6 +115,15 @@ def test_a_hairpin_is_no_trap():
     assert ego.pose(ego.passed_ns).position[2] == 3.0
 
 
+def test_a_path_of_just_a_metre_is_judged_by_the_sum_that_its_length_is():
+    # numpy's sum of these steps is 1, and adding one after the other leads to a little less.
+    x = [0.0, 0.102, 0.231, 0.335, 0.462, 0.572, 0.681, 0.858, 1.0]
+    positions = np.column_stack((x, np.zeros(9), np.zeros(9)))
+    path = RecordedPath(trajectory(positions, Rotation.from_euler('Z', np.zeros((9, 1)))))
+    assert path.is_point
+    assert path.length_m == 0.0
+
+
 def test_a_short_path_is_a_point():
     still = np.random.default_rng(5).uniform(-0.01, 0.01, (50, 3))
     rows = [0.11 * np.arange(count)[:, np.newaxis] * (1, 0, 0) for count in (1, 2, 9)]

@@ -17,7 +17,7 @@ import json
 from test.preview.preview_client import Client, Painter, serve
 from test.preview.preview_client import request as good_request
 from test.probe.reports import failed, grey, probe_at, stage, statuses, with_small_cameras
-from test.rendering.fake_server import failing, FakeServer
+from test.rendering.fake_server import failing, FakeServer, picture
 from test.support.render_scene import CAMERAS, write_scene
 from test.support.waiting import until
 import threading
@@ -259,6 +259,15 @@ def test_the_same_drive_under_another_name_is_a_note(tmp_path, probe):
     report = probe(written(tmp_path, scene_id='renamed'))
     assert report.ok
     assert 'renamed stands for' in stage(report, 'scenes', 'note').message
+
+
+def test_a_trajectory_of_other_times_is_not_the_drive(scenario, tmp_path):
+    # Nanoseconds where microseconds belong, and the largest number that there is.
+    for times_us in ([scenario.start_ns, 2**64 - 1], []):
+        with FakeServer(picture, scenes=['renamed']) as server:
+            server.times_us = times_us
+            report = probe_at(scenario, server.address, tmp_path)
+        assert 'which is not the drive of' in stage(report, 'scenes', 'fail').message
 
 
 def test_of_several_scenes_the_one_that_is_named_is_taken(

@@ -79,7 +79,7 @@ def name_unknown(keys: Sequence[str], path: str, warn: Warn) -> None:
     """Warn of keys of the object at `path` that nobody reads."""
     if keys:
         where = f' in {path}' if path else ''
-        warn(f'keys that are not known{where} are ignored: {listed(map(described, keys))}')
+        warn(f'keys that are not known{where} are ignored: {listed(keys, described)}')
 
 
 def get(parent: Mapping[str, Any], key: str, path: str, expected: str = 'it to be there') -> Any:

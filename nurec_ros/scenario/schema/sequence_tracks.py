@@ -95,10 +95,10 @@ def parse_tracks(document: object, warn: Warn) -> Tracks:
         raise FieldError('the top level', many, f'{MOST_CHUNKS} at most')
     chunks = [_chunk(value, path, warn) for path, value in found]
     if not chunks and not _is_hollow(top):
-        without = f'{described(top)} ({listed(map(described, top))}) without a chunk'
+        without = f'{described(top)} ({listed(list(top), described)}) without a chunk'
         raise FieldError('the top level', without, f'one, an object with {_DATA}')
     if chunks and hollow:
-        names = listed(map(described, hollow))
+        names = listed(hollow, described)
         warn(f'{names} is empty, expected {_DATA} in each chunk, so it is passed over')
     tracks = _assembled(chunks)
     if not len(tracks):
