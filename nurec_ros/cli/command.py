@@ -206,7 +206,9 @@ def run_command(
     signals = signals or Signals()
     try:
         with signals:
-            check_limits(threads, megabytes)
+            # A thread that was begun and not noted would be waited for without end.
+            with signals.noted():
+                check_limits(threads, megabytes)
             code = work(signals)
     except Stopped:
         code = _told_of_stop(signals, stopped, tell)

@@ -259,3 +259,20 @@ def test_a_signal_before_its_imports_ends_it_in_its_own_words(name):
     serves = name in ('player', 'preview', 'follow', 'autoware')
     expected = (0, '') if serves else (128 + number, f'nurec_{name}: interrupted\n')
     assert (done.returncode, done.stderr) == expected
+
+
+CHECKED = """
+import os, signal, sys
+from nurec_ros.cli import command
+def check(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    print('checked')
+command.check_limits = check
+sys.exit(command.run_command('it', lambda _: print('worked')))
+"""
+
+
+def test_a_signal_waits_for_the_check_of_threads():
+    words = [sys.executable, '-c', CHECKED]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (130, 'checked\n')
