@@ -117,11 +117,15 @@ class Mailbox:
 
     A guard condition wakes the executor: setting an rclpy future from another thread alone does
     not, so that a coroutine would wait for whatever comes next. The calls must not raise.
+
+    Fast DDS may lose a trigger that comes while the executor wakes for something else (mended in
+    ros2/rmw_fastrtps#895): what lies here then is called with the shared timer.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, timers: Timers) -> None:
         self._calls: deque[Callable[[], object]] = deque()
         self._guard = node.create_guard_condition(self._deliver)
+        timers.every(timers.base_period_s, self._deliver)
 
     def post(self, call: Callable[[], object]) -> None:
         """Have `call` made in the executor's thread, soon; from any thread, never blocks."""
@@ -197,7 +201,7 @@ class Timers:
         self, node: Node, base_period_s: float, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._node = node
-        self._base_period_s = base_period_s
+        self.base_period_s = base_period_s
         self._now = now
         self._riders: list[_Rider] = []
         self.timer(base_period_s, self._ride)
@@ -211,9 +215,9 @@ class Timers:
 
     def every(self, period_s: float, call: Callable[[], None]) -> None:
         """Call `call` every `period_s` seconds, on the shared timer where that is fine enough."""
-        if period_s == self._base_period_s:
+        if period_s == self.base_period_s:
             self._riders.append(_Rider(0.0, call, 0.0))
-        elif period_s < 2 * self._base_period_s:
+        elif period_s < 2 * self.base_period_s:
             self.timer(period_s, call)
         else:
             self._riders.append(_Rider(period_s, call, self._now() + period_s))
@@ -221,7 +225,7 @@ class Timers:
     def _ride(self) -> None:
         now_s = self._now()
         # Half a period early is nearer than half a period late.
-        soon_s = now_s + self._base_period_s / 2
+        soon_s = now_s + self.base_period_s / 2
         for rider in self._riders:
             if rider.next_s <= soon_s:
                 rider.call()

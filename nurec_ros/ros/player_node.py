@@ -93,7 +93,6 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             raise
 
     def _set_up(self) -> None:
-        self._mailbox = Mailbox(self)
         graph = Graph(self)
         self.parameters = Parameters(
             self,
@@ -103,6 +102,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         settings = self.parameters.settings
         self._reporter = Reporter(self, self.parameters, graph)
         timers = Timers(self, 1.0 / settings.clock_rate)
+        self._mailbox = Mailbox(self, timers)
         self._effects = EffectHandler(
             graph, self.parameters, self._reporter, self._mailbox, timers
         )
