@@ -158,7 +158,7 @@ class Settings:
     mode: str = parameter(
         'realtime',
         'realtime: the clock follows the wall, late frames are dropped. lockstep: the '
-        'clock waits for every image.',
+        'clock waits for every image and cloud.',
         choices=('realtime', 'lockstep'),
     )
     rate: float = parameter(

@@ -250,7 +250,7 @@ def _rate(times_ns: NDArray[np.int64]) -> float | None:
 
 
 def _fit(model: CameraModel) -> tuple[float | None, float | None]:
-    if model.kind == 'opencv-pinhole' or (model.kind == 'opencv-fisheye' and not model.windshield):
+    if not model.needs_fit:
         return None, None
     try:
         _, residual = model.fit('equidistant')

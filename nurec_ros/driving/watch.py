@@ -41,7 +41,7 @@ Axis = tuple[float, float]
 
 # Boxes were fitted to what was seen: less than this is no collision.
 DEEPEST_TOUCH_M = 0.01
-# For spans of this length it is known where a track is at all.
+# For spans of this length the box is kept in which a track moves.
 SPAN_NS = 1_000_000_000
 # The moments that are watched lie on a grid in scenario time.
 WATCH_NS = 50_000_000
@@ -89,9 +89,10 @@ class Encounters:
     The tracks that the ego's box meets, in their order; few are ever near.
 
     In the plane both are rectangles turned by their yaw, which must overlap by more than 1 cm
-    along every one of their axes; their heights must overlap too. Known is, of each track and each
-    second, the box of its ways then; where the ego is outside of it, they do not meet. The few
-    others are tested one by one.
+    along every one of their axes; their heights must overlap too. Of each track and each whole
+    second the axis-aligned box is kept in which all of its positions lie, grown by both sizes:
+    where the ego's centre is outside of it, they do not meet. The few others are tested one by
+    one.
     """
 
     def __init__(self, tracks: Tracks, box: Box) -> None:
@@ -101,21 +102,21 @@ class Encounters:
         samples, rows = tracks.samples, np.arange(len(tracks.samples))
         owners = np.repeat(np.arange(len(tracks)), tracks.counts)
         after = np.minimum(rows + 1, (np.cumsum(tracks.counts) - 1)[owners])
-        # The ways from row to row, each once for every second that it touches.
+        # The segments from row to row, each once for every second that it touches: the first of
+        # them, and on from there.
         begin = samples.times_ns // SPAN_NS
         touched = begin[after] - begin + 1
-        ways = np.repeat(rows, touched)
-        seconds = (
-            begin[ways] + np.arange(len(ways)) - np.repeat(touched.cumsum() - touched, touched)
-        )
-        # By second, and those of a track together.
-        order = np.lexsort((owners[ways], seconds))
-        ways, seconds = ways[order], seconds[order]
-        owners = owners[ways]
+        segments = np.repeat(rows, touched)
+        nth = np.arange(len(segments)) - np.repeat(touched.cumsum() - touched, touched)
+        seconds = begin[segments] + nth
+        # By second, and those of a track together: a box begins where one or the other changes.
+        order = np.lexsort((owners[segments], seconds))
+        segments, seconds = segments[order], seconds[order]
+        owners = owners[segments]
         first = np.flatnonzero(np.diff(seconds, prepend=-1) | np.diff(owners, prepend=-1))
-        ends = samples.positions[ways], samples.positions[after[ways]]
+        ends = samples.positions[segments], samples.positions[after[segments]]
         beside = 0.5 * (np.hypot(*tracks.dims[:, :2].T) + math.hypot(box.length, box.width))
-        # Further by what rounding may be wrong.
+        # A centimetre more, for rounding.
         reach = np.column_stack((beside, beside, 0.5 * (tracks.dims[:, 2] + box.height))) + 0.01
         self._owners = owners[first]
         reach = reach[self._owners]
@@ -128,8 +129,8 @@ class Encounters:
         span = slice(bisect_left(self._seconds, second), bisect_right(self._seconds, second))
         a, b, c, d, e, f, g, h, i = rotation_rows(*ego.quaternion.tolist())
         x, y, z = self._box.centre.tolist()
-        way = (a * x + b * y + c * z, d * x + e * y + f * z, g * x + h * y + i * z)
-        centre = ego.position + way
+        offset = (a * x + b * y + c * z, d * x + e * y + f * z, g * x + h * y + i * z)
+        centre = ego.position + offset
         within = (self._low[span] < centre) & (centre < self._high[span])
         near = self._owners[span][within.all(axis=1)].tolist()
         if not near:
@@ -138,10 +139,10 @@ class Encounters:
         return tuple(self._tracks.ids[track] for track in near if self._meets(ours, track, t_ns))
 
     def _meets(self, ours: _StandingBox, track: int, t_ns: int) -> bool:
-        way = self._trajectory(track)
-        if not way.start_ns <= t_ns <= way.end_ns:
+        trajectory = self._trajectory(track)
+        if not trajectory.start_ns <= t_ns <= trajectory.end_ns:
             return False
-        pose = way.pose(t_ns)
+        pose = trajectory.pose(t_ns)
         return ours.meets(_StandingBox(pose.position, pose.quaternion, self._tracks.dims[track]))
 
 
@@ -167,8 +168,8 @@ class EgoWatch(Ego):
         self._tracks = tracks
         self._box = box
         self._encounters: Encounters | None = None
-        # What was met, and whether the ego was too far away where that stops, at the last moment
-        # that was watched: who stands in a collision may drive on.
+        # At the last moment that was watched: whom the ego touched, and whether it was beyond
+        # max_deviation_m where that stops it. Only what is new does: it can drive out again.
         self._met: tuple[str, ...] = ()
         self._far = False
         self._looked_at: tuple[int, bytes, bytes] | None = None

@@ -93,6 +93,7 @@ class Timeline:
             del rates['fix']
         first_ns, _ = settings.range_ns(scenario)
         self._marker_times = regular_times(settings.marker_rate, *range_ns)
+        # Whenever time is to pass: for the clock, and for what is published as it passes.
         self._clock_times = [
             regular_times(settings.clock_rate, *range_ns),
             *(
@@ -154,7 +155,7 @@ class Timeline:
             *(topic for name in self.found.cameras for topic in self._topics_of(name)),
             *(topic for name in self.found.lidars for topic in self._topics_of(name)),
         }
-        # What other scenarios may have, with which this one is exported.
+        # Of a topic that only other scenarios of the same command have a pattern is no mistake.
         elsewhere = {f'{self.node}/map'}
         if settings.fix_rate:
             elsewhere.add(f'{self.node}/fix')
@@ -188,13 +189,17 @@ class Timeline:
             yield t_ns, {kind for _, kind in entries}
 
     def lead(self, part: Part) -> int:
-        """Return from where a part is to be led up to: a frame and markers before its begin."""
+        """
+        Return where playing begins for a part, unrecorded, so that its first messages are right.
+
+        A frame and markers before its begin: what they announced and showed counts there.
+        """
         if part.begin_ns == self.begin_ns:
             return self.begin_ns
         last = int(self._marker_times[self._marker_times < part.begin_ns][-1])
         times = [self.schedule.times(name) for name in self.schedule.names]
         before = [int(t[t < part.begin_ns][-1]) for t in times if np.any(t < part.begin_ns)]
-        # Without a frame before, the state was published at begin alone.
+        # Without a frame before, the state was published at the range's begin alone.
         return min(last, max(before)) if before else self.begin_ns
 
 
@@ -307,7 +312,8 @@ class _Player:
         start_ns = self._timeline.lead(part)
         self._at(start_ns, part)
         self._carry_out(self._playback.play())
-        # While playing, what is due at the position itself is due; the state was announced above.
+        # A clock that plays has what lies at the very place that it is set to still due. What
+        # follows from it otherwise, the state announced again, is not wanted.
         self._playback.seek(start_ns)
         self._carry_out(self._playback.advance())
         for t_ns, kinds in self._timeline.moments(start_ns, part.until_ns):
@@ -316,7 +322,7 @@ class _Player:
             self._carry_out(self._playback.advance())
             if MARKERS in kinds:
                 self._carry_out(self._playback.show_tracks())
-            # At the start and at the end it has been announced.
+            # At the start and at the end the playback announces it by itself.
             if FRAME in kinds and start_ns < t_ns < self._playback.end_ns:
                 self._carry_out([self._playback.announce()])
 
@@ -336,8 +342,9 @@ class _Player:
                 self._topics.show(effect)
             elif isinstance(effect, ShowJump):
                 self._topics.show_jump(effect)
+            # The others are of steps and of halts, which an export has none of.
         for order in rendered:
-            # The clock goes on from here; time has not passed meanwhile.
+            # At once: invented time has not passed meanwhile.
             assert order.when_out is not None  # in lockstep all are waited for
             self._carry_out(order.when_out())
 
@@ -345,18 +352,17 @@ class _Player:
         if not self._outlet.recording:
             return
         for due in order.frames:
-            frame = Due(due.name, due.t_ns)
-            if self._kept is not None and self._kept.has(frame):
-                for topic in self._timeline.topics_of(frame.name):
-                    data = self._kept.take(topic, frame.t_ns)
+            if self._kept is not None and self._kept.has(due):
+                for topic in self._timeline.topics_of(due.name):
+                    data = self._kept.take(topic, due.t_ns)
                     if data is not None:
                         self._outlet.repeat(topic, data)
                 continue
-            found = self._farm.take(frame)
+            found = self._farm.take(due)
             try:
                 self._publish(found)
             except NurecError as error:
-                self.missing.append(Missing(frame.name, frame.t_ns, str(error)))
+                self.missing.append(Missing(due.name, due.t_ns, str(error)))
             self._on_frame()
 
     def _publish(self, found: Frame | Cloud | Failure) -> None:

@@ -30,7 +30,7 @@ from nurec_ros.playback.clock import Due, PlaybackClock, Schedule
 
 PLAYING = 'the clock runs; halt it first, with ~/pause or ~/stop'
 AT_THE_END = 'the position is the end; go back with ~/seek or ~/reset'
-NO_MORE_FRAMES = 'no camera has a frame between the position and the end'
+NO_MORE_FRAMES = 'no camera or lidar has a frame between the position and the end'
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Step:
     """
     One `~/tick` or `~/play_next`, from the request to the end of its frames.
 
-    `duration_ns` is None for the way to the next frame of any camera. Once it has moved, `state`
+    `duration_ns` is None for the way to the next frame of any sensor. Once it has moved, `state`
     is the state right after that, and `frames` are those that it made due. `refusal` says why it
     did not move, `overtaken_by` who moved the clock elsewhere before it was done.
     """

@@ -33,6 +33,7 @@ from nurec_ros.playback.effects import (
     Render,
     Show,
     ShowAll,
+    ShowJump,
     Step,
     StepDone,
 )
@@ -162,8 +163,8 @@ class EffectHandler:
             self.guarded('leaving the scenario before', partial(self._leave, old))()
             old.close_beside()
         self.guarded('taking note of the load', partial(self._note, new, found.warnings))()
-        # A load that was not shown before this one came is not shown any more.
-        self._shown()
+        # A load that this one overtakes before it was shown is over: who called it goes on.
+        self._end_loads()
         if shown is not None:
             self._unsettled.append(shown)
         self.carry_out(new, [*effects, announced])
@@ -180,8 +181,8 @@ class EffectHandler:
         self._reporter.loaded(new, warnings)
         self._reporter.unused(self._parameters.unused_overrides())
 
-    def _shown(self) -> None:
-        """Let those go on who wait for a scenario to be shown."""
+    def _end_loads(self) -> None:
+        """Let those go on who wait for their load to be shown."""
         while self._unsettled:
             self._unsettled.pop(0).set_result(None)
 
@@ -205,13 +206,14 @@ class EffectHandler:
         elif isinstance(effect, Show):
             topics.show(effect)
             if effect.pose:
+                # Once more, now that it is out: publishing takes its time.
                 loaded.playback.posed()
         elif isinstance(effect, ShowAll):
             topics.show_all(effect)
             loaded.playback.posed()
-        else:
-            # Those who wait go on whatever becomes of it.
-            self._shown()
+        elif isinstance(effect, ShowJump):
+            # First, so that those go on even where showing it fails.
+            self._end_loads()
             self._again.reset()
             topics.show_jump(effect)
             loaded.playback.posed()
@@ -221,8 +223,8 @@ class EffectHandler:
             if loaded is self.loaded and order.when_out is not None:
                 self.carry_out(loaded, order.when_out())
 
-        noted = self.guarded('taking note of frames', go_on)
-        loaded.submit(order, lambda: self._mailbox.post(noted))
+        after = self.guarded('going on after frames', go_on)
+        loaded.submit(order, lambda: self._mailbox.post(after))
 
     def _on_lost(self, loaded: Loaded, frame: Due, error: Exception) -> None:
         """Tell the step under way of a lost frame; in a thread of the pipeline's."""

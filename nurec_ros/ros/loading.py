@@ -21,7 +21,6 @@ old scenario plays on, and stays when something fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 import threading
@@ -37,7 +36,7 @@ from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.ros.names import frame_names, topic_names
 from nurec_ros.ros.outlet import Outlet
-from nurec_ros.ros.sensor_topics import CameraTopics, LidarTopic
+from nurec_ros.ros.sensor_topics import calibration, CameraTopics, LidarTopic
 from nurec_ros.ros.topics import Prepared
 from nurec_ros.scenario import Scenario
 from nurec_ros.setting_values import chosen_names
@@ -94,12 +93,10 @@ def read(asked: Settings) -> ReadScenario:
         )
         cameras = tuple(name for name in chosen if name not in silent)
         for name in cameras:
-            # Each takes a moment, and models keep what they found: not in the executor's time.
+            # A fit takes a moment, and models keep what they found: not in the executor's time.
             model = scenario.cameras[name].model
-            if model is not None and model.kind == 'ftheta':
-                # One that cannot be fitted has a camera_info that says so.
-                with suppress(ValueError):
-                    model.fit('equidistant')
+            if model is not None:
+                calibration(model)
     lidars = choose(scenario.lidars, asked.lidars, 'lidar')
     with doing(f'preparing the topics of {asked.usdz_path}'):
         prepared = Prepared.of(asked, scenario)

@@ -178,7 +178,7 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         return await self._step(lambda: self.parameters.settings.tick_us * 1000)
 
     async def play_next(self) -> PlaybackState:
-        """Advance to the next frame time of any selected camera, as `tick` does."""
+        """Advance to the next frame time of any selected camera or lidar, as `tick` does."""
         return await self._step(lambda: None)
 
     async def load(self) -> PlaybackState:

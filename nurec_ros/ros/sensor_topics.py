@@ -93,7 +93,7 @@ def calibration(model: CameraModel) -> Calibration:
     """
     if isinstance(model, PinholeCamera):
         return _pinhole(model)
-    if isinstance(model, FisheyeCamera) and model.windshield is None:
+    if isinstance(model, FisheyeCamera) and not model.needs_fit:
         return _fisheye(model, None)
     try:
         fitted, residual = model.fit('equidistant')

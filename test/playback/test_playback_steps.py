@@ -14,7 +14,7 @@
 """Steps one after another, lost frames, who overtakes a step; which cameras owe a still frame."""
 
 from dataclasses import replace
-from test.playback.test_playback import BEGIN, frames, kinds, MS, World
+from test.playback.test_playback import BEGIN, frames, kinds, MS, TIMES, World
 
 import numpy as np
 from nurec_ros.playback.clock import Due, Schedule
@@ -189,7 +189,7 @@ def test_play_next_refuses_and_moves_nothing():
     for world, reason in (
         (playing, 'the clock runs; halt it first, with ~/pause or ~/stop'),
         (ended, 'the position is the end; go back with ~/seek or ~/reset'),
-        (without, 'no camera has a frame between the position and the end'),
+        (without, 'no camera or lidar has a frame between the position and the end'),
     ):
         before = world.position_ms
         step = world.step(None)
@@ -200,6 +200,13 @@ def test_play_next_refuses_and_moves_nothing():
 def test_play_next_goes_to_the_next_frame_of_any_camera():
     world = World()
     for expected in (1100, 1200, 1250, 1300):
+        world.step(None)
+        world.finish()
+        assert world.position_ms == expected
+    # Lidars count as cameras do.
+    spins = np.array([1310, 1330]) * MS
+    world.playback.course.schedule = Schedule({**TIMES, 'top': spins}, lidars=['top'])
+    for expected in (1310, 1330, 1400):
         world.step(None)
         world.finish()
         assert world.position_ms == expected

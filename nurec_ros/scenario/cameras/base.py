@@ -173,6 +173,11 @@ class CameraModel(ABC):
     windshield: Windshield | None = None
 
     @property
+    def needs_fit(self) -> bool:
+        """Return whether ROS's models, plumb_bob's and equidistant's, can only come near it."""
+        return True
+
+    @property
     def nurec_principal_point(self) -> tuple[float, float]:
         u, v = self.principal_point
         return u + self.NUREC_FIRST_PIXEL, v + self.NUREC_FIRST_PIXEL

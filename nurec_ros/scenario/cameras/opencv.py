@@ -116,6 +116,7 @@ class PinholeCamera(CameraModel):
 
     kind: ClassVar[str] = 'opencv-pinhole'
     NUREC_FIRST_PIXEL: ClassVar[float] = 0.5
+    needs_fit: ClassVar[bool] = False
 
     focal_length: tuple[float, float]
     radial_coeffs: tuple[float, ...] = (0.0,) * 6
@@ -239,6 +240,10 @@ class FisheyeCamera(RoundLens):
         checked_focal_length(self)
         fill(self, radial_coeffs=floats(self.radial_coeffs, 'radial_coeffs', 4))
         checked_max_angle(self)
+
+    @property
+    def needs_fit(self) -> bool:
+        return self.windshield is not None
 
     @property
     def _lens(self) -> Monotone:
