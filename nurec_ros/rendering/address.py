@@ -276,8 +276,8 @@ def fault(
             pass
     except ssl.SSLCertVerificationError as error:
         problem = f'the certificate of the server is refused: {error.verify_message.rstrip(".")}'
-        # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _EMAIL_MISMATCH and _IP_ADDRESS_MISMATCH.
-        remedy = _OTHER_NAME if error.verify_code in (62, 63, 64) else _OTHER_ROOT
+        # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH.
+        remedy = _OTHER_NAME if error.verify_code in (62, 64) else _OTHER_ROOT
         return problem, remedy
     except TimeoutError:
         return None

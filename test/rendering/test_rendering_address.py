@@ -18,8 +18,9 @@ from __future__ import annotations
 import select
 import socket
 import socketserver
+import ssl
 from test.rendering.conftest import due
-from test.rendering.fake_server import CERTIFICATE, server_credentials
+from test.rendering.fake_server import CERTIFICATE, KEY, server_credentials
 from test.support.ports import claim_port
 from test.support.waiting import until
 import threading
@@ -315,6 +316,30 @@ def test_each_of_several_addresses_is_looked_at(make_server, tmp_path, tls):
     problem, remedy = fault_among([dead, differs], CERTIFICATE, LIMIT_S)
     assert ('gpu.example' if tls else 'does not speak TLS') in problem
     assert remedy.startswith('type a name that is in' if tls else 'NuRec servers speak plaintext')
+
+
+def test_the_look_speaks_http2_as_grpc_does(tmp_path):
+    """A server that speaks nothing else hangs up on others, with a sentence that misleads."""
+    certificate, key = tmp_path / 'server.pem', tmp_path / 'server.key'
+    certificate.write_bytes(CERTIFICATE)
+    key.write_bytes(KEY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(['h2'])
+    chosen = []
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+
+        def answer():
+            plain, _ = listener.accept()
+            with context.wrap_socket(plain, server_side=True) as spoken:
+                chosen.append(spoken.selected_alpn_protocol())
+
+        server = threading.Thread(target=answer)
+        server.start()
+        port = listener.getsockname()[1]
+        assert fault('localhost', '127.0.0.1', port, CERTIFICATE, LIMIT_S) is None
+        server.join(LIMIT_S)
+    assert chosen == ['h2']
 
 
 def test_time_is_for_all_addresses_together(monkeypatch):

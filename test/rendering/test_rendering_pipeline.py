@@ -58,21 +58,24 @@ def test_camera_that_cannot_be_rendered_fails_alone(
     make_server, make_pipeline, delivered, scenario
 ):
     blind = replace(scenario.cameras['wide'], model=None)
-    some = replace(scenario, cameras={**scenario.cameras, 'wide': blind})
+    cracked = replace(scenario.cameras['tele'], problem='its lens is cracked')
+    cameras = {**scenario.cameras, 'wide': blind, 'cracked': cracked}
+    some = replace(scenario, cameras=cameras)
     pipeline = make_pipeline(make_server(), scenario=some)
-    pipeline.submit(due('wide', 'tele', 'attic')).result(60)
-    assert {failure.camera for failure in delivered.failures} == {'wide', 'attic'}
+    pipeline.submit(due('wide', 'tele', 'attic', 'cracked')).result(60)
+    assert {failure.camera for failure in delivered.failures} == {'wide', 'attic', 'cracked'}
     assert [frame.camera for frame in delivered.frames] == ['tele']
-    said = {name: pipeline.camera_status(name).last_error for name in ('wide', 'attic')}
+    said = {name: pipeline.camera_status(name).last_error for name in ('wide', 'attic', 'cracked')}
     assert said == {
         'wide': 'wide is not renderable: wide has no camera model',
         'attic': 'the scenario has no camera attic',
+        'cracked': 'cracked is not renderable: its lens is cracked',
     }
     for call in (pipeline.frame_size, pipeline.output_model):
         with pytest.raises(RenderError, match=r'^wide is not renderable'):
             call('wide')
     status = pipeline.status()
-    assert (status.asked, status.received, status.failed, status.dropped) == (3, 1, 2, 0)
+    assert (status.asked, status.received, status.failed, status.dropped) == (4, 1, 3, 0)
     assert status.in_flight == 0
 
 
