@@ -230,7 +230,9 @@ class Environment:
             self._carry_out(effects)
         step = Step(duration_ns)
         self._carry_out(playback.step(step))
-        # Nothing keeps it from moving: it has its duration, and waits for no input.
+        if step.error is not None:
+            raise step.error
+        # Nothing else keeps it from moving: it has its duration, and waits for no input.
         assert step.state is not None
         told = step.state.ego
         return self._observe(told.collisions if told is not None else (), step.failed_images)

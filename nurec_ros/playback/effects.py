@@ -138,7 +138,8 @@ class Step:
 
     `duration_ns` is None for the way to the next frame of any sensor. Once it has moved, `state`
     is the state right after that, and `frames` are those that it made due. `refusal` says why it
-    did not move, `overtaken_by` who moved the clock elsewhere before it was done.
+    did not move, `overtaken_by` who moved the clock elsewhere before it was done, `error` what
+    went wrong with it, unforeseen.
     """
 
     duration_ns: int | None = None
@@ -146,6 +147,7 @@ class Step:
     frames: tuple[Due, ...] = ()
     refusal: str = ''
     overtaken_by: str = ''
+    error: Exception | None = None
     over: bool = False
     _lost: Counter[str] = field(default_factory=Counter)
     _reasons: dict[str, str] = field(default_factory=dict)
@@ -248,7 +250,7 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step is over: refused, overtaken, or all of its frames are out or lost."""
+    """A step is over: refused, overtaken, failed, or all of its frames are out or lost."""
 
     step: Step
 

@@ -340,7 +340,11 @@ class Playback:
             step = self._steps.pop(self.course.lacks, self.ego_wait_ns)
             if step is None:
                 break
-            effects += self._begin(step)
+            try:
+                effects += self._begin(step)
+            except Exception as error:  # noqa: BLE001, it belongs to the one who asked for it
+                step.error, step.over = error, True
+                effects.append(StepDone(step))
         return effects
 
     def _begin(self, step: Step) -> Effects:

@@ -241,7 +241,10 @@ class Dispatcher:
 
     def _send(self, jobs: list[Job], server: Server) -> None:
         """Build the call of jobs that were picked, and send it."""
-        call, refused = prepare(jobs, server, self.builder, time.monotonic())
+        try:
+            call, refused = prepare(jobs, server, self.builder, time.monotonic())
+        except Exception as reason:  # noqa: BLE001 (a frame must not vanish, its future hang)
+            call, refused = None, [(job, ServerError.own(reason, 'the client')) for job in jobs]
         if refused:
             with self._lock:
                 for job, error in refused:

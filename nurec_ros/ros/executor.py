@@ -150,17 +150,20 @@ class Mailbox:
     async def inside(self, begin: Callable[[Future[None]], Result]) -> Result:
         """Call `begin` in the executor's thread with a future, and wait until that is done."""
         done: Future[None] = Future()
-        results: list[Result] = []
+        # Of its own: what `begin` starts may be done before it returns, and another thread of the
+        # executor go on here.
+        begun: Future[Result] = Future()
 
         def call() -> None:
             try:
-                results.append(begin(done))
+                begun.set_result(begin(done))
             except Exception as error:  # noqa: BLE001, it belongs to the one who waits
-                done.set_exception(error)
+                begun.set_exception(error)
 
         self.post(call)
+        result: Result = await begun
         await done
-        return results[0]
+        return result
 
 
 def in_thread(work: Callable[[], Result], name: str) -> ThreadFuture[Result]:

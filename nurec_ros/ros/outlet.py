@@ -264,7 +264,8 @@ class _GraphPublication:
         # Missing in some middlewares' and in older rclpy.
         wait = getattr(self._publisher, 'wait_for_all_acked', None)
         if wait is not None:
-            wait(Duration(nanoseconds=round(timeout_s * 1e9)))
+            # A negative one means for ever.
+            wait(Duration(nanoseconds=max(round(timeout_s * 1e9), 0)))
 
     def destroy(self) -> None:
         with self._lock:

@@ -215,6 +215,8 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
             self._effects.begin(step, done)
 
         await self._mailbox.inside(begin)
+        if step.error is not None:
+            raise step.error
         if step.refusal:
             raise ConfigurationError(step.refusal)
         if step.overtaken_by or step.state is None:
@@ -226,7 +228,13 @@ class NurecPlayer(ParameterGate, Node):  # type: ignore[misc]
         loaded = self._effects.loaded
         if not self._open or loaded is None:
             return
-        effects, reason, sentence = loaded.playback.put(item)
+        try:
+            effects, reason, sentence = loaded.playback.put(item)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001, no callback may end the node
+            self._reporter.failed('taking an input of the ego', error)
+            return
         self._inputs.restamp(reason, sentence)
         self._effects.carry_out(loaded, effects)
 

@@ -15,10 +15,11 @@
 
 from dataclasses import replace
 from test.playback.test_playback import BEGIN, frames, kinds, MS, TIMES, World
+from unittest.mock import patch
 
 import numpy as np
 from nurec_ros.playback.clock import Due, Schedule
-from nurec_ros.playback.effects import Discard, Render, Show, StepDone
+from nurec_ros.playback.effects import Discard, Render, Show, ShowJump, StepDone
 from nurec_ros.playback.waiting import StillFrames
 import pytest
 
@@ -154,6 +155,27 @@ def test_a_step_asks_for_its_frames_once_whatever_is_shown_meanwhile():
     assert [one for one in world.renders() if one.fail_if_down] == [render]
     world.out(render)
     assert step.over
+
+
+def test_a_step_that_fails_ends_with_its_error_and_keeps_nothing_else_from_being_shown():
+    world = World(at_ms=1500)
+    world.playback.posed()
+    world.reset()
+    course = world.playback.course
+    error = ValueError('unforeseen')
+    # The jump back is not shown yet, so that it begins with a timer.
+    with patch.object(course, 'step', side_effect=error):
+        failed = world.step(100)
+        world.advance(10)
+        assert not failed.over
+        world.log.clear()
+        world.advance(100)
+    assert (failed.over, failed.error) == (True, error)
+    assert StepDone(failed) in world.log
+    assert ShowJump(BEGIN) in world.log
+    done = world.step(100)
+    world.finish()
+    assert (done.over, done.error, world.position_ms) == (True, None, 1100)
 
 
 def test_a_step_is_clamped_at_the_end_and_with_loop_the_next_one_starts_over():

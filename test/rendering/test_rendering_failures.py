@@ -24,7 +24,7 @@ import threading
 
 import grpc
 from nurec_ros.rendering import dispatcher, policy
-from nurec_ros.rendering.calls import results_of
+from nurec_ros.rendering.calls import prepare, results_of
 import pytest
 
 CODE = grpc.StatusCode
@@ -290,4 +290,24 @@ def test_fault_of_our_own_loses_the_frame_only(make_server, make_pipeline, deliv
         pipeline.submit(due('wide', 'tele', t_us=t_us), keep=True).result(60)
     assert len(delivered.frames) == 5
     assert 'ZeroDivisionError: a bug' in str(delivered.failures[0].error)
+    assert pipeline.status().in_flight == 0
+
+
+def test_call_that_cannot_be_built_fails_its_frames_alone(
+    make_server, make_pipeline, delivered, monkeypatch
+):
+    """As where memory is short."""
+    errors = iter([MemoryError('no room')])
+
+    def poor(*given):
+        for error in errors:
+            raise error
+        return prepare(*given)
+
+    monkeypatch.setattr(dispatcher, 'prepare', poor)
+    pipeline = make_pipeline(make_server())
+    pipeline.submit(due('wide'), keep=True).result(60)
+    assert pipeline.status().last_error == 'the client failed (MemoryError: no room)'
+    pipeline.submit(due('wide', t_us=100_000), keep=True).result(60)
+    assert (len(delivered.failures), len(delivered.frames)) == (1, 1)
     assert pipeline.status().in_flight == 0

@@ -279,6 +279,18 @@ def test_a_middleware_that_cannot_wait_is_not_waited_for():
     assert sent == [Clock()]
 
 
+def test_time_that_is_over_is_not_waited_for():
+    waits: list[int] = []
+    publisher = SimpleNamespace(
+        topic_name='/clock', wait_for_all_acked=lambda timeout: waits.append(timeout.nanoseconds)
+    )
+    node: Any = SimpleNamespace(create_publisher=lambda *_, **__: publisher)
+    publication = Graph(node).advertise(Clock, '/clock', reliable(10))
+    publication.flush(0.25)
+    publication.flush(-0.25)
+    assert waits == [250_000_000, 0]
+
+
 @pytest.mark.parametrize('make', [latched, lambda: reliable(10)])
 def test_two_topics_share_no_profile(make: Callable[[], QoSProfile]):
     one, other = make(), make()

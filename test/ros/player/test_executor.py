@@ -15,12 +15,13 @@
 
 from concurrent.futures import Future as ThreadFuture
 from itertools import pairwise
+from test.support.waiting import until
 import threading
 
 from nurec_ros.ros.executor import in_thread, Mailbox, Timers
 import pytest
 from rclpy.clock import ClockType
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 
 # The mailbox.
 
@@ -81,6 +82,24 @@ def test_waiting_ends_however_the_work_ends(executor, mailbox, end):
         threading.Timer(0.05, future.set_exception, [ValueError('no')]).start()
     spin(executor, task.done)
     assert future.done()
+
+
+def test_what_is_done_before_its_beginning_returns_has_its_result(node, mailbox):
+    """Another thread of the executor looks at who waits in between."""
+    executor = MultiThreadedExecutor(2, context=node.context)
+    executor.add_node(node)
+    looked = threading.Event()
+
+    def begin(done):
+        done.set_result(None)
+        executor.create_task(looked.set)
+        assert looked.wait(60.0)
+        return 'the result'
+
+    task = executor.create_task(mailbox.inside, begin)
+    until(task.done, 'the result', meanwhile=lambda: executor.spin_once(timeout_sec=0.1))
+    assert task.result() == 'the result'
+    executor.shutdown()
 
 
 def test_posting_to_a_node_that_is_gone_is_nothing(make_node):

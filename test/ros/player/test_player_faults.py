@@ -33,8 +33,10 @@ import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
 from nurec_ros.errors import UnforeseenError
 from nurec_ros.playback.clock import Schedule
+from nurec_ros.playback.course import Course
 from nurec_ros.playback.playback import Playback
 from nurec_ros.rendering.pipeline import RenderPipeline
 from nurec_ros.rendering.policy import RenderOptions
@@ -284,6 +286,23 @@ def test_in_a_service(
             reason = f'unforeseen error while answering ~/{service}: {planted.text}'
             assert answer.message == reason
     assert host.player.rate == 1.0
+
+
+def test_in_a_step_that_a_jump_back_holds_up(host: Host, fault: Any):
+    """It begins with a timer then, and whoever waits for it is answered all the same."""
+    host.player.stop()
+    with fault(Course, 'step', 'answering ~/tick') as planted:
+        host.player.reset()
+        answer = host.call(Trigger, 'tick')
+        assert answer.message == f'unforeseen error while answering ~/tick: {planted.text}'
+
+
+def test_in_an_input_of_the_ego(host: Host, fault: Any):
+    host.configure(ego_source='twist')
+    publisher = host.listener.node.create_publisher(TwistStamped, '/nurec/cmd_vel', 10)
+    with fault(Playback, 'put', 'taking an input of the ego') as planted:
+        host.until(lambda: publisher.publish(TwistStamped()) or planted.raised, 'the fault')
+    host.configure(ego_source='recorded')
 
 
 @pytest.mark.parametrize(
