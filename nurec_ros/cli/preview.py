@@ -128,7 +128,9 @@ def _serve(arguments: argparse.Namespace, behaviour: Behaviour, signals: Signals
         on_crash=lambda: os._exit(CRASHED),
     )
     try:
-        server.start()
+        # What is raised while threads begin would leave one that never ends.
+        with signals.noted():
+            server.start()
         say(f'serving on {server.address}')
         # Looks at the flag too, in case something swallowed the interruption.
         while not signals.came:

@@ -342,7 +342,7 @@ def _threads() -> ThreadPoolExecutor:
         for _ in range(_THREADS):
             pool.submit(begun.wait)
         spare.start()
-    except RuntimeError:
+    except BaseException:  # an interruption too: who waits for them would wait for ever
         begun.set()
         pool.shutdown(wait=True)
         raise

@@ -13,6 +13,7 @@
 # limitations under the License.
 """`nurec_preview` and `nurec_probe`: their lines, their JSON, their exit codes, signals."""
 
+from functools import partial
 from importlib import import_module
 import io
 import json
@@ -25,6 +26,7 @@ from test.support.ports import claim_port
 from test.support.process import Process
 from test.support.render_scene import CAMERAS, write_scene
 from test.support.waiting import until
+import threading
 from types import SimpleNamespace
 
 import grpc
@@ -107,6 +109,29 @@ def test_signals_end_it_quietly(serving, scenario_path, scenario, first):
     assert process.wait() == 0
     assert re.fullmatch(SERVING, process.output)
     assert frame.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+
+
+def _interrupt_at(name):
+    begin = threading.Thread.start
+
+    def start(thread):
+        if name in thread.name:
+            signal.raise_signal(signal.SIGINT)
+        begin(thread)
+
+    threading.Thread.start = start
+
+
+# One of the pool, the one that is tried, and gRPC's loop.
+@pytest.mark.parametrize('thread', ['preview_40', 'preview-spare', '(_serve)'])
+def test_a_signal_ends_it_while_its_threads_begin(scenario_path, tmp_path, thread):
+    process = Process(
+        'nurec_ros.cli.preview',
+        ['--usdz', scenario_path, '--port', '0'],
+        tmp_path / 'preview',
+        before=partial(_interrupt_at, thread),
+    )
+    assert (process.wait(), process.output) == (0, '')
 
 
 def test_the_crash_kills_the_process(serving, scenario_path, scenario):

@@ -167,6 +167,22 @@ def test_threads_that_are_refused_fail_the_start_and_not_the_next(scenario, monk
         assert client.call('get_version').version_id
 
 
+@pytest.mark.parametrize('name', ['preview_40', 'preview-spare'])
+def test_a_start_that_is_interrupted_leaves_no_thread(scenario, monkeypatch, name):
+    begin = threading.Thread.start
+
+    def interrupted(thread):
+        if thread.name == name:
+            raise KeyboardInterrupt
+        begin(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, 'start', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        serve(scenario).start()
+    until(lambda: threading.active_count() <= before, 'the end of the threads that there were')
+
+
 def test_every_thread_that_a_server_needs_is_there_from_the_start(scenario, monkeypatch):
     """One that is refused later would end gRPC's loop, and its stop would wait for ever."""
     with serve(scenario) as server, Client(server.address) as client:
