@@ -19,7 +19,7 @@ It is told of messages, answers and the time, and returns the calls to make.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 import json
 import math
@@ -132,6 +132,7 @@ class Remote:
         self._health_s = -math.inf
         # None until the graph was looked at.
         self._there: bool | None = None
+        self._publishers: Set[str] = frozenset()
         self._others: tuple[str, ...] = ()
         self._under_way: dict[str, tuple[PlayerCall, float]] = {}
         self._waiting: dict[str, PlayerCall] = {}
@@ -139,12 +140,16 @@ class Remote:
 
     # What comes from the player.
 
-    def take_presence(self, there: bool, others: Sequence[str] = ()) -> None:
-        """Take whether the node publishes its state, and the names of other players."""
-        self._there, self._others = there, tuple(others)
-        if not there:
+    def take_presence(self, publishers: Set[str], others: Sequence[str] = ()) -> None:
+        """Take the ids of what publishes the node's state, and the names of other players."""
+        # A killed one's stays for some seconds, and calls go to that too.
+        changed = bool(self._publishers) and publishers != self._publishers
+        self._publishers = publishers
+        self._there, self._others = bool(publishers), tuple(others)
+        if not publishers:
             self._state = None
             self._health = ()
+        if changed or not publishers:
             self._under_way.clear()
             self._waiting.clear()
 

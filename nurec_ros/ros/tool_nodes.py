@@ -354,13 +354,14 @@ class PlayerLink:
 
     def _look(self) -> None:
         self._looks += 1
-        there = self._node.count_publishers(self._topic) > 0
-        if not there and self._looks * LOOK_S < FIRST_LOOK_S:
+        found = self._node.get_publishers_info_by_topic(self._topic)
+        publishers = {bytes(one.endpoint_gid).hex() for one in found}
+        if not publishers and self._looks * LOOK_S < FIRST_LOOK_S:
             return
-        others = [] if there else players(self._node)
+        others = [] if publishers else players(self._node)
 
         def take() -> None:
-            self._remote.take_presence(there, others)
+            self._remote.take_presence(publishers, others)
             self._remote.look(time.monotonic())
 
         self._post(take)

@@ -330,11 +330,11 @@ def test_what_is_said_of_a_player_that_is_not_there():
         return str(one.view(0.0).wrong[0])
 
     assert wrong() == 'looking for /nurec'
-    one.take_presence(False)
+    one.take_presence(set())
     assert 'there is no player /nurec: waiting for one' in wrong()
-    one.take_presence(False, ['/second'])
+    one.take_presence(set(), ['/second'])
     assert wrong().endswith('; there is /second (--node)')
-    one.take_presence(True)
+    one.take_presence({'a'})
     assert 'has not said anything yet' in wrong()
     assert one.press(COMMANDS[' '], 0.0) is None
 
@@ -343,12 +343,39 @@ def test_a_player_that_ends_and_returns():
     one = Keyed()
     one.key('right')
     assert str(one.view(5.0).wrong[0]) == '/nurec is silent for 5 s'
-    one.take_presence(False)
+    one.take_presence(set())
     assert one.view(6.0).state is None
     one.take_state(values(), 7.0)
     assert one.view(7.0).state.scenario == 'street'
     # What was under way with the old one is not waited for.
     assert one.key('right', 7.0) == PlayerCall('play_next')
+
+
+def test_a_player_that_is_killed_and_started_anew_owes_no_next_frame():
+    """The graph keeps the killed one's publisher for a while; both say the same."""
+    one = Keyed()
+    one.take_presence({'first'})
+    first = one.key('right')
+    assert one.key('right') is None
+    for now_s in range(1, 60):
+        one.take_presence({'first'})
+        one.take_state(values(), now_s)
+        one.look(now_s)
+    # A picture may take its time.
+    assert one.key('right', 60.0) is None
+    one.take_presence({'first', 'second'})
+    again = one.key('right', 61.0)
+    assert again == PlayerCall('play_next')
+    assert one.answered(first, False, 'late', 61.1) is None
+    # That call may have gone to the killed one alone.
+    one.take_presence({'second'})
+    last = one.key('right', 80.0)
+    assert last == PlayerCall('play_next')
+    one.take_presence({'second'})
+    assert one.key('right', 81.0) is None
+    assert one.note(81.0) == ''
+    assert one.answered(again, True, '', 81.1) is None
+    assert one.answered(last, True, '', 81.2) == PlayerCall('play_next')
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from test.ros.pseudo_terminal import PseudoTerminal
 from test.support.archives import build_archive, START_US
 from test.support.player_bench import frame_ends, FRONT, NOWHERE, running_player, state_of
 from test.support.waiting import until
+import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nurec_ros.cli import control
@@ -196,6 +197,41 @@ def test_what_a_player_does_not_offer_is_answered_at_once(monkeypatch, ros_envir
             (False, 'seek needs rosbag2_interfaces, which is not installed here'),
             (False, '/nurec offers no service play now'),
         ]
+    finally:
+        link.close()
+
+
+def test_a_player_that_is_killed_within_a_next_frame_leaves_the_key_to_the_next(
+    tmp_path, ros_environment
+):
+    parameters = {'usdz_path': build_archive(tmp_path, duration_s=60.0), 'server': NOWHERE}
+    remote, calls = Remote('/nurec'), queue.Queue()
+    link = tool_nodes.PlayerLink('/nurec', remote, calls.put)
+
+    def position_us():
+        while not calls.empty():
+            calls.get()()
+        return remote.view(0.0).position_us
+
+    def press():
+        position_us()
+        call = remote.press(Remote.next_frame, time.monotonic())
+        link.send(call)
+        return call
+
+    def steps():
+        press()
+        return position_us() > START_US
+
+    try:
+        with running_player(tmp_path, parameters) as player:
+            until(steps, 'a step')
+            player.send_signal(signal.SIGSTOP)
+            until(lambda: press() is None, 'a call that waits')
+            player.send_signal(signal.SIGKILL)
+        with running_player(tmp_path, parameters):
+            until(lambda: position_us() == START_US, 'the next player')
+            until(steps, 'its step')
     finally:
         link.close()
 
