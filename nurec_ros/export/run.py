@@ -24,8 +24,9 @@ these alone can be rendered later.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+import fcntl
 import hashlib
 import json
 import os
@@ -121,8 +122,7 @@ class ScenarioExport:
         """
         plan = self._plan(timeline)
         self._agree(plan, known)
-        whole = known is not None and known['complete'] and not known['missing']
-        if whole and self.is_complete:
+        if self._is_whole(known):
             return []
         make_folder(self._wishes.output)
         self.work.mkdir(parents=True, exist_ok=True)
@@ -217,11 +217,17 @@ class ScenarioExport:
 
     def finish(self, timeline: Timeline, known: Entry | None, progress: Progress) -> Entry:
         """Write the metadata, and what is wanted beside the bag; return the summary's entry."""
-        records = [self._record(part) for part in timeline.parts]
-        done = [record for record in records if record is not None]
-        if not done and known is not None:
+        if known is not None and self._is_whole(known):
             entry = known
         else:
+            records = {self._file(part): self._record(part) for part in timeline.parts}
+            done = [record for record in records.values() if record is not None]
+            if len(done) < len(records):
+                lacking = ', '.join(name for name, record in records.items() if record is None)
+                raise StoppedEarlyError(
+                    f'{self.bag} lacks what was written as {lacking}: another export may be '
+                    'writing there'
+                )
             metadata = merged_metadata([record['metadata'] for record in done])
             _write_text(self.bag / METADATA, yaml.safe_dump(metadata, sort_keys=False))
             entry = {**self.entry(done, complete=True), 'options': self._plan(timeline)}
@@ -233,6 +239,11 @@ class ScenarioExport:
             for path in write_videos(timeline, self.bag, wishes.output):
                 progress.say(f'{self._path.name}: wrote {path}')
         return entry
+
+    def _is_whole(self, known: Entry | None) -> bool:
+        """Return whether a bag lies here that lacks neither a part nor a frame."""
+        listed = known is not None and known['complete'] and not known['missing']
+        return listed and self.is_complete
 
     def _plan(self, timeline: Timeline) -> dict[str, Any]:
         """Return what must be the same for parts to fit together."""
@@ -334,6 +345,31 @@ def make_folder(path: Path) -> None:
         raise ConfigurationError(f'cannot write into {path}: {error.strerror or error}') from error
 
 
+@contextmanager
+def _alone_in(output: Path) -> Iterator[None]:
+    """Make the folder and keep other exports away; ConfigurationError where one writes there."""
+    is_new = not output.exists()
+    make_folder(output)
+    # The kernel lets the lock go with the process, however that ends.
+    lock = os.open(output, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f'another nurec_export is writing into {output}: choose another --output'
+            raise ConfigurationError(message) from None
+        except OSError:
+            # Some network file systems have no locks, or none of folders.
+            pass
+        yield
+    finally:
+        os.close(lock)
+        if is_new:
+            # Where nothing came of it.
+            with suppress(OSError):
+                output.rmdir()
+
+
 def read_json(path: Path) -> Any:
     """Return what a file of this export holds."""
     try:
@@ -374,6 +410,11 @@ def export(wishes: Wishes, progress: Progress) -> list[Entry]:
     ConfigurationError before anything is written where it cannot be; StoppedEarlyError, with the
     summary written, where it cannot go on.
     """
+    with _alone_in(wishes.output):
+        return _export(wishes, progress)
+
+
+def _export(wishes: Wishes, progress: Progress) -> list[Entry]:
     summary = wishes.output / SUMMARY
     before = read_json(summary)['scenarios'] if summary.is_file() else ()
     known: dict[str, Entry] = {entry['bag']: entry for entry in before}

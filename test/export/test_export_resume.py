@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -33,6 +35,7 @@ from test.export.conftest import (
     SMALL,
 )
 from test.support.archives import CAMERAS
+from test.support.waiting import until
 import threading
 
 import grpc
@@ -243,6 +246,64 @@ def test_a_folder_of_somebody_elses_stays(export, tmp_path, capsys):
         export(options=options, ends=1)
         assert other.read_text() == 'mine'
     assert 'is no export: choose another --output' in capsys.readouterr().err
+
+
+# --- two exports into one folder -----------------------------------------------------------------
+
+
+def test_a_second_export_into_a_folder_is_refused_while_the_first_writes(
+    export, make_server, usdz, tmp_path, exported
+):
+    out, ends = tmp_path / 'out', []
+
+    def render(request, context):
+        if not ends:
+            ends.append(None)
+            words = [sys.executable, '-m', 'nurec_ros.cli.export', usdz, '--output', out]
+            words += ['--server', server.address, *SMALL, '--resume']
+            ends[0] = subprocess.run(
+                [*map(str, words)], capture_output=True, text=True, timeout=60, check=False
+            )
+        return picture(request)
+
+    server = make_server(render)
+    export(server)
+    words = f'another nurec_export is writing into {out}: choose another --output'
+    assert (ends[0].returncode, ends[0].stdout) == (1, '')
+    assert ends[0].stderr == f'nurec_export: {words}\n'
+    assert everything(out) == everything(exported)
+    # It leaves no lock.
+    export(server, options=['--resume'])
+
+
+def test_a_folder_without_locks_is_written_into(export, make_server, monkeypatch, exported):
+    def refuse(*_):
+        raise OSError(errno.EBADF, 'Bad file descriptor')
+
+    monkeypatch.setattr(fcntl, 'flock', refuse)
+    assert everything(export(make_server())) == everything(exported)
+
+
+def test_a_bag_whose_part_somebody_else_writes_is_not_complete(
+    export, make_server, tmp_path, usdz, exported, capsys
+):
+    part = tmp_path / 'out' / 'drive' / 'drive_0.mcap'
+    last_us = max(t for times in frame_times(usdz).values() for t in times) // 1000
+
+    def render(request, context):
+        if request.frame_start_us == last_us:
+            until(part.is_file, 'the first part')
+            with part.open('ab') as file:
+                file.write(b'more')
+        return picture(request)
+
+    out = export(make_server(render), ends=3)
+    words = f'{part.parent} lacks what was written as drive_0.mcap: another export may be writing'
+    assert words in capsys.readouterr().err
+    assert entries_of(out)['drive']['complete'] is False
+    assert not (part.parent / 'metadata.yaml').exists()
+    export(make_server(), options=['--resume'])
+    assert everything(out) == everything(exported)
 
 
 IMAGES = ('--topics', f'~/{CAMERAS[0]}/*')
