@@ -27,12 +27,14 @@ progress() {
   awk '
     function show(text) { if (terminal) printf "\r  %s\033[K", text; else print "  " text; fflush() }
     /^Collecting / { count++; if (terminal) show(count " packages found") }
-    /^Installing collected packages/ { show("installing " count " packages"); installing = 1 }
+    /^Installing collected packages/ { show("installing " (count ? count " " : "") "packages"); installing = 1 }
     /^(ERROR|error)/ { if (terminal) printf "\r\033[K"; print; fflush() }
     END { if (terminal && count) printf "\r\033[K" }
   ' terminal="$([ -t 2 ] && echo 1 || echo 0)" >&2
 }
 
+# An installation that is interrupted is no download that broke off.
+trap 'exit 130' INT
 for pause in 10 60 0; do
   "$python" -m pip install --disable-pip-version-check --no-compile --progress-bar off "$@" 2>&1 | progress && exit
   [ "$pause" = 0 ] && exit 1

@@ -182,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if signals.came:
                 if progress is not None:
                     progress.end()
-                complain(f'nurec_export: {go_on}')
+                if options.output.exists():
+                    complain(f'nurec_export: {go_on}')
             raise
         _tell(entries, wishes)
         return exit_code(entries)

@@ -95,18 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _plot(scenario, options.plot)
         broken = any(isinstance(facts, NurecError) for _, facts in found)
         if options.json:
-            say(
-                json.dumps(
-                    [_entry(path, facts) for path, facts in found], indent=2, ensure_ascii=False
-                )
-            )
+            entries = [_entry(path, facts) for path, facts in found]
+            lost = say(json.dumps(entries, indent=2, ensure_ascii=False))
         elif len(found) > 1:
-            say(table_of(found))
+            lost = say(table_of(found))
         else:
             facts = found[0][1]
             if isinstance(facts, NurecError):
                 raise facts
-            say(text_of(facts))
+            lost = say(text_of(facts))
+        # Who reads no further, as `head` does, has what was wanted.
+        if lost is not None and not isinstance(lost, BrokenPipeError):
+            raise ConfigurationError(f'stdout cannot be written: {lost.strerror}')
         if options.plot is not None and not broken:
             complain(f'wrote {options.plot}')
         return 1 if broken else 0

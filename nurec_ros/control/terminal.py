@@ -257,7 +257,8 @@ class Terminal:
     def columns(self) -> int:
         """Return how much fits into a line; what is in the last column may begin the next one."""
         try:
-            return max(os.get_terminal_size(self._out).columns, 2) - 1
+            # Some consoles say 0, and mean that they do not know.
+            return max(os.get_terminal_size(self._out).columns or 80, 2) - 1
         except OSError:
             return 79
 

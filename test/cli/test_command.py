@@ -105,6 +105,7 @@ def play_arguments(name, usdz, port=1):
         'player': ['--ros-args', '-p', f'usdz_path:={usdz}', '-p', f'server:=127.0.0.1:{port}'],
         'preview': ['--usdz', usdz, '--port', 0],
         'probe': ['--usdz', usdz, '--server', f'127.0.0.1:{port}'],
+        'info': [usdz],
     }[name]
 
 
@@ -132,17 +133,22 @@ def test_nobody_reads_where_the_preview_serves(start, scenario_path, stdout):
 
 
 @pytest.mark.parametrize(
-    ('stdout', 'code', 'words'),
+    ('name', 'stdout', 'code', 'words'),
     [
-        ('closed', 1, ''),
-        ('unread', 130, ''),
-        ('full', 2, 'nurec_probe: stdout cannot be written: No space left on device\n'),
+        ('probe', 'closed', 1, ''),
+        ('probe', 'unread', 130, ''),
+        ('probe', 'full', 2, 'nurec_probe: stdout cannot be written: No space left on device\n'),
+        ('info', 'closed', 0, ''),
+        ('info', 'unread', 0, ''),
+        ('info', 'full', 1, 'nurec_info: stdout cannot be written: No space left on device\n'),
     ],
 )
 @pytest.mark.parametrize('as_json', [[], ['--json']])
-def test_nobody_reads_the_probe(start, scenario_path, stdout, code, words, as_json):
-    arguments = play_arguments('probe', scenario_path, claim_port())
-    assert ended(start('probe', *arguments, *as_json, stdout=stdout)) == (code, words)
+def test_nobody_reads_what_is_run_for_its_output(
+    start, scenario_path, name, stdout, code, words, as_json
+):
+    arguments = play_arguments(name, scenario_path, claim_port())
+    assert ended(start(name, *arguments, *as_json, stdout=stdout)) == (code, words)
 
 
 @pytest.mark.parametrize('stdout', DEAF)
