@@ -34,6 +34,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from nurec_ros.errors import ConfigurationError, RenderError
+from nurec_ros.export.folder import write_json
 from nurec_ros.export.part import Timeline
 from nurec_ros.rendering.policy import RenderOptions
 from nurec_ros.rendering.requests import RequestBuilder, rig_offset
@@ -117,10 +118,10 @@ def write_frames(timeline: Timeline, bag: Path, folder: Path) -> None:
         tokens[camera]: _camera(timeline, camera, models[camera], size)
         for camera, size in sizes.items()
     }
-    _write_json(folder / 'cameras.json', document)
+    write_json(folder / 'cameras.json', document)
     if timeline.lidars:
         lidars = {tokens[name]: _lidar(scenario.lidars[name]) for name in timeline.lidars}
-        _write_json(folder / 'lidars.json', lidars)
+        write_json(folder / 'lidars.json', lidars)
     fitting = {
         camera: ImageView.of(models[camera].resized(*size)) for camera, size in sizes.items()
     }
@@ -187,10 +188,6 @@ def _lidar(lidar: Lidar) -> dict[str, object]:
         }
         model = {'kind': lidar.model.kind, **model}
     return {'name': lidar.name, 'T_rig_lidar': lidar.T_rig_lidar.tolist(), 'model': model}
-
-
-def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def _tracks(

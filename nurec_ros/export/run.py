@@ -24,12 +24,9 @@ these alone can be rendered later.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-import fcntl
 import hashlib
-import json
-import os
 from pathlib import Path
 import shutil
 import sqlite3
@@ -39,6 +36,14 @@ from nurec_ros.errors import ConfigurationError, NurecError
 from nurec_ros.export.bag import merged_metadata, SUFFIXES
 from nurec_ros.export.data_sets import driven, read_ego, write_frames, write_videos
 from nurec_ros.export.farm import Farm, NoServerError
+from nurec_ros.export.folder import (
+    alone_in,
+    make_folder,
+    read_json,
+    settle,
+    write_json,
+    write_text,
+)
 from nurec_ros.export.part import Kept, Part, Timeline, write_part
 from nurec_ros.export.wishes import Progress, Wishes
 from nurec_ros.playback.clock import Due
@@ -186,7 +191,7 @@ class ScenarioExport:
             if kept is not None:
                 kept.close()
         metadata = yaml.load((folder / METADATA).read_bytes(), Loader=LOADER)
-        _settle(folder / name)
+        settle(folder / name)
         record = {
             'file': name,
             'size': (folder / name).stat().st_size,
@@ -210,7 +215,7 @@ class ScenarioExport:
         shutil.rmtree(before, ignore_errors=True)
         before.mkdir()
         (before / record['file']).symlink_to((self.bag / record['file']).resolve())
-        _write_text(before / METADATA, yaml.safe_dump(record['metadata'], sort_keys=False))
+        write_text(before / METADATA, yaml.safe_dump(record['metadata'], sort_keys=False))
         sensors = (*timeline.cameras, *timeline.lidars)
         topics = {topic for name in sensors for topic in timeline.topics_of(name)}
         return Kept(before, topics, self.frames_to_render(timeline, part) or ())
@@ -229,7 +234,7 @@ class ScenarioExport:
                     'writing there'
                 )
             metadata = merged_metadata([record['metadata'] for record in done])
-            _write_text(self.bag / METADATA, yaml.safe_dump(metadata, sort_keys=False))
+            write_text(self.bag / METADATA, yaml.safe_dump(metadata, sort_keys=False))
             entry = {**self.entry(done, complete=True), 'options': self._plan(timeline)}
         wishes = self._wishes
         if wishes.frames is not None:
@@ -337,65 +342,6 @@ class ScenarioExport:
             unfinished.rmdir()
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder of an export; ConfigurationError where that cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f'cannot write into {path}: {error.strerror or error}') from error
-
-
-@contextmanager
-def _alone_in(output: Path) -> Iterator[None]:
-    """Make the folder and keep other exports away; ConfigurationError where one writes there."""
-    is_new = not output.exists()
-    make_folder(output)
-    # The kernel lets the lock go with the process, however that ends.
-    lock = os.open(output, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f'another nurec_export is writing into {output}: choose another --output'
-            raise ConfigurationError(message) from None
-        except OSError:
-            # Some network file systems have no locks, or none of folders.
-            pass
-        yield
-    finally:
-        os.close(lock)
-        if is_new:
-            # Where nothing came of it.
-            with suppress(OSError):
-                output.rmdir()
-
-
-def read_json(path: Path) -> Any:
-    """Return what a file of this export holds."""
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ConfigurationError(f'{path} is no JSON: {error}') from error
-
-
-def write_json(path: Path, document: object) -> None:
-    """Write a file at once or not at all."""
-    _write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + '\n')
-
-
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f'{path.name}.new')
-    beside.write_text(text, encoding='utf-8')
-    _settle(beside)
-    beside.replace(path)
-
-
-def _settle(path: Path) -> None:
-    """Have a file on the disk before its name says that it is finished."""
-    with path.open('rb') as file:
-        os.fsync(file.fileno())
-
-
 def exit_code(entries: Sequence[Entry]) -> int:
     """Return 0 where all is there, 3 where something is missing, 1 where nothing is there."""
     if all(entry['complete'] and not entry['missing'] for entry in entries):
@@ -410,7 +356,7 @@ def export(wishes: Wishes, progress: Progress) -> list[Entry]:
     ConfigurationError before anything is written where it cannot be; StoppedEarlyError, with the
     summary written, where it cannot go on.
     """
-    with _alone_in(wishes.output):
+    with alone_in(wishes.output):
         return _export(wishes, progress)
 
 

@@ -49,6 +49,7 @@ FORKS = f"""
 import gc, json, os, pathlib, signal, sys, traceback
 import nurec_ros.cli.export as command
 import nurec_ros.export.farm as farm
+import nurec_ros.export.folder as folder
 import nurec_ros.export.part as part
 import nurec_ros.export.run as one
 from nurec_ros.export.bag import type_description
@@ -140,7 +141,7 @@ def test_ended_at_all_moments_it_is_whole_in_the_end(run, usdz, make_server, tmp
         ('end_at(pathlib.Path, "rename", 1, after=True)', 2, False),
         ('end_at(one, "merged_metadata", 1)', 3, False),
         # After that of the plan.
-        ('end_at(one, "_settle", 2)', 3, False),
+        ('end_at(folder, "settle", 2)', 3, False),
         ('end_at(one.ScenarioExport, "forget", 1)', 3, True),
     ):
         before = len(list((output / 'drive').glob('*.mcap')))

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 import select
 import socket
 import socketserver
@@ -320,26 +321,20 @@ def test_each_of_several_addresses_is_looked_at(make_server, tmp_path, tls):
 
 def test_the_look_speaks_http2_as_grpc_does(tmp_path):
     """A server that speaks nothing else hangs up on others, with a sentence that misleads."""
-    certificate, key = tmp_path / 'server.pem', tmp_path / 'server.key'
-    certificate.write_bytes(CERTIFICATE)
-    key.write_bytes(KEY)
+    chain = tmp_path / 'server.pem'
+    chain.write_bytes(KEY + CERTIFICATE)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(chain)
     context.set_alpn_protocols(['h2'])
-    chosen = []
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-
-        def answer():
-            plain, _ = listener.accept()
-            with context.wrap_socket(plain, server_side=True) as spoken:
-                chosen.append(spoken.selected_alpn_protocol())
-
-        server = threading.Thread(target=answer)
-        server.start()
-        port = listener.getsockname()[1]
-        assert fault('localhost', '127.0.0.1', port, CERTIFICATE, LIMIT_S) is None
-        server.join(LIMIT_S)
-    assert chosen == ['h2']
+    with (
+        context.wrap_socket(socket.create_server(('127.0.0.1', 0)), server_side=True) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        accepted = pool.submit(server.accept)
+        number, port = server.getsockname()
+        assert fault('localhost', number, port, CERTIFICATE, LIMIT_S) is None
+        with accepted.result(LIMIT_S)[0] as spoken:
+            assert spoken.selected_alpn_protocol() == 'h2'
 
 
 def test_time_is_for_all_addresses_together(monkeypatch):
