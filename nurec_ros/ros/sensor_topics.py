@@ -136,7 +136,7 @@ def _intrinsics(
 
 def camera_info(calibrated: Calibration, width: int, height: int, frame: str) -> CameraInfo:
     """
-    Give the CameraInfo of an image of `width` by `height` pixels; its stamp is not set.
+    Return the CameraInfo of an image of `width` by `height` pixels; its stamp is not set.
 
     Each axis scales by itself (a server may keep another aspect than asked for). R is the
     identity and P is K without distortion: rviz's Camera display, which reads P alone, overlays
