@@ -188,19 +188,20 @@ def test_a_player_that_dies_is_named(tmp_path: Path, street: Path, monkeypatch):
     assert not processes_that_name(street)
 
 
-def test_the_first_signal_ends_everything(street: Path, tmp_path: Path):
+def test_one_of_several_signals_ends_everything(street: Path, tmp_path: Path):
     scenario, folder = Scenario.load(street), tmp_path / 'demo'
+    several = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
     def signals(process: subprocess.Popen[str], line: str) -> None:
-        # Of several that come at once the lowest is handed on first, which is the first here.
         if line.startswith('playing '):
-            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            for number in several:
                 process.send_signal(number)
 
     with FakeServer(held(scenario), scenes=[scenario.scene_id]) as server:
         small = ('--cameras', CAMERAS[1], '--resolution-scale', 0.02, '--server', server.address)
         code, said = demo('--usdz', street, '--output', folder, *small, heard=signals)
-    assert code == 128 + signal.SIGHUP
+    # Any thread may take one: which comes first is the kernel's affair.
+    assert code in {128 + number for number in several}
     assert said.splitlines()[-1] == 'nurec_demo: interrupted'
     # By its folder its processes are told from others.
     assert not processes_that_name(folder)
